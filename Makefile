@@ -1,0 +1,89 @@
+# The one front door: `make` lists what there is. CI calls the same targets (.ci/run).
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+OPERATOR := cognito-reset-operator
+# The release binary, which the demonstration and the end-to-end tests start. Name another one in the
+# environment to have that used (and not built) instead.
+BINARY := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/$(OPERATOR)
+COGNITO_RESET_OPERATOR_BIN ?= $(BINARY)
+export COGNITO_RESET_OPERATOR_BIN
+TESTBED := $(CARGO) run --quiet --locked --package testbed --bin testbed --
+
+say = @printf '==> %s\n'
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: servers build testbed ## Show it working: a real API server, an emulated Cognito, every outcome; stops what it started
+	$(TESTBED) demo
+
+.PHONY: up
+up: servers build testbed ## Start the same control plane and operator, and leave them running to play with
+	$(TESTBED) up
+
+.PHONY: down
+down: testbed ## Stop what `make up` started
+	$(TESTBED) down
+
+.PHONY: test
+test: servers build ## Run every test of the project
+	$(say) "building and running the tests (the first build takes about 5 minutes on two cores)"
+	$(CARGO) test --workspace --locked --no-fail-fast
+
+.PHONY: lint
+lint: ## Check formatting, and clippy with warnings denied
+	@.ci/require cargo rustfmt clippy
+	$(CARGO) fmt --all --check
+	$(say) "clippy (the first run takes about 4 minutes on two cores)"
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: deny
+deny: ## Check the dependencies' licences, sources and advisories
+	@.ci/require cargo
+	@.ci/deny
+
+.PHONY: build
+build: ## Build the release binary
+ifeq ($(COGNITO_RESET_OPERATOR_BIN),$(BINARY))
+	@.ci/require cargo
+	$(say) "building the operator (the first time takes about 7 minutes on two cores)"
+	$(CARGO) build --release --locked --package $(OPERATOR) --bin $(OPERATOR)
+else
+	$(say) "using the operator at $(COGNITO_RESET_OPERATOR_BIN)"
+endif
+
+.PHONY: generate
+generate: build ## Write the generated files (crds/) anew
+	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir crds
+
+.PHONY: check-generated
+check-generated: build ## Fail if the generated files are not up to date
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
+	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir "$$fresh" && \
+	if diff -ru --exclude=kustomization.yaml crds "$$fresh"; then \
+		echo "==> crds/ is up to date"; \
+	else \
+		echo "==> crds/ differs from what the code says. Run 'make generate' and commit the result." >&2; exit 1; \
+	fi
+
+.PHONY: clean
+clean: ## Remove what was built here (caches of servers and tools stay)
+	$(CARGO) clean
+
+# Not listed: steps of the targets above.
+.PHONY: servers
+servers:
+	@.ci/require cargo go python3
+	$(say) "kube-apiserver, etcd and moto (built once, then cached)"
+	@tests/support/tools >/dev/null
+
+.PHONY: testbed
+testbed:
+	@.ci/require cargo
+	$(say) "building the testbed (the first time takes about 3 minutes on two cores)"
+	@$(CARGO) build --locked --package testbed --bin testbed

@@ -1,0 +1,215 @@
+//! The closed lists of condition types and reasons, and how a condition is set.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::cognito::outcome::Exception;
+
+/// The condition types of the resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConditionType {
+    /// Whether Cognito performed the reset without reporting an exception.
+    Succeeded,
+    /// The same, for generic health checks: Unknown, never False, while the operator works.
+    Ready,
+    /// Present and True while the operator works on the request or waits.
+    Reconciling,
+    /// Present and True once the request has ended without success.
+    Stalled,
+    /// Whether the user's password was invalidated.
+    PasswordInvalidated,
+}
+
+impl ConditionType {
+    /// The name as it stands in a status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::PasswordInvalidated => "PasswordInvalidated",
+        }
+    }
+}
+
+/// Why a condition is as it is: the exact exception of Cognito, or one of ours. Closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    // The end, with success.
+    /// Cognito accepted the reset; it says nothing of the delivery of a code.
+    ResetAccepted,
+    /// Cognito's reply was lost, but the user now has to reset and did not just before the call.
+    ConfirmedByProbe,
+    /// An earlier request object of this name performed the reset; nothing was sent for this one.
+    AlreadyPerformed,
+    /// The user already had to reset, and the request asked to skip in that case; nothing was sent.
+    AlreadyResetRequired,
+    // The end, without.
+    /// Cognito answered with this exception.
+    Cognito(Exception),
+    /// Cognito answered with an exception that this operator does not know; the message names its code.
+    UnrecognizedError,
+    /// `expirationTime` passed before the reset was performed.
+    Expired,
+    /// `deadlineSeconds` passed before the reset was performed.
+    DeadlineExceeded,
+    /// Nobody can tell whether the reset happened; nothing more will be sent.
+    OutcomeUnknown,
+    /// The record was written by a newer operator or is of another request; it is left alone.
+    RecordNotUsable,
+    // While waiting.
+    /// `suspend` is true.
+    Suspended,
+    /// No UserPoolGrant allows this namespace to reset this user of this pool.
+    UserPoolNotGranted,
+    /// The matching grants differ in role or external id.
+    AmbiguousGrant,
+    /// A matching grant is suspended: the kill switch.
+    GrantSuspended,
+    /// The matching grants ask for an `expirationTime`, and the request has none.
+    ExpirationRequired,
+    /// The budget of the account and Region is used up for now.
+    RateLimited,
+    /// Cognito throttles; everything for the account and Region goes slower.
+    Throttled,
+    /// No AWS credentials could be loaded or no role assumed.
+    AwsCredentialsUnavailable,
+    /// `ifResetRequired: Skip` needs the user's state, and it cannot be read.
+    UserStateUnreadable,
+    /// An earlier attempt or another request for the same user has to end first.
+    AwaitingPriorAttempt,
+    /// No connection to Cognito comes about; nothing was sent.
+    CognitoUnreachable,
+    /// The claim could not be written in time; nothing was sent.
+    ClaimTimedOut,
+    // Of grants.
+    /// The grant is valid.
+    Valid,
+    /// The grant's `usernamePattern` cannot be used, so that it never matches.
+    InvalidUsernamePattern,
+    /// The grant's `namespaceSelector` cannot be used, so that it never matches.
+    InvalidNamespaceSelector,
+    /// No namespace of the cluster is selected at present.
+    NoNamespaceMatches,
+}
+
+impl Reason {
+    /// The name as it stands in a status; CamelCase.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ResetAccepted => "ResetAccepted",
+            Self::ConfirmedByProbe => "ConfirmedByProbe",
+            Self::AlreadyPerformed => "AlreadyPerformed",
+            Self::AlreadyResetRequired => "AlreadyResetRequired",
+            Self::Cognito(exception) => exception.code(),
+            Self::UnrecognizedError => "UnrecognizedError",
+            Self::Expired => "Expired",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::OutcomeUnknown => "OutcomeUnknown",
+            Self::RecordNotUsable => "RecordNotUsable",
+            Self::Suspended => "Suspended",
+            Self::UserPoolNotGranted => "UserPoolNotGranted",
+            Self::AmbiguousGrant => "AmbiguousGrant",
+            Self::GrantSuspended => "GrantSuspended",
+            Self::ExpirationRequired => "ExpirationRequired",
+            Self::RateLimited => "RateLimited",
+            Self::Throttled => "Throttled",
+            Self::AwsCredentialsUnavailable => "AwsCredentialsUnavailable",
+            Self::UserStateUnreadable => "UserStateUnreadable",
+            Self::AwaitingPriorAttempt => "AwaitingPriorAttempt",
+            Self::CognitoUnreachable => "CognitoUnreachable",
+            Self::ClaimTimedOut => "ClaimTimedOut",
+            Self::Valid => "Valid",
+            Self::InvalidUsernamePattern => "InvalidUsernamePattern",
+            Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",
+            Self::NoNamespaceMatches => "NoNamespaceMatches",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A condition's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It is not known.
+    Unknown,
+}
+
+impl Truth {
+    /// The name as it stands in a status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// The conditions that should stand, made from those that did: a condition keeps its
+/// `lastTransitionTime` while its status stays, and what is not wanted is absent.
+#[must_use]
+pub fn conditions(
+    previous: &[Condition],
+    wanted: &[(ConditionType, Truth)],
+    reason: Reason,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    wanted
+        .iter()
+        .map(|&(type_, truth)| {
+            let kept = previous.iter().find(|old| old.type_ == type_.as_str() && old.status == truth.as_str());
+            Condition {
+                type_: type_.as_str().into(),
+                status: truth.as_str().into(),
+                reason: reason.as_str().into(),
+                message: message.into(),
+                observed_generation: generation,
+                last_transition_time: kept.map_or(Time(now), |old| old.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_condition_keeps_its_transition_time_while_its_status_stays() {
+        let wanted = [(ConditionType::Ready, Truth::Unknown)];
+        let first = conditions(&[], &wanted, Reason::Suspended, "held back", Some(1), at(10));
+        let second = conditions(&first, &wanted, Reason::RateLimited, "soon", Some(2), at(20));
+        assert_eq!(second[0].last_transition_time, Time(at(10)));
+        assert_eq!((second[0].reason.as_str(), second[0].observed_generation), ("RateLimited", Some(2)));
+        let third = conditions(&second, &[(ConditionType::Ready, Truth::True)], Reason::ResetAccepted, "", Some(2), at(30));
+        assert_eq!(third[0].last_transition_time, Time(at(30)));
+    }
+
+    #[test]
+    fn a_condition_that_is_not_wanted_is_absent() {
+        let old = conditions(&[], &[(ConditionType::Reconciling, Truth::True)], Reason::Suspended, "", None, at(1));
+        assert!(conditions(&old, &[], Reason::ResetAccepted, "", None, at(2)).is_empty());
+    }
+}

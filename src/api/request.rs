@@ -1,0 +1,205 @@
+//! `PasswordResetRequest`: one reset of one user, written by people, GitOps and runbooks.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema;
+
+/// What an unstamped request shows as its requester.
+pub const UNPROVEN: &str = "unproven";
+
+/// One password reset of one Amazon Cognito user. Immutable but for `suspend`; to reset again, create another one under a new name.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[kube(
+    group = "cognito-reset.dev",
+    version = "v1alpha1",
+    kind = "PasswordResetRequest",
+    namespaced,
+    shortname = "prr",
+    category = "cognito",
+    status = "PasswordResetRequestStatus",
+    derive = "PartialEq",
+    doc = "One password reset of one Amazon Cognito user, performed at most once. Wait for status.completionTime, then read status.outcome.",
+    selectable = ".status.outcome",
+    selectable = ".spec.userPoolID",
+    selectable = ".spec.username",
+    printcolumn(name = "User", type_ = "string", json_path = ".spec.username", description = "the user whose password is reset"),
+    printcolumn(name = "Pool", type_ = "string", json_path = ".spec.userPoolID", description = "the user pool"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "Pending, Succeeded, Failed or Unknown"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "why, in one word"),
+    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.username", description = "who created it, if an admission policy proved it"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "why, in one sentence"),
+    printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "attempts made, throttled ones not counted"),
+    printcolumn(name = "AWS request", type_ = "string", priority = 1, json_path = ".status.awsRequestID", description = "Cognito's request id, as in CloudTrail"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since creation"),
+    validation = Rule::new("self.spec.suspend == oldSelf.spec.suspend || self.status.outcome == 'Pending'")
+        .message("suspend may change only while the outcome is Pending: this request is finished")
+        .field_path(".spec.suspend")
+)]
+#[x_kube(
+    validation = Rule::new("self.userPoolID == oldSelf.userPoolID").message("userPoolID is immutable: create a new request under a new name").field_path(".userPoolID"),
+    validation = Rule::new("self.username == oldSelf.username").message("username is immutable: create a new request under a new name").field_path(".username"),
+    validation = Rule::new("has(self.clientMetadata) == has(oldSelf.clientMetadata) && (!has(self.clientMetadata) || self.clientMetadata == oldSelf.clientMetadata)").message("clientMetadata is immutable: create a new request under a new name").field_path(".clientMetadata"),
+    validation = Rule::new("has(self.reason) == has(oldSelf.reason) && (!has(self.reason) || self.reason == oldSelf.reason)").message("reason is immutable: create a new request under a new name").field_path(".reason"),
+    validation = Rule::new("has(self.ticket) == has(oldSelf.ticket) && (!has(self.ticket) || self.ticket == oldSelf.ticket)").message("ticket is immutable: create a new request under a new name").field_path(".ticket"),
+    validation = Rule::new("has(self.onBehalfOf) == has(oldSelf.onBehalfOf) && (!has(self.onBehalfOf) || self.onBehalfOf == oldSelf.onBehalfOf)").message("onBehalfOf is immutable: create a new request under a new name").field_path(".onBehalfOf"),
+    validation = Rule::new("self.requestedBy == oldSelf.requestedBy").message("requestedBy is immutable: create a new request under a new name").field_path(".requestedBy"),
+    validation = Rule::new("self.ifResetRequired == oldSelf.ifResetRequired").message("ifResetRequired is immutable: create a new request under a new name").field_path(".ifResetRequired"),
+    validation = Rule::new("has(self.expirationTime) == has(oldSelf.expirationTime) && (!has(self.expirationTime) || self.expirationTime == oldSelf.expirationTime)").message("expirationTime is immutable: create a new request under a new name").field_path(".expirationTime"),
+    validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordResetRequestSpec {
+    /// The id of the user pool, such as `eu-west-1_Example01`; the part before the last underscore is its Region.
+    #[serde(rename = "userPoolID")]
+    #[schemars(length(min = 1, max = 55), regex(pattern = r"^[\w-]+_[0-9a-zA-Z]+$"))]
+    pub user_pool_id: String,
+
+    /// The user name, or an alias that the pool accepts for sign-in. 1 to 128 letters, marks, symbols, numbers and punctuation; no spaces.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\p{L}\p{M}\p{S}\p{N}\p{P}]+$"))]
+    pub username: String,
+
+    /// Handed to the pool's Lambda triggers as it is. Cognito neither encrypts nor validates it: put no secrets here. At most 20 entries; keys up to 128, values up to 2048 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::client_metadata")]
+    pub client_metadata: Option<BTreeMap<String, String>>,
+
+    /// Why the reset is asked for, for the audit. Claimed by the requester, not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+
+    /// The ticket or incident behind it, for the audit. Claimed by the requester, not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub ticket: Option<String>,
+
+    /// The person or system for whom the reset is asked, for the audit. Claimed by the requester, not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub on_behalf_of: Option<String>,
+
+    /// Who created the request. To be stamped by an admission policy, never by people; without one it reads `unproven`, and anything else was merely written by the creator.
+    #[serde(default)]
+    pub requested_by: RequestedBy,
+
+    /// What to do when the user already has to reset the password. `Resend` calls Cognito all the same, as its API does, and the user gets another code. `Skip` sends nothing; it has to read the user first, and waits as `UserStateUnreadable` while it cannot.
+    #[serde(default)]
+    pub if_reset_required: IfResetRequired,
+
+    /// Never performed after this moment (RFC 3339). The guard for requests that Git may apply again in a rebuilt cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+
+    /// Seconds from creation after which a request that was not performed fails, also while suspended or waiting. 1 to 2592000 (30 days).
+    #[serde(default = "default_deadline_seconds")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub deadline_seconds: i64,
+
+    /// Holds the reset back while true. The only field that may change, and only while the outcome is Pending; heeded until the claim is written.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+fn default_deadline_seconds() -> i64 {
+    86_400
+}
+
+/// What to do when the user already has to reset the password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum IfResetRequired {
+    /// Call Cognito all the same; the user gets another code.
+    #[default]
+    Resend,
+    /// Send nothing and finish as `AlreadyResetRequired`.
+    Skip,
+}
+
+/// Who created a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct RequestedBy {
+    /// The authenticated user name, such as `system:serviceaccount:argocd:argocd-application-controller`; `unproven` where nothing stamps it.
+    #[schemars(length(min = 1, max = 1024))]
+    pub username: String,
+    /// The authenticated user's uid, where the authenticator gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub uid: Option<String>,
+}
+
+impl Default for RequestedBy {
+    fn default() -> Self {
+        Self { username: UNPROVEN.into(), uid: None }
+    }
+}
+
+/// What is known of the reset. Written by the operator alone.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordResetRequestStatus {
+    /// Pending until the reset has ended; then Succeeded, Failed, or Unknown where nobody can tell whether it happened.
+    #[serde(default)]
+    pub outcome: Outcome,
+
+    /// The generation of the spec that this status speaks of; -1 before the operator has seen the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// When the first attempt was claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Time>,
+
+    /// When the outcome became known; set with every outcome but Pending, so that scripts can wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Time>,
+
+    /// Attempts made for this request; throttled ones are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub attempts: Option<i64>,
+
+    /// Cognito's request id of the last attempt that got an answer, to be found in CloudTrail.
+    #[serde(default, rename = "awsRequestID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub aws_request_id: Option<String>,
+
+    /// The user's immutable `sub`, which CloudTrail shows in place of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub user_sub: Option<String>,
+
+    /// The PasswordResetRecord in which the attempts are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_ref: Option<RecordRef>,
+
+    /// Succeeded, Ready, Reconciling, Stalled and PasswordInvalidated; a condition that does not apply is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}
+
+/// How a request stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Outcome {
+    /// Not finished: waiting, in flight or backing off.
+    #[default]
+    Pending,
+    /// Cognito accepted the reset, or a probe confirmed it.
+    Succeeded,
+    /// The reset did not happen, or Cognito reported an exception after it.
+    Failed,
+    /// Nobody can tell whether the reset happened; nothing more will be sent.
+    Unknown,
+}
+
+/// Names the record of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct RecordRef {
+    /// The name of the cluster-scoped PasswordResetRecord.
+    #[schemars(length(max = 253))]
+    pub name: String,
+}

@@ -1,0 +1,137 @@
+//! Turns the types into the manifests in `crds/`, with the few things that derives cannot say.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use kube::CustomResourceExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::json;
+
+use super::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant};
+
+/// The three CustomResourceDefinitions, as they stand in `crds/`.
+#[must_use]
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut request = PasswordResetRequest::crd();
+    default_status(&mut request);
+    let mut crds = vec![request, PasswordResetRecord::crd(), UserPoolGrant::crd()];
+    for crd in &mut crds {
+        crd.metadata.labels = Some([("app.kubernetes.io/name".into(), "cognito-reset-operator".into())].into());
+    }
+    crds
+}
+
+/// What a request shows before the operator has seen it, and after a restore that dropped its status.
+fn default_status(crd: &mut CustomResourceDefinition) {
+    let status = crd
+        .spec
+        .versions
+        .iter_mut()
+        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut("status"));
+    for status in status {
+        status.default = Some(JSON(json!({
+            "outcome": "Pending",
+            "observedGeneration": -1,
+            "conditions": [{
+                "type": "Ready",
+                "status": "Unknown",
+                "reason": "Pending",
+                "message": "no operator has seen this request yet",
+                "observedGeneration": -1,
+                "lastTransitionTime": "1970-01-01T00:00:00Z",
+            }],
+        })));
+    }
+}
+
+pub(super) fn client_metadata(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 20,
+        "additionalProperties": { "type": "string", "maxLength": 2048 },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(key, size(key) >= 1 && size(key) <= 128)",
+            "message": "keys have 1 to 128 characters",
+        }],
+    })
+}
+
+/// The standard condition, bounded, as a map list by type.
+pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 8,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "description": "One aspect of the state.",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {
+                    "type": "string", "maxLength": 64, "pattern": "^[A-Z][A-Za-z]*$",
+                    "description": "The aspect, in CamelCase.",
+                },
+                "status": {
+                    "type": "string", "enum": ["True", "False", "Unknown"],
+                    "description": "Whether it holds.",
+                },
+                "observedGeneration": {
+                    "type": "integer", "format": "int64", "minimum": -1,
+                    "description": "The generation of the spec that this condition speaks of.",
+                },
+                "lastTransitionTime": {
+                    "type": "string", "format": "date-time",
+                    "description": "When the status of this condition last changed.",
+                },
+                "reason": {
+                    "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Z][A-Za-z0-9]*$",
+                    "description": "Why, in one CamelCase word: the exact exception of Cognito, or one of the operator's reasons.",
+                },
+                "message": {
+                    "type": "string", "maxLength": 1024,
+                    "description": "Why, in one sentence for people.",
+                },
+            },
+        },
+    })
+}
+
+/// The standard label selector, bounded.
+pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
+    let key = json!({ "type": "string", "minLength": 1, "maxLength": 317, "description": "The label's key." });
+    json_schema!({
+        "type": "object",
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "matchLabels": {
+                "type": "object", "maxProperties": 16,
+                "additionalProperties": { "type": "string", "maxLength": 63 },
+                "description": "Labels that a namespace must have, with exactly these values.",
+            },
+            "matchExpressions": {
+                "type": "array", "maxItems": 16, "x-kubernetes-list-type": "atomic",
+                "description": "Requirements on labels that a namespace must all meet.",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "description": "One requirement on a label.",
+                    "x-kubernetes-validations": [{
+                        "rule": "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
+                        "message": "In and NotIn need values; Exists and DoesNotExist take none",
+                    }],
+                    "properties": {
+                        "key": key,
+                        "operator": {
+                            "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                            "description": "How the label is compared with the values.",
+                        },
+                        "values": {
+                            "type": "array", "maxItems": 64, "x-kubernetes-list-type": "atomic",
+                            "items": { "type": "string", "maxLength": 63 },
+                            "description": "The values to compare with.",
+                        },
+                    },
+                },
+            },
+        },
+    })
+}

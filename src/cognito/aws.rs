@@ -1,0 +1,269 @@
+//! The port by the AWS SDK: one attempt a call, within time limits, and no hidden retries.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    error::Error as StdError,
+    time::{Duration, SystemTime},
+};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+};
+use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_sdk_cognitoidentityprovider::{
+    Client,
+    config::{
+        Builder, ConfigBag, Intercept, RuntimeComponents,
+        interceptors::AfterDeserializationInterceptorContextRef,
+    },
+    error::{BoxError, ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+    types::UserStatusType,
+};
+use tokio::sync::Mutex;
+
+use super::{
+    outcome::{Answer, Code},
+    port::{Access, Cognito, CredentialsError, Reply, Role, Unreadable, User, UserRef},
+};
+use crate::api::UserStatus;
+
+/// The longest request id that is kept; AWS's have 36 characters.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Time limits of calls to AWS.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To connect.
+    pub connect: Duration,
+    /// For a whole call of AdminResetUserPassword; a Lambda trigger may take 15 s.
+    pub call: Duration,
+    /// For a whole call of AdminGetUser, and to load credentials.
+    pub read: Duration,
+}
+
+/// Amazon Cognito through the AWS SDK.
+pub struct Aws {
+    base: SdkConfig,
+    limits: Limits,
+    clients: Mutex<HashMap<(Option<Role>, String), Client>>,
+    own: Mutex<Option<Credentials>>,
+}
+
+/// Credentials loaded for one request, and the client that they are used with.
+pub struct AwsSession {
+    client: Client,
+    credentials: Credentials,
+}
+
+impl Aws {
+    /// Reads the environment, profile and endpoints as every AWS SDK does.
+    pub async fn from_environment(limits: Limits) -> Self {
+        let base = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .timeout_config(
+                TimeoutConfig::builder().connect_timeout(limits.connect).operation_timeout(limits.read).build(),
+            )
+            .load()
+            .await;
+        Self { base, limits, clients: Mutex::default(), own: Mutex::default() }
+    }
+
+    async fn client(&self, access: &Access) -> Client {
+        let key = (access.role.clone(), access.region.clone());
+        self.clients.lock().await.entry(key).or_insert_with(|| self.new_client(&access.region)).clone()
+    }
+
+    fn new_client(&self, region: &str) -> Client {
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(self.limits.connect).operation_timeout(self.limits.call).build();
+        let config = Builder::from(&self.base)
+            .region(Region::new(region.to_owned()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .interceptor(ReadableAnswer)
+            .build();
+        Client::from_conf(config)
+    }
+
+    /// The operator's own credentials, loaded again well before they expire.
+    async fn own_credentials(&self) -> Result<Credentials, CredentialsError> {
+        let mut own = self.own.lock().await;
+        if let Some(credentials) = own.as_ref()
+            && self.outlive_a_call(credentials)
+        {
+            return Ok(credentials.clone());
+        }
+        let provider = self
+            .base
+            .credentials_provider()
+            .ok_or_else(|| CredentialsError("no provider is configured".into()))?;
+        let loaded = self.in_time(provider.provide_credentials()).await?;
+        *own = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    async fn assume(&self, role: &Role, access: &Access) -> Result<Credentials, CredentialsError> {
+        let mut assume = AssumeRoleProvider::builder(&role.arn)
+            .configure(&self.base)
+            .session_name(format!("prr-{}", access.uid))
+            .tags([
+                ("cognito-reset.dev/namespace", &access.namespace),
+                ("cognito-reset.dev/name", &access.name),
+                ("cognito-reset.dev/uid", &access.uid),
+            ]);
+        if self.base.region().is_none() {
+            assume = assume.region(Region::new(access.region.clone()));
+        }
+        if let Some(external_id) = &role.external_id {
+            assume = assume.external_id(external_id);
+        }
+        let provider = assume.build_from_provider(self.own_credentials().await?).await;
+        self.in_time(provider.provide_credentials()).await
+    }
+
+    async fn in_time(
+        &self,
+        load: impl Future<Output = aws_credential_types::provider::Result>,
+    ) -> Result<Credentials, CredentialsError> {
+        tokio::time::timeout(self.limits.read, load)
+            .await
+            .map_err(|_| CredentialsError(format!("no answer within {:?}", self.limits.read)))?
+            .map_err(|error| CredentialsError(chain(&error)))
+    }
+
+    fn outlive_a_call(&self, credentials: &Credentials) -> bool {
+        let margin = self.limits.call + self.limits.read * 4;
+        credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + margin)
+    }
+}
+
+impl Cognito for Aws {
+    type Session = AwsSession;
+
+    async fn session(&self, access: &Access) -> Result<AwsSession, CredentialsError> {
+        let credentials = match &access.role {
+            Some(role) => self.assume(role, access).await?,
+            None => self.own_credentials().await?,
+        };
+        Ok(AwsSession { client: self.client(access).await, credentials })
+    }
+
+    async fn user(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, Unreadable> {
+        let limits = TimeoutConfig::builder().operation_timeout(self.limits.read).build();
+        let answer = session
+            .client
+            .admin_get_user()
+            .user_pool_id(user.pool)
+            .username(user.username)
+            .customize()
+            .config_override(Builder::new().credentials_provider(session.credentials.clone()).timeout_config(limits))
+            .send()
+            .await
+            .map_err(|error| Unreadable(unreadable(&error)))?;
+        let status = answer.user_status().map(user_status).ok_or_else(|| Unreadable("no UserStatus".into()))?;
+        let sub = answer.user_attributes().iter().find(|attribute| attribute.name() == "sub");
+        Ok(User { status, sub: sub.and_then(|sub| sub.value()).and_then(identifier) })
+    }
+
+    async fn reset(
+        &self,
+        session: &AwsSession,
+        user: UserRef<'_>,
+        client_metadata: Option<&BTreeMap<String, String>>,
+    ) -> Reply {
+        let metadata = client_metadata.map(|metadata| metadata.clone().into_iter().collect());
+        let result = session
+            .client
+            .admin_reset_user_password()
+            .user_pool_id(user.pool)
+            .username(user.username)
+            .set_client_metadata(metadata)
+            .customize()
+            .config_override(Builder::new().credentials_provider(session.credentials.clone()))
+            .send()
+            .await;
+        match result {
+            Ok(output) => Reply { answer: Answer::Accepted, request_id: output.request_id().and_then(identifier) },
+            Err(error) => Reply { answer: answer(&error), request_id: error.request_id().and_then(identifier) },
+        }
+    }
+}
+
+/// What an error of the SDK says about the call. Whatever is not proven is lost.
+fn answer<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Answer {
+    match error {
+        SdkError::ConstructionFailure(_) => Answer::NotSent,
+        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
+            Some(error) if never_connected(error) => Answer::NotSent,
+            _ => Answer::Lost,
+        },
+        SdkError::ServiceError(error) => error.err().code().and_then(Code::parse).map_or(Answer::Lost, Answer::Exception),
+        _ => Answer::Lost,
+    }
+}
+
+/// Whether the failure belongs to setting up a connection, so that no request can have left.
+fn never_connected(error: &(dyn StdError + 'static)) -> bool {
+    sources(error)
+        .filter_map(|error| error.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
+}
+
+fn unreadable<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
+    let code = error.code().and_then(Code::parse);
+    code.map_or_else(|| "no readable answer".to_owned(), |code| code.as_str().to_owned())
+}
+
+fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+}
+
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// An identifier from the wire, if it looks like one: letters, digits and hyphens.
+fn identifier(text: &str) -> Option<String> {
+    let fits = (1..=MAX_REQUEST_ID).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    fits.then(|| text.to_owned())
+}
+
+fn user_status(status: &UserStatusType) -> UserStatus {
+    match status {
+        UserStatusType::Archived => UserStatus::Archived,
+        UserStatusType::Compromised => UserStatus::Compromised,
+        UserStatusType::Confirmed => UserStatus::Confirmed,
+        UserStatusType::ExternalProvider => UserStatus::ExternalProvider,
+        UserStatusType::ForceChangePassword => UserStatus::ForceChangePassword,
+        UserStatusType::ResetRequired => UserStatus::ResetRequired,
+        UserStatusType::Unconfirmed => UserStatus::Unconfirmed,
+        _ => UserStatus::Unknown,
+    }
+}
+
+/// Refuses a success whose body is not what Cognito sends. A success has an empty body, or an
+/// empty JSON object; a page of HTML with status 200 comes from something else on the way.
+#[derive(Debug)]
+struct ReadableAnswer;
+
+impl Intercept for ReadableAnswer {
+    fn name(&self) -> &'static str {
+        "ReadableAnswer"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let body = response.body().bytes().unwrap_or_default();
+        let readable = body.is_empty() || serde_json::from_slice::<BTreeMap<String, serde::de::IgnoredAny>>(body).is_ok();
+        if response.status().is_success() && !readable {
+            return Err("the answer is not one of Cognito's".into());
+        }
+        Ok(())
+    }
+}

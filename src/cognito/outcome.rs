@@ -1,0 +1,253 @@
+//! Classification: what an answer of AdminResetUserPassword says about the reset.
+//!
+//! Exceptions and their status codes are from the API reference of AdminResetUserPassword
+//! (API version 2016-04-18) and its common errors. Only codes are looked at, never message texts.
+
+/// The longest code of an unrecognized exception that is kept, in characters.
+pub const MAX_CODE: usize = 64;
+
+macro_rules! exceptions {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal,)*) => {
+        /// Every exception that this operator knows, by its exact code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Exception { $($(#[$doc])* $variant,)* }
+
+        impl Exception {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The exact code, as Cognito sends it and as it stands in a condition's reason.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+        }
+    };
+}
+
+exceptions! {
+    /// Cognito met an internal error.
+    InternalError = "InternalErrorException",
+    /// Cognito may not use the configured e-mail identity.
+    InvalidEmailRoleAccessPolicy = "InvalidEmailRoleAccessPolicyException",
+    /// A Lambda trigger answered something invalid.
+    InvalidLambdaResponse = "InvalidLambdaResponseException",
+    /// A parameter is invalid, or the user has no verified address.
+    InvalidParameter = "InvalidParameterException",
+    /// The pool's SMS role may not publish by SNS.
+    InvalidSmsRoleAccessPolicy = "InvalidSmsRoleAccessPolicyException",
+    /// The pool's SMS role does not trust Cognito, or the external id differs.
+    InvalidSmsRoleTrustRelationship = "InvalidSmsRoleTrustRelationshipException",
+    /// A limit was exceeded, such as the daily number of e-mails.
+    LimitExceeded = "LimitExceededException",
+    /// Not authorized, or the user is disabled or not in a state that can be reset.
+    NotAuthorized = "NotAuthorizedException",
+    /// There is no such pool.
+    ResourceNotFound = "ResourceNotFoundException",
+    /// Too many requests.
+    TooManyRequests = "TooManyRequestsException",
+    /// The Lambda service failed.
+    UnexpectedLambda = "UnexpectedLambdaException",
+    /// A Lambda trigger refused.
+    UserLambdaValidation = "UserLambdaValidationException",
+    /// There is no such user.
+    UserNotFound = "UserNotFoundException",
+    /// Self-service recovery is off in the pool.
+    OperationNotEnabled = "OperationNotEnabledException",
+    /// The code could not be sent to the user.
+    CodeDeliveryFailure = "CodeDeliveryFailureException",
+    /// The request was throttled.
+    Throttling = "ThrottlingException",
+    /// The account's request limit was exceeded.
+    RequestLimitExceeded = "RequestLimitExceeded",
+    /// The service is unavailable for now.
+    ServiceUnavailable = "ServiceUnavailable",
+    /// The caller's policies do not allow the call.
+    AccessDenied = "AccessDeniedException",
+    /// The caller's session token has expired.
+    ExpiredToken = "ExpiredToken",
+    /// The caller's session token has expired.
+    ExpiredTokenException = "ExpiredTokenException",
+    /// The caller's credentials are not known.
+    UnrecognizedClient = "UnrecognizedClientException",
+    /// The signature does not fit; often a wrong clock.
+    InvalidSignature = "InvalidSignatureException",
+    /// The signature is incomplete.
+    IncompleteSignature = "IncompleteSignature",
+    /// The request was not signed.
+    MissingAuthenticationToken = "MissingAuthenticationToken",
+    /// The account has not subscribed to the service.
+    OptInRequired = "OptInRequired",
+    /// The request's date is too old; often a wrong clock.
+    RequestExpired = "RequestExpired",
+}
+
+/// What an exception says about the reset, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Nothing happened, and the same call would be refused again: the end.
+    Refused,
+    /// Nothing happened; tried again, and the account and Region are slowed down.
+    Throttled,
+    /// Nothing happened; somebody has to change the configuration: tried again slowly.
+    Blocked,
+    /// Nobody knows; a probe may confirm the reset, and then it succeeded.
+    Ambiguous,
+    /// Nobody knows, and whatever a probe says the exception is the result.
+    AmbiguousFailure,
+}
+
+impl Exception {
+    /// The exception with this exact code.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|exception| exception.code() == code)
+    }
+
+    /// What it says about the reset.
+    #[must_use]
+    pub const fn class(self) -> Class {
+        match self {
+            Self::InvalidParameter
+            | Self::NotAuthorized
+            | Self::ResourceNotFound
+            | Self::UserNotFound
+            | Self::OperationNotEnabled => Class::Refused,
+            Self::TooManyRequests | Self::Throttling | Self::RequestLimitExceeded => Class::Throttled,
+            Self::AccessDenied
+            | Self::ExpiredToken
+            | Self::ExpiredTokenException
+            | Self::UnrecognizedClient
+            | Self::InvalidSignature
+            | Self::IncompleteSignature
+            | Self::MissingAuthenticationToken
+            | Self::OptInRequired
+            | Self::RequestExpired => Class::Blocked,
+            Self::InternalError | Self::ServiceUnavailable => Class::Ambiguous,
+            Self::InvalidEmailRoleAccessPolicy
+            | Self::InvalidLambdaResponse
+            | Self::InvalidSmsRoleAccessPolicy
+            | Self::InvalidSmsRoleTrustRelationship
+            | Self::LimitExceeded
+            | Self::UnexpectedLambda
+            | Self::UserLambdaValidation
+            | Self::CodeDeliveryFailure => Class::AmbiguousFailure,
+        }
+    }
+}
+
+/// An exception's code, known or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// One of the table.
+    Known(Exception),
+    /// Another one, cleaned and cut.
+    Unrecognized(String),
+}
+
+impl Code {
+    /// Reads a code from the wire or from a record. `None` where nothing usable is left of it.
+    ///
+    /// What is kept of an unrecognized code are ASCII letters and digits, at most [`MAX_CODE`],
+    /// so that it can stand in a status; cleaning never turns it into a known one.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        if let Some(exception) = Exception::from_code(code) {
+            return Some(Self::Known(exception));
+        }
+        let cleaned: String = code.chars().filter(char::is_ascii_alphanumeric).take(MAX_CODE).collect();
+        let usable = !cleaned.is_empty() && Exception::from_code(&cleaned).is_none();
+        usable.then_some(Self::Unrecognized(cleaned))
+    }
+
+    /// As it is kept in a record.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(exception) => exception.code(),
+            Self::Unrecognized(code) => code,
+        }
+    }
+
+    /// What it says about the reset; a code that is not in the table says nothing.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Known(exception) => exception.class(),
+            Self::Unrecognized(_) => Class::AmbiguousFailure,
+        }
+    }
+}
+
+/// What came of one call of AdminResetUserPassword.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// HTTP 200: accepted, not delivered.
+    Accepted,
+    /// An exception.
+    Exception(Code),
+    /// Proven that nothing was sent: no connection came about, or the request could not be built.
+    NotSent,
+    /// Nothing readable came back, and the request may have left.
+    Lost,
+}
+
+impl Answer {
+    /// What it says about the reset; `None` for success.
+    #[must_use]
+    pub const fn class(&self) -> Option<Class> {
+        match self {
+            Self::Accepted => None,
+            Self::Exception(code) => Some(code.class()),
+            Self::NotSent => Some(Class::Blocked),
+            Self::Lost => Some(Class::Ambiguous),
+        }
+    }
+
+    /// The exception's code, where there is one.
+    #[must_use]
+    pub const fn code(&self) -> Option<&Code> {
+        match self {
+            Self::Exception(code) => Some(code),
+            Self::Accepted | Self::NotSent | Self::Lost => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_read_back() {
+        for exception in Exception::ALL {
+            assert_eq!(Code::parse(exception.code()), Some(Code::Known(*exception)));
+        }
+        let mut codes: Vec<_> = Exception::ALL.iter().map(|exception| exception.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Exception::ALL.len());
+    }
+
+    #[test]
+    fn an_unrecognized_code_is_cleaned_and_cut() {
+        let cases = [
+            ("BrandNewException", Some("BrandNewException")),
+            ("Brand\u{202e}New\n<b>Ex", Some("BrandNewbEx")),
+            ("userNotFoundException", Some("userNotFoundException")),
+            ("\u{7}\u{1b}[31m", Some("31m")),
+            ("UserNotFound-Exception", None),
+            ("", None),
+            ("---", None),
+        ];
+        for (raw, kept) in cases {
+            assert_eq!(Code::parse(raw), kept.map(|code| Code::Unrecognized(code.into())), "{raw:?}");
+        }
+        assert_eq!(Code::parse(&"x".repeat(4096)).map(|code| code.as_str().len()), Some(MAX_CODE));
+    }
+
+    #[test]
+    fn an_unrecognized_code_proves_nothing() {
+        assert_eq!(Code::Unrecognized("BrandNew".into()).class(), Class::AmbiguousFailure);
+    }
+}

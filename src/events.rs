@@ -1,0 +1,100 @@
+//! Kubernetes Events about requests, within a budget of their own, so that they never compete with resets.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use k8s_openapi::api::core::v1::ObjectReference;
+use tokio::{sync::mpsc, time::interval};
+use tracing::warn;
+
+use crate::{
+    api::{Outcome, conditions::Reason},
+    metrics::Metrics,
+    reset::project::Telling,
+};
+
+/// How many Events may wait; what comes on top is dropped and counted.
+const QUEUE: usize = 256;
+/// The time between two Events.
+const PERIOD: Duration = Duration::from_millis(200);
+
+/// Takes Events and never blocks.
+#[derive(Clone)]
+pub struct Events {
+    warnings: mpsc::Sender<(Event, ObjectReference)>,
+    normal: mpsc::Sender<(Event, ObjectReference)>,
+    metrics: Arc<Metrics>,
+}
+
+impl Events {
+    /// Starts the task that publishes, warnings first, until every `Events` is dropped.
+    #[must_use]
+    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> Self {
+        let (warnings, mut urgent) = mpsc::channel(QUEUE);
+        let (normal, mut other) = mpsc::channel(QUEUE);
+        let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
+        let recorder = Recorder::new(client, reporter);
+        let counted = Arc::clone(&metrics);
+        tokio::spawn(async move {
+            let mut pace = interval(PERIOD);
+            loop {
+                let (event, object): (Event, ObjectReference) = tokio::select! {
+                    biased;
+                    Some(next) = urgent.recv() => next,
+                    Some(next) = other.recv() => next,
+                    else => return,
+                };
+                match tokio::time::timeout(Duration::from_secs(5), recorder.publish(&event, &object)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        counted.event_dropped();
+                        warn!(%error, "unable to publish an event");
+                    }
+                    Err(_) => {
+                        counted.event_dropped();
+                        warn!("unable to publish an event in time");
+                    }
+                }
+                pace.tick().await;
+            }
+        });
+        Self { warnings, normal, metrics }
+    }
+
+    /// Tells how a request ended.
+    pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &Telling) {
+        let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
+        let type_ = if well { EventType::Normal } else { EventType::Warning };
+        self.publish(object, type_, telling.reason.as_str(), telling.message.clone(), "Reset");
+    }
+
+    /// Tells that an object cannot be understood.
+    pub fn not_understood(&self, object: ObjectReference, error: &str) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "NotUnderstood".into(),
+            note: Some(error.chars().take(1000).collect()),
+            action: "Read".into(),
+            secondary: None,
+        };
+        self.send(event, object);
+    }
+
+    fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: String, action: &str) {
+        let event = Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None };
+        self.send(event, object.object_ref(&()));
+    }
+
+    fn send(&self, event: Event, object: ObjectReference) {
+        let queue = match event.type_ {
+            EventType::Warning => &self.warnings,
+            EventType::Normal => &self.normal,
+        };
+        if queue.try_send((event, object)).is_err() {
+            self.metrics.event_dropped();
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! A Kubernetes operator that resets Amazon Cognito passwords: at most once for each request, and
+//! with a status that never claims more than is known.
+//!
+//! Start with [`reset::decide`], the one function that decides what happens next, and
+//! `docs/architecture.md`, the map.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod api;
+pub mod budget;
+pub mod cli;
+pub mod cognito;
+pub mod controller;
+pub mod events;
+pub mod grants;
+pub mod metrics;
+pub mod reset;
+pub mod rights;
+pub mod run;
+pub mod sweep;
+pub mod telemetry;
+pub mod watches;

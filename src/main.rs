@@ -1,0 +1,21 @@
+//! Parse, install the TLS provider, run.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cognito_reset_operator::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One provider for both clients. It fails only where one is installed already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

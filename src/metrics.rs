@@ -1,0 +1,136 @@
+//! Prometheus metrics. No user, pool or object name is ever a label.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{
+    api::{Effect, Outcome, conditions::Reason},
+    cognito::outcome::{Answer, Code},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Finished {
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Called {
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Settled {
+    effect: &'static str,
+}
+
+/// The operator's metrics.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    registry: Registry,
+    finished: Family<Finished, Counter>,
+    calls: Family<Called, Counter>,
+    settled: Family<Settled, Counter>,
+    errors: Counter,
+    not_understood: Counter,
+    events_dropped: Counter,
+    in_flight: Gauge,
+}
+
+impl Metrics {
+    /// Registers them all.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self::default();
+        let registry = metrics.registry.sub_registry_with_prefix("cognito_reset");
+        registry.register("requests_finished", "Requests that ended, by outcome and reason", metrics.finished.clone());
+        registry.register("calls", "Calls of AdminResetUserPassword, by answer", metrics.calls.clone());
+        registry.register("attempts_settled", "Attempts settled in the ledger, by effect", metrics.settled.clone());
+        registry.register("reconcile_errors", "Passes over a request that ended in an error", metrics.errors.clone());
+        registry.register(
+            "objects_not_understood",
+            "Objects that could not be parsed, each time one was met",
+            metrics.not_understood.clone(),
+        );
+        registry.register("events_dropped", "Events that were not published", metrics.events_dropped.clone());
+        registry.register("requests_in_flight", "Requests being worked on at this moment", metrics.in_flight.clone());
+        metrics
+    }
+
+    /// A request has ended.
+    pub fn finished(&self, outcome: Outcome, reason: Reason) {
+        let outcome = match outcome {
+            Outcome::Pending => "Pending",
+            Outcome::Succeeded => "Succeeded",
+            Outcome::Failed => "Failed",
+            Outcome::Unknown => "Unknown",
+        };
+        self.finished.get_or_create(&Finished { outcome, reason: reason.as_str() }).inc();
+    }
+
+    /// Cognito was called.
+    pub fn call(&self, answer: &Answer) {
+        let answer = match answer {
+            Answer::Accepted => "Accepted",
+            Answer::Exception(Code::Known(exception)) => exception.code(),
+            Answer::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
+            Answer::NotSent => "NotSent",
+            Answer::Lost => "Lost",
+        };
+        self.calls.get_or_create(&Called { answer }).inc();
+    }
+
+    /// An attempt was settled.
+    pub fn settled(&self, effect: Effect) {
+        let effect = match effect {
+            Effect::NotPerformed => "NotPerformed",
+            Effect::Unknown => "Unknown",
+            Effect::Performed => "Performed",
+        };
+        self.settled.get_or_create(&Settled { effect }).inc();
+    }
+
+    /// A pass ended in an error.
+    pub fn error(&self) {
+        self.errors.inc();
+    }
+
+    /// An object could not be parsed.
+    pub fn not_understood(&self) {
+        self.not_understood.inc();
+    }
+
+    /// An Event was not published.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// Counts a request as being worked on until the guard is dropped.
+    #[must_use]
+    pub fn working(&self) -> Working {
+        self.in_flight.inc();
+        Working(self.in_flight.clone())
+    }
+
+    /// All of them, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Where a metric cannot be written as text.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// A request being worked on.
+pub struct Working(Gauge);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

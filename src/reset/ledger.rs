@@ -1,0 +1,230 @@
+//! The ledger's rules: how a record is named, claimed, settled and read. Pure; [`store`](super::store) writes.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use super::{
+    decide::Settlement,
+    situation::Ledger,
+};
+use crate::{
+    api::{
+        Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, RecordFields, RequestRef, UserStatus,
+        conditions::Reason,
+        record::{MAX_ATTEMPTS, SCHEMA},
+    },
+    cognito::outcome::{Class, Code},
+};
+
+/// What makes two requests the same one: namespace, name, pool and user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Namespace and name.
+    pub request: RequestRef,
+    /// The pool's id.
+    pub user_pool_id: String,
+    /// The user name as requested.
+    pub username: String,
+}
+
+impl Identity {
+    /// Of a request.
+    #[must_use]
+    pub fn of_request(request: &PasswordResetRequest) -> Self {
+        Self {
+            request: RequestRef { namespace: request.namespace().unwrap_or_default(), name: request.name_any() },
+            user_pool_id: request.spec.user_pool_id.clone(),
+            username: request.spec.username.clone(),
+        }
+    }
+
+    /// As a record states it.
+    #[must_use]
+    pub fn of_record(record: &PasswordResetRecord) -> Self {
+        let RecordFields { request, user_pool_id, username, .. } = &record.spec;
+        Self { request: request.clone(), user_pool_id: user_pool_id.clone(), username: username.clone() }
+    }
+
+    /// The record's name: `r1-` and the hex SHA-256 of the four, joined by newlines. Frozen.
+    #[must_use]
+    pub fn record_name(&self) -> String {
+        let RequestRef { namespace, name } = &self.request;
+        let joined = [namespace.as_str(), name, &self.user_pool_id, &self.username].join("\n");
+        format!("r1-{}", hex::encode(Sha256::digest(joined)))
+    }
+}
+
+/// How the time between attempts grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first attempt.
+    pub initial: SignedDuration,
+    /// At the most.
+    pub max: SignedDuration,
+}
+
+impl Backoff {
+    /// The time after the attempt with this number, counted from 0: doubled each time up to the
+    /// maximum, then spread over its upper half by the attempt's random id.
+    #[must_use]
+    pub fn after(&self, number: usize, id: &str) -> SignedDuration {
+        let doublings = u32::try_from(number).unwrap_or(u32::MAX).min(24);
+        let full = self.initial.saturating_mul(1 << doublings).min(self.max);
+        let spread = f64::from(Sha256::digest(id).first().copied().unwrap_or_default()) / 255.0;
+        full.mul_f64(0.5 + spread / 2.0)
+    }
+}
+
+/// The last attempt: the only one that can be open or have had an effect.
+#[must_use]
+pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
+    record.spec.attempts.last()
+}
+
+/// Attempts made, throttled ones not counted.
+#[must_use]
+pub fn attempts(record: &PasswordResetRecord) -> i64 {
+    record.spec.omitted_attempts.saturating_add(i64::try_from(record.spec.attempts.len()).unwrap_or(i64::MAX))
+}
+
+/// Reads a record for the decision.
+///
+/// `in_flight_until` is asked for an open claim only: by locally observed time, until when its
+/// holder's call may be in flight.
+#[must_use]
+pub fn view(
+    record: Option<&PasswordResetRecord>,
+    identity: &Identity,
+    backoff: &Backoff,
+    in_flight_until: impl FnOnce(&Attempt) -> Option<Timestamp>,
+    now: Timestamp,
+) -> Ledger {
+    let Some(record) = record else { return Ledger::Absent };
+    let Some(attempt) = last(record) else { return Ledger::NotUsable };
+    if record.spec.schema > SCHEMA || Identity::of_record(record) != *identity {
+        return Ledger::NotUsable;
+    }
+    match record.spec.effect {
+        None => Ledger::Open { in_flight_until: in_flight_until(attempt), before: attempt.user_status_before },
+        Some(Effect::NotPerformed) => match retry_reason(attempt) {
+            Some(reason) => Ledger::Retryable { not_before: not_before(record, attempt, backoff, now), reason },
+            None => Ledger::Settled(Effect::NotPerformed),
+        },
+        Some(effect) => Ledger::Settled(effect),
+    }
+}
+
+/// Why an attempt without effect may be followed by another; `None` where it may not.
+#[must_use]
+pub fn retry_reason(attempt: &Attempt) -> Option<Reason> {
+    match attempt.evidence? {
+        Evidence::NeverSent => Some(Reason::ClaimTimedOut),
+        Evidence::Unreachable => Some(Reason::CognitoUnreachable),
+        Evidence::Answer => match code(attempt)? {
+            Code::Known(exception) => match exception.class() {
+                Class::Throttled => Some(Reason::Throttled),
+                Class::Blocked => Some(Reason::Cognito(exception)),
+                Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
+            },
+            Code::Unrecognized(_) => None,
+        },
+        Evidence::Probe | Evidence::Inconclusive => None,
+    }
+}
+
+/// The code that Cognito answered an attempt with.
+#[must_use]
+pub fn code(attempt: &Attempt) -> Option<Code> {
+    Code::parse(attempt.code.as_deref()?)
+}
+
+/// Counted from when the attempt was settled, but never further off than from now: a clock may jump.
+fn not_before(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff, now: Timestamp) -> Timestamp {
+    let number = match retry_reason(attempt) {
+        // The budget of the account and Region sees to the pace.
+        Some(Reason::Throttled | Reason::ClaimTimedOut) => 0,
+        _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
+    };
+    let delay = backoff.after(number, &attempt.id);
+    let settled = attempt.settled_at.as_ref().map_or(now, |time| time.0.min(now));
+    settled.saturating_add(delay).unwrap_or(now)
+}
+
+/// The record with another claim: a new one, or one whose last attempt had no effect.
+#[must_use]
+pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, attempt: Attempt) -> PasswordResetRecord {
+    let mut record = existing.cloned().unwrap_or_else(|| {
+        PasswordResetRecord::new(
+            &identity.record_name(),
+            RecordFields {
+                schema: SCHEMA,
+                request: identity.request.clone(),
+                user_pool_id: identity.user_pool_id.clone(),
+                username: identity.username.clone(),
+                sub: None,
+                effect: None,
+                attempts: Vec::new(),
+                omitted_attempts: 0,
+            },
+        )
+    });
+    let fields = &mut record.spec;
+    // A throttling answer costs no attempt.
+    if fields.attempts.last().and_then(retry_reason) == Some(Reason::Throttled) {
+        fields.attempts.pop();
+    }
+    fields.attempts.push(attempt);
+    let surplus = fields.attempts.len().saturating_sub(MAX_ATTEMPTS);
+    fields.attempts.drain(..surplus);
+    fields.omitted_attempts = fields.omitted_attempts.saturating_add(i64::try_from(surplus).unwrap_or(i64::MAX));
+    fields.effect = None;
+    record
+}
+
+/// What is to be written into a record when an attempt is settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The attempt's id.
+    pub attempt_id: String,
+    /// Effect and evidence.
+    pub settlement: Settlement,
+    /// The code that Cognito answered.
+    pub code: Option<String>,
+    /// Cognito's request id.
+    pub aws_request_id: Option<String>,
+    /// The state that the last probe saw.
+    pub user_status_after: Option<UserStatus>,
+}
+
+/// What a finding makes of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settling {
+    /// This is to be written.
+    Write(Box<PasswordResetRecord>),
+    /// The record already says as much or more, or has gone on to another attempt.
+    Stands,
+}
+
+/// Settles an attempt: an open claim gets its effect, and `Unknown` may become `Performed`.
+#[must_use]
+pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) -> Settling {
+    let grows = match record.spec.effect {
+        None => true,
+        Some(Effect::Unknown) => finding.settlement.effect == Effect::Performed,
+        Some(Effect::NotPerformed | Effect::Performed) => false,
+    };
+    let mut record = record.clone();
+    let Some(attempt) = record.spec.attempts.last_mut() else { return Settling::Stands };
+    if !grows || attempt.id != finding.attempt_id {
+        return Settling::Stands;
+    }
+    attempt.settled_at = Some(Time(now));
+    attempt.evidence = Some(finding.settlement.evidence);
+    attempt.code.clone_from(&finding.code);
+    attempt.aws_request_id.clone_from(&finding.aws_request_id);
+    attempt.user_status_after = finding.user_status_after;
+    record.spec.effect = Some(finding.settlement.effect);
+    Settling::Write(Box::new(record))
+}

@@ -1,0 +1,14 @@
+//! The reset: gather facts, decide, act.
+//!
+//! [`decide`] is the only place where the order of things is decided, and it is pure; the other
+//! modules gather what it decides on ([`situation`], [`ledger`]), act on its steps ([`perform`])
+//! and tell the result ([`project`]).
+
+pub mod decide;
+pub mod ledger;
+pub mod perform;
+pub mod project;
+pub mod situation;
+pub mod store;
+
+pub use decide::decide;

@@ -1,0 +1,226 @@
+//! What a request's status says: of its record, or of why it waits. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::{
+    decide::Conclusion,
+    ledger,
+};
+use crate::{
+    api::{
+        Attempt, Effect, Evidence, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestStatus,
+        RecordRef, UserStatus,
+        conditions::{ConditionType, Reason, Truth, conditions},
+    },
+    cognito::outcome::{Class, Code},
+};
+
+/// What is told of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The reason of every condition.
+    pub reason: Reason,
+    /// Whether the password was invalidated.
+    pub invalidated: Truth,
+    /// One sentence for people. No user name, no upstream text.
+    pub message: String,
+}
+
+impl Telling {
+    /// The conditions that stand in this state; the rest are absent.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<(ConditionType, Truth)> {
+        use ConditionType::{PasswordInvalidated, Ready, Reconciling, Stalled, Succeeded};
+        let (succeeded, ready, last) = match self.outcome {
+            Outcome::Pending => (Truth::Unknown, Truth::Unknown, Some(Reconciling)),
+            Outcome::Succeeded => (Truth::True, Truth::True, None),
+            Outcome::Failed => (Truth::False, Truth::False, Some(Stalled)),
+            Outcome::Unknown => (Truth::Unknown, Truth::False, Some(Stalled)),
+        };
+        let mut wanted = vec![(Succeeded, succeeded), (Ready, ready), (PasswordInvalidated, self.invalidated)];
+        wanted.extend(last.map(|type_| (type_, Truth::True)));
+        wanted
+    }
+}
+
+/// What is told of a request that waits.
+#[must_use]
+pub fn waiting(reason: Reason) -> Telling {
+    Telling {
+        outcome: Outcome::Pending,
+        reason,
+        invalidated: Truth::Unknown,
+        message: waiting_message(reason).to_owned(),
+    }
+}
+
+/// What is told of a request that has ended.
+#[must_use]
+pub fn ended(conclusion: Conclusion, record: Option<&PasswordResetRecord>, request_uid: Option<&str>) -> Telling {
+    let last = record.and_then(ledger::last);
+    match (conclusion, record.and_then(|record| record.spec.effect), last) {
+        (Conclusion::Recorded, Some(effect), Some(attempt)) => recorded(effect, attempt, request_uid),
+        (Conclusion::Recorded, ..) => Telling {
+            outcome: Outcome::Unknown,
+            reason: Reason::OutcomeUnknown,
+            invalidated: Truth::Unknown,
+            message: "the record is not settled".into(),
+        },
+        (Conclusion::NothingHappened(Reason::AlreadyResetRequired), ..) => Telling {
+            outcome: Outcome::Succeeded,
+            reason: Reason::AlreadyResetRequired,
+            invalidated: Truth::True,
+            message: "nothing was sent: the user already has to reset the password".into(),
+        },
+        (Conclusion::NothingHappened(reason), ..) => Telling {
+            outcome: Outcome::Failed,
+            reason,
+            invalidated: Truth::False,
+            message: nothing_happened(reason, last),
+        },
+    }
+}
+
+/// What a settled attempt says.
+fn recorded(effect: Effect, attempt: &Attempt, request_uid: Option<&str>) -> Telling {
+    let code = ledger::code(attempt);
+    let reason = code.as_ref().map(|code| match code {
+        Code::Known(exception) => Reason::Cognito(*exception),
+        Code::Unrecognized(_) => Reason::UnrecognizedError,
+    });
+    let (outcome, reason, invalidated) = match effect {
+        Effect::Performed => match code.as_ref().map(Code::class) {
+            None if attempt.evidence == Some(Evidence::Answer) => (Outcome::Succeeded, Reason::ResetAccepted, Truth::True),
+            None | Some(Class::Ambiguous) => (Outcome::Succeeded, Reason::ConfirmedByProbe, Truth::True),
+            Some(Class::AmbiguousFailure | Class::Refused | Class::Throttled | Class::Blocked) => {
+                (Outcome::Failed, reason.unwrap_or(Reason::OutcomeUnknown), Truth::True)
+            }
+        },
+        Effect::NotPerformed => (Outcome::Failed, reason.unwrap_or(Reason::OutcomeUnknown), Truth::False),
+        Effect::Unknown => {
+            let seen = attempt.user_status_after == Some(UserStatus::ResetRequired);
+            let invalidated = if seen { Truth::True } else { Truth::Unknown };
+            (Outcome::Unknown, reason.unwrap_or(Reason::OutcomeUnknown), invalidated)
+        }
+    };
+    let told = message(reason, outcome, invalidated, code.as_ref());
+    if request_uid == Some(attempt.request_uid.as_str()) {
+        return Telling { outcome, reason, invalidated, message: told };
+    }
+    let at = attempt.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
+    match outcome {
+        Outcome::Succeeded => Telling {
+            outcome,
+            reason: Reason::AlreadyPerformed,
+            invalidated,
+            message: format!("nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"),
+        },
+        Outcome::Failed | Outcome::Unknown | Outcome::Pending => Telling {
+            outcome,
+            reason,
+            invalidated,
+            message: format!("nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {told}"),
+        },
+    }
+}
+
+fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
+    let code = code.map_or("no exception", Code::as_str);
+    match (outcome, invalidated) {
+        (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
+            "Cognito accepted the reset; whether a code reached the user is not known to it".into()
+        }
+        (Outcome::Succeeded, _) => {
+            "Cognito's reply was lost or an internal error, but the user has to reset now and did not before".into()
+        }
+        (Outcome::Failed, Truth::True) => {
+            format!("the password was invalidated, but Cognito reported {code}: the user may not have got a code")
+        }
+        (Outcome::Failed, _) => format!("Cognito refused with {code}; nothing happened"),
+        (Outcome::Unknown, Truth::True) => format!(
+            "the call ended with {code}; the user has to reset the password now, but it is not proven that this call did it; nothing more will be sent"
+        ),
+        (Outcome::Unknown | Outcome::Pending, _) => {
+            format!("the call ended with {code} and nothing proves what it did; nothing more will be sent")
+        }
+    }
+}
+
+fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
+    let cause = match reason {
+        Reason::Expired => "expirationTime passed",
+        Reason::DeadlineExceeded => "deadlineSeconds passed",
+        _ => "the request ended",
+    };
+    match last.and_then(ledger::retry_reason) {
+        Some(last) => format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing happened"),
+        None => format!("{cause} before the reset was performed; nothing was sent"),
+    }
+}
+
+const fn waiting_message(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Suspended => "spec.suspend is true: set it to false to go on",
+        Reason::UserPoolNotGranted => "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one",
+        Reason::AmbiguousGrant => "the UserPoolGrants that match differ in roleARN or externalID; a platform administrator has to make them agree",
+        Reason::GrantSuspended => "a matching UserPoolGrant is suspended; a platform administrator holds resets back",
+        Reason::ExpirationRequired => "the matching UserPoolGrants allow only requests with expirationTime; create a new request that has one",
+        Reason::RateLimited => "waiting for its turn in the budget of the account and Region",
+        Reason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
+        Reason::AwsCredentialsUnavailable => "no AWS credentials could be loaded, or the grant's role could not be assumed; see the operator's log",
+        Reason::UserStateUnreadable => "ifResetRequired is Skip, and the user cannot be read by AdminGetUser",
+        Reason::AwaitingPriorAttempt => "an earlier attempt, or another request for the same user, has to end first",
+        Reason::CognitoUnreachable => "no connection to Cognito comes about: nothing was sent, and it is tried again",
+        Reason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
+        Reason::RecordNotUsable => "the record was written by a newer operator or is of another request; nothing is sent",
+        Reason::Cognito(_) => "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly",
+        Reason::ResetAccepted
+        | Reason::ConfirmedByProbe
+        | Reason::AlreadyPerformed
+        | Reason::AlreadyResetRequired
+        | Reason::UnrecognizedError
+        | Reason::Expired
+        | Reason::DeadlineExceeded
+        | Reason::OutcomeUnknown
+        | Reason::Valid
+        | Reason::InvalidUsernamePattern
+        | Reason::InvalidNamespaceSelector
+        | Reason::NoNamespaceMatches => "waiting",
+    }
+}
+
+/// The status that tells it, made from the one that stands: nothing changes where nothing new is told.
+#[must_use]
+pub fn status(
+    request: &PasswordResetRequest,
+    record: Option<&PasswordResetRecord>,
+    telling: &Telling,
+    now: Timestamp,
+) -> PasswordResetRequestStatus {
+    let standing = request.status.clone().unwrap_or_default();
+    let generation = request.metadata.generation;
+    let attempt = record.and_then(ledger::last);
+    let ended = telling.outcome != Outcome::Pending;
+    PasswordResetRequestStatus {
+        outcome: telling.outcome,
+        observed_generation: generation,
+        start_time: record.and_then(|record| record.spec.attempts.first()).map(|first| first.claimed_at.clone()),
+        completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
+        attempts: Some(record.map_or(0, ledger::attempts)),
+        aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
+        user_sub: record.and_then(|record| record.spec.sub.clone()),
+        record_ref: record.map(|record| RecordRef { name: record.name_any() }),
+        conditions: conditions(
+            &standing.conditions,
+            &telling.conditions(),
+            telling.reason,
+            &telling.message,
+            generation,
+            now,
+        ),
+    }
+}

@@ -1,0 +1,231 @@
+//! The guarded reads and writes of requests and records, each within a time limit.
+
+use std::{future::Future, time::Duration};
+
+use jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ListParams, PostParams},
+};
+use thiserror::Error;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::warn;
+
+use super::ledger::{self, Finding, Settling};
+use crate::api::{PasswordResetRecord, PasswordResetRequest};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const PAGE: u32 = 500;
+
+/// Requests and records in the API server.
+#[derive(Clone)]
+pub struct Store {
+    client: Client,
+    limit: Duration,
+}
+
+/// What went wrong with a call to the API server.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// No answer in time: a write may or may not have been applied.
+    #[error("no answer from the API server within {0:?}")]
+    NoAnswer(Duration),
+    /// An answer, or none, as the client says.
+    #[error("{0}")]
+    Client(#[source] kube::Error),
+}
+
+impl StoreError {
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Client(kube::Error::Api(status)) => Some(status.code),
+            Self::Client(_) | Self::NoAnswer(_) => None,
+        }
+    }
+
+    /// Whether the API server refused, so that nothing was written. Answers of 429 and 5xx may
+    /// come from something on the way, after the write.
+    fn is_refusal(&self) -> bool {
+        self.status().is_some_and(|code| (400..500).contains(&code) && code != 429 && code != 408)
+    }
+
+    fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+
+    fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+}
+
+/// What came of a claim.
+pub enum Claimed {
+    /// It stands, and it is ours.
+    Ours(PasswordResetRecord),
+    /// Somebody else's stands in its place.
+    Theirs,
+    /// It could not be told in time; if it stands, it is to be settled as never sent.
+    TooLate,
+}
+
+/// What came of writing a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is written.
+    Written,
+    /// The request has changed since it was read.
+    Conflict,
+    /// The request is gone.
+    Gone,
+}
+
+impl Store {
+    /// Every call gets `limit` to be answered.
+    #[must_use]
+    pub fn new(client: Client, limit: Duration) -> Self {
+        Self { client, limit }
+    }
+
+    fn requests(&self, namespace: &str) -> Api<PasswordResetRequest> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn records(&self) -> Api<PasswordResetRecord> {
+        Api::all(self.client.clone())
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
+        match timeout(self.limit, call).await {
+            Ok(result) => result.map_err(StoreError::Client),
+            Err(_) => Err(StoreError::NoAnswer(self.limit)),
+        }
+    }
+
+    /// The request, read afresh.
+    ///
+    /// # Errors
+    /// Where the API server does not answer with it or its absence.
+    pub async fn request(&self, namespace: &str, name: &str) -> Result<Option<PasswordResetRequest>, StoreError> {
+        self.call(self.requests(namespace).get_opt(name)).await
+    }
+
+    /// The record, read afresh.
+    ///
+    /// # Errors
+    /// Where the API server does not answer with it or its absence.
+    pub async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
+        self.call(self.records().get_opt(name)).await
+    }
+
+    /// A page of the records whose claim is open, and how to go on.
+    ///
+    /// # Errors
+    /// Where the API server does not answer with it.
+    pub async fn open_records(
+        &self,
+        page: Option<String>,
+    ) -> Result<(Vec<PasswordResetRecord>, Option<String>), StoreError> {
+        let mut params = ListParams::default().fields("effect=").limit(PAGE);
+        params.continue_token = page;
+        let list = self.call(self.records().list(&params)).await?;
+        Ok((list.items, list.metadata.continue_.filter(|token| !token.is_empty())))
+    }
+
+    async fn write(&self, record: &PasswordResetRecord) -> Result<PasswordResetRecord, StoreError> {
+        let params = PostParams::default();
+        if record.metadata.resource_version.is_some() {
+            self.call(self.records().replace(&record.name_any(), &params, record)).await
+        } else {
+            self.call(self.records().create(&params, record)).await
+        }
+    }
+
+    /// Writes a claim, until `deadline` at the latest. The very same write is repeated while its
+    /// reply is lost: only one can win, and a reply of 409 may be to our own earlier one.
+    ///
+    /// # Errors
+    /// Where the API server refuses it, so that nothing was claimed.
+    pub async fn claim(&self, record: &PasswordResetRecord, deadline: Instant) -> Result<Claimed, StoreError> {
+        let name = record.name_any();
+        let mut lost = false;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let written = tokio::select! {
+                written = self.write(record) => written,
+                () = sleep_until(deadline) => return Ok(Claimed::TooLate),
+            };
+            match written {
+                Ok(stored) => return Ok(Claimed::Ours(stored)),
+                Err(error) if error.is_conflict() => {
+                    let standing = tokio::select! {
+                        standing = self.record(&name) => standing,
+                        () = sleep_until(deadline) => return Ok(Claimed::TooLate),
+                    };
+                    match standing {
+                        Ok(Some(standing)) if is_same_claim(&standing, record) => return Ok(Claimed::Ours(standing)),
+                        Ok(_) => return Ok(Claimed::Theirs),
+                        Err(error) => warn!(%error, "unable to read the record after a conflict"),
+                    }
+                }
+                Err(error) if error.is_refusal() && !lost => return Err(error),
+                Err(error) => {
+                    lost = true;
+                    warn!(%error, record = %name, "unable to tell whether a claim was written");
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Writes what is known of an attempt, and tries until it is stored or the record already says
+    /// as much. Returns the record as it then stands.
+    ///
+    /// `known` is the record as last seen; where none stands, it is created with its effect, so that
+    /// a claim on its way cannot win any more.
+    pub async fn settle(&self, known: &PasswordResetRecord, finding: &Finding) -> PasswordResetRecord {
+        let name = known.name_any();
+        let mut current = known.clone();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let Settling::Write(record) = ledger::settled(&current, finding, Timestamp::now()) else {
+                return current;
+            };
+            match self.write(&record).await {
+                Ok(stored) => return stored,
+                Err(error) => warn!(%error, record = %name, "unable to write an effect yet"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match self.record(&name).await {
+                Ok(Some(standing)) => current = standing,
+                Ok(None) => {
+                    current = known.clone();
+                    current.metadata.resource_version = None;
+                    current.metadata.uid = None;
+                }
+                Err(error) => warn!(%error, record = %name, "unable to read the record yet"),
+            }
+        }
+    }
+
+    /// Writes a request's status, guarded by the uid and resourceVersion of the object that it was made from.
+    ///
+    /// # Errors
+    /// Where it cannot be told whether it was written, or the API server refuses.
+    pub async fn tell(&self, request: &PasswordResetRequest) -> Result<Told, StoreError> {
+        let api = self.requests(&request.namespace().unwrap_or_default());
+        match self.call(api.replace_status(&request.name_any(), &PostParams::default(), request)).await {
+            Ok(_) => Ok(Told::Written),
+            Err(error) if error.is_conflict() => Ok(Told::Conflict),
+            Err(error) if error.is_not_found() => Ok(Told::Gone),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
+    let ids = (ledger::last(standing).map(|last| &last.id), ledger::last(wanted).map(|last| &last.id));
+    standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
+}

@@ -1,0 +1,50 @@
+//! Resolves open claims whose request is gone: nobody else would.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::{
+    api::record::SCHEMA,
+    cognito::port::Cognito,
+    reset::{
+        ledger::Identity,
+        perform::Performer,
+        store::{Store, StoreError},
+    },
+};
+
+/// Looks through the open claims, for ever, with `period` between two looks.
+///
+/// A claim at work shows here too; the same decision lets it be until its call cannot be in flight
+/// any more, so a claim without request is settled by the look after that.
+pub async fn run<C: Cognito>(store: Store, performer: &Performer<C>, period: Duration) {
+    loop {
+        if let Err(error) = look(&store, performer).await {
+            warn!(%error, "unable to look through the open claims; trying again");
+        }
+        sleep(period).await;
+    }
+}
+
+async fn look<C: Cognito>(store: &Store, performer: &Performer<C>) -> Result<(), StoreError> {
+    let mut page = None;
+    loop {
+        let (records, next) = store.open_records(page).await?;
+        for record in records.iter().filter(|record| record.spec.schema <= SCHEMA) {
+            let identity = Identity::of_record(record);
+            let request = store.request(&identity.request.namespace, &identity.request.name).await?;
+            // A request that is there has its own pass; it may be about another user by now.
+            if request.as_ref().is_some_and(|request| Identity::of_request(request) == identity) {
+                continue;
+            }
+            info!(record = %identity.record_name(), "found an open claim without its request");
+            performer.run(identity).await?;
+        }
+        page = next;
+        if page.is_none() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Follows the grants and the namespaces, and keeps the grants' statuses true.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures::{Stream, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::PostParams,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{sync::oneshot, time::timeout};
+use tracing::{debug, warn};
+
+use crate::{api::UserPoolGrant, controller::Unreadable, grants::Permissions};
+
+type Guarded = DeserializeGuard<UserPoolGrant>;
+
+/// Follows the grants; tells when they have first been read.
+pub async fn grants(
+    client: &Client,
+    config: watcher::Config,
+    permissions: &Permissions,
+    unreadable: &Unreadable,
+    read: oneshot::Sender<()>,
+) {
+    let events = watcher(Api::<Guarded>::all(client.clone()), config);
+    follow(events, Grants { permissions, unreadable }, read).await;
+}
+
+/// Follows the namespaces' labels; tells when they have first been read.
+pub async fn namespaces(
+    client: &Client,
+    config: watcher::Config,
+    permissions: &Permissions,
+    read: oneshot::Sender<()>,
+) {
+    let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config);
+    follow(events, Namespaces { permissions }, read).await;
+}
+
+/// What a watch is followed by.
+trait Follower<K> {
+    fn put(&mut self, object: K);
+    fn remove(&mut self, object: &K);
+    fn retain(&mut self, names: &BTreeSet<String>);
+}
+
+struct Grants<'a> {
+    permissions: &'a Permissions,
+    unreadable: &'a Unreadable,
+}
+
+impl Follower<Guarded> for Grants<'_> {
+    fn put(&mut self, object: Guarded) {
+        match &object.0 {
+            Ok(grant) => self.permissions.put_grant(grant.clone()),
+            Err(invalid) => {
+                self.permissions.remove_grant(&object.name_any());
+                self.unreadable.report(&object, &invalid.error);
+            }
+        }
+    }
+
+    fn remove(&mut self, object: &Guarded) {
+        self.permissions.remove_grant(&object.name_any());
+    }
+
+    fn retain(&mut self, names: &BTreeSet<String>) {
+        self.permissions.retain_grants(names);
+    }
+}
+
+struct Namespaces<'a> {
+    permissions: &'a Permissions,
+}
+
+impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
+    fn put(&mut self, object: PartialObjectMeta<Namespace>) {
+        self.permissions.put_namespace(object.name_any(), object.labels().clone());
+    }
+
+    fn remove(&mut self, object: &PartialObjectMeta<Namespace>) {
+        self.permissions.remove_namespace(&object.name_any());
+    }
+
+    fn retain(&mut self, names: &BTreeSet<String>) {
+        self.permissions.retain_namespaces(names);
+    }
+}
+
+/// Follows a watch for ever, backing off on errors, and tells when it has first read everything.
+async fn follow<K: Resource>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    mut follower: impl Follower<K>,
+    read: oneshot::Sender<()>,
+) {
+    let mut read = Some(read);
+    let mut listed = BTreeSet::new();
+    let mut events = std::pin::pin!(events.default_backoff());
+    loop {
+        match events.try_next().await {
+            Ok(Some(Event::Apply(object))) => follower.put(object),
+            Ok(Some(Event::Delete(object))) => follower.remove(&object),
+            Ok(Some(Event::Init)) => listed.clear(),
+            Ok(Some(Event::InitApply(object))) => {
+                listed.insert(object.meta().name.clone().unwrap_or_default());
+                follower.put(object);
+            }
+            Ok(Some(Event::InitDone)) => {
+                follower.retain(&listed);
+                if let Some(read) = read.take() {
+                    // Nobody listens any more while stopping.
+                    let _ = read.send(());
+                }
+            }
+            Ok(None) => return,
+            Err(error) => warn!(%error, "unable to watch; trying again"),
+        }
+    }
+}
+
+/// Keeps the grants' statuses true, for ever. Nothing is written while they are.
+pub async fn tell_grants(client: &Client, permissions: &Permissions, limit: Duration) {
+    let mut changes = permissions.changes();
+    let api: Api<UserPoolGrant> = Api::all(client.clone());
+    loop {
+        let mut failed = false;
+        for grant in permissions.stale_statuses(Timestamp::now()) {
+            let written = timeout(limit, api.replace_status(&grant.name_any(), &PostParams::default(), &grant)).await;
+            match written {
+                Ok(Ok(stored)) => permissions.put_grant(stored),
+                Ok(Err(error)) => {
+                    failed = true;
+                    debug!(grant = %grant.name_any(), %error, "unable to write a grant's status yet");
+                }
+                Err(_) => failed = true,
+            }
+        }
+        let again = if failed { Duration::from_secs(1) } else { Duration::from_secs(3600) };
+        // Either a change or the end of the pause: both mean to look again.
+        let _ = timeout(again, changes.changed()).await;
+    }
+}
+

@@ -1,0 +1,122 @@
+//! The story of the operator, told with kubectl and checked.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use testbed::{ResetCount, eventually};
+
+use crate::{
+    samples::{CONFIRMED, GRANTED, SAMPLES, UNGRANTED},
+    stage::{Stage, output, repository},
+    terminal::{Terminal, say},
+};
+
+/// `kubectl wait` has waited for what takes time: this is only for what shows a moment later.
+const LIMIT: Duration = Duration::from_secs(15);
+const WAIT: &str = "--for=jsonpath='{.status.completionTime}' --timeout=60s";
+
+/// Runs the demonstration. Everything it started has ended when it returns.
+pub(crate) async fn run(program: &Path) -> Result<()> {
+    let stage = tokio::select! {
+        stage = Stage::start(program) => stage?,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+    };
+    let told = tokio::select! {
+        told = tell(&stage) => told,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    say("Stopping everything that was started");
+    drop(stage);
+    let log = output().join("operator.log");
+    told.with_context(|| format!("the demonstration failed (the operator's log: {})", log.display()))?;
+    println!("Every outcome was the expected one, and nobody was reset twice.");
+    Ok(())
+}
+
+async fn tell(stage: &Stage) -> Result<()> {
+    let terminal = Terminal::new(stage.cluster.as_admin(), &repository());
+
+    say("A grant for the namespace `support`; one request per user there, and one in a namespace without a grant");
+    terminal.kubectl("apply -f target/testbed/grant.yaml").await?;
+    terminal.kubectl("apply -f target/testbed/requests.yaml -f target/testbed/ungranted.yaml").await?;
+    terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
+    expect(stage, "ResetAccepted").await?;
+    terminal.kubectl("get prr -A").await?;
+    terminal.kubectl(&format!("describe prr reset-{CONFIRMED} -n {GRANTED}")).await?;
+    let after_first = show_cognito(stage).await?;
+
+    say("Everything applied again: nothing changes, and Cognito hears nothing");
+    terminal.kubectl("apply -f target/testbed/requests.yaml -f target/testbed/ungranted.yaml").await?;
+
+    say("One request deleted and applied again: its record tells what happened, and Cognito hears nothing");
+    terminal.kubectl(&format!("delete prr reset-{CONFIRMED} -n {GRANTED}")).await?;
+    terminal.kubectl("apply -f target/testbed/requests.yaml").await?;
+    terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
+    expect(stage, "AlreadyPerformed").await?;
+    terminal.kubectl("get prr -A").await?;
+    if show_cognito(stage).await? != after_first {
+        bail!("Cognito was called again, and nothing had been asked for but what was done");
+    }
+
+    say("The whole namespace deleted and created again. What failed before may be tried again; what was done is not");
+    terminal.kubectl(&format!("delete namespace {GRANTED} --timeout=60s")).await?;
+    terminal.kubectl("apply -f target/testbed/requests.yaml").await?;
+    terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
+    expect(stage, "AlreadyPerformed").await?;
+    terminal.kubectl("get prr -A").await?;
+    terminal.kubectl("get prrec").await?;
+    show_cognito(stage).await?;
+    Ok(())
+}
+
+/// Checks every request. The confirmed user's reset succeeded, for the reason given; the others ended as they have to.
+async fn expect(stage: &Stage, success: &str) -> Result<()> {
+    let expected = SAMPLES.iter().map(|sample| {
+        let reason = if sample.outcome == "Succeeded" { success } else { sample.reason };
+        (GRANTED, sample.user, sample.outcome, reason)
+    });
+    // It never completes, so no `kubectl wait` was for it.
+    let waiting = (UNGRANTED, CONFIRMED, "Pending", "UserPoolNotGranted");
+    for (namespace, user, outcome, reason) in expected.chain([waiting]) {
+        let wanted = format!("{outcome}/{reason}");
+        eventually(LIMIT, format!("{namespace}/reset-{user} to be {wanted}"), async || {
+            let seen = outcome_of(stage, namespace, user).await?;
+            if seen == wanted { Ok(()) } else { bail!(seen) }
+        })
+        .await?;
+        println!("  as expected: {namespace}/reset-{user} is {wanted}");
+    }
+    Ok(())
+}
+
+async fn outcome_of(stage: &Stage, namespace: &str, user: &str) -> Result<String> {
+    let name = format!("reset-{user}");
+    let text = stage.cluster.kubectl(&["get", "prr", &name, "-n", namespace, "-o", "json"]).await?.success()?;
+    let request: Value = serde_json::from_str(&text)?;
+    let outcome = request.pointer("/status/outcome").and_then(Value::as_str).unwrap_or("none");
+    let conditions = request.pointer("/status/conditions").and_then(Value::as_array);
+    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    let reason = ready.and_then(|ready| ready["reason"].as_str()).unwrap_or("none");
+    Ok(format!("{outcome}/{reason}"))
+}
+
+/// Shows Cognito's side, and checks that nobody was reset twice. Returns the counts, by user.
+async fn show_cognito(stage: &Stage) -> Result<Vec<(&'static str, ResetCount)>> {
+    say("Cognito's side: the calls of AdminResetUserPassword that reached it so far");
+    println!("{:<12} {:>5} {:>9}  STATUS NOW", "USER", "CALLS", "ACCEPTED");
+    let cognito = stage.moto.cognito();
+    let mut counts = Vec::new();
+    for sample in &SAMPLES {
+        let count = stage.proxy.resets_of(&stage.pool, sample.user);
+        let status =
+            cognito.user_status(&stage.pool, sample.user).await.unwrap_or_else(|_| "(no such user)".to_owned());
+        println!("{:<12} {:>5} {:>9}  {status}", sample.user, count.forwarded, count.accepted);
+        counts.push((sample.user, count));
+        let due = usize::from(sample.user == CONFIRMED);
+        if count.accepted != due || (due == 1 && count.forwarded != 1) {
+            bail!("{} was to be reset {due} times, and the count is {count:?}", sample.user);
+        }
+    }
+    Ok(counts)
+}

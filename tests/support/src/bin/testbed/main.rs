@@ -1,0 +1,60 @@
+//! The demonstration (`testbed demo`), and the same servers to play with (`testbed up`, `testbed down`).
+#![forbid(unsafe_code)]
+
+mod demo;
+mod play;
+mod samples;
+mod stage;
+mod terminal;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::stage::repository;
+
+/// A Kubernetes control plane, an emulator of Cognito, and the operator between them, on this machine.
+#[derive(Parser)]
+#[command(name = "testbed", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// The operator's program [default: target/release/cognito-reset-operator].
+    #[arg(long, global = true, value_name = "PATH", env = "COGNITO_RESET_OPERATOR_BIN")]
+    operator: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tells the whole story with kubectl, and checks that every outcome is the expected one.
+    Demo,
+    /// Starts everything, and leaves it running.
+    Up,
+    /// Stops what `up` has started.
+    Down,
+    /// What `up` starts: runs until it is asked to stop.
+    #[command(hide = true)]
+    Serve,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let operator =
+        cli.operator.unwrap_or_else(|| repository().join("target").join("release").join("cognito-reset-operator"));
+    let outcome = match cli.command {
+        Command::Demo => demo::run(&operator).await,
+        Command::Up => play::up(&operator).await,
+        Command::Down => play::down().await,
+        Command::Serve => play::serve(&operator).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            // Without the backtrace that `{:?}` would add: the message is for the one who ran a command.
+            eprintln!("\ntestbed: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The same servers, left running to play with.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use testbed::eventually;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::stage::{Stage, output};
+
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Says what runs: written when everything does, removed when it stops.
+fn state_file() -> PathBuf {
+    output().join("state.json")
+}
+
+/// Held by the process that serves, for as long as it lives; holds its process id.
+fn lock_file() -> Result<File> {
+    let directory = output();
+    std::fs::create_dir_all(&directory).with_context(|| format!("failed to create {}", directory.display()))?;
+    let path = directory.join("lock");
+    File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("failed to open {}", path.display()))
+}
+
+/// Whether a process serves.
+fn serves() -> Result<bool> {
+    match lock_file()?.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(problem)) => Err(problem).context("failed to look at the lock"),
+    }
+}
+
+/// Starts everything in the background, showing its progress, and says how to use it.
+pub(crate) async fn up(operator: &Path) -> Result<()> {
+    if serves()? {
+        println!("It runs already (`make down` stops it).");
+        return usage();
+    }
+    let _ = std::fs::remove_file(state_file());
+    let log_path = output().join("up.log");
+    let log = File::create(&log_path).with_context(|| format!("failed to write {}", log_path.display()))?;
+    let mut server = {
+        use std::os::unix::process::CommandExt as _;
+        Command::new(std::env::current_exe()?)
+            .arg("serve")
+            .arg("--operator")
+            .arg(operator)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("failed to start the background process")?
+    };
+    let mut progress = File::open(&log_path)?;
+    loop {
+        let ended = server.try_wait()?;
+        let mut news = Vec::new();
+        progress.read_to_end(&mut news)?;
+        std::io::stdout().write_all(&news)?;
+        if state_file().exists() {
+            return usage();
+        }
+        if let Some(status) = ended {
+            bail!("it did not start ({status}): see above, or {}", log_path.display());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Runs everything until SIGTERM.
+pub(crate) async fn serve(operator: &Path) -> Result<()> {
+    let mut lock = lock_file()?;
+    if lock.try_lock().is_err() {
+        bail!("another one runs already");
+    }
+    lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).context("failed to write the lock")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // The terminal that started it may go.
+    let _hangup = signal(SignalKind::hangup())?;
+    let stage = tokio::select! {
+        stage = Stage::start(operator) => stage?,
+        _ = terminate.recv() => return Ok(()),
+    };
+    let kubeconfig = output().join("kubeconfig");
+    std::fs::copy(stage.cluster.kubeconfig(), &kubeconfig).context("failed to write the kubeconfig")?;
+    let state = json!({
+        "kubeconfig": kubeconfig,
+        "path": stage.tools.directory(),
+        "cognito": stage.proxy.url(),
+        "operator": stage.operator.url(),
+        "pool": stage.pool,
+    });
+    // Whole or not at all: its presence says that everything runs.
+    let draft = output().join("state.draft");
+    std::fs::write(&draft, state.to_string()).context("failed to write the state")?;
+    std::fs::rename(&draft, state_file()).context("failed to write the state")?;
+    terminate.recv().await;
+    let _ = std::fs::remove_file(state_file());
+    drop(stage);
+    Ok(())
+}
+
+/// Stops what [`up`] has started, and waits until it is gone.
+pub(crate) async fn down() -> Result<()> {
+    if !serves()? {
+        let _ = std::fs::remove_file(state_file());
+        println!("Nothing runs.");
+        return Ok(());
+    }
+    let holder = std::io::read_to_string(lock_file()?).context("failed to read the lock")?;
+    let pid = holder.parse().ok().and_then(Pid::from_raw).context("the lock names no process")?;
+    kill_process(pid, Signal::TERM).context("failed to stop it")?;
+    let gone = async || match serves() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err("it still runs".to_owned()),
+        Err(problem) => Err(problem.to_string()),
+    };
+    eventually(STOP_LIMIT, "everything to stop", gone).await?;
+    println!("Stopped.");
+    Ok(())
+}
+
+fn state() -> Result<Value> {
+    let path = state_file();
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("{} is not there yet: it is still starting; try again in a moment", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))
+}
+
+fn usage() -> Result<()> {
+    let state = state()?;
+    let text = |field: &str| state[field].as_str().unwrap_or_default().to_owned();
+    let samples = output();
+    let samples = samples.display();
+    println!(
+        "
+Everything runs. In this shell:
+
+  export KUBECONFIG={}
+  export PATH={}:$PATH
+
+  kubectl apply -f {samples}/grant.yaml -f {samples}/requests.yaml -f {samples}/ungranted.yaml
+  kubectl get prr -A --watch
+
+The user pool is {}, and Cognito (moto) is at {}.
+The operator's metrics are at {}/metrics, its log is {samples}/operator.log.
+`make down` stops everything.",
+        text("kubeconfig"),
+        text("path"),
+        text("pool"),
+        text("cognito"),
+        text("operator"),
+    );
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Who is in the pool, what is applied, and what is to become of it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use testbed::Cognito;
+
+/// The namespace that the grant is for.
+pub(crate) const GRANTED: &str = "support";
+/// A namespace without a grant.
+pub(crate) const UNGRANTED: &str = "elsewhere";
+/// The one user who can be reset.
+pub(crate) const CONFIRMED: &str = "confirmed";
+
+/// A request, named `reset-` and its user, and its expected end.
+pub(crate) struct Sample {
+    pub(crate) user: &'static str,
+    pub(crate) outcome: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+/// The requests of the namespace with the grant.
+pub(crate) const SAMPLES: [Sample; 5] = [
+    Sample { user: CONFIRMED, outcome: "Succeeded", reason: "ResetAccepted" },
+    Sample { user: "disabled", outcome: "Failed", reason: "NotAuthorizedException" },
+    Sample { user: "unconfirmed", outcome: "Failed", reason: "NotAuthorizedException" },
+    Sample { user: "addressless", outcome: "Failed", reason: "InvalidParameterException" },
+    Sample { user: "unknown", outcome: "Failed", reason: "UserNotFoundException" },
+];
+
+/// Makes the pool with its users, one of each kind.
+pub(crate) async fn create_pool(cognito: &Cognito) -> Result<String> {
+    let pool = cognito.create_pool("eu-west-1").await?;
+    cognito.create_user(&pool, CONFIRMED).await?;
+    cognito.create_disabled_user(&pool, "disabled").await?;
+    cognito.create_unconfirmed_user(&pool, "unconfirmed").await?;
+    cognito.create_user_without_address(&pool, "addressless").await?;
+    Ok(pool)
+}
+
+/// Writes `grant.yaml`, `requests.yaml` and `ungranted.yaml`.
+pub(crate) fn write(directory: &Path, pool: &str) -> Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("failed to create {}", directory.display()))?;
+    let requests: String = SAMPLES.iter().map(|sample| request(GRANTED, sample.user, pool)).collect();
+    for (name, text) in [
+        ("grant.yaml", grant(pool)),
+        ("requests.yaml", namespace(GRANTED) + &requests),
+        ("ungranted.yaml", namespace(UNGRANTED) + &request(UNGRANTED, CONFIRMED, pool)),
+    ] {
+        let path = directory.join(name);
+        std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn namespace(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n")
+}
+
+fn grant(pool: &str) -> String {
+    format!(
+        "apiVersion: cognito-reset.dev/v1alpha1
+kind: UserPoolGrant
+metadata:
+  name: demo
+spec:
+  userPoolID: {pool}
+  namespaces:
+    - {GRANTED}
+"
+    )
+}
+
+fn request(namespace: &str, user: &str, pool: &str) -> String {
+    format!(
+        "---
+apiVersion: cognito-reset.dev/v1alpha1
+kind: PasswordResetRequest
+metadata:
+  name: reset-{user}
+  namespace: {namespace}
+spec:
+  userPoolID: {pool}
+  username: {user}
+  reason: A demonstration
+"
+    )
+}

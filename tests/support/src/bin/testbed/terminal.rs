@@ -1,0 +1,36 @@
+//! What a person at a terminal would type and see.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use testbed::Kubectl;
+
+/// Says what happens next.
+pub(crate) fn say(text: &str) {
+    println!("\n# {text}");
+}
+
+/// `kubectl`, echoed with its output.
+pub(crate) struct Terminal {
+    kubectl: Kubectl,
+}
+
+impl Terminal {
+    /// One whose relative paths start at `directory`.
+    pub(crate) fn new(kubectl: &Kubectl, directory: &Path) -> Self {
+        Self { kubectl: kubectl.in_directory(directory) }
+    }
+
+    /// Runs a command line, whose words have no spaces in them, and shows it with its output.
+    pub(crate) async fn kubectl(&self, line: &str) -> Result<()> {
+        println!("$ kubectl {line}");
+        // A shell would take the quotes away.
+        let unquoted = line.replace('\'', "");
+        let result = self.kubectl.run(&unquoted.split_whitespace().collect::<Vec<_>>()).await?;
+        print!("{}{}", result.stdout, result.stderr);
+        if !result.ok {
+            bail!("`kubectl {line}` failed");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,297 @@
+//! A Kubernetes control plane: etcd, kube-apiserver and, on request, kube-controller-manager.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{
+    Kubectl, KubectlResult, Tools,
+    http_client::HttpClient,
+    pki::Pki,
+    process::{Process, free_port},
+};
+
+const ADMIN_TOKEN: &str = "testbed-admin";
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// Ports are chosen before they are used, so another process may take one in between.
+const START_ATTEMPTS: usize = 3;
+/// What deletes namespaces and orphans, makes service accounts, and gives the built-in roles their rules.
+const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
+                           root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
+
+/// How a control plane is started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Also kube-controller-manager, for the deletion of namespaces and garbage collection.
+    pub controller_manager: bool,
+    /// Whether etcd waits for the disk, as it does in a real cluster.
+    pub fsync: bool,
+    /// Further arguments of kube-apiserver.
+    pub api_server_arguments: Vec<String>,
+}
+
+/// A running control plane, with RBAC and the default admission plugins. It ends, and its data with it, when dropped.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Fields drop in this order: the servers first, what they use last.
+    controller_manager: Option<Process>,
+    api_server: Process,
+    _etcd: Process,
+    kubectl: Kubectl,
+    tools: Tools,
+    options: Options,
+    etcd_url: String,
+    port: u16,
+    pki: Pki,
+    client: HttpClient,
+    kubeconfigs: AtomicUsize,
+    home: TempDir,
+}
+
+impl ControlPlane {
+    /// Starts one, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When a server does not become ready, with the end of its log.
+    pub async fn start(tools: &Tools, options: Options) -> Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match Self::try_start(tools, options.clone()).await {
+                Err(problem) if attempt < START_ATTEMPTS && format!("{problem:#}").contains("already in use") => {
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_start(tools: &Tools, options: Options) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("control-plane-").tempdir().context("no temporary directory")?;
+        let pki = Pki::create(home.path())?;
+        let client = HttpClient::new(Some(&pki.ca_pem))?;
+        let port = free_port()?;
+        let (mut etcd, etcd_url) = start_etcd(tools, home.path(), options.fsync)?;
+        let health = format!("{etcd_url}/health");
+        etcd.ready(START_LIMIT, async || client.is_ok(&health, None).await).await?;
+        std::fs::write(home.path().join("users.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
+        let kubeconfig = home.path().join("admin.kubeconfig");
+        std::fs::write(&kubeconfig, kubeconfig_text(&https(port), Some(&pki.ca), ADMIN_TOKEN))?;
+        let kubectl = Kubectl { program: tools.kubectl(), kubeconfig, home: home.path().to_owned(), directory: None };
+        let api_server = start_api_server(tools, home.path(), &pki, &etcd_url, port, &options)?;
+        let mut this = Self {
+            controller_manager: None,
+            api_server,
+            _etcd: etcd,
+            kubectl,
+            tools: tools.clone(),
+            options,
+            etcd_url,
+            port,
+            pki,
+            client,
+            kubeconfigs: AtomicUsize::new(0),
+            home,
+        };
+        this.wait_ready().await?;
+        if this.options.controller_manager {
+            this.start_controller_manager().await?;
+        }
+        Ok(this)
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let (client, url) = (&self.client, format!("{}/readyz", https(self.port)));
+        self.api_server.ready(START_LIMIT, async || client.is_ok(&url, Some(ADMIN_TOKEN)).await).await
+    }
+
+    async fn start_controller_manager(&mut self) -> Result<()> {
+        let port = free_port()?;
+        let mut command = Command::new(self.tools.kube_controller_manager()?);
+        command
+            .arg(format!("--kubeconfig={}", self.kubectl.kubeconfig.display()))
+            .arg(format!("--authentication-kubeconfig={}", self.kubectl.kubeconfig.display()))
+            .arg(format!("--authorization-kubeconfig={}", self.kubectl.kubeconfig.display()))
+            .arg(format!("--controllers={CONTROLLERS}"))
+            .arg(format!("--secure-port={port}"))
+            .arg(format!("--cert-dir={}", self.home.path().join("controller-manager").display()))
+            .args(["--bind-address=127.0.0.1", "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000"]);
+        let log = self.home.path().join("kube-controller-manager.log");
+        let mut process = Process::spawn("kube-controller-manager", &mut command, &log, None)?;
+        let kubectl = &self.kubectl;
+        // The first thing it does for anybody: a service account in every namespace.
+        let get = ["get", "serviceaccount", "default", "--namespace=default"];
+        process.ready(START_LIMIT, async || kubectl.run(&get).await.is_ok_and(|result| result.ok)).await?;
+        self.controller_manager = Some(process);
+        Ok(())
+    }
+
+    /// Kills kube-apiserver, as a crash would. etcd keeps running.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill_api_server(&mut self) -> Result<()> {
+        self.api_server.kill().await
+    }
+
+    /// Starts kube-apiserver again on its port, killing it first when it runs, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready, with the end of its log.
+    pub async fn restart_api_server(&mut self) -> Result<()> {
+        self.kill_api_server().await?;
+        let home = self.home.path();
+        self.api_server = start_api_server(&self.tools, home, &self.pki, &self.etcd_url, self.port, &self.options)?;
+        self.wait_ready().await
+    }
+
+    /// `https://127.0.0.1:PORT` of kube-apiserver.
+    #[must_use]
+    pub fn url(&self) -> String {
+        https(self.port)
+    }
+
+    /// The authority that signed its certificate.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.pki.ca_pem
+    }
+
+    /// A temporary directory that lives as long as this.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The kubeconfig of an administrator.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubectl.kubeconfig
+    }
+
+    /// A kubeconfig with this token; `server` in place of the API server itself, for a proxy. (Over plain http the
+    /// operator's client sends the token, and kubectl does not.)
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn kubeconfig_for(&self, token: &str, server: Option<&str>) -> Result<PathBuf> {
+        let number = self.kubeconfigs.fetch_add(1, Ordering::Relaxed);
+        let path = self.home.path().join(format!("user-{number}.kubeconfig"));
+        let url = server.map_or_else(|| self.url(), str::to_owned);
+        let authority = url.starts_with("https:").then_some(self.pki.ca.as_path());
+        std::fs::write(&path, kubeconfig_text(&url, authority, token))
+            .with_context(|| format!("failed to write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A kubeconfig of the administrator by way of `server`, a proxy.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn admin_kubeconfig_by_way_of(&self, server: &str) -> Result<PathBuf> {
+        self.kubeconfig_for(ADMIN_TOKEN, Some(server))
+    }
+
+    /// A token of a service account that exists, as its Pod would get one, for a day.
+    ///
+    /// # Errors
+    /// When the API server does not give one.
+    pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
+        let token =
+            self.kubectl(&["create", "token", name, "--namespace", namespace, "--duration=24h"]).await?.success()?;
+        Ok(token.trim().to_owned())
+    }
+
+    /// `kubectl` as an administrator.
+    #[must_use]
+    pub fn as_admin(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// Runs `kubectl` as an administrator. A failure of the command is in the result.
+    ///
+    /// # Errors
+    /// When it cannot be run at all.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<KubectlResult> {
+        self.kubectl.run(arguments).await
+    }
+
+    /// Applies documents as an administrator.
+    ///
+    /// # Errors
+    /// When one is refused, with what was said.
+    pub async fn apply_yaml(&self, yaml: &str) -> Result<String> {
+        self.kubectl.apply(yaml).await?.success()
+    }
+
+    /// The log of kube-apiserver.
+    #[must_use]
+    pub fn api_server_logs(&self) -> String {
+        self.api_server.logs()
+    }
+}
+
+fn https(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
+}
+
+fn start_etcd(tools: &Tools, home: &Path, fsync: bool) -> Result<(Process, String)> {
+    let url = format!("http://127.0.0.1:{}", free_port()?);
+    let peer = format!("http://127.0.0.1:{}", free_port()?);
+    let mut command = Command::new(tools.etcd());
+    command
+        .arg(format!("--data-dir={}", home.join("etcd").display()))
+        .args([format!("--listen-client-urls={url}"), format!("--advertise-client-urls={url}")])
+        .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
+        .args([format!("--initial-cluster=default={peer}"), "--log-level=warn".to_owned()]);
+    if !fsync {
+        command.arg("--unsafe-no-fsync");
+    }
+    Ok((Process::spawn("etcd", &mut command, &home.join("etcd.log"), Some(home))?, url))
+}
+
+fn start_api_server(
+    tools: &Tools,
+    home: &Path,
+    pki: &Pki,
+    etcd: &str,
+    port: u16,
+    options: &Options,
+) -> Result<Process> {
+    let mut command = Command::new(tools.kube_apiserver());
+    command
+        .args([format!("--etcd-servers={etcd}"), format!("--secure-port={port}")])
+        .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
+        .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24"])
+        .arg(format!("--token-auth-file={}", home.join("users.csv").display()))
+        .arg(format!("--cert-dir={}", home.display()))
+        .arg(format!("--tls-cert-file={}", pki.serving_certificate.display()))
+        .arg(format!("--tls-private-key-file={}", pki.serving_key.display()))
+        .arg("--service-account-issuer=https://kubernetes.default.svc")
+        .arg(format!("--service-account-signing-key-file={}", pki.token_key.display()))
+        .arg(format!("--service-account-key-file={}", pki.token_public_key.display()))
+        .args(&options.api_server_arguments);
+    Process::spawn("kube-apiserver", &mut command, &home.join("kube-apiserver.log"), None)
+}
+
+/// JSON is YAML, and quotes itself.
+fn kubeconfig_text(server: &str, ca: Option<&Path>, token: &str) -> String {
+    let mut cluster = serde_json::json!({ "server": server });
+    if let Some(ca) = ca {
+        cluster["certificate-authority"] = ca.display().to_string().into();
+    }
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "testbed",
+        "contexts": [{ "name": "testbed", "context": { "cluster": "testbed", "user": "testbed" } }],
+        "clusters": [{ "name": "testbed", "cluster": cluster }],
+        "users": [{ "name": "testbed", "user": { "token": token } }],
+    })
+    .to_string()
+}

@@ -1,0 +1,131 @@
+//! `kubectl`, as a person would run it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+/// `kubectl` with a kubeconfig, and a home directory of its own.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    pub(crate) program: PathBuf,
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) home: PathBuf,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// What a `kubectl` said.
+#[derive(Clone, Debug)]
+pub struct KubectlResult {
+    command: String,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+    /// Whether it ended with 0.
+    pub ok: bool,
+}
+
+impl KubectlResult {
+    /// The standard output of a success.
+    ///
+    /// # Errors
+    /// When it failed, with what it said.
+    pub fn success(self) -> Result<String> {
+        if !self.ok {
+            bail!("{self}");
+        }
+        Ok(self.stdout)
+    }
+
+    /// The standard error of a failure, for what is expected to be refused.
+    ///
+    /// # Errors
+    /// When it did not fail.
+    pub fn refusal(self) -> Result<String> {
+        if self.ok {
+            bail!("{} was expected to be refused, and was not: {}", self.command, self.stdout);
+        }
+        Ok(self.stderr)
+    }
+}
+
+/// The command, what it said, and whether it failed.
+impl fmt::Display for KubectlResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.ok { "succeeded" } else { "failed" };
+        write!(f, "`{}` {verdict}: {}{}", self.command, self.stdout, self.stderr)
+    }
+}
+
+impl Kubectl {
+    /// The same `kubectl` as somebody else, by a kubeconfig of theirs.
+    #[must_use]
+    pub fn with_kubeconfig(&self, kubeconfig: &Path) -> Self {
+        Self { kubeconfig: kubeconfig.to_owned(), ..self.clone() }
+    }
+
+    /// The same `kubectl`, run in this directory, which relative paths start from.
+    #[must_use]
+    pub fn in_directory(&self, directory: &Path) -> Self {
+        Self { directory: Some(directory.to_owned()), ..self.clone() }
+    }
+
+    /// Runs it. A failure of the command is in the result.
+    ///
+    /// # Errors
+    /// When it cannot be run at all.
+    pub async fn run(&self, arguments: &[&str]) -> Result<KubectlResult> {
+        self.run_with_input(arguments, "").await
+    }
+
+    /// Runs it with something on its standard input, for `-f -`.
+    ///
+    /// # Errors
+    /// When it cannot be run at all.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Result<KubectlResult> {
+        let command = format!("kubectl {}", arguments.join(" "));
+        let mut process = Command::new(&self.program);
+        if let Some(directory) = &self.directory {
+            process.current_dir(directory);
+        }
+        let mut child = process
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.home)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("failed to run {}", self.program.display()))?;
+        let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
+        let feed = async {
+            // It may end without reading: its result says why.
+            let _ = stdin.write_all(input.as_bytes()).await;
+            drop(stdin);
+        };
+        let ((), output) = tokio::join!(feed, child.wait_with_output());
+        let output = output.with_context(|| format!("failed to run {command}"))?;
+        Ok(KubectlResult {
+            command,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            ok: output.status.success(),
+        })
+    }
+
+    /// `kubectl apply -f -` of these documents.
+    ///
+    /// # Errors
+    /// When it cannot be run at all; a refusal is in the result.
+    pub async fn apply(&self, yaml: &str) -> Result<KubectlResult> {
+        self.run_with_input(&["apply", "-f", "-"], yaml).await
+    }
+}

@@ -1,0 +1,248 @@
+//! The operator as a process that can be stopped, frozen and killed.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{
+    Deployment,
+    http_client::HttpClient,
+    process::{Process, free_port},
+};
+
+const LISTEN_FLAG: &str = "--listen";
+const LISTEN_VARIABLE: &str = "COGNITO_RESET_LISTEN";
+
+/// How an operator is started. Its environment holds what is set here and nothing else but `PATH` and a `HOME` of its own.
+#[derive(Clone, Debug)]
+pub struct OperatorBuilder {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: BTreeMap<String, OsString>,
+    log: Option<PathBuf>,
+}
+
+impl OperatorBuilder {
+    /// The arguments and the environment of the Deployment.
+    #[must_use]
+    pub fn deployment(mut self, deployment: &Deployment) -> Self {
+        self.arguments.clone_from(&deployment.arguments);
+        for (name, value) in &deployment.environment {
+            self = self.env(name, value);
+        }
+        self
+    }
+
+    /// The API server and who the operator is there.
+    #[must_use]
+    pub fn kubeconfig(self, path: &Path) -> Self {
+        self.env("KUBECONFIG", path)
+    }
+
+    /// Where Cognito is: the emulator, or a proxy before it.
+    #[must_use]
+    pub fn cognito(self, url: &str) -> Self {
+        self.env("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", url)
+    }
+
+    /// Where STS is.
+    #[must_use]
+    pub fn sts(self, url: &str) -> Self {
+        self.env("AWS_ENDPOINT_URL_STS", url)
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item: Into<String>>>(mut self, arguments: I) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Removes a variable, such as the credentials.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Where its output goes, if not to a temporary file. What is there stays.
+    #[must_use]
+    pub fn log_file(mut self, path: &Path) -> Self {
+        self.log = Some(path.to_owned());
+        self
+    }
+
+    /// Starts it, without waiting for anything. Its port is a free one, whatever the arguments say.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(&self) -> Result<Operator> {
+        let directory = tempfile::Builder::new().prefix("operator-").tempdir().context("no temporary directory")?;
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let mut command = Command::new(&self.program);
+        command
+            .args(with_listen(&self.arguments, &listen))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", directory.path())
+            .envs(&self.environment)
+            .env(LISTEN_VARIABLE, &listen);
+        let log = self.log.clone().unwrap_or_else(|| directory.path().join("operator.log"));
+        let process = Process::spawn("the operator", &mut command, &log, Some(directory.path()))?;
+        Ok(Operator { process, url: format!("http://{listen}"), client: HttpClient::new(None)?, _directory: directory })
+    }
+}
+
+/// The arguments with their `--listen`, if there is one, leading to `address`.
+fn with_listen(arguments: &[String], address: &str) -> Vec<String> {
+    let mut after_flag = false;
+    let replace = |argument: &String| {
+        let replaced = if after_flag {
+            address.to_owned()
+        } else if argument.starts_with("--listen=") {
+            format!("{LISTEN_FLAG}={address}")
+        } else {
+            argument.clone()
+        };
+        after_flag = argument == LISTEN_FLAG;
+        replaced
+    };
+    arguments.iter().map(replace).collect()
+}
+
+/// A started operator. Killed when dropped.
+#[derive(Debug)]
+pub struct Operator {
+    process: Process,
+    url: String,
+    client: HttpClient,
+    _directory: TempDir,
+}
+
+impl Operator {
+    /// Begins to describe a start of this program, with made-up AWS credentials.
+    #[must_use]
+    pub fn builder(program: &Path) -> OperatorBuilder {
+        let (program, environment) = (program.to_owned(), BTreeMap::new());
+        OperatorBuilder { program, arguments: Vec::new(), environment, log: None }
+            .env("AWS_ACCESS_KEY_ID", "testbed")
+            .env("AWS_SECRET_ACCESS_KEY", "testbed")
+            .env("AWS_REGION", "eu-west-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// `http://127.0.0.1:PORT` of its probes and metrics.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until `/readyz` says so.
+    ///
+    /// # Errors
+    /// When it ends or the limit does, with the end of its log.
+    pub async fn wait_ready(&mut self, limit: Duration) -> Result<()> {
+        let (client, url) = (&self.client, format!("{}/readyz", self.url));
+        self.process.ready(limit, async || client.is_ok(&url, None).await).await
+    }
+
+    /// Reads a page, such as `/metrics`, as text.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn page(&self, path: &str) -> Result<(http::StatusCode, String)> {
+        let request = http::Request::get(format!("{}{path}", self.url)).body(http_body_util::Full::default())?;
+        let answer = self.client.exchange(request).await?;
+        Ok((answer.status(), String::from_utf8_lossy(answer.body()).into_owned()))
+    }
+
+    /// All it has printed.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        self.process.logs()
+    }
+
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn sigkill(&mut self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Asks it to end (SIGTERM).
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn sigterm(&self) -> Result<()> {
+        self.process.signal(Signal::TERM)
+    }
+
+    /// Freezes it (SIGSTOP).
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn sigstop(&self) -> Result<()> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn sigcont(&self) -> Result<()> {
+        self.process.signal(Signal::CONT)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it still runs after the limit, with the end of its log.
+    pub async fn wait_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.process.wait(limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_listen;
+
+    #[test]
+    fn the_listen_argument_is_replaced_in_both_spellings() {
+        let arguments = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        for (given, expected) in [
+            (&["run", "--listen", ":8080", "-v"][..], &["run", "--listen", "HERE", "-v"][..]),
+            (&["run", "--listen=:8080"], &["run", "--listen=HERE"]),
+            (&["run"], &["run"]),
+        ] {
+            assert_eq!(with_listen(&arguments(given), "HERE"), arguments(expected));
+        }
+    }
+}

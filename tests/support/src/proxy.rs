@@ -1,0 +1,194 @@
+//! A proxy that breaks things on request, and remembers everything that came by.
+//!
+//! It stands before the emulator and before the API server alike: HTTP/1.1 in, http or https out, headers passed
+//! through, requests read whole, replies streamed (so that watches work). A request that was forwarded reaches the other
+//! side even if its sender is gone by then, as on a real network.
+
+mod exchange;
+mod journal;
+mod rules;
+mod wire;
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Mutex,
+    task::{JoinHandle, JoinSet},
+};
+
+use self::{exchange::Exchange, wire::Wire};
+pub use self::{
+    journal::{Recorded, ResetCount, Seen},
+    rules::{Fault, Held, Matcher, Reply, Rule},
+};
+
+/// The proxy. It stops when dropped, and every connection with it.
+#[derive(Debug)]
+pub struct FaultProxy {
+    address: SocketAddr,
+    exchange: Arc<Exchange>,
+    door: Mutex<Door>,
+}
+
+/// Whether connections are taken. The port is kept in both states.
+#[derive(Debug)]
+enum Door {
+    Open(JoinHandle<()>),
+    /// Bound and not listening: the kernel refuses connections. The socket only keeps the port.
+    Closed(TcpSocket),
+    /// On the way from one to the other.
+    Moving,
+}
+
+impl FaultProxy {
+    /// Starts a proxy before `upstream` (`http://…` or `https://…`, then with the authority to trust).
+    ///
+    /// # Errors
+    /// When the upstream is not a URL, the authority is not PEM, or there is no free port.
+    pub async fn start(upstream: &str, ca_pem: Option<&str>) -> Result<Self> {
+        let proxy = Self::reserve(upstream, ca_pem)?;
+        proxy.open().await?;
+        Ok(proxy)
+    }
+
+    /// Like [`start`](Self::start), but connections are refused until [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn reserve(upstream: &str, ca_pem: Option<&str>) -> Result<Self> {
+        let exchange = Arc::new(Exchange::new(upstream, ca_pem)?);
+        let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let address = socket.local_addr()?;
+        Ok(Self { address, exchange, door: Mutex::new(Door::Closed(socket)) })
+    }
+
+    /// Takes connections (again), on the same address.
+    ///
+    /// # Errors
+    /// When the port cannot be listened on.
+    pub async fn open(&self) -> Result<()> {
+        let mut door = self.door.lock().await;
+        *door = match std::mem::replace(&mut *door, Door::Moving) {
+            Door::Open(accepting) => Door::Open(accepting),
+            Door::Closed(socket) => Door::Open(accept(socket.listen(1024)?, &self.exchange)),
+            Door::Moving => Door::Open(accept(bind(self.address)?.listen(1024)?, &self.exchange)),
+        };
+        Ok(())
+    }
+
+    /// Refuses connections from now on, and cuts those that exist.
+    ///
+    /// # Errors
+    /// When the port was lost.
+    pub async fn close(&self) -> Result<()> {
+        let mut door = self.door.lock().await;
+        match std::mem::replace(&mut *door, Door::Moving) {
+            Door::Closed(socket) => *door = Door::Closed(socket),
+            Door::Open(accepting) => {
+                accepting.abort();
+                // Ends when the listener is gone: only then can the port be bound again.
+                let _ = accepting.await;
+                *door = Door::Closed(bind(self.address)?);
+            }
+            Door::Moving => *door = Door::Closed(bind(self.address)?),
+        }
+        Ok(())
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Breaks every request that matches. The first rule that was added and still holds decides.
+    pub fn always(&self, matcher: Matcher, fault: Fault) -> Rule {
+        self.exchange.add_rule(matcher, fault, usize::MAX)
+    }
+
+    /// Breaks the next request that matches.
+    pub fn once(&self, matcher: Matcher, fault: Fault) -> Rule {
+        self.exchange.add_rule(matcher, fault, 1)
+    }
+
+    /// Breaks the next `count` requests that match.
+    pub fn times(&self, count: usize, matcher: Matcher, fault: Fault) -> Rule {
+        self.exchange.add_rule(matcher, fault, count)
+    }
+
+    /// Every request so far, in order of arrival.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.exchange.journal().requests()
+    }
+
+    /// The requests of one AWS operation, such as `AdminGetUser`.
+    #[must_use]
+    pub fn operation(&self, operation: &str) -> Vec<Recorded> {
+        self.requests().into_iter().filter(|request| request.seen.operation() == Some(operation)).collect()
+    }
+
+    /// What became of the resets, by pool and username.
+    #[must_use]
+    pub fn resets(&self) -> BTreeMap<(String, String), ResetCount> {
+        self.exchange.journal().resets()
+    }
+
+    /// What became of one user's resets.
+    #[must_use]
+    pub fn resets_of(&self, pool: &str, username: &str) -> ResetCount {
+        self.resets().remove(&(pool.to_owned(), username.to_owned())).unwrap_or_default()
+    }
+
+    /// Forgets the requests so far, not the rules.
+    pub fn forget(&self) {
+        self.exchange.journal().forget();
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        if let Door::Open(accepting) = self.door.get_mut() {
+            accepting.abort();
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address).with_context(|| format!("the proxy cannot have {address}"))?;
+    Ok(socket)
+}
+
+/// Accepts until aborted; the connections end with it.
+fn accept(listener: TcpListener, exchange: &Arc<Exchange>) -> JoinHandle<()> {
+    let exchange = Arc::clone(exchange);
+    tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                    connections.spawn(serve(stream, Arc::clone(&exchange)));
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    })
+}
+
+async fn serve(stream: TcpStream, exchange: Arc<Exchange>) {
+    let _ = stream.set_nodelay(true);
+    let (wire, raw) = Wire::new(stream);
+    let service = service_fn(move |request| Arc::clone(&exchange).answer(request, raw.clone()));
+    // An error here is a connection that was lost, by a fault or by its peer.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
+}
