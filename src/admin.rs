@@ -59,7 +59,10 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     if health.ready.load(Ordering::Relaxed) {
         (StatusCode::OK, "ok\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: the grants and namespaces are not read yet, or the operator is stopping\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: the grants and namespaces are not read yet, or the operator is stopping\n",
+        )
     }
 }
 

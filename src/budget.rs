@@ -188,7 +188,10 @@ mod tests {
         budget.throttled(&here, start);
         budget.throttled(&here, start + millis(1));
         assert_eq!(budget.ask(&here, "a", start + millis(201)), Turn::Now);
-        assert_eq!(budget.ask(&here, "b", start + millis(201)), Turn::Later { at: start + millis(401), throttled: true });
+        assert_eq!(
+            budget.ask(&here, "b", start + millis(201)),
+            Turn::Later { at: start + millis(401), throttled: true }
+        );
         budget.accepted(&here, start + millis(2500));
         assert_eq!(budget.ask(&here, "b", start + millis(2500)), Turn::Now);
         assert_eq!(

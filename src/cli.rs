@@ -174,5 +174,9 @@ fn rate(text: &str) -> Result<f64, String> {
 fn identity(text: &str) -> Result<String, String> {
     let fits = (1..=128).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-    if fits { Ok(text.to_owned()) } else { Err("give 1 to 128 letters, digits, hyphens, dots or underscores".to_owned()) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("give 1 to 128 letters, digits, hyphens, dots or underscores".to_owned())
+    }
 }

@@ -70,10 +70,7 @@ struct Context<C: Cognito> {
     retry: Duration,
 }
 
-async fn reconcile<C: Cognito>(
-    object: Arc<Guarded>,
-    context: Arc<Context<C>>,
-) -> Result<Action, StoreError> {
+async fn reconcile<C: Cognito>(object: Arc<Guarded>, context: Arc<Context<C>>) -> Result<Action, StoreError> {
     let request = match &object.0 {
         Ok(request) => request,
         Err(invalid) => {
@@ -123,4 +120,3 @@ impl Unreadable {
 fn each(changes: tokio::sync::watch::Receiver<()>) -> impl Stream<Item = ()> + Send + Sync + 'static {
     futures::stream::unfold(changes, |mut changes| async move { changes.changed().await.ok().map(|()| ((), changes)) })
 }
-

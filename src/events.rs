@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::{sync::mpsc, time::interval};
 use tracing::warn;
 
@@ -83,7 +83,14 @@ impl Events {
         self.send(event, object);
     }
 
-    fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, type_: EventType, reason: &str, note: String, action: &str) {
+    fn publish<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        type_: EventType,
+        reason: &str,
+        note: String,
+        action: &str,
+    ) {
         let event = Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None };
         self.send(event, object.object_ref(&()));
     }

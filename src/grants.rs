@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{ResourceExt, core::SelectorExt, core::Selector};
+use kube::{ResourceExt, core::Selector, core::SelectorExt};
 use regex::{Regex, RegexBuilder};
 use tokio::sync::watch;
 
@@ -243,7 +243,8 @@ fn status(rule: &Rule, namespaces: &BTreeMap<String, Labels>, now: Timestamp) ->
         (_, Err(reason)) => (
             &[(Ready, Truth::False), (Stalled, Truth::True)],
             *reason,
-            "this grant can never match: usernamePattern is not a valid or not a small enough regular expression".to_owned(),
+            "this grant can never match: usernamePattern is not a valid or not a small enough regular expression"
+                .to_owned(),
         ),
         (Ok(selected), Ok(_)) => {
             let matching = namespaces.iter().filter(|(name, labels)| selected.contains(name, Some(labels))).count();

@@ -48,7 +48,9 @@ pub enum StartError {
         cause: String,
     },
     /// A resource is not served.
-    #[error("failed to find the resource {0}: apply the resource definitions first, with kubectl apply -k deploy/kustomize/crds")]
+    #[error(
+        "failed to find the resource {0}: apply the resource definitions first, with kubectl apply -k deploy/kustomize/crds"
+    )]
     MissingDefinition(String),
     /// Rights are missing.
     #[error("failed to start for missing rights: {0}; bind the ClusterRole of deploy/kustomize/base to this account")]
@@ -70,7 +72,9 @@ pub fn rights() -> Result<Vec<Right>, StartError> {
 pub async fn check(client: &Client, url: &str, limit: Duration) -> Result<(), StartError> {
     let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
     let version = timeout(limit, client.apiserver_version()).await;
-    version.map_err(|_| unreachable(format!("no answer within {limit:?}")))?.map_err(|error| unreachable(error.to_string()))?;
+    version
+        .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
+        .map_err(|error| unreachable(error.to_string()))?;
     let missing = missing_rights(client, limit).await.map_err(unreachable)?;
     if !missing.is_empty() {
         return Err(StartError::MissingRights(missing.join(", ")));
@@ -100,7 +104,8 @@ async fn missing_rights(client: &Client, limit: Duration) -> Result<Vec<String>,
     let list = rights().map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
     for right in &list {
-        let (resource, subresource) = right.resource.split_once('/').map_or((right.resource.as_str(), None), |(a, b)| (a, Some(b)));
+        let (resource, subresource) =
+            right.resource.split_once('/').map_or((right.resource.as_str(), None), |(a, b)| (a, Some(b)));
         for verb in &right.verbs {
             let attributes = ResourceAttributes {
                 group: Some(right.api_group.clone()),

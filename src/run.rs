@@ -76,9 +76,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let url = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(|error| RunError::Config(error.to_string()))?;
     rights::check(&client, &url, args.api_timeout).await?;
-    let listener = admin::bind(args.listen)
-        .await
-        .map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
+    let listener =
+        admin::bind(args.listen).await.map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     let limits = Limits { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
     let cognito = Aws::from_environment(limits).await;
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");

@@ -147,4 +147,3 @@ pub async fn tell_grants(client: &Client, permissions: &Permissions, limit: Dura
         let _ = timeout(again, changes.changed()).await;
     }
 }
-

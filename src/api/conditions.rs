@@ -203,7 +203,8 @@ mod tests {
         let second = conditions(&first, &wanted, Reason::RateLimited, "soon", Some(2), at(20));
         assert_eq!(second[0].last_transition_time, Time(at(10)));
         assert_eq!((second[0].reason.as_str(), second[0].observed_generation), ("RateLimited", Some(2)));
-        let third = conditions(&second, &[(ConditionType::Ready, Truth::True)], Reason::ResetAccepted, "", Some(2), at(30));
+        let third =
+            conditions(&second, &[(ConditionType::Ready, Truth::True)], Reason::ResetAccepted, "", Some(2), at(30));
         assert_eq!(third[0].last_transition_time, Time(at(30)));
     }
 

@@ -20,12 +20,44 @@ use super::schema;
     doc = "Allows namespaces to reset users of one Amazon Cognito user pool. Grants add up, as RBAC does; without one nothing is reset.",
     selectable = ".spec.userPoolID",
     printcolumn(name = "Pool", type_ = "string", json_path = ".spec.userPoolID", description = "the user pool"),
-    printcolumn(name = "Role", type_ = "string", json_path = ".spec.roleARN", description = "the role to assume", priority = 1),
-    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", description = "true while the grant holds everything back"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "whether the grant can allow anything"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "why, in one word"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "why, in one sentence", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since creation")
+    printcolumn(
+        name = "Role",
+        type_ = "string",
+        json_path = ".spec.roleARN",
+        description = "the role to assume",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Suspended",
+        type_ = "boolean",
+        json_path = ".spec.suspend",
+        description = "true while the grant holds everything back"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "whether the grant can allow anything"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "why, in one word"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "why, in one sentence",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "time since creation"
+    )
 )]
 #[x_kube(
     validation = Rule::new("has(self.namespaces) != has(self.namespaceSelector)").message("give either namespaces (names, or [\"*\"] for all) or namespaceSelector, not both"),
@@ -42,7 +74,10 @@ pub struct UserPoolGrantSpec {
 
     /// The names of the namespaces that are allowed; `["*"]` allows all. Either this or `namespaceSelector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")))]
+    #[schemars(
+        length(min = 1, max = 256),
+        inner(length(min = 1, max = 63), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"))
+    )]
     pub namespaces: Option<Vec<String>>,
 
     /// Selects the namespaces that are allowed by their labels. Either this or `namespaces`; an empty selector is refused.

@@ -21,11 +21,9 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// What a request shows before the operator has seen it, and after a restore that dropped its status.
 fn default_status(crd: &mut CustomResourceDefinition) {
-    let status = crd
-        .spec
-        .versions
-        .iter_mut()
-        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut("status"));
+    let status = crd.spec.versions.iter_mut().filter_map(|version| {
+        version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut("status")
+    });
     for status in status {
         status.default = Some(JSON(json!({
             "outcome": "Pending",

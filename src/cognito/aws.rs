@@ -13,8 +13,7 @@ use aws_credential_types::{Credentials, provider::ProvideCredentials};
 use aws_sdk_cognitoidentityprovider::{
     Client,
     config::{
-        Builder, ConfigBag, Intercept, RuntimeComponents,
-        interceptors::AfterDeserializationInterceptorContextRef,
+        Builder, ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef,
     },
     error::{BoxError, ProvideErrorMetadata, SdkError},
     operation::RequestId,
@@ -93,10 +92,8 @@ impl Aws {
         {
             return Ok(credentials.clone());
         }
-        let provider = self
-            .base
-            .credentials_provider()
-            .ok_or_else(|| CredentialsError("no provider is configured".into()))?;
+        let provider =
+            self.base.credentials_provider().ok_or_else(|| CredentialsError("no provider is configured".into()))?;
         let loaded = self.in_time(provider.provide_credentials()).await?;
         *own = Some(loaded.clone());
         Ok(loaded)
@@ -197,7 +194,9 @@ fn answer<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Answer {
             Some(error) if never_connected(error) => Answer::NotSent,
             _ => Answer::Lost,
         },
-        SdkError::ServiceError(error) => error.err().code().and_then(Code::parse).map_or(Answer::Lost, Answer::Exception),
+        SdkError::ServiceError(error) => {
+            error.err().code().and_then(Code::parse).map_or(Answer::Lost, Answer::Exception)
+        }
         _ => Answer::Lost,
     }
 }
@@ -260,7 +259,8 @@ impl Intercept for ReadableAnswer {
     ) -> Result<(), BoxError> {
         let response = context.response();
         let body = response.body().bytes().unwrap_or_default();
-        let readable = body.is_empty() || serde_json::from_slice::<BTreeMap<String, serde::de::IgnoredAny>>(body).is_ok();
+        let readable =
+            body.is_empty() || serde_json::from_slice::<BTreeMap<String, serde::de::IgnoredAny>>(body).is_ok();
         if response.status().is_success() && !readable {
             return Err("the answer is not one of Cognito's".into());
         }

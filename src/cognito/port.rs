@@ -18,7 +18,8 @@ pub trait Cognito: Send + Sync + 'static {
     fn session(&self, access: &Access) -> impl Future<Output = Result<Self::Session, CredentialsError>> + Send;
 
     /// AdminGetUser.
-    fn user(&self, session: &Self::Session, user: UserRef<'_>) -> impl Future<Output = Result<User, Unreadable>> + Send;
+    fn user(&self, session: &Self::Session, user: UserRef<'_>)
+    -> impl Future<Output = Result<User, Unreadable>> + Send;
 
     /// AdminResetUserPassword. There is no error: every end of the call is an answer.
     fn reset(

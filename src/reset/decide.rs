@@ -8,7 +8,9 @@
 
 use jiff::Timestamp;
 
-use super::situation::{Attempt, Budget, Credentials, Ledger, Permission, Probes, Request, Situation, Snapshot, Wishes};
+use super::situation::{
+    Attempt, Budget, Credentials, Ledger, Permission, Probes, Request, Situation, Snapshot, Wishes,
+};
 use crate::{
     api::{Effect, Evidence, UserStatus, conditions::Reason},
     cognito::outcome::{Answer, Class},
@@ -91,10 +93,9 @@ pub fn decide(situation: &Situation, now: Timestamp) -> Step {
             Some(until) => Step::Wait { reason: Reason::AwaitingPriorAttempt, until },
             None => resolve(before, situation),
         },
-        Ledger::NotUsable => with_wishes(situation, |_| Step::Wait {
-            reason: Reason::RecordNotUsable,
-            until: Timestamp::MAX,
-        }),
+        Ledger::NotUsable => {
+            with_wishes(situation, |_| Step::Wait { reason: Reason::RecordNotUsable, until: Timestamp::MAX })
+        }
         Ledger::Absent => with_wishes(situation, |wishes| prepare(situation, wishes, None, now)),
         Ledger::Retryable { not_before, reason } => {
             with_wishes(situation, |wishes| prepare(situation, wishes, Some((not_before, reason)), now))

@@ -5,10 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-use super::{
-    decide::Settlement,
-    situation::Ledger,
-};
+use super::{decide::Settlement, situation::Ledger};
 use crate::{
     api::{
         Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, RecordFields, RequestRef, UserStatus,

@@ -10,5 +10,6 @@ pub mod perform;
 pub mod project;
 pub mod situation;
 pub mod store;
+pub mod turnstile;
 
 pub use decide::decide;

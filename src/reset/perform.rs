@@ -1,8 +1,7 @@
 //! Acts on the steps that [`decide`] takes. Thin: what to do next is never decided here.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -21,6 +20,7 @@ use super::{
         Attempt as Held, Budget as Means, Credentials, Ledger, Permission, Request, Situation, Snapshot, Wishes,
     },
     store::{Claimed, Store, StoreError, Told},
+    turnstile::{OpenClaims, Turnstile, lock},
 };
 use crate::{
     api::{Attempt, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, conditions::Reason},
@@ -58,13 +58,12 @@ pub struct Performer<C: Cognito> {
     settings: Settings,
     store: Store,
     cognito: C,
-    permissions: std::sync::Arc<Permissions>,
+    permissions: Arc<Permissions>,
     budget: Mutex<Budget>,
     events: Events,
-    metrics: std::sync::Arc<Metrics>,
-    busy: Mutex<HashSet<(String, String)>>,
-    /// Open claims, by record: the attempt, and when this process first saw it.
-    seen: Mutex<HashMap<String, (String, Instant)>>,
+    metrics: Arc<Metrics>,
+    turnstile: Turnstile,
+    open_claims: OpenClaims,
 }
 
 /// The right to send once: made by a claim, consumed by sending.
@@ -98,40 +97,16 @@ pub enum Next {
     After(Duration),
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is consistent after each statement.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One request at a time for each user.
-struct Turnstile<'a> {
-    busy: &'a Mutex<HashSet<(String, String)>>,
-    user: (String, String),
-}
-
-impl<'a> Turnstile<'a> {
-    fn enter(busy: &'a Mutex<HashSet<(String, String)>>, identity: &Identity) -> Option<Self> {
-        let user = (identity.user_pool_id.clone(), identity.username.clone());
-        lock(busy).insert(user.clone()).then_some(Self { busy, user })
-    }
-}
-
-impl Drop for Turnstile<'_> {
-    fn drop(&mut self) {
-        lock(self.busy).remove(&self.user);
-    }
-}
-
 impl<C: Cognito> Performer<C> {
     /// Puts the parts together.
     pub fn new(
         settings: Settings,
         store: Store,
         cognito: C,
-        permissions: std::sync::Arc<Permissions>,
+        permissions: Arc<Permissions>,
         budget: Budget,
         events: Events,
-        metrics: std::sync::Arc<Metrics>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             settings,
@@ -141,8 +116,8 @@ impl<C: Cognito> Performer<C> {
             budget: Mutex::new(budget),
             events,
             metrics,
-            busy: Mutex::default(),
-            seen: Mutex::default(),
+            turnstile: Turnstile::default(),
+            open_claims: OpenClaims::default(),
         }
     }
 
@@ -152,9 +127,9 @@ impl<C: Cognito> Performer<C> {
     /// Where the API server does not answer or refuses; the caller tries again later. No error
     /// leaves a claim of this pass behind: from the claim to the record of its effect there is none.
     pub async fn run(&self, identity: Identity) -> Result<Next, StoreError> {
-        let turnstile = Turnstile::enter(&self.busy, &identity);
+        let inside = self.turnstile.enter(&identity);
         let mut situation = Situation::unknown(self.settings.probes);
-        if turnstile.is_none() {
+        if inside.is_none() {
             situation.user_busy = Some(after(Timestamp::now(), SignedDuration::from_secs(1)));
         }
         let mut pass = Pass {
@@ -194,7 +169,7 @@ impl<C: Cognito> Performer<C> {
 
     /// Forgets what is kept for a request that has ended or is gone.
     fn forget(&self, identity: &Identity, uid: Option<&str>) {
-        lock(&self.seen).remove(&identity.record_name());
+        self.open_claims.forget(&identity.record_name());
         if let Some(uid) = uid {
             lock(&self.budget).forget(uid);
         }
@@ -229,13 +204,8 @@ impl<C: Cognito> Pass<'_, C> {
         let now = Timestamp::now();
         let performer = self.performer;
         let in_flight_until = |attempt: &Attempt| {
-            let name = self.identity.record_name();
-            let mut seen = lock(&performer.seen);
-            let entry = seen.entry(name).or_insert_with(|| (attempt.id.clone(), Instant::now()));
-            if entry.0 != attempt.id {
-                *entry = (attempt.id.clone(), Instant::now());
-            }
-            let left = performer.settings.in_flight.saturating_sub(entry.1.elapsed());
+            let (name, limit) = (self.identity.record_name(), performer.settings.in_flight);
+            let left = performer.open_claims.left(&name, &attempt.id, limit, Instant::now());
             (!left.is_zero()).then(|| after(now, signed(left)))
         };
         let backoff = &performer.settings.backoff;

@@ -4,10 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{
-    decide::Conclusion,
-    ledger,
-};
+use super::{decide::Conclusion, ledger};
 use crate::{
     api::{
         Attempt, Effect, Evidence, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestStatus,
@@ -94,7 +91,9 @@ fn recorded(effect: Effect, attempt: &Attempt, request_uid: Option<&str>) -> Tel
     });
     let (outcome, reason, invalidated) = match effect {
         Effect::Performed => match code.as_ref().map(Code::class) {
-            None if attempt.evidence == Some(Evidence::Answer) => (Outcome::Succeeded, Reason::ResetAccepted, Truth::True),
+            None if attempt.evidence == Some(Evidence::Answer) => {
+                (Outcome::Succeeded, Reason::ResetAccepted, Truth::True)
+            }
             None | Some(Class::Ambiguous) => (Outcome::Succeeded, Reason::ConfirmedByProbe, Truth::True),
             Some(Class::AmbiguousFailure | Class::Refused | Class::Throttled | Class::Blocked) => {
                 (Outcome::Failed, reason.unwrap_or(Reason::OutcomeUnknown), Truth::True)
@@ -117,13 +116,17 @@ fn recorded(effect: Effect, attempt: &Attempt, request_uid: Option<&str>) -> Tel
             outcome,
             reason: Reason::AlreadyPerformed,
             invalidated,
-            message: format!("nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"),
+            message: format!(
+                "nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"
+            ),
         },
         Outcome::Failed | Outcome::Unknown | Outcome::Pending => Telling {
             outcome,
             reason,
             invalidated,
-            message: format!("nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {told}"),
+            message: format!(
+                "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {told}"
+            ),
         },
     }
 }
@@ -157,7 +160,9 @@ fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
         _ => "the request ended",
     };
     match last.and_then(ledger::retry_reason) {
-        Some(last) => format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing happened"),
+        Some(last) => {
+            format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing happened")
+        }
         None => format!("{cause} before the reset was performed; nothing was sent"),
     }
 }
@@ -165,19 +170,31 @@ fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
 const fn waiting_message(reason: Reason) -> &'static str {
     match reason {
         Reason::Suspended => "spec.suspend is true: set it to false to go on",
-        Reason::UserPoolNotGranted => "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one",
-        Reason::AmbiguousGrant => "the UserPoolGrants that match differ in roleARN or externalID; a platform administrator has to make them agree",
+        Reason::UserPoolNotGranted => {
+            "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
+        }
+        Reason::AmbiguousGrant => {
+            "the UserPoolGrants that match differ in roleARN or externalID; a platform administrator has to make them agree"
+        }
         Reason::GrantSuspended => "a matching UserPoolGrant is suspended; a platform administrator holds resets back",
-        Reason::ExpirationRequired => "the matching UserPoolGrants allow only requests with expirationTime; create a new request that has one",
+        Reason::ExpirationRequired => {
+            "the matching UserPoolGrants allow only requests with expirationTime; create a new request that has one"
+        }
         Reason::RateLimited => "waiting for its turn in the budget of the account and Region",
         Reason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
-        Reason::AwsCredentialsUnavailable => "no AWS credentials could be loaded, or the grant's role could not be assumed; see the operator's log",
+        Reason::AwsCredentialsUnavailable => {
+            "no AWS credentials could be loaded, or the grant's role could not be assumed; see the operator's log"
+        }
         Reason::UserStateUnreadable => "ifResetRequired is Skip, and the user cannot be read by AdminGetUser",
         Reason::AwaitingPriorAttempt => "an earlier attempt, or another request for the same user, has to end first",
         Reason::CognitoUnreachable => "no connection to Cognito comes about: nothing was sent, and it is tried again",
         Reason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
-        Reason::RecordNotUsable => "the record was written by a newer operator or is of another request; nothing is sent",
-        Reason::Cognito(_) => "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly",
+        Reason::RecordNotUsable => {
+            "the record was written by a newer operator or is of another request; nothing is sent"
+        }
+        Reason::Cognito(_) => {
+            "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly"
+        }
         Reason::ResetAccepted
         | Reason::ConfirmedByProbe
         | Reason::AlreadyPerformed
