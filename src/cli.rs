@@ -40,7 +40,8 @@ impl Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator until SIGTERM or SIGINT.
+    /// Run the operator until SIGTERM or SIGINT. Of a flag given twice, the last one counts.
+    #[command(args_override_self = true)]
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions, or write them into a folder.
     Crds(CrdsArgs),
