@@ -1,5 +1,7 @@
 //! One call for each request, however often it is applied and by however many replicas it is seen.
 
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
 mod common;
 
 use anyhow::Result;

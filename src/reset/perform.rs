@@ -312,7 +312,7 @@ impl<C: Cognito> Pass<'_, C> {
         wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
         let too_late = match self.performer.store.claim(&wanted, deadline).await? {
             Claimed::Ours(stored) => {
-                self.record = Some(stored);
+                self.record = Some(*stored);
                 Instant::now() >= deadline
             }
             Claimed::TooLate => {

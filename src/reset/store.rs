@@ -62,7 +62,7 @@ impl StoreError {
 /// What came of a claim.
 pub enum Claimed {
     /// It stands, and it is ours.
-    Ours(PasswordResetRecord),
+    Ours(Box<PasswordResetRecord>),
     /// Somebody else's stands in its place.
     Theirs,
     /// It could not be told in time; if it stands, it is to be settled as never sent.
@@ -156,14 +156,16 @@ impl Store {
                 () = sleep_until(deadline) => return Ok(Claimed::TooLate),
             };
             match written {
-                Ok(stored) => return Ok(Claimed::Ours(stored)),
+                Ok(stored) => return Ok(Claimed::Ours(Box::new(stored))),
                 Err(error) if error.is_conflict() => {
                     let standing = tokio::select! {
                         standing = self.record(&name) => standing,
                         () = sleep_until(deadline) => return Ok(Claimed::TooLate),
                     };
                     match standing {
-                        Ok(Some(standing)) if is_same_claim(&standing, record) => return Ok(Claimed::Ours(standing)),
+                        Ok(Some(standing)) if is_same_claim(&standing, record) => {
+                            return Ok(Claimed::Ours(Box::new(standing)));
+                        }
                         Ok(_) => return Ok(Claimed::Theirs),
                         Err(error) => warn!(%error, "unable to read the record after a conflict"),
                     }

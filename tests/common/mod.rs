@@ -1,5 +1,6 @@
 //! The operator among a real API server, the emulator, and a fault proxy before each.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
 use std::{
     path::{Path, PathBuf},
