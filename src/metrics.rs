@@ -8,7 +8,7 @@ use prometheus_client::{
 
 use crate::{
     api::{Effect, Outcome, conditions::Reason},
-    cognito::outcome::{Answer, Code},
+    cognito::outcome::Answer,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,35 +62,17 @@ impl Metrics {
 
     /// A request has ended.
     pub fn finished(&self, outcome: Outcome, reason: Reason) {
-        let outcome = match outcome {
-            Outcome::Pending => "Pending",
-            Outcome::Succeeded => "Succeeded",
-            Outcome::Failed => "Failed",
-            Outcome::Unknown => "Unknown",
-        };
-        self.finished.get_or_create(&Finished { outcome, reason: reason.as_str() }).inc();
+        self.finished.get_or_create(&Finished { outcome: outcome.as_str(), reason: reason.as_str() }).inc();
     }
 
     /// Cognito was called.
     pub fn call(&self, answer: &Answer) {
-        let answer = match answer {
-            Answer::Accepted => "Accepted",
-            Answer::Exception(Code::Known(exception)) => exception.code(),
-            Answer::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
-            Answer::NotSent => "NotSent",
-            Answer::Lost => "Lost",
-        };
-        self.calls.get_or_create(&Called { answer }).inc();
+        self.calls.get_or_create(&Called { answer: answer.name() }).inc();
     }
 
     /// An attempt was settled.
     pub fn settled(&self, effect: Effect) {
-        let effect = match effect {
-            Effect::NotPerformed => "NotPerformed",
-            Effect::Unknown => "Unknown",
-            Effect::Performed => "Performed",
-        };
-        self.settled.get_or_create(&Settled { effect }).inc();
+        self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
     }
 
     /// A pass ended in an error.

@@ -99,6 +99,18 @@ pub enum Effect {
     Performed,
 }
 
+impl Effect {
+    /// The name as it stands in a record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotPerformed => "NotPerformed",
+            Self::Unknown => "Unknown",
+            Self::Performed => "Performed",
+        }
+    }
+}
+
 /// What an attempt's effect is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Evidence {

@@ -204,6 +204,18 @@ impl Answer {
         }
     }
 
+    /// One word for logs and metrics, out of a closed list.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Exception(Code::Known(exception)) => exception.code(),
+            Self::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
+            Self::NotSent => "NotSent",
+            Self::Lost => "Lost",
+        }
+    }
+
     /// The exception's code, where there is one.
     #[must_use]
     pub const fn code(&self) -> Option<&Code> {

@@ -23,7 +23,7 @@ use super::{
     turnstile::{OpenClaims, Turnstile, lock},
 };
 use crate::{
-    api::{Attempt, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, conditions::Reason},
+    api::{Attempt, Effect, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, conditions::Reason},
     budget::{Budget, QuotaKey, Turn},
     cognito::{
         outcome::{Answer, Class},
@@ -343,7 +343,7 @@ impl<C: Cognito> Pass<'_, C> {
         }
         let metadata = self.request.as_ref().and_then(|request| request.spec.client_metadata.as_ref());
         let reply = self.performer.cognito.reset(session, self.user(), metadata).await;
-        info!(request = %self.object(), attempt = %claim.attempt_id, answer = ?reply.answer, "called Cognito");
+        info!(request = %self.object(), attempt = %claim.attempt_id, answer = reply.answer.name(), "called Cognito");
         self.performer.metrics.call(&reply.answer);
         let mut budget = lock(&self.performer.budget);
         match reply.answer.class() {
@@ -399,7 +399,7 @@ impl<C: Cognito> Pass<'_, C> {
         self.performer.metrics.settled(settlement.effect);
         info!(
             request = %self.object(), record = %stored.name_any(), attempt = %finding.attempt_id,
-            effect = ?stored.spec.effect, evidence = ?settlement.evidence, "settled an attempt"
+            effect = stored.spec.effect.map(Effect::as_str), evidence = ?settlement.evidence, "settled an attempt"
         );
         self.situation = Situation {
             request: self.situation.request.clone(),
@@ -421,7 +421,7 @@ impl<C: Cognito> Pass<'_, C> {
                 if let Some(request) = &self.request {
                     self.performer.events.tell(request, &telling);
                 }
-                info!(request = %self.object(), outcome = ?telling.outcome, reason = %telling.reason, "request finished");
+                info!(request = %self.object(), outcome = telling.outcome.as_str(), reason = %telling.reason, "request finished");
                 Ok(true)
             }
             Told::Gone => Ok(true),

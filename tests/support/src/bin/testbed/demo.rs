@@ -59,7 +59,7 @@ async fn tell(stage: &Stage) -> Result<()> {
         bail!("Cognito was called again, and nothing had been asked for but what was done");
     }
 
-    say("The whole namespace deleted and created again. What failed before may be tried again; what was done is not");
+    say("The whole namespace deleted and created again. Each record tells its outcome, and Cognito hears nothing");
     terminal.kubectl(&format!("delete namespace {GRANTED} --timeout=60s")).await?;
     terminal.kubectl("apply -f target/testbed/requests.yaml").await?;
     terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
