@@ -30,6 +30,7 @@ fn lock_file() -> Result<File> {
     let path = directory.join("lock");
     File::options()
         .create(true)
+        .read(true)
         .write(true)
         .truncate(false)
         .open(&path)
