@@ -49,11 +49,16 @@ struct Quota {
     tail: Instant,
     /// Turns that were given, by the request's uid.
     places: HashMap<String, Instant>,
+    /// When places that nobody came back for were last dropped.
+    tidied: Instant,
 }
 
 impl Budget {
     /// The longest time between two calls, however much Cognito throttles.
     pub const SLOWEST: Duration = Duration::from_secs(10);
+
+    /// After this time a place that nobody came back for is given up: its request was deleted.
+    pub const ABANDONED: Duration = Duration::from_secs(60);
 
     /// `per_second` calls a second for each account and Region, evenly spaced.
     #[must_use]
@@ -68,6 +73,7 @@ impl Budget {
             next: now,
             tail: now,
             places: HashMap::new(),
+            tidied: now,
         })
     }
 
@@ -86,6 +92,7 @@ impl Budget {
             return Turn::Now;
         }
         if place.is_none() {
+            quota.tidy(now);
             quota.places.insert(uid.to_owned(), mine);
             quota.tail = mine + period;
         }
@@ -123,6 +130,13 @@ impl Budget {
 }
 
 impl Quota {
+    fn tidy(&mut self, now: Instant) {
+        if now >= self.tidied + Budget::ABANDONED {
+            self.places.retain(|_, turn| *turn + Budget::ABANDONED > now);
+            self.tidied = now;
+        }
+    }
+
     fn period(&self, base: Duration) -> Duration {
         base.saturating_mul(1 << self.slowed.min(24)).min(Budget::SLOWEST.max(base))
     }
@@ -198,6 +212,20 @@ mod tests {
             budget.ask(&here, "c", start + millis(2500)),
             Turn::Later { at: start + millis(2600), throttled: false }
         );
+    }
+
+    #[test]
+    fn places_of_deleted_requests_are_given_up() {
+        let start = Instant::now();
+        let mut budget = Budget::new(1000.0);
+        let here = key("eu-west-1");
+        for uid in 0..100 {
+            budget.ask(&here, &uid.to_string(), start);
+        }
+        let later = start + Budget::ABANDONED * 2;
+        assert_eq!(budget.ask(&here, "now", later), Turn::Now);
+        assert!(matches!(budget.ask(&here, "next", later), Turn::Later { .. }));
+        assert_eq!(budget.quotas.values().map(|quota| quota.places.len()).sum::<usize>(), 1);
     }
 
     #[test]

@@ -46,6 +46,9 @@ impl Drop for Inside<'_> {
     }
 }
 
+/// Claims that were seen this long after they could be resolved were settled by somebody else.
+const LONG_AGO: Duration = Duration::from_secs(3600);
+
 /// Since when this process has seen open claims, by record. Never compares two machines' clocks.
 #[derive(Debug, Default)]
 pub struct OpenClaims {
@@ -56,6 +59,10 @@ impl OpenClaims {
     /// How much of `in_flight` is left for this attempt of this record; it starts when the attempt is first seen.
     pub fn left(&self, record: &str, attempt_id: &str, in_flight: Duration, now: Instant) -> Duration {
         let mut seen = lock(&self.seen);
+        if !seen.contains_key(record) {
+            // What was settled elsewhere is never forgotten by name.
+            seen.retain(|_, (_, since)| now.saturating_duration_since(*since) < in_flight + LONG_AGO);
+        }
         let entry = seen.entry(record.to_owned()).or_insert_with(|| (attempt_id.to_owned(), now));
         if entry.0 != attempt_id {
             *entry = (attempt_id.to_owned(), now);
