@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt};
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client,
     core::DeserializeGuard,
     runtime::{
         Controller,
@@ -19,14 +19,13 @@ use crate::{
     api::PasswordResetRequest,
     cli::RunArgs,
     cognito::port::Cognito,
-    events::Events,
     grants::Permissions,
-    metrics::Metrics,
     reset::{
         ledger::Identity,
         perform::{Next, Performer},
         store::StoreError,
     },
+    unreadable::Unreadable,
 };
 
 type Guarded = DeserializeGuard<PasswordResetRequest>;
@@ -78,7 +77,7 @@ async fn reconcile<C: Cognito>(object: Arc<Guarded>, context: Arc<Context<C>>) -
             return Ok(Action::await_change());
         }
     };
-    let _working = context.unreadable.metrics.working();
+    let _working = context.unreadable.metrics().working();
     match context.performer.run(Identity::of_request(request)).await? {
         Next::Done => Ok(Action::await_change()),
         Next::After(wait) => Ok(Action::requeue(wait)),
@@ -87,33 +86,8 @@ async fn reconcile<C: Cognito>(object: Arc<Guarded>, context: Arc<Context<C>>) -
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
 fn retry<C: Cognito>(_: Arc<Guarded>, _: &StoreError, context: Arc<Context<C>>) -> Action {
-    context.unreadable.metrics.error();
+    context.unreadable.metrics().error();
     Action::requeue(context.retry)
-}
-
-/// Reports objects that cannot be parsed.
-#[derive(Clone)]
-pub struct Unreadable {
-    events: Events,
-    metrics: Arc<Metrics>,
-}
-
-impl Unreadable {
-    /// Reports by log, Event and metric.
-    #[must_use]
-    pub const fn new(events: Events, metrics: Arc<Metrics>) -> Self {
-        Self { events, metrics }
-    }
-
-    /// Reports one. The parser's text may quote a field; Events and logs get its first line, cut.
-    pub fn report<K: Resource<DynamicType = ()>>(&self, object: &DeserializeGuard<K>, error: &str) {
-        self.metrics.not_understood();
-        warn!(
-            kind = %K::kind(&()), namespace = object.meta().namespace.as_deref().unwrap_or_default(), name = %object.name_any(), %error,
-            "unable to understand an object; it is left alone"
-        );
-        self.events.not_understood(object.object_ref(&()), error);
-    }
 }
 
 /// A change as an item of a stream; several at once are one.

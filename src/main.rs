@@ -5,13 +5,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use cognito_reset_operator::cli::Cli;
+use cognito_reset_operator::{cli::Cli, command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // One provider for both clients. It fails only where one is installed already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match cli.run() {
+    match command::execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -17,7 +17,7 @@ use crate::{
         aws::{Aws, Limits},
         port::Cognito,
     },
-    controller::{self, Unreadable},
+    controller,
     events::Events,
     grants::Permissions,
     metrics::Metrics,
@@ -27,7 +27,9 @@ use crate::{
         store::Store,
     },
     rights::{self, StartError},
-    sweep, watches,
+    sweep,
+    unreadable::Unreadable,
+    watches,
 };
 
 /// How much longer than the server's own limit a watch may stay silent.

@@ -17,7 +17,7 @@ use kube::{
 use tokio::{sync::oneshot, time::timeout};
 use tracing::{debug, warn};
 
-use crate::{api::UserPoolGrant, controller::Unreadable, grants::Permissions};
+use crate::{api::UserPoolGrant, grants::Permissions, unreadable::Unreadable};
 
 type Guarded = DeserializeGuard<UserPoolGrant>;
 

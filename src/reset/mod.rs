@@ -6,6 +6,7 @@
 
 pub mod decide;
 pub mod ledger;
+mod pass;
 pub mod perform;
 pub mod project;
 pub mod situation;
