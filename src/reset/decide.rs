@@ -193,3 +193,7 @@ fn resolve(before: Option<UserStatus>, situation: &Situation) -> Step {
 const fn settle(effect: Effect, evidence: Evidence) -> Step {
     Step::Settle(Settlement { effect, evidence })
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

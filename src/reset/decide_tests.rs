@@ -1,0 +1,234 @@
+//! Given this request, this ledger and this answer from Cognito, the next step is that.
+
+use super::*;
+use crate::cognito::outcome::{Code, Exception};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+fn later(seconds: i64) -> Timestamp {
+    Timestamp::from_second(NOW.as_second() + seconds).unwrap()
+}
+
+fn wishes() -> Wishes {
+    Wishes { suspended: false, expires: None, deadline: later(3600), skip_if_reset_required: false }
+}
+
+/// A request that nothing holds back, at the point where its claim may be written.
+fn free() -> Situation {
+    Situation {
+        request: Request::Pending(wishes()),
+        ledger: Ledger::Absent,
+        permission: Permission::Granted,
+        budget: Budget::Granted,
+        credentials: Credentials::Loaded,
+        before: Snapshot::Read(UserStatus::Confirmed),
+        ..Situation::unknown(3)
+    }
+}
+
+fn asking(wishes: Wishes) -> Situation {
+    Situation { request: Request::Pending(wishes), ..free() }
+}
+
+fn answered(answer: Answer) -> Situation {
+    Situation { attempt: Attempt::Answered(answer), ..free() }
+}
+
+fn open(in_flight_until: Option<Timestamp>) -> Ledger {
+    Ledger::Open { in_flight_until, before: Some(UserStatus::Confirmed) }
+}
+
+fn seen(status: UserStatus) -> Probes {
+    Probes { left: 2, last: Some(status) }
+}
+
+fn wait(reason: Reason, until: Timestamp) -> Step {
+    Step::Wait { reason, until }
+}
+
+fn ends(reason: Reason) -> Step {
+    Step::Tell(Conclusion::NothingHappened(reason))
+}
+
+fn check(cases: Vec<(&str, Situation, Step)>) {
+    for (name, situation, step) in cases {
+        assert_eq!(decide(&situation, NOW), step, "{name}");
+    }
+}
+
+#[test]
+fn a_free_request_is_gathered_paced_read_and_claimed_in_this_order() {
+    let nothing = Situation::unknown(3);
+    let gathered = Situation {
+        request: Request::Pending(wishes()),
+        ledger: Ledger::Absent,
+        permission: Permission::Granted,
+        ..nothing.clone()
+    };
+    let paced = Situation { budget: Budget::Granted, ..gathered.clone() };
+    let with_credentials = Situation { credentials: Credentials::Loaded, ..paced.clone() };
+    check(vec![
+        ("nothing is known", nothing, Step::Gather),
+        ("gathered", gathered, Step::AskBudget),
+        ("its turn", paced, Step::LoadCredentials),
+        ("with credentials", with_credentials, Step::TakeSnapshot),
+        ("the user was read", free(), Step::Claim),
+        (
+            "the user is unreadable",
+            Situation { before: Snapshot::Unreadable { until: later(9) }, ..free() },
+            Step::Claim,
+        ),
+        (
+            "the user already has to reset",
+            Situation { before: Snapshot::Read(UserStatus::ResetRequired), ..free() },
+            Step::Claim,
+        ),
+        ("claimed", Situation { attempt: Attempt::Claimed { too_late: false }, ..free() }, Step::Send),
+    ]);
+}
+
+#[test]
+fn the_record_comes_before_every_gate() {
+    let hopeless = Wishes { suspended: true, expires: Some(later(-9)), deadline: later(-9), ..wishes() };
+    let denied = Permission::Denied(Reason::UserPoolNotGranted);
+    let held = Situation { permission: denied, ..asking(hopeless) };
+    for effect in [Effect::NotPerformed, Effect::Unknown, Effect::Performed] {
+        let settled = Situation { ledger: Ledger::Settled(effect), ..held.clone() };
+        assert_eq!(decide(&settled, NOW), Step::Tell(Conclusion::Recorded), "{effect:?}");
+    }
+    check(vec![
+        ("an open claim is resolved", Situation { ledger: open(None), ..held.clone() }, Step::Probe),
+        (
+            "an open claim may be in flight",
+            Situation { ledger: open(Some(later(5))), ..held },
+            wait(Reason::AwaitingPriorAttempt, later(5)),
+        ),
+    ]);
+}
+
+#[test]
+fn gates_hold_a_reset_back_in_this_order() {
+    let retry = Ledger::Retryable { not_before: later(30), reason: Reason::Throttled };
+    let mut held = Situation {
+        ledger: retry,
+        permission: Permission::Denied(Reason::AmbiguousGrant),
+        user_busy: Some(later(1)),
+        budget: Budget::Exhausted { until: later(2), reason: Reason::RateLimited },
+        credentials: Credentials::Unavailable { until: later(3) },
+        ..asking(Wishes { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..wishes() })
+    };
+    assert_eq!(decide(&held, NOW), ends(Reason::Expired));
+    held.request = Request::Pending(Wishes { suspended: true, deadline: NOW, ..wishes() });
+    assert_eq!(decide(&held, NOW), ends(Reason::DeadlineExceeded));
+    held.request = Request::Pending(Wishes { suspended: true, ..wishes() });
+    assert_eq!(decide(&held, NOW), wait(Reason::Suspended, later(3600)));
+    held.request = Request::Pending(Wishes { expires: Some(later(600)), ..wishes() });
+    assert_eq!(decide(&held, NOW), wait(Reason::AmbiguousGrant, later(600)));
+    held.permission = Permission::Granted;
+    assert_eq!(decide(&held, NOW), wait(Reason::Throttled, later(30)));
+    held.ledger = Ledger::Retryable { not_before: NOW, reason: Reason::Throttled };
+    assert_eq!(decide(&held, NOW), wait(Reason::AwaitingPriorAttempt, later(1)));
+    held.user_busy = None;
+    assert_eq!(decide(&held, NOW), wait(Reason::RateLimited, later(2)));
+    held.budget = Budget::Granted;
+    assert_eq!(decide(&held, NOW), wait(Reason::AwsCredentialsUnavailable, later(3)));
+    held.credentials = Credentials::Loaded;
+    assert_eq!(decide(&held, NOW), Step::Claim);
+}
+
+#[test]
+fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
+    let skip = |before| Situation { before, ..asking(Wishes { skip_if_reset_required: true, ..wishes() }) };
+    check(vec![
+        ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(Reason::UserStateUnreadable, later(9))),
+        ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Reason::AlreadyResetRequired)),
+        ("confirmed", skip(Snapshot::Read(UserStatus::Confirmed)), Step::Claim),
+    ]);
+}
+
+#[test]
+fn a_claim_that_is_too_late_or_whose_request_is_over_is_never_sent() {
+    let never = settle(Effect::NotPerformed, Evidence::NeverSent);
+    let claimed = |too_late, wishes| Situation { attempt: Attempt::Claimed { too_late }, ..asking(wishes) };
+    check(vec![
+        ("too late", claimed(true, wishes()), never.clone()),
+        ("expired since", claimed(false, Wishes { expires: Some(NOW), ..wishes() }), never.clone()),
+        ("deadline since", claimed(false, Wishes { deadline: NOW, ..wishes() }), never),
+    ]);
+}
+
+#[test]
+fn an_answer_that_proves_something_is_recorded_at_once() {
+    check(vec![
+        ("accepted", answered(Answer::Accepted), settle(Effect::Performed, Evidence::Answer)),
+        ("not sent", answered(Answer::NotSent), settle(Effect::NotPerformed, Evidence::Unreachable)),
+    ]);
+    for exception in Exception::ALL {
+        let step = decide(&answered(Answer::Exception(Code::Known(*exception))), NOW);
+        let wanted = match exception.class() {
+            Class::Refused | Class::Throttled | Class::Blocked => settle(Effect::NotPerformed, Evidence::Answer),
+            Class::Ambiguous | Class::AmbiguousFailure => Step::Probe,
+        };
+        assert_eq!(step, wanted, "{exception:?}");
+    }
+    let unrecognized = Answer::Exception(Code::Unrecognized("BrandNew".into()));
+    check(vec![("lost", answered(Answer::Lost), Step::Probe), ("unrecognized", answered(unrecognized), Step::Probe)]);
+}
+
+#[test]
+fn only_having_to_reset_now_and_not_before_proves_a_reset() {
+    let unknown = settle(Effect::Unknown, Evidence::Inconclusive);
+    let performed = settle(Effect::Performed, Evidence::Probe);
+    let lost = |before, probes| Situation { before, probes, ..answered(Answer::Lost) };
+    let confirmed = Snapshot::Read(UserStatus::Confirmed);
+    check(vec![
+        ("reset required since", lost(confirmed, seen(UserStatus::ResetRequired)), performed),
+        (
+            "reset required before",
+            lost(Snapshot::Read(UserStatus::ResetRequired), seen(UserStatus::ResetRequired)),
+            unknown.clone(),
+        ),
+        (
+            "not read before",
+            lost(Snapshot::Unreadable { until: NOW }, seen(UserStatus::ResetRequired)),
+            unknown.clone(),
+        ),
+        ("not yet", lost(confirmed, seen(UserStatus::Confirmed)), Step::Probe),
+        ("never", lost(confirmed, Probes { left: 0, last: Some(UserStatus::Confirmed) }), unknown.clone()),
+        ("unreadable", lost(confirmed, Probes { left: 0, last: None }), unknown),
+    ]);
+}
+
+#[test]
+fn somebody_elses_open_claim_is_resolved_and_never_sent() {
+    let open_claim = |request, probes| Situation { request, ledger: open(None), probes, ..free() };
+    let pending = || Request::Pending(wishes());
+    let none_left = Probes { left: 0, last: None };
+    for request in [pending(), Request::Gone] {
+        let situation = |probes| open_claim(request.clone(), probes);
+        check(vec![
+            ("no probe yet", situation(Probes { left: 3, last: None }), Step::Probe),
+            ("proven", situation(seen(UserStatus::ResetRequired)), settle(Effect::Performed, Evidence::Probe)),
+            ("not proven", situation(none_left), settle(Effect::Unknown, Evidence::Inconclusive)),
+        ]);
+    }
+    let busy = Situation { user_busy: Some(later(1)), ..open_claim(pending(), none_left) };
+    assert_eq!(decide(&busy, NOW), wait(Reason::AwaitingPriorAttempt, later(1)));
+}
+
+#[test]
+fn a_request_that_is_gone_or_has_ended_is_left_alone() {
+    let retryable = Ledger::Retryable { not_before: NOW, reason: Reason::Throttled };
+    for request in [Request::Gone, Request::Finished] {
+        for ledger in [Ledger::Absent, retryable.clone(), Ledger::NotUsable, Ledger::Settled(Effect::Performed)] {
+            let situation = Situation { request: request.clone(), ledger, ..free() };
+            assert_eq!(decide(&situation, NOW), Step::Leave, "{situation:?}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_used_is_never_a_call() {
+    let situation = Situation { ledger: Ledger::NotUsable, ..free() };
+    assert_eq!(decide(&situation, NOW), wait(Reason::RecordNotUsable, Timestamp::MAX));
+}
