@@ -1,5 +1,7 @@
 //! Logs through tracing, as JSON or for people.
 
+use std::io::IsTerminal;
+
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -23,7 +25,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
         filter = filter.add_directive(quiet.parse().map_err(|error| TelemetryError(format!("{quiet}: {error}")))?);
     }
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false);
     let started = match format {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
         LogFormat::Text => registry.with(layer).try_init(),
@@ -33,6 +35,8 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
 
 /// Crates that log requests, responses or headers below warnings.
 const QUIET: &[&str] = &[
+    // Every error of it is returned as well, and logged where it is met.
+    "kube_client=off",
     "aws_config=warn",
     "aws_runtime=warn",
     "aws_sdk_cognitoidentityprovider=warn",
@@ -44,7 +48,6 @@ const QUIET: &[&str] = &[
     "h2=warn",
     "hyper=warn",
     "hyper_util=warn",
-    "kube_client=warn",
     "kube_runtime=warn",
     "rustls=warn",
     "tower=warn",

@@ -212,7 +212,11 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("a requester", json!({ "requestedBy": { "username": "u", "uid": "1" } }), Accepts),
         ("a requester without name", json!({ "requestedBy": { "uid": "1" } }), Refuses(requester)),
         ("a requester of 1025", json!({ "requestedBy": { "username": long(1025) } }), Refuses(requester)),
-        ("a requester's uid of 257", json!({ "requestedBy": { "username": "u", "uid": long(257) } }), Refuses(requester)),
+        (
+            "a requester's uid of 257",
+            json!({ "requestedBy": { "username": "u", "uid": long(257) } }),
+            Refuses(requester),
+        ),
         ("Resend", json!({ "ifResetRequired": "Resend" }), Accepts),
         ("Skip", json!({ "ifResetRequired": "Skip" }), Accepts),
         ("skip", json!({ "ifResetRequired": "skip" }), Refuses(&["spec.ifResetRequired", "Resend", "Skip"])),
@@ -238,7 +242,8 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("a word for suspended", json!({ "suspend": "yes" }), Refuses(&["spec.suspend"])),
         ("a field that is not one", json!({ "userPoolId": "eu-west-1_Example01" }), Refuses(&["userPoolId"])),
     ];
-    let cases: Vec<_> = cases.into_iter().map(|(name, spec, verdict)| (name, request("tried", &spec), verdict)).collect();
+    let cases: Vec<_> =
+        cases.into_iter().map(|(name, spec, verdict)| (name, request("tried", &spec), verdict)).collect();
     served.judges(&cases).await
 }
 
@@ -271,7 +276,8 @@ async fn of_a_request_only_suspend_may_change_and_only_while_it_is_pending() -> 
     let mut wrong = Vec::new();
     for (field, value, other, optional) in &fields {
         let words: &'static [String] =
-            vec![format!("spec.{field}"), format!("{field} is immutable: create a new request under a new name")].leak();
+            vec![format!("spec.{field}"), format!("{field} is immutable: create a new request under a new name")]
+                .leak();
         let words: &'static [&'static str] = words.iter().map(String::as_str).collect::<Vec<_>>().leak();
         let change = |value: &Value| json!({ "spec": { *field: value } });
         wrong.extend(served.patch("prr", "full", &change(other), Refuses(words)).await?);
@@ -380,7 +386,11 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     let tried = |fields: Value| record("tried", &fields);
     let cases = [
         ("16 attempts", tried(json!({ "attempts": attempts(16) })), Accepts),
-        ("17 attempts", tried(json!({ "attempts": attempts(17) })), Refuses(&["attempts", "must have at most 16 items"])),
+        (
+            "17 attempts",
+            tried(json!({ "attempts": attempts(17) })),
+            Refuses(&["attempts", "must have at most 16 items"]),
+        ),
         ("no attempts", tried(json!({ "attempts": [] })), Refuses(&["attempts"])),
         ("schema 0", tried(json!({ "schema": 0 })), Refuses(&["schema"])),
         ("no user", tried(json!({ "username": null })), Refuses(&["username"])),

@@ -1,0 +1,129 @@
+//! How the operator starts and stops: one clear line and a non-zero exit where it cannot.
+
+mod common;
+
+use std::process::{Command, Output};
+
+use anyhow::Result;
+use common::{Bench, LIMIT, binary};
+use testbed::{ControlPlane, Fault, Matcher, Operator, Options, Tools, eventually};
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
+    let mut command = Command::new(binary());
+    command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
+    Ok(command.output()?)
+}
+
+/// The one line on standard error of a start that fails.
+fn complaint(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[test]
+fn a_bad_flag_is_named() -> Result<()> {
+    for (flag, value) in [
+        ("--listen", "nowhere"),
+        ("--concurrency", "0"),
+        ("--rate", "0"),
+        ("--call-timeout", "soon"),
+        ("--call-timeout", "-5s"),
+        ("--probes", "11"),
+        ("--identity", "has space"),
+        ("--log-format", "xml"),
+    ] {
+        let output = run(&["run", &format!("{flag}={value}")], &[])?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(flag), "{flag}={value}: {text}");
+    }
+    let output = run(&["run"], &[("COGNITO_RESET_RATE", "fast")])?;
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("--rate"));
+    assert!(complaint(&run(&["run", "--log=a=b=c"], &[])?).contains("logging"));
+    Ok(())
+}
+
+#[test]
+fn every_flag_of_run_has_an_environment_variable() -> Result<()> {
+    let help = String::from_utf8(run(&["run", "--help"], &[])?.stdout)?;
+    let flags = help.lines().filter(|line| line.trim_start().starts_with("--")).filter(|line| !line.contains("--help"));
+    let names: Vec<_> = flags.filter_map(|line| line.trim_start().split([' ', '=']).next()).collect();
+    assert!(names.len() >= 17, "{names:?}");
+    for name in names {
+        let variable = name.trim_start_matches('-').replace('-', "_").to_uppercase();
+        assert!(help.contains(&format!("[env: COGNITO_RESET_{variable}=")), "{name}: {help}");
+    }
+    Ok(())
+}
+
+#[test]
+fn without_a_cluster_it_says_so() -> Result<()> {
+    assert!(complaint(&run(&["run"], &[])?).contains("KUBECONFIG"));
+    let missing = complaint(&run(&["run"], &[("KUBECONFIG", "/does/not/exist")])?);
+    assert!(missing.contains("KUBECONFIG"), "{missing}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unreachable_server_missing_definitions_and_missing_rights_are_one_clear_line_each() -> Result<()> {
+    let cluster = ControlPlane::start(&Tools::locate().await?, Options::default()).await?;
+    cluster.kubectl(&["create", "serviceaccount", "nobody"]).await?.success()?;
+    let token = cluster.service_account_token("default", "nobody").await?;
+    let start = async |kubeconfig: &std::path::Path| {
+        let mut operator =
+            Operator::builder(&binary()).kubeconfig(kubeconfig).args(["run", "--api-timeout=3s"]).start()?;
+        let status = operator.wait_exit(LIMIT).await?;
+        let logs = operator.logs();
+        assert!(!status.success(), "{logs}");
+        anyhow::Ok(logs)
+    };
+    let unreachable = start(&cluster.kubeconfig_for(&token, Some("http://127.0.0.1:9"))?).await?;
+    assert!(unreachable.contains("127.0.0.1:9") && unreachable.contains("failed to reach"), "{unreachable}");
+    let rights = start(&cluster.kubeconfig_for(&token, None)?).await?;
+    for right in ["create passwordresetrecords", "update passwordresetrequests/status", "watch namespaces"] {
+        assert!(rights.contains(right), "{right}: {rights}");
+    }
+    let definitions = start(cluster.kubeconfig()).await?;
+    assert!(
+        definitions.contains("passwordresetrequests.cognito-reset.dev") && definitions.contains("apply -k"),
+        "{definitions}"
+    );
+    for logs in [unreachable, rights, definitions] {
+        assert_eq!(logs.trim_end().lines().count(), 1, "{logs}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn at_sigterm_it_finishes_what_is_in_flight_and_leaves_with_success() -> Result<()> {
+    let bench = Bench::start().await?;
+    let mut operator = bench.run_with(bench.operator().args(["--call-timeout=30s"])).await?;
+    let call = bench.cognito.once(Matcher::reset_of("last"), Fault::HoldReply);
+    bench.ask("last").await?;
+    let held = call.held(LIMIT).await?;
+    operator.sigterm()?;
+    eventually(LIMIT, "it to stop taking work", async || {
+        operator.page("/readyz").await.ok().filter(|(status, _)| *status == http::StatusCode::SERVICE_UNAVAILABLE)
+    })
+    .await?;
+    held.release();
+    let status = operator.wait_exit(LIMIT).await?;
+    assert!(status.success(), "{status}: {}", operator.logs());
+    assert_eq!(bench.stands("last").await?, "Succeeded/ResetAccepted");
+    assert_eq!(bench.calls("last"), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() -> Result<()> {
+    let bench = Bench::start().await?;
+    let mut first = bench.run().await?;
+    let address = first.url().trim_start_matches("http://").to_owned();
+    let kubeconfig = bench.cluster.kubeconfig().display().to_string();
+    let output = run(&["run", "--listen", &address], &[("KUBECONFIG", &kubeconfig)])?;
+    let said = complaint(&output);
+    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+    assert!(first.is_running());
+    Ok(())
+}
