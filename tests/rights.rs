@@ -1,0 +1,258 @@
+//! The operator's rights are enough, and none is too many: with each one taken away, the scenario that it is there for fails.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use anyhow::{Result, bail, ensure};
+use cognito_reset_operator::rights::{Right, rights};
+use common::{Bench, LIMIT, condition, root};
+use serde_json::{Value, json};
+use testbed::{Deployment, Fault, Matcher, Operator, Reply, eventually};
+
+const ROLE: &str = "cognito-reset-operator";
+/// How long a scenario may take that is expected to fail. Where it succeeds it takes a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+type Triple = (String, String, String);
+
+fn triples(list: &[Right]) -> BTreeSet<Triple> {
+    let each = |right: &Right| {
+        let (group, resource) = (right.api_group.clone(), right.resource.clone());
+        right.verbs.clone().into_iter().map(move |verb| (group.clone(), resource.clone(), verb))
+    };
+    list.iter().flat_map(each).collect()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The rules of a ClusterRole that give these rights.
+fn rules(rights: &BTreeSet<Triple>) -> Value {
+    let rule =
+        |(group, resource, verb): &Triple| json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] });
+    rights.iter().map(rule).collect()
+}
+
+async fn set_rights(bench: &Bench, rights: &BTreeSet<Triple>) -> Result<()> {
+    let patch = json!([{ "op": "replace", "path": "/rules", "value": rules(rights) }]).to_string();
+    bench.kubectl(&["patch", "clusterrole", ROLE, "--type=json", "-p", &patch]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_base_gives_exactly_the_rights_of_the_list_and_none_on_secrets_config_maps_or_pods() -> Result<()> {
+    let bench = Bench::start().await?;
+    let base = Deployment::render(bench.cluster.as_admin(), Path::new(&root("deploy/kustomize/base"))).await?;
+    let mut given = BTreeSet::new();
+    for role in base.of_kind("ClusterRole").chain(base.of_kind("Role")) {
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            for group in strings(&rule["apiGroups"]) {
+                for resource in strings(&rule["resources"]) {
+                    for verb in strings(&rule["verbs"]) {
+                        given.insert((group.clone(), resource.clone(), verb));
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(given, triples(&rights()?));
+    let account = format!("--as=system:serviceaccount:{}:{}", base.namespace, base.service_account);
+    for resource in ["secrets", "configmaps", "pods"] {
+        for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
+            let answer = bench.cluster.kubectl(&["auth", "can-i", verb, resource, &account, "-A"]).await?;
+            assert_eq!(answer.stdout.trim(), "no", "{verb} {resource}");
+        }
+    }
+    Ok(())
+}
+
+/// A short pass of what a right is there for. `tag` makes its names its own.
+async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Result<()> {
+    match name {
+        "settles-a-request" => {
+            bench.grant(tag, "namespaces: [default]").await?;
+            bench.ask(tag).await?;
+            ends(bench, tag, limit).await
+        }
+        "resolves-an-orphaned-claim" => {
+            // A claim whose holder is gone, and whose request never was.
+            let record = json!({
+                "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
+                "metadata": { "name": format!("r1-{tag}") }, "schema": 1, "userPoolID": bench.pool, "username": tag,
+                "request": { "namespace": "default", "name": tag },
+                "attempts": [{ "id": tag, "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
+                    "claimedAt": "2026-11-23T00:00:00Z" }],
+            });
+            bench.apply(&record.to_string()).await?;
+            eventually(limit, "the orphan to be found", async || {
+                let list = format!("/apis/cognito-reset.dev/v1alpha1/passwordresetrecords/r1-{tag}");
+                let found = bench.api.requests().iter().any(|request| request.seen.path.contains(&list));
+                let swept = bench.api.requests().iter().any(|request| {
+                    request.seen.path.contains("effect") && request.status.is_some_and(|status| status.is_success())
+                });
+                ensure!(found || swept, "nothing looked for it");
+                anyhow::Ok(())
+            })
+            .await
+        }
+        "reports-grant-status" => {
+            bench.grant(tag, "namespaces: [default]").await?;
+            eventually(limit, "the grant's status", async || {
+                let ready = condition(&bench.get("upg", tag).await?, "Ready");
+                ensure!(ready["status"] == "True", "{ready}");
+                anyhow::Ok(())
+            })
+            .await
+        }
+        "heeds-namespace-labels" => {
+            bench.kubectl(&["create", "namespace", tag]).await?;
+            bench.grant(tag, &format!("namespaceSelector: {{matchLabels: {{team: {tag}}}}}")).await?;
+            bench.kubectl(&["label", "namespace", tag, &format!("team={tag}")]).await?;
+            bench.users.create_user(&bench.pool, tag).await?;
+            bench
+                .apply(&bench.request(tag, tag, "").replace("namespace: default", &format!("namespace: {tag}")))
+                .await?;
+            eventually(limit, "the request to end", async || {
+                let path = "jsonpath={.status.completionTime}";
+                let seen = bench.kubectl(&["get", "prr", tag, "-n", tag, "-o", path]).await?;
+                ensure!(!seen.is_empty(), "it waits");
+                anyhow::Ok(())
+            })
+            .await
+        }
+        "tells-by-event" => {
+            bench.grant(tag, "namespaces: [default]").await?;
+            bench.ask(tag).await?;
+            event(bench, tag, limit, "it", |_| true).await
+        }
+        "counts-a-repeated-event" => {
+            bench.grant(tag, "namespaces: [default]").await?;
+            bench.ask(tag).await?;
+            event(bench, tag, limit.max(LIMIT / 4), "it", |_| true).await?;
+            let drop = [
+                "patch",
+                "prr",
+                tag,
+                "--subresource=status",
+                "--type=json",
+                "-p",
+                r#"[{"op":"remove","path":"/status"}]"#,
+            ];
+            bench.kubectl(&drop).await?;
+            event(bench, tag, limit, "its repetition", |event| event["series"]["count"].as_i64() >= Some(2)).await
+        }
+        other => bail!("there is no scenario {other}"),
+    }
+}
+
+async fn ends(bench: &Bench, name: &str, limit: Duration) -> Result<()> {
+    eventually(limit, "the request to end", async || {
+        let seen = bench.stands(name).await?;
+        ensure!(seen.starts_with("Succeeded"), "{seen}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+async fn event(bench: &Bench, name: &str, limit: Duration, what: &str, fits: impl Fn(&Value) -> bool) -> Result<()> {
+    eventually(limit, format!("the event: {what}"), async || {
+        let json = bench.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await?;
+        let list: Value = serde_json::from_str(&json)?;
+        let mut events = list["items"].as_array().into_iter().flatten();
+        ensure!(events.any(|event| event["regarding"]["name"] == name && fits(event)), "none");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+/// An operator that watches anew every second, so that a right to list or watch is soon missed.
+async fn operator(bench: &Bench) -> Result<Operator> {
+    bench.run_with(bench.operator().args(["--watch-timeout=1s", "--probes=1"])).await
+}
+
+#[tokio::test]
+async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start() -> Result<()> {
+    let bench = Bench::start().await?;
+    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    let all = triples(&rights()?);
+    let names: BTreeSet<_> = rights()?.into_iter().map(|right| right.scenario).collect();
+    {
+        let _operator = operator(&bench).await?;
+        for name in &names {
+            scenario(&bench, name, &format!("with-{name}"), LIMIT).await?;
+        }
+    }
+    for (number, right) in rights()?.iter().enumerate() {
+        for verb in &right.verbs {
+            let missing = (right.api_group.clone(), right.resource.clone(), verb.clone());
+            let what = format!("{verb} {}", right.resource);
+            let mut running = operator(&bench).await?;
+            let mut left = all.clone();
+            assert!(left.remove(&missing));
+            set_rights(&bench, &left).await?;
+            // A running watch lives on for its time; what comes after it is refused.
+            refused(&bench, &missing).await?;
+            bench.api.forget();
+            let tag = format!("{number}-{verb}-without");
+            let result = scenario(&bench, &right.scenario, &tag, PATIENCE).await;
+            assert!(result.is_err(), "{} passes without {what}", right.scenario);
+            assert!(running.is_running(), "{what}: {}", running.logs());
+            running.sigkill().await?;
+            let mut started = bench.operator().start()?;
+            let status = started.wait_exit(LIMIT).await?;
+            assert!(!status.success() && started.logs().contains(&what), "{what}: {}", started.logs());
+            set_rights(&bench, &all).await?;
+            for kind in ["upg", "prr"] {
+                bench.kubectl(&["delete", kind, "--all", "-A"]).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the API server has taken notice, and for reads that go on by themselves until one was refused.
+async fn refused(bench: &Bench, (group, resource, verb): &Triple) -> Result<()> {
+    let account = "--as=system:serviceaccount:cognito-reset-system:cognito-reset-operator";
+    let (plain, sub) = resource.split_once('/').unwrap_or((resource, ""));
+    let full = if group.is_empty() { plain.to_owned() } else { format!("{plain}.{group}") };
+    let subresource = format!("--subresource={sub}");
+    eventually(LIMIT, format!("{verb} {resource} to be refused"), async || {
+        let mut arguments = vec!["auth", "can-i", verb.as_str(), full.as_str(), account, "-A"];
+        if !sub.is_empty() {
+            arguments.push(&subresource);
+        }
+        let answer = bench.cluster.kubectl(&arguments).await?;
+        ensure!(answer.stdout.trim() == "no", "{answer}");
+        anyhow::Ok(())
+    })
+    .await?;
+    if ["list", "watch"].contains(&verb.as_str()) && resource != "passwordresetrecords" {
+        // What runs lives on; an expired watch is listed anew, and an ended one watched anew.
+        let watch = {
+            let resource = resource.clone();
+            Matcher::new(move |seen| seen.path.contains(&resource) && seen.path.contains("watch=true"))
+        };
+        if verb == "list" {
+            let gone = json!({ "type": "ERROR", "object": { "kind": "Status", "apiVersion": "v1", "metadata": {},
+                "status": "Failure", "reason": "Expired", "message": "too old", "code": 410 } });
+            bench.api.once(
+                watch,
+                Fault::Respond(Reply::new(200, format!("{gone}\n")).header("content-type", "application/json")),
+            );
+        }
+        bench.api.forget();
+        eventually(LIMIT, format!("a refused {verb} of {resource}"), async || {
+            let seen = bench.api.requests();
+            let of = seen.iter().filter(|request| request.seen.path.contains(resource.as_str()));
+            let refused = of.filter(|request| request.status.is_some_and(|status| status.as_u16() == 403)).count();
+            ensure!(refused > 0, "none yet");
+            anyhow::Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
