@@ -34,17 +34,25 @@ async fn look<C: Cognito>(store: &Store, performer: &Performer<C>) -> Result<(),
         let (records, next) = store.open_records(page).await?;
         for record in records.iter().filter(|record| record.spec.schema <= SCHEMA) {
             let identity = Identity::of_record(record);
-            let request = store.request(&identity.request.namespace, &identity.request.name).await?;
-            // A request that is there has its own pass; it may be about another user by now.
-            if request.as_ref().is_some_and(|request| Identity::of_request(request) == identity) {
-                continue;
+            let name = identity.record_name();
+            // One that cannot be resolved now must not keep the others waiting.
+            if let Err(error) = resolve(store, performer, identity).await {
+                warn!(record = %name, %error, "unable to resolve an open claim; trying again");
             }
-            info!(record = %identity.record_name(), "found an open claim without its request");
-            performer.run(identity).await?;
         }
         page = next;
         if page.is_none() {
             return Ok(());
         }
     }
+}
+
+async fn resolve<C: Cognito>(store: &Store, performer: &Performer<C>, identity: Identity) -> Result<(), StoreError> {
+    let request = store.request(&identity.request.namespace, &identity.request.name).await?;
+    // A request that is there has its own pass; it may be about another user by now.
+    if !request.is_some_and(|request| Identity::of_request(&request) == identity) {
+        info!(record = %identity.record_name(), "found an open claim without its request");
+        performer.run(identity).await?;
+    }
+    Ok(())
 }

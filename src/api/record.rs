@@ -178,6 +178,11 @@ pub struct Attempt {
     #[schemars(length(max = 2048))]
     pub role_arn: Option<String>,
 
+    /// The external id that the role was assumed with; no secret.
+    #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1224))]
+    pub external_id: Option<String>,
+
     /// When it was claimed, by the holder's clock.
     pub claimed_at: Time,
 

@@ -100,7 +100,7 @@ pub struct PasswordResetRequestSpec {
     #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: i64,
 
-    /// Holds the reset back while true. The only field that may change, and only while the outcome is Pending; heeded until the claim is written.
+    /// Holds the reset back while true. The only field that may change, and only while the outcome is Pending; heeded up to the last read before the claim, at most a second earlier.
     #[serde(default)]
     pub suspend: bool,
 }

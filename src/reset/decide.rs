@@ -6,7 +6,7 @@
 //! to reset now and did not before) or `Unknown`. It never sends: only the task that wrote a claim
 //! ever holds [`Attempt::Claimed`], and it holds it once.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::situation::{
     Attempt, Budget, Credentials, Ledger, Permission, Probes, Request, Situation, Snapshot, Wishes,
@@ -15,6 +15,10 @@ use crate::{
     api::{Effect, Evidence, UserStatus, conditions::Reason},
     cognito::outcome::{Answer, Class},
 };
+
+/// How old what was read of the request may be when its claim is written: up to then a suspension or
+/// a lost grant is heeded. Credentials and snapshot may have taken longer.
+pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 
 /// What to do next. All but `Wait`, `Tell` and `Leave` add to the situation, and are followed by
 /// another decision.
@@ -149,6 +153,9 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
         Snapshot::Unreadable { until } if wishes.skip_if_reset_required => wait(Reason::UserStateUnreadable, until),
         Snapshot::Read(UserStatus::ResetRequired) if wishes.skip_if_reset_required => {
             Step::Tell(Conclusion::NothingHappened(Reason::AlreadyResetRequired))
+        }
+        Snapshot::Unreadable { .. } | Snapshot::Read(_) if now.duration_since(situation.read_at) > FRESH_FOR => {
+            Step::Gather
         }
         Snapshot::Unreadable { .. } | Snapshot::Read(_) => Step::Claim,
     }

@@ -16,6 +16,7 @@ fn wishes() -> Wishes {
 /// A request that nothing holds back, at the point where its claim may be written.
 fn free() -> Situation {
     Situation {
+        read_at: NOW,
         request: Request::Pending(wishes()),
         ledger: Ledger::Absent,
         permission: Permission::Granted,
@@ -83,6 +84,8 @@ fn a_free_request_is_gathered_paced_read_and_claimed_in_this_order() {
             Situation { before: Snapshot::Read(UserStatus::ResetRequired), ..free() },
             Step::Claim,
         ),
+        ("read a second ago", Situation { read_at: later(-1), ..free() }, Step::Claim),
+        ("read longer ago", Situation { read_at: later(-2), ..free() }, Step::Gather),
         ("claimed", Situation { attempt: Attempt::Claimed { too_late: false }, ..free() }, Step::Send),
     ]);
 }

@@ -83,7 +83,9 @@ pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
 /// Attempts made, throttled ones not counted.
 #[must_use]
 pub fn attempts(record: &PasswordResetRecord) -> i64 {
-    record.spec.omitted_attempts.saturating_add(i64::try_from(record.spec.attempts.len()).unwrap_or(i64::MAX))
+    let throttled = usize::from(last(record).and_then(retry_reason) == Some(Reason::Throttled));
+    let listed = record.spec.attempts.len().saturating_sub(throttled);
+    record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
 }
 
 /// Reads a record for the decision.

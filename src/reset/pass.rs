@@ -25,7 +25,7 @@ use crate::{
     budget::{QuotaKey, Turn},
     cognito::{
         outcome::{Answer, Class},
-        port::{Access, Cognito, UserRef, region},
+        port::{Access, Cognito, Role, UserRef, region},
     },
     grants::Allowed,
 };
@@ -85,6 +85,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             store.request(&self.identity.request.namespace, &self.identity.request.name),
             store.record(&name)
         )?;
+        self.situation.read_at = Timestamp::now();
         self.request = request.filter(|request| {
             Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
         });
@@ -138,14 +139,22 @@ impl<'a, C: Cognito> Pass<'a, C> {
         };
     }
 
-    fn access(&self) -> Access {
+    fn access(&self, role: Option<Role>, uid: String) -> Access {
+        let request = &self.identity.request;
         Access {
             region: region(&self.identity.user_pool_id).to_owned(),
-            role: self.allowed.as_ref().and_then(|allowed| allowed.role.clone()),
-            namespace: self.identity.request.namespace.clone(),
-            name: self.identity.request.name.clone(),
-            uid: self.uid(),
+            role,
+            namespace: request.namespace.clone(),
+            name: request.name.clone(),
+            uid,
         }
+    }
+
+    /// With the rights that the last attempt was made with: its grant or its request may be gone by now.
+    fn access_of_attempt(&self) -> Option<Access> {
+        let attempt = self.record.as_ref().and_then(ledger::last)?;
+        let role = attempt.role_arn.clone().map(|arn| Role { arn, external_id: attempt.external_id.clone() });
+        Some(self.access(role, attempt.request_uid.clone()))
     }
 
     /// When something that other people have to mend is tried again.
@@ -154,7 +163,9 @@ impl<'a, C: Cognito> Pass<'a, C> {
     }
 
     pub(super) async fn load_credentials(&mut self) {
-        self.situation.credentials = match self.performer.cognito.session(&self.access()).await {
+        let role = self.allowed.as_ref().and_then(|allowed| allowed.role.clone());
+        let access = self.access(role, self.uid());
+        self.situation.credentials = match self.performer.cognito.session(&access).await {
             Ok(session) => {
                 self.session = Some(session);
                 Credentials::Loaded
@@ -201,6 +212,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             requested_by: request.spec.requested_by.clone(),
             grants: allowed.grants.clone(),
             role_arn: allowed.role.as_ref().map(|role| role.arn.clone()),
+            external_id: allowed.role.as_ref().and_then(|role| role.external_id.clone()),
             claimed_at: Time(Timestamp::now()),
             user_status_before: self.situation.before.status(),
             settled_at: None,
@@ -265,8 +277,10 @@ impl<'a, C: Cognito> Pass<'a, C> {
         }
         self.probed += 1;
         self.situation.probes.left = self.situation.probes.left.saturating_sub(1);
-        if self.session.is_none() {
-            match self.performer.cognito.session(&self.access()).await {
+        if self.session.is_none()
+            && let Some(access) = self.access_of_attempt()
+        {
+            match self.performer.cognito.session(&access).await {
                 Ok(session) => self.session = Some(session),
                 Err(error) => warn!(request = %self.object(), %error, "no credentials for a probe"),
             }
@@ -297,7 +311,9 @@ impl<'a, C: Cognito> Pass<'a, C> {
             user_status_after: self.situation.probes.last,
         };
         let stored = self.performer.store.settle(record, &finding).await;
-        self.performer.metrics.settled(settlement.effect);
+        if stored.spec.effect == Some(settlement.effect) {
+            self.performer.metrics.settled(settlement.effect);
+        }
         info!(
             request = %self.object(), record = %stored.name_any(), attempt = %finding.attempt_id,
             effect = stored.spec.effect.map(Effect::as_str), evidence = ?settlement.evidence, "settled an attempt"

@@ -10,6 +10,8 @@ use crate::{
 /// All that is known of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Situation {
+    /// When request and record had been read afresh.
+    pub read_at: Timestamp,
     /// The request, read afresh.
     pub request: Request,
     /// Its record, read afresh.
@@ -35,6 +37,7 @@ impl Situation {
     #[must_use]
     pub const fn unknown(probes: u32) -> Self {
         Self {
+            read_at: Timestamp::UNIX_EPOCH,
             request: Request::Unread,
             ledger: Ledger::Unread,
             permission: Permission::Denied(Reason::UserPoolNotGranted),

@@ -9,7 +9,7 @@ use kube::{
 };
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::ledger::{self, Finding, Settling};
 use crate::api::{PasswordResetRecord, PasswordResetRequest};
@@ -196,6 +196,9 @@ impl Store {
             };
             match self.write(&record).await {
                 Ok(stored) => return stored,
+                Err(error) if error.is_refusal() && !error.is_conflict() => {
+                    error!(%error, record = %name, "the API server refuses an effect; trying again until it is stored");
+                }
                 Err(error) => warn!(%error, record = %name, "unable to write an effect yet"),
             }
             sleep(pause).await;
