@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use common::{Bench, LIMIT};
 use http::Method;
-use testbed::{Fault, Matcher, Reply, eventually};
+use testbed::{Fault, Matcher, Reply};
 
 const RECORDS: &str = "/passwordresetrecords";
 
@@ -42,70 +42,6 @@ async fn killed_at_each_point_a_request_ends_truly_and_with_one_call_at_the_most
         assert_eq!(bench.ended(name).await?, end, "{name}: {}", after.logs());
         assert_eq!(bench.calls(name), calls, "{name}");
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn whatever_comes_back_from_cognito_there_is_one_call_unless_it_proves_that_nothing_happened() -> Result<()> {
-    let bench = Bench::start().await?;
-    let _operator = bench.run().await?;
-    let html = || Reply::new(502, "<html>Bad Gateway</html>").header("content-type", "text/html");
-    let page = || Reply::new(200, "<html>Sign in to the network</html>").header("content-type", "text/html");
-    let late = Fault::Late(Duration::from_secs(4));
-    let cases: Vec<(&str, usize, Fault, &str, usize)> = vec![
-        ("reply-lost-after", 1, Fault::ForwardThenLose, "Succeeded/ConfirmedByProbe", 1),
-        ("reply-lost-before", 1, Fault::LoseBefore, "Unknown/OutcomeUnknown", 1),
-        ("late-call", 1, late, "Unknown/OutcomeUnknown", 1),
-        ("html-body", 1, Fault::Respond(html()), "Unknown/OutcomeUnknown", 1),
-        ("html-after-reset", 1, Fault::ForwardThenRespond(html()), "Succeeded/ConfirmedByProbe", 1),
-        ("html-success", 1, Fault::Respond(page()), "Unknown/OutcomeUnknown", 1),
-        ("truncated", 1, Fault::Truncate, "Succeeded/ConfirmedByProbe", 1),
-        ("garbage", 1, Fault::Garbage("\u{0}nonsense".into()), "Unknown/OutcomeUnknown", 1),
-        ("unknown-code", 1, Fault::Respond(Reply::aws_error(400, "BrandNewException")), "Unknown/UnrecognizedError", 1),
-        (
-            "unknown-code-after-reset",
-            1,
-            Fault::ForwardThenRespond(Reply::aws_error(400, "BrandNewException")),
-            "Failed/UnrecognizedError",
-            1,
-        ),
-        (
-            "throttled",
-            2,
-            Fault::Respond(Reply::aws_error(400, "TooManyRequestsException")),
-            "Succeeded/ResetAccepted",
-            3,
-        ),
-        ("denied", 2, Fault::Respond(Reply::aws_error(400, "AccessDeniedException")), "Succeeded/ResetAccepted", 3),
-    ];
-    for (name, times, fault, _, _) in &cases {
-        bench.cognito.times(*times, Matcher::reset_of(name), fault.clone());
-        bench.ask(name).await?;
-    }
-    for (name, _, _, end, calls) in &cases {
-        assert_eq!(bench.ended(name).await?, *end, "{name}");
-        assert_eq!(bench.calls(name), *calls, "{name}");
-    }
-    let attempts = &bench.get("prr", "throttled").await?["status"]["attempts"];
-    assert_eq!(attempts, 1, "throttling costs no attempt");
-    assert_eq!(bench.get("prr", "denied").await?["status"]["attempts"], 3);
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_refused_connection_is_tried_again() -> Result<()> {
-    let bench = Bench::start().await?;
-    bench.cognito.close().await?;
-    let _operator = bench.run().await?;
-    bench.ask("refused").await?;
-    eventually(LIMIT, "an attempt that could not connect", async || {
-        bench.record("refused").await.ok().flatten().filter(|record| record["effect"] == "NotPerformed")
-    })
-    .await?;
-    assert_eq!(bench.stands("refused").await?.split('/').next(), Some("Pending"));
-    bench.cognito.open().await?;
-    assert_eq!(bench.ended("refused").await?, "Succeeded/ResetAccepted");
-    assert_eq!(bench.calls("refused"), 1);
     Ok(())
 }
 
