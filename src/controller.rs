@@ -1,10 +1,14 @@
 //! The controller of requests: it watches pending ones only, and hands each to the performer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     core::DeserializeGuard,
     runtime::{
         Controller,
@@ -14,6 +18,7 @@ use kube::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+use uuid::Uuid;
 
 use crate::{
     api::PasswordResetRequest,
@@ -21,9 +26,10 @@ use crate::{
     cognito::port::Cognito,
     grants::Permissions,
     reset::{
-        ledger::Identity,
+        ledger::{Backoff, Identity},
         perform::{Next, Performer},
         store::StoreError,
+        turnstile::lock,
     },
     unreadable::Unreadable,
 };
@@ -42,7 +48,9 @@ pub async fn run<C: Cognito>(
 ) {
     let config = watch.fields("status.outcome=Pending");
     let changes = each(permissions.changes());
-    let context = Arc::new(Context { performer, unreadable, retry: args.retry_initial });
+    let backoff = performer.backoff();
+    let context = Arc::new(Context { performer, unreadable, backoff, failures: Mutex::default() });
+    let failures = Arc::clone(&context);
     Controller::new(Api::<Guarded>::all(client.clone()), config)
         .with_config(controller::Config::default().concurrency(args.concurrency))
         .reconcile_all_on(changes)
@@ -51,7 +59,10 @@ pub async fn run<C: Cognito>(
         .for_each(|result| async {
             match result {
                 Ok(_) => {}
-                Err(controller::Error::ObjectNotFound(_)) => debug!("a request is no longer pending"),
+                Err(controller::Error::ObjectNotFound(object)) => {
+                    debug!("a request is no longer pending");
+                    failures.succeeded(&(object.namespace.unwrap_or_default(), object.name));
+                }
                 Err(controller::Error::ReconcilerFailed(error, object)) => warn!(
                     request = %format!("{}/{}", object.namespace.unwrap_or_default(), object.name), %error,
                     "unable to go on with a request; trying again"
@@ -66,7 +77,29 @@ pub async fn run<C: Cognito>(
 struct Context<C: Cognito> {
     performer: Arc<Performer<C>>,
     unreadable: Unreadable,
-    retry: Duration,
+    backoff: Backoff,
+    /// How often in a row a pass over a request ended in an error, by namespace and name.
+    failures: Mutex<HashMap<Name, usize>>,
+}
+
+type Name = (String, String);
+
+fn name(object: &Guarded) -> Name {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+impl<C: Cognito> Context<C> {
+    fn succeeded(&self, name: &Name) {
+        lock(&self.failures).remove(name);
+    }
+
+    /// When to try again after another failure.
+    fn failed(&self, name: Name) -> Duration {
+        let mut failures = lock(&self.failures);
+        let number = failures.entry(name).or_default();
+        *number += 1;
+        self.backoff.after(*number - 1, &Uuid::new_v4().to_string()).unsigned_abs()
+    }
 }
 
 async fn reconcile<C: Cognito>(object: Arc<Guarded>, context: Arc<Context<C>>) -> Result<Action, StoreError> {
@@ -78,16 +111,18 @@ async fn reconcile<C: Cognito>(object: Arc<Guarded>, context: Arc<Context<C>>) -
         }
     };
     let _working = context.unreadable.metrics().working();
-    match context.performer.run(Identity::of_request(request)).await? {
+    let next = context.performer.run(Identity::of_request(request)).await?;
+    context.succeeded(&name(&object));
+    match next {
         Next::Done => Ok(Action::await_change()),
         Next::After(wait) => Ok(Action::requeue(wait)),
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
-fn retry<C: Cognito>(_: Arc<Guarded>, _: &StoreError, context: Arc<Context<C>>) -> Action {
+fn retry<C: Cognito>(object: Arc<Guarded>, _: &StoreError, context: Arc<Context<C>>) -> Action {
     context.unreadable.metrics().error();
-    Action::requeue(context.retry)
+    Action::requeue(context.failed(name(&object)))
 }
 
 /// A change as an item of a stream; several at once are one.

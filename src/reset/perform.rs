@@ -81,6 +81,12 @@ impl<C: Cognito> Performer<C> {
         }
     }
 
+    /// How the time between attempts grows.
+    #[must_use]
+    pub const fn backoff(&self) -> Backoff {
+        self.settings.backoff
+    }
+
     /// Takes a request, or a record whose request is gone, as far as it goes at present.
     ///
     /// # Errors
