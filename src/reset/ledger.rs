@@ -227,3 +227,7 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
     record.spec.effect = Some(finding.settlement.effect);
     Settling::Write(Box::new(record))
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;
