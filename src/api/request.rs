@@ -162,7 +162,7 @@ pub struct PasswordResetRequestStatus {
     #[schemars(range(min = 0))]
     pub attempts: Option<i64>,
 
-    /// Cognito's request id of the last attempt that got an answer, to be found in CloudTrail.
+    /// Cognito's request id of the last attempt, where Cognito answered it; to be found in CloudTrail.
     #[serde(default, rename = "awsRequestID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub aws_request_id: Option<String>,

@@ -132,23 +132,27 @@ fn recorded(effect: Effect, attempt: &Attempt, request_uid: Option<&str>) -> Tel
 }
 
 fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
-    let code = code.map_or("no exception", Code::as_str);
+    let named = code.map_or("an unnamed exception", Code::as_str);
+    let answer = code.map_or_else(
+        || "no answer of Cognito is known".to_owned(),
+        |code| format!("Cognito answered with {}", code.as_str()),
+    );
     match (outcome, invalidated) {
         (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
             "Cognito accepted the reset; whether a code reached the user is not known to it".into()
         }
         (Outcome::Succeeded, _) => {
-            "Cognito's reply was lost or an internal error, but the user has to reset now and did not before".into()
+            "no clear answer of Cognito is known, but the user has to reset now and did not just before the call".into()
         }
         (Outcome::Failed, Truth::True) => {
-            format!("the password was invalidated, but Cognito reported {code}: the user may not have got a code")
+            format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")
         }
-        (Outcome::Failed, _) => format!("Cognito refused with {code}; nothing happened"),
+        (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened"),
         (Outcome::Unknown, Truth::True) => format!(
-            "the call ended with {code}; the user has to reset the password now, but it is not proven that this call did it; nothing more will be sent"
+            "{answer}; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
         ),
         (Outcome::Unknown | Outcome::Pending, _) => {
-            format!("the call ended with {code} and nothing proves what it did; nothing more will be sent")
+            format!("{answer}, and nothing proves whether the reset was made; nothing more will be sent")
         }
     }
 }
@@ -225,7 +229,8 @@ pub fn status(
     PasswordResetRequestStatus {
         outcome: telling.outcome,
         observed_generation: generation,
-        start_time: record.and_then(|record| record.spec.attempts.first()).map(|first| first.claimed_at.clone()),
+        // The record drops early attempts: what was told once stays.
+        start_time: standing.start_time.or_else(|| Some(record?.spec.attempts.first()?.claimed_at.clone())),
         completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
@@ -241,3 +246,7 @@ pub fn status(
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "project_tests.rs"]
+mod tests;

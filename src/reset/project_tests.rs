@@ -1,0 +1,351 @@
+//! Given this record, or this reason to wait, the request's status says that.
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::{RequestedBy, conditions::ConditionType as Type},
+    cognito::outcome::Exception,
+    reset::ledger::{Finding, Identity, Settling, claimed, settled},
+};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const USER: &str = "alice@example.com";
+const POOL: &str = "eu-west-1_Example01";
+const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
+const EVIDENCE: [Evidence; 5] =
+    [Evidence::Answer, Evidence::Probe, Evidence::NeverSent, Evidence::Unreachable, Evidence::Inconclusive];
+const STATES: [UserStatus; 8] = [
+    UserStatus::Unconfirmed,
+    UserStatus::Confirmed,
+    UserStatus::Archived,
+    UserStatus::Compromised,
+    UserStatus::Unknown,
+    UserStatus::ResetRequired,
+    UserStatus::ForceChangePassword,
+    UserStatus::ExternalProvider,
+];
+
+fn at(seconds: i64) -> Timestamp {
+    NOW + jiff::SignedDuration::from_secs(seconds)
+}
+
+fn request() -> PasswordResetRequest {
+    let mut request = PasswordResetRequest::new(
+        "reset-alice",
+        serde_json::from_value(json!({ "userPoolID": POOL, "username": USER })).unwrap(),
+    );
+    request.metadata.namespace = Some("support".into());
+    request.metadata.uid = Some("uid".into());
+    request.metadata.generation = Some(2);
+    request
+}
+
+fn attempt(id: &str) -> Attempt {
+    Attempt {
+        id: id.into(),
+        holder: "operator-1".into(),
+        request_uid: "uid".into(),
+        requested_by: RequestedBy::default(),
+        grants: Vec::new(),
+        role_arn: None,
+        external_id: None,
+        claimed_at: Time(at(-90)),
+        user_status_before: Some(UserStatus::Confirmed),
+        settled_at: None,
+        evidence: None,
+        code: None,
+        aws_request_id: None,
+        user_status_after: None,
+    }
+}
+
+fn ended_as(evidence: Option<Evidence>, code: Option<&str>) -> Attempt {
+    Attempt { settled_at: Some(Time(at(-60))), evidence, code: code.map(str::to_owned), ..attempt("a") }
+}
+
+fn record(effect: Option<Effect>, attempt: Attempt) -> PasswordResetRecord {
+    let mut record = claimed(None, &Identity::of_request(&request()), attempt);
+    record.spec.effect = effect;
+    record
+}
+
+fn told(effect: Effect, attempt: Attempt, uid: &str) -> Telling {
+    ended(Conclusion::Recorded, Some(&record(Some(effect), attempt)), Some(uid))
+}
+
+fn gist(telling: &Telling) -> (Outcome, &'static str, Truth) {
+    (telling.outcome, telling.reason.as_str(), telling.invalidated)
+}
+
+/// The codes of a class, the unrecognized one among its own.
+fn codes(class: Class) -> Vec<&'static str> {
+    let known = Exception::ALL.iter().filter(|exception| exception.class() == class).map(|known| known.code());
+    known.chain((class == Class::AmbiguousFailure).then_some("BrandNewException")).collect()
+}
+
+fn reason_of(code: &'static str) -> &'static str {
+    if code == "BrandNewException" { "UnrecognizedError" } else { code }
+}
+
+#[test]
+fn a_settled_record_says_its_outcome_to_the_request_that_it_was_made_for() {
+    use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
+    let mut cases = vec![
+        (E::Performed, Ev::Answer, None, (Succeeded, "ResetAccepted", T::True)),
+        (E::Performed, Ev::Probe, None, (Succeeded, "ConfirmedByProbe", T::True)),
+        (E::Unknown, Ev::Inconclusive, None, (Unknown, "OutcomeUnknown", T::Unknown)),
+    ];
+    for code in codes(Class::Refused) {
+        cases.push((E::NotPerformed, Ev::Answer, Some(code), (Failed, code, T::False)));
+    }
+    for code in codes(Class::Ambiguous) {
+        cases.push((E::Performed, Ev::Probe, Some(code), (Succeeded, "ConfirmedByProbe", T::True)));
+        cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, code, T::Unknown)));
+    }
+    for code in codes(Class::AmbiguousFailure) {
+        cases.push((E::Performed, Ev::Probe, Some(code), (Failed, reason_of(code), T::True)));
+        cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, reason_of(code), T::Unknown)));
+    }
+    for (effect, evidence, code, wanted) in cases {
+        let telling = told(effect, ended_as(Some(evidence), code), "uid");
+        assert_eq!(gist(&telling), wanted, "{effect:?} {evidence:?} {code:?}");
+    }
+}
+
+#[test]
+fn an_unknown_outcome_says_that_the_password_is_invalid_only_where_the_user_was_seen_to_have_to_reset() {
+    for code in [None, Some("InternalErrorException"), Some("BrandNewException")] {
+        for after in STATES.map(Some).into_iter().chain([None]) {
+            let attempt = Attempt { user_status_after: after, ..ended_as(Some(Evidence::Inconclusive), code) };
+            let telling = told(Effect::Unknown, attempt, "uid");
+            let seen = after == Some(UserStatus::ResetRequired);
+            assert_eq!(telling.invalidated, if seen { Truth::True } else { Truth::Unknown }, "{after:?} {code:?}");
+            assert_eq!(telling.message.contains("the user has to reset"), seen, "{}", telling.message);
+        }
+    }
+}
+
+#[test]
+fn a_later_request_of_the_same_name_is_told_the_earlier_ones_outcome() {
+    use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
+    let performed = "nothing was sent: performed at 2027-01-15T07:59:00Z for an earlier request of this name";
+    let recorded = "nothing was sent: recorded at 2027-01-15T07:59:00Z for an earlier request of this name";
+    let cases = [
+        (E::Performed, Ev::Answer, None, (Succeeded, "AlreadyPerformed", T::True), performed),
+        (E::Performed, Ev::Probe, None, (Succeeded, "AlreadyPerformed", T::True), performed),
+        (E::Performed, Ev::Probe, Some("InternalErrorException"), (Succeeded, "AlreadyPerformed", T::True), performed),
+        (
+            E::Performed,
+            Ev::Probe,
+            Some("LimitExceededException"),
+            (Failed, "LimitExceededException", T::True),
+            recorded,
+        ),
+        (
+            E::NotPerformed,
+            Ev::Answer,
+            Some("UserNotFoundException"),
+            (Failed, "UserNotFoundException", T::False),
+            recorded,
+        ),
+        (E::Unknown, Ev::Inconclusive, None, (Unknown, "OutcomeUnknown", T::Unknown), recorded),
+    ];
+    for (effect, evidence, code, wanted, message) in cases {
+        let attempt = ended_as(Some(evidence), code);
+        for uid in [Some("another"), Some(""), None] {
+            let telling = ended(Conclusion::Recorded, Some(&record(Some(effect), attempt.clone())), uid);
+            assert_eq!(gist(&telling), wanted, "{effect:?} {code:?}");
+            assert!(telling.message.starts_with(message), "{}", telling.message);
+            assert!(telling.message.contains("use a new name"), "{}", telling.message);
+        }
+        let own = told(effect, attempt.clone(), "uid").message;
+        let other = told(effect, attempt, "another").message;
+        assert_eq!(other.ends_with(&own), message == recorded, "{other}");
+    }
+}
+
+#[test]
+fn nothing_is_told_beyond_what_the_record_knows() {
+    let codes: Vec<_> = Exception::ALL.iter().map(|known| known.code()).chain(["BrandNewException", "---"]).collect();
+    for effect in EFFECTS {
+        for evidence in EVIDENCE.map(Some).into_iter().chain([None]) {
+            for code in codes.iter().copied().map(Some).chain([None]) {
+                for after in [None, Some(UserStatus::Confirmed), Some(UserStatus::ResetRequired)] {
+                    for uid in ["uid", "another"] {
+                        let attempt = Attempt { user_status_after: after, ..ended_as(evidence, code) };
+                        let telling = told(effect, attempt, uid);
+                        let case = format!("{effect:?} {evidence:?} {code:?} {after:?} {telling:?}");
+                        match effect {
+                            Effect::NotPerformed => {
+                                assert_eq!(
+                                    (telling.outcome, telling.invalidated),
+                                    (Outcome::Failed, Truth::False),
+                                    "{case}"
+                                );
+                            }
+                            Effect::Unknown => assert_eq!(telling.outcome, Outcome::Unknown, "{case}"),
+                            Effect::Performed => assert_eq!(telling.invalidated, Truth::True, "{case}"),
+                        }
+                        assert!(!telling.message.contains(USER) && !telling.message.contains(POOL), "{case}");
+                        assert!(telling.message.len() <= 1024, "{case}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_message_names_only_an_answer_that_was_read() {
+    let unknown = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
+    assert_eq!(
+        unknown.message,
+        "no answer of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent"
+    );
+    let seen = Attempt {
+        user_status_after: Some(UserStatus::ResetRequired),
+        ..ended_as(Some(Evidence::Inconclusive), Some("BrandNewException"))
+    };
+    assert_eq!(
+        told(Effect::Unknown, seen, "uid").message,
+        "Cognito answered with BrandNewException; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
+    );
+    assert_eq!(
+        told(Effect::Performed, ended_as(Some(Evidence::Probe), None), "uid").message,
+        "no clear answer of Cognito is known, but the user has to reset now and did not just before the call"
+    );
+    let refused = told(Effect::NotPerformed, ended_as(Some(Evidence::Answer), Some("UserNotFoundException")), "uid");
+    assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
+    let hostile = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
+    assert!(hostile.message.starts_with("Cognito answered with EvilbEx,"), "{}", hostile.message);
+}
+
+#[test]
+fn a_request_that_ended_without_a_call_says_why_and_how_the_last_attempt_ended() {
+    use {Evidence as Ev, Reason::*};
+    let cases = [
+        (Expired, None, "expirationTime passed before the reset was performed; nothing was sent"),
+        (DeadlineExceeded, None, "deadlineSeconds passed before the reset was performed; nothing was sent"),
+        (
+            Expired,
+            Some(ended_as(Some(Ev::Answer), Some("AccessDeniedException"))),
+            "expirationTime passed before the reset was performed; the last attempt ended with AccessDeniedException; nothing happened",
+        ),
+        (
+            DeadlineExceeded,
+            Some(ended_as(Some(Ev::Answer), Some("TooManyRequestsException"))),
+            "deadlineSeconds passed before the reset was performed; the last attempt ended with Throttled; nothing happened",
+        ),
+        (
+            DeadlineExceeded,
+            Some(ended_as(Some(Ev::Unreachable), None)),
+            "deadlineSeconds passed before the reset was performed; the last attempt ended with CognitoUnreachable; nothing happened",
+        ),
+    ];
+    for (reason, attempt, message) in cases {
+        let record = attempt.map(|attempt| record(Some(Effect::NotPerformed), attempt));
+        for uid in ["uid", "another"] {
+            let telling = ended(Conclusion::NothingHappened(reason), record.as_ref(), Some(uid));
+            assert_eq!(gist(&telling), (Outcome::Failed, reason.as_str(), Truth::False));
+            assert_eq!(telling.message, message);
+        }
+    }
+    let skipped = ended(Conclusion::NothingHappened(AlreadyResetRequired), None, Some("uid"));
+    assert_eq!(gist(&skipped), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
+}
+
+#[test]
+fn a_record_that_is_not_settled_says_nothing() {
+    for record in [None, Some(record(None, attempt("a")))] {
+        let telling = ended(Conclusion::Recorded, record.as_ref(), Some("uid"));
+        assert_eq!(gist(&telling), (Outcome::Unknown, "OutcomeUnknown", Truth::Unknown));
+    }
+}
+
+#[test]
+fn a_status_is_made_of_the_record() {
+    let mut record = record(None, Attempt { claimed_at: Time(at(-90)), ..attempt("a") });
+    record.spec.sub = Some("sub".into());
+    let waits = status(&request(), None, &waiting(Reason::Suspended), NOW);
+    let open = status(&request(), Some(&record), &waiting(Reason::AwaitingPriorAttempt), NOW);
+    let finding = Finding {
+        attempt_id: "a".into(),
+        settlement: crate::reset::decide::Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
+        code: None,
+        aws_request_id: Some("aws".into()),
+        user_status_after: None,
+    };
+    let Settling::Write(record) = settled(&record, &finding, at(1)) else { panic!("it stands") };
+    let end = status(&request(), Some(&record), &ended(Conclusion::Recorded, Some(&record), Some("uid")), at(2));
+    let fields = |status: &PasswordResetRequestStatus| {
+        let mut fields = serde_json::to_value(status).unwrap();
+        fields.as_object_mut().unwrap().remove("conditions");
+        fields
+    };
+    let record_ref = json!({ "name": record.name_any() });
+    assert_eq!(fields(&waits), json!({ "outcome": "Pending", "observedGeneration": 2, "attempts": 0 }));
+    assert_eq!(
+        fields(&open),
+        json!({
+            "outcome": "Pending", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
+            "userSub": "sub", "recordRef": record_ref,
+        })
+    );
+    assert_eq!(
+        fields(&end),
+        json!({
+            "outcome": "Succeeded", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
+            "completionTime": "2027-01-15T08:00:02Z", "awsRequestID": "aws", "userSub": "sub", "recordRef": record_ref,
+        })
+    );
+}
+
+#[test]
+fn what_is_told_again_changes_nothing() {
+    let settled = |effect, evidence, code| {
+        let record = record(Some(effect), ended_as(Some(evidence), code));
+        (ended(Conclusion::Recorded, Some(&record), Some("uid")), Some(record))
+    };
+    let cases = [
+        (waiting(Reason::Suspended), None),
+        (waiting(Reason::AwaitingPriorAttempt), Some(record(None, attempt("a")))),
+        (ended(Conclusion::NothingHappened(Reason::Expired), None, Some("uid")), None),
+        settled(Effect::Performed, Evidence::Answer, None),
+        settled(Effect::NotPerformed, Evidence::Answer, Some("UserNotFoundException")),
+        settled(Effect::Unknown, Evidence::Inconclusive, None),
+    ];
+    for (telling, record) in cases {
+        let mut request = request();
+        let first = status(&request, record.as_ref(), &telling, NOW);
+        request.status = Some(first.clone());
+        assert_eq!(status(&request, record.as_ref(), &telling, at(60)), first, "{telling:?}");
+        let ended = telling.outcome != Outcome::Pending;
+        assert_eq!(first.completion_time, ended.then_some(Time(NOW)), "{telling:?}");
+    }
+}
+
+#[test]
+fn the_times_of_a_status_stay_while_the_record_goes_on() {
+    let mut request = request();
+    let claim = |id: &str, seconds| Attempt { claimed_at: Time(at(seconds)), ..attempt(id) };
+    let not_performed = |attempt: Attempt, code: &str| Attempt {
+        evidence: Some(Evidence::Answer),
+        code: Some(code.into()),
+        aws_request_id: Some("aws".into()),
+        ..attempt
+    };
+    let identity = Identity::of_request(&request);
+    let throttled = record(Some(Effect::NotPerformed), not_performed(claim("a", 0), "TooManyRequestsException"));
+    request.status = Some(status(&request, Some(&throttled), &waiting(Reason::Throttled), at(1)));
+    let mut record = claimed(Some(&throttled), &identity, claim("b", 10));
+    for number in 0..20 {
+        record = claimed(Some(&record), &identity, not_performed(claim("c", 20 + number), "AccessDeniedException"));
+    }
+    let record = claimed(Some(&record), &identity, claim("d", 90));
+    let now = status(&request, Some(&record), &waiting(Reason::AwaitingPriorAttempt), at(100));
+    assert_eq!((now.start_time, now.attempts), (Some(Time(at(0))), Some(22)));
+    assert_eq!(now.aws_request_id, None, "an earlier attempt's id would be looked up for this one");
+    let ready = now.conditions.iter().find(|condition| condition.type_ == Type::Ready.as_str()).unwrap();
+    assert_eq!((&ready.last_transition_time, ready.reason.as_str()), (&Time(at(1)), "AwaitingPriorAttempt"));
+}
