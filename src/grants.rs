@@ -152,6 +152,18 @@ impl Permissions {
         });
     }
 
+    /// A grant's status was written. The reply may be late: only the watch brings a grant, or takes it away.
+    pub fn status_written(&self, stored: &UserPoolGrant) {
+        self.change(|known| {
+            if let Some(rule) = known.rules.get_mut(&stored.name_any())
+                && rule.grant.spec == stored.spec
+            {
+                rule.grant.status.clone_from(&stored.status);
+            }
+            false
+        });
+    }
+
     /// A grant is gone.
     pub fn remove_grant(&self, name: &str) {
         self.change(|known| known.rules.remove(name).is_some());
@@ -263,3 +275,7 @@ fn status(rule: &Rule, namespaces: &BTreeMap<String, Labels>, now: Timestamp) ->
         conditions: conditions(standing, wanted, reason, &message, generation, now),
     }
 }
+
+#[cfg(test)]
+#[path = "grants_tests.rs"]
+mod tests;

@@ -134,7 +134,7 @@ pub async fn tell_grants(client: &Client, permissions: &Permissions, limit: Dura
         for grant in permissions.stale_statuses(Timestamp::now()) {
             let written = timeout(limit, api.replace_status(&grant.name_any(), &PostParams::default(), &grant)).await;
             match written {
-                Ok(Ok(stored)) => permissions.put_grant(stored),
+                Ok(Ok(stored)) => permissions.status_written(&stored),
                 Ok(Err(error)) => {
                     failed = true;
                     debug!(grant = %grant.name_any(), %error, "unable to write a grant's status yet");
