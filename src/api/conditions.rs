@@ -59,8 +59,6 @@ pub enum Reason {
     DeadlineExceeded,
     /// Nobody can tell whether the reset happened; nothing more will be sent.
     OutcomeUnknown,
-    /// The record was written by a newer operator or is of another request; it is left alone.
-    RecordNotUsable,
     // While waiting.
     /// `suspend` is true.
     Suspended,
@@ -86,6 +84,8 @@ pub enum Reason {
     CognitoUnreachable,
     /// The claim could not be written in time; nothing was sent.
     ClaimTimedOut,
+    /// The record was written by a newer operator or is of another request; it is left alone.
+    RecordNotUsable,
     // Of grants.
     /// The grant is valid.
     Valid,
@@ -111,7 +111,6 @@ impl Reason {
             Self::Expired => "Expired",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::OutcomeUnknown => "OutcomeUnknown",
-            Self::RecordNotUsable => "RecordNotUsable",
             Self::Suspended => "Suspended",
             Self::UserPoolNotGranted => "UserPoolNotGranted",
             Self::AmbiguousGrant => "AmbiguousGrant",
@@ -124,6 +123,7 @@ impl Reason {
             Self::AwaitingPriorAttempt => "AwaitingPriorAttempt",
             Self::CognitoUnreachable => "CognitoUnreachable",
             Self::ClaimTimedOut => "ClaimTimedOut",
+            Self::RecordNotUsable => "RecordNotUsable",
             Self::Valid => "Valid",
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",

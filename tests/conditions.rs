@@ -1,0 +1,335 @@
+//! Every state of a request, as it is told, before those who judge it without knowing the operator:
+//! kstatus, `kubectl wait` and generic health checks, each by its own written rules.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+#[path = "conditions/judges.rs"]
+mod judges;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use cognito_reset_operator::{
+    api::{
+        Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, Reason, RequestedBy, UserPoolGrant,
+        UserStatus,
+    },
+    cognito::outcome::{Class, Exception},
+    grants::Permissions,
+    reset::{
+        decide::{Settlement, Step, decide},
+        ledger::{self, Backoff, Finding, Identity, Settling},
+        project::{self, Telling},
+        situation::{Budget, Credentials, Ledger, Permission, Request, Situation, Snapshot, Wishes},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use judges::{conditions, health, kstatus, kubectl_wait_returns};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use regex::Regex;
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
+const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
+
+/// A code that is not known, as long as one may be.
+const LONGEST: &str = "BrandNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNe";
+
+const SUCCEEDED: &str = "condition=Succeeded";
+const READY: &str = "condition=Ready";
+const STALLED: &str = "condition=Stalled";
+const COMPLETED: &str = "jsonpath={.status.completionTime}";
+const WAITS: [&str; 4] = [SUCCEEDED, READY, STALLED, COMPLETED];
+
+const TYPES: [&str; 5] = ["Succeeded", "Ready", "Reconciling", "Stalled", "PasswordInvalidated"];
+type Row = (&'static str, [&'static str; 5], &'static str, &'static str, &'static [&'static str]);
+
+/// State; the conditions in the order of [`TYPES`]; kstatus; health; for what `kubectl wait` returns.
+#[rustfmt::skip]
+const TABLE: [Row; 7] = [
+    ("unseen",                        ["–",       "Unknown", "–",    "–",    "–"],       "InProgress", "progressing", &[]),
+    ("waiting",                       ["Unknown", "Unknown", "True", "–",    "Unknown"], "InProgress", "progressing", &[]),
+    ("reset",                         ["True",    "True",    "–",    "–",    "True"],    "Current",    "healthy",     &[SUCCEEDED, READY, COMPLETED]),
+    ("failed: nothing happened",      ["False",   "False",   "–",    "True", "False"],   "Failed",     "broken",      &[STALLED, COMPLETED]),
+    ("failed: invalidated",           ["False",   "False",   "–",    "True", "True"],    "Failed",     "broken",      &[STALLED, COMPLETED]),
+    ("unknown",                       ["Unknown", "False",   "–",    "True", "Unknown"], "Failed",     "broken",      &[STALLED, COMPLETED]),
+    ("unknown: seen RESET_REQUIRED",  ["Unknown", "False",   "–",    "True", "True"],    "Failed",     "broken",      &[STALLED, COMPLETED]),
+];
+
+fn request() -> Result<PasswordResetRequest> {
+    let spec = json!({ "userPoolID": "eu-west-1_Example01", "username": "alice@example.com" });
+    let mut request = PasswordResetRequest::new("reset-alice", serde_json::from_value(spec)?);
+    request.metadata.namespace = Some("support".into());
+    request.metadata.uid = Some("uid".into());
+    request.metadata.generation = Some(2);
+    Ok(request)
+}
+
+fn claimed() -> Result<PasswordResetRecord> {
+    let attempt = Attempt {
+        id: "a".into(),
+        holder: "operator-1".into(),
+        request_uid: "uid".into(),
+        requested_by: RequestedBy::default(),
+        grants: vec!["everyone".into()],
+        role_arn: None,
+        external_id: None,
+        claimed_at: Time(NOW),
+        user_status_before: Some(UserStatus::Confirmed),
+        settled_at: None,
+        evidence: None,
+        code: None,
+        aws_request_id: None,
+        user_status_after: None,
+    };
+    Ok(ledger::claimed(None, &Identity::of_request(&request()?), attempt))
+}
+
+fn settled(
+    effect: Effect,
+    evidence: Evidence,
+    code: Option<&str>,
+    after: Option<UserStatus>,
+) -> Result<PasswordResetRecord> {
+    let finding = Finding {
+        attempt_id: "a".into(),
+        settlement: Settlement { effect, evidence },
+        code: code.map(str::to_owned),
+        aws_request_id: Some("aws".into()),
+        user_status_after: after,
+    };
+    match ledger::settled(&claimed()?, &finding, NOW) {
+        Settling::Write(record) => Ok(*record),
+        Settling::Stands => bail!("an open claim is settled"),
+    }
+}
+
+const WISHES: Wishes = Wishes { suspended: false, expires: None, deadline: LATER, skip_if_reset_required: false };
+
+/// Nothing holds it back.
+fn free() -> Situation {
+    Situation {
+        read_at: NOW,
+        request: Request::Pending(WISHES),
+        ledger: Ledger::Absent,
+        permission: Permission::Granted,
+        budget: Budget::Granted,
+        credentials: Credentials::Loaded,
+        before: Snapshot::Read(UserStatus::Confirmed),
+        ..Situation::unknown(3)
+    }
+}
+
+fn asking(wishes: Wishes) -> Situation {
+    Situation { request: Request::Pending(wishes), ..free() }
+}
+
+/// What keeps a request waiting, with no record of it.
+fn gates() -> Vec<Situation> {
+    let skip = Wishes { skip_if_reset_required: true, ..WISHES };
+    let denied =
+        [Reason::UserPoolNotGranted, Reason::AmbiguousGrant, Reason::GrantSuspended, Reason::ExpirationRequired];
+    let exhausted = [Reason::RateLimited, Reason::Throttled];
+    let mut gates = vec![
+        asking(Wishes { suspended: true, ..WISHES }),
+        Situation { user_busy: Some(LATER), ..free() },
+        Situation { credentials: Credentials::Unavailable { until: LATER }, ..free() },
+        Situation { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
+        Situation { ledger: Ledger::NotUsable, ..free() },
+    ];
+    gates.extend(denied.map(|reason| Situation { permission: Permission::Denied(reason), ..free() }));
+    gates.extend(exhausted.map(|reason| Situation { budget: Budget::Exhausted { until: LATER, reason }, ..free() }));
+    gates
+}
+
+/// A state of the table, what was decided on, and the status that tells it.
+struct Told {
+    state: &'static str,
+    told: String,
+    telling: Telling,
+    object: Value,
+}
+
+/// Everything that can be told, by way of the decision.
+#[derive(Default)]
+struct Tellings(Vec<Told>);
+
+impl Tellings {
+    fn tell(
+        &mut self,
+        state: &'static str,
+        situation: &Situation,
+        record: Option<&PasswordResetRecord>,
+        uid: &str,
+    ) -> Result<()> {
+        let mut request = request()?;
+        let telling = match decide(situation, NOW) {
+            Step::Wait { reason, .. } => project::waiting(reason),
+            Step::Tell(conclusion) => project::ended(conclusion, record, Some(uid)),
+            step => bail!("{state}: {step:?} tells nothing"),
+        };
+        request.status = Some(project::status(&request, record, &telling, NOW));
+        let told = format!("{state}: {telling:?}");
+        self.0.push(Told { state, told, telling, object: serde_json::to_value(request)? });
+        Ok(())
+    }
+
+    fn gate(&mut self, state: &'static str, situation: &Situation) -> Result<()> {
+        self.tell(state, situation, None, "uid")
+    }
+
+    /// Tells the request of the record, and a later one of the same name.
+    fn record(&mut self, state: &'static str, wishes: Wishes, record: &PasswordResetRecord) -> Result<()> {
+        let ledger = ledger::view(Some(record), &Identity::of_request(&request()?), &BACKOFF, |_| Some(LATER), NOW);
+        for uid in ["uid", "another"] {
+            self.tell(state, &Situation { ledger: ledger.clone(), ..asking(wishes) }, Some(record), uid)?;
+        }
+        Ok(())
+    }
+}
+
+fn codes(class: Class) -> impl Iterator<Item = &'static str> {
+    Exception::ALL.iter().filter(move |exception| exception.class() == class).map(|exception| exception.code())
+}
+
+fn everything_told() -> Result<Vec<Told>> {
+    use {Effect::*, Evidence::*};
+    let mut all = Tellings::default();
+    let expired = Wishes { expires: Some(NOW), ..WISHES };
+    let overdue = Wishes { deadline: NOW, ..WISHES };
+    let skip = Wishes { skip_if_reset_required: true, ..WISHES };
+
+    for situation in gates() {
+        all.gate("waiting", &situation)?;
+    }
+    all.record("waiting", WISHES, &claimed()?)?;
+    let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (Answer, Some(code)));
+    for (evidence, code) in blocked.chain([(NeverSent, None), (Unreachable, None)]) {
+        let record = settled(NotPerformed, evidence, code, None)?;
+        all.record("waiting", WISHES, &record)?;
+        all.record("failed: nothing happened", expired, &record)?;
+        all.record("failed: nothing happened", overdue, &record)?;
+    }
+
+    all.record("reset", WISHES, &settled(Performed, Answer, None, None)?)?;
+    let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
+    all.gate("reset", &Situation { before: has_to_reset, ..asking(skip) })?;
+
+    all.gate("failed: nothing happened", &asking(expired))?;
+    all.gate("failed: nothing happened", &asking(overdue))?;
+    for code in codes(Class::Refused) {
+        all.record("failed: nothing happened", WISHES, &settled(NotPerformed, Answer, Some(code), None)?)?;
+    }
+
+    let lost = codes(Class::Ambiguous).map(Some).chain([None]).map(|code| ("reset", code));
+    let failures = codes(Class::AmbiguousFailure).chain([LONGEST]).map(|code| ("failed: invalidated", Some(code)));
+    for (confirmed, code) in lost.chain(failures) {
+        let seen = Some(UserStatus::ResetRequired);
+        all.record(confirmed, WISHES, &settled(Performed, Probe, code, seen)?)?;
+        all.record("unknown", WISHES, &settled(Unknown, Inconclusive, code, None)?)?;
+        all.record("unknown: seen RESET_REQUIRED", WISHES, &settled(Unknown, Inconclusive, code, seen)?)?;
+    }
+    Ok(all.0)
+}
+
+/// As the API server shows a request that no operator has seen.
+fn unseen() -> Result<Value> {
+    let definition: Value = serde_saphyr::from_str(include_str!("../crds/passwordresetrequests.yaml"))?;
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut object = serde_json::to_value(request()?)?;
+    object["status"] = schema["properties"]["status"]["default"].clone();
+    Ok(object)
+}
+
+fn judged(state: &str, object: &Value) -> Result<()> {
+    let (_, statuses, is, healthy, returned) = TABLE.iter().find(|row| row.0 == state).context("no such state")?;
+    let stand: BTreeMap<_, _> =
+        conditions(object).iter().map(|it| (it["type"].as_str(), it["status"].as_str())).collect();
+    assert_eq!(stand.len(), conditions(object).len(), "a type stands twice");
+    assert_eq!(TYPES.map(|type_| stand.get(&Some(type_)).copied().flatten().unwrap_or("–")), *statuses);
+    assert_eq!(stand.len(), statuses.iter().filter(|status| **status != "–").count(), "a type of none of them");
+    assert_eq!(kstatus(object), *is);
+    assert_eq!(health(object), *healthy);
+    let returns: Vec<_> = WAITS.into_iter().filter(|wait| kubectl_wait_returns(object, wait)).collect();
+    assert_eq!(returns, *returned);
+    Ok(())
+}
+
+#[test]
+fn every_state_is_judged_as_the_table_says() -> Result<()> {
+    println!("unseen");
+    judged("unseen", &unseen()?)?;
+    let all = everything_told()?;
+    for Told { state, told, object, .. } in &all {
+        println!("{told}");
+        judged(state, object)?;
+    }
+    for row in &TABLE[1..] {
+        assert!(all.iter().any(|told| told.state == row.0), "{}", row.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_request_that_was_changed_or_deleted_since_is_judged_by_nothing_that_was_told_before() -> Result<()> {
+    for Told { told, mut object, .. } in everything_told()? {
+        object["metadata"]["generation"] = json!(3);
+        assert_eq!(kstatus(&object), "InProgress", "{told}");
+        for wait in [SUCCEEDED, READY, STALLED] {
+            assert!(!kubectl_wait_returns(&object, wait), "{wait} {told}");
+        }
+        object["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+        assert_eq!(kstatus(&object), "Terminating", "{told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_condition_keeps_within_its_bounds() -> Result<()> {
+    let reason = Regex::new("^[A-Z][A-Za-z0-9]*$")?;
+    for Told { told, object, .. } in everything_told()? {
+        for condition in conditions(&object) {
+            let text = |field: &str| condition[field].as_str().unwrap_or_default();
+            assert!(reason.is_match(text("reason")) && text("reason").len() <= 64, "{told}");
+            assert!(!text("message").is_empty() && text("message").chars().count() <= 1024, "{told}");
+            assert!(!text("message").contains("alice") && !text("message").contains("Example01"), "{told}");
+            assert_eq!(condition["observedGeneration"], object["metadata"]["generation"], "{told}");
+            assert_eq!(condition["reason"], conditions(&object)[0]["reason"], "{told}");
+        }
+    }
+    Ok(())
+}
+
+/// What is told of grants that are valid, and of those that are not.
+fn told_of_grants() -> Result<BTreeSet<String>> {
+    let permissions = Permissions::default();
+    permissions.put_namespace("support".into(), BTreeMap::new());
+    let specs = [
+        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"] }),
+        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["ops"] }),
+        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "usernamePattern": "(" }),
+        json!({ "userPoolID": "eu-west-1_Example01" }),
+    ];
+    for (number, spec) in specs.into_iter().enumerate() {
+        permissions.put_grant(UserPoolGrant::new(&format!("grant-{number}"), serde_json::from_value(spec)?));
+    }
+    let stale = permissions.stale_statuses(NOW);
+    let conditions = stale.into_iter().filter_map(|grant| grant.status).flat_map(|status| status.conditions);
+    Ok(conditions.map(|condition| condition.reason).collect())
+}
+
+#[test]
+fn every_reason_is_told_of_something() -> Result<()> {
+    let mut told = told_of_grants()?;
+    told.extend(everything_told()?.into_iter().map(|told| told.telling.reason.as_str().to_owned()));
+    // The names stand in the one list of reasons, behind `=> "`.
+    let list = include_str!("../src/api/conditions.rs");
+    let list = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
+    let ours = list.context("no list")?.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+    // Throttling is told as `Throttled`, whatever Cognito calls it.
+    let cognitos = Exception::ALL.iter().filter(|exception| exception.class() != Class::Throttled);
+    let wanted: BTreeSet<_> = ours.chain(cognitos.map(|exception| exception.code())).map(str::to_owned).collect();
+    assert_eq!(told, wanted);
+    Ok(())
+}
