@@ -75,11 +75,17 @@ impl Rule {
     }
 
     /// Whether it is about this user from this namespace, leaving `requireExpiration` aside.
+    ///
+    /// What cannot be understood allows nobody, and where the grant is suspended holds back everybody:
+    /// a kill switch with a slip of the pen is one all the same.
     fn concerns(&self, request: &PasswordResetRequest, namespace: &str, labels: Option<&Labels>) -> bool {
-        let (Ok(namespaces), Ok(usernames)) = (&self.namespaces, &self.usernames) else { return false };
-        self.grant.spec.user_pool_id == request.spec.user_pool_id
-            && namespaces.contains(namespace, labels)
-            && usernames.as_ref().is_none_or(|pattern| pattern.is_match(&request.spec.username))
+        let unclear = self.grant.spec.suspend;
+        let in_namespaces = self.namespaces.as_ref().map_or(unclear, |selected| selected.contains(namespace, labels));
+        let of_usernames = self
+            .usernames
+            .as_ref()
+            .map_or(unclear, |pattern| pattern.as_ref().is_none_or(|pattern| pattern.is_match(&request.spec.username)));
+        self.grant.spec.user_pool_id == request.spec.user_pool_id && in_namespaces && of_usernames
     }
 
     fn role(&self) -> Option<Role> {
@@ -155,9 +161,7 @@ impl Permissions {
     /// A grant's status was written. The reply may be late: only the watch brings a grant, or takes it away.
     pub fn status_written(&self, stored: &UserPoolGrant) {
         self.change(|known| {
-            if let Some(rule) = known.rules.get_mut(&stored.name_any())
-                && rule.grant.spec == stored.spec
-            {
+            if let Some(rule) = known.rules.get_mut(&stored.name_any()) {
                 rule.grant.status.clone_from(&stored.status);
             }
             false
@@ -258,6 +262,11 @@ fn status(rule: &Rule, namespaces: &BTreeMap<String, Labels>, now: Timestamp) ->
             "this grant can never match: usernamePattern is not a valid or not a small enough regular expression"
                 .to_owned(),
         ),
+        (Ok(_), Ok(_)) if rule.grant.spec.suspend => {
+            let message =
+                "suspended: every request that this grant concerns waits, whatever other grants say".to_owned();
+            (&[(Ready, Truth::False)], Reason::GrantSuspended, message)
+        }
         (Ok(selected), Ok(_)) => {
             let matching = namespaces.iter().filter(|(name, labels)| selected.contains(name, Some(labels))).count();
             if matching == 0 {

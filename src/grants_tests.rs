@@ -181,10 +181,19 @@ fn a_suspended_grant_holds_back_what_it_concerns_whatever_others_say() {
     };
     let everyone = || all("everyone", json!({}));
     let suspended = Err(Reason::GrantSuspended);
+    let mut broken = selecting(json!({ "matchExpressions": [{ "key": "team", "operator": "Nonsense" }] }));
+    broken.spec.suspend = true;
     check(vec![
         ("alone", vec![kill(json!({}))], alice(), suspended.clone()),
         ("beside another", vec![everyone(), kill(json!({}))], alice(), suspended.clone()),
         ("with another role", vec![everyone(), kill(json!({ "roleARN": ONE }))], alice(), suspended.clone()),
+        (
+            "with a broken pattern",
+            vec![everyone(), kill(json!({ "usernamePattern": "(" }))],
+            alice(),
+            suspended.clone(),
+        ),
+        ("with a broken selector", vec![everyone(), broken], alice(), suspended.clone()),
         ("that needs an expiration", vec![everyone(), kill(json!({ "requireExpiration": true }))], alice(), suspended),
         ("of other users", vec![everyone(), kill(json!({ "usernamePattern": "bob" }))], alice(), Ok(vec!["everyone"])),
         (
@@ -268,6 +277,7 @@ fn a_grant_says_whether_it_can_allow_anything() {
         ("valid pattern", matching("alice|bob"), ready),
         ("named, but not there", grant("a", json!({ "namespaces": ["ops"] })), nowhere.clone()),
         ("selects none", selecting(json!({ "matchLabels": { "team": "ops" } })), nowhere),
+        ("suspended", all("a", json!({ "suspend": true })), vec!["Ready False GrantSuspended"]),
         ("empty selector", selecting(json!({})), never.clone()),
         ("neither names nor selector", grant("a", json!({})), never),
     ];

@@ -42,7 +42,7 @@ pub enum Reason {
     // The end, with success.
     /// Cognito accepted the reset; it says nothing of the delivery of a code.
     ResetAccepted,
-    /// Cognito's reply was lost, or an internal error, but the user now has to reset and did not just before the call.
+    /// No clear answer of Cognito is known, but the user now has to reset and did not just before the call.
     ConfirmedByProbe,
     /// An earlier request object of this name performed the reset; nothing was sent for this one.
     AlreadyPerformed,

@@ -85,7 +85,7 @@ pub struct UserPoolGrantSpec {
     #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// Allows only user names that match this regular expression as a whole (RE2 syntax, linear time). Absent: every user of the pool.
+    /// Allows only user names that match this regular expression as a whole (the syntax of Rust's regex crate, close to RE2; linear time). Absent: every user of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub username_pattern: Option<String>,

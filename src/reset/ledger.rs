@@ -143,7 +143,7 @@ pub fn code(attempt: &Attempt) -> Option<Code> {
 fn not_before(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff, now: Timestamp) -> Timestamp {
     let number = match retry_reason(attempt) {
         // The budget of the account and Region sees to the pace.
-        Some(Reason::Throttled | Reason::ClaimTimedOut) => 0,
+        Some(Reason::Throttled) => 0,
         _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
     };
     let delay = backoff.after(number, &attempt.id);

@@ -99,6 +99,9 @@ fn a_settled_record_says_its_outcome_to_the_request_that_it_was_made_for() {
     for code in codes(Class::Refused) {
         cases.push((E::NotPerformed, Ev::Answer, Some(code), (Failed, code, T::False)));
     }
+    for code in [Class::Refused, Class::Throttled, Class::Blocked].into_iter().flat_map(codes) {
+        cases.push((E::Performed, Ev::Probe, Some(code), (Failed, code, T::True)));
+    }
     for code in codes(Class::Ambiguous) {
         cases.push((E::Performed, Ev::Probe, Some(code), (Succeeded, "ConfirmedByProbe", T::True)));
         cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, code, T::Unknown)));
