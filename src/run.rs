@@ -117,21 +117,27 @@ pub async fn serve<C: Cognito>(
     let watch = watcher::Config::default().timeout(seconds);
     let (grants_read, when_grants) = oneshot::channel();
     let (namespaces_read, when_namespaces) = oneshot::channel();
-    let helpers = futures::future::join4(
+    let watching = futures::future::join(
         watches::grants(&client, watch.clone(), &permissions, &unreadable, grants_read),
         watches::namespaces(&client, watch.clone(), &permissions, namespaces_read),
-        watches::tell_grants(&client, &permissions, args.api_timeout),
-        sweep::run(store, &performer, args.sweep_period),
     );
     let work = async {
-        // Without the grants, every request would be told that it has none.
+        // Without them, every request would be told that it has no grant, and every grant that it selects nobody.
         tokio::select! {
             _ = async { tokio::join!(when_grants, when_namespaces) } => {}
             () = stop.cancelled() => return,
         }
         health.set_ready(true);
         info!("ready");
-        controller::run(&client, watch, &args, Arc::clone(&performer), &permissions, unreadable.clone(), &stop).await;
+        let chores = futures::future::join(
+            watches::tell_grants(&client, &permissions, args.api_timeout),
+            sweep::run(store, &performer, args.sweep_period),
+        );
+        let performer = Arc::clone(&performer);
+        tokio::select! {
+            () = controller::run(&client, watch, &args, performer, &permissions, unreadable.clone(), &stop) => {}
+            _ = chores => {}
+        }
     };
     let late = async {
         stop.cancelled().await;
@@ -141,7 +147,7 @@ pub async fn serve<C: Cognito>(
     };
     let result = tokio::select! {
         () = work => Ok(()),
-        _ = helpers => Ok(()),
+        _ = watching => Ok(()),
         () = late => Err(RunError::Unfinished(args.shutdown_timeout)),
     };
     admin.abort();

@@ -177,6 +177,10 @@ async fn nothing_is_written_at_rest() -> Result<()> {
     // The Event of the end is the last write; the sweep's reads tell that time goes on.
     let events = async || Ok::<_, anyhow::Error>(!bench.kubectl(&["get", "events", "-o", "name"]).await?.is_empty());
     eventually(LIMIT, "the event", async || events().await.ok().filter(|seen| *seen)).await?;
+    let told =
+        |seen: &testbed::Seen| seen.method == Method::PUT && seen.path.contains("userpoolgrants/everyone/status");
+    let grant_writes = bench.api.requests().iter().filter(|request| told(&request.seen)).count();
+    assert_eq!(grant_writes, 1, "a grant is told of once, when all namespaces are known");
     bench.api.forget();
     let sweeps =
         || bench.api.requests().iter().filter(|request| request.seen.path.contains("passwordresetrecords")).count();
