@@ -10,25 +10,26 @@ use std::{
 };
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
-use crate::metrics::Metrics;
+use crate::{lease::Leadership, metrics::Metrics};
 
 /// What the endpoints tell of.
 #[derive(Clone, Debug)]
 pub struct Health {
     ready: Arc<AtomicBool>,
+    leadership: watch::Receiver<Leadership>,
     metrics: Arc<Metrics>,
 }
 
 impl Health {
     /// Not ready yet.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { ready: Arc::default(), metrics }
+    pub fn new(leadership: watch::Receiver<Leadership>, metrics: Arc<Metrics>) -> Self {
+        Self { ready: Arc::default(), leadership, metrics }
     }
 
-    /// Whether the operator works on requests.
+    /// Whether the operator can work on requests, should it be the leader.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -56,14 +57,16 @@ pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    if health.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: the grants and namespaces are not read yet, or the operator is stopping\n",
-        )
+    if !health.ready.load(Ordering::Relaxed) {
+        let text = "not ready: the grants and namespaces are not read yet, or the operator is stopping\n".to_owned();
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
+    let leadership = *health.leadership.borrow();
+    let status = match leadership {
+        Leadership::Leader | Leadership::Standby => StatusCode::OK,
+        Leadership::NoLeaderSeen => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, format!("{}\n", leadership.as_str()))
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {

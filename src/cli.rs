@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
@@ -54,6 +54,18 @@ pub struct RunArgs {
     /// The name of this process in records and events; the pod's name in a cluster.
     #[arg(long, env = "COGNITO_RESET_IDENTITY", default_value = "cognito-reset-operator", value_name = "NAME", value_parser = identity)]
     pub identity: String,
+
+    /// Whether replicas let one of them work, by a Lease. Without, nothing is reset twice either; they only repeat each other's reads.
+    #[arg(long, env = "COGNITO_RESET_LEASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOLEAN")]
+    pub lease: bool,
+
+    /// The namespace of the lease; by default that of the pod, or of the KUBECONFIG's context.
+    #[arg(long, env = "COGNITO_RESET_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// How long a leader that was killed keeps the others waiting. A leader that cannot renew for two thirds of it stops.
+    #[arg(long, env = "COGNITO_RESET_LEASE_DURATION", default_value = "15s", value_parser = lease_duration, value_name = "DURATION")]
+    pub lease_duration: Duration,
 
     /// How logs are written to standard error.
     #[arg(long, env = "COGNITO_RESET_LOG_FORMAT", default_value = "text", value_enum)]
@@ -128,6 +140,15 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err(advice.to_owned());
     }
     Duration::try_from(parsed).map_err(|_| advice.to_owned())
+}
+
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let parsed = duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&parsed) {
+        Ok(parsed)
+    } else {
+        Err("give a duration from 1s to 1h".to_owned())
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

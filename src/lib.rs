@@ -15,6 +15,7 @@ pub mod command;
 pub mod controller;
 pub mod events;
 pub mod grants;
+pub mod lease;
 pub mod metrics;
 pub mod reset;
 pub mod rights;

@@ -9,6 +9,7 @@ use prometheus_client::{
 use crate::{
     api::{Effect, Outcome, conditions::Reason},
     cognito::outcome::Answer,
+    lease::Leadership,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -27,6 +28,11 @@ struct Settled {
     effect: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
 /// The operator's metrics.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -38,6 +44,7 @@ pub struct Metrics {
     not_understood: Counter,
     events_dropped: Counter,
     in_flight: Gauge,
+    leadership: Family<State, Gauge>,
 }
 
 impl Metrics {
@@ -57,7 +64,19 @@ impl Metrics {
         );
         registry.register("events_dropped", "Events that were not published", metrics.events_dropped.clone());
         registry.register("requests_in_flight", "Requests being worked on at this moment", metrics.in_flight.clone());
+        registry.register(
+            "leadership",
+            "What this replica is, 1 for one of: leader, standby, no leader seen",
+            metrics.leadership.clone(),
+        );
         metrics
+    }
+
+    /// What this replica is now.
+    pub fn leadership(&self, now: Leadership) {
+        for each in Leadership::ALL {
+            self.leadership.get_or_create(&State { state: each.as_str() }).set(i64::from(each == now));
+        }
     }
 
     /// A request has ended.

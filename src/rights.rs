@@ -12,7 +12,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant};
+use crate::{
+    api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant},
+    lease,
+};
 
 /// The one list of the operator's rights.
 const RIGHTS: &str = include_str!("../deploy/rights.yaml");
@@ -27,6 +30,9 @@ pub struct Right {
     pub resource: String,
     /// The verbs.
     pub verbs: Vec<String>,
+    /// Only the operator's own Lease, in its own namespace.
+    #[serde(default)]
+    pub own_lease: bool,
     /// What it is needed for.
     pub why: String,
     /// The test case that fails without it.
@@ -53,7 +59,7 @@ pub enum StartError {
     )]
     MissingDefinition(String),
     /// Rights are missing.
-    #[error("failed to start for missing rights: {0}; bind the ClusterRole of deploy/kustomize/base to this account")]
+    #[error("failed to start for missing rights: {0}; bind the roles of deploy/kustomize/base to this account")]
     MissingRights(String),
 }
 
@@ -65,17 +71,18 @@ pub fn rights() -> Result<Vec<Right>, StartError> {
     serde_saphyr::from_str(RIGHTS).map_err(|error| StartError::List(error.to_string()))
 }
 
-/// Checks all of it, in the order in which people would mend it.
+/// Checks all of it, in the order in which people would mend it. `lease` is the namespace of the Lease,
+/// where one is to be used.
 ///
 /// # Errors
 /// The first thing that is missing; of rights, all that are.
-pub async fn check(client: &Client, url: &str, limit: Duration) -> Result<(), StartError> {
+pub async fn check(client: &Client, url: &str, lease: Option<&str>, limit: Duration) -> Result<(), StartError> {
     let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
     let version = timeout(limit, client.apiserver_version()).await;
     version
         .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
         .map_err(|error| unreachable(error.to_string()))?;
-    let missing = missing_rights(client, limit).await.map_err(unreachable)?;
+    let missing = missing_rights(client, lease, limit).await.map_err(unreachable)?;
     if !missing.is_empty() {
         return Err(StartError::MissingRights(missing.join(", ")));
     }
@@ -99,11 +106,11 @@ where
     Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
 }
 
-async fn missing_rights(client: &Client, limit: Duration) -> Result<Vec<String>, String> {
+async fn missing_rights(client: &Client, lease: Option<&str>, limit: Duration) -> Result<Vec<String>, String> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let list = rights().map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
-    for right in &list {
+    for right in list.iter().filter(|right| !right.own_lease || lease.is_some()) {
         let (resource, subresource) =
             right.resource.split_once('/').map_or((right.resource.as_str(), None), |(a, b)| (a, Some(b)));
         for verb in &right.verbs {
@@ -112,6 +119,9 @@ async fn missing_rights(client: &Client, limit: Duration) -> Result<Vec<String>,
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),
                 verb: Some(verb.clone()),
+                namespace: lease.filter(|_| right.own_lease).map(str::to_owned),
+                // RBAC cannot tell the name of what is only being created.
+                name: (right.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
                 ..ResourceAttributes::default()
             };
             let review = SelfSubjectAccessReview {

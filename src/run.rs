@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use jiff::SignedDuration;
 use kube::{Client, Config, runtime::watcher};
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -20,6 +23,7 @@ use crate::{
     controller,
     events::Events,
     grants::Permissions,
+    lease::{Election, Leadership},
     metrics::Metrics,
     reset::{
         ledger::Backoff,
@@ -59,6 +63,11 @@ pub enum RunError {
     /// The operating system refuses.
     #[error("failed to {0}: {1}")]
     System(&'static str, std::io::Error),
+    /// Another replica may be leading by now.
+    #[error(
+        "failed to keep the lease: it could not be renewed in time or another replica has it; what is in flight is resolved by the next leader"
+    )]
+    LeaseLost,
     /// Work was still in flight at the end.
     #[error("failed to finish what was in flight within {0:?}; the next start resolves it without a second call")]
     Unfinished(Duration),
@@ -76,29 +85,36 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     config.reset_reader_on_write = true;
     config.connect_timeout = Some(args.api_timeout);
     let url = config.cluster_url.to_string();
+    let namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let lease = args.lease.then_some(namespace);
     let client = Client::try_from(config).map_err(|error| RunError::Config(error.to_string()))?;
-    rights::check(&client, &url, args.api_timeout).await?;
+    rights::check(&client, &url, lease.as_deref(), args.api_timeout).await?;
     let listener =
         admin::bind(args.listen).await.map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     let limits = Limits { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
     let cognito = Aws::from_environment(limits).await;
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");
-    serve(args, client, cognito, listener, stop_signal()?).await
+    serve(args, lease, client, cognito, listener, stop_signal()?).await
 }
 
-/// Runs against any Cognito, until `stop` is cancelled.
+/// Runs against any Cognito, until `stop` is cancelled; with a lease in the namespace `lease`, if any.
 ///
 /// # Errors
-/// Where what is in flight does not finish in time.
+/// Where the lease is lost, or what is in flight does not finish in time.
 pub async fn serve<C: Cognito>(
     args: RunArgs,
+    lease: Option<String>,
     client: Client,
     cognito: C,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let metrics = Arc::new(Metrics::new());
-    let health = Health::new(Arc::clone(&metrics));
+    let mut election = lease.map(|namespace| {
+        Election::new(client.clone(), &namespace, &args.identity, args.lease_duration, args.api_timeout)
+    });
+    let leadership = election.as_ref().map_or_else(|| watch::channel(Leadership::Leader).1, Election::leadership);
+    let health = Health::new(leadership.clone(), Arc::clone(&metrics));
     let admin = tokio::spawn(admin::serve(listener, health.clone()));
     let permissions = Arc::new(Permissions::default());
     let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
@@ -112,32 +128,48 @@ pub async fn serve<C: Cognito>(
         events.clone(),
         Arc::clone(&metrics),
     ));
-    let unreadable = Unreadable::new(events, metrics);
+    let unreadable = Unreadable::new(events, Arc::clone(&metrics));
     let seconds = u32::try_from(args.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
-    let watch = watcher::Config::default().timeout(seconds);
+    let watched = watcher::Config::default().timeout(seconds);
     let (grants_read, when_grants) = oneshot::channel();
     let (namespaces_read, when_namespaces) = oneshot::channel();
-    let watching = futures::future::join(
-        watches::grants(&client, watch.clone(), &permissions, &unreadable, grants_read),
-        watches::namespaces(&client, watch.clone(), &permissions, namespaces_read),
+    let watching = futures::future::join3(
+        watches::grants(&client, watched.clone(), &permissions, &unreadable, grants_read),
+        watches::namespaces(&client, watched.clone(), &permissions, namespaces_read),
+        count(leadership.clone(), &metrics),
     );
+    let mut leading = leadership;
     let work = async {
-        // Without them, every request would be told that it has no grant, and every grant that it selects nobody.
         tokio::select! {
-            _ = async { tokio::join!(when_grants, when_namespaces) } => {}
+            _ = leading.wait_for(|now| *now == Leadership::Leader) => {}
             () = stop.cancelled() => return,
         }
-        health.set_ready(true);
-        info!("ready");
         let chores = futures::future::join(
             watches::tell_grants(&client, &permissions, args.api_timeout),
             sweep::run(store, &performer, args.sweep_period),
         );
         let performer = Arc::clone(&performer);
         tokio::select! {
-            () = controller::run(&client, watch, &args, performer, &permissions, unreadable.clone(), &stop) => {}
+            () = controller::run(&client, watched, &args, performer, &permissions, unreadable.clone(), &stop) => {}
             _ = chores => {}
         }
+    };
+    let stand = async {
+        // Without them, every request would be told that it has no grant, and every grant that it selects nobody.
+        tokio::select! {
+            _ = async { tokio::join!(when_grants, when_namespaces) } => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        health.set_ready(true);
+        info!("ready");
+        match &mut election {
+            None => work.await,
+            Some(election) => tokio::select! {
+                () = work => {}
+                () = election.run() => return Err(RunError::LeaseLost),
+            },
+        }
+        Ok(())
     };
     let late = async {
         stop.cancelled().await;
@@ -146,13 +178,26 @@ pub async fn serve<C: Cognito>(
         tokio::time::sleep(args.shutdown_timeout).await;
     };
     let result = tokio::select! {
-        () = work => Ok(()),
+        result = stand => result,
         _ = watching => Ok(()),
         () = late => Err(RunError::Unfinished(args.shutdown_timeout)),
     };
+    if let Some(election) = election {
+        election.release().await;
+    }
     admin.abort();
     info!("stopped");
     result
+}
+
+/// Keeps the metric of the leadership up to date.
+async fn count(mut leadership: watch::Receiver<Leadership>, metrics: &Metrics) {
+    loop {
+        metrics.leadership(*leadership.borrow_and_update());
+        if leadership.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
 
 fn settings(args: &RunArgs) -> Settings {

@@ -102,19 +102,21 @@ async fn the_same_name_for_another_user_is_another_request() -> Result<()> {
 }
 
 #[tokio::test]
-async fn two_replicas_without_a_lease_make_one_call_for_each_request() -> Result<()> {
+async fn two_replicas_make_one_call_for_each_request_with_a_lease_and_without() -> Result<()> {
     let bench = Bench::start().await?;
-    let _first = bench.run_with(bench.operator().args(["--identity=first"])).await?;
-    let _second = bench.run_with(bench.operator().args(["--identity=second"])).await?;
-    let names: Vec<_> = (0..12).map(|number| format!("shared-{number}")).collect();
-    for name in &names {
-        bench.users.create_user(&bench.pool, name).await?;
-    }
-    let all: String = names.iter().map(|name| format!("---\n{}", bench.request(name, name, ""))).collect();
-    bench.apply(&all).await?;
-    for name in &names {
-        assert_eq!(bench.ended(name).await?, "Succeeded/ResetAccepted", "{name}");
-        assert_eq!(bench.calls(name), 1, "{name}");
+    for (kind, lease) in [("alone", None), ("leased", Some("5s"))] {
+        let _first = bench.run_with(bench.replica("first", lease)).await?;
+        let _second = bench.run_with(bench.replica("second", lease)).await?;
+        let names: Vec<_> = (0..12).map(|number| format!("{kind}-{number}")).collect();
+        for name in &names {
+            bench.users.create_user(&bench.pool, name).await?;
+        }
+        let all: String = names.iter().map(|name| format!("---\n{}", bench.request(name, name, ""))).collect();
+        bench.apply(&all).await?;
+        for name in &names {
+            assert_eq!(bench.ended(name).await?, "Succeeded/ResetAccepted", "{name}");
+            assert_eq!(bench.calls(name), 1, "{name}");
+        }
     }
     Ok(())
 }

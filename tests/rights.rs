@@ -13,17 +13,18 @@ use serde_json::{Value, json};
 use testbed::{Deployment, Fault, Matcher, Operator, Reply, eventually};
 
 const ROLE: &str = "cognito-reset-operator";
+const NAMESPACE: &str = "cognito-reset-system";
 /// How long a scenario may take that is expected to fail. Where it succeeds it takes a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(6);
 
 type Triple = (String, String, String);
 
-fn triples(list: &[Right]) -> BTreeSet<Triple> {
+fn triples<'a>(list: impl IntoIterator<Item = &'a Right>) -> BTreeSet<Triple> {
     let each = |right: &Right| {
         let (group, resource) = (right.api_group.clone(), right.resource.clone());
         right.verbs.clone().into_iter().map(move |verb| (group.clone(), resource.clone(), verb))
     };
-    list.iter().flat_map(each).collect()
+    list.into_iter().flat_map(each).collect()
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -37,9 +38,13 @@ fn rules(rights: &BTreeSet<Triple>) -> Value {
     rights.iter().map(rule).collect()
 }
 
+/// Gives the rights on the operator's own Lease by its Role, and the others by its ClusterRole.
 async fn set_rights(bench: &Bench, rights: &BTreeSet<Triple>) -> Result<()> {
-    let patch = json!([{ "op": "replace", "path": "/rules", "value": rules(rights) }]).to_string();
-    bench.kubectl(&["patch", "clusterrole", ROLE, "--type=json", "-p", &patch]).await?;
+    let (own, others): (BTreeSet<_>, _) = rights.iter().cloned().partition(|(_, resource, _)| resource == "leases");
+    for (kind, rights) in [("clusterrole", others), ("role", own)] {
+        let patch = json!([{ "op": "replace", "path": "/rules", "value": rules(&rights) }]).to_string();
+        bench.kubectl(&["patch", kind, ROLE, "-n", NAMESPACE, "--type=json", "-p", &patch]).await?;
+    }
     Ok(())
 }
 
@@ -60,7 +65,19 @@ async fn the_base_gives_exactly_the_rights_of_the_list_and_none_on_secrets_confi
         }
     }
     assert_eq!(given, triples(&rights()?));
+    let own = triples(rights()?.iter().filter(|right| right.own_lease));
+    assert_eq!(own, given.into_iter().filter(|(group, ..)| group == "coordination.k8s.io").collect());
+    for role in base.of_kind("ClusterRole") {
+        assert!(!role["rules"].to_string().contains("coordination.k8s.io"), "the Lease is given for one namespace");
+    }
     let account = format!("--as=system:serviceaccount:{}:{}", base.namespace, base.service_account);
+    for (lease, answer) in [("cognito-reset-operator", "yes"), ("kube-scheduler", "no")] {
+        let lease = format!("leases.coordination.k8s.io/{lease}");
+        for (namespace, answer) in [(base.namespace.as_str(), answer), ("kube-system", "no")] {
+            let said = bench.cluster.kubectl(&["auth", "can-i", "update", &lease, &account, "-n", namespace]).await?;
+            assert_eq!(said.stdout.trim(), answer, "{lease} in {namespace}");
+        }
+    }
     for resource in ["secrets", "configmaps", "pods"] {
         for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
             let answer = bench.cluster.kubectl(&["auth", "can-i", verb, resource, &account, "-A"]).await?;
@@ -145,6 +162,19 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
             bench.kubectl(&drop).await?;
             event(bench, tag, limit, "its repetition", |event| event["series"]["count"].as_i64() >= Some(2)).await
         }
+        "leads" => {
+            // Deleted, it is made anew, and renewed.
+            bench.kubectl(&["delete", "lease", ROLE, "-n", NAMESPACE]).await?;
+            let mut renewals = BTreeSet::new();
+            eventually(limit, "renewals of a new lease", async || {
+                let path = "jsonpath={.spec.renewTime}";
+                let renewed = bench.kubectl(&["get", "lease", ROLE, "-n", NAMESPACE, "-o", path]).await?;
+                renewals.insert(renewed);
+                ensure!(renewals.len() > 1, "{renewals:?}");
+                anyhow::Ok(())
+            })
+            .await
+        }
         other => bail!("there is no scenario {other}"),
     }
 }
@@ -169,9 +199,11 @@ async fn event(bench: &Bench, name: &str, limit: Duration, what: &str, fits: imp
     .await
 }
 
-/// An operator that watches anew every second, so that a right to list or watch is soon missed.
+/// A leader that watches anew every second, so that a right to list or watch is soon missed.
 async fn operator(bench: &Bench) -> Result<Operator> {
-    bench.run_with(bench.operator().args(["--watch-timeout=1s", "--probes=1"])).await
+    // Of one that was killed.
+    bench.kubectl(&["delete", "lease", ROLE, "-n", NAMESPACE, "--ignore-not-found"]).await?;
+    bench.run_with(bench.replica("leader", Some("3s")).args(["--watch-timeout=1s", "--probes=1"])).await
 }
 
 #[tokio::test]
@@ -200,9 +232,13 @@ async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start
             let tag = format!("{number}-{verb}-without");
             let result = scenario(&bench, &right.scenario, &tag, PATIENCE).await;
             assert!(result.is_err(), "{} passes without {what}", right.scenario);
-            assert!(running.is_running(), "{what}: {}", running.logs());
-            running.sigkill().await?;
-            let mut started = bench.operator().start()?;
+            if right.own_lease {
+                assert!(!running.wait_exit(LIMIT).await?.success(), "{what}: {}", running.logs());
+            } else {
+                assert!(running.is_running(), "{what}: {}", running.logs());
+                running.sigkill().await?;
+            }
+            let mut started = bench.replica("next", Some("3s")).start()?;
             let status = started.wait_exit(LIMIT).await?;
             assert!(!status.success() && started.logs().contains(&what), "{what}: {}", started.logs());
             set_rights(&bench, &all).await?;
@@ -216,12 +252,14 @@ async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start
 
 /// Waits until the API server has taken notice, and for reads that go on by themselves until one was refused.
 async fn refused(bench: &Bench, (group, resource, verb): &Triple) -> Result<()> {
-    let account = "--as=system:serviceaccount:cognito-reset-system:cognito-reset-operator";
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:{ROLE}");
+    let own = resource == "leases";
     let (plain, sub) = resource.split_once('/').unwrap_or((resource, ""));
     let full = if group.is_empty() { plain.to_owned() } else { format!("{plain}.{group}") };
     let subresource = format!("--subresource={sub}");
     eventually(LIMIT, format!("{verb} {resource} to be refused"), async || {
-        let mut arguments = vec!["auth", "can-i", verb.as_str(), full.as_str(), account, "-A"];
+        let mut arguments = vec!["auth", "can-i", verb.as_str(), full.as_str(), &account];
+        arguments.extend(if own { ["-n", NAMESPACE].as_slice() } else { &["-A"] });
         if !sub.is_empty() {
             arguments.push(&subresource);
         }

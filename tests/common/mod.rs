@@ -26,6 +26,8 @@ pub const QUICK: &[&str] = &[
     "--retry-max=1s",
     "--probe-pause=100ms",
     "--sweep-period=1s",
+    // One that was killed would keep the next one waiting; what the lease does is in tests/lease.rs.
+    "--lease=false",
     "--log=debug",
 ];
 
@@ -78,6 +80,15 @@ impl Bench {
             .cognito(&self.cognito.url())
             .sts(&self.cognito.url())
             .args(QUICK.iter().copied())
+    }
+
+    /// One of several, with a lease of this duration, or without.
+    pub fn replica(&self, identity: &str, lease: Option<&str>) -> OperatorBuilder {
+        let named = self.operator().args([format!("--identity={identity}")]);
+        match lease {
+            Some(duration) => named.args(["--lease=true".to_owned(), format!("--lease-duration={duration}")]),
+            None => named,
+        }
     }
 
     /// Starts it and waits until it is ready.
