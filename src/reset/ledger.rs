@@ -182,6 +182,31 @@ pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, atte
     record
 }
 
+/// What came of a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claimed {
+    /// It stands, and it is ours.
+    Ours(Box<PasswordResetRecord>),
+    /// Somebody else's stands in its place.
+    Theirs,
+    /// It could not be told in time; if it stands, it is to be settled as never sent.
+    TooLate,
+}
+
+/// What a claim came to whose write met a conflict: what stands may be that very claim, its reply lost.
+#[must_use]
+pub fn after_conflict(wanted: &PasswordResetRecord, standing: Option<PasswordResetRecord>) -> Claimed {
+    match standing {
+        Some(standing) if is_same_claim(&standing, wanted) => Claimed::Ours(Box::new(standing)),
+        Some(_) | None => Claimed::Theirs,
+    }
+}
+
+fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
+    let ids = (last(standing).map(|last| &last.id), last(wanted).map(|last| &last.id));
+    standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
+}
+
 /// What is to be written into a record when an attempt is settled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -204,6 +229,18 @@ pub enum Settling {
     Write(Box<PasswordResetRecord>),
     /// The record already says as much or more, or has gone on to another attempt.
     Stands,
+}
+
+/// What an effect goes into when its write did not come through: what stands now. Where nothing stands, the record
+/// as it was known is created with its effect, so that a claim on its way cannot win any more.
+#[must_use]
+pub fn to_settle(known: &PasswordResetRecord, standing: Option<PasswordResetRecord>) -> PasswordResetRecord {
+    standing.unwrap_or_else(|| {
+        let mut anew = known.clone();
+        anew.metadata.resource_version = None;
+        anew.metadata.uid = None;
+        anew
+    })
 }
 
 /// Settles an attempt: an open claim gets its effect, and `Unknown` may become `Performed`.

@@ -1,10 +1,11 @@
 //! The reset: gather facts, decide, act.
 //!
 //! [`decide`] is the only place where the order of things is decided, and it is pure; the other
-//! modules gather what it decides on ([`situation`], [`ledger`]), act on its steps ([`perform`])
-//! and tell the result ([`project`]).
+//! modules gather what it decides on ([`situation`], [`ledger`], [`knowledge`]), act on its steps
+//! ([`perform`]) and tell the result ([`project`]).
 
 pub mod decide;
+pub mod knowledge;
 pub mod ledger;
 mod pass;
 pub mod perform;

@@ -96,7 +96,7 @@ impl<C: Cognito> Performer<C> {
         let inside = self.turnstile.enter(&identity);
         let mut pass = Pass::new(self, identity, inside.is_none());
         loop {
-            match decide(&pass.situation, Timestamp::now()) {
+            match decide(&pass.known.situation, Timestamp::now()) {
                 Step::Gather => pass.gather().await?,
                 Step::AskBudget => pass.ask_budget(),
                 Step::LoadCredentials => pass.load_credentials().await,

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
-use super::ledger::{self, Finding, Settling};
+use super::ledger::{self, Claimed, Finding, Settling};
 use crate::api::{PasswordResetRecord, PasswordResetRequest};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -57,16 +57,6 @@ impl StoreError {
     fn is_not_found(&self) -> bool {
         self.status() == Some(404)
     }
-}
-
-/// What came of a claim.
-pub enum Claimed {
-    /// It stands, and it is ours.
-    Ours(Box<PasswordResetRecord>),
-    /// Somebody else's stands in its place.
-    Theirs,
-    /// It could not be told in time; if it stands, it is to be settled as never sent.
-    TooLate,
 }
 
 /// What came of writing a status.
@@ -163,10 +153,7 @@ impl Store {
                         () = sleep_until(deadline) => return Ok(Claimed::TooLate),
                     };
                     match standing {
-                        Ok(Some(standing)) if is_same_claim(&standing, record) => {
-                            return Ok(Claimed::Ours(Box::new(standing)));
-                        }
-                        Ok(_) => return Ok(Claimed::Theirs),
+                        Ok(standing) => return Ok(ledger::after_conflict(record, standing)),
                         Err(error) => warn!(%error, "unable to read the record after a conflict"),
                     }
                 }
@@ -184,8 +171,7 @@ impl Store {
     /// Writes what is known of an attempt, and tries until it is stored or the record already says
     /// as much. Returns the record as it then stands.
     ///
-    /// `known` is the record as last seen; where none stands, it is created with its effect, so that
-    /// a claim on its way cannot win any more.
+    /// `known` is the record as last seen.
     pub async fn settle(&self, known: &PasswordResetRecord, finding: &Finding) -> PasswordResetRecord {
         let name = known.name_any();
         let mut current = known.clone();
@@ -204,12 +190,7 @@ impl Store {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             match self.record(&name).await {
-                Ok(Some(standing)) => current = standing,
-                Ok(None) => {
-                    current = known.clone();
-                    current.metadata.resource_version = None;
-                    current.metadata.uid = None;
-                }
+                Ok(standing) => current = ledger::to_settle(known, standing),
                 Err(error) => warn!(%error, record = %name, "unable to read the record yet"),
             }
         }
@@ -228,9 +209,4 @@ impl Store {
             Err(error) => Err(error),
         }
     }
-}
-
-fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
-    let ids = (ledger::last(standing).map(|last| &last.id), ledger::last(wanted).map(|last| &last.id));
-    standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
 }

@@ -1,0 +1,246 @@
+//! What one pass knows, and what each reply adds to it. Pure: [`perform`](super::perform) reads, writes
+//! and calls, and the model checker runs these same functions.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::{
+    decide::{Conclusion, Settlement},
+    ledger::{self, Backoff, Claimed, Finding, Identity},
+    project::{self, Telling},
+    situation::{Attempt as Held, Ledger, Permission, Request, Situation, Snapshot, Wishes},
+};
+use crate::{
+    api::{
+        Attempt, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, UserStatus, conditions::Reason,
+    },
+    cognito::{
+        outcome::Answer,
+        port::{Reply, User},
+    },
+    grants::Allowed,
+};
+
+/// What a pass knows: the situation that is decided on, and the objects behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Knowledge {
+    /// Whose pass it is.
+    pub identity: Identity,
+    /// What is decided on.
+    pub situation: Situation,
+    /// The request, as last read.
+    pub request: Option<PasswordResetRequest>,
+    /// The record, as last read or written.
+    pub record: Option<PasswordResetRecord>,
+    /// What allows the request, as of the last reading of it.
+    pub allowed: Option<Allowed>,
+    /// The user's `sub`, as of the snapshot.
+    pub sub: Option<String>,
+    /// The attempt of this pass, until it is settled.
+    pub attempt: Option<Claim>,
+    /// Cognito's request id for that attempt.
+    pub aws_request_id: Option<String>,
+}
+
+/// A claim of this pass's own: the right to send once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// The attempt's id.
+    pub attempt_id: String,
+    /// Whether the right is used up, by sending.
+    pub consumed: bool,
+}
+
+impl Knowledge {
+    /// Nothing yet. Up to `probes` probes may be made; `user_busy` where another task is at work on the same user.
+    #[must_use]
+    pub const fn none(identity: Identity, probes: u32, user_busy: Option<Timestamp>) -> Self {
+        let mut situation = Situation::unknown(probes);
+        situation.user_busy = user_busy;
+        Self {
+            identity,
+            situation,
+            request: None,
+            record: None,
+            allowed: None,
+            sub: None,
+            attempt: None,
+            aws_request_id: None,
+        }
+    }
+
+    /// The request, read afresh. One that is being deleted, or of another user, is not the one of this pass.
+    pub fn read_request(
+        &mut self,
+        request: Option<PasswordResetRequest>,
+        allowed: impl FnOnce(&PasswordResetRequest) -> Result<Allowed, Reason>,
+    ) {
+        self.request = request.filter(|request| {
+            Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
+        });
+        self.situation.request = self.request.as_ref().map_or(Request::Gone, view);
+        match self.request.as_ref().map(allowed) {
+            Some(Ok(allowed)) => {
+                self.allowed = Some(allowed);
+                self.situation.permission = Permission::Granted;
+            }
+            Some(Err(reason)) => self.situation.permission = Permission::Denied(reason),
+            None => {}
+        }
+    }
+
+    /// The record, read afresh. For `in_flight_until` see [`ledger::view`].
+    pub fn read_record(
+        &mut self,
+        record: Option<PasswordResetRecord>,
+        backoff: &Backoff,
+        in_flight_until: impl FnOnce(&Attempt) -> Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        self.situation.ledger = ledger::view(record.as_ref(), &self.identity, backoff, in_flight_until, now);
+        self.record = record;
+    }
+
+    /// Something has changed since it was read: request and record are to be read again.
+    pub fn outdated(&mut self) {
+        self.situation.request = Request::Unread;
+        self.situation.ledger = Ledger::Unread;
+    }
+
+    /// The user, read before the claim.
+    pub fn snapshot(&mut self, user: User) {
+        self.sub = user.sub;
+        self.situation.before = Snapshot::Read(user.status);
+    }
+
+    /// The record that claims another attempt, with a fresh random id. `None` where what that takes is not known.
+    #[must_use]
+    pub fn claim(&self, attempt_id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+        let (request, allowed) = (self.request.as_ref()?, self.allowed.as_ref()?);
+        let attempt = Attempt {
+            id: attempt_id,
+            holder,
+            request_uid: request.uid().unwrap_or_default(),
+            requested_by: request.spec.requested_by.clone(),
+            grants: allowed.grants.clone(),
+            role_arn: allowed.role.as_ref().map(|role| role.arn.clone()),
+            external_id: allowed.role.as_ref().and_then(|role| role.external_id.clone()),
+            claimed_at: Time(now),
+            user_status_before: self.situation.before.status(),
+            settled_at: None,
+            evidence: None,
+            code: None,
+            aws_request_id: None,
+            user_status_after: None,
+        };
+        let mut wanted = ledger::claimed(self.record.as_ref(), &self.identity, attempt);
+        wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
+        Some(wanted)
+    }
+
+    /// What came of writing the claim `wanted`; `in_time` where its call may still be sent.
+    pub fn claimed(&mut self, wanted: PasswordResetRecord, claimed: Claimed, in_time: bool) {
+        let (record, too_late) = match claimed {
+            Claimed::Ours(stored) => (*stored, !in_time),
+            Claimed::TooLate => (wanted, true),
+            Claimed::Theirs => return self.outdated(),
+        };
+        self.attempt = ledger::last(&record).map(|last| Claim { attempt_id: last.id.clone(), consumed: false });
+        self.situation.attempt = Held::Claimed { too_late };
+        self.record = Some(record);
+    }
+
+    /// Consumes the claim, right before its one call: gives the attempt's id, once, and only in time.
+    pub fn consume(&mut self, in_time: bool) -> Option<String> {
+        if let Some(claim) = self.attempt.as_mut().filter(|claim| !claim.consumed) {
+            claim.consumed = true;
+            if in_time {
+                return Some(claim.attempt_id.clone());
+            }
+        }
+        self.situation.attempt = Held::Claimed { too_late: true };
+        None
+    }
+
+    /// What came of the call.
+    pub fn answered(&mut self, reply: Reply) {
+        self.aws_request_id = reply.request_id;
+        self.situation.attempt = Held::Answered(reply.answer);
+    }
+
+    /// What a probe saw; `None` where it could not read the user.
+    pub fn probed(&mut self, seen: Option<UserStatus>) {
+        let probes = &mut self.situation.probes;
+        probes.left = probes.left.saturating_sub(1);
+        probes.last = seen.or(probes.last);
+    }
+
+    /// What is to be written of this pass's attempt, or of an open one that it resolves, and into which record.
+    #[must_use]
+    pub fn finding(&self, settlement: Settlement) -> Option<(&PasswordResetRecord, Finding)> {
+        let record = self.record.as_ref()?;
+        let own = self.attempt.as_ref().map(|claim| &claim.attempt_id);
+        let attempt_id = own.or(ledger::last(record).map(|open| &open.id))?.clone();
+        let answer = match &self.situation.attempt {
+            Held::Answered(answer) => Some(answer),
+            Held::Claimed { .. } | Held::None => None,
+        };
+        let finding = Finding {
+            attempt_id,
+            settlement,
+            code: answer.and_then(Answer::code).map(|code| code.as_str().to_owned()),
+            aws_request_id: self.aws_request_id.clone(),
+            user_status_after: self.situation.probes.last,
+        };
+        Some((record, finding))
+    }
+
+    /// The attempt is settled, or there is none: only what was read of the request is still good.
+    pub fn settled(&mut self, probes: u32) {
+        self.situation = Situation {
+            request: self.situation.request.clone(),
+            permission: self.situation.permission,
+            user_busy: self.situation.user_busy,
+            ..Situation::unknown(probes)
+        };
+        self.attempt = None;
+        self.aws_request_id = None;
+    }
+
+    /// What is told of the request at its end.
+    #[must_use]
+    pub fn ended(&self, conclusion: Conclusion) -> Telling {
+        let uid = self.request.as_ref().and_then(ResourceExt::uid);
+        project::ended(conclusion, self.record.as_ref(), uid.as_deref())
+    }
+
+    /// The request with the status that tells it, guarded by the uid and resourceVersion that were read.
+    /// `None` where there is no request, or it already tells as much.
+    #[must_use]
+    pub fn told(&self, telling: &Telling, now: Timestamp) -> Option<PasswordResetRequest> {
+        let mut request = self.request.clone()?;
+        let status = project::status(&request, self.record.as_ref(), telling, now);
+        if request.status.as_ref() == Some(&status) {
+            return None;
+        }
+        request.status = Some(status);
+        Some(request)
+    }
+}
+
+fn view(request: &PasswordResetRequest) -> Request {
+    let spec = &request.spec;
+    let outcome = request.status.as_ref().map(|status| status.outcome).unwrap_or_default();
+    if outcome != Outcome::Pending {
+        return Request::Finished;
+    }
+    let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let lifetime = SignedDuration::from_secs(spec.deadline_seconds);
+    Request::Pending(Wishes {
+        suspended: spec.suspend,
+        expires: spec.expiration_time.as_ref().map(|time| time.0),
+        deadline: created.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+        skip_if_reset_required: spec.if_reset_required == IfResetRequired::Skip,
+    })
+}
