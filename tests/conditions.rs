@@ -166,7 +166,18 @@ impl Tellings {
         let mut request = request()?;
         let telling = match decide(situation, NOW) {
             Step::Wait { reason, .. } => project::waiting(reason),
-            Step::Tell(conclusion) => project::ended(conclusion, record, Some(uid)),
+            Step::Tell => project::ended(record, Some(uid)),
+            // What closes the record is told as soon as that is written.
+            Step::Close(evidence) => {
+                let entry = Attempt {
+                    id: "closing".into(),
+                    settled_at: Some(Time(NOW)),
+                    evidence: Some(evidence),
+                    ..ledger::last(&claimed()?).context("no attempt")?.clone()
+                };
+                let record = ledger::closed(record, &Identity::of_request(&request), entry);
+                return self.record(state, WISHES, &record);
+            }
             step => bail!("{state}: {step:?} tells nothing"),
         };
         request.status = Some(project::status(&request, record, &telling, NOW));

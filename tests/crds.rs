@@ -361,6 +361,12 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     }
     let again = json!([attempt("first"), attempt("second")]);
     let identity = &["request, userPoolID and username are immutable"][..];
+    let entry = |id| {
+        let mut entry = attempt(id);
+        entry["evidence"] = "Expired".into();
+        entry
+    };
+    let closed = &["attempts", "a closed record is never claimed again"][..];
     let open = &["attempts", "an open claim is settled, never taken over"][..];
     let cases = [
         ("absent", json!({ "username": "bob" }), Refuses(identity)),
@@ -374,7 +380,11 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("absent", json!({ "attempts": [attempt("zeroth"), attempt("first")] }), Accepts),
         ("notperformed", json!({ "attempts": again, "effect": null }), Accepts),
         ("absent", json!({ "schema": 2 }), Accepts),
+        ("closed", json!({ "attempts": [entry("first"), attempt("second")], "effect": null }), Refuses(closed)),
+        ("closed", json!({ "attempts": [entry("second")] }), Refuses(closed)),
+        ("closed", json!({ "omittedAttempts": 1 }), Accepts),
     ];
+    served.create(&record("closed", &json!({ "attempts": [entry("first")], "effect": "NotPerformed" }))).await?;
     for (name, change, verdict) in cases {
         wrong.extend(served.patch("prrec", name, &change, verdict).await?);
     }
@@ -401,7 +411,7 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     served.judges(&cases).await?;
     assert_eq!(served.selected("prrec", "effect=").await?, ["absent", "newer"]);
     assert_eq!(served.selected("prrec", "effect=Performed").await?, ["performed"]);
-    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 5);
+    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 6);
     Ok(())
 }
 

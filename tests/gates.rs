@@ -88,6 +88,17 @@ async fn suspended_expired_and_late_requests_are_not_sent() -> Result<()> {
     assert_eq!(bench.ended("expired").await?, "Failed/Expired");
     assert_eq!(bench.ended("late").await?, "Failed/DeadlineExceeded");
     bench.becomes("held", "Pending/Suspended").await?;
+    // That nothing will be sent stands in the ledger before it is told, and holds for whoever applies it again.
+    for (name, evidence) in [("expired", "Expired"), ("late", "DeadlineExceeded")] {
+        let record = bench.record(name).await?.unwrap_or_default();
+        assert_eq!((&record["effect"], &record["attempts"][0]["evidence"]), (&"NotPerformed".into(), &evidence.into()));
+        bench.kubectl(&["delete", "prr", name]).await?;
+        bench.apply(&bench.request(name, name, "")).await?;
+        assert_eq!(bench.ended(name).await?, format!("Failed/{evidence}"));
+        let again = bench.get("prr", name).await?;
+        let message = condition(&again, "Ready")["message"].to_string();
+        assert!(message.contains("use a new name"), "{message}");
+    }
     assert_eq!((bench.calls("held"), bench.calls("expired"), bench.calls("late")), (0, 0, 0));
     bench.kubectl(&["patch", "prr", "held", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).await?;
     assert_eq!(bench.ended("held").await?, "Succeeded/ResetAccepted");

@@ -201,8 +201,8 @@ impl Bench {
         let outcome = self.ended(name).await?;
         let request = self.get("prr", name).await?;
         let record = self.record(name).await?.context("no record")?;
-        // A deadline may pass between the last claim and its call; that attempt ends without one.
-        let sent = |attempt: &&Value| attempt["evidence"] != "NeverSent";
+        // A deadline closes the record by an entry of its own, and may pass between the last claim and its call.
+        let sent = |attempt: &&Value| attempt["evidence"] != "NeverSent" && attempt["evidence"] != "DeadlineExceeded";
         let last = record["attempts"].as_array().and_then(|all| all.iter().rfind(sent)).context("no attempts")?.clone();
         let text = |value: &Value| -> &'static str { value.as_str().unwrap_or("-").to_owned().leak() };
         Ok(Ends {

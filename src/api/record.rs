@@ -38,6 +38,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Performed' || (has(self.effect) && self.effect == 'Performed')").message("effect Performed is final").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Unknown' || (has(self.effect) && self.effect in ['Unknown', 'Performed'])").message("effect Unknown may only become Performed").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'NotPerformed' || !has(self.effect) || self.effect == 'NotPerformed'").message("effect NotPerformed may only be claimed again").field_path(".effect"),
+    validation = Rule::new("!(has(oldSelf.attempts[size(oldSelf.attempts) - 1].evidence) && oldSelf.attempts[size(oldSelf.attempts) - 1].evidence in ['Expired', 'DeadlineExceeded', 'AlreadyResetRequired']) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("a closed record is never claimed again").field_path(".attempts"),
     validation = Rule::new("has(oldSelf.effect) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("an open claim is settled, never taken over").field_path(".attempts")
 )]
 #[serde(rename_all = "camelCase")]
@@ -67,7 +68,7 @@ pub struct RecordFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
 
-    /// The attempts, oldest first; only the last one can be open or have had an effect.
+    /// The attempts, oldest first; only the last one can be open or have had an effect. A request that ends without a call closes with an entry of its own, which is no attempt.
     #[schemars(length(min = 1, max = 16))]
     pub attempts: Vec<Attempt>,
 
@@ -124,6 +125,12 @@ pub enum Evidence {
     Unreachable,
     /// Nothing conclusive came back.
     Inconclusive,
+    /// Closed without a call, for good: `expirationTime` passed.
+    Expired,
+    /// Closed without a call, for good: `deadlineSeconds` passed.
+    DeadlineExceeded,
+    /// Closed without a call, for good: the user already had to reset, and the request asked to skip then.
+    AlreadyResetRequired,
 }
 
 /// A user's state in Cognito (`UserStatusType`).

@@ -40,8 +40,11 @@ pub enum Step {
     Probe,
     /// Write what is known into the record.
     Settle(Settlement),
-    /// Write the outcome into the request's status: the end.
-    Tell(Conclusion),
+    /// Write into the record that nothing more will be sent, and why. Only then may it be told: until it is
+    /// written, another replica may claim.
+    Close(Evidence),
+    /// Write what the settled record says into the request's status: the end.
+    Tell,
     /// Show the reason in the request's status, and look again at that moment or when something changes.
     Wait {
         /// Why.
@@ -62,15 +65,6 @@ pub struct Settlement {
     pub evidence: Evidence,
 }
 
-/// What the outcome of a request is taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Conclusion {
-    /// The settled record.
-    Recorded,
-    /// Nothing happened in Cognito, for this reason.
-    NothingHappened(Reason),
-}
-
 /// Decides the next step. `now` is the wall clock; it only ever forbids a call or ends a wait.
 #[must_use]
 pub fn decide(situation: &Situation, now: Timestamp) -> Step {
@@ -88,7 +82,7 @@ pub fn decide(situation: &Situation, now: Timestamp) -> Step {
         Ledger::Settled(_) => match situation.request {
             Request::Unread => Step::Gather,
             Request::Gone | Request::Finished => Step::Leave,
-            Request::Pending(_) => Step::Tell(Conclusion::Recorded),
+            Request::Pending(_) => Step::Tell,
         },
         Ledger::Open { in_flight_until: Some(until), .. } if now < until => {
             Step::Wait { reason: Reason::AwaitingPriorAttempt, until }
@@ -119,10 +113,10 @@ fn with_wishes(situation: &Situation, then: impl FnOnce(&Wishes) -> Step) -> Ste
 fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Reason)>, now: Timestamp) -> Step {
     let wait = |reason, until: Timestamp| Step::Wait { reason, until: until.min(last_moment(wishes)) };
     if wishes.expires.is_some_and(|expires| now >= expires) {
-        return Step::Tell(Conclusion::NothingHappened(Reason::Expired));
+        return Step::Close(Evidence::Expired);
     }
     if now >= wishes.deadline {
-        return Step::Tell(Conclusion::NothingHappened(Reason::DeadlineExceeded));
+        return Step::Close(Evidence::DeadlineExceeded);
     }
     if wishes.suspended {
         return wait(Reason::Suspended, Timestamp::MAX);
@@ -152,7 +146,7 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
         Snapshot::NotRead => Step::TakeSnapshot,
         Snapshot::Unreadable { until } if wishes.skip_if_reset_required => wait(Reason::UserStateUnreadable, until),
         Snapshot::Read(UserStatus::ResetRequired) if wishes.skip_if_reset_required => {
-            Step::Tell(Conclusion::NothingHappened(Reason::AlreadyResetRequired))
+            Step::Close(Evidence::AlreadyResetRequired)
         }
         Snapshot::Unreadable { .. } | Snapshot::Read(_) if now.duration_since(situation.read_at) > FRESH_FOR => {
             Step::Gather

@@ -47,8 +47,8 @@ fn wait(reason: Reason, until: Timestamp) -> Step {
     Step::Wait { reason, until }
 }
 
-fn ends(reason: Reason) -> Step {
-    Step::Tell(Conclusion::NothingHappened(reason))
+fn ends(evidence: Evidence) -> Step {
+    Step::Close(evidence)
 }
 
 fn check(cases: Vec<(&str, Situation, Step)>) {
@@ -97,7 +97,7 @@ fn the_record_comes_before_every_gate() {
     let held = Situation { permission: denied, ..asking(hopeless) };
     for effect in [Effect::NotPerformed, Effect::Unknown, Effect::Performed] {
         let settled = Situation { ledger: Ledger::Settled(effect), ..held.clone() };
-        assert_eq!(decide(&settled, NOW), Step::Tell(Conclusion::Recorded), "{effect:?}");
+        assert_eq!(decide(&settled, NOW), Step::Tell, "{effect:?}");
     }
     check(vec![
         ("an open claim is resolved", Situation { ledger: open(None), ..held.clone() }, Step::Probe),
@@ -120,9 +120,9 @@ fn gates_hold_a_reset_back_in_this_order() {
         credentials: Credentials::Unavailable { until: later(3) },
         ..asking(Wishes { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..wishes() })
     };
-    assert_eq!(decide(&held, NOW), ends(Reason::Expired));
+    assert_eq!(decide(&held, NOW), ends(Evidence::Expired));
     held.request = Request::Pending(Wishes { suspended: true, deadline: NOW, ..wishes() });
-    assert_eq!(decide(&held, NOW), ends(Reason::DeadlineExceeded));
+    assert_eq!(decide(&held, NOW), ends(Evidence::DeadlineExceeded));
     held.request = Request::Pending(Wishes { suspended: true, ..wishes() });
     assert_eq!(decide(&held, NOW), wait(Reason::Suspended, later(3600)));
     held.request = Request::Pending(Wishes { expires: Some(later(600)), ..wishes() });
@@ -144,7 +144,7 @@ fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
     let skip = |before| Situation { before, ..asking(Wishes { skip_if_reset_required: true, ..wishes() }) };
     check(vec![
         ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(Reason::UserStateUnreadable, later(9))),
-        ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Reason::AlreadyResetRequired)),
+        ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Evidence::AlreadyResetRequired)),
         ("confirmed", skip(Snapshot::Read(UserStatus::Confirmed)), Step::Claim),
     ]);
 }

@@ -6,14 +6,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::{
-    decide::{Conclusion, Settlement},
+    decide::Settlement,
     ledger::{self, Backoff, Claimed, Finding, Identity},
     project::{self, Telling},
     situation::{Attempt as Held, Ledger, Permission, Request, Situation, Snapshot, Wishes},
 };
 use crate::{
     api::{
-        Attempt, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, UserStatus, conditions::Reason,
+        Attempt, Evidence, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, UserStatus,
+        conditions::Reason,
     },
     cognito::{
         outcome::Answer,
@@ -85,7 +86,10 @@ impl Knowledge {
                 self.allowed = Some(allowed);
                 self.situation.permission = Permission::Granted;
             }
-            Some(Err(reason)) => self.situation.permission = Permission::Denied(reason),
+            Some(Err(reason)) => {
+                self.allowed = None;
+                self.situation.permission = Permission::Denied(reason);
+            }
             None => {}
         }
     }
@@ -117,15 +121,34 @@ impl Knowledge {
     /// The record that claims another attempt, with a fresh random id. `None` where what that takes is not known.
     #[must_use]
     pub fn claim(&self, attempt_id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
-        let (request, allowed) = (self.request.as_ref()?, self.allowed.as_ref()?);
-        let attempt = Attempt {
-            id: attempt_id,
+        self.allowed.as_ref()?;
+        let attempt = self.entry(attempt_id, holder, now)?;
+        let mut wanted = ledger::claimed(self.record.as_ref(), &self.identity, attempt);
+        wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
+        Some(wanted)
+    }
+
+    /// The record closed without a call, for good. `None` where the request is not known.
+    #[must_use]
+    pub fn close(&self, evidence: Evidence, id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+        let (settled_at, evidence) = (Some(Time(now)), Some(evidence));
+        let entry = Attempt { settled_at, evidence, ..self.entry(id, holder, now)? };
+        let mut wanted = ledger::closed(self.record.as_ref(), &self.identity, entry);
+        wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
+        Some(wanted)
+    }
+
+    fn entry(&self, id: String, holder: String, now: Timestamp) -> Option<Attempt> {
+        let request = self.request.as_ref()?;
+        let role = self.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
+        Some(Attempt {
+            id,
             holder,
             request_uid: request.uid().unwrap_or_default(),
             requested_by: request.spec.requested_by.clone(),
-            grants: allowed.grants.clone(),
-            role_arn: allowed.role.as_ref().map(|role| role.arn.clone()),
-            external_id: allowed.role.as_ref().and_then(|role| role.external_id.clone()),
+            grants: self.allowed.as_ref().map(|allowed| allowed.grants.clone()).unwrap_or_default(),
+            role_arn: role.map(|role| role.arn.clone()),
+            external_id: role.and_then(|role| role.external_id.clone()),
             claimed_at: Time(now),
             user_status_before: self.situation.before.status(),
             settled_at: None,
@@ -133,10 +156,7 @@ impl Knowledge {
             code: None,
             aws_request_id: None,
             user_status_after: None,
-        };
-        let mut wanted = ledger::claimed(self.record.as_ref(), &self.identity, attempt);
-        wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
-        Some(wanted)
+        })
     }
 
     /// What came of writing the claim `wanted`; `in_time` where its call may still be sent.
@@ -210,9 +230,9 @@ impl Knowledge {
 
     /// What is told of the request at its end.
     #[must_use]
-    pub fn ended(&self, conclusion: Conclusion) -> Telling {
+    pub fn ended(&self) -> Telling {
         let uid = self.request.as_ref().and_then(ResourceExt::uid);
-        project::ended(conclusion, self.record.as_ref(), uid.as_deref())
+        project::ended(self.record.as_ref(), uid.as_deref())
     }
 
     /// The request with the status that tells it, guarded by the uid and resourceVersion that were read.

@@ -83,9 +83,28 @@ pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
 /// Attempts made, throttled ones not counted.
 #[must_use]
 pub fn attempts(record: &PasswordResetRecord) -> i64 {
-    let throttled = usize::from(last(record).and_then(retry_reason) == Some(Reason::Throttled));
-    let listed = record.spec.attempts.len().saturating_sub(throttled);
+    let counts = |attempt: &&Attempt| retry_reason(attempt) != Some(Reason::Throttled);
+    let listed = made(record).filter(counts).count();
     record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
+}
+
+/// The attempts that are listed, oldest first, without the entry that closes a record.
+pub fn made(record: &PasswordResetRecord) -> impl DoubleEndedIterator<Item = &Attempt> {
+    record.spec.attempts.iter().filter(|attempt| closing(attempt).is_none())
+}
+
+/// Why a record was closed without a call; `None` for an attempt.
+#[must_use]
+pub const fn closing(attempt: &Attempt) -> Option<Reason> {
+    match attempt.evidence {
+        Some(Evidence::Expired) => Some(Reason::Expired),
+        Some(Evidence::DeadlineExceeded) => Some(Reason::DeadlineExceeded),
+        Some(Evidence::AlreadyResetRequired) => Some(Reason::AlreadyResetRequired),
+        Some(
+            Evidence::Answer | Evidence::Probe | Evidence::NeverSent | Evidence::Unreachable | Evidence::Inconclusive,
+        )
+        | None => None,
+    }
 }
 
 /// Reads a record for the decision.
@@ -129,7 +148,11 @@ pub fn retry_reason(attempt: &Attempt) -> Option<Reason> {
             },
             Code::Unrecognized(_) => None,
         },
-        Evidence::Probe | Evidence::Inconclusive => None,
+        Evidence::Probe
+        | Evidence::Inconclusive
+        | Evidence::Expired
+        | Evidence::DeadlineExceeded
+        | Evidence::AlreadyResetRequired => None,
     }
 }
 
@@ -154,32 +177,47 @@ fn not_before(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff
 /// The record with another claim: a new one, or one whose last attempt had no effect.
 #[must_use]
 pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, attempt: Attempt) -> PasswordResetRecord {
-    let mut record = existing.cloned().unwrap_or_else(|| {
-        PasswordResetRecord::new(
-            &identity.record_name(),
-            RecordFields {
-                schema: SCHEMA,
-                request: identity.request.clone(),
-                user_pool_id: identity.user_pool_id.clone(),
-                username: identity.username.clone(),
-                sub: None,
-                effect: None,
-                attempts: Vec::new(),
-                omitted_attempts: 0,
-            },
-        )
-    });
-    let fields = &mut record.spec;
+    let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
     // A throttling answer costs no attempt.
-    if fields.attempts.last().and_then(retry_reason) == Some(Reason::Throttled) {
-        fields.attempts.pop();
+    if last(&record).and_then(retry_reason) == Some(Reason::Throttled) {
+        record.spec.attempts.pop();
     }
+    push(&mut record, attempt);
+    record.spec.effect = None;
+    record
+}
+
+/// The record closed for good by this entry: a new one, or one whose last attempt had no effect.
+#[must_use]
+pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry: Attempt) -> PasswordResetRecord {
+    let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
+    push(&mut record, entry);
+    record.spec.effect = Some(Effect::NotPerformed);
+    record
+}
+
+fn push(record: &mut PasswordResetRecord, attempt: Attempt) {
+    let fields = &mut record.spec;
     fields.attempts.push(attempt);
     let surplus = fields.attempts.len().saturating_sub(MAX_ATTEMPTS);
     fields.attempts.drain(..surplus);
     fields.omitted_attempts = fields.omitted_attempts.saturating_add(i64::try_from(surplus).unwrap_or(i64::MAX));
-    fields.effect = None;
-    record
+}
+
+fn empty(identity: &Identity) -> PasswordResetRecord {
+    PasswordResetRecord::new(
+        &identity.record_name(),
+        RecordFields {
+            schema: SCHEMA,
+            request: identity.request.clone(),
+            user_pool_id: identity.user_pool_id.clone(),
+            username: identity.username.clone(),
+            sub: None,
+            effect: None,
+            attempts: Vec::new(),
+            omitted_attempts: 0,
+        },
+    )
 }
 
 /// What came of a claim.

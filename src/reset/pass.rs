@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    decide::{Conclusion, Settlement},
+    decide::Settlement,
     knowledge::Knowledge,
     ledger::{self, Identity},
     perform::{Next, Performer},
@@ -19,7 +19,7 @@ use super::{
     turnstile::lock,
 };
 use crate::{
-    api::{Attempt, Effect, PasswordResetRecord, UserStatus, conditions::Reason},
+    api::{Attempt, Effect, Evidence, PasswordResetRecord, UserStatus, conditions::Reason},
     budget::{QuotaKey, Turn},
     cognito::{
         outcome::Class,
@@ -236,9 +236,23 @@ impl<'a, C: Cognito> Pass<'a, C> {
         self.read_record(Some(stored));
     }
 
+    /// Closes the record without a call. Where another write was quicker, all is read again.
+    pub(super) async fn close(&mut self, evidence: Evidence) -> Result<(), StoreError> {
+        let (id, holder) = (Uuid::new_v4().to_string(), self.performer.settings.holder.clone());
+        let closed = match self.known.close(evidence, id, holder, Timestamp::now()) {
+            Some(wanted) => self.performer.store.close(&wanted).await?,
+            None => None,
+        };
+        match closed {
+            Some(stored) => self.read_record(Some(stored)),
+            None => self.known.outdated(),
+        }
+        Ok(())
+    }
+
     /// Writes the outcome; `false` where the request has changed and has to be read again.
-    pub(super) async fn tell_end(&mut self, conclusion: Conclusion) -> Result<bool, StoreError> {
-        let telling = self.known.ended(conclusion);
+    pub(super) async fn tell_end(&mut self) -> Result<bool, StoreError> {
+        let telling = self.known.ended();
         match self.tell(&telling).await? {
             Told::Written => {
                 self.performer.metrics.finished(telling.outcome, telling.reason);

@@ -105,8 +105,9 @@ impl<C: Cognito> Performer<C> {
                 Step::Send => pass.send().await,
                 Step::Probe => pass.probe().await,
                 Step::Settle(settlement) => pass.settle(settlement).await,
-                Step::Tell(conclusion) => {
-                    if pass.tell_end(conclusion).await? {
+                Step::Close(evidence) => pass.close(evidence).await?,
+                Step::Tell => {
+                    if pass.tell_end().await? {
                         return Ok(pass.done());
                     }
                 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::{decide::Conclusion, ledger};
+use super::ledger;
 use crate::{
     api::{
         Attempt, Effect, Evidence, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestStatus,
@@ -55,35 +55,40 @@ pub fn waiting(reason: Reason) -> Telling {
     }
 }
 
-/// What is told of a request that has ended.
+/// What is told of a request that has ended, as its settled record says.
 #[must_use]
-pub fn ended(conclusion: Conclusion, record: Option<&PasswordResetRecord>, request_uid: Option<&str>) -> Telling {
-    let last = record.and_then(ledger::last);
-    match (conclusion, record.and_then(|record| record.spec.effect), last) {
-        (Conclusion::Recorded, Some(effect), Some(attempt)) => recorded(effect, attempt, request_uid),
-        (Conclusion::Recorded, ..) => Telling {
+pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) -> Telling {
+    let settled = record.and_then(|record| Some((record, record.spec.effect?, ledger::last(record)?)));
+    let Some((record, effect, last)) = settled else {
+        return Telling {
             outcome: Outcome::Unknown,
             reason: Reason::OutcomeUnknown,
             invalidated: Truth::Unknown,
             message: "the record is not settled".into(),
-        },
-        (Conclusion::NothingHappened(Reason::AlreadyResetRequired), ..) => Telling {
+        };
+    };
+    let told = match ledger::closing(last) {
+        Some(reason) => closed(reason, ledger::made(record).next_back()),
+        None => settled_attempt(effect, last),
+    };
+    if request_uid == Some(last.request_uid.as_str()) { told } else { of_an_earlier_one(told, last) }
+}
+
+/// What a record says that was closed without a call.
+fn closed(reason: Reason, last: Option<&Attempt>) -> Telling {
+    if reason == Reason::AlreadyResetRequired {
+        return Telling {
             outcome: Outcome::Succeeded,
-            reason: Reason::AlreadyResetRequired,
-            invalidated: Truth::True,
-            message: "nothing was sent: the user already has to reset the password".into(),
-        },
-        (Conclusion::NothingHappened(reason), ..) => Telling {
-            outcome: Outcome::Failed,
             reason,
-            invalidated: Truth::False,
-            message: nothing_happened(reason, last),
-        },
+            invalidated: Truth::True,
+            message: "nothing was sent: the user already had to reset the password".into(),
+        };
     }
+    Telling { outcome: Outcome::Failed, reason, invalidated: Truth::False, message: nothing_happened(reason, last) }
 }
 
 /// What a settled attempt says.
-fn recorded(effect: Effect, attempt: &Attempt, request_uid: Option<&str>) -> Telling {
+fn settled_attempt(effect: Effect, attempt: &Attempt) -> Telling {
     let code = ledger::code(attempt);
     let reason = code.as_ref().map(|code| match code {
         Code::Known(exception) => Reason::Cognito(*exception),
@@ -106,29 +111,24 @@ fn recorded(effect: Effect, attempt: &Attempt, request_uid: Option<&str>) -> Tel
             (Outcome::Unknown, reason.unwrap_or(Reason::OutcomeUnknown), invalidated)
         }
     };
-    let told = message(reason, outcome, invalidated, code.as_ref());
-    if request_uid == Some(attempt.request_uid.as_str()) {
-        return Telling { outcome, reason, invalidated, message: told };
+    let message = message(reason, outcome, invalidated, code.as_ref());
+    Telling { outcome, reason, invalidated, message }
+}
+
+/// What a later request of the same name is told.
+fn of_an_earlier_one(told: Telling, last: &Attempt) -> Telling {
+    let at = last.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
+    if told.outcome == Outcome::Succeeded && told.reason != Reason::AlreadyResetRequired {
+        let message = format!(
+            "nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"
+        );
+        return Telling { reason: Reason::AlreadyPerformed, message, ..told };
     }
-    let at = attempt.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
-    match outcome {
-        Outcome::Succeeded => Telling {
-            outcome,
-            reason: Reason::AlreadyPerformed,
-            invalidated,
-            message: format!(
-                "nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"
-            ),
-        },
-        Outcome::Failed | Outcome::Unknown | Outcome::Pending => Telling {
-            outcome,
-            reason,
-            invalidated,
-            message: format!(
-                "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {told}"
-            ),
-        },
-    }
+    let message = format!(
+        "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {}",
+        told.message
+    );
+    Telling { message, ..told }
 }
 
 fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
@@ -224,13 +224,13 @@ pub fn status(
 ) -> PasswordResetRequestStatus {
     let standing = request.status.clone().unwrap_or_default();
     let generation = request.metadata.generation;
-    let attempt = record.and_then(ledger::last);
+    let attempt = record.and_then(|record| ledger::made(record).next_back());
     let ended = telling.outcome != Outcome::Pending;
     PasswordResetRequestStatus {
         outcome: telling.outcome,
         observed_generation: generation,
         // The record drops early attempts: what was told once stays.
-        start_time: standing.start_time.or_else(|| Some(record?.spec.attempts.first()?.claimed_at.clone())),
+        start_time: standing.start_time.or_else(|| Some(ledger::made(record?).next()?.claimed_at.clone())),
         completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),

@@ -71,7 +71,7 @@ fn record(effect: Option<Effect>, attempt: Attempt) -> PasswordResetRecord {
 }
 
 fn told(effect: Effect, attempt: Attempt, uid: &str) -> Telling {
-    ended(Conclusion::Recorded, Some(&record(Some(effect), attempt)), Some(uid))
+    ended(Some(&record(Some(effect), attempt)), Some(uid))
 }
 
 fn gist(telling: &Telling) -> (Outcome, &'static str, Truth) {
@@ -157,7 +157,7 @@ fn a_later_request_of_the_same_name_is_told_the_earlier_ones_outcome() {
     for (effect, evidence, code, wanted, message) in cases {
         let attempt = ended_as(Some(evidence), code);
         for uid in [Some("another"), Some(""), None] {
-            let telling = ended(Conclusion::Recorded, Some(&record(Some(effect), attempt.clone())), uid);
+            let telling = ended(Some(&record(Some(effect), attempt.clone())), uid);
             assert_eq!(gist(&telling), wanted, "{effect:?} {code:?}");
             assert!(telling.message.starts_with(message), "{}", telling.message);
             assert!(telling.message.contains("use a new name"), "{}", telling.message);
@@ -180,12 +180,13 @@ fn nothing_is_told_beyond_what_the_record_knows() {
                         let telling = told(effect, attempt, uid);
                         let case = format!("{effect:?} {evidence:?} {code:?} {after:?} {telling:?}");
                         match effect {
+                            Effect::NotPerformed if evidence == Some(Evidence::AlreadyResetRequired) => {
+                                let wanted = (Outcome::Succeeded, Truth::True);
+                                assert_eq!((telling.outcome, telling.invalidated), wanted, "{case}");
+                            }
                             Effect::NotPerformed => {
-                                assert_eq!(
-                                    (telling.outcome, telling.invalidated),
-                                    (Outcome::Failed, Truth::False),
-                                    "{case}"
-                                );
+                                let wanted = (Outcome::Failed, Truth::False);
+                                assert_eq!((telling.outcome, telling.invalidated), wanted, "{case}");
                             }
                             Effect::Unknown => assert_eq!(telling.outcome, Outcome::Unknown, "{case}"),
                             Effect::Performed => assert_eq!(telling.invalidated, Truth::True, "{case}"),
@@ -227,6 +228,10 @@ fn a_message_names_only_an_answer_that_was_read() {
 #[test]
 fn a_request_that_ended_without_a_call_says_why_and_how_the_last_attempt_ended() {
     use {Evidence as Ev, Reason::*};
+    let close = |record: Option<PasswordResetRecord>, evidence| {
+        let entry = Attempt { id: "closing".into(), ..ended_as(Some(evidence), None) };
+        crate::reset::ledger::closed(record.as_ref(), &Identity::of_request(&request()), entry)
+    };
     let cases = [
         (Expired, None, "expirationTime passed before the reset was performed; nothing was sent"),
         (DeadlineExceeded, None, "deadlineSeconds passed before the reset was performed; nothing was sent"),
@@ -248,20 +253,29 @@ fn a_request_that_ended_without_a_call_says_why_and_how_the_last_attempt_ended()
     ];
     for (reason, attempt, message) in cases {
         let record = attempt.map(|attempt| record(Some(Effect::NotPerformed), attempt));
-        for uid in ["uid", "another"] {
-            let telling = ended(Conclusion::NothingHappened(reason), record.as_ref(), Some(uid));
-            assert_eq!(gist(&telling), (Outcome::Failed, reason.as_str(), Truth::False));
-            assert_eq!(telling.message, message);
-        }
+        let attempts = i64::from(message.contains("last attempt") && !message.contains("Throttled"));
+        let record = close(record, if reason == Expired { Ev::Expired } else { Ev::DeadlineExceeded });
+        let own = ended(Some(&record), Some("uid"));
+        assert_eq!(gist(&own), (Outcome::Failed, reason.as_str(), Truth::False));
+        assert_eq!(own.message, message);
+        assert_eq!(status(&request(), Some(&record), &own, NOW).attempts, Some(attempts), "{message}");
+        let other = ended(Some(&record), Some("another"));
+        assert_eq!(gist(&other), gist(&own));
+        assert!(other.message.contains("use a new name to try again") && other.message.ends_with(message), "{other:?}");
     }
-    let skipped = ended(Conclusion::NothingHappened(AlreadyResetRequired), None, Some("uid"));
-    assert_eq!(gist(&skipped), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
+    let skipped = close(None, Ev::AlreadyResetRequired);
+    for uid in ["uid", "another"] {
+        let telling = ended(Some(&skipped), Some(uid));
+        assert_eq!(gist(&telling), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
+        let told = status(&request(), Some(&skipped), &telling, NOW);
+        assert_eq!((told.start_time, told.attempts, told.record_ref.is_some()), (None, Some(0), true));
+    }
 }
 
 #[test]
 fn a_record_that_is_not_settled_says_nothing() {
     for record in [None, Some(record(None, attempt("a")))] {
-        let telling = ended(Conclusion::Recorded, record.as_ref(), Some("uid"));
+        let telling = ended(record.as_ref(), Some("uid"));
         assert_eq!(gist(&telling), (Outcome::Unknown, "OutcomeUnknown", Truth::Unknown));
     }
 }
@@ -280,7 +294,7 @@ fn a_status_is_made_of_the_record() {
         user_status_after: None,
     };
     let Settling::Write(record) = settled(&record, &finding, at(1)) else { panic!("it stands") };
-    let end = status(&request(), Some(&record), &ended(Conclusion::Recorded, Some(&record), Some("uid")), at(2));
+    let end = status(&request(), Some(&record), &ended(Some(&record), Some("uid")), at(2));
     let fields = |status: &PasswordResetRequestStatus| {
         let mut fields = serde_json::to_value(status).unwrap();
         fields.as_object_mut().unwrap().remove("conditions");
@@ -308,12 +322,12 @@ fn a_status_is_made_of_the_record() {
 fn what_is_told_again_changes_nothing() {
     let settled = |effect, evidence, code| {
         let record = record(Some(effect), ended_as(Some(evidence), code));
-        (ended(Conclusion::Recorded, Some(&record), Some("uid")), Some(record))
+        (ended(Some(&record), Some("uid")), Some(record))
     };
     let cases = [
         (waiting(Reason::Suspended), None),
         (waiting(Reason::AwaitingPriorAttempt), Some(record(None, attempt("a")))),
-        (ended(Conclusion::NothingHappened(Reason::Expired), None, Some("uid")), None),
+        settled(Effect::NotPerformed, Evidence::Expired, None),
         settled(Effect::Performed, Evidence::Answer, None),
         settled(Effect::NotPerformed, Evidence::Answer, Some("UserNotFoundException")),
         settled(Effect::Unknown, Evidence::Inconclusive, None),

@@ -168,6 +168,18 @@ impl Store {
         }
     }
 
+    /// Writes a closed record, and returns it as it stands then; `None` where another write was quicker.
+    ///
+    /// # Errors
+    /// Where it cannot be told whether it was written, or the API server refuses.
+    pub async fn close(&self, record: &PasswordResetRecord) -> Result<Option<PasswordResetRecord>, StoreError> {
+        match self.write(record).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes what is known of an attempt, and tries until it is stored or the record already says
     /// as much. Returns the record as it then stands.
     ///
