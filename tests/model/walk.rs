@@ -1,0 +1,154 @@
+//! Walks every state breadth first, keeps the graph, and asks of it what needs the whole of it.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    steps::{Label, steps},
+    world::World,
+};
+
+/// What must hold in every state; the name of what does not.
+pub type Check = fn(&World) -> Result<(), &'static str>;
+/// A state that has to be reached, by name.
+pub type Sight = (&'static str, fn(&World) -> bool);
+
+/// A walk through every state.
+pub struct Walk {
+    /// From which state and by what each state was reached first.
+    parents: Vec<Option<(u32, Label)>>,
+    /// For each state the states that the operator and the network lead to when all is well, and whether that writes.
+    fair: Vec<Vec<(u32, bool)>>,
+    rest: Vec<bool>,
+    pub depth: u32,
+    pub edges: usize,
+    pub took: Duration,
+    seen: Vec<bool>,
+}
+
+fn print(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Walk {
+    /// Walks from here, checking each state and each step.
+    ///
+    /// # Errors
+    /// The first state that breaks a check, with the shortest way to it.
+    pub fn from(start: World, check: Check, sights: &[Sight]) -> Result<Self, String> {
+        let begun = Instant::now();
+        let mut known = HashMap::from([(print(&start), 0)]);
+        let mut walk = Self {
+            parents: vec![None],
+            fair: vec![Vec::new()],
+            rest: vec![start.at_rest()],
+            depth: 0,
+            edges: 0,
+            took: Duration::ZERO,
+            seen: sights.iter().map(|(_, is)| is(&start)).collect(),
+        };
+        let mut level = vec![(0, start)];
+        while !level.is_empty() {
+            let mut next = Vec::new();
+            for (from, world) in level {
+                for (label, after) in steps(&world) {
+                    walk.edges += 1;
+                    let new = u32::try_from(walk.parents.len()).expect("fewer states than 2^32");
+                    let to = *known.entry(print(&after)).or_insert(new);
+                    if to == new {
+                        walk.parents.push(Some((from, label)));
+                        walk.fair.push(Vec::new());
+                        walk.rest.push(after.at_rest());
+                        for (seen, (_, is)) in walk.seen.iter_mut().zip(sights) {
+                            *seen = *seen || is(&after);
+                        }
+                        check(&after).map_err(|what| format!("{what}:\n{}\n{after:#?}", walk.way_to(new)))?;
+                    }
+                    if label.fair {
+                        let writes = (&world.requests, &world.records) != (&after.requests, &after.records);
+                        walk.fair[from as usize].push((to, writes));
+                    }
+                    if to == new {
+                        next.push((new, after));
+                    }
+                }
+            }
+            walk.depth += u32::from(!next.is_empty());
+            level = next;
+        }
+        walk.took = begun.elapsed();
+        Ok(walk)
+    }
+
+    pub fn states(&self) -> usize {
+        self.parents.len()
+    }
+
+    /// The sights that no state showed.
+    pub fn unseen(&self, sights: &[Sight]) -> Vec<&'static str> {
+        sights.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|((name, _), _)| *name).collect()
+    }
+
+    /// Whether from every state one at rest can be reached with no further fault: walks the graph backwards.
+    ///
+    /// # Errors
+    /// A state from which none can, with the shortest way to it.
+    pub fn ends(&self) -> Result<(), String> {
+        let mut back = vec![Vec::new(); self.states()];
+        for (from, tos) in self.fair.iter().enumerate() {
+            for (to, _) in tos {
+                back[*to as usize].push(from);
+            }
+        }
+        let mut ends = self.rest.clone();
+        let mut open: Vec<_> = (0..self.states()).filter(|state| ends[*state]).collect();
+        while let Some(state) = open.pop() {
+            for from in &back[state] {
+                if !ends[*from] {
+                    ends[*from] = true;
+                    open.push(*from);
+                }
+            }
+        }
+        match ends.iter().position(|ends| !ends) {
+            None => Ok(()),
+            Some(state) => Err(format!("no end can be reached from here:\n{}", self.way_to(state as u32))),
+        }
+    }
+
+    /// Whether nothing is written after a state at rest, whatever passes begin over it.
+    ///
+    /// # Errors
+    /// A state at rest, or after one, in which the next step writes, with the shortest way to it.
+    pub fn rests(&self) -> Result<(), String> {
+        let mut calm = self.rest.clone();
+        let mut open: Vec<_> = (0..self.states()).filter(|state| calm[*state]).collect();
+        while let Some(state) = open.pop() {
+            for (to, writes) in &self.fair[state] {
+                if *writes {
+                    return Err(format!("nothing is written at rest:\n{}", self.way_to(state as u32)));
+                }
+                if !std::mem::replace(&mut calm[*to as usize], true) {
+                    open.push(*to as usize);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn way_to(&self, mut state: u32) -> String {
+        let mut way = Vec::new();
+        while let Some((from, label)) = self.parents[state as usize] {
+            let who = label.replica.map_or_else(String::new, |replica| format!("replica {replica} "));
+            way.push(format!("  {who}{}{}", label.what, if label.fair { "" } else { "  (fault)" }));
+            state = from;
+        }
+        way.reverse();
+        way.join("\n")
+    }
+}
