@@ -35,6 +35,20 @@ test: servers build ## Run every test of the project
 	$(say) "building and running the tests (the first build takes about 5 minutes on two cores)"
 	$(CARGO) test --workspace --locked --no-fail-fast
 
+# What `make faults` does: CYCLES faults, or LOAD requests while replicas are killed; SEED repeats the order of an earlier
+# run, and REPORT names a file for the report.
+CYCLES ?= 200
+CAMPAIGN = $(if $(LOAD),--load=$(LOAD),--cycles=$(CYCLES)) $(if $(SEED),--seed=$(SEED)) $(if $(REPORT),--report=$(REPORT))
+
+.PHONY: faults
+faults: servers build testbed ## Break everything that can break while two replicas work, and check every claim (CYCLES=2000 for long)
+	@$(CARGO) build --quiet --locked --package clock
+	$(TESTBED) faults $(CAMPAIGN)
+
+.PHONY: load
+load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
+	@$(MAKE) faults LOAD=$(or $(LOAD),10000)
+
 .PHONY: lint
 lint: ## Check formatting, and clippy with warnings denied
 	@.ci/require cargo rustfmt clippy

@@ -17,7 +17,7 @@ use crate::{
     process::{Process, free_port},
 };
 
-const ADMIN_TOKEN: &str = "testbed-admin";
+pub(crate) const ADMIN_TOKEN: &str = "testbed-admin";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Ports are chosen before they are used, so another process may take one in between.
 const START_ATTEMPTS: usize = 3;
@@ -42,11 +42,11 @@ pub struct ControlPlane {
     // Fields drop in this order: the servers first, what they use last.
     controller_manager: Option<Process>,
     api_server: Process,
-    _etcd: Process,
+    etcd: Process,
     kubectl: Kubectl,
     tools: Tools,
     options: Options,
-    etcd_url: String,
+    etcd_at: EtcdAddress,
     port: u16,
     pki: Pki,
     client: HttpClient,
@@ -76,22 +76,22 @@ impl ControlPlane {
         let pki = Pki::create(home.path())?;
         let client = HttpClient::new(Some(&pki.ca_pem))?;
         let port = free_port()?;
-        let (mut etcd, etcd_url) = start_etcd(tools, home.path(), options.fsync)?;
-        let health = format!("{etcd_url}/health");
-        etcd.ready(START_LIMIT, async || client.is_ok(&health, None).await).await?;
+        let etcd_at = EtcdAddress::choose()?;
+        let mut etcd = start_etcd(tools, home.path(), &etcd_at, options.fsync)?;
+        etcd_ready(&mut etcd, &client, &etcd_at).await?;
         std::fs::write(home.path().join("users.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
         let kubeconfig = home.path().join("admin.kubeconfig");
         std::fs::write(&kubeconfig, kubeconfig_text(&https(port), Some(&pki.ca), ADMIN_TOKEN))?;
         let kubectl = Kubectl { program: tools.kubectl(), kubeconfig, home: home.path().to_owned(), directory: None };
-        let api_server = start_api_server(tools, home.path(), &pki, &etcd_url, port, &options)?;
+        let api_server = start_api_server(tools, home.path(), &pki, &etcd_at.client, port, &options)?;
         let mut this = Self {
             controller_manager: None,
             api_server,
-            _etcd: etcd,
+            etcd,
             kubectl,
             tools: tools.clone(),
             options,
-            etcd_url,
+            etcd_at,
             port,
             pki,
             client,
@@ -146,7 +146,28 @@ impl ControlPlane {
     pub async fn restart_api_server(&mut self) -> Result<()> {
         self.kill_api_server().await?;
         let home = self.home.path();
-        self.api_server = start_api_server(&self.tools, home, &self.pki, &self.etcd_url, self.port, &self.options)?;
+        self.api_server =
+            start_api_server(&self.tools, home, &self.pki, &self.etcd_at.client, self.port, &self.options)?;
+        self.wait_ready().await
+    }
+
+    /// Kills etcd, as a crash would. kube-apiserver keeps running.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill_etcd(&mut self) -> Result<()> {
+        self.etcd.kill().await
+    }
+
+    /// Starts etcd again on its ports and its data, killing it first when it runs, and waits until it and the API server
+    /// are ready.
+    ///
+    /// # Errors
+    /// When one of them does not become ready, with the end of its log.
+    pub async fn restart_etcd(&mut self) -> Result<()> {
+        self.kill_etcd().await?;
+        self.etcd = start_etcd(&self.tools, self.home.path(), &self.etcd_at, self.options.fsync)?;
+        etcd_ready(&mut self.etcd, &self.client, &self.etcd_at).await?;
         self.wait_ready().await
     }
 
@@ -240,9 +261,27 @@ fn https(port: u16) -> String {
     format!("https://127.0.0.1:{port}")
 }
 
-fn start_etcd(tools: &Tools, home: &Path, fsync: bool) -> Result<(Process, String)> {
-    let url = format!("http://127.0.0.1:{}", free_port()?);
-    let peer = format!("http://127.0.0.1:{}", free_port()?);
+/// Where etcd listens, also when it is started again.
+#[derive(Debug)]
+struct EtcdAddress {
+    client: String,
+    peer: String,
+}
+
+impl EtcdAddress {
+    fn choose() -> Result<Self> {
+        let url = |port| format!("http://127.0.0.1:{port}");
+        Ok(Self { client: url(free_port()?), peer: url(free_port()?) })
+    }
+}
+
+async fn etcd_ready(etcd: &mut Process, client: &HttpClient, at: &EtcdAddress) -> Result<()> {
+    let health = format!("{}/health", at.client);
+    etcd.ready(START_LIMIT, async || client.is_ok(&health, None).await).await
+}
+
+fn start_etcd(tools: &Tools, home: &Path, at: &EtcdAddress, fsync: bool) -> Result<Process> {
+    let EtcdAddress { client: url, peer } = at;
     let mut command = Command::new(tools.etcd());
     command
         .arg(format!("--data-dir={}", home.join("etcd").display()))
@@ -252,7 +291,7 @@ fn start_etcd(tools: &Tools, home: &Path, fsync: bool) -> Result<(Process, Strin
     if !fsync {
         command.arg("--unsafe-no-fsync");
     }
-    Ok((Process::spawn("etcd", &mut command, &home.join("etcd.log"), Some(home))?, url))
+    Process::spawn("etcd", &mut command, &home.join("etcd.log"), Some(home))
 }
 
 fn start_api_server(

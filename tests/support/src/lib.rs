@@ -6,6 +6,7 @@
 //! panics or is killed.
 #![forbid(unsafe_code)]
 
+pub mod campaign;
 mod control_plane;
 mod deployment;
 mod http_client;

@@ -189,6 +189,11 @@ impl Operator {
         self.process.ended().is_none()
     }
 
+    /// How it has ended, if it has.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
+    }
+
     /// Kills it (SIGKILL) and waits until it is gone.
     ///
     /// # Errors

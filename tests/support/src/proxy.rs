@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
@@ -146,6 +147,12 @@ impl FaultProxy {
     #[must_use]
     pub fn resets_of(&self, pool: &str, username: &str) -> ResetCount {
         self.resets().remove(&(pool.to_owned(), username.to_owned())).unwrap_or_default()
+    }
+
+    /// Takes the requests that came before `end` out of the journal. What becomes of them later is not noted any more.
+    #[must_use]
+    pub fn take_before(&self, end: Instant) -> Vec<Recorded> {
+        self.exchange.journal().take_before(end)
     }
 
     /// Forgets the requests so far, not the rules.

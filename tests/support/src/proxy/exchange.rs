@@ -1,11 +1,14 @@
 //! One request through the proxy: matched, broken as told, forwarded, answered.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Uri, Version, header, uri::PathAndQuery};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Incoming;
 
 use super::{Fault, Matcher, Reply, Rule, Seen, journal::Journal, rules::Word, wire::RawReply};
@@ -23,7 +26,7 @@ impl std::fmt::Display for Lost {
 
 impl std::error::Error for Lost {}
 
-type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+type Answer = Response<BoxBody<Bytes, Lost>>;
 
 /// The rules, the journal and the way out.
 #[derive(Debug)]
@@ -47,7 +50,9 @@ impl Exchange {
 
     pub(super) fn add_rule(&self, matcher: Matcher, fault: Fault, times: usize) -> Rule {
         let rule = Rule::new(matcher, fault, times);
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule.clone());
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.retain(|rule| !rule.is_spent());
+        rules.push(rule.clone());
         rule
     }
 
@@ -123,6 +128,9 @@ impl Call {
                 raw.set(bytes);
                 Ok(Response::default())
             }
+            Fault::Cut(after) => self.forward().await.map(|reply| broken_off(reply, after, Break::Ends)),
+            Fault::Freeze(after) => self.forward().await.map(|reply| broken_off(reply, after, Break::Hangs)),
+            Fault::Lag(delay) => self.forward().await.map(|reply| lagging(reply, delay)),
         }
     }
 
@@ -164,7 +172,38 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn stream(response: Response<Incoming>) -> Answer {
-    response.map(BodyExt::boxed)
+    response.map(|body| body.map_err(|_| Lost).boxed())
+}
+
+/// How a reply breaks off.
+#[derive(Clone, Copy)]
+enum Break {
+    Ends,
+    Hangs,
+}
+
+/// Streams a reply, of which nothing comes through any more some time after it has begun.
+fn broken_off(response: Response<Incoming>, after: Duration, how: Break) -> Answer {
+    let end = tokio::time::Instant::now() + after;
+    let parts = move |state: Option<Incoming>| async move {
+        let mut body = state?;
+        match (tokio::time::timeout_at(end, body.frame()).await, how) {
+            (Ok(part), _) => Some((part?.map_err(|_| Lost), Some(body))),
+            (Err(_), Break::Ends) => Some((Err(Lost), None)),
+            (Err(_), Break::Hangs) => std::future::pending().await,
+        }
+    };
+    response.map(|body| BodyExt::boxed(StreamBody::new(futures::stream::unfold(Some(body), parts))))
+}
+
+/// Streams a reply, each part of it late.
+fn lagging(response: Response<Incoming>, delay: Duration) -> Answer {
+    let parts = move |mut body: Incoming| async move {
+        let part = body.frame().await?;
+        tokio::time::sleep(delay).await;
+        Some((part.map_err(|_| Lost), body))
+    };
+    response.map(|body| BodyExt::boxed(StreamBody::new(futures::stream::unfold(body, parts))))
 }
 
 fn whole(response: Response<Bytes>) -> Answer {

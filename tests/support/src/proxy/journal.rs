@@ -141,6 +141,14 @@ impl Journal {
         entries.requests.clear();
     }
 
+    /// Takes out the requests that came before `end`, in order of arrival.
+    pub(super) fn take_before(&self, end: Instant) -> Vec<Recorded> {
+        let mut entries = self.entries();
+        let count = entries.requests.partition_point(|request| request.at < end);
+        entries.first += count;
+        entries.requests.drain(..count).collect()
+    }
+
     fn amend(&self, number: usize, change: impl FnOnce(&mut Recorded)) {
         let mut entries = self.entries();
         let index = number.checked_sub(entries.first);

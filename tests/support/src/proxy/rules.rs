@@ -38,6 +38,12 @@ pub enum Fault {
     Truncate,
     /// It is not sent on; these bytes come back in place of HTTP, then the connection ends.
     Garbage(Bytes),
+    /// It is sent on, and the connection ends this long after the reply has begun: a watch that is cut.
+    Cut(Duration),
+    /// It is sent on, and this long after the reply has begun nothing more of it comes through, without an end.
+    Freeze(Duration),
+    /// It is sent on, and each part of the reply comes through this much later: a watch that lags.
+    Lag(Duration),
 }
 
 /// A reply made up by the test.
@@ -153,13 +159,18 @@ impl Rule {
 
     /// The fault for this request, which is counted, if the rule is about it.
     pub(super) fn take(&self, seen: &Seen) -> Option<Fault> {
-        if !(self.0.matcher.0)(seen) {
+        if self.is_spent() || !(self.0.matcher.0)(seen) {
             return None;
         }
         let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
         self.0.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).ok()?;
         self.0.hits.fetch_add(1, Ordering::SeqCst);
         Some(self.0.fault.clone())
+    }
+
+    /// Whether it meets no further request.
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.left.load(Ordering::SeqCst) == 0
     }
 
     /// Waits for the test's word. Never ends if the test lets the [`Held`] go without one: the sender's giving up does.
@@ -228,6 +239,12 @@ impl Held {
     /// Ends its connection, with nothing sent on (any more).
     pub fn lose(self) {
         let _ = self.say.send(Word::Lose);
+    }
+
+    /// Whether the sender has given up.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.say.is_closed()
     }
 
     /// Waits until the sender has given up.

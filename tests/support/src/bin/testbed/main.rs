@@ -1,7 +1,9 @@
-//! The demonstration (`testbed demo`), and the same servers to play with (`testbed up`, `testbed down`).
+//! The demonstration (`testbed demo`), the same servers to play with (`testbed up`, `testbed down`), and the fault campaign
+//! (`testbed faults`).
 #![forbid(unsafe_code)]
 
 mod demo;
+mod faults;
 mod play;
 mod samples;
 mod stage;
@@ -33,6 +35,8 @@ enum Command {
     Up,
     /// Stops what `up` has started.
     Down,
+    /// Injects faults of every kind while requests come, and compares what was claimed with what Cognito did.
+    Faults(faults::Arguments),
     /// What `up` starts: runs until it is asked to stop.
     #[command(hide = true)]
     Serve,
@@ -47,6 +51,7 @@ async fn main() -> ExitCode {
         Command::Demo => demo::run(&operator).await,
         Command::Up => play::up(&operator).await,
         Command::Down => play::down().await,
+        Command::Faults(arguments) => faults::run(arguments, operator).await,
         Command::Serve => play::serve(&operator).await,
     };
     match outcome {

@@ -1,0 +1,255 @@
+//! The fault campaign: two replicas of the release binary, with the rights and arguments of `deploy/`, on a real API
+//! server whose etcd waits for the disk, among faults of every kind, while requests come without a pause; and the load,
+//! a given number of requests while replicas are killed every few seconds.
+//!
+//! A cycle is one fault that has met something while requests were in flight. The faults follow each other without
+//! waiting for anything to settle. At the end all faults stop, everything has to become terminal, and what every status
+//! and every record has said is compared with what Cognito's emulator had accepted.
+//!
+//! The points at which replicas are killed could have been built into the operator, in a feature that the release build
+//! does not have. Instead, a proxy holds the very request or reply that bounds the point, and the replica is killed
+//! meanwhile: the points are the same, what is killed is the binary that is shipped, and it has no code for it.
+
+mod evidence;
+mod faults;
+mod inject;
+mod judge;
+mod observed;
+mod random;
+mod replica;
+mod report;
+mod server;
+mod stage;
+mod traffic;
+mod verdict;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::time::{sleep, timeout};
+
+pub use self::stage::Programs;
+use self::{
+    evidence::Evidence,
+    faults::Fault,
+    inject::inject,
+    observed::Observed,
+    random::Random,
+    report::Count,
+    stage::Stage,
+    traffic::Traffic,
+};
+
+/// Faults that are injected side by side.
+const LANES: usize = 3;
+/// How often a fault that met nothing is tried again.
+const TRIES: usize = 3;
+/// A fault that takes longer than this is stuck, and the campaign with it.
+const FAULT_LIMIT: Duration = Duration::from_secs(180);
+/// Everything has to become terminal within this time after the last fault.
+const END_LIMIT: Duration = Duration::from_secs(180);
+/// What passed the proxies is taken out when nothing about it can change any more: the latest reply is 10 s late.
+const DIGESTED: Duration = Duration::from_secs(30);
+/// Between two kills under load.
+const KILL_EVERY: Duration = Duration::from_secs(3);
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// So many faults of every kind.
+    Faults(usize),
+    /// So many requests, while replicas are killed every few seconds.
+    Load(usize),
+}
+
+/// A campaign.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    /// What is to be done.
+    pub mode: Mode,
+    /// Where chance starts from: the same seed gives the same faults in the same order.
+    pub seed: u64,
+    /// Where the report is written to, besides standard output.
+    pub report: Option<PathBuf>,
+    /// What is started.
+    pub programs: Programs,
+}
+
+impl Campaign {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// When something is found that must never be, after a report about it; or when it could not be carried out.
+    pub async fn run(self) -> Result<()> {
+        println!("seed {} (SEED={} repeats the order of the faults)", self.seed, self.seed);
+        let stage = Arc::new(Stage::start(&self.programs).await?);
+        println!("{}", stage.versions);
+        let field = Arc::new(Field::of(&stage, &self.mode));
+        let watching = tokio::spawn({
+            let field = Arc::clone(&field);
+            async move { field.look_on().await }
+        });
+        let outcome = tokio::select! {
+            outcome = self.carry_out(&field) => outcome,
+            ended = watching => match ended {
+                Ok(Err(problem)) => Err(problem),
+                Ok(Ok(())) => Err(anyhow::anyhow!("the onlookers have gone")),
+                Err(problem) => Err(problem.into()),
+            },
+        };
+        outcome?;
+        let report = field.verdict(&self).await?;
+        println!("\n{report}");
+        if let Some(path) = &self.report {
+            std::fs::write(path, report.to_string()).with_context(|| format!("failed to write {}", path.display()))?;
+        }
+        if !report.is_clean() {
+            bail!("the promise was broken: see above (SEED={})", self.seed);
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, field: &Arc<Field>) -> Result<()> {
+        let mut random = Random::new(self.seed);
+        let (mut for_traffic, total) = (
+            random.fork(),
+            match self.mode {
+                Mode::Faults(_) => usize::MAX,
+                Mode::Load(requests) => requests,
+            },
+        );
+        field.stage.start_replicas(true).await?;
+        let traffic = tokio::spawn({
+            let (traffic, random) = (Arc::clone(&field.traffic), for_traffic.fork());
+            async move { traffic.run(random, total).await }
+        });
+        match self.mode {
+            Mode::Faults(cycles) => {
+                field.phase(cycles.div_ceil(2), &mut random).await?;
+                field.stage.start_replicas(false).await?;
+                field.phase(cycles / 2, &mut random).await?;
+            }
+            Mode::Load(requests) => {
+                field.kill_until(|| field.traffic.asked().len() >= requests / 2, &mut random).await?;
+                field.stage.start_replicas(false).await?;
+                field.kill_until(|| traffic.is_finished(), &mut random).await?;
+            }
+        }
+        field.traffic.end();
+        println!("{:>6.0} s  no further fault: waiting for everything to end", field.start.elapsed().as_secs_f64());
+        match timeout(END_LIMIT, traffic).await {
+            Ok(ended) => ended??,
+            // What has not ended is found by the verdict.
+            Err(_) => println!("not everything has ended within {END_LIMIT:?}"),
+        }
+        Ok(())
+    }
+}
+
+/// Where it takes place, and what is noted of it.
+struct Field {
+    stage: Arc<Stage>,
+    observed: Arc<Observed>,
+    traffic: Arc<Traffic>,
+    start: Instant,
+    evidence: Mutex<Evidence>,
+    counts: Mutex<BTreeMap<Fault, Count>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Field {
+    fn of(stage: &Arc<Stage>, mode: &Mode) -> Self {
+        let observed = Arc::new(Observed::default());
+        let (most, pace) = match mode {
+            Mode::Faults(_) => (40, Duration::from_millis(100)),
+            Mode::Load(_) => (400, Duration::from_millis(5)),
+        };
+        let start = Instant::now();
+        Self {
+            stage: Arc::clone(stage),
+            traffic: Traffic::new(stage, &observed, most, pace),
+            observed,
+            start,
+            evidence: Mutex::new(Evidence::since(start)),
+            counts: Mutex::default(),
+        }
+    }
+
+    /// What goes on beside the faults: watches, the kubelet's part, and the proxies' journals being read.
+    async fn look_on(&self) -> Result<()> {
+        let [first, second] = &self.stage.replicas;
+        let read = async {
+            loop {
+                if let Some(end) = Instant::now().checked_sub(DIGESTED) {
+                    self.read_journals(end);
+                }
+                sleep(Duration::from_secs(2)).await;
+            }
+        };
+        tokio::select! {
+            ended = first.supervise() => ended,
+            ended = second.supervise() => ended,
+            () = self.observed.run(&self.stage.server) => Ok(()),
+            () = read => Ok(()),
+        }
+    }
+
+    fn read_journals(&self, end: Instant) {
+        let mut evidence = lock(&self.evidence);
+        self.stage.take_before(end).for_each(|(who, passed)| evidence.hear(who, &passed));
+    }
+
+    /// So many cycles, with the lease or without.
+    async fn phase(&self, cycles: usize, random: &mut Random) -> Result<()> {
+        let deck = Fault::deck(cycles, self.stage.leased(), random);
+        let deck = Mutex::new(deck.into_iter().map(|fault| (fault, TRIES)).collect::<VecDeque<_>>());
+        let lanes: [_; LANES] = std::array::from_fn(|_| self.lane(&deck, random.fork()));
+        futures::future::try_join_all(lanes).await?;
+        Ok(())
+    }
+
+    async fn lane(&self, deck: &Mutex<VecDeque<(Fault, usize)>>, mut random: Random) -> Result<()> {
+        loop {
+            let Some((fault, tries)) = lock(deck).pop_front() else { return Ok(()) };
+            let injecting = timeout(FAULT_LIMIT, inject(&self.stage, fault, &mut random));
+            let met = injecting.await.with_context(|| format!("stuck: {fault:?}"))??;
+            let met = met && self.traffic.in_flight() > 0;
+            if !met && tries > 1 {
+                lock(deck).push_back((fault, tries - 1));
+            }
+            self.count(fault, met);
+            sleep(random.up_to(Duration::from_millis(200))).await;
+        }
+    }
+
+    fn count(&self, fault: Fault, met: bool) {
+        let mut counts = lock(&self.counts);
+        let count = counts.entry(fault).or_default();
+        count.cycles += usize::from(met);
+        count.missed += usize::from(!met);
+        let cycles: usize = counts.values().map(|count| count.cycles).sum();
+        if met && cycles.is_multiple_of(20) {
+            let seconds = self.start.elapsed().as_secs_f64();
+            println!("{seconds:>6.0} s  {cycles} cycles, {} requests", self.traffic.asked().len());
+        }
+    }
+
+    /// Kills replicas, one after the other.
+    async fn kill_until(&self, done: impl Fn() -> bool, random: &mut Random) -> Result<()> {
+        while !done() {
+            sleep(KILL_EVERY).await;
+            let met = inject(&self.stage, Fault::Kill, random).await?;
+            self.count(Fault::Kill, met);
+            ensure!(self.start.elapsed() < Duration::from_secs(7200), "the load takes longer than two hours");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What the proxies saw pass, by user: calls on their way to Cognito, and claims that the API server stored.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use http::Method;
+use serde_json::Value;
+
+use super::judge::{Call, Claim, Effect, Fate, Told};
+use crate::Recorded;
+
+/// What is known of one user, who is of one request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    pub(super) calls: Vec<Call>,
+    pub(super) claims: Vec<(Duration, Claim)>,
+    /// The same for people, with who sent it and the fault that met it.
+    pub(super) story: Vec<String>,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    start: Instant,
+    users: HashMap<String, Heard>,
+}
+
+impl Evidence {
+    pub(super) fn since(start: Instant) -> Self {
+        Self { start, users: HashMap::new() }
+    }
+
+    pub(super) fn of(&self, user: &str) -> Heard {
+        let mut heard = self.users.get(user).cloned().unwrap_or_default();
+        heard.story.sort();
+        heard
+    }
+
+    /// Notes a request of the past; `who` sent it.
+    pub(super) fn hear(&mut self, who: &str, passed: &Recorded) {
+        if passed.seen.operation() == Some("AdminResetUserPassword") {
+            self.call(who, passed);
+        } else if [Method::PUT, Method::POST].contains(&passed.seen.method) {
+            self.write(who, passed);
+        }
+    }
+
+    fn note(&mut self, user: String, who: &str, passed: &Recorded, what: &str) -> (&mut Heard, Duration) {
+        let at = passed.at.saturating_duration_since(self.start);
+        let answer = passed.status.map_or("no answer".to_owned(), |status| status.as_u16().to_string());
+        let fault = passed.fault.as_deref().map(|fault| format!(", met by {fault:.120}")).unwrap_or_default();
+        let heard = self.users.entry(user).or_default();
+        heard.story.push(format!("{:>9.3} s  {who}: {what}, answered with {answer}{fault}", at.as_secs_f64()));
+        (heard, at)
+    }
+
+    fn call(&mut self, who: &str, passed: &Recorded) {
+        let Some((_, user)) = passed.seen.user() else { return };
+        let fate = match (passed.forwarded, passed.status) {
+            (false, _) => Fate::NotForwarded,
+            (true, Some(status)) if status.is_success() => Fate::Accepted,
+            (true, Some(_)) => Fate::Refused,
+            (true, None) => Fate::Unseen,
+        };
+        let (heard, at) = self.note(user, who, passed, &format!("AdminResetUserPassword ({fate:?})"));
+        heard.calls.push(Call { at, fate });
+    }
+
+    fn write(&mut self, who: &str, passed: &Recorded) {
+        let path = &passed.seen.path;
+        let body = passed.seen.json();
+        let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (user, what, claim) = if path.contains("/passwordresetrecords") {
+            let effect = Effect::of(&body);
+            let attempt = body["attempts"].as_array().and_then(|all| all.last()).cloned().unwrap_or_default();
+            let what = format!(
+                "record, attempt {}: {}",
+                attempt["id"].as_str().unwrap_or_default(),
+                effect.map_or("claim".to_owned(), |effect| format!("{effect:?}, {}", attempt["evidence"])),
+            );
+            (text("/username"), what, effect.map(Claim::Effect))
+        } else if path.contains("/passwordresetrequests/") && path.contains("/status") {
+            let told = Told::of(&body);
+            let what = format!("status {}/{}, invalidated {}", told.outcome, told.reason, told.invalidated);
+            (text("/spec/username"), what, Some(Claim::Status(told)))
+        } else {
+            return;
+        };
+        let stored = passed.status.is_some_and(|status| status.is_success());
+        let (heard, at) = self.note(user, who, passed, &what);
+        if let Some(claim) = claim.filter(|_| stored) {
+            heard.claims.push((at, claim));
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Every fault of the campaign: a closed list. How each is injected and undone is in `inject.rs`.
+
+use super::random::Random;
+
+/// A fault; one cycle injects one, while requests are in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    KillAt(Point),
+    Kill,
+    StopAt(Point),
+    Stop,
+    KillApiServer,
+    KillEtcd,
+    CutConnections,
+    Watch(Stream),
+    Api(Verb, Break),
+    Reset(Trouble),
+    Probe(Trouble),
+    AssumeRole(Trouble),
+    Clock(Jump),
+}
+
+/// A moment in the life of a request, bounded by a request or a reply that a proxy holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Point {
+    BeforeClaim,
+    AfterClaim,
+    BeforeClaimAgain,
+    AfterClaimAgain,
+    BeforeCall,
+    AfterCall,
+    BeforeEffect,
+    AfterEffect,
+    BeforeStatus,
+    AfterStatus,
+}
+
+impl Point {
+    const ALL: [Self; 10] = [
+        Self::BeforeClaim,
+        Self::AfterClaim,
+        Self::BeforeClaimAgain,
+        Self::AfterClaimAgain,
+        Self::BeforeCall,
+        Self::AfterCall,
+        Self::BeforeEffect,
+        Self::AfterEffect,
+        Self::BeforeStatus,
+        Self::AfterStatus,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::BeforeClaim => "before the claim leaves",
+            Self::AfterClaim => "claim stored, reply not seen",
+            Self::BeforeClaimAgain => "before a further claim leaves",
+            Self::AfterClaimAgain => "further claim stored, reply not seen",
+            Self::BeforeCall => "before the call arrives",
+            Self::AfterCall => "call made, reply not seen",
+            Self::BeforeEffect => "before the effect is written",
+            Self::AfterEffect => "effect stored, reply not seen",
+            Self::BeforeStatus => "before the status is written",
+            Self::AfterStatus => "status stored, reply not seen",
+        }
+    }
+}
+
+/// What becomes of a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stream {
+    Cut,
+    Frozen,
+    Lagging,
+}
+
+/// What the operator asks of the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verb {
+    GetRequest,
+    ListRequests,
+    WatchRequests,
+    UpdateStatus,
+    GetRecord,
+    ListRecords,
+    CreateRecord,
+    UpdateRecord,
+    WatchGrants,
+    WatchNamespaces,
+    CreateEvent,
+    GetLease,
+    UpdateLease,
+}
+
+impl Verb {
+    pub(super) const ALL: [Self; 13] = [
+        Self::GetRequest,
+        Self::ListRequests,
+        Self::WatchRequests,
+        Self::UpdateStatus,
+        Self::GetRecord,
+        Self::ListRecords,
+        Self::CreateRecord,
+        Self::UpdateRecord,
+        Self::WatchGrants,
+        Self::WatchNamespaces,
+        Self::CreateEvent,
+        Self::GetLease,
+        Self::UpdateLease,
+    ];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::GetRequest => "get request",
+            Self::ListRequests => "list requests",
+            Self::WatchRequests => "watch requests",
+            Self::UpdateStatus => "update status",
+            Self::GetRecord => "get record",
+            Self::ListRecords => "list records",
+            Self::CreateRecord => "create record",
+            Self::UpdateRecord => "update record",
+            Self::WatchGrants => "watch grants",
+            Self::WatchNamespaces => "watch namespaces",
+            Self::CreateEvent => "create event",
+            Self::GetLease => "get lease",
+            Self::UpdateLease => "update lease",
+        }
+    }
+
+    /// Whether it is only there with the lease.
+    const fn is_of_lease(self) -> bool {
+        matches!(self, Self::GetLease | Self::UpdateLease)
+    }
+}
+
+/// What the API server, or something before it, answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Break {
+    /// An error with this status; nothing was done.
+    Answer(u16),
+    /// The same, and it was done all the same.
+    AnswerAfter(u16),
+    LostBefore,
+    LostAfter,
+    /// It is done, too late for the time limit.
+    Late,
+}
+
+impl Break {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Answer(409),
+        Self::Answer(429),
+        Self::Answer(500),
+        Self::Answer(503),
+        Self::Answer(504),
+        Self::AnswerAfter(504),
+        Self::LostBefore,
+        Self::LostAfter,
+        Self::Late,
+    ];
+
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Answer(status) => format!("{status}"),
+            Self::AnswerAfter(status) => format!("{status} after it was done"),
+            Self::LostBefore => "lost before it was done".to_owned(),
+            Self::LostAfter => "reply lost after it was done".to_owned(),
+            Self::Late => "done after the time limit".to_owned(),
+        }
+    }
+}
+
+/// What Cognito or STS, or something before it, does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    Refused,
+    Throttled,
+    Denied,
+    ExpiredCredentials,
+    InternalError,
+    InternalErrorAfter,
+    Failed,
+    FailedAfter,
+    Unrecognized,
+    UnrecognizedAfter,
+    Slow,
+    Late,
+    LostBefore,
+    LostAfter,
+    Garbage,
+    Html,
+    HtmlAfter,
+    Truncated,
+}
+
+impl Trouble {
+    /// For the reset. What proves that nothing happened is never answered after it did: that would be Cognito's lie.
+    const RESET: [Self; 18] = [
+        Self::Refused,
+        Self::Throttled,
+        Self::Denied,
+        Self::ExpiredCredentials,
+        Self::InternalError,
+        Self::InternalErrorAfter,
+        Self::Failed,
+        Self::FailedAfter,
+        Self::Unrecognized,
+        Self::UnrecognizedAfter,
+        Self::Slow,
+        Self::Late,
+        Self::LostBefore,
+        Self::LostAfter,
+        Self::Garbage,
+        Self::Html,
+        Self::HtmlAfter,
+        Self::Truncated,
+    ];
+    /// For AdminGetUser, the snapshot and the probe.
+    const PROBE: [Self; 9] = [
+        Self::Throttled,
+        Self::Denied,
+        Self::InternalError,
+        Self::Slow,
+        Self::Late,
+        Self::LostAfter,
+        Self::Garbage,
+        Self::Html,
+        Self::Truncated,
+    ];
+    /// For AssumeRole.
+    const ROLE: [Self; 5] = [Self::Denied, Self::ExpiredCredentials, Self::LostBefore, Self::Late, Self::Garbage];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "a refusal",
+            Self::Throttled => "throttled",
+            Self::Denied => "not allowed",
+            Self::ExpiredCredentials => "expired credentials",
+            Self::InternalError => "internal error, not performed",
+            Self::InternalErrorAfter => "internal error, performed",
+            Self::Failed => "failed at a trigger or delivery, not performed",
+            Self::FailedAfter => "failed at a trigger or delivery, performed",
+            Self::Unrecognized => "an unknown code, not performed",
+            Self::UnrecognizedAfter => "an unknown code, performed",
+            Self::Slow => "slow",
+            Self::Late => "lands after the time limit",
+            Self::LostBefore => "connection lost, not performed",
+            Self::LostAfter => "connection lost, performed",
+            Self::Garbage => "garbage",
+            Self::Html => "a page of HTML, not performed",
+            Self::HtmlAfter => "a page of HTML, performed",
+            Self::Truncated => "truncated, performed",
+        }
+    }
+}
+
+/// How the wall clock of one replica jumps, and back again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Jump {
+    HourForth,
+    HourBack,
+    DayForth,
+    DayBack,
+}
+
+impl Jump {
+    const ALL: [Self; 4] = [Self::HourForth, Self::HourBack, Self::DayForth, Self::DayBack];
+
+    /// A day is a little longer, so that deadlines of a day pass.
+    pub(super) const fn seconds(self) -> i64 {
+        match self {
+            Self::HourForth => 3600,
+            Self::HourBack => -3600,
+            Self::DayForth => 90_000,
+            Self::DayBack => -90_000,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::HourForth => "an hour forth",
+            Self::HourBack => "an hour back",
+            Self::DayForth => "25 hours forth",
+            Self::DayBack => "25 hours back",
+        }
+    }
+}
+
+impl Fault {
+    /// The row of the report that it counts in.
+    pub(super) fn row(self) -> String {
+        match self {
+            Self::KillAt(point) => format!("SIGKILL: {}", point.as_str()),
+            Self::Kill => "SIGKILL: at a random time".to_owned(),
+            Self::StopAt(point) => format!("SIGSTOP, then SIGCONT: {}", point.as_str()),
+            Self::Stop => "SIGSTOP, then SIGCONT: at a random time".to_owned(),
+            Self::KillApiServer => "kube-apiserver: kill -9".to_owned(),
+            Self::KillEtcd => "etcd: kill -9".to_owned(),
+            Self::CutConnections => "API: all connections cut and refused".to_owned(),
+            Self::Watch(Stream::Cut) => "watch: cut".to_owned(),
+            Self::Watch(Stream::Frozen) => "watch: frozen".to_owned(),
+            Self::Watch(Stream::Lagging) => "watch: lagging".to_owned(),
+            Self::Api(_, how) => format!("API: {}", how.name()),
+            Self::Reset(trouble) => format!("AdminResetUserPassword: {}", trouble.as_str()),
+            Self::Probe(trouble) => format!("AdminGetUser: {}", trouble.as_str()),
+            Self::AssumeRole(trouble) => format!("AssumeRole: {}", trouble.as_str()),
+            Self::Clock(jump) => format!("clock: {}, and back", jump.as_str()),
+        }
+    }
+
+    /// All faults, each as often as its weight.
+    fn all(leased: bool) -> Vec<Self> {
+        use Point::{AfterCall, AfterClaim, BeforeCall, BeforeClaim, BeforeStatus};
+        let mut all = Vec::new();
+        let mut add = |times: usize, fault: Self| all.extend(std::iter::repeat_n(fault, times));
+        Point::ALL.into_iter().for_each(|point| add(4, Self::KillAt(point)));
+        add(14, Self::Kill);
+        let stops = [BeforeClaim, AfterClaim, BeforeCall, AfterCall, BeforeStatus];
+        stops.into_iter().for_each(|point| add(2, Self::StopAt(point)));
+        add(3, Self::Stop);
+        add(4, Self::KillApiServer);
+        add(4, Self::KillEtcd);
+        add(4, Self::CutConnections);
+        let streams = [Stream::Cut, Stream::Frozen, Stream::Lagging];
+        streams.into_iter().for_each(|stream| add(4, Self::Watch(stream)));
+        for verb in Verb::ALL.into_iter().filter(|verb| leased || !verb.is_of_lease()) {
+            Break::ALL.into_iter().for_each(|how| add(1, Self::Api(verb, how)));
+        }
+        Trouble::RESET.into_iter().for_each(|trouble| add(4, Self::Reset(trouble)));
+        Trouble::PROBE.into_iter().for_each(|trouble| add(2, Self::Probe(trouble)));
+        Trouble::ROLE.into_iter().for_each(|trouble| add(2, Self::AssumeRole(trouble)));
+        Jump::ALL.into_iter().for_each(|jump| add(3, Self::Clock(jump)));
+        all
+    }
+
+    /// So many faults in a random order, by their weights.
+    pub(super) fn deck(cycles: usize, leased: bool, random: &mut Random) -> Vec<Self> {
+        let mut deck = Vec::new();
+        while deck.len() < cycles {
+            let mut more = Self::all(leased);
+            random.shuffle(&mut more);
+            deck.extend(more);
+        }
+        deck.truncate(cycles);
+        deck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_deck_has_the_length_asked_for_and_every_fault_when_it_is_long_enough() {
+        let rows = |deck: &[Fault]| deck.iter().map(|fault| fault.row()).collect::<BTreeSet<_>>();
+        let mut random = Random::new(1);
+        assert_eq!(Fault::deck(60, true, &mut random).len(), 60);
+        let all = Fault::all(true);
+        assert_eq!(rows(&Fault::deck(all.len(), true, &mut random)), rows(&all));
+        let verbs = |deck: &[Fault]| deck.iter().filter(|fault| matches!(fault, Fault::Api(..))).count();
+        assert_eq!(verbs(&all), Verb::ALL.len() * Break::ALL.len());
+        assert!(!Fault::all(false).contains(&Fault::Api(Verb::GetLease, Break::Late)));
+    }
+}

@@ -1,0 +1,214 @@
+//! What was claimed of a request, compared with what Cognito's own record says. Pure.
+//!
+//! Two kinds of claims: those that were written (each status and each effect that the API server stored, as the proxies
+//! saw it pass, at its moment) and those that stand at the end. What Cognito accepted is known from what the emulator
+//! answered, whatever the operator was told of it.
+
+use std::{fmt, time::Duration};
+
+use serde_json::Value;
+
+/// A record's effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    NotPerformed,
+    Unknown,
+    Performed,
+}
+
+impl Effect {
+    /// As it stands in a record; `None` while the claim is open.
+    pub(super) fn of(record: &Value) -> Option<Self> {
+        match record.get("effect")?.as_str()? {
+            "NotPerformed" => Some(Self::NotPerformed),
+            "Performed" => Some(Self::Performed),
+            _ => Some(Self::Unknown),
+        }
+    }
+}
+
+/// What a status says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) outcome: String,
+    pub(super) reason: String,
+    /// The status of `PasswordInvalidated`.
+    pub(super) invalidated: String,
+}
+
+impl Told {
+    pub(super) fn of(request: &Value) -> Self {
+        let conditions = request.pointer("/status/conditions").and_then(Value::as_array);
+        let of_type = |type_: &str, field: &str| {
+            let found = conditions.into_iter().flatten().find(|condition| condition["type"] == type_);
+            found.and_then(|condition| condition[field].as_str()).unwrap_or_default().to_owned()
+        };
+        let outcome = request.pointer("/status/outcome").and_then(Value::as_str).unwrap_or("Pending").to_owned();
+        Self { outcome, reason: of_type("Ready", "reason"), invalidated: of_type("PasswordInvalidated", "status") }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.outcome != "Pending"
+    }
+}
+
+/// A claim that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    Effect(Effect),
+    Status(Told),
+}
+
+/// A call of AdminResetUserPassword, by its arrival on the way to Cognito.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) at: Duration,
+    pub(super) fate: Fate,
+}
+
+/// What became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It never reached Cognito.
+    NotForwarded,
+    /// Cognito refused.
+    Refused,
+    /// Cognito accepted.
+    Accepted,
+    /// It was sent on and no answer was seen: the campaign itself does not know.
+    Unseen,
+}
+
+/// All that is known of one request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    /// Somebody else had reset the user before.
+    pub(super) reset_before: bool,
+    pub(super) calls: Vec<Call>,
+    /// In the order in which they passed.
+    pub(super) claims: Vec<(Duration, Claim)>,
+    /// It was not deleted for good, so its status is to be there.
+    pub(super) stays: bool,
+    /// The status at the end.
+    pub(super) standing: Option<Told>,
+    /// Its record at the end, and that record's effect.
+    pub(super) record: Option<Option<Effect>>,
+    /// A watch has seen an effect, or a final outcome, that took something back.
+    pub(super) went_back: bool,
+}
+
+/// What must never be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Violation {
+    ResetTwice,
+    NeverTerminal,
+    ClaimLeftOpen,
+    NotPerformedThoughAccepted,
+    PerformedThoughNotAccepted,
+    SaidNotInvalidatedThoughAccepted,
+    SaidInvalidatedThoughNotAccepted,
+    SaidSucceededThoughNotAccepted,
+    TookBack,
+    FateUnseen,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ResetTwice => "Cognito accepted more than one reset",
+            Self::NeverTerminal => "the request never became terminal",
+            Self::ClaimLeftOpen => "the record's claim was left open",
+            Self::NotPerformedThoughAccepted => "the record says NotPerformed, and Cognito had accepted",
+            Self::PerformedThoughNotAccepted => "the record says Performed, and Cognito had not accepted",
+            Self::SaidNotInvalidatedThoughAccepted => "the status says PasswordInvalidated=False, and it was",
+            Self::SaidInvalidatedThoughNotAccepted => "the status says PasswordInvalidated=True, and it was not",
+            Self::SaidSucceededThoughNotAccepted => "the status says Succeeded, and Cognito had not accepted",
+            Self::TookBack => "an effect or an outcome was taken back",
+            Self::FateUnseen => "the campaign lost track of a call (its own fault, not the operator's)",
+        })
+    }
+}
+
+impl Violation {
+    /// Whether it is a claim in a status or record that is not true.
+    pub(super) const fn is_wrong_claim(self) -> bool {
+        match self {
+            Self::NotPerformedThoughAccepted
+            | Self::PerformedThoughNotAccepted
+            | Self::SaidNotInvalidatedThoughAccepted
+            | Self::SaidInvalidatedThoughNotAccepted
+            | Self::SaidSucceededThoughNotAccepted
+            | Self::TookBack => true,
+            Self::ResetTwice | Self::NeverTerminal | Self::ClaimLeftOpen | Self::FateUnseen => false,
+        }
+    }
+}
+
+impl Facts {
+    /// How often Cognito accepted.
+    pub(super) fn resets(&self) -> usize {
+        self.calls.iter().filter(|call| call.fate == Fate::Accepted).count()
+    }
+
+    fn accepted_before(&self, moment: Duration) -> bool {
+        self.calls.iter().any(|call| call.fate == Fate::Accepted && call.at <= moment)
+    }
+
+    /// What is wrong with the request; nothing, as it has to be.
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for (at, claim) in &self.claims {
+            found.extend(self.wrong(claim, *at));
+        }
+        if let Some(told) = &self.standing {
+            found.extend(self.wrong(&Claim::Status(told.clone()), Duration::MAX));
+        }
+        if let Some(Some(effect)) = self.record {
+            found.extend(self.wrong(&Claim::Effect(effect), Duration::MAX));
+        }
+        let ended = self.standing.as_ref().is_some_and(Told::has_ended);
+        let checks = [
+            (self.resets() > 1, Violation::ResetTwice),
+            (self.stays && !ended, Violation::NeverTerminal),
+            (self.record == Some(None), Violation::ClaimLeftOpen),
+            (self.went_back, Violation::TookBack),
+            (self.calls.iter().any(|call| call.fate == Fate::Unseen), Violation::FateUnseen),
+        ];
+        found.extend(checks.into_iter().filter_map(|(holds, violation)| holds.then_some(violation)));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    fn wrong(&self, claim: &Claim, at: Duration) -> Vec<Violation> {
+        let accepted = self.accepted_before(at);
+        let invalidated = accepted || self.reset_before;
+        match claim {
+            Claim::Effect(Effect::NotPerformed) if accepted => vec![Violation::NotPerformedThoughAccepted],
+            Claim::Effect(Effect::Performed) if !accepted => vec![Violation::PerformedThoughNotAccepted],
+            Claim::Effect(_) => Vec::new(),
+            Claim::Status(told) => {
+                let checks = [
+                    (told.invalidated == "False" && accepted, Violation::SaidNotInvalidatedThoughAccepted),
+                    (told.invalidated == "True" && !invalidated, Violation::SaidInvalidatedThoughNotAccepted),
+                    (told.outcome == "Succeeded" && !invalidated, Violation::SaidSucceededThoughNotAccepted),
+                ];
+                checks.into_iter().filter_map(|(holds, violation)| holds.then_some(violation)).collect()
+            }
+        }
+    }
+}
+
+/// Whether an effect takes back what the one before said. `again` when the claim is another one.
+pub(super) fn takes_back(before: Option<Effect>, now: Option<Effect>, again: bool) -> bool {
+    match before {
+        None => false,
+        Some(Effect::Performed) => now != Some(Effect::Performed),
+        Some(Effect::Unknown) => !matches!(now, Some(Effect::Unknown | Effect::Performed)),
+        Some(Effect::NotPerformed) => now != Some(Effect::NotPerformed) && !again,
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

@@ -1,0 +1,158 @@
+use super::*;
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn call(seconds: u64, fate: Fate) -> Call {
+    Call { at: at(seconds), fate }
+}
+
+fn told(outcome: &str, invalidated: &str) -> Told {
+    Told { outcome: outcome.into(), reason: String::new(), invalidated: invalidated.into() }
+}
+
+fn status(seconds: u64, outcome: &str, invalidated: &str) -> (Duration, Claim) {
+    (at(seconds), Claim::Status(told(outcome, invalidated)))
+}
+
+fn effect(seconds: u64, effect: Effect) -> (Duration, Claim) {
+    (at(seconds), Claim::Effect(effect))
+}
+
+/// A request that stays, with this end.
+fn stays(calls: Vec<Call>, outcome: &str, invalidated: &str, effect: Effect) -> Facts {
+    let standing = Some(told(outcome, invalidated));
+    Facts { calls, stays: true, standing, record: Some(Some(effect)), ..Facts::default() }
+}
+
+#[test]
+fn what_is_true_is_no_violation() {
+    let accepted = || vec![call(5, Fate::Accepted)];
+    let plain = stays(accepted(), "Succeeded", "True", Effect::Performed);
+    let cases = [
+        ("accepted and told so", plain.clone()),
+        ("accepted, and nobody can tell", stays(accepted(), "Unknown", "Unknown", Effect::Unknown)),
+        ("accepted with an exception", stays(accepted(), "Failed", "True", Effect::Performed)),
+        ("refused", stays(vec![call(5, Fate::Refused)], "Failed", "False", Effect::NotPerformed)),
+        ("never sent on, and nobody can tell", {
+            stays(vec![call(5, Fate::NotForwarded)], "Unknown", "Unknown", Effect::Unknown)
+        }),
+        (
+            "failed, deleted, applied again and performed",
+            Facts {
+                claims: vec![
+                    status(1, "Failed", "False"),
+                    effect(6, Effect::Performed),
+                    status(7, "Succeeded", "True"),
+                ],
+                ..plain.clone()
+            },
+        ),
+        (
+            "without effect at first, then performed",
+            Facts { claims: vec![effect(2, Effect::NotPerformed), effect(6, Effect::Performed)], ..plain },
+        ),
+        (
+            "skipped, for somebody else had reset",
+            Facts { reset_before: true, stays: true, standing: Some(told("Succeeded", "True")), ..Facts::default() },
+        ),
+        ("deleted before anything happened", Facts::default()),
+    ];
+    for (name, facts) in cases {
+        assert_eq!(facts.violations(), [], "{name}");
+    }
+}
+
+#[test]
+fn every_violation_is_found() {
+    use Violation as V;
+    let accepted = || vec![call(5, Fate::Accepted)];
+    let refused = || vec![call(5, Fate::Refused)];
+    let fine = || stays(accepted(), "Succeeded", "True", Effect::Performed);
+    let cases = [
+        (
+            "twice",
+            Facts { calls: vec![call(5, Fate::Accepted), call(9, Fate::Accepted)], ..fine() },
+            vec![V::ResetTwice],
+        ),
+        ("no end", Facts { standing: Some(told("Pending", "Unknown")), ..fine() }, vec![V::NeverTerminal]),
+        ("lost", Facts { standing: None, ..fine() }, vec![V::NeverTerminal]),
+        ("open", Facts { record: Some(None), ..fine() }, vec![V::ClaimLeftOpen]),
+        ("taken back", Facts { went_back: true, ..fine() }, vec![V::TookBack]),
+        (
+            "lost track",
+            Facts { calls: vec![call(5, Fate::Accepted), call(6, Fate::Unseen)], ..fine() },
+            vec![V::FateUnseen],
+        ),
+        (
+            "failed though accepted",
+            stays(accepted(), "Failed", "False", Effect::NotPerformed),
+            vec![V::NotPerformedThoughAccepted, V::SaidNotInvalidatedThoughAccepted],
+        ),
+        (
+            "succeeded though refused",
+            stays(refused(), "Succeeded", "True", Effect::Performed),
+            vec![V::PerformedThoughNotAccepted, V::SaidInvalidatedThoughNotAccepted, V::SaidSucceededThoughNotAccepted],
+        ),
+        (
+            "invalidated though refused",
+            stays(refused(), "Unknown", "True", Effect::Unknown),
+            vec![V::SaidInvalidatedThoughNotAccepted],
+        ),
+        (
+            "wrong for a moment: without effect",
+            Facts { claims: vec![effect(6, Effect::NotPerformed)], ..fine() },
+            vec![V::NotPerformedThoughAccepted],
+        ),
+        (
+            "wrong for a moment: performed too early",
+            Facts { claims: vec![effect(4, Effect::Performed)], ..fine() },
+            vec![V::PerformedThoughNotAccepted],
+        ),
+        (
+            "wrong for a moment: told before it was",
+            Facts { claims: vec![status(4, "Succeeded", "True")], ..fine() },
+            vec![V::SaidInvalidatedThoughNotAccepted, V::SaidSucceededThoughNotAccepted],
+        ),
+        (
+            "wrong for a moment: told that it was not",
+            Facts { claims: vec![status(6, "Failed", "False")], ..fine() },
+            vec![V::SaidNotInvalidatedThoughAccepted],
+        ),
+    ];
+    for (name, facts, wanted) in cases {
+        assert_eq!(facts.violations(), wanted, "{name}");
+    }
+}
+
+#[test]
+fn knowledge_only_grows() {
+    use Effect::{NotPerformed, Performed, Unknown};
+    let states = [None, Some(NotPerformed), Some(Unknown), Some(Performed)];
+    for before in states {
+        for now in states {
+            for again in [false, true] {
+                let fine = match (before, now) {
+                    (None, _) => true,
+                    (Some(NotPerformed), _) => again || now == before,
+                    (Some(Unknown), Some(Unknown | Performed)) => true,
+                    (Some(Performed), Some(Performed)) => true,
+                    (Some(Unknown | Performed), _) => false,
+                };
+                assert_eq!(takes_back(before, now, again), !fine, "{before:?} {now:?} {again}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_status_is_read_from_its_conditions() {
+    let request = serde_json::json!({ "status": { "outcome": "Failed", "conditions": [
+        { "type": "Ready", "status": "False", "reason": "UserNotFoundException" },
+        { "type": "PasswordInvalidated", "status": "False", "reason": "UserNotFoundException" },
+    ]}});
+    let wanted = Told { reason: "UserNotFoundException".into(), ..told("Failed", "False") };
+    assert_eq!(Told::of(&request), wanted);
+    assert!(!Told::of(&serde_json::json!({})).has_ended());
+}

@@ -1,0 +1,124 @@
+//! What watches show of requests and records, while it happens.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Result;
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{
+    judge::{Effect, Told, takes_back},
+    server::{RECORDS, REQUESTS, Server},
+};
+
+/// All that was seen.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    requests: Mutex<HashMap<String, Seen>>,
+    records: Mutex<HashMap<String, Entry>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    uid: String,
+    told: Told,
+    went_back: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    attempt: String,
+    effect: Option<Effect>,
+    went_back: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+impl Observed {
+    /// Whether this object is known to have ended.
+    pub(super) fn has_ended(&self, name: &str, uid: &str) -> bool {
+        lock(&self.requests).get(name).is_some_and(|seen| seen.uid == uid && seen.told.has_ended())
+    }
+
+    /// Whether anything about this request was taken back.
+    pub(super) fn went_back(&self, name: &str) -> bool {
+        lock(&self.requests).get(name).is_some_and(|seen| seen.went_back)
+            || lock(&self.records).get(name).is_some_and(|entry| entry.went_back)
+    }
+
+    fn request(&self, object: &Value) {
+        let (uid, told) = (text(object, "/metadata/uid"), Told::of(object));
+        let mut requests = lock(&self.requests);
+        let seen = requests.entry(text(object, "/metadata/name")).or_insert_with(|| Seen {
+            uid: uid.clone(),
+            told: told.clone(),
+            went_back: false,
+        });
+        if seen.uid == uid
+            && seen.told.has_ended()
+            && (&seen.told.outcome, &seen.told.reason) != (&told.outcome, &told.reason)
+        {
+            seen.went_back = true;
+        }
+        (seen.uid, seen.told) = (uid, told);
+    }
+
+    fn record(&self, object: &Value) {
+        let attempt = object["attempts"].as_array().and_then(|all| all.last()).map(|last| text(last, "/id"));
+        let (attempt, effect) = (attempt.unwrap_or_default(), Effect::of(object));
+        let mut records = lock(&self.records);
+        let entry = records.entry(text(object, "/request/name")).or_insert_with(|| Entry {
+            attempt: attempt.clone(),
+            effect,
+            went_back: false,
+        });
+        entry.went_back |= takes_back(entry.effect, effect, entry.attempt != attempt);
+        (entry.attempt, entry.effect) = (attempt, effect);
+    }
+
+    /// Watches for ever, and reads everything again when a watch ends: the API server may be killed at any time.
+    pub(super) async fn run(&self, server: &Server) {
+        let requests = self.follow(server, REQUESTS, Self::request);
+        let records = self.follow(server, RECORDS, Self::record);
+        tokio::join!(requests, records);
+    }
+
+    async fn follow(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value)) {
+        loop {
+            // Why it has ended is no matter.
+            let _ = self.follow_once(server, path, &note).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn follow_once(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value)) -> Result<()> {
+        let (objects, version) = server.list(path).await?;
+        objects.iter().for_each(|object| note(self, object));
+        let mut body = server.watch(path, &version).await?.into_body();
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            rest.extend_from_slice(frame?.data_ref().map(AsRef::as_ref).unwrap_or_default());
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                let event: Value = serde_json::from_slice(&line)?;
+                match event["type"].as_str() {
+                    Some("ADDED" | "MODIFIED") => note(self, &event["object"]),
+                    Some("DELETED") => {}
+                    _ => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+}

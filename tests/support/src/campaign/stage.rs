@@ -1,0 +1,167 @@
+//! Everything that runs: the servers, and two replicas with the rights and arguments of `deploy/`.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+use super::{random::Random, replica::Replica, server::Server};
+use crate::{Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, Options, Tools, eventually};
+
+const READY: Duration = Duration::from_secs(60);
+
+/// Short time limits, so that a cycle is short. Another's open claim is waited for 7 s: claim, call and 5 s.
+const QUICK: &[&str] = &[
+    "--call-timeout=1s",
+    "--read-timeout=1s",
+    "--connect-timeout=1s",
+    "--claim-timeout=1s",
+    "--api-timeout=1s",
+    "--watch-timeout=3s",
+    "--retry-initial=200ms",
+    "--retry-max=1s",
+    "--probe-pause=100ms",
+    "--sweep-period=1s",
+    "--rate=200",
+    "--log-format=text",
+];
+
+/// The programs that are started.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The operator.
+    pub operator: PathBuf,
+    /// The library of the crate `clock`.
+    pub clock: PathBuf,
+    /// The root of the repository.
+    pub repository: PathBuf,
+}
+
+/// What runs. All of it ends when dropped.
+pub(super) struct Stage {
+    // Fields drop in this order: the operators before what they talk to.
+    pub(super) replicas: [Replica; 2],
+    pub(super) cluster: Mutex<ControlPlane>,
+    pub(super) server: Server,
+    pub(super) users: Cognito,
+    pub(super) pool: String,
+    pub(super) versions: String,
+    leased: AtomicBool,
+    _moto: Moto,
+}
+
+impl Stage {
+    /// Starts the servers, applies `deploy/`, and makes the replicas ready to be started.
+    pub(super) async fn start(programs: &Programs) -> Result<Self> {
+        ensure!(programs.operator.exists(), "there is no operator at {}: make build", programs.operator.display());
+        let tools = Tools::locate().await?;
+        let options = Options { fsync: true, ..Options::default() };
+        let (cluster, moto) = tokio::try_join!(ControlPlane::start(&tools, options), Moto::start(&tools))?;
+        let base = programs.repository.join("deploy/kustomize/base");
+        let kubectl = cluster.as_admin().in_directory(&programs.repository);
+        for line in [
+            "apply -k deploy/kustomize/crds",
+            "wait --for=condition=Established crd --all --timeout=60s",
+            "apply -k deploy/kustomize/base",
+        ] {
+            kubectl.run(&line.split(' ').collect::<Vec<_>>()).await?.success()?;
+        }
+        let deployment = Deployment::render(&kubectl, &base).await?;
+        let token = cluster.service_account_token(&deployment.namespace, &deployment.service_account).await?;
+        let users = moto.cognito();
+        let pool = users.create_pool("eu-west-1").await?;
+        kubectl.apply(&grants(&pool)).await?.success()?;
+        let replica = async |name| {
+            let api = FaultProxy::start(&cluster.url(), Some(cluster.ca_pem())).await?;
+            let cognito = FaultProxy::start(moto.url(), None).await?;
+            let builder = Operator::builder(&programs.operator)
+                .deployment(&deployment)
+                .kubeconfig(&cluster.kubeconfig_for(&token, Some(&api.url()))?)
+                .cognito(&cognito.url())
+                .sts(&cognito.url())
+                .args(QUICK.iter().copied());
+            Replica::new(name, cluster.directory(), &programs.clock, (api, cognito), builder)
+        };
+        let replicas = [replica("replica-a").await?, replica("replica-b").await?];
+        let server = Server::of(&cluster)?;
+        let versions = versions(&server, &programs.operator).await?;
+        let cluster = Mutex::new(cluster);
+        Ok(Self { replicas, cluster, server, users, pool, versions, leased: AtomicBool::new(true), _moto: moto })
+    }
+
+    /// Starts both replicas (again), with the lease or without.
+    pub(super) async fn start_replicas(&self, leased: bool) -> Result<()> {
+        self.leased.store(leased, Ordering::Relaxed);
+        for replica in &self.replicas {
+            let _alone = replica.process.lock().await;
+            let arguments = [format!("--lease={leased}"), "--lease-duration=2s".to_owned()];
+            replica.start_with(&arguments.each_ref().map(String::as_str)).await?;
+        }
+        self.worker(&mut Random::new(0)).await?;
+        Ok(())
+    }
+
+    /// Whether the replicas use the lease at present.
+    pub(super) fn leased(&self) -> bool {
+        self.leased.load(Ordering::Relaxed)
+    }
+
+    /// A replica that works: the leader, or without a lease any that answers.
+    pub(super) async fn worker(&self, random: &mut Random) -> Result<&Replica> {
+        let first = random.below(2);
+        eventually(READY, "a replica that works", async || {
+            for replica in [&self.replicas[first], &self.replicas[1 - first]] {
+                if replica.leadership().await.as_deref() == Some("leader") {
+                    return Some(replica);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Any of the replicas.
+    pub(super) fn any(&self, random: &mut Random) -> &Replica {
+        random.pick(&self.replicas)
+    }
+
+    /// Takes what passed the proxies before `end`.
+    pub(super) fn take_before(&self, end: Instant) -> impl Iterator<Item = (&'static str, crate::Recorded)> {
+        self.replicas.iter().flat_map(move |replica| {
+            let passed = [&replica.api, &replica.cognito].into_iter().flat_map(move |proxy| proxy.take_before(end));
+            passed.map(|passed| (replica.name, passed))
+        })
+    }
+}
+
+/// Users whose name begins with `role-` are reset with a role that has to be assumed.
+fn grants(pool: &str) -> String {
+    let grant = |name: &str, pattern: &str, more: &str| {
+        format!(
+            "---\napiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: {name}}}\nspec:\n  \
+             userPoolID: {pool}\n  namespaces: [\"*\"]\n  usernamePattern: {pattern}\n{more}"
+        )
+    };
+    // In the account that the emulator has its pools in.
+    let role = "  roleARN: arn:aws:iam::123456789012:role/cognito-reset\n  externalID: campaign\n";
+    grant("own", "user-.*", "") + &grant("role", "role-.*", role)
+}
+
+async fn versions(server: &Server, operator: &Path) -> Result<String> {
+    let version = server.get("/version").await?;
+    let output =
+        std::process::Command::new(operator).arg("--version").output().context("failed to run the operator")?;
+    let own = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let kubernetes = version["gitVersion"].as_str().unwrap_or_default().to_owned();
+    Ok(format!("{own}, kube-apiserver {kubernetes}, etcd with fsync, moto in place of Cognito"))
+}
+
+/// The name that an object goes by.
+pub(super) fn name_of(object: &Value, pointer: &str) -> String {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}

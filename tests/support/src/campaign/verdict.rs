@@ -1,0 +1,128 @@
+//! The end of a campaign: everything that is known is put together, and judged.
+
+use std::{collections::HashMap, time::Duration, time::Instant};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::{
+    Campaign, Field, Mode,
+    evidence::Heard,
+    judge::{Effect, Facts, Told},
+    lock,
+    report::Report,
+    server::{RECORDS, REQUESTS},
+    stage::name_of,
+    traffic::{Asked, Story},
+};
+use crate::eventually;
+
+/// How many requests with a violation are shown in full.
+const SHOWN: usize = 5;
+/// Open claims whose request is gone are resolved by the sweep: 7 s after they were seen, and a second.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// The latest call, of 9 s, has landed by then.
+const LANDED: Duration = Duration::from_secs(15);
+
+type Objects = HashMap<String, Value>;
+
+impl Field {
+    async fn objects(&self, path: &str, name: &str) -> Result<Objects> {
+        let (all, _) = self.stage.server.list(path).await?;
+        Ok(all.into_iter().map(|object| (name_of(&object, name), object)).collect())
+    }
+
+    /// Judges every request.
+    pub(super) async fn verdict(&self, campaign: &Campaign) -> Result<Report> {
+        let settled = async || {
+            let records = self.objects(RECORDS, "/request/name").await?;
+            let open = records.values().filter(|record| Effect::of(record).is_none()).count();
+            anyhow::ensure!(open == 0, "{open} open claims");
+            anyhow::Ok(())
+        };
+        // What is still open afterwards is a violation, and told as one.
+        if let Err(problem) = eventually(SETTLE_LIMIT, "every claim to be settled", settled).await {
+            println!("{problem:#}");
+        }
+        tokio::time::sleep(LANDED).await;
+        let duration = self.start.elapsed();
+        self.read_journals(Instant::now());
+        let requests = self.objects(REQUESTS, "/metadata/name").await?;
+        let records = self.objects(RECORDS, "/request/name").await?;
+        let mut report = self.nothing_yet(campaign, duration);
+        let mut shown = 0;
+        for asked in self.traffic.asked() {
+            let (request, record) = (requests.get(&asked.name), records.get(&asked.name));
+            let heard = lock(&self.evidence).of(&asked.name);
+            let facts = self.facts(&asked, &heard, request, record);
+            let violations = facts.violations();
+            count(&mut report, &facts);
+            if !violations.is_empty() && shown < SHOWN {
+                shown += 1;
+                println!("\n--- {asked:?}");
+                violations.iter().for_each(|violation| println!("VIOLATION: {violation}"));
+                self.show(&asked.name, &heard, request, record);
+            }
+            violations.into_iter().for_each(|violation| *report.violations.entry(violation).or_default() += 1);
+        }
+        Ok(report)
+    }
+
+    fn nothing_yet(&self, campaign: &Campaign, duration: Duration) -> Report {
+        let title = match campaign.mode {
+            Mode::Faults(_) => "Fault campaign: half with the lease, half without",
+            Mode::Load(_) => "Load with kills: half with the lease, half without",
+        };
+        let mut report = Report {
+            title: title.to_owned(),
+            seed: campaign.seed,
+            versions: self.stage.versions.clone(),
+            duration,
+            faults: lock(&self.counts).clone(),
+            ..Report::default()
+        };
+        for replica in &self.stage.replicas {
+            report.peak = report.peak.max(replica.peak());
+            replica.exits().into_iter().for_each(|(status, count)| *report.exits.entry(status).or_default() += count);
+        }
+        report
+    }
+
+    fn facts(&self, asked: &Asked, heard: &Heard, request: Option<&Value>, record: Option<&Value>) -> Facts {
+        Facts {
+            reset_before: asked.story == Story::SkipReset,
+            calls: heard.calls.clone(),
+            claims: heard.claims.clone(),
+            stays: asked.story != Story::Deleted,
+            standing: request.map(Told::of),
+            record: record.map(Effect::of),
+            went_back: self.observed.went_back(&asked.name),
+        }
+    }
+
+    fn show(&self, name: &str, heard: &Heard, request: Option<&Value>, record: Option<&Value>) {
+        for (what, object) in [("request", request), ("record", record)] {
+            let text = object.and_then(|object| serde_json::to_string_pretty(object).ok());
+            println!("{what}: {}", text.as_deref().unwrap_or("none"));
+        }
+        println!("what passed the proxies:");
+        heard.story.iter().for_each(|line| println!("  {line}"));
+        let record = record.map(|record| name_of(record, "/metadata/name"));
+        for replica in &self.stage.replicas {
+            println!("log of {}:", replica.name);
+            let log = replica.log();
+            let about = |line: &&str| line.contains(name) || record.as_deref().is_some_and(|it| line.contains(it));
+            log.lines().filter(about).for_each(|line| println!("  {line}"));
+        }
+    }
+}
+
+fn count(report: &mut Report, facts: &Facts) {
+    report.requests += 1;
+    report.calls += facts.calls.len();
+    report.claims += facts.claims.len();
+    *report.resets.entry(facts.resets()).or_default() += 1;
+    if let Some(told) = &facts.standing {
+        *report.outcomes.entry((told.outcome.clone(), told.reason.clone())).or_default() += 1;
+    }
+}
