@@ -3,24 +3,27 @@
 //! a given number of requests while replicas are killed every few seconds.
 //!
 //! A cycle is one fault that has met something while requests were in flight. The faults follow each other without
-//! waiting for anything to settle. At the end all faults stop, everything has to become terminal, and what every status
+//! waiting for what they broke to settle. At the end all faults stop, everything has to become terminal, and what every status
 //! and every record has said is compared with what Cognito's emulator had accepted.
 //!
 //! The points at which replicas are killed could have been built into the operator, in a feature that the release build
 //! does not have. Instead, a proxy holds the very request or reply that bounds the point, and the replica is killed
 //! meanwhile: the points are the same, what is killed is the binary that is shipped, and it has no code for it.
 
+mod answers;
 mod evidence;
 mod faults;
 mod inject;
 mod judge;
 mod observed;
+mod processes;
 mod random;
 mod replica;
 mod report;
 mod server;
 mod stage;
 mod traffic;
+mod troubles;
 mod verdict;
 
 use std::{
@@ -35,18 +38,16 @@ use tokio::time::{sleep, timeout};
 
 pub use self::stage::Programs;
 use self::{
-    evidence::Evidence,
-    faults::Fault,
-    inject::inject,
-    observed::Observed,
-    random::Random,
-    report::Count,
-    stage::Stage,
+    evidence::Evidence, faults::Fault, inject::inject, observed::Observed, random::Random, report::Count, stage::Stage,
     traffic::Traffic,
 };
 
 /// Faults that are injected side by side.
-const LANES: usize = 3;
+const LANES: usize = 5;
+/// Faults of every kind, then a while without those that end a replica, and so on: an open claim is resolved by a replica
+/// that has seen it for 7 s, and while every replica dies sooner nothing would be left to be broken in the end.
+const STORM: Duration = Duration::from_secs(12);
+const CALM: Duration = Duration::from_secs(11);
 /// How often a fault that met nothing is tried again.
 const TRIES: usize = 3;
 /// A fault that takes longer than this is stuck, and the campaign with it.
@@ -169,7 +170,7 @@ impl Field {
     fn of(stage: &Arc<Stage>, mode: &Mode) -> Self {
         let observed = Arc::new(Observed::default());
         let (most, pace) = match mode {
-            Mode::Faults(_) => (40, Duration::from_millis(100)),
+            Mode::Faults(_) => (200, Duration::from_millis(100)),
             Mode::Load(_) => (400, Duration::from_millis(5)),
         };
         let start = Instant::now();
@@ -218,7 +219,13 @@ impl Field {
 
     async fn lane(&self, deck: &Mutex<VecDeque<(Fault, usize)>>, mut random: Random) -> Result<()> {
         loop {
-            let Some((fault, tries)) = lock(deck).pop_front() else { return Ok(()) };
+            let Some((fault, tries)) = self.next(&mut lock(deck)) else {
+                if lock(deck).is_empty() {
+                    return Ok(());
+                }
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            };
             let injecting = timeout(FAULT_LIMIT, inject(&self.stage, fault, &mut random));
             let met = injecting.await.with_context(|| format!("stuck: {fault:?}"))??;
             let met = met && self.traffic.in_flight() > 0;
@@ -228,6 +235,13 @@ impl Field {
             self.count(fault, met);
             sleep(random.up_to(Duration::from_millis(200))).await;
         }
+    }
+
+    /// The next fault that may be injected now.
+    fn next(&self, deck: &mut VecDeque<(Fault, usize)>) -> Option<(Fault, usize)> {
+        let storms = self.start.elapsed().as_millis() % (STORM + CALM).as_millis() < STORM.as_millis();
+        let index = deck.iter().position(|(fault, _)| storms || !fault.is_disruptive())?;
+        deck.remove(index)
     }
 
     fn count(&self, fault: Fault, met: bool) {

@@ -216,6 +216,44 @@ async fn streams_pass_while_they_are_open() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_stream_is_cut_frozen_or_late() -> Result<()> {
+    let (_upstream, proxy) = setup().await?;
+    let watch = || Matcher::path(Method::GET, "/watch");
+    proxy.once(watch(), Fault::Cut(Duration::ZERO));
+    // Ends, though the other side never does.
+    raw(&proxy, get("/watch")).await??;
+    let address = proxy.url().trim_start_matches("http://").to_owned();
+    let begin = async |patience: Duration| {
+        let address = address.clone();
+        spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(get("/watch").as_bytes())?;
+            let (mut seen, mut part) = (String::new(), [0; 1024]);
+            while !seen.contains("second") {
+                match stream.read(&mut part) {
+                    Ok(0) => break,
+                    Ok(length) => seen.push_str(&String::from_utf8_lossy(&part[..length])),
+                    Err(_) => return Ok((seen, true)),
+                }
+            }
+            std::io::Result::Ok((seen, false))
+        })
+        .await?
+        .map_err(anyhow::Error::from)
+    };
+    proxy.once(watch(), Fault::Freeze(Duration::ZERO));
+    let (seen, silent) = begin(Duration::from_millis(300)).await?;
+    assert!(silent && !seen.contains("second"), "{seen}");
+    proxy.once(watch(), Fault::Lag(Duration::from_millis(100)));
+    let begun = std::time::Instant::now();
+    let (seen, silent) = begin(LIMIT).await?;
+    assert!(!silent && seen.contains("second"), "{seen}");
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_reserved_or_closed_port_refuses_until_it_is_opened() -> Result<()> {
     let upstream = Upstream::start().await?;
     let proxy = FaultProxy::reserve(&upstream.url, None)?;

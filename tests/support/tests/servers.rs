@@ -8,7 +8,7 @@ use testbed::{ControlPlane, Moto, Options, Tools, eventually};
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn a_control_plane_has_rbac_tokens_and_controllers_and_survives_a_restart() -> Result<()> {
+async fn a_control_plane_has_rbac_tokens_and_controllers_and_survives_restarts() -> Result<()> {
     let tools = Tools::locate().await?;
     let mut cluster = ControlPlane::start(&tools, Options { controller_manager: true, ..Options::default() }).await?;
     cluster.kubectl(&["create", "namespace", "here"]).await?.success()?;
@@ -22,6 +22,7 @@ async fn a_control_plane_has_rbac_tokens_and_controllers_and_survives_a_restart(
     assert!(refusal.contains("forbidden"), "{refusal}");
 
     cluster.restart_api_server().await?;
+    cluster.restart_etcd().await?;
     cluster.kubectl(&["delete", "namespace", "here", "--timeout=30s"]).await?.success()?;
     let data = cluster.directory().to_owned();
     assert!(data.exists());

@@ -1,6 +1,6 @@
 //! Every fault of the campaign: a closed list. How each is injected and undone is in `inject.rs`.
 
-use super::random::Random;
+use super::{random::Random, troubles::Trouble};
 
 /// A fault; one cycle injects one, while requests are in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,90 +169,6 @@ impl Break {
     }
 }
 
-/// What Cognito or STS, or something before it, does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trouble {
-    Refused,
-    Throttled,
-    Denied,
-    ExpiredCredentials,
-    InternalError,
-    InternalErrorAfter,
-    Failed,
-    FailedAfter,
-    Unrecognized,
-    UnrecognizedAfter,
-    Slow,
-    Late,
-    LostBefore,
-    LostAfter,
-    Garbage,
-    Html,
-    HtmlAfter,
-    Truncated,
-}
-
-impl Trouble {
-    /// For the reset. What proves that nothing happened is never answered after it did: that would be Cognito's lie.
-    const RESET: [Self; 18] = [
-        Self::Refused,
-        Self::Throttled,
-        Self::Denied,
-        Self::ExpiredCredentials,
-        Self::InternalError,
-        Self::InternalErrorAfter,
-        Self::Failed,
-        Self::FailedAfter,
-        Self::Unrecognized,
-        Self::UnrecognizedAfter,
-        Self::Slow,
-        Self::Late,
-        Self::LostBefore,
-        Self::LostAfter,
-        Self::Garbage,
-        Self::Html,
-        Self::HtmlAfter,
-        Self::Truncated,
-    ];
-    /// For AdminGetUser, the snapshot and the probe.
-    const PROBE: [Self; 9] = [
-        Self::Throttled,
-        Self::Denied,
-        Self::InternalError,
-        Self::Slow,
-        Self::Late,
-        Self::LostAfter,
-        Self::Garbage,
-        Self::Html,
-        Self::Truncated,
-    ];
-    /// For AssumeRole.
-    const ROLE: [Self; 5] = [Self::Denied, Self::ExpiredCredentials, Self::LostBefore, Self::Late, Self::Garbage];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "a refusal",
-            Self::Throttled => "throttled",
-            Self::Denied => "not allowed",
-            Self::ExpiredCredentials => "expired credentials",
-            Self::InternalError => "internal error, not performed",
-            Self::InternalErrorAfter => "internal error, performed",
-            Self::Failed => "failed at a trigger or delivery, not performed",
-            Self::FailedAfter => "failed at a trigger or delivery, performed",
-            Self::Unrecognized => "an unknown code, not performed",
-            Self::UnrecognizedAfter => "an unknown code, performed",
-            Self::Slow => "slow",
-            Self::Late => "lands after the time limit",
-            Self::LostBefore => "connection lost, not performed",
-            Self::LostAfter => "connection lost, performed",
-            Self::Garbage => "garbage",
-            Self::Html => "a page of HTML, not performed",
-            Self::HtmlAfter => "a page of HTML, performed",
-            Self::Truncated => "truncated, performed",
-        }
-    }
-}
-
 /// How the wall clock of one replica jumps, and back again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Jump {
@@ -304,6 +220,23 @@ impl Fault {
             Self::Probe(trouble) => format!("AdminGetUser: {}", trouble.as_str()),
             Self::AssumeRole(trouble) => format!("AssumeRole: {}", trouble.as_str()),
             Self::Clock(jump) => format!("clock: {}, and back", jump.as_str()),
+        }
+    }
+
+    /// Whether it ends, or may end, the time for which a replica has watched an open claim, or its lease.
+    pub(super) const fn is_disruptive(self) -> bool {
+        match self {
+            Self::KillAt(_)
+            | Self::Kill
+            | Self::StopAt(_)
+            | Self::Stop
+            | Self::KillApiServer
+            | Self::KillEtcd
+            | Self::CutConnections
+            | Self::Api(Verb::ListRequests | Verb::GetLease | Verb::UpdateLease, _) => true,
+            Self::Watch(_) | Self::Api(..) | Self::Reset(_) | Self::Probe(_) | Self::AssumeRole(_) | Self::Clock(_) => {
+                false
+            }
         }
     }
 

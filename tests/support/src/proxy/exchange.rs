@@ -187,10 +187,14 @@ fn broken_off(response: Response<Incoming>, after: Duration, how: Break) -> Answ
     let end = tokio::time::Instant::now() + after;
     let parts = move |state: Option<Incoming>| async move {
         let mut body = state?;
-        match (tokio::time::timeout_at(end, body.frame()).await, how) {
-            (Ok(part), _) => Some((part?.map_err(|_| Lost), Some(body))),
-            (Err(_), Break::Ends) => Some((Err(Lost), None)),
-            (Err(_), Break::Hangs) => std::future::pending().await,
+        let part = tokio::time::timeout_at(end, body.frame()).await.ok();
+        // What is there at once comes without a look at the time.
+        match part.filter(|_| tokio::time::Instant::now() < end) {
+            Some(part) => Some((part?.map_err(|_| Lost), Some(body))),
+            None => match how {
+                Break::Ends => Some((Err(Lost), None)),
+                Break::Hangs => std::future::pending().await,
+            },
         }
     };
     response.map(|body| BodyExt::boxed(StreamBody::new(futures::stream::unfold(Some(body), parts))))
