@@ -46,8 +46,8 @@ use self::{
 const LANES: usize = 5;
 /// Faults of every kind, then a while without those that end a replica, and so on: an open claim is resolved by a replica
 /// that has seen it for 7 s, and while every replica dies sooner nothing would be left to be broken in the end.
-const STORM: Duration = Duration::from_secs(12);
-const CALM: Duration = Duration::from_secs(11);
+const STORM: Duration = Duration::from_secs(14);
+const CALM: Duration = Duration::from_secs(10);
 /// How often a fault that met nothing is tried again.
 const TRIES: usize = 3;
 /// A fault that takes longer than this is stuck, and the campaign with it.

@@ -95,3 +95,66 @@ impl Evidence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, StatusCode};
+    use serde_json::json;
+
+    use super::*;
+    use crate::Seen;
+
+    fn passed(method: Method, path: &str, body: &Value, status: Option<u16>) -> Recorded {
+        let mut headers = HeaderMap::new();
+        if path == "/" {
+            let target = "AWSCognitoIdentityProviderService.AdminResetUserPassword";
+            headers.insert("x-amz-target", HeaderValue::from_static(target));
+        }
+        Recorded {
+            seen: Seen { method, path: path.into(), headers, body: body.to_string().into() },
+            at: Instant::now(),
+            fault: None,
+            forwarded: true,
+            status: status.map(|status| StatusCode::from_u16(status).unwrap()),
+        }
+    }
+
+    fn heard(passed: &Recorded) -> Heard {
+        let mut evidence = Evidence::since(Instant::now());
+        evidence.hear("replica", passed);
+        evidence.of("alice")
+    }
+
+    #[test]
+    fn a_call_counts_by_what_cognito_answered_whatever_the_replica_was_told() {
+        let call = |status| passed(Method::POST, "/", &json!({ "UserPoolId": "p", "Username": "alice" }), status);
+        for (status, fate) in [(Some(200), Fate::Accepted), (Some(400), Fate::Refused), (None, Fate::Unseen)] {
+            assert_eq!(heard(&call(status)).calls.first().map(|call| call.fate), Some(fate));
+        }
+        let held = Recorded { forwarded: false, ..call(None) };
+        assert_eq!(heard(&held).calls.first().map(|call| call.fate), Some(Fate::NotForwarded));
+    }
+
+    #[test]
+    fn a_claim_counts_once_the_api_server_has_stored_it() {
+        let record = json!({ "username": "alice", "effect": "NotPerformed", "attempts": [{ "id": "a" }] });
+        let open = json!({ "username": "alice", "attempts": [{ "id": "a" }] });
+        let status = json!({ "spec": { "username": "alice" }, "status": { "outcome": "Failed" } });
+        let (records, requests) = ("/passwordresetrecords", "/namespaces/default/passwordresetrequests/alice/status");
+        let not_performed = Claim::Effect(Effect::NotPerformed);
+        let failed = Claim::Status(Told { outcome: "Failed".into(), ..Told::default() });
+        let cases = [
+            (passed(Method::PUT, records, &record, Some(200)), Some(not_performed.clone())),
+            (passed(Method::POST, records, &record, Some(201)), Some(not_performed)),
+            (passed(Method::PUT, records, &record, Some(409)), None),
+            (passed(Method::PUT, records, &record, None), None),
+            (passed(Method::POST, records, &open, Some(201)), None),
+            (passed(Method::PUT, requests, &status, Some(200)), Some(failed)),
+        ];
+        for (passed, claim) in cases {
+            let heard = heard(&passed);
+            assert_eq!(heard.claims.into_iter().map(|(_, claim)| claim).next(), claim, "{:?}", passed.seen);
+            assert_eq!(heard.story.len(), 1);
+        }
+    }
+}

@@ -9,12 +9,15 @@ use std::{
 use anyhow::Result;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     judge::{Effect, Told, takes_back},
     server::{RECORDS, REQUESTS, Server},
 };
+
+/// A watch that is silent for so long is begun anew: with requests coming all the time, it is likely to be dead.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// All that was seen.
 #[derive(Debug, Default)]
@@ -105,9 +108,9 @@ impl Observed {
     async fn follow_once(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value)) -> Result<()> {
         let (objects, version) = server.list(path).await?;
         objects.iter().for_each(|object| note(self, object));
-        let mut body = server.watch(path, &version).await?.into_body();
+        let mut body = timeout(SILENCE, server.watch(path, &version)).await??.into_body();
         let mut rest = Vec::new();
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = timeout(SILENCE, body.frame()).await? {
             rest.extend_from_slice(frame?.data_ref().map(AsRef::as_ref).unwrap_or_default());
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
