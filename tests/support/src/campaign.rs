@@ -50,6 +50,8 @@ const STORM: Duration = Duration::from_secs(14);
 const CALM: Duration = Duration::from_secs(10);
 /// How often a fault that met nothing is tried again.
 const TRIES: usize = 3;
+/// How often faults that met nothing at all are made up for by others.
+const ROUNDS: usize = 4;
 /// A fault that takes longer than this is stuck, and the campaign with it.
 const FAULT_LIMIT: Duration = Duration::from_secs(180);
 /// Everything has to become terminal within this time after the last fault.
@@ -133,7 +135,7 @@ impl Campaign {
             Mode::Faults(cycles) => {
                 field.phase(cycles.div_ceil(2), &mut random).await?;
                 field.stage.start_replicas(false).await?;
-                field.phase(cycles / 2, &mut random).await?;
+                field.phase(cycles, &mut random).await?;
             }
             Mode::Load(requests) => {
                 field.kill_until(|| field.traffic.asked().len() >= requests / 2, &mut random).await?;
@@ -208,12 +210,19 @@ impl Field {
         self.stage.take_before(end).for_each(|(who, passed)| evidence.hear(who, &passed));
     }
 
-    /// So many cycles, with the lease or without.
-    async fn phase(&self, cycles: usize, random: &mut Random) -> Result<()> {
-        let deck = Fault::deck(cycles, self.stage.leased(), random);
-        let deck = Mutex::new(deck.into_iter().map(|fault| (fault, TRIES)).collect::<VecDeque<_>>());
-        let lanes: [_; LANES] = std::array::from_fn(|_| self.lane(&deck, random.fork()));
-        futures::future::try_join_all(lanes).await?;
+    fn cycles(&self) -> usize {
+        lock(&self.counts).values().map(|count| count.cycles).sum()
+    }
+
+    /// Cycles until there are `total`, with the lease or without. What meets nothing is no cycle: others take its place.
+    async fn phase(&self, total: usize, random: &mut Random) -> Result<()> {
+        for _ in 0..ROUNDS {
+            let deck = Fault::deck(total.saturating_sub(self.cycles()), self.stage.leased(), random);
+            let deck = Mutex::new(deck.into_iter().map(|fault| (fault, TRIES)).collect::<VecDeque<_>>());
+            let lanes: [_; LANES] = std::array::from_fn(|_| self.lane(&deck, random.fork()));
+            futures::future::try_join_all(lanes).await?;
+        }
+        ensure!(self.cycles() >= total, "too many faults have met nothing");
         Ok(())
     }
 

@@ -84,6 +84,8 @@ pub(super) enum Fate {
 pub(super) struct Facts {
     /// Somebody else had reset the user before.
     pub(super) reset_before: bool,
+    /// The emulator itself shows at the end that the user has to reset; looked at where no call is known to have done it.
+    pub(super) has_to_reset: bool,
     pub(super) calls: Vec<Call>,
     /// In the order in which they passed.
     pub(super) claims: Vec<(Duration, Claim)>,
@@ -173,6 +175,7 @@ impl Facts {
             (self.record == Some(None), Violation::ClaimLeftOpen),
             (self.went_back, Violation::TookBack),
             (self.calls.iter().any(|call| call.fate == Fate::Unseen), Violation::FateUnseen),
+            (self.has_to_reset && self.resets() == 0 && !self.reset_before, Violation::FateUnseen),
         ];
         found.extend(checks.into_iter().filter_map(|(holds, violation)| holds.then_some(violation)));
         found.sort_unstable();

@@ -86,6 +86,11 @@ fn every_violation_is_found() {
             vec![V::FateUnseen],
         ),
         (
+            "a reset that no proxy saw",
+            Facts { has_to_reset: true, ..stays(refused(), "Failed", "False", Effect::NotPerformed) },
+            vec![V::FateUnseen],
+        ),
+        (
             "failed though accepted",
             stays(accepted(), "Failed", "False", Effect::NotPerformed),
             vec![V::NotPerformedThoughAccepted, V::SaidNotInvalidatedThoughAccepted],

@@ -54,7 +54,11 @@ impl Field {
         for asked in self.traffic.asked() {
             let (request, record) = (requests.get(&asked.name), records.get(&asked.name));
             let heard = lock(&self.evidence).of(&asked.name);
-            let facts = self.facts(&asked, &heard, request, record);
+            let mut facts = self.facts(&asked, &heard, request, record);
+            if facts.resets() == 0 && asked.story != Story::Nobody {
+                let status = self.stage.users.user_status(&self.stage.pool, &asked.name).await;
+                facts.has_to_reset = status? == "RESET_REQUIRED";
+            }
             let violations = facts.violations();
             count(&mut report, &facts);
             if !violations.is_empty() && shown < SHOWN {
@@ -91,6 +95,7 @@ impl Field {
     fn facts(&self, asked: &Asked, heard: &Heard, request: Option<&Value>, record: Option<&Value>) -> Facts {
         Facts {
             reset_before: asked.story == Story::SkipReset,
+            has_to_reset: false,
             calls: heard.calls.clone(),
             claims: heard.claims.clone(),
             stays: asked.story != Story::Deleted,
