@@ -43,7 +43,7 @@ use self::{
 };
 
 /// Faults that are injected side by side.
-const LANES: usize = 5;
+const LANES: usize = 8;
 /// Faults of every kind, then a while without those that end a replica, and so on: an open claim is resolved by a replica
 /// that has seen it for 7 s, and while every replica dies sooner nothing would be left to be broken in the end.
 const STORM: Duration = Duration::from_secs(14);
@@ -127,21 +127,14 @@ impl Campaign {
             },
         );
         field.stage.start_replicas(true).await?;
-        let traffic = tokio::spawn({
+        let mut traffic = tokio::spawn({
             let (traffic, random) = (Arc::clone(&field.traffic), for_traffic.fork());
             async move { traffic.run(random, total).await }
         });
-        match self.mode {
-            Mode::Faults(cycles) => {
-                field.phase(cycles.div_ceil(2), &mut random).await?;
-                field.stage.start_replicas(false).await?;
-                field.phase(cycles, &mut random).await?;
-            }
-            Mode::Load(requests) => {
-                field.kill_until(|| field.traffic.asked().len() >= requests / 2, &mut random).await?;
-                field.stage.start_replicas(false).await?;
-                field.kill_until(|| traffic.is_finished(), &mut random).await?;
-            }
+        tokio::select! {
+            // Load ends by itself; anything else is a problem of the campaign.
+            ended = &mut traffic => return ended?,
+            broken = self.break_things(field, &mut random) => broken?,
         }
         field.traffic.end();
         println!("{:>6.0} s  no further fault: waiting for everything to end", field.start.elapsed().as_secs_f64());
@@ -151,6 +144,21 @@ impl Campaign {
             Err(_) => println!("not everything has ended within {END_LIMIT:?}"),
         }
         Ok(())
+    }
+
+    async fn break_things(&self, field: &Field, random: &mut Random) -> Result<()> {
+        match self.mode {
+            Mode::Faults(cycles) => {
+                field.phase(cycles.div_ceil(2), random).await?;
+                field.stage.start_replicas(false).await?;
+                field.phase(cycles, random).await
+            }
+            Mode::Load(requests) => {
+                field.kill_until(|| field.traffic.asked().len() >= requests / 2, random).await?;
+                field.stage.start_replicas(false).await?;
+                field.kill_until(|| field.traffic.asked().len() >= requests, random).await
+            }
+        }
     }
 }
 
