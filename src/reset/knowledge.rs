@@ -264,3 +264,7 @@ fn view(request: &PasswordResetRequest) -> Request {
         skip_if_reset_required: spec.if_reset_required == IfResetRequired::Skip,
     })
 }
+
+#[cfg(test)]
+#[path = "knowledge_tests.rs"]
+mod tests;

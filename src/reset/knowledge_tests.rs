@@ -1,0 +1,246 @@
+//! Given what a pass knows and this reply, it then knows that.
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    api::{RequestedBy, UserStatus},
+    cognito::outcome::Exception,
+    cognito::port::Role,
+    reset::situation::Probes,
+};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
+const PROBES: u32 = 3;
+
+fn request() -> PasswordResetRequest {
+    let spec = json!({ "userPoolID": "eu-west-1_Example01", "username": "alice" });
+    let mut request = PasswordResetRequest::new("reset-alice", serde_json::from_value(spec).unwrap());
+    request.metadata.namespace = Some("support".into());
+    request.metadata.uid = Some("uid".into());
+    request.metadata.resource_version = Some("7".into());
+    request.metadata.creation_timestamp = Some(Time(NOW));
+    request
+}
+
+fn allowed() -> Allowed {
+    let role = Role { arn: "arn:aws:iam::123456789012:role/reset".into(), external_id: Some("ours".into()) };
+    Allowed { role: Some(role), grants: vec!["support".into()] }
+}
+
+fn nothing() -> Knowledge {
+    Knowledge::none(Identity::of_request(&request()), PROBES, None)
+}
+
+fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Knowledge {
+    let mut known = nothing();
+    known.read_request(request, |_| Ok(allowed()));
+    known.read_record(record, &BACKOFF, |_| None, NOW);
+    known
+}
+
+fn claimed() -> Knowledge {
+    let mut known = gathered(Some(request()), None);
+    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) });
+    let mut stored = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
+    stored.metadata.resource_version = Some("8".into());
+    known.claimed(stored.clone(), Claimed::Ours(Box::new(stored)), true);
+    known
+}
+
+fn wishes(known: &Knowledge) -> Wishes {
+    match known.situation.request {
+        Request::Pending(wishes) => wishes,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_namesake_or_one_that_is_being_deleted_is_not_the_request_of_this_pass() {
+    let of = |change: fn(&mut PasswordResetRequest)| {
+        let mut request = request();
+        change(&mut request);
+        gathered(Some(request), None)
+    };
+    for (what, known) in [
+        ("of another user", of(|request| request.spec.username = "bob".into())),
+        ("of another pool", of(|request| request.spec.user_pool_id = "eu-west-1_Example02".into())),
+        ("being deleted", of(|request| request.metadata.deletion_timestamp = Some(Time(NOW)))),
+        ("gone", gathered(None, None)),
+    ] {
+        assert_eq!((&known.request, &known.situation.request), (&None, &Request::Gone), "{what}");
+        assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None, "{what}");
+        assert_eq!(known.told(&project::waiting(Reason::Suspended), NOW), None, "{what}");
+    }
+    assert_eq!(gathered(Some(request()), None).request, Some(request()));
+}
+
+#[test]
+fn a_request_asks_for_what_its_spec_says() {
+    let plain = Wishes {
+        suspended: false,
+        expires: None,
+        deadline: NOW + SignedDuration::from_hours(24),
+        skip_if_reset_required: false,
+    };
+    assert_eq!(wishes(&gathered(Some(request()), None)), plain);
+    let mut full = request();
+    full.spec.suspend = true;
+    full.spec.expiration_time = Some(Time(NOW));
+    full.spec.deadline_seconds = 60;
+    full.spec.if_reset_required = IfResetRequired::Skip;
+    let wanted = Wishes {
+        suspended: true,
+        expires: Some(NOW),
+        deadline: NOW + SignedDuration::from_mins(1),
+        skip_if_reset_required: true,
+    };
+    assert_eq!(wishes(&gathered(Some(full), None)), wanted);
+}
+
+#[test]
+fn a_request_whose_outcome_is_told_has_finished() {
+    for (outcome, finished) in [(Outcome::Pending, false), (Outcome::Failed, true), (Outcome::Unknown, true)] {
+        let mut request = request();
+        request.status = Some(crate::api::PasswordResetRequestStatus { outcome, ..Default::default() });
+        let known = gathered(Some(request), None);
+        assert_eq!(known.situation.request == Request::Finished, finished, "{outcome:?}");
+    }
+}
+
+#[test]
+fn without_a_grant_nothing_is_claimed_but_a_record_can_be_closed() {
+    let mut known = gathered(Some(request()), None);
+    known.read_request(Some(request()), |_| Err(Reason::UserPoolNotGranted));
+    assert_eq!(known.situation.permission, Permission::Denied(Reason::UserPoolNotGranted));
+    assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
+    let closed = known.close(Evidence::Expired, "a".into(), "operator-1".into(), NOW).unwrap();
+    let last = ledger::last(&closed).unwrap();
+    assert_eq!((last.settled_at.clone(), last.evidence), (Some(Time(NOW)), Some(Evidence::Expired)));
+    assert_eq!((last.grants.len(), &last.role_arn), (0, &None));
+}
+
+#[test]
+fn a_claim_says_who_what_and_by_which_right() {
+    let mut known = gathered(Some(request()), None);
+    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) });
+    let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
+    assert_eq!(claim.spec.sub.as_deref(), Some("sub-1"));
+    let wanted = Attempt {
+        id: "attempt-1".into(),
+        holder: "operator-1".into(),
+        request_uid: "uid".into(),
+        requested_by: RequestedBy::default(),
+        grants: vec!["support".into()],
+        role_arn: Some("arn:aws:iam::123456789012:role/reset".into()),
+        external_id: Some("ours".into()),
+        claimed_at: Time(NOW),
+        user_status_before: Some(UserStatus::Confirmed),
+        settled_at: None,
+        evidence: None,
+        code: None,
+        aws_request_id: None,
+        user_status_after: None,
+    };
+    assert_eq!(claim.spec.attempts, [wanted]);
+}
+
+#[test]
+fn a_sub_that_was_once_read_is_kept_where_it_cannot_be_read_again() {
+    let mut known = claimed();
+    known.sub = None;
+    let again = known.claim("attempt-2".into(), "operator-1".into(), NOW).unwrap();
+    let closed = known.close(Evidence::Expired, "attempt-2".into(), "operator-1".into(), NOW).unwrap();
+    assert_eq!((again.spec.sub.as_deref(), closed.spec.sub.as_deref()), (Some("sub-1"), Some("sub-1")));
+}
+
+#[test]
+fn a_claim_is_consumed_once_and_in_time_only() {
+    let mut known = claimed();
+    assert_eq!(known.consume(true).as_deref(), Some("attempt-1"));
+    assert_eq!(known.consume(true), None, "a second time");
+    assert_eq!(known.situation.attempt, Held::Claimed { too_late: true });
+    let mut late = claimed();
+    assert_eq!(late.consume(false), None);
+    assert_eq!(late.situation.attempt, Held::Claimed { too_late: true });
+    assert_eq!(late.consume(true), None, "after it was too late");
+}
+
+#[test]
+fn what_came_of_a_claim_decides_whether_it_may_be_sent() {
+    let known = gathered(Some(request()), None);
+    let wanted = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
+    let ours = || Claimed::Ours(Box::new(wanted.clone()));
+    for (claimed, in_time, held) in [
+        (ours(), true, Held::Claimed { too_late: false }),
+        (ours(), false, Held::Claimed { too_late: true }),
+        (Claimed::TooLate, true, Held::Claimed { too_late: true }),
+        (Claimed::Theirs, true, Held::None),
+    ] {
+        let mut after = known.clone();
+        after.claimed(wanted.clone(), claimed.clone(), in_time);
+        assert_eq!(after.situation.attempt, held, "{claimed:?}");
+        assert_eq!(after.situation.ledger == Ledger::Unread, claimed == Claimed::Theirs, "{claimed:?}");
+        assert_eq!(after.attempt.is_some(), claimed != Claimed::Theirs, "{claimed:?}");
+    }
+}
+
+#[test]
+fn what_is_to_be_written_of_an_attempt_is_what_cognito_said_of_it() {
+    let mut known = claimed();
+    known.consume(true);
+    let exception = Exception::CodeDeliveryFailure;
+    let answer = Answer::Exception(crate::cognito::outcome::Code::Known(exception));
+    known.answered(Reply { answer, request_id: Some("aws-1".into()) });
+    known.probed(Some(UserStatus::ResetRequired));
+    let settlement = Settlement { effect: crate::api::Effect::Performed, evidence: Evidence::Probe };
+    let (record, finding) = known.finding(settlement).unwrap();
+    let wanted = ledger::Finding {
+        attempt_id: "attempt-1".into(),
+        settlement,
+        code: Some(exception.code().into()),
+        aws_request_id: Some("aws-1".into()),
+        user_status_after: Some(UserStatus::ResetRequired),
+    };
+    assert_eq!((record, finding), (known.record.as_ref().unwrap(), wanted));
+}
+
+#[test]
+fn a_probe_that_could_not_read_forgets_nothing() {
+    let mut known = nothing();
+    known.probed(Some(UserStatus::Confirmed));
+    known.probed(None);
+    assert_eq!(known.situation.probes, Probes { left: 1, last: Some(UserStatus::Confirmed) });
+    known.probed(None);
+    known.probed(None);
+    assert_eq!(known.situation.probes.left, 0);
+}
+
+#[test]
+fn after_an_attempt_is_settled_only_what_was_read_of_the_request_is_still_good() {
+    let mut known = claimed();
+    known.situation.user_busy = Some(NOW);
+    known.answered(Reply { answer: Answer::Lost, request_id: Some("aws-1".into()) });
+    let before = known.situation.clone();
+    known.settled(PROBES);
+    let wanted = Situation {
+        request: before.request,
+        permission: before.permission,
+        user_busy: before.user_busy,
+        ..Situation::unknown(PROBES)
+    };
+    assert_eq!(known.situation, wanted);
+    assert_eq!((known.attempt, known.aws_request_id), (None, None));
+}
+
+#[test]
+fn a_status_is_guarded_by_what_was_read_and_not_written_again() {
+    let mut known = gathered(Some(request()), None);
+    let telling = project::waiting(Reason::Suspended);
+    let told = known.told(&telling, NOW).unwrap();
+    assert_eq!((told.uid(), told.resource_version()), (request().uid(), request().resource_version()));
+    known.request = Some(told);
+    assert_eq!(known.told(&telling, NOW + SignedDuration::from_secs(1)), None);
+}
