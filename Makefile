@@ -49,6 +49,10 @@ faults: servers build testbed ## Break everything that can break while two repli
 load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
 	@$(MAKE) faults LOAD=$(or $(LOAD),10000)
 
+.PHONY: breakages
+breakages: servers ## Break the operator on purpose, in each way of tests/breakages, and ask that a test notices
+	@tests/breakages/run
+
 .PHONY: lint
 lint: ## Check formatting, and clippy with warnings denied
 	@.ci/require cargo rustfmt clippy
