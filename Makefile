@@ -53,6 +53,11 @@ load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... f
 breakages: servers ## Break the operator on purpose, in each way of tests/breakages, and ask that a test notices
 	@tests/breakages/run
 
+.PHONY: mutants
+mutants: ## Change the deciding code in every small way that cargo-mutants knows; a test has to notice each (an hour)
+	@.ci/require cargo
+	PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" $(CARGO) mutants --no-shuffle --output target
+
 .PHONY: lint
 lint: ## Check formatting, and clippy with warnings denied
 	@.ci/require cargo rustfmt clippy

@@ -262,4 +262,19 @@ mod tests {
     fn an_unrecognized_code_proves_nothing() {
         assert_eq!(Code::Unrecognized("BrandNew".into()).class(), Class::AmbiguousFailure);
     }
+
+    #[test]
+    fn an_answer_says_something_of_the_account_and_region_and_has_a_name_for_logs() {
+        let exception = |code| Answer::Exception(Code::parse(code).unwrap());
+        for (answer, class, name) in [
+            (Answer::Accepted, None, "Accepted"),
+            (Answer::NotSent, Some(Class::Blocked), "NotSent"),
+            (Answer::Lost, Some(Class::Ambiguous), "Lost"),
+            (exception("TooManyRequestsException"), Some(Class::Throttled), "TooManyRequestsException"),
+            (exception("UserNotFoundException"), Some(Class::Refused), "UserNotFoundException"),
+            (exception("BrandNewException"), Some(Class::AmbiguousFailure), "UnrecognizedError"),
+        ] {
+            assert_eq!((answer.class(), answer.name()), (class, name), "{answer:?}");
+        }
+    }
 }

@@ -103,9 +103,10 @@ fn the_record_comes_before_every_gate() {
         ("an open claim is resolved", Situation { ledger: open(None), ..held.clone() }, Step::Probe),
         (
             "an open claim may be in flight",
-            Situation { ledger: open(Some(later(5))), ..held },
+            Situation { ledger: open(Some(later(5))), ..held.clone() },
             wait(Reason::AwaitingPriorAttempt, later(5)),
         ),
+        ("an open claim may not be in flight any more", Situation { ledger: open(Some(NOW)), ..held }, Step::Probe),
     ]);
 }
 
