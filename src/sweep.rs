@@ -6,7 +6,6 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
-    api::record::SCHEMA,
     cognito::port::Cognito,
     reset::{
         ledger::Identity,
@@ -32,7 +31,7 @@ async fn look<C: Cognito>(store: &Store, performer: &Performer<C>) -> Result<(),
     let mut page = None;
     loop {
         let (records, next) = store.open_records(page).await?;
-        for record in records.iter().filter(|record| record.spec.schema <= SCHEMA) {
+        for record in records.iter().filter(|record| !record.is_of_newer_schema()) {
             let identity = Identity::of_record(record);
             let name = identity.record_name();
             // One that cannot be resolved now must not keep the others waiting.

@@ -1,6 +1,6 @@
 //! `PasswordResetRecord`: the ledger. Creating one is the claim; its effect is what is known.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,32 @@ pub struct RecordFields {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub omitted_attempts: i64,
+}
+
+impl PasswordResetRecord {
+    /// Stands for a record that cannot be parsed. It must be of a newer operator, and so it is left alone like any
+    /// other one with a higher schema than is known.
+    #[must_use]
+    pub fn not_understood(metadata: ObjectMeta) -> Self {
+        let nobody = RequestRef { namespace: String::new(), name: String::new() };
+        let spec = RecordFields {
+            schema: i64::MAX,
+            request: nobody,
+            user_pool_id: String::new(),
+            username: String::new(),
+            sub: None,
+            effect: None,
+            attempts: Vec::new(),
+            omitted_attempts: 0,
+        };
+        Self { metadata, spec }
+    }
+
+    /// Whether only a newer operator knows what it says, and may write it.
+    #[must_use]
+    pub const fn is_of_newer_schema(&self) -> bool {
+        self.spec.schema > SCHEMA
+    }
 }
 
 /// Names the request of a record.

@@ -121,7 +121,7 @@ pub fn view(
 ) -> Ledger {
     let Some(record) = record else { return Ledger::Absent };
     let Some(attempt) = last(record) else { return Ledger::NotUsable };
-    if record.spec.schema > SCHEMA || Identity::of_record(record) != *identity {
+    if record.is_of_newer_schema() || Identity::of_record(record) != *identity {
         return Ledger::NotUsable;
     }
     match record.spec.effect {
@@ -242,7 +242,7 @@ pub fn after_conflict(wanted: &PasswordResetRecord, standing: Option<PasswordRes
 
 fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
     let ids = (last(standing).map(|last| &last.id), last(wanted).map(|last| &last.id));
-    standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
+    !standing.is_of_newer_schema() && standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
 }
 
 /// What is to be written into a record when an attempt is settled.
@@ -265,7 +265,7 @@ pub struct Finding {
 pub enum Settling {
     /// This is to be written.
     Write(Box<PasswordResetRecord>),
-    /// The record already says as much or more, or has gone on to another attempt.
+    /// The record already says as much or more, or has gone on to another attempt, or is a newer operator's by now.
     Stands,
 }
 
@@ -289,9 +289,11 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
         Some(Effect::Unknown) => finding.settlement.effect == Effect::Performed,
         Some(Effect::NotPerformed | Effect::Performed) => false,
     };
+    // A newer operator has taken it over, and it alone knows what else the record says.
+    let newer = record.is_of_newer_schema();
     let mut record = record.clone();
     let Some(attempt) = record.spec.attempts.last_mut() else { return Settling::Stands };
-    if !grows || attempt.id != finding.attempt_id {
+    if newer || !grows || attempt.id != finding.attempt_id {
         return Settling::Stands;
     }
     attempt.settled_at = Some(Time(now));

@@ -1,5 +1,7 @@
 //! Given this record, it is named, read, claimed and settled so.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::*;
 use crate::{api::RequestedBy, cognito::outcome::Exception};
 
@@ -120,6 +122,7 @@ fn a_record_of_another_request_or_a_newer_operator_is_not_usable() {
     let cases = [
         ("no attempt", record(None, vec![])),
         ("newer", newer),
+        ("not to be parsed", PasswordResetRecord::not_understood(ObjectMeta::default())),
         ("newer and open", newer_and_open),
         ("namespace", of(identity_of("team-b", "reset-alice", "eu-west-1_Example01", "alice"))),
         ("name", of(identity_of("team-a", "reset-bob", "eu-west-1_Example01", "alice"))),
@@ -282,12 +285,26 @@ fn an_effect_is_written_only_where_knowledge_grows() {
                 false => Settling::Stands,
             };
             assert_eq!(settled(&standing, &finding("b"), NOW), wanted, "{before:?} {effect:?}");
+            let mut newer = standing.clone();
+            newer.spec.schema = SCHEMA + 1;
+            assert_eq!(settled(&newer, &finding("b"), NOW), Settling::Stands, "newer: {before:?} {effect:?}");
             for other in ["a", "c"] {
                 assert_eq!(settled(&standing, &finding(other), NOW), Settling::Stands, "{before:?} {effect:?} {other}");
             }
             assert_eq!(settled(&record(before, vec![]), &finding("b"), NOW), Settling::Stands);
         }
     }
+}
+
+#[test]
+fn a_claim_that_a_newer_operator_has_taken_over_is_not_ours_any_more() {
+    let wanted = record(None, vec![attempt("a")]);
+    assert_eq!(after_conflict(&wanted, Some(wanted.clone())), Claimed::Ours(Box::new(wanted.clone())));
+    let mut newer = wanted.clone();
+    newer.spec.schema = SCHEMA + 1;
+    assert_eq!(after_conflict(&wanted, Some(newer)), Claimed::Theirs);
+    let strange = PasswordResetRecord::not_understood(ObjectMeta::default());
+    assert_eq!(after_conflict(&wanted, Some(strange)), Claimed::Theirs);
 }
 
 #[test]

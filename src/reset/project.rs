@@ -194,7 +194,7 @@ const fn waiting_message(reason: Reason) -> &'static str {
         Reason::CognitoUnreachable => "no connection to Cognito comes about: nothing was sent, and it is tried again",
         Reason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
         Reason::RecordNotUsable => {
-            "the record was written by a newer operator or is of another request; nothing is sent"
+            "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
         }
         Reason::Cognito(_) => {
             "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly"

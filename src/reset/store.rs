@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PostParams},
+    core::DeserializeGuard,
 };
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -70,6 +71,10 @@ pub enum Told {
     Gone,
 }
 
+fn understood(read: DeserializeGuard<PasswordResetRecord>) -> PasswordResetRecord {
+    read.0.unwrap_or_else(|invalid| PasswordResetRecord::not_understood(invalid.metadata))
+}
+
 impl Store {
     /// Every call gets `limit` to be answered.
     #[must_use]
@@ -82,6 +87,11 @@ impl Store {
     }
 
     fn records(&self) -> Api<PasswordResetRecord> {
+        Api::all(self.client.clone())
+    }
+
+    /// The same, for reading: a newer operator may have written what this one cannot parse.
+    fn records_of_anybody(&self) -> Api<DeserializeGuard<PasswordResetRecord>> {
         Api::all(self.client.clone())
     }
 
@@ -105,7 +115,11 @@ impl Store {
     /// # Errors
     /// Where the API server does not answer with it or its absence.
     pub async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
-        self.call(self.records().get_opt(name)).await
+        let read = self.call(self.records_of_anybody().get_opt(name)).await?.map(understood);
+        if read.as_ref().is_some_and(PasswordResetRecord::is_of_newer_schema) {
+            warn!(record = %name, "found a record of a newer operator; it is left alone");
+        }
+        Ok(read)
     }
 
     /// A page of the records whose claim is open, and how to go on.
@@ -118,8 +132,11 @@ impl Store {
     ) -> Result<(Vec<PasswordResetRecord>, Option<String>), StoreError> {
         let mut params = ListParams::default().fields("effect=").limit(PAGE);
         params.continue_token = page;
-        let list = self.call(self.records().list(&params)).await?;
-        Ok((list.items, list.metadata.continue_.filter(|token| !token.is_empty())))
+        let list = self.call(self.records_of_anybody().list(&params)).await?;
+        Ok((
+            list.items.into_iter().map(understood).collect(),
+            list.metadata.continue_.filter(|token| !token.is_empty()),
+        ))
     }
 
     async fn write(&self, record: &PasswordResetRecord) -> Result<PasswordResetRecord, StoreError> {

@@ -1,0 +1,257 @@
+//! An older operator among records of a newer one: it leaves them alone, and says so.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use anyhow::{Context, Result, ensure};
+use cognito_reset_operator::{
+    api::{RequestRef, record::SCHEMA},
+    reset::ledger::Identity,
+};
+use common::{Bench, LIMIT, condition};
+use http::Method;
+use serde_json::{Value, json};
+use testbed::{Fault, Matcher, eventually};
+
+const NEWER: i64 = SCHEMA + 1;
+const NOT_USABLE: &str = "Pending/RecordNotUsable";
+
+fn record_name(bench: &Bench, name: &str) -> String {
+    let request = RequestRef { namespace: "default".into(), name: name.into() };
+    Identity { request, user_pool_id: bench.pool.clone(), username: name.into() }.record_name()
+}
+
+/// The record of the request and the user of this name, with these fields in place of an open claim's.
+fn record(bench: &Bench, name: &str, schema: i64, fields: &Value) -> Value {
+    let mut record = json!({
+        "apiVersion": "cognito-reset.dev/v1alpha1",
+        "kind": "PasswordResetRecord",
+        "metadata": { "name": record_name(bench, name) },
+        "schema": schema,
+        "request": { "namespace": "default", "name": name },
+        "userPoolID": bench.pool,
+        "username": name,
+        "attempts": [attempt(&json!({}))],
+    });
+    merge(&mut record, fields);
+    record
+}
+
+fn attempt(fields: &Value) -> Value {
+    let mut attempt = json!({
+        "id": "8f0a", "holder": "newer", "requestUID": "gone", "requestedBy": { "username": "unproven" },
+        "claimedAt": "2026-01-01T00:00:00Z",
+    });
+    merge(&mut attempt, fields);
+    attempt
+}
+
+fn merge(object: &mut Value, fields: &Value) {
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        object[key] = value.clone();
+    }
+}
+
+fn settled(effect: &str, evidence: &str) -> Value {
+    json!({ "effect": effect, "attempts": [attempt(&json!({ "evidence": evidence, "settledAt": "2026-01-01T00:00:01Z" }))] })
+}
+
+/// What a newer operator may have written, as far as today's definitions let it through. What is not performed is the
+/// most tempting one: of today's schema it would be claimed again.
+fn newer_records() -> Vec<(&'static str, Value)> {
+    let mut more = settled("NotPerformed", "Unreachable");
+    merge(&mut more, &json!({ "deliveries": [{ "medium": "EMAIL" }] }));
+    more["attempts"][0]["channel"] = "EMAIL".into();
+    vec![
+        ("open", json!({})),
+        ("performed", settled("Performed", "Answer")),
+        ("unknown", settled("Unknown", "Inconclusive")),
+        ("not-performed", settled("NotPerformed", "Unreachable")),
+        ("more-fields", more),
+        ("late", settled("NotPerformed", "NeverSent")),
+        ("expired", json!({})),
+    ]
+}
+
+/// What takes newer definitions as well: values and shapes that this operator cannot even parse.
+fn strange_records() -> Vec<(&'static str, Value)> {
+    vec![
+        ("strange-evidence", settled("NotPerformed", "Withdrawn")),
+        ("strange-effect", settled("Reverted", "Answer")),
+        ("strange-open", json!({ "attempts": [attempt(&json!({ "evidence": "Promised" }))] })),
+        ("strange-shape", json!({ "attempts": null, "calls": { "first": "8f0a" } })),
+    ]
+}
+
+/// Lets through whatever a newer release may write, as its definitions would.
+async fn apply_newer_definitions(bench: &Bench) -> Result<()> {
+    let mut crd = bench.get("crd", "passwordresetrecords.cognito-reset.dev").await?;
+    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    loosen(schema);
+    bench.apply(&crd.to_string()).await?;
+    Ok(())
+}
+
+fn loosen(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for strict in ["enum", "required", "x-kubernetes-validations"] {
+                // A property may have such a name; its value is an object.
+                if fields.get(strict).is_some_and(Value::is_array) {
+                    fields.remove(strict);
+                }
+            }
+            if fields.get("type").is_some_and(|type_| type_ == "object") {
+                fields.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
+            }
+            fields.values_mut().for_each(loosen);
+        }
+        Value::Array(all) => all.iter_mut().for_each(loosen),
+        _ => {}
+    }
+}
+
+async fn create(bench: &Bench, record: &Value) -> Result<()> {
+    let admin = bench.cluster.as_admin();
+    // The definitions may have changed a moment ago; fields that they do not know are dropped.
+    let arguments = ["create", "--validate=ignore", "-f", "-"];
+    eventually(LIMIT, "the record to be taken", async || {
+        admin.run_with_input(&arguments, &record.to_string()).await?.success()
+    })
+    .await?;
+    Ok(())
+}
+
+async fn standing(bench: &Bench, name: &str) -> Result<Value> {
+    let name = record_name(bench, name);
+    let json = bench.kubectl(&["get", "prrec", &name, "-o", "json", "--show-managed-fields"]).await?;
+    Ok(serde_json::from_str(&json)?)
+}
+
+/// The request for this record. That its time is over must not end it either.
+fn request(bench: &Bench, name: &str) -> String {
+    bench.request(
+        name,
+        name,
+        match name {
+            "late" => "deadlineSeconds: 1",
+            "expired" => "expirationTime: \"2020-01-01T00:00:00Z\"",
+            _ => "",
+        },
+    )
+}
+
+/// Applies the requests before a running operator, and starts another one before them, past their deadlines.
+async fn requests_wait(bench: &Bench, names: &[&str]) -> Result<testbed::Operator> {
+    let mut operator = bench.run().await?;
+    for name in names {
+        bench.users.create_user(&bench.pool, name).await?;
+        bench.apply(&request(bench, name)).await?;
+    }
+    for name in names {
+        bench.becomes(name, NOT_USABLE).await?;
+        let told = bench.get("prr", name).await?;
+        let message = condition(&told, "Ready")["message"].to_string();
+        ensure!(message.contains("nothing is sent") && message.contains("upgrade the operator"), "{name}: {message}");
+    }
+    // Its deadline is over after that of all others that have such a short one.
+    bench.apply(&bench.request("clock", "clock", "suspend: true\ndeadlineSeconds: 1")).await?;
+    ensure!(bench.ended("clock").await? == "Failed/DeadlineExceeded");
+    operator.sigkill().await?;
+    bench.api.forget();
+    let operator = bench.run().await?;
+    for name in names {
+        let path = format!("/passwordresetrecords/{}", record_name(bench, name));
+        let looks = || bench.api.requests().iter().filter(|request| request.seen.path.contains(&path)).count();
+        eventually(LIMIT, format!("{name} to be looked at"), async || (looks() > 0).then_some(())).await?;
+    }
+    // Whatever these looks led to has had the time of a whole reset.
+    bench.ask("ordinary").await?;
+    ensure!(bench.ended("ordinary").await? == "Succeeded/ResetAccepted");
+    for name in names {
+        let stands = bench.stands(name).await?;
+        ensure!(stands == NOT_USABLE, "{name}: {stands}");
+    }
+    Ok(operator)
+}
+
+/// Deletes the requests, and gives the look through open claims time enough to resolve one of today's schema.
+async fn records_without_requests_wait(bench: &Bench, names: &[&str]) -> Result<()> {
+    bench.kubectl(&["delete", "prr", "--all"]).await?;
+    for name in names {
+        ensure!(bench.get("prr", name).await.is_err(), "{name} is still there");
+    }
+    bench.users.create_user(&bench.pool, "orphan").await?;
+    create(bench, &record(bench, "orphan", SCHEMA, &json!({}))).await?;
+    eventually(LIMIT, "the orphan to be resolved", async || {
+        let effect = standing(bench, "orphan").await?["effect"].clone();
+        ensure!(effect == "Unknown", "{effect}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+async fn are_left_alone(bench: &Bench, records: &[(&str, Value)]) -> Result<()> {
+    let names: Vec<_> = records.iter().map(|(name, _)| *name).collect();
+    let mut before = Vec::new();
+    for (name, fields) in records {
+        create(bench, &record(bench, name, NEWER, fields)).await?;
+        before.push(standing(bench, name).await?);
+    }
+    let _operator = requests_wait(bench, &names).await?;
+    records_without_requests_wait(bench, &names).await?;
+    for (name, before) in names.iter().zip(&before) {
+        assert_eq!(standing(bench, name).await?, *before, "{name}");
+        let asked = bench
+            .cognito
+            .requests()
+            .into_iter()
+            .filter(|request| request.seen.user().is_some_and(|(_, username)| username == *name));
+        assert_eq!(asked.count(), 0, "{name}: neither reset nor even looked at");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn records_of_a_newer_schema_are_left_alone_with_their_requests_and_without() -> Result<()> {
+    let bench = Bench::start().await?;
+    are_left_alone(&bench, &newer_records()).await
+}
+
+#[tokio::test]
+async fn records_that_cannot_be_parsed_are_left_alone_and_hold_up_nobody_else() -> Result<()> {
+    let bench = Bench::start().await?;
+    apply_newer_definitions(&bench).await?;
+    let records: Vec<_> = newer_records().into_iter().chain(strange_records()).collect();
+    are_left_alone(&bench, &records).await?;
+    let kept = standing(&bench, "more-fields").await?;
+    assert_eq!((&kept["deliveries"][0]["medium"], &kept["attempts"][0]["channel"]), (&json!("EMAIL"), &json!("EMAIL")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_a_newer_operator_took_the_record_over_is_not_written() -> Result<()> {
+    let bench = Bench::start().await?;
+    let _operator = bench.run_with(bench.operator().args(["--call-timeout=30s"])).await?;
+    let call = bench.cognito.once(Matcher::reset_of("handed-over"), Fault::HoldReply);
+    bench.ask("handed-over").await?;
+    let held = call.held(LIMIT).await?;
+    let mut taken = bench.get("prrec", &record_name(&bench, "handed-over")).await?;
+    taken["schema"] = NEWER.into();
+    taken["effect"] = "Unknown".into();
+    taken["attempts"][0]["evidence"] = "Inconclusive".into();
+    bench.apply(&taken.to_string()).await.context("the newer operator's write")?;
+    let before = standing(&bench, "handed-over").await?;
+    held.release();
+    bench.becomes("handed-over", NOT_USABLE).await?;
+    assert_eq!(standing(&bench, "handed-over").await?, before);
+    assert_eq!(bench.calls("handed-over"), 1);
+    let writes = |request: &testbed::Recorded| {
+        request.seen.method == Method::PUT
+            && request.status == Some(http::StatusCode::OK)
+            && request.seen.path.contains("/passwordresetrecords/")
+    };
+    assert_eq!(bench.api.requests().iter().filter(|request| writes(request)).count(), 0);
+    Ok(())
+}
