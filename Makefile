@@ -49,6 +49,12 @@ faults: servers build testbed ## Break everything that can break while two repli
 load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
 	@$(MAKE) faults LOAD=$(or $(LOAD),10000)
 
+# What `make fuzz` does: SECONDS for each target, and TARGET for one of them (tests/fuzz/targets).
+.PHONY: fuzz
+fuzz: ## Look for bad input that breaks a promise, guided by coverage (SECONDS=3600 for long, TARGET=replies for one)
+	@.ci/require cargo c++
+	@.ci/fuzz $(or $(SECONDS),60) $(TARGET)
+
 .PHONY: lint
 lint: ## Check formatting, and clippy with warnings denied
 	@.ci/require cargo rustfmt clippy
