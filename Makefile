@@ -58,6 +58,12 @@ mutants: ## Change the deciding code in every small way that cargo-mutants knows
 	@.ci/require cargo
 	PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" $(CARGO) mutants --no-shuffle --output target
 
+# What `make fuzz` does: SECONDS for each target, and TARGET for one of them (tests/fuzz/targets).
+.PHONY: fuzz
+fuzz: ## Look for bad input that breaks a promise, guided by coverage (SECONDS=3600 for long, TARGET=replies for one)
+	@.ci/require cargo c++
+	@.ci/fuzz $(or $(SECONDS),60) $(TARGET)
+
 .PHONY: lint
 lint: ## Check formatting, and clippy with warnings denied
 	@.ci/require cargo rustfmt clippy

@@ -7,6 +7,9 @@ use tracing::warn;
 
 use crate::{events::Events, metrics::Metrics};
 
+/// The longest report, in characters.
+const MAX_TEXT: usize = 300;
+
 /// Reports objects that cannot be parsed.
 #[derive(Clone)]
 pub struct Unreadable {
@@ -27,10 +30,10 @@ impl Unreadable {
         &self.metrics
     }
 
-    /// Reports one. What the parser quotes of the object is masked: it may be a user's name.
+    /// Reports one, without the parser's quotes of the object: they may be a user's name.
     pub fn report<K: Resource<DynamicType = ()>>(&self, object: &DeserializeGuard<K>, error: &str) {
         self.metrics.not_understood();
-        let error = masked(error);
+        let error = without_values(error);
         warn!(
             kind = %K::kind(&()), namespace = object.meta().namespace.as_deref().unwrap_or_default(), name = %object.name_any(), %error,
             "unable to understand an object; it is left alone"
@@ -39,41 +42,58 @@ impl Unreadable {
     }
 }
 
-/// A parser's text without what stands in quotes or backticks, in one line of at most 300 characters.
-fn masked(text: &str) -> String {
-    let mut masked = String::new();
-    let mut quoted = None;
-    for character in text.lines().next().unwrap_or_default().chars().take(300) {
-        match quoted {
-            Some(quote) if character == quote => quoted = None,
-            Some(_) => continue,
-            None if matches!(character, '"' | '`') => {
-                quoted = Some(character);
-                masked.push_str("[...]");
-                continue;
-            }
-            None => {}
-        }
-        if quoted.is_none() && !matches!(character, '"' | '`') {
-            masked.push(character);
-        }
+/// What a parser says of an object, in one line, without what it quotes of it.
+///
+/// Its texts quote without any marks (`Unknown variant alice. Expected one of Resend, Skip`), and those of parsers
+/// within it say anything. So nothing is cut out: only what this program itself has put into a text is kept.
+#[must_use]
+pub fn without_values(text: &str) -> String {
+    const QUOTING: [&str; 5] = ["Invalid type", "Invalid value", "Invalid length", "Unknown variant", "Unknown field"];
+    const NAMING: [&str; 2] = ["Missing field", "Duplicate field"];
+    let of_a_field = |mistake: &&&str| {
+        let field = text.strip_prefix(**mistake).and_then(|rest| rest.strip_prefix(' '));
+        field.is_some_and(|field| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    };
+    if NAMING.iter().any(|mistake| of_a_field(&mistake)) {
+        return text.chars().take(MAX_TEXT).collect();
     }
-    masked
+    let Some(mistake) = QUOTING.iter().find(|mistake| text.starts_with(**mistake)) else {
+        return "a value cannot be read".to_owned();
+    };
+    // A value may hold the same words; what comes after the last ones is no part of it.
+    let expected = text.rsplit_once(". Expected ").map_or("something else", |(_, expected)| expected);
+    format!("{mistake}. Expected {expected}").chars().filter(|it| !it.is_control()).take(MAX_TEXT).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use kube::core::DeserializeGuard;
+    use serde_json::{Value, json};
+
+    use super::without_values;
+    use crate::api::PasswordResetRequest;
+
+    fn reported(spec: Value) -> String {
+        let object = json!({ "metadata": { "name": "reset" }, "spec": spec });
+        let guarded: DeserializeGuard<PasswordResetRequest> = serde_json::from_value(object).unwrap();
+        without_values(&guarded.0.unwrap_err().error)
+    }
 
     #[test]
-    fn what_a_parser_quotes_is_masked() {
-        for (text, wanted) in [
-            (r#"invalid type: string "alice", expected i64"#, "invalid type: string [...], expected i64"),
-            ("unknown variant `alice`, expected `Resend` or `Skip`", "unknown variant [...], expected [...] or [...]"),
-            ("unfinished \"alice", "unfinished [...]"),
-            ("one line\nalice", "one line"),
+    fn a_report_of_an_object_says_what_is_wrong_and_quotes_no_value() {
+        let user = json!("alice. Expected `alice\n\"alice");
+        for (spec, wanted) in [
+            (json!({ "userPoolID": "p_1" }), "Missing field username"),
+            (json!({ "userPoolID": "p_1", "username": ["alice"] }), "Invalid type. Expected a string"),
+            (json!({ "userPoolID": "p_1", "username": "a", "suspend": user }), "Invalid type. Expected a boolean"),
+            (json!({ "userPoolID": "p_1", "username": "a", "deadlineSeconds": 0.5 }), "Invalid type. Expected i64"),
+            (
+                json!({ "userPoolID": "p_1", "username": "a", "ifResetRequired": user }),
+                "Unknown variant. Expected one of Resend, Skip",
+            ),
+            (json!({ "userPoolID": "p_1", "username": "a", "expirationTime": user }), "a value cannot be read"),
         ] {
-            assert_eq!(masked(text), wanted);
+            assert_eq!(reported(spec), wanted);
         }
     }
 }

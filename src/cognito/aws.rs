@@ -7,21 +7,21 @@ use std::{
 };
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider,
+    timeout::TimeoutConfig,
 };
 use aws_credential_types::{Credentials, provider::ProvideCredentials};
 use aws_sdk_cognitoidentityprovider::{
     Client,
-    config::{
-        Builder, ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef,
-    },
-    error::{BoxError, ProvideErrorMetadata, SdkError},
+    config::{Builder, http::HttpResponse},
+    error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
     types::UserStatusType,
 };
 use tokio::sync::Mutex;
 
 use super::{
+    genuine::{Body, Genuine},
     outcome::{Answer, Code},
     port::{Access, Cognito, CredentialsError, Reply, Role, Unreadable, User, UserRef},
 };
@@ -55,10 +55,22 @@ pub struct AwsSession {
     credentials: Credentials,
 }
 
+impl AwsSession {
+    /// What one call is made with, and what its success has to look like.
+    fn settings(&self, body: Body) -> Builder {
+        Builder::new().credentials_provider(self.credentials.clone()).interceptor(Genuine(body))
+    }
+}
+
 impl Aws {
     /// Reads the environment, profile and endpoints as every AWS SDK does.
     pub async fn from_environment(limits: Limits) -> Self {
-        let base = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        Self::load(aws_config::defaults(BehaviorVersion::v2026_01_12()), limits).await
+    }
+
+    /// Reads from the environment what the loader does not set: an HTTP client that is no network, for one.
+    pub async fn load(loader: ConfigLoader, limits: Limits) -> Self {
+        let base = loader
             .timeout_config(
                 TimeoutConfig::builder().connect_timeout(limits.connect).operation_timeout(limits.read).build(),
             )
@@ -79,7 +91,6 @@ impl Aws {
             .region(Region::new(region.to_owned()))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
-            .interceptor(ReadableAnswer)
             .build();
         Client::from_conf(config)
     }
@@ -153,7 +164,7 @@ impl Cognito for Aws {
             .user_pool_id(user.pool)
             .username(user.username)
             .customize()
-            .config_override(Builder::new().credentials_provider(session.credentials.clone()).timeout_config(limits))
+            .config_override(session.settings(Body::Object).timeout_config(limits))
             .send()
             .await
             .map_err(|error| Unreadable(unreadable(&error)))?;
@@ -176,7 +187,7 @@ impl Cognito for Aws {
             .username(user.username)
             .set_client_metadata(metadata)
             .customize()
-            .config_override(Builder::new().credentials_provider(session.credentials.clone()))
+            .config_override(session.settings(Body::Nothing))
             .send()
             .await;
         match result {
@@ -187,14 +198,15 @@ impl Cognito for Aws {
 }
 
 /// What an error of the SDK says about the call. Whatever is not proven is lost.
-fn answer<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Answer {
+fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
     match error {
         SdkError::ConstructionFailure(_) => Answer::NotSent,
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
             Some(error) if never_connected(error) => Answer::NotSent,
             _ => Answer::Lost,
         },
-        SdkError::ServiceError(error) => {
+        // The SDK reads a code out of what only begins like an answer, too.
+        SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
             error.err().code().and_then(Code::parse).map_or(Answer::Lost, Answer::Exception)
         }
         _ => Answer::Lost,
@@ -238,32 +250,5 @@ fn user_status(status: &UserStatusType) -> UserStatus {
         UserStatusType::ResetRequired => UserStatus::ResetRequired,
         UserStatusType::Unconfirmed => UserStatus::Unconfirmed,
         _ => UserStatus::Unknown,
-    }
-}
-
-/// Refuses a success whose body is not what Cognito sends. A success has an empty body, or an
-/// empty JSON object; a page of HTML with status 200 comes from something else on the way.
-#[derive(Debug)]
-struct ReadableAnswer;
-
-impl Intercept for ReadableAnswer {
-    fn name(&self) -> &'static str {
-        "ReadableAnswer"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let response = context.response();
-        let body = response.body().bytes().unwrap_or_default();
-        let readable =
-            body.is_empty() || serde_json::from_slice::<BTreeMap<String, serde::de::IgnoredAny>>(body).is_ok();
-        if response.status().is_success() && !readable {
-            return Err("the answer is not one of Cognito's".into());
-        }
-        Ok(())
     }
 }

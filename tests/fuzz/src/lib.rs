@@ -1,0 +1,15 @@
+//! Bad input at scale: inputs drawn near the valid ones, and what has to hold for every one of them.
+//!
+//! Each target is one type and one function. `tests/briefly.rs` runs them on random bytes under `cargo test`, and
+//! `targets/` on libFuzzer's, guided by coverage, under `make fuzz`.
+
+pub mod briefly;
+pub mod patterns;
+pub mod records;
+pub mod replies;
+pub mod resources;
+pub mod wire;
+
+mod codes;
+mod edits;
+mod statuses;

@@ -1,0 +1,127 @@
+//! A grant's pattern against a user's name.
+
+use arbitrary::Arbitrary;
+use cognito_reset_operator::{
+    api::{PasswordResetRequest, UserPoolGrant, conditions::Reason},
+    grants::Permissions,
+};
+use jiff::Timestamp;
+use regex_automata::meta;
+use regex_syntax::hir::{Hir, Look};
+use serde_json::json;
+
+use crate::statuses;
+
+/// A pattern and a name.
+#[derive(Clone, Debug, Arbitrary)]
+pub struct Match {
+    pattern: Vec<Piece>,
+    username: Vec<Piece>,
+    suspend: bool,
+}
+
+#[derive(Clone, Debug, Arbitrary)]
+enum Piece {
+    Token(u8),
+    Letter(u8),
+    Character(char),
+    Text(String),
+}
+
+/// What patterns are made of, and what may trick the anchors around one.
+const TOKENS: [&str; 40] = [
+    ".*",
+    ".+",
+    "|",
+    "(",
+    ")",
+    "(?:",
+    "[",
+    "]",
+    "^",
+    "$",
+    r"\A",
+    r"\z",
+    r"\b",
+    "*",
+    "?",
+    "+",
+    "{0,9}",
+    "{99}",
+    "(?m)",
+    "(?x)",
+    "(?i)",
+    "(?s)",
+    "(?R)",
+    "(?U)",
+    "(?-u)",
+    "#",
+    "\n",
+    "\\",
+    r"\pL",
+    r"\w",
+    r"\d",
+    "[^a]",
+    "a-z",
+    "ab",
+    "a|b",
+    "é",
+    ")|(",
+    "@example.com",
+    r"\xFF",
+    "(?P<n>",
+];
+
+fn text(pieces: &[Piece], most: usize) -> String {
+    let text: String = pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Token(number) => TOKENS[usize::from(*number) % TOKENS.len()].to_owned(),
+            Piece::Letter(number) => char::from(b'a' + number % 3).to_string(),
+            Piece::Character(character) => character.to_string(),
+            Piece::Text(text) => text.clone(),
+        })
+        .collect();
+    text.chars().take(most).collect()
+}
+
+/// What has to hold for every pattern and name: the grant matches the whole name, or not at all.
+pub fn check(input: &Match) {
+    let (pattern, username) = (text(&input.pattern, 256), text(&input.username, 128));
+    let pool = "eu-west-1_Example01";
+    let grant = json!({
+        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "UserPoolGrant", "metadata": { "name": "some" },
+        "spec": { "userPoolID": pool, "namespaces": ["*"], "usernamePattern": pattern, "suspend": input.suspend },
+    });
+    let request = json!({
+        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
+        "metadata": { "name": "reset", "namespace": "team-a" }, "spec": { "userPoolID": pool, "username": username },
+    });
+    let grant: UserPoolGrant = serde_json::from_value(grant).unwrap();
+    let request: PasswordResetRequest = serde_json::from_value(request).unwrap();
+    let permissions = Permissions::default();
+    permissions.put_namespace("team-a".into(), [].into());
+    permissions.put_grant(grant);
+    let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).status.unwrap_or_default();
+    statuses::check(&told.conditions);
+    let refused = told.conditions.iter().any(|it| it.reason == Reason::InvalidUsernamePattern.as_str());
+    let wanted = match (refused, whole(&pattern, &username)) {
+        // What cannot be understood allows nobody, and holds back everybody.
+        (true, _) => input.suspend.then_some(Err(Reason::GrantSuspended)),
+        (false, None) => panic!("{pattern:?} is in force, and no regular expression"),
+        (false, Some(false)) => None,
+        (false, Some(true)) if input.suspend => Some(Err(Reason::GrantSuspended)),
+        (false, Some(true)) => Some(Ok(())),
+    };
+    let allowed = permissions.allowed(&request).map(drop);
+    assert_eq!(allowed, wanted.unwrap_or(Err(Reason::UserPoolNotGranted)), "{pattern:?} {username:?}");
+}
+
+/// The same question asked another way: the anchors are put around the parsed pattern, where no character of it
+/// can have a meaning for them.
+fn whole(pattern: &str, username: &str) -> Option<bool> {
+    let inner = regex_syntax::parse(pattern).ok()?;
+    let whole = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
+    let regex = meta::Builder::new().build_from_hir(&whole).ok()?;
+    Some(regex.is_match(username))
+}

@@ -1,0 +1,239 @@
+//! A record of any kind, as an administrator, another version or a fault may leave it: read, decided on and told.
+
+use arbitrary::Arbitrary;
+use cognito_reset_operator::{
+    api::{
+        Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec, RecordFields,
+        RequestRef, RequestedBy, UserStatus,
+        record::{MAX_ATTEMPTS, SCHEMA},
+    },
+    cognito::outcome::{Class, Exception},
+    reset::{
+        decide::Settlement,
+        ledger::{self, Backoff, Finding, Identity, Settling},
+        project,
+        situation::Ledger,
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::{codes::Code, statuses};
+
+/// A record, before it is one.
+#[derive(Clone, Debug, Arbitrary)]
+pub struct Record {
+    schema: Option<i64>,
+    /// What its identity is but for the request's own.
+    other: Option<(u8, String)>,
+    effect: Option<u8>,
+    attempts: Vec<Entry>,
+    omitted: Option<i64>,
+    now: i64,
+    /// Settles its last attempt.
+    finding: (u8, u8, bool),
+}
+
+#[derive(Clone, Debug, Arbitrary)]
+struct Entry {
+    id: String,
+    ours: bool,
+    claimed_at: i64,
+    settled_at: Option<i64>,
+    before: Option<u8>,
+    after: Option<u8>,
+    evidence: Option<u8>,
+    code: Option<Code>,
+    request_id: Option<String>,
+}
+
+const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
+const STATES: [UserStatus; 3] = [UserStatus::Confirmed, UserStatus::ResetRequired, UserStatus::Unknown];
+const EVIDENCE: [Evidence; 8] = [
+    Evidence::Answer,
+    Evidence::Probe,
+    Evidence::NeverSent,
+    Evidence::Unreachable,
+    Evidence::Inconclusive,
+    Evidence::Expired,
+    Evidence::DeadlineExceeded,
+    Evidence::AlreadyResetRequired,
+];
+const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
+const UID: &str = "uid-of-the-request";
+
+fn of<T: Copy, const N: usize>(list: [T; N], number: u8) -> T {
+    list[usize::from(number) % N]
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second())).unwrap()
+}
+
+fn identity() -> Identity {
+    Identity {
+        request: RequestRef { namespace: "team-a".into(), name: "reset-alice".into() },
+        user_pool_id: "eu-west-1_Example01".into(),
+        username: "alice".into(),
+    }
+}
+
+impl Entry {
+    fn attempt(&self) -> Attempt {
+        Attempt {
+            id: self.id.clone(),
+            holder: "operator-1".into(),
+            request_uid: if self.ours { UID.into() } else { "another".into() },
+            requested_by: RequestedBy::default(),
+            grants: Vec::new(),
+            role_arn: None,
+            external_id: None,
+            claimed_at: Time(at(self.claimed_at)),
+            user_status_before: self.before.map(|state| of(STATES, state)),
+            settled_at: self.settled_at.map(|second| Time(at(second))),
+            evidence: self.evidence.map(|evidence| of(EVIDENCE, evidence)),
+            code: self.code.as_ref().map(Code::text),
+            aws_request_id: self.request_id.clone(),
+            user_status_after: self.after.map(|state| of(STATES, state)),
+        }
+    }
+}
+
+impl Record {
+    fn record(&self) -> PasswordResetRecord {
+        let mut whose = identity();
+        if let Some((field, text)) = &self.other {
+            let Identity { request, user_pool_id, username } = &mut whose;
+            let fields = [&mut request.namespace, &mut request.name, user_pool_id, username];
+            let count = fields.len();
+            fields.into_iter().nth(usize::from(*field) % count).unwrap().clone_from(text);
+        }
+        let fields = RecordFields {
+            schema: self.schema.unwrap_or(SCHEMA),
+            request: whose.request,
+            user_pool_id: whose.user_pool_id,
+            username: whose.username,
+            sub: None,
+            effect: self.effect.map(|effect| of(EFFECTS, effect)),
+            attempts: self.attempts.iter().map(Entry::attempt).collect(),
+            omitted_attempts: self.omitted.unwrap_or_default(),
+        };
+        PasswordResetRecord::new("r1", fields)
+    }
+}
+
+/// What has to hold for every record.
+pub fn check(input: &Record) {
+    let record = input.record();
+    let now = at(input.now);
+    check_record(&record, &identity(), now);
+    let (effect, evidence, same) = input.finding;
+    let finding = Finding {
+        attempt_id: ledger::last(&record).filter(|_| same).map_or_else(|| "another".into(), |last| last.id.clone()),
+        settlement: Settlement { effect: of(EFFECTS, effect), evidence: of(EVIDENCE, evidence) },
+        code: None,
+        aws_request_id: None,
+        user_status_after: None,
+    };
+    check_settling(&record, &finding, now);
+}
+
+/// A record that was read, and whom it lets send.
+pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Timestamp) {
+    let view = ledger::view(Some(record), identity, &BACKOFF, |_| None, now);
+    let foreign = record.spec.schema > SCHEMA || Identity::of_record(record) != *identity;
+    let usable = !foreign && !record.spec.attempts.is_empty();
+    let wanted = match (usable, record.spec.effect) {
+        (false, _) => matches!(view, Ledger::NotUsable),
+        (true, None) => matches!(view, Ledger::Open { .. }),
+        (true, Some(Effect::NotPerformed)) => {
+            view == Ledger::Settled(Effect::NotPerformed)
+                || matches!(view, Ledger::Retryable { not_before, .. }
+                    if not_before <= now.saturating_add(BACKOFF.max).unwrap() && proves_retry(record))
+        }
+        (true, Some(effect)) => view == Ledger::Settled(effect),
+    };
+    assert!(wanted, "{view:?} of {record:?}");
+    let status = project::status(&request(), Some(record), &project::ended(Some(record), Some(UID)), now);
+    statuses::check(&status.conditions);
+}
+
+/// Whether the last attempt's own evidence says that another one may follow.
+fn proves_retry(record: &PasswordResetRecord) -> bool {
+    let last = record.spec.attempts.last().unwrap();
+    match last.evidence {
+        Some(Evidence::NeverSent | Evidence::Unreachable) => true,
+        Some(Evidence::Answer) => {
+            let known = last.code.as_deref().and_then(Exception::from_code);
+            matches!(known.map(Exception::class), Some(Class::Throttled | Class::Blocked))
+        }
+        _ => false,
+    }
+}
+
+/// Knowledge only grows, and only in the attempt that was found out about.
+fn check_settling(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) {
+    let Settling::Write(settled) = ledger::settled(record, finding, now) else { return };
+    let grown = match record.spec.effect {
+        None => true,
+        Some(Effect::Unknown) => settled.spec.effect == Some(Effect::Performed),
+        Some(Effect::NotPerformed | Effect::Performed) => false,
+    };
+    assert!(grown, "{record:?} becomes {settled:?}");
+    assert_eq!(ledger::last(record).map(|last| &last.id), Some(&finding.attempt_id));
+    let (before, after) = (&record.spec.attempts, &settled.spec.attempts);
+    assert_eq!(before.len(), after.len());
+    assert_eq!(before[..before.len() - 1], after[..after.len() - 1]);
+    let claimed = ledger::claimed(Some(&settled), &identity(), before[0].clone());
+    assert!(claimed.spec.attempts.len() <= MAX_ATTEMPTS && claimed.spec.effect.is_none());
+}
+
+/// An answer's settlement goes into a new record, and what is told of it is what the record says.
+pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option<String>) {
+    let now = at(1_800_000_000);
+    let entry = Entry {
+        id: "ours".into(),
+        ours: true,
+        claimed_at: now.as_second(),
+        settled_at: None,
+        before: None,
+        after: None,
+        evidence: None,
+        code: None,
+        request_id: None,
+    };
+    let open = ledger::claimed(None, &identity(), entry.attempt());
+    let finding = Finding {
+        attempt_id: entry.id,
+        settlement,
+        code: code.map(str::to_owned),
+        aws_request_id: request_id,
+        user_status_after: None,
+    };
+    let Settling::Write(record) = ledger::settled(&open, &finding, now) else { panic!("an open claim is not settled") };
+    assert_eq!(ledger::last(&record).and_then(|last| last.code.as_deref()), code);
+    check_record(&record, &identity(), now);
+    let told = project::ended(Some(&record), Some(UID));
+    let succeeded = told.outcome == cognito_reset_operator::api::Outcome::Succeeded;
+    assert_eq!(succeeded, settlement.effect == Effect::Performed, "{told:?}");
+}
+
+fn request() -> PasswordResetRequest {
+    let Identity { request, user_pool_id, username } = identity();
+    let spec = PasswordResetRequestSpec {
+        user_pool_id,
+        username,
+        client_metadata: None,
+        reason: None,
+        ticket: None,
+        on_behalf_of: None,
+        requested_by: RequestedBy::default(),
+        if_reset_required: cognito_reset_operator::api::IfResetRequired::Resend,
+        expiration_time: None,
+        deadline_seconds: 86_400,
+        suspend: false,
+    };
+    let mut made = PasswordResetRequest::new(&request.name, spec);
+    made.metadata.namespace = Some(request.namespace);
+    made
+}

@@ -1,0 +1,128 @@
+//! The resources as the API server may send them: near the valid ones, and anything.
+
+use std::{fmt::Debug, sync::LazyLock};
+
+use arbitrary::Arbitrary;
+use cognito_reset_operator::{
+    api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::Reason},
+    grants::Permissions,
+    reset::{ledger::Identity, project},
+    unreadable,
+};
+use jiff::Timestamp;
+use kube::{Resource, core::DeserializeGuard};
+use regex::Regex;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    edits::{ByteEdit, Edit, SECRET, SECRET_NUMBER, apply, apply_bytes},
+    records, statuses,
+};
+
+/// An object, before it is sent.
+#[derive(Clone, Debug, Arbitrary)]
+pub struct Object {
+    kind: u8,
+    seed: u8,
+    source: Source,
+}
+
+#[derive(Clone, Debug, Arbitrary)]
+enum Source {
+    Edited(Vec<Edit>),
+    EditedBytes(Vec<ByteEdit>),
+    Bytes(Vec<u8>),
+}
+
+const REQUESTS: [&str; 2] = [include_str!("seeds/request.json"), include_str!("seeds/request-ended.json")];
+const RECORDS: [&str; 2] = [include_str!("seeds/record.json"), include_str!("seeds/record-open.json")];
+const GRANTS: [&str; 2] = [include_str!("seeds/grant.json"), include_str!("seeds/grant-selector.json")];
+
+static FRACTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\.\d+Z\)").unwrap());
+
+/// What has to hold for every object of every kind.
+pub fn check(object: &Object) {
+    match object.kind % 3 {
+        0 => object.check(REQUESTS, check_request),
+        1 => object.check(RECORDS, check_record),
+        _ => object.check(GRANTS, check_grant),
+    }
+}
+
+impl Object {
+    fn check<K>(&self, seeds: [&str; 2], judge: impl FnOnce(K))
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Serialize + PartialEq + Debug,
+    {
+        let seed = seeds[usize::from(self.seed) % seeds.len()];
+        let valid: Value = serde_json::from_str(seed).unwrap();
+        let bytes = match &self.source {
+            Source::Edited(edits) => {
+                let mut document = valid.clone();
+                apply(&mut document, edits);
+                document.to_string().into_bytes()
+            }
+            Source::EditedBytes(edits) => {
+                let mut bytes = valid.to_string().into_bytes();
+                apply_bytes(&mut bytes, edits);
+                bytes
+            }
+            Source::Bytes(bytes) => bytes.clone(),
+        };
+        let read = serde_json::from_slice::<DeserializeGuard<K>>(&bytes);
+        let sound = |document: &Value| document["metadata"] == valid["metadata"];
+        match read {
+            Ok(DeserializeGuard(Ok(object))) => {
+                check_round_trip(&object);
+                judge(object);
+            }
+            Ok(DeserializeGuard(Err(invalid))) => check_report(&invalid.error),
+            // The API server sees to it that an object is one, and its metadata too.
+            Err(error) => {
+                assert!(!serde_json::from_slice(&bytes).is_ok_and(|it| sound(&it)), "the watch stops: {error}")
+            }
+        }
+    }
+}
+
+/// What is written back is what was read, but for fractions of a second, which Kubernetes' times do not have.
+fn check_round_trip<K: DeserializeOwned + Serialize + PartialEq + Debug>(object: &K) {
+    let written = serde_json::to_string(object).unwrap();
+    let again: K = serde_json::from_str(&written).unwrap();
+    let whole_seconds = |object: &K| FRACTION.replace_all(&format!("{object:?}"), "Z)").into_owned();
+    assert!(*object == again || whole_seconds(object) == whole_seconds(&again), "{object:?} becomes {again:?}");
+    let stable: K = serde_json::from_str(&serde_json::to_string(&again).unwrap()).unwrap();
+    assert_eq!(stable, again);
+}
+
+/// What is reported of an object that cannot be read quotes none of its values.
+fn check_report(error: &str) {
+    let report = unreadable::without_values(error);
+    assert!(!report.contains(SECRET), "{report} of {error}");
+    assert!(!report.contains(&SECRET_NUMBER.to_string()), "{report} of {error}");
+    assert!(!report.is_empty() && report.chars().count() <= 300, "{report} of {error}");
+    assert!(report.chars().all(|it| it == ' ' || it.is_ascii_graphic()), "{report} of {error}");
+}
+
+fn check_request(request: PasswordResetRequest) {
+    let name = Identity::of_request(&request).record_name();
+    assert!(
+        name.len() == 67 && name.strip_prefix("r1-").is_some_and(|hash| hash.bytes().all(|it| it.is_ascii_hexdigit()))
+    );
+    let status = project::status(&request, None, &project::waiting(Reason::Suspended), Timestamp::UNIX_EPOCH);
+    statuses::check(&status.conditions);
+}
+
+fn check_record(record: PasswordResetRecord) {
+    records::check_record(&record, &Identity::of_record(&record), Timestamp::UNIX_EPOCH);
+}
+
+fn check_grant(grant: UserPoolGrant) {
+    let permissions = Permissions::default();
+    permissions.put_namespace("team-a".into(), [("team".into(), "a".into())].into());
+    permissions.put_grant(grant);
+    for grant in permissions.stale_statuses(Timestamp::UNIX_EPOCH) {
+        statuses::check(&grant.status.unwrap_or_default().conditions);
+    }
+}

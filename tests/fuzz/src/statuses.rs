@@ -1,0 +1,24 @@
+//! What the API server accepts in a status, by the definitions in `crds/`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+/// The conditions of a status: bounded, distinct, in CamelCase, and free of characters that steer a terminal.
+#[track_caller]
+pub fn check(conditions: &[Condition]) {
+    assert!(conditions.len() <= 8, "{conditions:?}");
+    for (number, condition) in conditions.iter().enumerate() {
+        assert!(camel_case(&condition.type_, char::is_alphabetic), "type: {condition:?}");
+        assert!(camel_case(&condition.reason, char::is_alphanumeric), "reason: {condition:?}");
+        assert!(["True", "False", "Unknown"].contains(&condition.status.as_str()), "status: {condition:?}");
+        assert!(condition.message.chars().count() <= 1024, "message: {condition:?}");
+        // Every message is ASCII: so no character of it turns the direction of writing, either.
+        assert!(condition.message.chars().all(|it| it == ' ' || it.is_ascii_graphic()), "message: {condition:?}");
+        assert!(conditions[..number].iter().all(|earlier| earlier.type_ != condition.type_), "twice: {conditions:?}");
+    }
+}
+
+fn camel_case(text: &str, of: fn(char) -> bool) -> bool {
+    text.len() <= 64
+        && text.starts_with(|first: char| first.is_ascii_uppercase())
+        && text.chars().all(|it| it.is_ascii() && of(it))
+}
