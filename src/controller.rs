@@ -34,6 +34,10 @@ use crate::{
     unreadable::Unreadable,
 };
 
+/// When a request that was found gone or finished is looked for again, should the watch still show it as pending: what
+/// stands between here and the API server may have made up a 404.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+
 type Guarded = DeserializeGuard<PasswordResetRequest>;
 
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
@@ -114,7 +118,7 @@ async fn reconcile<C: Cognito>(object: Arc<Guarded>, context: Arc<Context<C>>) -
     let next = context.performer.run(Identity::of_request(request)).await?;
     context.succeeded(&name(&object));
     match next {
-        Next::Done => Ok(Action::await_change()),
+        Next::Done => Ok(Action::requeue(LOOK_AGAIN)),
         Next::After(wait) => Ok(Action::requeue(wait)),
     }
 }

@@ -229,9 +229,29 @@ impl Election {
         Move::Leave
     }
 
+    /// The Lease as this replica holds it. Where the reply to a renewal is not known, it is read.
+    async fn standing(&mut self) -> Option<Lease> {
+        if self.held.is_some() || self.observer.renewed.is_none() {
+            return self.held.take();
+        }
+        let read = match timeout(self.limit, self.leases.get_opt(NAME)).await {
+            Ok(Ok(read)) => read?,
+            Ok(Err(error)) => {
+                warn!(lease = NAME, %error, "failed to read the lease; it expires");
+                return None;
+            }
+            Err(_) => {
+                warn!(lease = NAME, "failed to read the lease in time; it expires");
+                return None;
+            }
+        };
+        let holder = read.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
+        (holder == Some(&self.observer.holder)).then_some(read)
+    }
+
     /// Gives the Lease back, so that another replica need not wait for it to expire.
     pub async fn release(mut self) {
-        let Some(mut lease) = self.held.take() else { return };
+        let Some(mut lease) = self.standing().await else { return };
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
             spec.renew_time = Some(MicroTime(Timestamp::now()));

@@ -180,6 +180,8 @@ fn other_rows() -> Vec<Row> {
             json(400, json!({})).header("x-amzn-errortype", "UserNotFoundException:http://internal.amazon.com/coral/"),
         ),
         unsure("no-code-400", Fault::Respond(json(400, json!({ "message": "UserNotFoundException" })))),
+        unsure("refusal-502", Fault::Respond(Reply::aws_error(502, "UserNotFoundException"))),
+        unsure("denial-500", Fault::Respond(Reply::aws_error(500, "AccessDeniedException"))),
         unsure("no-code-500", Fault::Respond(json(500, json!({})))),
         unsure("code-of-signs", Fault::Respond(json(400, json!({ "__type": "\u{202e}\n" })))),
         unsure("html-200", Fault::Respond(html(200))),

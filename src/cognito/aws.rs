@@ -207,7 +207,8 @@ fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer 
         },
         // The SDK reads a code out of what only begins like an answer, too.
         SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
-            error.err().code().and_then(Code::parse).map_or(Answer::Lost, Answer::Exception)
+            let status = error.raw().status().as_u16();
+            error.err().code().map_or(Answer::Lost, |code| Answer::exception(status, code))
         }
         _ => Answer::Lost,
     }

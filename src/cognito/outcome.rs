@@ -193,6 +193,21 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// What an error with this HTTP status says that names this code.
+    ///
+    /// A refusal comes with a status of 4xx, and throttling with one of 4xx or 5xx (API reference, common errors). With any
+    /// other status it contradicts itself: it may be of something on the way, and proves nothing.
+    #[must_use]
+    pub fn exception(status: u16, code: &str) -> Self {
+        let Some(code) = Code::parse(code) else { return Self::Lost };
+        let fits = match code.class() {
+            Class::Refused | Class::Blocked => (400..500).contains(&status),
+            Class::Throttled => (400..600).contains(&status),
+            Class::Ambiguous | Class::AmbiguousFailure => true,
+        };
+        if fits { Self::Exception(code) } else { Self::Lost }
+    }
+
     /// What it says about the reset; `None` for success.
     #[must_use]
     pub const fn class(&self) -> Option<Class> {
@@ -261,6 +276,27 @@ mod tests {
     #[test]
     fn an_unrecognized_code_proves_nothing() {
         assert_eq!(Code::Unrecognized("BrandNew".into()).class(), Class::AmbiguousFailure);
+    }
+
+    #[test]
+    fn a_proof_that_contradicts_its_status_proves_nothing() {
+        let statuses = [302, 399, 400, 403, 429, 499, 500, 503, 599, 600];
+        let client: &[u16] = &[400, 403, 429, 499];
+        let any_error: &[u16] = &[400, 403, 429, 499, 500, 503, 599];
+        for (code, heard_with) in [
+            ("UserNotFoundException", client),
+            ("AccessDeniedException", client),
+            ("TooManyRequestsException", any_error),
+            ("InternalErrorException", &statuses),
+            ("BrandNewException", &statuses),
+        ] {
+            let exception = Answer::Exception(Code::parse(code).unwrap());
+            for status in statuses {
+                let wanted = if heard_with.contains(&status) { exception.clone() } else { Answer::Lost };
+                assert_eq!(Answer::exception(status, code), wanted, "{code} {status}");
+            }
+        }
+        assert_eq!(Answer::exception(400, "---"), Answer::Lost);
     }
 
     #[test]

@@ -148,7 +148,7 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
         Snapshot::Read(UserStatus::ResetRequired) if wishes.skip_if_reset_required => {
             Step::Close(Evidence::AlreadyResetRequired)
         }
-        Snapshot::Unreadable { .. } | Snapshot::Read(_) if now.duration_since(situation.read_at) > FRESH_FOR => {
+        Snapshot::Unreadable { .. } | Snapshot::Read(_) if now.duration_since(situation.read_at).abs() > FRESH_FOR => {
             Step::Gather
         }
         Snapshot::Unreadable { .. } | Snapshot::Read(_) => Step::Claim,

@@ -86,6 +86,7 @@ fn a_free_request_is_gathered_paced_read_and_claimed_in_this_order() {
         ),
         ("read a second ago", Situation { read_at: later(-1), ..free() }, Step::Claim),
         ("read longer ago", Situation { read_at: later(-2), ..free() }, Step::Gather),
+        ("read before the clock went back", Situation { read_at: later(2), ..free() }, Step::Gather),
         ("claimed", Situation { attempt: Attempt::Claimed { too_late: false }, ..free() }, Step::Send),
     ]);
 }

@@ -106,10 +106,11 @@ impl Knowledge {
         self.record = record;
     }
 
-    /// Something has changed since it was read: request and record are to be read again.
+    /// Something has changed since it was read: request, record and user are to be read again.
     pub fn outdated(&mut self) {
         self.situation.request = Request::Unread;
         self.situation.ledger = Ledger::Unread;
+        self.situation.before = Snapshot::NotRead;
     }
 
     /// The user, read before the claim.

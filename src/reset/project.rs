@@ -142,7 +142,7 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
             "Cognito accepted the reset; whether a code reached the user is not known to it".into()
         }
         (Outcome::Succeeded, _) => {
-            "no clear answer of Cognito is known, but the user has to reset now and did not just before the call".into()
+            "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call".into()
         }
         (Outcome::Failed, Truth::True) => {
             format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")

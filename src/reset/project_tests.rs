@@ -217,7 +217,7 @@ fn a_message_names_only_an_answer_that_was_read() {
     );
     assert_eq!(
         told(Effect::Performed, ended_as(Some(Evidence::Probe), None), "uid").message,
-        "no clear answer of Cognito is known, but the user has to reset now and did not just before the call"
+        "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call"
     );
     let refused = told(Effect::NotPerformed, ended_as(Some(Evidence::Answer), Some("UserNotFoundException")), "uid");
     assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");

@@ -198,9 +198,13 @@ fn check_answer(seen: &Seen, answer: &Answer) {
         }
         Answer::Accepted | Answer::NotSent | Answer::Lost => {}
     }
+    if answer.code().is_some_and(|code| PROOFS.contains(&code.as_str())) {
+        let throttled = answer.class() == Some(Class::Throttled);
+        assert!((400..if throttled { 600 } else { 500 }).contains(&seen.status), "proven by {seen:?}");
+    }
     // A single name in an error is heard, so that no refusal is taken for a riddle.
     if let [name] = names.as_slice()
-        && !(200..300).contains(&seen.status)
+        && (400..500).contains(&seen.status)
     {
         let wanted = Parsed::parse(bare(name)).map_or(Answer::Lost, Answer::Exception);
         assert_eq!(*answer, wanted, "{seen:?}");
