@@ -49,6 +49,11 @@ faults: servers build testbed ## Break everything that can break while two repli
 load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
 	@$(MAKE) faults LOAD=$(or $(LOAD),10000)
 
+.PHONY: model
+model: ## Explore every order of events around the decision, and print what was explored (a part of make test, too)
+	@.ci/require cargo
+	$(CARGO) test --locked --test model -- --nocapture
+
 .PHONY: breakages
 breakages: servers ## Break the operator on purpose, in each way of tests/breakages, and ask that a test notices
 	@tests/breakages/run

@@ -14,6 +14,7 @@
     reason = "a test; what is wrong ends it"
 )]
 
+mod around;
 mod steps;
 mod walk;
 mod world;
@@ -23,7 +24,7 @@ use cognito_reset_operator::{
     reset::ledger,
 };
 use walk::{Sight, Walk};
-use world::World;
+use world::{Message, Phase, Start, World};
 
 /// Fewer or more faults than each walk's own number: `MODEL_FAULTS=1` adds one to each.
 const MORE: &str = "MODEL_FAULTS";
@@ -58,8 +59,8 @@ fn safe(world: &World) -> Result<(), &'static str> {
         let since = truth.map_or(0, |truth| truth.snapshot);
         let reset_since = world.user.iter().skip(since + 1).any(|reset| *reset);
         match record.and_then(|record| record.spec.effect) {
-            Some(Effect::NotPerformed) if truth.is_some_and(|truth| truth.performed > 0) => {
-                return Err("an attempt that is recorded as NotPerformed was not performed");
+            Some(Effect::NotPerformed) if performed > 0 => {
+                return Err("what is recorded as NotPerformed was not performed");
             }
             Some(Effect::Performed) if !reset_since => {
                 return Err("Performed says that the password was invalidated since the snapshot");
@@ -68,11 +69,15 @@ fn safe(world: &World) -> Result<(), &'static str> {
         }
         match (world.outcome(subject), invalidated(world, subject)) {
             (Some(Outcome::Succeeded), "True") if reset_since => {}
+            (Some(Outcome::Succeeded), "True") if reason(world, subject) == "AlreadyResetRequired" => {}
             (Some(Outcome::Succeeded), _) => {
                 return Err("Succeeded says that the password was invalidated since the snapshot");
             }
             (Some(Outcome::Failed), "False") if performed > 0 => {
                 return Err("PasswordInvalidated=False says that no reset was or will be performed");
+            }
+            (Some(Outcome::Failed), "True") if !reset_since => {
+                return Err("an exception after a reset says that the password was invalidated since the snapshot");
             }
             (_, "True") if !world.user.contains(&true) => return Err("PasswordInvalidated=True says that it was"),
             _ => {}
@@ -129,54 +134,106 @@ const SIGHTS: &[Sight] = &[
 /// What takes two replicas.
 const SHARED: &[Sight] = &[
     ("a claim that is resolved while its holder still waits", |world| {
-        let calling = world.replicas.iter().flatten().any(|pass| matches!(pass.phase, world::Phase::Calling(_)));
+        let calling = world.replicas.iter().flatten().any(|pass| matches!(pass.phase, Phase::Calling(_)));
         calling && evidence(world, Effect::Unknown, Evidence::Inconclusive)
     }),
     ("an answer that turns Unknown into Performed", |world| {
         let unknown = some(world, |subject| world.outcome(subject) == Some(Outcome::Unknown));
         unknown && evidence(world, Effect::Performed, Evidence::Answer)
     }),
+    ("applied again over an open claim that is on its way to Cognito", |world| {
+        let calling = world.wire.iter().any(|message| matches!(message, Message::Call { performed: false, .. }));
+        calling
+            && some(world, |subject| {
+                let uid = world.requests[subject].as_ref().and_then(|request| request.metadata.uid.as_ref());
+                let open = world.records[subject].as_ref().filter(|record| record.spec.effect.is_none());
+                let last = open.and_then(|record| ledger::last(record)).map(|last| &last.request_uid);
+                uid.is_some() && last.is_some() && uid != last
+            })
+    }),
 ];
 
 /// What takes a deletion.
 const AGAIN: &[Sight] = &[("AlreadyPerformed", |world| ended(world, Outcome::Succeeded, "AlreadyPerformed"))];
 
-/// Walks one configuration and prints its size.
-fn explore(name: &str, subjects: usize, replicas: usize, reset_before: bool, faults: u8, sights: &[&[Sight]]) {
+/// What takes a user who already has to reset.
+const BEFORE: &[Sight] = &[
+    ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+    ("OutcomeUnknown, and the user has to reset", |world| {
+        ended(world, Outcome::Unknown, "OutcomeUnknown") && invalidated(world, 0) == "True"
+    }),
+];
+
+/// What takes a request that asks to skip, and expires.
+const CAUTIOUS: &[Sight] = &[
+    ("AlreadyResetRequired", |world| ended(world, Outcome::Succeeded, "AlreadyResetRequired")),
+    ("Expired", |world| ended(world, Outcome::Failed, "Expired")),
+    ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+];
+
+/// What takes two requests.
+const BOTH: &[Sight] = &[("both are performed", |world| {
+    world.at_rest() && world.attempts.values().filter(|truth| truth.performed == 1).count() == 2
+})];
+
+/// What takes somebody else's reset.
+const BY_OTHERS: &[Sight] = &[("ConfirmedByProbe, by somebody else's reset", |world| {
+    let performed = world.attempts.values().any(|truth| truth.performed > 0);
+    ended(world, Outcome::Succeeded, "ConfirmedByProbe") && !performed
+})];
+
+/// A number as people write it.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// Walks one configuration, prints its size, and asks that the documentation has it.
+fn explore(name: &str, start: Start, sights: &[&[Sight]]) {
     let more: u8 = std::env::var(MORE).ok().map_or(0, |text| text.parse().expect("MODEL_FAULTS is a number"));
-    let faults = faults + more;
+    let start = Start { faults: start.faults + more, ..start };
     let sights = sights.concat();
-    let walk = Walk::from(World::new(subjects, replicas, reset_before, faults), safe, &sights)
-        .unwrap_or_else(|broken| panic!("{name}: {broken}"));
-    println!(
-        "{name}: {} states, {} steps, depth {}, {faults} faults, {subjects} requests, {replicas} replicas, {:.1?}",
-        walk.states(),
-        walk.edges,
-        walk.depth,
-        walk.took
-    );
+    let walk = Walk::from(World::new(start), safe, &sights).unwrap_or_else(|broken| panic!("{name}: {broken}"));
+    let Start { requests, replicas, faults, .. } = start;
+    let (states, depth) = (grouped(walk.states()), walk.depth);
+    let row = format!("| {name} | {replicas} | {requests} | {faults} | {states} | {depth} |");
+    println!("{row} {} steps, {:.1?}", grouped(walk.edges), walk.took);
     assert_eq!(walk.unseen(&sights), Vec::<&str>::new(), "{name}: never reached");
     walk.rests().unwrap_or_else(|broken| panic!("{name}: {broken}"));
     walk.ends().unwrap_or_else(|broken| panic!("{name}: {broken}"));
+    let documented = include_str!("../../docs/architecture.md").contains(&row);
+    assert!(more > 0 || documented, "docs/architecture.md does not have the row {row}");
 }
+
+const ONE: Start = Start { requests: 1, replicas: 1, reset_before: false, cautious: false, faults: 3 };
 
 #[test]
 fn one_replica_and_one_request() {
-    explore("one replica", 1, 1, false, 2, &[SIGHTS, AGAIN]);
+    explore("one replica", ONE, &[SIGHTS, AGAIN, BY_OTHERS]);
 }
 
 #[test]
 fn a_user_who_already_has_to_reset() {
-    explore("reset before", 1, 1, true, 2, &[]);
+    explore("the user has to reset before", Start { reset_before: true, ..ONE }, &[BEFORE]);
+}
+
+#[test]
+fn a_request_that_expires_and_skips_who_already_has_to_reset() {
+    explore("skip, and expire", Start { reset_before: true, cautious: true, ..ONE }, &[CAUTIOUS]);
 }
 
 #[test]
 fn two_replicas_without_a_lease() {
-    explore("two replicas", 1, 2, false, 1, &[SHARED]);
+    explore("two replicas, no lease", Start { replicas: 2, faults: 1, ..ONE }, &[SHARED]);
 }
 
 #[test]
 fn two_requests_of_one_user() {
-    explore("two requests, one replica", 2, 1, false, 1, &[]);
-    explore("two requests, two replicas", 2, 2, false, 0, &[]);
+    explore("two requests of one user", Start { requests: 2, faults: 2, ..ONE }, &[BOTH]);
+}
+
+#[test]
+fn two_requests_of_one_user_and_two_replicas() {
+    explore("two requests and two replicas", Start { requests: 2, replicas: 2, faults: 0, ..ONE }, &[BOTH]);
 }

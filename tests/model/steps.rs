@@ -1,5 +1,5 @@
-//! Every step from a state: what the replicas do by the production functions, what the network and Cognito do to it,
-//! and what people do meanwhile. Each thing that goes wrong or is done by people costs one of the faults that are left.
+//! Every step of the replicas from a state, by the production functions, and what API server, network and Cognito make of
+//! it; `around.rs` has the rest. Each thing that goes wrong or is done by people costs one of the faults that are left.
 
 use cognito_reset_operator::{
     api::{UserStatus, conditions::Reason},
@@ -12,7 +12,8 @@ use cognito_reset_operator::{
         decide::{Step, decide},
         knowledge::Knowledge,
         ledger::{self, Claimed, Finding, Settling},
-        situation::{Budget, Credentials, Snapshot},
+        project,
+        situation::{Budget, Credentials, Request as Asked, Snapshot},
     },
 };
 
@@ -27,6 +28,9 @@ pub struct Label {
     pub fair: bool,
 }
 
+/// The step that ends every wait.
+pub const DEADLINE: &str = "expiry and deadline pass";
+
 /// No rule looks at who holds a claim: with one name for all, fewer states differ.
 const HOLDER: &str = "holder";
 
@@ -40,7 +44,7 @@ const ANSWERS: &[(&str, Exception, bool)] = &[
 ];
 
 pub struct Steps<'a> {
-    from: &'a World,
+    pub from: &'a World,
     pub found: Vec<(Label, World)>,
 }
 
@@ -59,14 +63,19 @@ pub fn steps(from: &World) -> Vec<(Label, World)> {
 }
 
 impl Steps<'_> {
-    fn add(&mut self, replica: Option<usize>, what: &'static str, fair: bool, change: impl FnOnce(&mut World)) {
-        if !fair && self.from.faults == 0 {
-            return;
+    pub fn add(&mut self, replica: Option<usize>, what: &'static str, fair: bool, change: impl FnOnce(&mut World)) {
+        if fair || self.from.faults > 0 {
+            self.push(Label { replica, what, fair }, |world| {
+                world.faults -= u8::from(!fair);
+                change(world);
+            });
         }
+    }
+
+    pub fn push(&mut self, label: Label, change: impl FnOnce(&mut World)) {
         let mut world = self.from.clone();
-        world.faults -= u8::from(!fair);
         change(&mut world);
-        self.found.push((Label { replica, what, fair }, world));
+        self.found.push((label, world));
     }
 
     /// A pass may begin at any time, over any request: its cause may be as stale as it likes.
@@ -157,9 +166,8 @@ impl Steps<'_> {
                 self.close(replica, pass, &known, &Frozen::new(wanted));
             }
             Step::Tell => self.tell(replica, pass, known),
-            Step::Wait { .. } | Step::Leave => {
-                self.add(Some(replica), "ends its pass", true, |world| world.replicas[replica] = None);
-            }
+            Step::Wait { reason, .. } => self.wait(replica, pass, &known, reason),
+            Step::Leave => self.add(Some(replica), "ends its pass", true, |world| world.replicas[replica] = None),
         }
     }
 
@@ -337,6 +345,27 @@ impl Steps<'_> {
             world.replicas[replica] = again(world);
         });
         self.add(Some(replica), "fails to write the effect", false, |world| world.replicas[replica] = again(world));
+        self.add(Some(replica), "gives up on an effect that is still on its way", false, |world| {
+            world.wire.push(Message::Record { subject, wanted: wanted.clone() });
+            world.replicas[replica] = again(world);
+        });
+    }
+
+    fn wait(&mut self, replica: usize, pass: &Pass, known: &Knowledge, reason: Reason) {
+        let pending = matches!(known.situation.request, Asked::Pending(_));
+        let wanted = known.told(&project::waiting(reason), NOW).filter(|_| pending).map(Frozen::new);
+        let Some(wanted) = wanted else {
+            return self.add(Some(replica), "waits", true, |world| world.replicas[replica] = None);
+        };
+        let subject = pass.subject;
+        self.add(Some(replica), "shows why it waits", true, |world| {
+            world.write_status(subject, &wanted);
+            world.replicas[replica] = None;
+        });
+        self.add(Some(replica), "gives up on showing why it waits, which is still on its way", false, |world| {
+            world.wire.push(Message::Status { subject, wanted: wanted.clone() });
+            world.replicas[replica] = None;
+        });
     }
 
     fn tell(&mut self, replica: usize, pass: &Pass, mut known: Knowledge) {
@@ -361,68 +390,5 @@ impl Steps<'_> {
             world.wire.push(Message::Status { subject, wanted: wanted.clone() });
             world.replicas[replica] = None;
         });
-    }
-
-    /// What is on its way, and waited for by nobody, arrives or not.
-    fn network(&mut self) {
-        let waited: Vec<_> = self.from.replicas.iter().flatten().map(|pass| &pass.phase).collect();
-        for (place, message) in self.from.wire.iter().enumerate() {
-            let (waits, landed) = match message {
-                Message::Call { attempt, performed } => {
-                    (waited.contains(&&Phase::Calling(attempt.clone())), *performed)
-                }
-                Message::Record { .. } | Message::Status { .. } => (false, false),
-            };
-            if waits {
-                continue;
-            }
-            self.add(None, "a message is lost", true, |world| {
-                world.wire.remove(place);
-            });
-            if landed {
-                continue;
-            }
-            self.add(None, "a late message arrives", true, |world| {
-                match message {
-                    Message::Call { .. } => world.perform(place),
-                    Message::Record { subject, wanted } => {
-                        world.write_record(*subject, wanted);
-                    }
-                    Message::Status { subject, wanted } => {
-                        world.write_status(*subject, wanted);
-                    }
-                }
-                world.wire.remove(place);
-            });
-        }
-    }
-
-    fn people(&mut self) {
-        if !self.from.over {
-            self.add(None, "expiry and deadline pass", true, |world| world.over = true);
-        }
-        if self.from.user.last() == Some(&true) {
-            self.add(None, "the user completes the reset", false, |world| world.user.push(false));
-        }
-        self.add(None, "somebody else resets the user", false, |world| world.user.push(true));
-        let granted = self.from.granted;
-        self.add(None, "a grant comes or goes", false, |world| world.granted = !granted);
-        for subject in 0..self.from.requests.len() {
-            let Some(request) = &self.from.requests[subject] else {
-                self.add(None, "the request is applied again", false, |world| world.apply(subject));
-                continue;
-            };
-            self.add(None, "the request is deleted", false, |world| world.requests[subject] = None);
-            if self.from.outcome(subject) == Some(cognito_reset_operator::api::Outcome::Pending) {
-                let suspend = !request.spec.suspend;
-                self.add(None, "suspend changes", false, |world| {
-                    world.edit(subject, |request| request.spec.suspend = suspend);
-                });
-            } else {
-                self.add(None, "the status is dropped", false, |world| {
-                    world.edit(subject, |request| request.status = None);
-                });
-            }
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    steps::{Label, steps},
+    steps::{DEADLINE, Label, steps},
     world::World,
 };
 
@@ -16,13 +16,22 @@ pub type Check = fn(&World) -> Result<(), &'static str>;
 /// A state that has to be reached, by name.
 pub type Sight = (&'static str, fn(&World) -> bool);
 
+#[derive(Clone, Copy)]
+struct Edge {
+    to: u32,
+    writes: bool,
+    /// The deadline passes.
+    deadline: bool,
+}
+
 /// A walk through every state.
 pub struct Walk {
     /// From which state and by what each state was reached first.
     parents: Vec<Option<(u32, Label)>>,
-    /// For each state the states that the operator and the network lead to when all is well, and whether that writes.
-    fair: Vec<Vec<(u32, bool)>>,
+    /// For each state the steps that the operator and the network make when all is well.
+    fair: Vec<Vec<Edge>>,
     rest: Vec<bool>,
+    free: Vec<bool>,
     pub depth: u32,
     pub edges: usize,
     pub took: Duration,
@@ -47,6 +56,7 @@ impl Walk {
             parents: vec![None],
             fair: vec![Vec::new()],
             rest: vec![start.at_rest()],
+            free: vec![start.is_free()],
             depth: 0,
             edges: 0,
             took: Duration::ZERO,
@@ -64,6 +74,7 @@ impl Walk {
                         walk.parents.push(Some((from, label)));
                         walk.fair.push(Vec::new());
                         walk.rest.push(after.at_rest());
+                        walk.free.push(after.is_free());
                         for (seen, (_, is)) in walk.seen.iter_mut().zip(sights) {
                             *seen = *seen || is(&after);
                         }
@@ -71,7 +82,7 @@ impl Walk {
                     }
                     if label.fair {
                         let writes = (&world.requests, &world.records) != (&after.requests, &after.records);
-                        walk.fair[from as usize].push((to, writes));
+                        walk.fair[from as usize].push(Edge { to, writes, deadline: label.what == DEADLINE });
                     }
                     if to == new {
                         next.push((new, after));
@@ -94,31 +105,38 @@ impl Walk {
         sights.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|((name, _), _)| *name).collect()
     }
 
-    /// Whether from every state one at rest can be reached with no further fault: walks the graph backwards.
+    /// Whether from every state one at rest can be reached with no further fault; and without waiting for the deadline
+    /// from every one in which nothing holds a request back.
     ///
     /// # Errors
     /// A state from which none can, with the shortest way to it.
     pub fn ends(&self) -> Result<(), String> {
+        let (some_day, soon) = (self.ending(|_| true), self.ending(|edge| !edge.deadline));
+        let stuck = (0..self.states()).find(|state| !some_day[*state] || self.free[*state] && !soon[*state]);
+        match stuck {
+            None => Ok(()),
+            Some(state) => Err(format!("no end can be reached from here:\n{}", self.way_to(state as u32))),
+        }
+    }
+
+    /// The states from which such steps lead to one at rest: walks the graph backwards.
+    fn ending(&self, such: impl Fn(&Edge) -> bool) -> Vec<bool> {
         let mut back = vec![Vec::new(); self.states()];
-        for (from, tos) in self.fair.iter().enumerate() {
-            for (to, _) in tos {
-                back[*to as usize].push(from);
+        for (from, edges) in self.fair.iter().enumerate() {
+            for edge in edges.iter().filter(|edge| such(edge)) {
+                back[edge.to as usize].push(from as u32);
             }
         }
         let mut ends = self.rest.clone();
         let mut open: Vec<_> = (0..self.states()).filter(|state| ends[*state]).collect();
         while let Some(state) = open.pop() {
             for from in &back[state] {
-                if !ends[*from] {
-                    ends[*from] = true;
-                    open.push(*from);
+                if !std::mem::replace(&mut ends[*from as usize], true) {
+                    open.push(*from as usize);
                 }
             }
         }
-        match ends.iter().position(|ends| !ends) {
-            None => Ok(()),
-            Some(state) => Err(format!("no end can be reached from here:\n{}", self.way_to(state as u32))),
-        }
+        ends
     }
 
     /// Whether nothing is written after a state at rest, whatever passes begin over it.
@@ -129,7 +147,7 @@ impl Walk {
         let mut calm = self.rest.clone();
         let mut open: Vec<_> = (0..self.states()).filter(|state| calm[*state]).collect();
         while let Some(state) = open.pop() {
-            for (to, writes) in &self.fair[state] {
+            for Edge { to, writes, .. } in &self.fair[state] {
                 if *writes {
                     return Err(format!("nothing is written at rest:\n{}", self.way_to(state as u32)));
                 }

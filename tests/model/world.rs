@@ -22,6 +22,8 @@ use kube::ResourceExt;
 
 /// The time of everything before the deadline.
 pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+/// The expirationTime of those that have one.
+pub const EXPIRES: Timestamp = Timestamp::constant(1_800_000_000 + 100_000, 0);
 /// After every deadline.
 pub const AFTER: Timestamp = Timestamp::constant(1_800_000_000 + 200_000, 0);
 /// A further attempt need not wait: time is the checker's to choose.
@@ -99,6 +101,19 @@ pub struct Pass {
     pub snapshot: usize,
 }
 
+/// What a walk begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub requests: usize,
+    pub replicas: usize,
+    /// The user already has to reset.
+    pub reset_before: bool,
+    /// The requests ask to skip in that case, and have an expirationTime.
+    pub cautious: bool,
+    /// How much may go wrong or be done by people.
+    pub faults: u8,
+}
+
 /// What is on its way, its sender waiting for it or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Message {
@@ -131,6 +146,7 @@ pub struct World {
     pub user: Vec<bool>,
     pub granted: bool,
     pub over: bool,
+    pub cautious: bool,
     /// How much may still go wrong.
     pub faults: u8,
     pub attempts: BTreeMap<String, Truth>,
@@ -156,21 +172,22 @@ pub enum Written {
 }
 
 impl World {
-    pub fn new(subjects: usize, replicas: usize, reset_before: bool, faults: u8) -> Self {
+    pub fn new(start: Start) -> Self {
         let mut world = Self {
-            requests: vec![None; subjects],
-            records: vec![None; subjects],
-            replicas: vec![None; replicas],
+            requests: vec![None; start.requests],
+            records: vec![None; start.requests],
+            replicas: vec![None; start.replicas],
             wire: Vec::new(),
-            user: vec![reset_before],
+            user: vec![start.reset_before],
             granted: true,
             over: false,
-            faults,
+            cautious: start.cautious,
+            faults: start.faults,
             attempts: BTreeMap::new(),
-            versions: vec![[0; 2]; subjects],
+            versions: vec![[0; 2]; start.requests],
             broken: None,
         };
-        for subject in 0..subjects {
+        for subject in 0..start.requests {
             world.apply(subject);
         }
         world
@@ -188,8 +205,12 @@ impl World {
 
     /// The request is created: a new object each time.
     pub fn apply(&mut self, subject: usize) {
-        let spec: PasswordResetRequestSpec =
-            serde_json::from_value(serde_json::json!({ "userPoolID": "eu-west-1_Model", "username": "user" })).unwrap();
+        let mut spec = serde_json::json!({ "userPoolID": "eu-west-1_Model", "username": "user" });
+        if self.cautious {
+            spec["ifResetRequired"] = "Skip".into();
+            spec["expirationTime"] = EXPIRES.to_string().into();
+        }
+        let spec: PasswordResetRequestSpec = serde_json::from_value(spec).unwrap();
         let mut request = PasswordResetRequest::new(&format!("request-{subject}"), spec);
         let version = self.version(subject, Kind::Request);
         let metadata = &mut request.metadata;
@@ -292,6 +313,12 @@ impl World {
     pub fn outcome(&self, subject: usize) -> Option<Outcome> {
         let request = self.requests[subject].as_ref()?;
         Some(request.status.as_ref().map(|status| status.outcome).unwrap_or_default())
+    }
+
+    /// Whether nothing that people do or left undone holds any request back.
+    pub fn is_free(&self) -> bool {
+        let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
+        self.granted && !self.over && !suspended
     }
 
     /// Whether every request has ended, every claim is settled, nobody is at work and nothing is on its way.
