@@ -157,3 +157,25 @@ async fn an_open_claim_whose_request_is_gone_is_resolved() -> Result<()> {
     assert_eq!(bench.calls("orphan"), 1);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_frozen_holder_that_comes_back_adds_what_it_learns_to_the_record_and_sends_nothing_again() -> Result<()> {
+    let bench = Bench::start().await?;
+    let first = bench.run_with(bench.operator().args(["--identity=first"])).await?;
+    let call = bench.cognito.once(Matcher::reset_of("frozen"), Fault::Hold);
+    bench.ask("frozen").await?;
+    let held = call.held(LIMIT).await?;
+    first.sigstop()?;
+    let _second = bench.run_with(bench.operator().args(["--identity=second"])).await?;
+    assert_eq!(bench.ended("frozen").await?, "Unknown/OutcomeUnknown");
+    held.release();
+    first.sigcont()?;
+    let record = eventually(LIMIT, "the holder to settle its claim", async || {
+        bench.record("frozen").await.ok().flatten().filter(|record| record["effect"] == "Performed")
+    })
+    .await?;
+    assert_eq!(record["attempts"].as_array().map(Vec::len), Some(1), "{record}");
+    assert_eq!(bench.stands("frozen").await?, "Unknown/OutcomeUnknown", "a status is written once");
+    assert_eq!(bench.calls("frozen"), 1);
+    Ok(())
+}
