@@ -201,6 +201,29 @@ fn nothing_is_told_beyond_what_the_record_knows() {
 }
 
 #[test]
+fn a_request_that_waits_says_what_ends_the_wait() {
+    for (reason, says) in [
+        (Reason::Suspended, "spec.suspend"),
+        (Reason::UserPoolNotGranted, "ask a platform administrator"),
+        (Reason::AmbiguousGrant, "roleARN or externalID"),
+        (Reason::GrantSuspended, "suspended"),
+        (Reason::ExpirationRequired, "expirationTime"),
+        (Reason::RateLimited, "its turn"),
+        (Reason::Throttled, "throttles"),
+        (Reason::AwsCredentialsUnavailable, "credentials"),
+        (Reason::UserStateUnreadable, "AdminGetUser"),
+        (Reason::AwaitingPriorAttempt, "has to end first"),
+        (Reason::CognitoUnreachable, "connection"),
+        (Reason::ClaimTimedOut, "claim"),
+        (Reason::RecordNotUsable, "upgrade the operator"),
+    ] {
+        let telling = waiting(reason);
+        assert!(telling.message.contains(says), "{reason}: {}", telling.message);
+        assert_eq!(gist(&telling), (Outcome::Pending, reason.as_str(), Truth::Unknown));
+    }
+}
+
+#[test]
 fn a_message_names_only_an_answer_that_was_read() {
     let unknown = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
     assert_eq!(
@@ -218,6 +241,10 @@ fn a_message_names_only_an_answer_that_was_read() {
     assert_eq!(
         told(Effect::Performed, ended_as(Some(Evidence::Probe), None), "uid").message,
         "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call"
+    );
+    assert_eq!(
+        told(Effect::Performed, ended_as(Some(Evidence::Answer), None), "uid").message,
+        "Cognito accepted the reset; whether a code reached the user is not known to it"
     );
     let refused = told(Effect::NotPerformed, ended_as(Some(Evidence::Answer), Some("UserNotFoundException")), "uid");
     assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
