@@ -198,8 +198,9 @@ fn check_answer(seen: &Seen, answer: &Answer) {
         }
         Answer::Accepted | Answer::NotSent | Answer::Lost => {}
     }
-    // A single name in an error is heard, so that no refusal is taken for a riddle.
+    // A single name in an error, if it is text, is heard, so that no refusal is taken for a riddle.
     if let [name] = names.as_slice()
+        && !name.contains(char::REPLACEMENT_CHARACTER)
         && !(200..300).contains(&seen.status)
     {
         let wanted = Parsed::parse(bare(name)).map_or(Answer::Lost, Answer::Exception);
