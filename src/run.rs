@@ -146,7 +146,7 @@ pub async fn serve<C: Cognito>(
         }
         let chores = futures::future::join(
             watches::tell_grants(&client, &permissions, args.api_timeout),
-            sweep::run(store, &performer, args.sweep_period),
+            sweep::run(store, &performer, &unreadable, args.sweep_period),
         );
         let performer = Arc::clone(&performer);
         tokio::select! {

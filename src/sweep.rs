@@ -1,37 +1,59 @@
 //! Resolves open claims whose request is gone: nobody else would.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
+use kube::{ResourceExt, core::DeserializeGuard};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::{
+    api::PasswordResetRecord,
     cognito::port::Cognito,
     reset::{
         ledger::Identity,
         perform::Performer,
         store::{Store, StoreError},
     },
+    unreadable::Unreadable,
 };
 
 /// Looks through the open claims, for ever, with `period` between two looks.
 ///
 /// A claim at work shows here too; the same decision lets it be until its call cannot be in flight
 /// any more, so a claim without request is settled by the look after that.
-pub async fn run<C: Cognito>(store: Store, performer: &Performer<C>, period: Duration) {
+/// Where a record cannot be read, it is reported once, and the others are resolved all the same.
+pub async fn run<C: Cognito>(store: Store, performer: &Performer<C>, unreadable: &Unreadable, period: Duration) {
+    let mut reported = BTreeSet::new();
+    let mut report = |record: &DeserializeGuard<PasswordResetRecord>, error: &str| {
+        if reported.insert(record.name_any()) {
+            unreadable.report(record, error);
+        }
+    };
     loop {
-        if let Err(error) = look(&store, performer).await {
+        if let Err(error) = look(&store, performer, &mut report).await {
             warn!(%error, "unable to look through the open claims; trying again");
         }
         sleep(period).await;
     }
 }
 
-async fn look<C: Cognito>(store: &Store, performer: &Performer<C>) -> Result<(), StoreError> {
+async fn look<C: Cognito>(
+    store: &Store,
+    performer: &Performer<C>,
+    mut report: impl FnMut(&DeserializeGuard<PasswordResetRecord>, &str),
+) -> Result<(), StoreError> {
     let mut page = None;
     loop {
         let (records, next) = store.open_records(page).await?;
-        for record in records.iter().filter(|record| !record.is_of_newer_schema()) {
+        for guarded in &records {
+            let record = match &guarded.0 {
+                Ok(record) if !record.is_of_newer_schema() => record,
+                Ok(_) => continue,
+                Err(invalid) => {
+                    report(guarded, &invalid.error);
+                    continue;
+                }
+            };
             let identity = Identity::of_record(record);
             let name = identity.record_name();
             // One that cannot be resolved now must not keep the others waiting.

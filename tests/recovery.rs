@@ -6,10 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use common::{Bench, LIMIT};
 use http::Method;
-use testbed::{Fault, Matcher, Reply};
+use testbed::{Fault, Matcher, Reply, eventually};
 
 const RECORDS: &str = "/passwordresetrecords";
 
@@ -96,5 +96,38 @@ async fn a_claim_that_takes_too_long_is_never_sent_and_settled_so() -> Result<()
     assert_eq!(bench.calls("slow-claim"), 1);
     let record = bench.record("slow-claim").await?.unwrap_or_default();
     assert_eq!(record["attempts"][0]["evidence"], "NeverSent", "{record}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_open_record_that_cannot_be_read_keeps_no_other_one_open() -> Result<()> {
+    let bench = Bench::start().await?;
+    let claim = bench.api.once(Matcher::path(Method::POST, RECORDS), Fault::HoldReply);
+    let mut operator = bench.run().await?;
+    bench.ask("orphan").await?;
+    let held = claim.held(LIMIT).await?;
+    operator.sigkill().await?;
+    held.lose();
+    bench.kubectl(&["delete", "prr", "orphan"]).await?;
+    // A looser definition, as a newer release may bring it, and a state that this operator does not know.
+    let crd = bench.get("crd", "passwordresetrecords.cognito-reset.dev").await?.to_string();
+    let looser = crd.replace(r#""ARCHIVED","#, r#""ARCHIVED","zq-marked","#);
+    assert_ne!(crd, looser);
+    bench.apply(&looser).await?;
+    let mut foreign = bench.record("orphan").await?.unwrap_or_default();
+    foreign["metadata"] = serde_json::json!({ "name": "r0-before-the-other" });
+    foreign["request"]["name"] = "foreign".into();
+    foreign["attempts"][0]["userStatusBefore"] = "zq-marked".into();
+    eventually(LIMIT, "the looser definition", async || bench.apply(&foreign.to_string()).await).await?;
+    let operator = bench.run().await?;
+    eventually(LIMIT, "the other record's effect", async || {
+        let record = bench.record("orphan").await?.unwrap_or_default();
+        ensure!(record["effect"] == "Unknown", "{record}");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert!(operator.logs().contains("unable to understand an object"), "{}", operator.logs());
+    assert!(!operator.logs().contains("zq-marked"), "{}", operator.logs());
+    assert!(bench.record("foreign").await?.unwrap_or_default()["effect"].is_null());
     Ok(())
 }

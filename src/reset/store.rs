@@ -33,8 +33,19 @@ pub enum StoreError {
     #[error("no answer from the API server within {0:?}")]
     NoAnswer(Duration),
     /// An answer, or none, as the client says.
-    #[error("{0}")]
+    #[error("{}", without_values(.0))]
     Client(#[source] kube::Error),
+}
+
+/// What the client says. Of an object that cannot be read it would quote the values.
+fn without_values(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(error) => {
+            let (kind, line, column) = (error.classify(), error.line(), error.column());
+            format!("an answer cannot be read: {kind:?} error at line {line} column {column}").to_lowercase()
+        }
+        other => other.to_string(),
+    }
 }
 
 impl StoreError {
@@ -122,21 +133,18 @@ impl Store {
         Ok(read)
     }
 
-    /// A page of the records whose claim is open, and how to go on.
+    /// A page of the records whose claim is open, and how to go on. One that cannot be read is no reason to miss the others.
     ///
     /// # Errors
     /// Where the API server does not answer with it.
     pub async fn open_records(
         &self,
         page: Option<String>,
-    ) -> Result<(Vec<PasswordResetRecord>, Option<String>), StoreError> {
+    ) -> Result<(Vec<DeserializeGuard<PasswordResetRecord>>, Option<String>), StoreError> {
         let mut params = ListParams::default().fields("effect=").limit(PAGE);
         params.continue_token = page;
         let list = self.call(self.records_of_anybody().list(&params)).await?;
-        Ok((
-            list.items.into_iter().map(understood).collect(),
-            list.metadata.continue_.filter(|token| !token.is_empty()),
-        ))
+        Ok((list.items, list.metadata.continue_.filter(|token| !token.is_empty())))
     }
 
     async fn write(&self, record: &PasswordResetRecord) -> Result<PasswordResetRecord, StoreError> {

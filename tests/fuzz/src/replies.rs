@@ -202,8 +202,9 @@ fn check_answer(seen: &Seen, answer: &Answer) {
         let throttled = answer.class() == Some(Class::Throttled);
         assert!((400..if throttled { 600 } else { 500 }).contains(&seen.status), "proven by {seen:?}");
     }
-    // A single name in an error is heard, so that no refusal is taken for a riddle.
+    // A single name in an error, if it is text, is heard, so that no refusal is taken for a riddle.
     if let [name] = names.as_slice()
+        && !name.contains(char::REPLACEMENT_CHARACTER)
         && (400..500).contains(&seen.status)
     {
         let wanted = Parsed::parse(bare(name)).map_or(Answer::Lost, Answer::Exception);

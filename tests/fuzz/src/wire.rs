@@ -27,7 +27,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// What hyper could read of a reply: what the SDK was given.
+/// A reply as the SDK was given it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The status.
@@ -43,7 +43,7 @@ pub struct Seen {
 pub struct Call<T> {
     /// What the port made of the reply.
     pub result: T,
-    /// What it was given, where hyper could read it.
+    /// What the SDK was given, where the reply could be read as HTTP.
     pub seen: Option<Seen>,
     /// How many HTTP requests were sent.
     pub requests: usize,
@@ -136,11 +136,13 @@ impl Wire {
         let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
         let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
         let body = body.collect().await.map_err(lost)?.to_bytes();
-        self.line().seen =
-            Some(Seen { status: head.status.as_u16(), headers: head.headers.clone(), body: body.clone() });
+        let seen = Seen { status: head.status.as_u16(), headers: head.headers.clone(), body: body.clone() };
         let whole = Full::new(body).map_err(|never: Infallible| match never {});
-        HttpResponse::try_from(http::Response::from_parts(head, SdkBody::from_body_1_x(whole)))
-            .map_err(|error| ConnectorError::other(error.into(), None))
+        // Fails for a header that is no text.
+        let response = HttpResponse::try_from(http::Response::from_parts(head, SdkBody::from_body_1_x(whole)))
+            .map_err(|error| ConnectorError::other(error.into(), None))?;
+        self.line().seen = Some(seen);
+        Ok(response)
     }
 }
 

@@ -124,8 +124,14 @@ impl Report {
             text,
             "The bound is the largest probability of a violation in one cycle of the fault that is compatible,"
         )?;
-        writeln!(text, "at 95 %, with none in so many: 1 − 0.05^(1/n). A fault that met nothing is no cycle; a kill of")?;
-        writeln!(text, "kube-apiserver or etcd, or a cut of all connections, is one whenever requests are in flight.\n")?;
+        writeln!(
+            text,
+            "at 95 %, with none in so many: 1 − 0.05^(1/n). A fault that met nothing is no cycle; a kill of"
+        )?;
+        writeln!(
+            text,
+            "kube-apiserver or etcd, or a cut of all connections, is one whenever requests are in flight.\n"
+        )?;
         writeln!(text, "| fault | cycles | met nothing | bound |\n|---|---:|---:|---:|")?;
         for (row, count) in self.rows() {
             let bound = if count.cycles > 0 { percent(upper_bound(count.cycles)) } else { "–".to_owned() };
