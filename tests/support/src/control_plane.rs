@@ -1,5 +1,7 @@
 //! A Kubernetes control plane: etcd, kube-apiserver and, on request, kube-controller-manager.
 
+mod backup;
+
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},

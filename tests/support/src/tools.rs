@@ -86,6 +86,23 @@ impl Tools {
         Ok(path)
     }
 
+    /// That `etcdctl` and `etcdutl` are in the [`directory`](Self::directory).
+    ///
+    /// # Errors
+    /// When `KUBEBUILDER_ASSETS` is set to a directory that lacks them, as the usual downloads do.
+    pub fn etcd_tools(&self) -> Result<()> {
+        for tool in ["etcdctl", "etcdutl"] {
+            if !self.control_plane.join(tool).exists() {
+                bail!(
+                    "{tool} is not in {}, and restoring etcd needs it: put it there, or unset KUBEBUILDER_ASSETS to \
+                     have it built",
+                    self.control_plane.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// The program `moto_server`.
     #[must_use]
     pub fn moto_server(&self) -> &Path {
