@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::{
     Api, Client, ResourceExt,
     core::DeserializeGuard,
@@ -55,7 +55,9 @@ pub async fn run<C: Cognito>(
     let backoff = performer.backoff();
     let context = Arc::new(Context { performer, unreadable, backoff, failures: Mutex::default() });
     let failures = Arc::clone(&context);
-    Controller::new(Api::<Guarded>::all(client.clone()), config)
+    let controller = Controller::new(Api::<Guarded>::all(client.clone()), config);
+    let known = controller.store();
+    let working = controller
         .with_config(controller::Config::default().concurrency(args.concurrency))
         .reconcile_all_on(changes)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -74,8 +76,19 @@ pub async fn run<C: Cognito>(
                 Err(controller::Error::QueueError(error)) => warn!(%error, "unable to watch requests; trying again"),
                 Err(error) => warn!(%error, "unable to control requests; trying again"),
             }
-        })
-        .await;
+        });
+    // The controller begins nothing before the first list is complete, and told to stop it would wait for that for ever.
+    let stopped_before_it_began = async {
+        stop.cancelled().await;
+        if known.wait_until_ready().now_or_never().is_none() {
+            return;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = working => {}
+        () = stopped_before_it_began => {}
+    }
 }
 
 struct Context<C: Cognito> {

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use anyhow::Result;
 use common::{Bench, LIMIT, binary};
+use http::Method;
 use testbed::{ControlPlane, Fault, Matcher, Operator, Options, Tools, eventually};
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
@@ -125,5 +126,17 @@ async fn a_taken_port_is_named() -> Result<()> {
     let said = complaint(&output);
     assert!(said.contains(&address) && said.contains("--listen"), "{said}");
     assert!(first.is_running());
+    Ok(())
+}
+
+#[tokio::test]
+async fn at_sigterm_before_the_requests_were_first_read_it_does_not_wait_for_them() -> Result<()> {
+    let bench = Bench::start().await?;
+    let first = bench.api.once(Matcher::path(Method::GET, "/passwordresetrequests?&fieldSelector"), Fault::Hold);
+    let mut operator = bench.run().await?;
+    let _held = first.held(LIMIT).await?;
+    operator.sigterm()?;
+    let status = operator.wait_exit(LIMIT).await?;
+    assert!(status.success(), "{status}: {}", operator.logs());
     Ok(())
 }
