@@ -1,0 +1,223 @@
+//! Who asked is proven, and nobody but the operator writes what it says of a request, whatever other rights they have.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use anyhow::Result;
+use common::{Bench, LIMIT, root};
+use serde_json::{Value, json};
+use testbed::{KubectlResult, eventually};
+
+/// Has every right in the namespace `default`, and none beyond it.
+const MALLORY: &str = "--as=mallory";
+const STAMP: &str = "deploy/kustomize/components/stamp-requester";
+
+struct People(Bench);
+
+impl People {
+    async fn start() -> Result<Self> {
+        let bench = Bench::start().await?;
+        for user in ["mallory", "alice"] {
+            bench.kubectl(&["create", "rolebinding", user, "--clusterrole=all", &format!("--user={user}")]).await?;
+        }
+        bench.kubectl(&["create", "clusterrole", "all", "--verb=*", "--resource=*.*"]).await?;
+        let this = Self(bench);
+        // Policies take effect a moment after they are created.
+        this.refused_in_the_end(
+            &["create", "--dry-run=server", "-f", "-"],
+            &this.forged("probe"),
+            "names another user",
+        )
+        .await?;
+        Ok(this)
+    }
+
+    /// With the stamp, once it takes effect.
+    async fn stamped() -> Result<Self> {
+        let this = Self::start().await?;
+        this.0.kubectl(&["apply", "-f", &root(&format!("{STAMP}/mutatingadmissionpolicy.yaml"))]).await?;
+        eventually(LIMIT, "the stamp to take effect", async || {
+            let made = this.run(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &this.plain("probe")).await?;
+            anyhow::ensure!(made.stdout.contains("\"mallory\""), "{made}");
+            Ok(())
+        })
+        .await?;
+        Ok(this)
+    }
+
+    fn plain(&self, name: &str) -> String {
+        self.0.request(name, "someone", "")
+    }
+
+    fn forged(&self, name: &str) -> String {
+        self.0.request(name, "someone", "requestedBy: {username: root}")
+    }
+
+    /// As mallory.
+    async fn run(&self, arguments: &[&str], input: &str) -> Result<KubectlResult> {
+        let arguments: Vec<_> = arguments.iter().copied().chain([MALLORY]).collect();
+        self.0.cluster.as_admin().run_with_input(&arguments, input).await
+    }
+
+    async fn refused_in_the_end(&self, arguments: &[&str], input: &str, says: &str) -> Result<()> {
+        eventually(LIMIT, "a refusal", async || {
+            let said = self.run(arguments, input).await?.refusal()?;
+            anyhow::ensure!(said.contains(says), "{said}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn requester(&self, name: &str) -> Result<Value> {
+        Ok(self.0.get("prr", name).await?["spec"]["requestedBy"].clone())
+    }
+}
+
+#[tokio::test]
+async fn without_the_stamp_nobody_can_name_somebody_else_as_the_requester() -> Result<()> {
+    let people = People::start().await?;
+    let refused = people.run(&["apply", "-f", "-"], &people.forged("forged")).await?.refusal()?;
+    assert!(refused.contains("spec.requestedBy names another user"), "{refused}");
+    assert!(refused.contains("leave it out"), "{refused}");
+    people.run(&["apply", "-f", "-"], &people.plain("plain")).await?.success()?;
+    assert_eq!(people.requester("plain").await?, json!({ "username": "unproven" }));
+    let own = people.0.request("own", "someone", "requestedBy: {username: mallory}");
+    people.run(&["apply", "-f", "-"], &own).await?.success()?;
+    assert_eq!(people.requester("own").await?, json!({ "username": "mallory" }));
+    let uid = people.0.request("uid", "someone", "requestedBy: {username: mallory, uid: made-up}");
+    people.run(&["apply", "-f", "-"], &uid).await?.refusal()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_stamp_names_who_created_a_request_however_it_was_created() -> Result<()> {
+    let people = People::stamped().await?;
+    let mallory = json!({ "username": "mallory" });
+    for (name, arguments) in [
+        ("applied", &["apply", "-f", "-"][..]),
+        ("applied-by-the-server", &["apply", "--server-side", "-f", "-"]),
+        ("created", &["create", "-f", "-"]),
+        ("replaced", &["replace", "--force", "-f", "-"]),
+    ] {
+        if name == "replaced" {
+            people.0.apply(&people.plain(name)).await?;
+            assert_eq!(people.requester(name).await?["username"], "admin");
+        }
+        people.run(arguments, &people.forged(name)).await?.success()?;
+        assert_eq!(people.requester(name).await?, mallory, "{name}");
+    }
+    let generated = people.plain("x").replace("name: x", "generateName: generated-");
+    let made = people.run(&["create", "-o", "json", "-f", "-"], &generated).await?.success()?;
+    assert_eq!(serde_json::from_str::<Value>(&made)?["spec"]["requestedBy"], mallory);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_stamp_stays_whoever_applies_the_request_again() -> Result<()> {
+    let people = People::stamped().await?;
+    people.0.apply(&people.plain("standing")).await?;
+    let admin = people.requester("standing").await?;
+    assert_eq!(admin["username"], "admin");
+    assert!(people.0.apply(&people.plain("standing")).await?.contains("unchanged"));
+    for yaml in [people.plain("standing"), people.forged("standing")] {
+        people.run(&["apply", "-f", "-"], &yaml).await?.success()?;
+        people.run(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &yaml).await?.success()?;
+        assert_eq!(people.requester("standing").await?, admin);
+    }
+    let exported = people.0.kubectl(&["get", "prr", "standing", "-o", "yaml"]).await?;
+    people.0.kubectl(&["delete", "prr", "standing"]).await?;
+    let exported = exported
+        .lines()
+        .filter(|line| !line.contains("resourceVersion:") && !line.contains("  uid: "))
+        .collect::<Vec<_>>();
+    people.run(&["create", "-f", "-"], &exported.join("\n")).await?.success()?;
+    assert_eq!(people.requester("standing").await?, json!({ "username": "mallory" }), "created anew by somebody else");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_service_account_is_stamped_with_its_uid() -> Result<()> {
+    let people = People::stamped().await?;
+    let bench = &people.0;
+    bench.kubectl(&["create", "serviceaccount", "runbook", "-n", "default"]).await?;
+    bench
+        .kubectl(&["create", "rolebinding", "runbook", "--clusterrole=all", "--serviceaccount=default:runbook"])
+        .await?;
+    let token = bench.cluster.service_account_token("default", "runbook").await?;
+    let account = bench.cluster.as_admin().with_kubeconfig(&bench.cluster.kubeconfig_for(&token, None)?);
+    account.apply(&people.plain("by-account")).await?.success()?;
+    let uid = bench.get("serviceaccount", "runbook").await?["metadata"]["uid"].clone();
+    let wanted = json!({ "username": "system:serviceaccount:default:runbook", "uid": uid });
+    assert_eq!(people.requester("by-account").await?, wanted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_administrator_of_the_namespace_can_neither_settle_nor_cause_a_second_reset() -> Result<()> {
+    let people = People::start().await?;
+    let bench = &people.0;
+    let _operator = bench.run().await?;
+    bench.ask("once").await?;
+    assert_eq!(bench.ended("once").await?, "Succeeded/ResetAccepted");
+    let standing = bench.record("once").await?.unwrap_or_default();
+    let name = standing["metadata"]["name"].as_str().unwrap_or_default();
+    // Rights on records would be a mistake of the administrators; they do not suffice either.
+    bench
+        .kubectl(&[
+            "create",
+            "clusterrole",
+            "records",
+            "--verb=get,create,update,patch,delete",
+            "--resource=passwordresetrecords.cognito-reset.dev",
+        ])
+        .await?;
+    bench.kubectl(&["create", "clusterrolebinding", "records", "--clusterrole=records", "--user=mallory"]).await?;
+    let forged = json!({
+        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": "r1-forged" },
+        "schema": 1, "request": { "namespace": "default", "name": "x" }, "userPoolID": bench.pool, "username": "x",
+        "attempts": standing["attempts"],
+    });
+    for (what, arguments, input) in [
+        (
+            "status",
+            &[
+                "patch",
+                "prr",
+                "once",
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+                r#"{"status":{"outcome":"Pending"}}"#,
+            ][..],
+            String::new(),
+        ),
+        (
+            "no status",
+            &[
+                "patch",
+                "prr",
+                "once",
+                "--subresource=status",
+                "--type=json",
+                "-p",
+                r#"[{"op":"remove","path":"/status"}]"#,
+            ],
+            String::new(),
+        ),
+        ("record", &["patch", "prrec", name, "--type=merge", "-p", r#"{"sub":"x"}"#], String::new()),
+        ("no record", &["delete", "prrec", name], String::new()),
+        ("another record", &["create", "-f", "-"], forged.to_string()),
+    ] {
+        let refused = people.run(arguments, &input).await?.refusal()?;
+        assert!(refused.contains("takes the verb settle"), "{what}: {refused}");
+    }
+    // What changes nothing passes, as when storage is migrated.
+    people.run(&["annotate", "prrec", name, "note=x"], "").await?.success()?;
+    people.run(&["patch", "prr", "once", "--subresource=status", "--type=merge", "-p", "{}"], "").await?.success()?;
+    people.run(&["delete", "prr", "once"], "").await?.success()?;
+    people.run(&["apply", "-f", "-"], &bench.request("once", "once", "")).await?.success()?;
+    assert_eq!(bench.ended("once").await?, "Succeeded/AlreadyPerformed");
+    assert_eq!(bench.calls("once"), 1);
+    Ok(())
+}
