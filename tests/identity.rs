@@ -5,9 +5,9 @@
 mod common;
 
 use anyhow::Result;
-use common::{Bench, LIMIT, root};
+use common::{Bench, LIMIT, Servers, root};
 use serde_json::{Value, json};
-use testbed::{KubectlResult, eventually};
+use testbed::{KubectlResult, Options, eventually};
 
 /// Has every right in the namespace `default`, and none beyond it.
 const MALLORY: &str = "--as=mallory";
@@ -17,12 +17,7 @@ struct People(Bench);
 
 impl People {
     async fn start() -> Result<Self> {
-        let bench = Bench::start().await?;
-        for user in ["mallory", "alice"] {
-            bench.kubectl(&["create", "rolebinding", user, "--clusterrole=all", &format!("--user={user}")]).await?;
-        }
-        bench.kubectl(&["create", "clusterrole", "all", "--verb=*", "--resource=*.*"]).await?;
-        let this = Self(bench);
+        let this = Self::of(Bench::start().await?).await?;
         // Policies take effect a moment after they are created.
         this.refused_in_the_end(
             &["create", "--dry-run=server", "-f", "-"],
@@ -33,17 +28,29 @@ impl People {
         Ok(this)
     }
 
+    async fn of(bench: Bench) -> Result<Self> {
+        for user in ["mallory", "alice"] {
+            bench.kubectl(&["create", "rolebinding", user, "--clusterrole=all", &format!("--user={user}")]).await?;
+        }
+        bench.kubectl(&["create", "clusterrole", "all", "--verb=*", "--resource=*.*"]).await?;
+        Ok(Self(bench))
+    }
+
     /// With the stamp, once it takes effect.
     async fn stamped() -> Result<Self> {
         let this = Self::start().await?;
         this.0.kubectl(&["apply", "-f", &root(&format!("{STAMP}/mutatingadmissionpolicy.yaml"))]).await?;
+        this.is_stamped().await?;
+        Ok(this)
+    }
+
+    async fn is_stamped(&self) -> Result<()> {
         eventually(LIMIT, "the stamp to take effect", async || {
-            let made = this.run(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &this.plain("probe")).await?;
+            let made = self.run(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &self.plain("probe")).await?;
             anyhow::ensure!(made.stdout.contains("\"mallory\""), "{made}");
             Ok(())
         })
-        .await?;
-        Ok(this)
+        .await
     }
 
     fn plain(&self, name: &str) -> String {
@@ -219,5 +226,55 @@ async fn an_administrator_of_the_namespace_can_neither_settle_nor_cause_a_second
     people.run(&["apply", "-f", "-"], &bench.request("once", "once", "")).await?.success()?;
     assert_eq!(bench.ended("once").await?, "Succeeded/AlreadyPerformed");
     assert_eq!(bench.calls("once"), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_user_by_certificate_has_no_uid_and_is_stamped_all_the_same() -> Result<()> {
+    let people = People::stamped().await?;
+    let bench = &people.0;
+    let alice = bench.cluster.as_admin().with_kubeconfig(&bench.cluster.kubeconfig_by_certificate("alice")?);
+    alice.apply(&people.plain("by-certificate")).await?.success()?;
+    assert!(alice.apply(&people.plain("by-certificate")).await?.success()?.contains("unchanged"));
+    assert_eq!(people.requester("by-certificate").await?, json!({ "username": "alice" }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn admission_sees_whom_an_administrator_impersonates() -> Result<()> {
+    let people = People::stamped().await?;
+    let arguments = ["create", "-f", "-", "--as=alice", "--as-uid=7"];
+    people.0.cluster.as_admin().run_with_input(&arguments, &people.plain("as-alice")).await?.success()?;
+    assert_eq!(people.requester("as-alice").await?, json!({ "username": "alice", "uid": "7" }));
+    Ok(())
+}
+
+/// Names that reach every object, and a namespace of its own.
+const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: security
+namePrefix: acme-
+resources: [../base]
+components: [../components/stamp-requester]
+";
+
+#[tokio::test]
+async fn an_overlay_with_other_names_is_as_strict_and_works() -> Result<()> {
+    let servers = Servers::start(Options::default()).await?;
+    let (kustomize, overlay) = (servers.cluster.file("kustomize"), servers.cluster.file("kustomize/overlay"));
+    servers.cluster.script(&format!("cp -r '{}' '{}'", root("deploy/kustomize"), kustomize.display()), &[]).await?;
+    std::fs::create_dir(&overlay)?;
+    std::fs::write(overlay.join("kustomization.yaml"), OVERLAY)?;
+    let people = People::of(servers.install(&overlay).await?).await?;
+    people.is_stamped().await?;
+    let bench = &people.0;
+    let _operator = bench.run().await?;
+    bench.ask("in-the-overlay").await?;
+    assert_eq!(bench.ended("in-the-overlay").await?, "Succeeded/ResetAccepted");
+    let patch = ["patch", "prr", "in-the-overlay", "--subresource=status", "--type=json", "-p"];
+    let dropped = [&patch[..], &[r#"[{"op":"remove","path":"/status"}]"#]].concat();
+    people.refused_in_the_end(&dropped, "", "takes the verb settle").await?;
+    let accounts = bench.kubectl(&["get", "serviceaccounts", "-n", "security", "-o", "name"]).await?;
+    assert!(accounts.contains("serviceaccount/acme-cognito-reset-operator"), "{accounts}");
     Ok(())
 }

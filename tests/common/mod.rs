@@ -31,6 +31,40 @@ pub const QUICK: &[&str] = &[
     "--log=debug",
 ];
 
+/// The servers, with the definitions applied.
+pub struct Servers {
+    pub cluster: ControlPlane,
+    moto: Moto,
+}
+
+impl Servers {
+    pub async fn start(options: Options) -> Result<Self> {
+        let tools = Tools::locate().await?;
+        let (cluster, moto) = tokio::try_join!(ControlPlane::start(&tools, options), Moto::start(&tools))?;
+        let kubectl = cluster.as_admin();
+        kubectl.run(&["apply", "-k", &root("deploy/kustomize/crds")]).await?.success()?;
+        kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?.success()?;
+        Ok(Self { cluster, moto })
+    }
+
+    /// Applies the base or an overlay, and gives a pool and a grant for every namespace.
+    pub async fn install(self, kustomization: &Path) -> Result<Bench> {
+        let Self { cluster, moto } = self;
+        let kubectl = cluster.as_admin();
+        let deployment = Deployment::render(kubectl, kustomization).await?;
+        kubectl.apply(&deployment.yaml).await?.success()?;
+        let token = cluster.service_account_token(&deployment.namespace, &deployment.service_account).await?;
+        let api = FaultProxy::start(&cluster.url(), Some(cluster.ca_pem())).await?;
+        let cognito = FaultProxy::start(moto.url(), None).await?;
+        let kubeconfig = cluster.kubeconfig_for(&token, Some(&api.url()))?;
+        let users = moto.cognito();
+        let pool = users.create_pool("eu-west-1").await?;
+        let bench = Bench { cluster, moto, api, cognito, users, pool, deployment, kubeconfig };
+        bench.grant("everyone", "namespaces: [\"*\"]").await?;
+        Ok(bench)
+    }
+}
+
 /// Everything but the operator, with the definitions and the base of `deploy/` applied.
 pub struct Bench {
     pub cluster: ControlPlane,
@@ -52,24 +86,7 @@ impl Bench {
     }
 
     pub async fn start_with(options: Options) -> Result<Self> {
-        let tools = Tools::locate().await?;
-        let (cluster, moto) = tokio::try_join!(ControlPlane::start(&tools, options), Moto::start(&tools))?;
-        let api = FaultProxy::start(&cluster.url(), Some(cluster.ca_pem())).await?;
-        let cognito = FaultProxy::start(moto.url(), None).await?;
-        let kubectl = cluster.as_admin();
-        let crds = root("deploy/kustomize/crds");
-        kubectl.run(&["apply", "-k", &crds]).await?.success()?;
-        kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?.success()?;
-        let base = root("deploy/kustomize/base");
-        kubectl.run(&["apply", "-k", &base]).await?.success()?;
-        let deployment = Deployment::render(kubectl, Path::new(&base)).await?;
-        let token = cluster.service_account_token(&deployment.namespace, &deployment.service_account).await?;
-        let kubeconfig = cluster.kubeconfig_for(&token, Some(&api.url()))?;
-        let users = moto.cognito();
-        let pool = users.create_pool("eu-west-1").await?;
-        let bench = Self { cluster, moto, api, cognito, users, pool, deployment, kubeconfig };
-        bench.grant("everyone", "namespaces: [\"*\"]").await?;
-        Ok(bench)
+        Servers::start(options).await?.install(Path::new(&root("deploy/kustomize/base"))).await
     }
 
     /// The operator as `deploy/` starts it, with short times.

@@ -83,7 +83,7 @@ impl ControlPlane {
         etcd_ready(&mut etcd, &client, &etcd_at).await?;
         std::fs::write(home.path().join("users.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
         let kubeconfig = home.path().join("admin.kubeconfig");
-        std::fs::write(&kubeconfig, kubeconfig_text(&https(port), Some(&pki.ca), ADMIN_TOKEN))?;
+        std::fs::write(&kubeconfig, kubeconfig_text(&https(port), Some(&pki.ca), &token_of(ADMIN_TOKEN)))?;
         let kubectl = Kubectl { program: tools.kubectl(), kubeconfig, home: home.path().to_owned(), directory: None };
         let api_server = start_api_server(tools, home.path(), &pki, &etcd_at.client, port, &options)?;
         let mut this = Self {
@@ -203,12 +203,25 @@ impl ControlPlane {
     /// # Errors
     /// When the file cannot be written.
     pub fn kubeconfig_for(&self, token: &str, server: Option<&str>) -> Result<PathBuf> {
-        let number = self.kubeconfigs.fetch_add(1, Ordering::Relaxed);
-        let path = self.home.path().join(format!("user-{number}.kubeconfig"));
         let url = server.map_or_else(|| self.url(), str::to_owned);
         let authority = url.starts_with("https:").then_some(self.pki.ca.as_path());
-        std::fs::write(&path, kubeconfig_text(&url, authority, token))
-            .with_context(|| format!("failed to write {}", path.display()))?;
+        self.write_kubeconfig(&kubeconfig_text(&url, authority, &token_of(token)))
+    }
+
+    /// A kubeconfig with a client certificate for this user, who has no uid.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made or the file not be written.
+    pub fn kubeconfig_by_certificate(&self, username: &str) -> Result<PathBuf> {
+        let (certificate, key) = self.pki.client(self.home.path(), username)?;
+        let user = serde_json::json!({ "client-certificate": certificate, "client-key": key });
+        self.write_kubeconfig(&kubeconfig_text(&self.url(), Some(&self.pki.ca), &user))
+    }
+
+    fn write_kubeconfig(&self, text: &str) -> Result<PathBuf> {
+        let number = self.kubeconfigs.fetch_add(1, Ordering::Relaxed);
+        let path = self.home.path().join(format!("user-{number}.kubeconfig"));
+        std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
         Ok(path)
     }
 
@@ -311,6 +324,7 @@ fn start_api_server(
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24"])
         .arg(format!("--token-auth-file={}", home.join("users.csv").display()))
         .arg(format!("--cert-dir={}", home.display()))
+        .arg(format!("--client-ca-file={}", pki.ca.display()))
         .arg(format!("--tls-cert-file={}", pki.serving_certificate.display()))
         .arg(format!("--tls-private-key-file={}", pki.serving_key.display()))
         .arg("--service-account-issuer=https://kubernetes.default.svc")
@@ -321,7 +335,11 @@ fn start_api_server(
 }
 
 /// JSON is YAML, and quotes itself.
-fn kubeconfig_text(server: &str, ca: Option<&Path>, token: &str) -> String {
+fn token_of(token: &str) -> serde_json::Value {
+    serde_json::json!({ "token": token })
+}
+
+fn kubeconfig_text(server: &str, ca: Option<&Path>, user: &serde_json::Value) -> String {
     let mut cluster = serde_json::json!({ "server": server });
     if let Some(ca) = ca {
         cluster["certificate-authority"] = ca.display().to_string().into();
@@ -332,7 +350,7 @@ fn kubeconfig_text(server: &str, ca: Option<&Path>, token: &str) -> String {
         "current-context": "testbed",
         "contexts": [{ "name": "testbed", "context": { "cluster": "testbed", "user": "testbed" } }],
         "clusters": [{ "name": "testbed", "cluster": cluster }],
-        "users": [{ "name": "testbed", "user": { "token": token } }],
+        "users": [{ "name": "testbed", "user": user }],
     })
     .to_string()
 }

@@ -24,6 +24,7 @@ pub(crate) struct Pki {
     pub(crate) token_key: PathBuf,
     /// Verifies them.
     pub(crate) token_public_key: PathBuf,
+    authority: Issuer<'static, KeyPair>,
 }
 
 impl Pki {
@@ -40,14 +41,11 @@ impl Pki {
         serving.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         serving.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         serving.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let serving_certificate = serving.signed_by(&serving_key, &Issuer::new(authority, authority_key))?.pem();
+        let authority = Issuer::new(authority, authority_key);
+        let serving_certificate = serving.signed_by(&serving_key, &authority)?.pem();
 
         let token_key = KeyPair::generate()?;
-        let write = |name: &str, text: String| {
-            let path = directory.join(name);
-            std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
-            anyhow::Ok(path)
-        };
+        let write = |name, text| write(directory, name, text);
         Ok(Self {
             ca: write("ca.crt", ca_pem.clone())?,
             serving_certificate: write("serving.crt", serving_certificate)?,
@@ -55,6 +53,26 @@ impl Pki {
             token_key: write("tokens.key", token_key.serialize_pem())?,
             token_public_key: write("tokens.pub", token_key.public_key_pem())?,
             ca_pem,
+            authority,
         })
     }
+
+    /// The files of a certificate and its key, by which a client is the user of this name.
+    pub(crate) fn client(&self, directory: &Path, username: &str) -> Result<(PathBuf, PathBuf)> {
+        let key = KeyPair::generate()?;
+        let mut client = CertificateParams::default();
+        client.distinguished_name.push(DnType::CommonName, username);
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = client.signed_by(&key, &self.authority)?.pem();
+        Ok((
+            write(directory, &format!("{username}.crt"), certificate)?,
+            write(directory, &format!("{username}.key"), key.serialize_pem())?,
+        ))
+    }
+}
+
+fn write(directory: &Path, name: &str, text: String) -> Result<PathBuf> {
+    let path = directory.join(name);
+    std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
 }

@@ -1,9 +1,11 @@
 //! Who is in the pool, what is applied, and what is to become of it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
-use testbed::Cognito;
+use anyhow::{Context as _, Result, ensure};
+use testbed::{Cognito, ControlPlane, eventually};
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// The namespace that the grant is for.
 pub(crate) const GRANTED: &str = "support";
@@ -51,6 +53,18 @@ pub(crate) fn write(directory: &Path, pool: &str) -> Result<()> {
         std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Waits until who creates a request is stamped: a policy takes effect a moment after it is applied.
+pub(crate) async fn stamped(cluster: &ControlPlane) -> Result<()> {
+    let probe = request("default", "nobody", "eu-west-1_probe");
+    let arguments = ["create", "--dry-run=server", "-o", "jsonpath={.spec.requestedBy.username}", "-f", "-"];
+    eventually(LIMIT, "the requester to be stamped", async || {
+        let stamp = cluster.as_admin().run_with_input(&arguments, &probe).await?.success()?;
+        ensure!(stamp != "unproven", "{stamp}");
+        Ok(())
+    })
+    .await
 }
 
 fn namespace(name: &str) -> String {

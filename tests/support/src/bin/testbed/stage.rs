@@ -62,6 +62,8 @@ impl Stage {
         terminal.kubectl("apply -k deploy/kustomize/crds").await?;
         terminal.kubectl("wait --for=condition=Established crd --all --timeout=30s").await?;
         terminal.kubectl("apply -k deploy/kustomize/base").await?;
+        terminal.kubectl("apply -f deploy/kustomize/components/stamp-requester/mutatingadmissionpolicy.yaml").await?;
+        samples::stamped(&cluster).await?;
 
         let deployment = Deployment::render(cluster.as_admin(), &root.join("deploy/kustomize/base")).await?;
         let (namespace, account) = (&deployment.namespace, &deployment.service_account);
