@@ -81,6 +81,10 @@ deny: ## Check the dependencies' licences, sources and advisories
 	@.ci/require cargo
 	@.ci/deny
 
+.PHONY: terraform
+terraform: ## Check that deploy/iam/terraform gives what the JSON policies say (where terraform is there)
+	@.ci/terraform
+
 .PHONY: build
 build: ## Build the release binary
 ifeq ($(COGNITO_RESET_OPERATOR_BIN),$(BINARY))

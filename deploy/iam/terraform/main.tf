@@ -1,0 +1,72 @@
+# The policies of ../*.json with your own names in them, as JSON to attach. It has no provider, so that it fits
+# whichever version of one you use; ../README.md shows how to attach what it gives.
+
+terraform {
+  required_version = ">= 1.5"
+}
+
+variable "user_pool_arns" {
+  type        = list(string)
+  description = "The user pools whose users may be reset by this role; one by one, never a wildcard."
+
+  validation {
+    condition = length(var.user_pool_arns) > 0 && alltrue([
+      for arn in var.user_pool_arns : can(regex("^arn:[a-z0-9-]+:cognito-idp:[a-z0-9-]+:[0-9]{12}:userpool/[\\w-]+_[0-9a-zA-Z]+$", arn))
+    ])
+    error_message = "user_pool_arns: give the whole ARN of each pool, such as arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Example01, without wildcards."
+  }
+}
+
+variable "grant_role_arns" {
+  type        = list(string)
+  default     = []
+  description = "The roles that grants may name as roleARN; empty where none does."
+
+  validation {
+    condition     = alltrue([for arn in var.grant_role_arns : can(regex("^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\\w+=,.@/-]+$", arn))])
+    error_message = "grant_role_arns: give the whole ARN of each role, such as arn:aws:iam::444455556666:role/cognito-reset, without wildcards."
+  }
+}
+
+variable "operator_role_arn" {
+  type        = string
+  default     = null
+  description = "The operator's own role, whom the role of another account trusts; needed for the output trust_other_account."
+}
+
+variable "external_id" {
+  type        = string
+  default     = null
+  description = "The externalID of the grant, which the role of another account compares; needed for the output trust_other_account."
+}
+
+locals {
+  reset  = jsondecode(file("${path.module}/../policy.json"))
+  assume = jsondecode(file("${path.module}/../assume-roles.json"))
+  trust  = jsondecode(file("${path.module}/../trust-other-account.json"))
+}
+
+output "reset_policy" {
+  description = "For the role that makes the calls: resets users of the pools, and reads their state."
+  value = jsonencode(merge(local.reset, {
+    Statement = [for statement in local.reset.Statement : merge(statement, { Resource = var.user_pool_arns })]
+  }))
+}
+
+output "assume_roles_policy" {
+  description = "For the operator's role: takes on the roles that grants name, and no other; null where there are none."
+  value = length(var.grant_role_arns) == 0 ? null : jsonencode(merge(local.assume, {
+    Statement = [for statement in local.assume.Statement : merge(statement, { Resource = var.grant_role_arns })]
+  }))
+}
+
+output "trust_other_account" {
+  description = "The trust policy of a role that a grant names; null without operator_role_arn and external_id."
+  value = var.operator_role_arn == null || var.external_id == null ? null : jsonencode(merge(local.trust, {
+    Statement = [for statement in local.trust.Statement : merge(
+      statement,
+      { Principal = { AWS = var.operator_role_arn } },
+      can(statement.Condition) ? { Condition = { StringEquals = { "sts:ExternalId" = var.external_id } } } : {},
+    )]
+  }))
+}
