@@ -81,6 +81,17 @@ deny: ## Check the dependencies' licences, sources and advisories
 	@.ci/require cargo
 	@.ci/deny
 
+.PHONY: auditable
+auditable: ## Build the release binary with the list of its dependencies in it, as releases do
+	@.ci/require cargo
+	PATH="$$(dirname "$$(.ci/cargo-tool cargo-auditable 0.7.7)"):$$PATH" \
+		$(CARGO) auditable build --release --locked --package $(OPERATOR) --bin $(OPERATOR)
+
+.PHONY: sbom
+sbom: ## Write the bill of materials, target/cognito-reset-operator.cdx.json (CycloneDX)
+	@.ci/require cargo
+	@.ci/sbom
+
 .PHONY: build
 build: ## Build the release binary
 ifeq ($(COGNITO_RESET_OPERATOR_BIN),$(BINARY))
