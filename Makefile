@@ -76,6 +76,11 @@ lint: ## Check formatting, and clippy with warnings denied
 	$(say) "clippy (the first run takes about 4 minutes on two cores)"
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: lint-workflows
+lint-workflows: ## Check the workflows of GitHub Actions
+	@.ci/require cargo go
+	@.ci/lint-workflows
+
 .PHONY: deny
 deny: ## Check the dependencies' licences, sources and advisories
 	@.ci/require cargo
