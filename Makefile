@@ -76,6 +76,11 @@ lint: ## Check formatting, and clippy with warnings denied
 	$(say) "clippy (the first run takes about 4 minutes on two cores)"
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: lint-workflows
+lint-workflows: ## Check the workflows of GitHub Actions
+	@.ci/require cargo go
+	@.ci/lint-workflows
+
 .PHONY: deny
 deny: ## Check the dependencies' licences, sources and advisories
 	@.ci/require cargo
@@ -84,6 +89,17 @@ deny: ## Check the dependencies' licences, sources and advisories
 .PHONY: terraform
 terraform: ## Check that deploy/iam/terraform gives what the JSON policies say (where terraform is there)
 	@.ci/terraform
+
+.PHONY: auditable
+auditable: ## Build the release binary with the list of its dependencies in it, as releases do
+	@.ci/require cargo
+	PATH="$$(dirname "$$(.ci/cargo-tool cargo-auditable 0.7.7)"):$$PATH" \
+		$(CARGO) auditable build --release --locked --package $(OPERATOR) --bin $(OPERATOR)
+
+.PHONY: sbom
+sbom: ## Write the bill of materials, target/cognito-reset-operator.cdx.json (CycloneDX)
+	@.ci/require cargo
+	@.ci/sbom
 
 .PHONY: build
 build: ## Build the release binary

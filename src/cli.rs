@@ -8,7 +8,8 @@ use jiff::SignedDuration;
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
 /// The cluster is found through KUBECONFIG or the pod's service account; AWS credentials, profile
-/// and endpoints as by every AWS SDK (AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER).
+/// and endpoints as by every AWS SDK (AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER for an interface endpoint
+/// of a VPC, say); an endpoint that is not an https address of the service itself ends the start.
 #[derive(Debug, Parser)]
 #[command(name = "cognito-reset-operator", version, max_term_width = 100)]
 pub struct Cli {
@@ -126,6 +127,10 @@ pub struct RunArgs {
     /// Time between two looks for open claims whose request is gone.
     #[arg(long, env = "COGNITO_RESET_SWEEP_PERIOD", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub sweep_period: Duration,
+
+    /// For tests: let Cognito and STS be anywhere, also without TLS. Otherwise an endpoint that is configured and is not AWS's own ends the start.
+    #[arg(long, env = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOLEAN")]
+    pub allow_test_endpoints: bool,
 
     /// Time for what is in flight at SIGTERM to finish.
     #[arg(long, env = "COGNITO_RESET_SHUTDOWN_TIMEOUT", default_value = "1m", value_parser = duration, value_name = "DURATION")]

@@ -10,7 +10,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     admin::{self, Health},
@@ -18,6 +18,7 @@ use crate::{
     cli::RunArgs,
     cognito::{
         aws::{Aws, Limits},
+        endpoint::NotAws,
         port::Cognito,
     },
     controller,
@@ -52,6 +53,9 @@ pub enum RunError {
     /// The cluster cannot be used as it is.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Usernames would leave for a place that is not AWS.
+    #[error(transparent)]
+    Endpoint(#[from] NotAws),
     /// The port is taken.
     #[error("failed to listen on {address}: {cause}; choose another with --listen")]
     Listen {
@@ -84,6 +88,13 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     config.read_timeout = Some(args.watch_timeout + WATCH_GRACE);
     config.reset_reader_on_write = true;
     config.connect_timeout = Some(args.api_timeout);
+    let limits = Limits { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
+    let cognito = Aws::from_environment(limits).await;
+    if args.allow_test_endpoints {
+        warn!("endpoints other than AWS's own are allowed: this is for tests");
+    } else {
+        cognito.check_endpoints()?;
+    }
     let url = config.cluster_url.to_string();
     let namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let lease = args.lease.then_some(namespace);
@@ -91,8 +102,6 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     rights::check(&client, &url, lease.as_deref(), args.api_timeout).await?;
     let listener =
         admin::bind(args.listen).await.map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
-    let limits = Limits { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
-    let cognito = Aws::from_environment(limits).await;
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");
     serve(args, lease, client, cognito, listener, stop_signal()?).await
 }

@@ -49,7 +49,7 @@ fn a_bad_flag_is_named() -> Result<()> {
 fn every_flag_of_run_has_an_environment_variable() -> Result<()> {
     let help = String::from_utf8(run(&["run", "--help"], &[])?.stdout)?;
     let flags = help.lines().filter(|line| line.trim_start().starts_with("--")).filter(|line| !line.contains("--help"));
-    let names: Vec<_> = flags.filter_map(|line| line.trim_start().split([' ', '=']).next()).collect();
+    let names: Vec<_> = flags.filter_map(|line| line.trim_start().split([' ', '=', '[']).next()).collect();
     assert!(names.len() >= 17, "{names:?}");
     for name in names {
         let variable = name.trim_start_matches('-').replace('-', "_").to_uppercase();
@@ -138,5 +138,52 @@ async fn at_sigterm_before_the_requests_were_first_read_it_does_not_wait_for_the
     operator.sigterm()?;
     let status = operator.wait_exit(LIMIT).await?;
     assert!(status.success(), "{status}: {}", operator.logs());
+    Ok(())
+}
+
+#[test]
+fn an_endpoint_that_is_not_aws_ends_the_start_unless_a_flag_says_that_it_is_a_test() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    // Nothing listens there: what gets as far as the cluster says so.
+    let cluster = r#"{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],
+        "clusters":[{"name":"x","cluster":{"server":"http://127.0.0.1:9"}}],"users":[{"name":"x","user":{}}]}"#;
+    let kubeconfig = file("kubeconfig", cluster)?;
+    let profile = file("global", "[default]\nendpoint_url = http://127.0.0.1:1\n")?;
+    let section = "[default]\nservices = here\n[services here]\nsts =\n  endpoint_url = https://sts.example.com\n";
+    let services = file("services", section)?;
+    let start = |flags: &[&str], environment: &[(&str, &str)]| {
+        let always = [("KUBECONFIG", kubeconfig.as_str()), ("AWS_REGION", "eu-west-1")];
+        let all: Vec<_> = always.iter().chain(environment).copied().collect();
+        run(&[&["run", "--api-timeout=3s", "--log=error"], flags].concat(), &all)
+    };
+    for environment in [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL", "https://cognito-idp.eu-west-1.amazonaws.com"),
+        ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "https://example.com"),
+        ("AWS_ENDPOINT_URL_STS", "http://sts.eu-west-1.amazonaws.com"),
+        ("AWS_CONFIG_FILE", &profile),
+        ("AWS_CONFIG_FILE", &services),
+    ] {
+        let said = complaint(&start(&[], &[environment])?);
+        assert!(said.contains("--allow-test-endpoints"), "{environment:?}: {said}");
+        for (flags, variables) in [
+            (&["--allow-test-endpoints"][..], vec![environment]),
+            (&[], vec![environment, ("COGNITO_RESET_ALLOW_TEST_ENDPOINTS", "true")]),
+            (&[], vec![environment, ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")]),
+        ] {
+            let said = complaint(&start(flags, &variables)?);
+            assert!(said.contains("failed to reach the Kubernetes API server"), "{environment:?}: {said}");
+        }
+    }
+    let own = ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "https://cognito-idp-fips.us-east-1.amazonaws.com");
+    for environment in [&[][..], &[own]] {
+        let said = complaint(&start(&[], environment)?);
+        assert!(said.contains("failed to reach the Kubernetes API server"), "{said}");
+    }
     Ok(())
 }

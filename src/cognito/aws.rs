@@ -18,9 +18,11 @@ use aws_sdk_cognitoidentityprovider::{
     operation::RequestId,
     types::UserStatusType,
 };
+use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 
 use super::{
+    endpoint::{NotAws, Service},
     genuine::{Body, Genuine},
     outcome::{Answer, Code},
     port::{Access, Cognito, CredentialsError, Reply, Role, Unreadable, User, UserRef},
@@ -77,6 +79,24 @@ impl Aws {
             .load()
             .await;
         Self { base, limits, clients: Mutex::default(), own: Mutex::default() }
+    }
+
+    /// Checks that no configuration leads calls anywhere but to AWS: environment, profile and web identity alike.
+    ///
+    /// # Errors
+    /// Names the first endpoint that is not the service's own.
+    pub fn check_endpoints(&self) -> Result<(), NotAws> {
+        let configured = |service: Service| {
+            let key = ServiceConfigKey::builder()
+                .service_id(service.id())
+                .env("AWS_ENDPOINT_URL")
+                .profile("endpoint_url")
+                .build()
+                .ok()?;
+            let own = self.base.service_config().and_then(|config| config.load_config(key));
+            own.or_else(|| self.base.endpoint_url().map(str::to_owned))
+        };
+        Service::ALL.into_iter().try_for_each(|service| configured(service).map_or(Ok(()), |url| service.accepts(&url)))
     }
 
     async fn client(&self, access: &Access) -> Client {

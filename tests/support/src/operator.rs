@@ -20,6 +20,8 @@ use crate::{
 };
 
 const LISTEN_FLAG: &str = "--listen";
+/// The operator calls AWS alone, unless it is told that this is a test.
+const TEST_ENDPOINTS: &str = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS";
 const LISTEN_VARIABLE: &str = "COGNITO_RESET_LISTEN";
 
 /// How an operator is started. Its environment holds what is set here and nothing else but `PATH` and a `HOME` of its own.
@@ -51,13 +53,13 @@ impl OperatorBuilder {
     /// Where Cognito is: the emulator, or a proxy before it.
     #[must_use]
     pub fn cognito(self, url: &str) -> Self {
-        self.env("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", url)
+        self.env(TEST_ENDPOINTS, "true").env("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", url)
     }
 
     /// Where STS is.
     #[must_use]
     pub fn sts(self, url: &str) -> Self {
-        self.env("AWS_ENDPOINT_URL_STS", url)
+        self.env(TEST_ENDPOINTS, "true").env("AWS_ENDPOINT_URL_STS", url)
     }
 
     /// Adds arguments.

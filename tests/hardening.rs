@@ -1,0 +1,138 @@
+//! How the operator is shipped: what runs may do next to nothing, and what is built is pinned.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use common::{Bench, root};
+use serde_json::{Value, json};
+use testbed::Deployment;
+
+/// The Pod that the Deployment of the base would create.
+async fn pod(bench: &Bench) -> Result<Value> {
+    let base = Deployment::render(bench.cluster.as_admin(), Path::new(&root("deploy/kustomize/base"))).await?;
+    let template = base.of_kind("Deployment").next().context("no Deployment")?["spec"]["template"].clone();
+    let mut pod =
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"] });
+    pod["metadata"]["name"] = json!("probe");
+    pod["metadata"]["namespace"] = json!(base.namespace);
+    Ok(pod)
+}
+
+#[tokio::test]
+async fn the_pod_passes_the_restricted_level_and_without_any_of_its_settings_it_does_not() -> Result<()> {
+    let bench = Bench::start().await?;
+    let pod = pod(&bench).await?;
+    let namespace = bench.get("namespace", "cognito-reset-system").await?;
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+    let create = async |pod: &Value| {
+        let kubectl = bench.cluster.as_admin();
+        kubectl.run_with_input(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &pod.to_string()).await
+    };
+    let made: Value = serde_json::from_str(&create(&pod).await?.success()?)?;
+    let container = &made["spec"]["containers"][0]["securityContext"];
+    assert_eq!(
+        (&container["readOnlyRootFilesystem"], &container["capabilities"], &container["seccompProfile"]),
+        (&json!(true), &json!({ "drop": ["ALL"] }), &json!({ "type": "RuntimeDefault" }))
+    );
+    let whole = &made["spec"]["securityContext"];
+    assert_eq!((&whole["runAsUser"], &whole["runAsGroup"]), (&json!(65532), &json!(65532)));
+    assert_eq!(whole["runAsNonRoot"], true);
+    for (what, changes) in [
+        (
+            "allowPrivilegeEscalation",
+            &[("/spec/containers/0/securityContext/allowPrivilegeEscalation", json!(true))][..],
+        ),
+        ("capabilities", &[("/spec/containers/0/securityContext/capabilities", json!({}))]),
+        ("runAsNonRoot", &[("/spec/containers/0/securityContext/runAsNonRoot", json!(false))]),
+        ("runAsUser", &[("/spec/securityContext/runAsUser", json!(0))]),
+        ("seccompProfile", &[("/spec/containers/0/securityContext/seccompProfile", json!({ "type": "Unconfined" }))]),
+        ("hostPath", &[("/spec/volumes", json!([{ "name": "x", "hostPath": { "path": "/" } }]))]),
+        ("host namespaces", &[("/spec/hostNetwork", json!(true))]),
+    ] {
+        let mut weaker = pod.clone();
+        for (pointer, value) in changes {
+            let (parent, key) = pointer.rsplit_once('/').context("no parent")?;
+            weaker.pointer_mut(parent).context("no such field")?[key] = value.clone();
+        }
+        let refused = create(&weaker).await?.refusal()?;
+        assert!(refused.contains("violates PodSecurity \"restricted:latest\""), "{what}: {refused}");
+        assert!(refused.contains(what), "{what}: {refused}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_network_policy_covers_the_pod_and_leaves_one_port_open() -> Result<()> {
+    let bench = Bench::start().await?;
+    let get = ["get", "networkpolicy", "cognito-reset-operator", "-n", "cognito-reset-system", "-o", "json"];
+    let policy: Value = serde_json::from_str(&bench.kubectl(&get).await?)?;
+    let pod = pod(&bench).await?;
+    for (label, value) in policy["spec"]["podSelector"]["matchLabels"].as_object().context("selects every Pod")? {
+        assert_eq!(&pod["metadata"]["labels"][label], value);
+    }
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(policy["spec"]["ingress"], json!([{ "ports": [{ "port": "http", "protocol": "TCP" }] }]));
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().context("no ports")?;
+    assert_eq!(ports.iter().map(|port| &port["name"]).collect::<Vec<_>>(), ["http"]);
+    Ok(())
+}
+
+#[test]
+fn the_image_is_made_of_pinned_images_and_runs_as_a_numbered_user() -> Result<()> {
+    let dockerfile = fs::read_to_string(root("Dockerfile"))?;
+    let images: Vec<_> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    assert_eq!(images.len(), 2, "{images:?}");
+    for image in images {
+        let digest = image.split_once("@sha256:").context("no digest")?.1.split(' ').next().unwrap_or_default();
+        assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{image}");
+    }
+    assert!(dockerfile.contains("\nUSER 65532:65532\n"));
+    let version = |text: &str, before: &str| {
+        let rest = text.split_once(before)?.1;
+        rest.split(|c: char| !c.is_ascii_digit() && c != '.').next().map(str::to_owned)
+    };
+    let makefile = fs::read_to_string(root("Makefile"))?;
+    let pinned = version(&makefile, ".ci/cargo-tool cargo-auditable ");
+    assert!(pinned.is_some());
+    assert_eq!(version(&dockerfile, "cargo-auditable --version "), pinned);
+    Ok(())
+}
+
+/// The Dockerfile copies what .dockerignore lets through and nothing else; cargo has to be content with it.
+#[test]
+fn what_the_image_is_built_from_is_all_that_cargo_needs() -> Result<()> {
+    let context = tempfile::tempdir()?;
+    let ignore = fs::read_to_string(root(".dockerignore"))?;
+    for path in ignore.lines().filter_map(|line| line.strip_prefix('!')) {
+        let target = context.path().join(path);
+        fs::create_dir_all(target.parent().context("no parent")?)?;
+        let status = Command::new("cp").args(["-r", &root(path)]).arg(&target).status()?;
+        assert!(status.success(), "{path}");
+    }
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--offline", "--format-version=1"])
+        .current_dir(context.path())
+        .output()?;
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    for file in walk(&context.path().join("src"))? {
+        let text = fs::read_to_string(&file)?;
+        for named in text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let included = file.parent().context("no parent")?.join(named);
+            assert!(included.exists(), "{} includes {named}", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn walk(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(walk(&path)?) } else { files.push(path) }
+    }
+    Ok(files)
+}
