@@ -88,6 +88,71 @@ async fn the_base_gives_exactly_the_rights_of_the_list_and_none_on_secrets_confi
     Ok(())
 }
 
+/// What the API server says that a service account may do in a namespace, asked with its own token.
+async fn told_by_the_api_server(bench: &Bench, account: (&str, &str), namespace: &str) -> Result<BTreeSet<Triple>> {
+    let token = bench.cluster.service_account_token(account.0, account.1).await?;
+    let account = bench.cluster.as_admin().with_kubeconfig(&bench.cluster.kubeconfig_for(&token, None)?);
+    let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": { "namespace": namespace } });
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    let said = account.run_with_input(&["create", "--raw", path, "-f", "-"], &review.to_string()).await?.success()?;
+    let status = serde_json::from_str::<Value>(&said)?["status"].clone();
+    ensure!(status["incomplete"] == false, "{status}");
+    let mut told = BTreeSet::new();
+    for rule in status["resourceRules"].as_array().into_iter().flatten() {
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
+                for verb in strings(&rule["verbs"]) {
+                    // Of Leases everything but the creation is for the one of that name.
+                    let named = rule["resourceNames"] == json!([ROLE]);
+                    ensure!(named == (resource == "leases" && verb != "create"), "{rule}");
+                    told.insert((group.clone(), resource.clone(), verb));
+                }
+            }
+        }
+    }
+    Ok(told)
+}
+
+/// The same of the operator, but for what every service account may: ask about itself, and such.
+async fn told_of_the_operator(bench: &Bench, namespace: &str) -> Result<BTreeSet<Triple>> {
+    let operator = told_by_the_api_server(bench, (NAMESPACE, ROLE), namespace).await?;
+    let anybody = told_by_the_api_server(bench, ("default", "nobody"), namespace).await?;
+    Ok(operator.difference(&anybody).cloned().collect())
+}
+
+#[tokio::test]
+async fn the_api_server_gives_the_service_account_the_list_and_nothing_on_secrets_config_maps_or_pods() -> Result<()> {
+    let bench = Bench::start().await?;
+    bench.kubectl(&["create", "serviceaccount", "nobody", "-n", "default"]).await?;
+    let all = triples(&rights()?);
+    let elsewhere = triples(rights()?.iter().filter(|right| !right.own_lease));
+    for (namespace, wanted) in [(NAMESPACE, &all), ("default", &elsewhere), ("kube-system", &elsewhere)] {
+        eventually(LIMIT, "the roles to take effect", async || {
+            let told = told_of_the_operator(&bench, namespace).await?;
+            ensure!(told == *wanted, "in {namespace}: {told:?}");
+            anyhow::Ok(())
+        })
+        .await?;
+        let told = told_by_the_api_server(&bench, (NAMESPACE, ROLE), namespace).await?;
+        for resource in ["secrets", "configmaps", "pods", "serviceaccounts", "*"] {
+            assert!(
+                !told.iter().any(|(_, given, _)| given.split('/').next() == Some(resource)),
+                "{resource}: {told:?}"
+            );
+        }
+    }
+    // That the question can be answered otherwise.
+    bench.kubectl(&["create", "role", "more", "-n", "default", "--verb=get", "--resource=pods"]).await?;
+    let more = ["create", "rolebinding", "more", "-n", "default", "--role=more"];
+    bench.kubectl(&[&more[..], &[&format!("--serviceaccount={NAMESPACE}:{ROLE}")]].concat()).await?;
+    eventually(LIMIT, "a right too many to be told", async || {
+        let told = told_of_the_operator(&bench, "default").await?;
+        ensure!(told.iter().any(|(_, resource, _)| resource == "pods"), "{told:?}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
 /// A short pass of what a right is there for. `tag` makes its names its own.
 async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Result<()> {
     match name {
