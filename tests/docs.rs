@@ -18,3 +18,23 @@ fn every_exception_and_reason_is_documented() {
         assert!(page.contains(&format!("| `{name}` |")), "{name}");
     }
 }
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() -> anyhow::Result<()> {
+    let page = include_str!("../docs/threat-model.md");
+    let threats = page.split("\n## Threats\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+    let rows: Vec<_> = threats.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        let named: Vec<_> = row.split('`').filter_map(|text| text.split_once("::")).collect();
+        assert!(!named.is_empty() || row.contains("| no test: "), "no test shows it: {row}");
+        for (file, test) in named {
+            let text = std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR")))?;
+            let before = text.split(&format!("fn {test}(")).next().filter(|before| before.len() < text.len());
+            let attribute = before.and_then(|before| before.trim_end_matches("async ").trim_end().lines().last());
+            let is_test = attribute.is_some_and(|line| line.contains("test]"));
+            assert!(is_test, "{file} has no test {test}");
+        }
+    }
+    Ok(())
+}

@@ -201,6 +201,21 @@ pub struct Attempt {
     /// Who created that request object, as stamped.
     pub requested_by: RequestedBy,
 
+    /// `reason` of that request object, which may be gone: claimed, not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub reason: Option<String>,
+
+    /// `ticket` of that request object: claimed, not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub ticket: Option<String>,
+
+    /// `onBehalfOf` of that request object: claimed, not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub on_behalf_of: Option<String>,
+
     /// The grants that allowed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
@@ -218,6 +233,10 @@ pub struct Attempt {
 
     /// When it was claimed, by the holder's clock.
     pub claimed_at: Time,
+
+    /// When its call was sent, by the holder's clock; absent where nothing was sent, or the holder was gone before it could write this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Time>,
 
     /// The user's state just before the claim, where it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

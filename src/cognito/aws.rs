@@ -133,12 +133,8 @@ impl Aws {
     async fn assume(&self, role: &Role, access: &Access) -> Result<Credentials, CredentialsError> {
         let mut assume = AssumeRoleProvider::builder(&role.arn)
             .configure(&self.base)
-            .session_name(format!("prr-{}", access.uid))
-            .tags([
-                ("cognito-reset.dev/namespace", &access.namespace),
-                ("cognito-reset.dev/name", &access.name),
-                ("cognito-reset.dev/uid", &access.uid),
-            ]);
+            .session_name(session_name(access))
+            .tags(session_tags(access));
         if self.base.region().is_none() {
             assume = assume.region(Region::new(access.region.clone()));
         }
@@ -217,6 +213,20 @@ impl Cognito for Aws {
     }
 }
 
+/// For CloudTrail. STS takes up to 64 letters, digits and `_=,.@-`: a uid of the API server has 36.
+fn session_name(access: &Access) -> String {
+    format!("prr-{}", access.uid)
+}
+
+/// For CloudTrail. STS takes keys of up to 128 characters and values of up to 256: names in Kubernetes have 253.
+fn session_tags(access: &Access) -> [(&'static str, &String); 3] {
+    [
+        ("cognito-reset.dev/namespace", &access.namespace),
+        ("cognito-reset.dev/name", &access.name),
+        ("cognito-reset.dev/uid", &access.uid),
+    ]
+}
+
 /// What an error of the SDK says about the call. Whatever is not proven is lost.
 fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
     match error {
@@ -271,5 +281,29 @@ fn user_status(status: &UserStatusType) -> UserStatus {
         UserStatusType::ResetRequired => UserStatus::ResetRequired,
         UserStatusType::Unconfirmed => UserStatus::Unconfirmed,
         _ => UserStatus::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Access, session_name, session_tags};
+
+    #[test]
+    fn the_longest_names_of_kubernetes_fit_into_a_session() {
+        let access = Access {
+            region: "eu-west-1".into(),
+            role: None,
+            namespace: "n".repeat(63),
+            name: format!("{}.{}", "a".repeat(126), "b-0".repeat(42)),
+            uid: "00000000-0000-4000-8000-000000000000".into(),
+        };
+        let name = session_name(&access);
+        let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+        assert!((2..=64).contains(&name.len()) && name.bytes().all(of_name), "{name}");
+        for (key, value) in session_tags(&access) {
+            assert!(key.len() <= 128 && (1..=256).contains(&value.len()), "{key}={value}");
+            let of_tag = |byte: u8| of_name(byte) || b" :/".contains(&byte);
+            assert!(key.bytes().chain(value.bytes()).all(of_tag), "{key}={value}");
+        }
     }
 }

@@ -40,6 +40,8 @@ pub struct Knowledge {
     pub sub: Option<String>,
     /// The attempt of this pass, until it is settled.
     pub attempt: Option<Claim>,
+    /// When the call of that attempt was sent.
+    pub sent_at: Option<Timestamp>,
     /// Cognito's request id for that attempt.
     pub aws_request_id: Option<String>,
 }
@@ -67,6 +69,7 @@ impl Knowledge {
             allowed: None,
             sub: None,
             attempt: None,
+            sent_at: None,
             aws_request_id: None,
         }
     }
@@ -147,10 +150,14 @@ impl Knowledge {
             holder,
             request_uid: request.uid().unwrap_or_default(),
             requested_by: request.spec.requested_by.clone(),
+            reason: request.spec.reason.clone(),
+            ticket: request.spec.ticket.clone(),
+            on_behalf_of: request.spec.on_behalf_of.clone(),
             grants: self.allowed.as_ref().map(|allowed| allowed.grants.clone()).unwrap_or_default(),
             role_arn: role.map(|role| role.arn.clone()),
             external_id: role.and_then(|role| role.external_id.clone()),
             claimed_at: Time(now),
+            sent_at: None,
             user_status_before: self.situation.before.status(),
             settled_at: None,
             evidence: None,
@@ -211,6 +218,7 @@ impl Knowledge {
             attempt_id,
             settlement,
             code: answer.and_then(Answer::code).map(|code| code.as_str().to_owned()),
+            sent_at: self.sent_at,
             aws_request_id: self.aws_request_id.clone(),
             user_status_after: self.situation.probes.last,
         };
@@ -226,6 +234,7 @@ impl Knowledge {
             ..Situation::unknown(probes)
         };
         self.attempt = None;
+        self.sent_at = None;
         self.aws_request_id = None;
     }
 

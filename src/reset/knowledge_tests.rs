@@ -124,7 +124,11 @@ fn without_a_grant_nothing_is_claimed_but_a_record_can_be_closed() {
 
 #[test]
 fn a_claim_says_who_what_and_by_which_right() {
-    let mut known = gathered(Some(request()), None);
+    let mut request = request();
+    request.spec.reason = Some("phishing".into());
+    request.spec.ticket = Some("INC-1".into());
+    request.spec.on_behalf_of = Some("carol".into());
+    let mut known = gathered(Some(request), None);
     known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) });
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!(claim.spec.sub.as_deref(), Some("sub-1"));
@@ -133,10 +137,14 @@ fn a_claim_says_who_what_and_by_which_right() {
         holder: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
+        reason: Some("phishing".into()),
+        ticket: Some("INC-1".into()),
+        on_behalf_of: Some("carol".into()),
         grants: vec!["support".into()],
         role_arn: Some("arn:aws:iam::123456789012:role/reset".into()),
         external_id: Some("ours".into()),
         claimed_at: Time(NOW),
+        sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
         settled_at: None,
         evidence: None,
@@ -191,6 +199,7 @@ fn what_came_of_a_claim_decides_whether_it_may_be_sent() {
 fn what_is_to_be_written_of_an_attempt_is_what_cognito_said_of_it() {
     let mut known = claimed();
     known.consume(true);
+    known.sent_at = Some(NOW);
     let exception = Exception::CodeDeliveryFailure;
     let answer = Answer::Exception(crate::cognito::outcome::Code::Known(exception));
     known.answered(Reply { answer, request_id: Some("aws-1".into()) });
@@ -201,6 +210,7 @@ fn what_is_to_be_written_of_an_attempt_is_what_cognito_said_of_it() {
         attempt_id: "attempt-1".into(),
         settlement,
         code: Some(exception.code().into()),
+        sent_at: Some(NOW),
         aws_request_id: Some("aws-1".into()),
         user_status_after: Some(UserStatus::ResetRequired),
     };

@@ -254,6 +254,8 @@ pub struct Finding {
     pub settlement: Settlement,
     /// The code that Cognito answered.
     pub code: Option<String>,
+    /// When the call was sent, where it was and whoever settles knows.
+    pub sent_at: Option<Timestamp>,
     /// Cognito's request id.
     pub aws_request_id: Option<String>,
     /// The state that the last probe saw.
@@ -299,6 +301,7 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
     attempt.settled_at = Some(Time(now));
     attempt.evidence = Some(finding.settlement.evidence);
     attempt.code.clone_from(&finding.code);
+    attempt.sent_at = finding.sent_at.map(Time).or_else(|| attempt.sent_at.clone());
     attempt.aws_request_id.clone_from(&finding.aws_request_id);
     attempt.user_status_after = finding.user_status_after;
     record.spec.effect = Some(finding.settlement.effect);

@@ -37,10 +37,14 @@ fn attempt(id: &str) -> Attempt {
         holder: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
+        reason: None,
+        ticket: None,
+        on_behalf_of: None,
         grants: vec!["everyone".into()],
         role_arn: None,
         external_id: None,
         claimed_at: Time(at(-90)),
+        sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
         settled_at: None,
         evidence: None,
@@ -266,6 +270,7 @@ fn an_effect_is_written_only_where_knowledge_grows() {
                 attempt_id: attempt_id.into(),
                 settlement: Settlement { effect, evidence: Evidence::Answer },
                 code: Some("LimitExceededException".into()),
+                sent_at: None,
                 aws_request_id: Some("aws".into()),
                 user_status_after: Some(UserStatus::ResetRequired),
             };
@@ -309,18 +314,24 @@ fn a_claim_that_a_newer_operator_has_taken_over_is_not_ours_any_more() {
 
 #[test]
 fn an_effect_forgets_what_was_known_less_well() {
-    let unsure = Attempt { user_status_after: Some(UserStatus::Confirmed), ..ended("a", None, Some("BrandNew")) };
+    let sent_at = Some(Time(at(-70)));
+    let unsure = Attempt {
+        user_status_after: Some(UserStatus::Confirmed),
+        sent_at: sent_at.clone(),
+        ..ended("a", None, Some("BrandNew"))
+    };
     let finding = Finding {
         attempt_id: "a".into(),
         settlement: Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
         code: None,
+        sent_at: None,
         aws_request_id: None,
         user_status_after: None,
     };
     let Settling::Write(written) = settled(&record(Some(Effect::Unknown), vec![unsure]), &finding, NOW) else {
         panic!("it stands");
     };
-    let wanted = Attempt { settled_at: Some(Time(NOW)), ..ended("a", Some(Evidence::Answer), None) };
+    let wanted = Attempt { sent_at, settled_at: Some(Time(NOW)), ..ended("a", Some(Evidence::Answer), None) };
     assert_eq!(written.spec.attempts, [wanted]);
 }
 

@@ -175,6 +175,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) async fn send(&mut self) {
         let in_time = self.session.is_some() && self.in_time();
         let (Some(attempt), Some(session)) = (self.known.consume(in_time), &self.session) else { return };
+        self.known.sent_at = Some(Timestamp::now());
         let metadata = self.known.request.as_ref().and_then(|request| request.spec.client_metadata.as_ref());
         let reply = self.performer.cognito.reset(session, self.user(), metadata).await;
         info!(request = %self.object(), %attempt, answer = reply.answer.name(), "called Cognito");

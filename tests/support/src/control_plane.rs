@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub(crate) const ADMIN_TOKEN: &str = "testbed-admin";
+const AUDIT_LOG: &str = "audit.log";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Ports are chosen before they are used, so another process may take one in between.
 const START_ATTEMPTS: usize = 3;
@@ -34,6 +35,8 @@ pub struct Options {
     pub controller_manager: bool,
     /// Whether etcd waits for the disk, as it does in a real cluster.
     pub fsync: bool,
+    /// What the API server writes into its audit log, which it keeps where there is such a policy.
+    pub audit_policy: Option<PathBuf>,
     /// Further arguments of kube-apiserver.
     pub api_server_arguments: Vec<String>,
 }
@@ -265,6 +268,14 @@ impl ControlPlane {
         self.kubectl.apply(yaml).await?.success()
     }
 
+    /// The audit log so far, one JSON object a line.
+    ///
+    /// # Errors
+    /// When there is none: it takes an audit policy.
+    pub fn audit_log(&self) -> Result<String> {
+        std::fs::read_to_string(self.home.path().join(AUDIT_LOG)).context("there is no audit log")
+    }
+
     /// The log of kube-apiserver.
     #[must_use]
     pub fn api_server_logs(&self) -> String {
@@ -331,6 +342,11 @@ fn start_api_server(
         .arg(format!("--service-account-signing-key-file={}", pki.token_key.display()))
         .arg(format!("--service-account-key-file={}", pki.token_public_key.display()))
         .args(&options.api_server_arguments);
+    if let Some(policy) = &options.audit_policy {
+        command
+            .arg(format!("--audit-policy-file={}", policy.display()))
+            .arg(format!("--audit-log-path={}", home.join(AUDIT_LOG).display()));
+    }
     Process::spawn("kube-apiserver", &mut command, &home.join("kube-apiserver.log"), None)
 }
 
