@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     api::PasswordResetRequest,
+    api_errors::of_watch,
     cli::RunArgs,
     cognito::port::Cognito,
     grants::Permissions,
@@ -73,7 +74,9 @@ pub async fn run<C: Cognito>(
                     request = %format!("{}/{}", object.namespace.unwrap_or_default(), object.name), %error,
                     "unable to go on with a request; trying again"
                 ),
-                Err(controller::Error::QueueError(error)) => warn!(%error, "unable to watch requests; trying again"),
+                Err(controller::Error::QueueError(error)) => {
+                    warn!(error = %of_watch(&error), "unable to watch requests; trying again");
+                }
                 Err(error) => warn!(%error, "unable to control requests; trying again"),
             }
         });

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use crate::{
     api::{Outcome, conditions::Reason},
+    api_errors::of_client,
     metrics::Metrics,
     reset::project::Telling,
 };
@@ -51,7 +52,7 @@ impl Events {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         counted.event_dropped();
-                        warn!(%error, "unable to publish an event");
+                        warn!(error = %of_client(&error), "unable to publish an event");
                     }
                     Err(_) => {
                         counted.event_dropped();

@@ -22,6 +22,8 @@ use tokio::{
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::api_errors::of_client;
+
 /// The name of the Lease.
 pub const NAME: &str = "cognito-reset-operator";
 
@@ -185,7 +187,7 @@ impl Election {
             Some(held) => Some(held),
             None => match timeout(self.limit, self.leases.get_opt(NAME)).await {
                 Ok(Ok(lease)) => lease,
-                Ok(Err(error)) => return self.failed("read", &error),
+                Ok(Err(error)) => return self.failed("read", &of_client(&error)),
                 Err(_) => return self.failed("read", &"no answer in time"),
             },
         };
@@ -216,7 +218,7 @@ impl Election {
             // Another replica was quicker, or this is the reply to an own write whose reply was lost: read it next.
             Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
             Ok(Err(error)) => {
-                self.failed("write", &error);
+                self.failed("write", &of_client(&error));
             }
             Err(_) => {
                 self.failed("write", &"no answer in time");
@@ -237,7 +239,7 @@ impl Election {
         let read = match timeout(self.limit, self.leases.get_opt(NAME)).await {
             Ok(Ok(read)) => read?,
             Ok(Err(error)) => {
-                warn!(lease = NAME, %error, "failed to read the lease; it expires");
+                warn!(lease = NAME, error = %of_client(&error), "failed to read the lease; it expires");
                 return None;
             }
             Err(_) => {
@@ -258,7 +260,9 @@ impl Election {
         }
         match timeout(self.limit, self.leases.replace(NAME, &PostParams::default(), &lease)).await {
             Ok(Ok(_)) => info!(lease = NAME, "released"),
-            Ok(Err(error)) => warn!(lease = NAME, %error, "failed to release the lease; it expires"),
+            Ok(Err(error)) => {
+                warn!(lease = NAME, error = %of_client(&error), "failed to release the lease; it expires")
+            }
             Err(_) => warn!(lease = NAME, "failed to release the lease in time; it expires"),
         }
     }

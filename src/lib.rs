@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod api_errors;
 pub mod budget;
 pub mod cli;
 pub mod cognito;

@@ -17,7 +17,12 @@ use kube::{
 use tokio::{sync::oneshot, time::timeout};
 use tracing::{debug, warn};
 
-use crate::{api::UserPoolGrant, grants::Permissions, unreadable::Unreadable};
+use crate::{
+    api::UserPoolGrant,
+    api_errors::{of_client, of_watch},
+    grants::Permissions,
+    unreadable::Unreadable,
+};
 
 type Guarded = DeserializeGuard<UserPoolGrant>;
 
@@ -120,7 +125,7 @@ async fn follow<K: Resource>(
                 }
             }
             Ok(None) => return,
-            Err(error) => warn!(%error, "unable to watch; trying again"),
+            Err(error) => warn!(error = %of_watch(&error), "unable to watch; trying again"),
         }
     }
 }
@@ -137,7 +142,7 @@ pub async fn tell_grants(client: &Client, permissions: &Permissions, limit: Dura
                 Ok(Ok(stored)) => permissions.status_written(&stored),
                 Ok(Err(error)) => {
                     failed = true;
-                    debug!(grant = %grant.name_any(), %error, "unable to write a grant's status yet");
+                    debug!(grant = %grant.name_any(), error = %of_client(&error), "unable to write a grant's status yet");
                 }
                 Err(_) => failed = true,
             }

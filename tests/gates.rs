@@ -252,27 +252,3 @@ async fn the_budget_of_a_region_spaces_the_calls() -> Result<()> {
     assert!(span >= Some(Duration::from_millis(2400)), "{span:?}");
     Ok(())
 }
-
-#[tokio::test]
-async fn no_user_name_is_in_any_log_line_metric_event_or_message() -> Result<()> {
-    let bench = Bench::start().await?;
-    let operator = bench.run_with(bench.operator().args(["--log=trace"])).await?;
-    let marked = "zq-marked-user";
-    bench.users.create_user(&bench.pool, marked).await?;
-    bench.apply(&bench.request("ok", marked, "")).await?;
-    bench.apply(&bench.request("refused", "zq-marked-nobody", "")).await?;
-    bench.ended("ok").await?;
-    bench.ended("refused").await?;
-    let lost = bench.cognito.once(Matcher::operation("AdminResetUserPassword"), Fault::LoseBefore);
-    bench.apply(&bench.request("lost", marked, "")).await?;
-    bench.ended("lost").await?;
-    assert_eq!(lost.hits(), 1);
-    let (_, metrics) = operator.page("/metrics").await?;
-    let events = bench.kubectl(&["get", "events", "-A", "-o", "yaml"]).await?;
-    let conditions = bench.kubectl(&["get", "prr", "-o", "jsonpath={.items[*].status}"]).await?;
-    for (place, text) in [("logs", operator.logs()), ("metrics", metrics), ("events", events), ("statuses", conditions)]
-    {
-        assert!(!text.is_empty() && !text.contains("zq-marked"), "{place}: {text}");
-    }
-    Ok(())
-}

@@ -13,7 +13,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
 use super::ledger::{self, Claimed, Finding, Settling};
-use crate::api::{PasswordResetRecord, PasswordResetRequest};
+use crate::{
+    api::{PasswordResetRecord, PasswordResetRequest},
+    api_errors::of_client,
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -33,19 +36,8 @@ pub enum StoreError {
     #[error("no answer from the API server within {0:?}")]
     NoAnswer(Duration),
     /// An answer, or none, as the client says.
-    #[error("{}", without_values(.0))]
+    #[error("{}", of_client(.0))]
     Client(#[source] kube::Error),
-}
-
-/// What the client says. Of an object that cannot be read it would quote the values.
-fn without_values(error: &kube::Error) -> String {
-    match error {
-        kube::Error::SerdeError(error) => {
-            let (kind, line, column) = (error.classify(), error.line(), error.column());
-            format!("an answer cannot be read: {kind:?} error at line {line} column {column}").to_lowercase()
-        }
-        other => other.to_string(),
-    }
 }
 
 impl StoreError {
