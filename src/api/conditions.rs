@@ -161,6 +161,10 @@ impl Truth {
     }
 }
 
+/// `observedGeneration` of the condition that the definition itself gives to what no operator has seen; its time means
+/// nothing.
+pub const UNSEEN: i64 = -1;
+
 /// The conditions that should stand, made from those that did: a condition keeps its
 /// `lastTransitionTime` while its status stays, and what is not wanted is absent.
 #[must_use]
@@ -175,7 +179,9 @@ pub fn conditions(
     wanted
         .iter()
         .map(|&(type_, truth)| {
-            let kept = previous.iter().find(|old| old.type_ == type_.as_str() && old.status == truth.as_str());
+            let kept = previous.iter().find(|old| {
+                old.type_ == type_.as_str() && old.status == truth.as_str() && old.observed_generation != Some(UNSEEN)
+            });
             Condition {
                 type_: type_.as_str().into(),
                 status: truth.as_str().into(),
@@ -206,6 +212,14 @@ mod tests {
         let third =
             conditions(&second, &[(ConditionType::Ready, Truth::True)], Reason::ResetAccepted, "", Some(2), at(30));
         assert_eq!(third[0].last_transition_time, Time(at(30)));
+    }
+
+    #[test]
+    fn the_time_that_the_definition_gives_is_not_kept() {
+        let wanted = [(ConditionType::Ready, Truth::Unknown)];
+        let default = conditions(&[], &wanted, Reason::Suspended, "not seen", Some(UNSEEN), at(0));
+        let first = conditions(&default, &wanted, Reason::Suspended, "held back", Some(1), at(10));
+        assert_eq!(first[0].last_transition_time, Time(at(10)));
     }
 
     #[test]

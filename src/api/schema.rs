@@ -5,7 +5,7 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use super::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant};
+use super::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::UNSEEN};
 
 /// The three CustomResourceDefinitions, as they stand in `crds/`.
 #[must_use]
@@ -27,13 +27,13 @@ fn default_status(crd: &mut CustomResourceDefinition) {
     for status in status {
         status.default = Some(JSON(json!({
             "outcome": "Pending",
-            "observedGeneration": -1,
+            "observedGeneration": UNSEEN,
             "conditions": [{
                 "type": "Ready",
                 "status": "Unknown",
                 "reason": "Pending",
                 "message": "no operator has seen this request yet",
-                "observedGeneration": -1,
+                "observedGeneration": UNSEEN,
                 "lastTransitionTime": "1970-01-01T00:00:00Z",
             }],
         })));
