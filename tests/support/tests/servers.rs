@@ -1,6 +1,12 @@
 //! The servers start, answer, and are gone afterwards.
 
-use std::time::Duration;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::Result;
 use testbed::{ControlPlane, Moto, Options, Tools, eventually};
@@ -54,6 +60,42 @@ async fn the_emulator_has_the_four_kinds_of_users() -> Result<()> {
     ] {
         let problem = cognito.reset(&pool, username).await.unwrap_err().to_string();
         assert!(problem.contains(code), "{username}: {problem}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_first_build_of_the_servers_ends_like_every_later_one_and_a_failed_one_says_so() -> Result<()> {
+    let tools = Tools::locate().await?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
+    let directory = tempfile::tempdir()?;
+    let (cache, programs) = (directory.path().join("cache/cognito-reset-operator"), directory.path().join("bin"));
+    fs::create_dir_all(&cache)?;
+    fs::create_dir(&programs)?;
+    // The emulator is there already: its environment goes by the name that its pins give it.
+    let moto = tools.moto_server();
+    let environment = moto.ancestors().nth(2).expect("moto_server is in a virtual environment");
+    symlink(environment, cache.join(environment.file_name().expect("a name")))?;
+    let run = |builds: &str| -> Result<_> {
+        let go = programs.join("go");
+        fs::write(&go, format!("#!/bin/sh\nif [ \"$1\" = env ]; then echo go99.0; exit; fi\n{builds}\n"))?;
+        fs::set_permissions(&go, fs::Permissions::from_mode(0o755))?;
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH")?);
+        let mut command = Command::new(&script);
+        command
+            .env("PATH", path)
+            .env("XDG_CACHE_HOME", directory.path().join("cache"))
+            .env_remove("KUBEBUILDER_ASSETS");
+        Ok(command.output()?)
+    };
+    // `go build -mod=readonly -o DIRECTORY …` leaves etcd under its package's name.
+    let failed = run("exit 3")?;
+    assert!(!failed.status.success() && String::from_utf8_lossy(&failed.stderr).contains("could not be built"));
+    for builds in ["touch \"$4/server\"", "echo 'built again' >&2; exit 1"] {
+        let output = run(builds)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
     }
     Ok(())
 }
