@@ -27,7 +27,7 @@ use crate::{
     lease::{Election, Leadership},
     metrics::Metrics,
     reset::{
-        ledger::Backoff,
+        ledger::{Backoff, Waits},
         perform::{Performer, Settings},
         store::Store,
     },
@@ -214,8 +214,10 @@ fn settings(args: &RunArgs) -> Settings {
     Settings {
         holder: args.identity.clone(),
         claim_limit: args.claim_timeout,
-        in_flight: args.claim_timeout + args.call_timeout + IN_FLIGHT_MARGIN,
-        backoff: Backoff { initial: signed(args.retry_initial), max: signed(args.retry_max) },
+        waits: Waits {
+            backoff: Backoff { initial: signed(args.retry_initial), max: signed(args.retry_max) },
+            in_flight: signed(args.claim_timeout + args.call_timeout + IN_FLIGHT_MARGIN),
+        },
         probes: args.probes,
         probe_pause: args.probe_pause,
         shown_wait: SHOWN_WAIT,

@@ -18,7 +18,7 @@ use cognito_reset_operator::{
     grants::Permissions,
     reset::{
         decide::{Settlement, Step, decide},
-        ledger::{self, Backoff, Finding, Identity, Settling},
+        ledger::{self, Backoff, Finding, Identity, Settling, Waits},
         project::{self, Telling},
         situation::{Budget, Credentials, Ledger, Permission, Request, Situation, Snapshot, Wishes},
     },
@@ -31,7 +31,10 @@ use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
-const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
+const PATIENCE: Waits = Waits {
+    backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
+    in_flight: SignedDuration::from_secs(60),
+};
 
 /// A code that is not known, as long as one may be.
 const LONGEST: &str = "BrandNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNe";
@@ -197,7 +200,8 @@ impl Tellings {
 
     /// Tells the request of the record, and a later one of the same name.
     fn record(&mut self, state: &'static str, wishes: Wishes, record: &PasswordResetRecord) -> Result<()> {
-        let ledger = ledger::view(Some(record), &Identity::of_request(&request()?), &BACKOFF, |_| Some(LATER), NOW);
+        let ledger =
+            ledger::view(Some(record), &Identity::of_request(&request()?), &PATIENCE, |_| SignedDuration::ZERO, NOW);
         for uid in ["uid", "another"] {
             self.tell(state, &Situation { ledger: ledger.clone(), ..asking(wishes) }, Some(record), uid)?;
         }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{
     decide::Settlement,
-    ledger::{self, Backoff, Claimed, Finding, Identity},
+    ledger::{self, Claimed, Finding, Identity, Waits},
     project::{self, Telling},
     situation::{Attempt as Held, Ledger, Permission, Request, Situation, Snapshot, Wishes},
 };
@@ -97,15 +97,15 @@ impl Knowledge {
         }
     }
 
-    /// The record, read afresh. For `in_flight_until` see [`ledger::view`].
+    /// The record, read afresh. For `seen_for` see [`ledger::view`].
     pub fn read_record(
         &mut self,
         record: Option<PasswordResetRecord>,
-        backoff: &Backoff,
-        in_flight_until: impl FnOnce(&Attempt) -> Option<Timestamp>,
+        waits: &Waits,
+        seen_for: impl FnOnce(&Attempt) -> SignedDuration,
         now: Timestamp,
     ) {
-        self.situation.ledger = ledger::view(record.as_ref(), &self.identity, backoff, in_flight_until, now);
+        self.situation.ledger = ledger::view(record.as_ref(), &self.identity, waits, seen_for, now);
         self.record = record;
     }
 

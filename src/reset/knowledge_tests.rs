@@ -12,7 +12,10 @@ use crate::{
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
+const WAITS: Waits = Waits {
+    backoff: ledger::Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
+    in_flight: SignedDuration::ZERO,
+};
 const PROBES: u32 = 3;
 
 fn request() -> PasswordResetRequest {
@@ -37,7 +40,7 @@ fn nothing() -> Knowledge {
 fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Knowledge {
     let mut known = nothing();
     known.read_request(request, |_| Ok(allowed()));
-    known.read_record(record, &BACKOFF, |_| None, NOW);
+    known.read_record(record, &WAITS, |_| SignedDuration::ZERO, NOW);
     known
 }
 

@@ -74,6 +74,15 @@ impl Backoff {
     }
 }
 
+/// How long is waited, always by how long this process has seen what it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Between attempts.
+    pub backoff: Backoff,
+    /// From when an open claim is first seen until its call cannot be in flight any more.
+    pub in_flight: SignedDuration,
+}
+
 /// The last attempt: the only one that can be open or have had an effect.
 #[must_use]
 pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
@@ -109,14 +118,14 @@ pub const fn closing(attempt: &Attempt) -> Option<Reason> {
 
 /// Reads a record for the decision.
 ///
-/// `in_flight_until` is asked for an open claim only: by locally observed time, until when its
-/// holder's call may be in flight.
+/// `seen_for` tells for how long this process has seen the last attempt as it stands, by its monotonic clock. It is
+/// asked only where something is waited for: a call that may be in flight, or the time between attempts.
 #[must_use]
 pub fn view(
     record: Option<&PasswordResetRecord>,
     identity: &Identity,
-    backoff: &Backoff,
-    in_flight_until: impl FnOnce(&Attempt) -> Option<Timestamp>,
+    waits: &Waits,
+    seen_for: impl FnOnce(&Attempt) -> SignedDuration,
     now: Timestamp,
 ) -> Ledger {
     let Some(record) = record else { return Ledger::Absent };
@@ -125,9 +134,16 @@ pub fn view(
         return Ledger::NotUsable;
     }
     match record.spec.effect {
-        None => Ledger::Open { in_flight_until: in_flight_until(attempt), before: attempt.user_status_before },
+        None => {
+            let left = waits.in_flight.saturating_sub(seen_for(attempt));
+            let in_flight_until = left.is_positive().then(|| now.saturating_add(left).unwrap_or(Timestamp::MAX));
+            Ledger::Open { in_flight_until, before: attempt.user_status_before }
+        }
         Some(Effect::NotPerformed) => match retry_reason(attempt) {
-            Some(reason) => Ledger::Retryable { not_before: not_before(record, attempt, backoff, now), reason },
+            Some(reason) => {
+                let delay = delay(record, attempt, &waits.backoff);
+                Ledger::Retryable { not_before: not_before(attempt, delay, seen_for(attempt), now), reason }
+            }
             None => Ledger::Settled(Effect::NotPerformed),
         },
         Some(effect) => Ledger::Settled(effect),
@@ -162,16 +178,22 @@ pub fn code(attempt: &Attempt) -> Option<Code> {
     Code::parse(attempt.code.as_deref()?)
 }
 
-/// Counted from when the attempt was settled, but never further off than from now: a clock may jump.
-fn not_before(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff, now: Timestamp) -> Timestamp {
+/// Counted from when the attempt was settled, but never further off than from when it was first seen so here: a clock
+/// may jump, and come back with a time in the record that is long to come.
+fn not_before(attempt: &Attempt, delay: SignedDuration, seen_for: SignedDuration, now: Timestamp) -> Timestamp {
+    let left = delay.saturating_sub(seen_for).max(SignedDuration::ZERO);
+    let seen = now.saturating_add(left).unwrap_or(Timestamp::MAX);
+    let settled = attempt.settled_at.as_ref().and_then(|time| time.0.saturating_add(delay).ok());
+    settled.map_or(seen, |settled| settled.min(seen))
+}
+
+fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> SignedDuration {
     let number = match retry_reason(attempt) {
         // The budget of the account and Region sees to the pace.
         Some(Reason::Throttled) => 0,
         _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
     };
-    let delay = backoff.after(number, &attempt.id);
-    let settled = attempt.settled_at.as_ref().map_or(now, |time| time.0.min(now));
-    settled.saturating_add(delay).unwrap_or(now)
+    backoff.after(number, &attempt.id)
 }
 
 /// The record with another claim: a new one, or one whose last attempt had no effect.

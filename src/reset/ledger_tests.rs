@@ -6,6 +6,7 @@ use super::*;
 use crate::{api::RequestedBy, cognito::outcome::Exception};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const WAITS: Waits = Waits { backoff: BACKOFF, in_flight: SignedDuration::from_secs(45) };
 const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
 const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
 const EVIDENCE: [Evidence; 5] =
@@ -79,9 +80,9 @@ fn ids(record: &PasswordResetRecord) -> Vec<&str> {
     record.spec.attempts.iter().map(|attempt| attempt.id.as_str()).collect()
 }
 
-/// Reads a record of which nobody may ask whether its call is in flight.
+/// Reads a record that is seen for the first time.
 fn seen(record: &PasswordResetRecord) -> Ledger {
-    view(Some(record), &identity(), &BACKOFF, |attempt| panic!("{} is not open", attempt.id), NOW)
+    view(Some(record), &identity(), &WAITS, |_| SignedDuration::ZERO, NOW)
 }
 
 fn retryable_from(ledger: &Ledger) -> Timestamp {
@@ -137,19 +138,19 @@ fn a_record_of_another_request_or_a_newer_operator_is_not_usable() {
         assert_eq!(seen(&record), Ledger::NotUsable, "{name}");
     }
     let nobody_asks = |_: &Attempt| panic!("nothing is open");
-    assert_eq!(view(None, &identity(), &BACKOFF, nobody_asks, NOW), Ledger::Absent);
+    assert_eq!(view(None, &identity(), &WAITS, nobody_asks, NOW), Ledger::Absent);
 }
 
 #[test]
-fn only_of_an_open_claim_is_asked_whether_its_call_may_be_in_flight() {
+fn the_call_of_an_open_claim_may_be_in_flight_until_it_was_seen_for_that_long() {
     let open = record(None, vec![unreachable("a"), attempt("b")]);
-    for in_flight_until in [None, Some(at(5))] {
+    for (seen_for, in_flight_until) in [(0, Some(at(45))), (40, Some(at(5))), (45, None), (50, None)] {
         let asked = |attempt: &Attempt| {
             assert_eq!(attempt.id, "b");
-            in_flight_until
+            seconds(seen_for)
         };
         assert_eq!(
-            view(Some(&open), &identity(), &BACKOFF, asked, NOW),
+            view(Some(&open), &identity(), &WAITS, asked, NOW),
             Ledger::Open { in_flight_until, before: Some(UserStatus::Confirmed) }
         );
     }
@@ -357,7 +358,8 @@ fn the_time_between_attempts_never_overflows() {
     }
     let endless = Backoff { initial: SignedDuration::MAX, max: SignedDuration::MAX };
     let unreached = record(Some(Effect::NotPerformed), vec![unreachable("a")]);
-    let ledger = view(Some(&unreached), &identity(), &endless, |_| None, NOW);
+    let waits = Waits { backoff: endless, in_flight: SignedDuration::MAX };
+    let ledger = view(Some(&unreached), &identity(), &waits, |_| SignedDuration::ZERO, NOW);
     assert_eq!(retryable_from(&ledger), Timestamp::MAX);
 }
 
@@ -385,10 +387,18 @@ fn the_next_attempt_waits_as_its_predecessors_deserve() {
 }
 
 #[test]
-fn the_next_attempt_is_never_further_off_than_one_delay_from_now() {
-    for settled_at in [Some(at(1)), Some(at(86_400 * 365)), Some(Timestamp::MAX), None] {
+fn the_next_attempt_is_never_further_off_than_one_delay_from_when_its_predecessor_was_first_seen() {
+    // A clock that was an hour fast has left its time behind: nobody waits for that hour.
+    for settled_at in [Some(at(1)), Some(at(3600)), Some(at(86_400 * 365)), Some(Timestamp::MAX), None] {
         let attempt = Attempt { settled_at: settled_at.map(Time), ..unreachable("a") };
-        let not_before = retryable_from(&seen(&record(Some(Effect::NotPerformed), vec![attempt])));
-        assert!(not_before >= at(5) && not_before <= at(10), "{settled_at:?}: {not_before}");
+        let record = record(Some(Effect::NotPerformed), vec![attempt]);
+        let after = |seen_for| {
+            let ledger = view(Some(&record), &identity(), &WAITS, |_| seconds(seen_for), NOW);
+            retryable_from(&ledger).duration_since(NOW)
+        };
+        let delay = after(0);
+        assert!(delay >= seconds(5) && delay <= seconds(10), "{settled_at:?}: {delay}");
+        assert_eq!(after(4), delay - seconds(4), "{settled_at:?}");
+        assert_eq!(after(10), SignedDuration::ZERO, "{settled_at:?}");
     }
 }

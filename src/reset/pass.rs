@@ -67,12 +67,11 @@ impl<'a, C: Cognito> Pass<'a, C> {
         let now = Timestamp::now();
         let performer = self.performer;
         let name = self.known.identity.record_name();
-        let in_flight_until = |attempt: &Attempt| {
-            let limit = performer.settings.in_flight;
-            let left = performer.open_claims.left(&name, &attempt.id, limit, Instant::now());
-            (!left.is_zero()).then(|| after(now, signed(left)))
+        let seen_for = |attempt: &Attempt| {
+            let settled = attempt.settled_at.is_some();
+            signed(performer.sightings.seen_for(&name, &attempt.id, settled, Instant::now()))
         };
-        self.known.read_record(record, &performer.settings.backoff, in_flight_until, now);
+        self.known.read_record(record, &performer.settings.waits, seen_for, now);
     }
 
     fn quota_key(&self) -> QuotaKey {
@@ -119,7 +118,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
 
     /// When something that other people have to mend is tried again.
     fn slowly(&self) -> Timestamp {
-        after(Timestamp::now(), self.performer.settings.backoff.after(3, &Uuid::new_v4().to_string()))
+        after(Timestamp::now(), self.performer.settings.waits.backoff.after(3, &Uuid::new_v4().to_string()))
     }
 
     pub(super) async fn load_credentials(&mut self) {

@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     decide::{Step, decide},
-    ledger::{Backoff, Identity},
+    ledger::{Backoff, Identity, Waits},
     pass::Pass,
     store::{Store, StoreError},
-    turnstile::{OpenClaims, Turnstile, lock},
+    turnstile::{Sightings, Turnstile, lock},
 };
 use crate::{budget::Budget, cognito::port::Cognito, events::Events, grants::Permissions, metrics::Metrics};
 
@@ -23,10 +23,8 @@ pub struct Settings {
     pub holder: String,
     /// From before a claim is written until its call may be sent.
     pub claim_limit: Duration,
-    /// From when another's open claim is first seen until its call cannot be in flight any more.
-    pub in_flight: Duration,
-    /// Between attempts.
-    pub backoff: Backoff,
+    /// For a call that may be in flight, and between attempts.
+    pub waits: Waits,
     /// How often a user is read after an ambiguous call.
     pub probes: u32,
     /// Before the second of these reads; doubled for each further one.
@@ -45,7 +43,7 @@ pub struct Performer<C: Cognito> {
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
     pub(super) turnstile: Turnstile,
-    pub(super) open_claims: OpenClaims,
+    pub(super) sightings: Sightings,
 }
 
 /// What a pass came to.
@@ -77,14 +75,14 @@ impl<C: Cognito> Performer<C> {
             events,
             metrics,
             turnstile: Turnstile::default(),
-            open_claims: OpenClaims::default(),
+            sightings: Sightings::default(),
         }
     }
 
     /// How the time between attempts grows.
     #[must_use]
     pub const fn backoff(&self) -> Backoff {
-        self.settings.backoff
+        self.settings.waits.backoff
     }
 
     /// Takes a request, or a record whose request is gone, as far as it goes at present.
@@ -119,7 +117,7 @@ impl<C: Cognito> Performer<C> {
 
     /// Forgets what is kept for a request that has ended or is gone.
     pub(super) fn forget(&self, identity: &Identity, uid: Option<&str>) {
-        self.open_claims.forget(&identity.record_name());
+        self.sightings.forget(&identity.record_name());
         if let Some(uid) = uid {
             lock(&self.budget).forget(uid);
         }

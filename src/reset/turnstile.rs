@@ -1,4 +1,4 @@
-//! One request at a time for each user, in one process; and how long an open claim has been seen.
+//! One request at a time for each user, in one process; and how long what is waited for has been seen.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -46,31 +46,41 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// Claims that were seen this long after they could be resolved were settled by somebody else.
-const LONG_AGO: Duration = Duration::from_secs(3600);
+/// What is waited for is looked at every hour at the least: what was not for this long was settled elsewhere.
+const LONG_AGO: Duration = Duration::from_secs(2 * 3600);
 
-/// Since when this process has seen open claims, by record. Never compares two machines' clocks.
+/// Since when this process has seen what it waits for, by record. Never compares two machines' clocks.
 #[derive(Debug, Default)]
-pub struct OpenClaims {
-    seen: Mutex<HashMap<String, (String, Instant)>>,
+pub struct Sightings {
+    seen: Mutex<HashMap<String, Sighting>>,
 }
 
-impl OpenClaims {
-    /// How much of `in_flight` is left for this attempt of this record; it starts when the attempt is first seen.
-    pub fn left(&self, record: &str, attempt_id: &str, in_flight: Duration, now: Instant) -> Duration {
+#[derive(Debug)]
+struct Sighting {
+    attempt_id: String,
+    settled: bool,
+    first: Instant,
+    last: Instant,
+}
+
+impl Sightings {
+    /// For how long the record's last attempt has been seen as it stands, open or settled; none when it is seen first.
+    pub fn seen_for(&self, record: &str, attempt_id: &str, settled: bool, now: Instant) -> Duration {
         let mut seen = lock(&self.seen);
         if !seen.contains_key(record) {
             // What was settled elsewhere is never forgotten by name.
-            seen.retain(|_, (_, since)| now.saturating_duration_since(*since) < in_flight + LONG_AGO);
+            seen.retain(|_, sighting| now.saturating_duration_since(sighting.last) < LONG_AGO);
         }
-        let entry = seen.entry(record.to_owned()).or_insert_with(|| (attempt_id.to_owned(), now));
-        if entry.0 != attempt_id {
-            *entry = (attempt_id.to_owned(), now);
+        let anew = || Sighting { attempt_id: attempt_id.to_owned(), settled, first: now, last: now };
+        let sighting = seen.entry(record.to_owned()).or_insert_with(anew);
+        if sighting.attempt_id != attempt_id || sighting.settled != settled {
+            *sighting = anew();
         }
-        in_flight.saturating_sub(now.saturating_duration_since(entry.1))
+        sighting.last = now;
+        now.saturating_duration_since(sighting.first)
     }
 
-    /// Forgets a record that is settled.
+    /// Forgets a record whose request has ended.
     pub fn forget(&self, record: &str) {
         lock(&self.seen).remove(record);
     }
@@ -102,14 +112,30 @@ mod tests {
     }
 
     #[test]
-    fn an_open_claim_is_waited_for_from_when_it_is_first_seen_and_anew_for_another_attempt() {
-        let claims = OpenClaims::default();
-        let (start, limit) = (Instant::now(), Duration::from_secs(45));
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(claims.left("r1", "a", limit, at(0)), limit);
-        assert_eq!(claims.left("r1", "a", limit, at(40)), Duration::from_secs(5));
-        assert_eq!(claims.left("r1", "a", limit, at(46)), Duration::ZERO);
-        assert_eq!(claims.left("r1", "b", limit, at(46)), limit);
-        assert_eq!(claims.left("r2", "a", limit, at(46)), limit);
+    fn an_attempt_is_seen_since_it_was_first_seen_and_anew_when_it_is_settled_or_another() {
+        let sightings = Sightings::default();
+        let start = Instant::now();
+        for (seconds, record, attempt_id, settled, seen_for) in [
+            (0, "r1", "a", false, 0),
+            (40, "r1", "a", false, 40),
+            (46, "r1", "a", true, 0),
+            (50, "r1", "a", true, 4),
+            (51, "r1", "b", false, 0),
+            (52, "r2", "a", false, 0),
+            (52, "r1", "b", false, 1),
+            // What is looked at again is kept, and what is not is forgotten when something new is seen.
+            (7000, "r1", "b", false, 6949),
+            (7300, "r3", "a", false, 0),
+            (7301, "r1", "b", false, 7250),
+            (7302, "r2", "a", false, 0),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            let wanted = Duration::from_secs(seen_for);
+            let told = sightings.seen_for(record, attempt_id, settled, now);
+            assert_eq!(told, wanted, "{record} {attempt_id} at {seconds} s");
+        }
+        sightings.forget("r1");
+        let again = start + Duration::from_secs(7303);
+        assert_eq!(sightings.seen_for("r1", "b", false, again), Duration::ZERO);
     }
 }

@@ -16,8 +16,9 @@ use cognito_reset_operator::{
         situation::{Budget, Credentials, Request as Asked, Snapshot},
     },
 };
+use jiff::SignedDuration;
 
-use crate::world::{BACKOFF, Frozen, Message, NOW, PROBES, Pass, Phase, Record, Request, Truth, World, Written};
+use crate::world::{Frozen, Message, NOW, PROBES, Pass, Phase, Record, Request, Truth, WAITS, World, Written};
 
 /// What happened, for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,7 +187,12 @@ impl Steps<'_> {
         known.read_request(request.map(|request| request.to_owned_object()), |_| {
             if granted { Ok(Allowed { role: None, grants: vec![] }) } else { Err(Reason::UserPoolNotGranted) }
         });
-        known.read_record(record.map(|record| record.to_owned_object()), &BACKOFF, |_| None, self.from.now());
+        known.read_record(
+            record.map(|record| record.to_owned_object()),
+            &WAITS,
+            |_| SignedDuration::ZERO,
+            self.from.now(),
+        );
         let next = Pass { known: Frozen::new(known), phase: Phase::Deciding, ..pass.clone() };
         self.add(Some(replica), "reads the other of the two", true, |world| world.replicas[replica] = Some(next));
     }
@@ -297,7 +303,7 @@ impl Steps<'_> {
             match world.write_record(subject, wanted) {
                 Written::Stored => {
                     let stored = world.records[subject].as_ref().map(Frozen::to_owned_object);
-                    known.read_record(stored, &BACKOFF, |_| None, world.now());
+                    known.read_record(stored, &WAITS, |_| SignedDuration::ZERO, world.now());
                 }
                 Written::Conflict | Written::Gone => known.outdated(),
             }
@@ -318,7 +324,7 @@ impl Steps<'_> {
         let ended = |record: &Record| {
             let mut after = Knowledge::clone(&pass.known);
             after.settled(PROBES);
-            after.read_record(Some(record.to_owned_object()), &BACKOFF, |_| None, NOW);
+            after.read_record(Some(record.to_owned_object()), &WAITS, |_| SignedDuration::ZERO, NOW);
             Some(Pass { known: Frozen::new(after), phase: Phase::Deciding, ..pass.clone() })
         };
         let again = |world: &World| {

@@ -14,7 +14,7 @@ use cognito_reset_operator::{
     },
     reset::{
         knowledge::Knowledge,
-        ledger::{Backoff, Finding, Identity},
+        ledger::{Backoff, Finding, Identity, Waits},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -26,8 +26,11 @@ pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 pub const EXPIRES: Timestamp = Timestamp::constant(1_800_000_000 + 100_000, 0);
 /// After every deadline.
 pub const AFTER: Timestamp = Timestamp::constant(1_800_000_000 + 200_000, 0);
-/// A further attempt need not wait: time is the checker's to choose.
-pub const BACKOFF: Backoff = Backoff { initial: SignedDuration::ZERO, max: SignedDuration::ZERO };
+/// Nobody need wait, neither between attempts nor for a call in flight: time is the checker's to choose.
+pub const WAITS: Waits = Waits {
+    backoff: Backoff { initial: SignedDuration::ZERO, max: SignedDuration::ZERO },
+    in_flight: SignedDuration::ZERO,
+};
 /// Probes of one resolution.
 pub const PROBES: u32 = 1;
 

@@ -10,7 +10,7 @@ use cognito_reset_operator::{
     cognito::outcome::{Class, Exception},
     reset::{
         decide::Settlement,
-        ledger::{self, Backoff, Finding, Identity, Settling},
+        ledger::{self, Backoff, Finding, Identity, Settling, Waits},
         project,
         situation::Ledger,
     },
@@ -59,7 +59,10 @@ const EVIDENCE: [Evidence; 8] = [
     Evidence::DeadlineExceeded,
     Evidence::AlreadyResetRequired,
 ];
-const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
+const WAITS: Waits = Waits {
+    backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
+    in_flight: SignedDuration::ZERO,
+};
 const UID: &str = "uid-of-the-request";
 
 fn of<T: Copy, const N: usize>(list: [T; N], number: u8) -> T {
@@ -145,7 +148,7 @@ pub fn check(input: &Record) {
 
 /// A record that was read, and whom it lets send.
 pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Timestamp) {
-    let view = ledger::view(Some(record), identity, &BACKOFF, |_| None, now);
+    let view = ledger::view(Some(record), identity, &WAITS, |_| SignedDuration::ZERO, now);
     let foreign = record.spec.schema > SCHEMA || Identity::of_record(record) != *identity;
     let usable = !foreign && !record.spec.attempts.is_empty();
     let wanted = match (usable, record.spec.effect) {
@@ -154,7 +157,7 @@ pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Time
         (true, Some(Effect::NotPerformed)) => {
             view == Ledger::Settled(Effect::NotPerformed)
                 || matches!(view, Ledger::Retryable { not_before, .. }
-                    if not_before <= now.saturating_add(BACKOFF.max).unwrap() && proves_retry(record))
+                    if not_before <= now.saturating_add(WAITS.backoff.max).unwrap() && proves_retry(record))
         }
         (true, Some(effect)) => view == Ledger::Settled(effect),
     };
