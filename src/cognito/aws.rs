@@ -22,8 +22,9 @@ use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 
 use super::{
+    bounded::default_client,
     endpoint::{NotAws, Service},
-    genuine::{Body, Genuine},
+    genuine::{Body, Genuine, names_only},
     outcome::{Answer, Code},
     port::{Access, Cognito, CredentialsError, Reply, Role, Unreadable, User, UserRef},
 };
@@ -67,7 +68,12 @@ impl AwsSession {
 impl Aws {
     /// Reads the environment, profile and endpoints as every AWS SDK does.
     pub async fn from_environment(limits: Limits) -> Self {
-        Self::load(aws_config::defaults(BehaviorVersion::v2026_01_12()), limits).await
+        let version = BehaviorVersion::v2026_01_12();
+        let mut loader = aws_config::defaults(version);
+        if let Some(client) = default_client(version) {
+            loader = loader.http_client(client);
+        }
+        Self::load(loader, limits).await
     }
 
     /// Reads from the environment what the loader does not set: an HTTP client that is no network, for one.
@@ -238,7 +244,8 @@ fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer 
         // The SDK reads a code out of what only begins like an answer, too.
         SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
             let status = error.raw().status().as_u16();
-            error.err().code().map_or(Answer::Lost, |code| Answer::exception(status, code))
+            let code = error.err().code().filter(|code| names_only(error.raw(), code));
+            code.map_or(Answer::Lost, |code| Answer::exception(status, code))
         }
         _ => Answer::Lost,
     }
