@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod reset;
 pub mod rights;
 pub mod run;
+pub mod slim;
 pub mod sweep;
 pub mod telemetry;
 pub mod unreadable;
