@@ -6,6 +6,8 @@
 mod common;
 #[path = "hostile/objects.rs"]
 mod objects;
+#[path = "hostile/patterns.rs"]
+mod patterns;
 
 use std::collections::BTreeMap;
 
