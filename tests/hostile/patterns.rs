@@ -56,18 +56,18 @@ fn patterns() -> Vec<(String, bool)> {
     ]
 }
 
-fn request(username: &str) -> PasswordResetRequest {
+fn request(username: &str) -> serde_json::Result<PasswordResetRequest> {
     let request = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
         "metadata": { "name": "reset", "namespace": "support" }, "spec": { "userPoolID": POOL, "username": username },
     });
-    serde_json::from_value(request).unwrap()
+    serde_json::from_value(request)
 }
 
 #[test]
 fn a_pattern_built_to_be_slow_is_quick_or_refused() {
     let users = ["a".repeat(128), "é".repeat(128), format!("{}!", "ab".repeat(63)), "\u{1F600}".repeat(128)]
-        .map(|name| request(&name));
+        .map(|name| request(&name).unwrap());
     let mut wrong = Vec::new();
     for (pattern, refused) in patterns() {
         assert!(pattern.chars().count() <= 256, "{pattern}");
