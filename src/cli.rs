@@ -72,7 +72,7 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_LOG_FORMAT", default_value = "text", value_enum)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as warn,cognito_reset_operator=debug.
+    /// What is logged: a level, or directives such as warn,cognito_reset_operator=debug. Whatever is said here, other crates log warnings and errors alone: below, they would show user names.
     #[arg(long, env = "COGNITO_RESET_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 

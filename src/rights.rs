@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::{
     api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant},
+    api_errors::of_client,
     lease,
 };
 
@@ -81,7 +82,7 @@ pub async fn check(client: &Client, url: &str, lease: Option<&str>, limit: Durat
     let version = timeout(limit, client.apiserver_version()).await;
     version
         .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
-        .map_err(|error| unreachable(error.to_string()))?;
+        .map_err(|error| unreachable(of_client(&error)))?;
     let missing = missing_rights(client, lease, limit).await.map_err(unreachable)?;
     if !missing.is_empty() {
         return Err(StartError::MissingRights(missing.join(", ")));
@@ -100,7 +101,7 @@ where
     let cause = match timeout(limit, Api::<K>::all(client.clone()).list_metadata(&params)).await {
         Ok(Ok(_)) => return Ok(()),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingDefinition(resource)),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => of_client(&error),
         Err(_) => format!("no answer within {limit:?}"),
     };
     Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
@@ -131,7 +132,7 @@ async fn missing_rights(client: &Client, lease: Option<&str>, limit: Duration) -
             let answer = timeout(limit, reviews.create(&PostParams::default(), &review))
                 .await
                 .map_err(|_| format!("no answer within {limit:?}"))?
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| of_client(&error))?;
             if !answer.status.is_some_and(|status| status.allowed) {
                 missing.push(format!("{verb} {}", right.resource));
             }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
+#[path = "identity/administrator.rs"]
+mod administrator;
 mod common;
 
 use anyhow::Result;

@@ -5,7 +5,10 @@
 
 mod common;
 
+use std::{cell::RefCell, collections::BTreeSet};
+
 use anyhow::{Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use cognito_reset_operator::cognito::outcome::Exception;
 use common::{Bench, LIMIT};
 use http::Method;
@@ -14,6 +17,48 @@ use testbed::{Fault, Matcher, Operator, Reply, Rule, eventually};
 
 /// In every user name and value of client metadata, and in nothing else that the test asks for.
 const MARK: &str = "zq-marked";
+
+/// Every level of every crate, in each way that a filter can ask for it.
+const LOUD: &str = "--log=trace,hyper=trace,hyper_util=trace,kube_client=trace,kube_runtime=trace,aws_config=trace,\
+                    aws_smithy_runtime::client::orchestrator=trace,aws_smithy_http_client=trace,aws_sdk_sts=trace,\
+                    aws_sdk_cognitoidentityprovider=trace,aws_sigv4=trace,tower=trace,rustls=trace";
+
+/// The mark as it may be written: as it is (so also in JSON and in URLs), without its hyphen or with that encoded, as base64 at each of three
+/// places in a text, and as hexadecimal digits. In small letters but for base64.
+fn forms() -> Vec<String> {
+    let base64 = (0..3).map(|before| {
+        let text = STANDARD_NO_PAD.encode([&vec![b'-'; before], MARK.as_bytes()].concat());
+        // The characters at the ends depend on what stands beside the mark.
+        let (start, end) = ([0, 2, 3][before], text.len() - text.len() % 4);
+        text[start..end].to_owned()
+    });
+    let hex = MARK.bytes().map(|byte| format!("{byte:02x}")).collect();
+    [MARK.to_owned(), MARK.replace('-', ""), MARK.replace('-', "%2d"), hex].into_iter().chain(base64).collect()
+}
+
+/// The first form of the mark that a text holds, with what is around it.
+fn found(text: &str) -> Option<String> {
+    let small = text.to_lowercase();
+    forms().iter().find_map(|form| {
+        let (text, at) =
+            text.find(form).map(|at| (text, at)).or_else(|| small.find(form).map(|at| (small.as_str(), at)))?;
+        Some(String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(300)..(at + 300).min(text.len())]).into_owned())
+    })
+}
+
+#[test]
+fn the_mark_is_found_in_each_form() {
+    for text in
+        ["a zq-marked-b", "ZQ-MARKED", "a=zq%2Dmarked", "zqmarked", "{\"zq-marked\\u00e9\"}", "7a712d6d61726b6564"]
+    {
+        assert!(found(text).is_some(), "{text}");
+    }
+    for (before, after) in [("", ""), ("a", ""), ("ab", "c"), ("abc", "de"), ("x:y", "@example.com")] {
+        let text = STANDARD_NO_PAD.encode(format!("{before}{MARK}{after}"));
+        assert!(found(&text).is_some(), "{before} {after}: {text} {:?}", forms());
+    }
+    assert_eq!(found("nothing marked"), None);
+}
 
 /// An answer of Cognito or STS that repeats the name wherever it can.
 fn quoting(status: u16, code: &str) -> Fault {
@@ -43,15 +88,32 @@ async fn met(rule: &Rule, times: usize) -> Result<()> {
     .await
 }
 
+/// A success that holds the name where its request's id belongs.
+fn accepted_as(name: &str) -> Fault {
+    Fault::ForwardThenRespond(Reply::new(200, "{}").header("x-amzn-requestid", name))
+}
+
 struct Marked {
     bench: Bench,
     logs: Vec<String>,
     metrics: Vec<String>,
+    /// Every reason that was told.
+    seen: RefCell<BTreeSet<String>>,
 }
 
 impl Marked {
-    async fn run(&self) -> Result<Operator> {
-        self.bench.run_with(self.bench.operator().args(["--log=trace"])).await
+    async fn run(&self, more: &[&str]) -> Result<Operator> {
+        self.bench.run_with(self.bench.operator().args([LOUD]).args(more.iter().copied())).await
+    }
+
+    async fn ended(&self, name: &str) -> Result<()> {
+        self.saw(&self.bench.ended(name).await?);
+        Ok(())
+    }
+
+    /// What stands behind the outcome.
+    fn saw(&self, told: &str) {
+        self.seen.borrow_mut().extend(told.split('/').next_back().map(str::to_owned));
     }
 
     async fn ask(&self, name: &str, spec: &str) -> Result<()> {
@@ -65,7 +127,26 @@ impl Marked {
     /// Asks, and waits for what is expected.
     async fn becomes(&self, name: &str, spec: &str, wanted: &str) -> Result<()> {
         self.ask(name, spec).await?;
-        self.bench.becomes(name, wanted).await
+        self.stands(name, wanted).await
+    }
+
+    async fn stands(&self, name: &str, wanted: &str) -> Result<()> {
+        self.bench.becomes(name, wanted).await?;
+        self.saw(wanted);
+        Ok(())
+    }
+
+    async fn grant_becomes(&self, name: &str, spec: &str, wanted: &str) -> Result<()> {
+        self.bench.grant(name, spec).await?;
+        eventually(LIMIT, format!("{name} to become {wanted}"), async || {
+            let grant = self.bench.get("upg", name).await?;
+            let reason = common::condition(&grant, "Ready")["reason"].clone();
+            ensure!(reason == wanted, "{reason}");
+            anyhow::Ok(())
+        })
+        .await?;
+        self.saw(wanted);
+        Ok(())
     }
 
     async fn keep(&mut self, operator: &Operator) -> Result<()> {
@@ -83,11 +164,16 @@ impl Marked {
             let name = format!("answer-{}", exception.code().to_lowercase());
             let rule = cognito.once(Matcher::reset_of(&format!("{MARK}-{name}")), quoting(400, exception.code()));
             self.ask(&name, "").await?;
-            self.bench.ended(&name).await?;
+            self.ended(&name).await?;
             ensure!(rule.hits() == 1, "{name}");
+            self.saw(exception.code());
         }
         for (name, fault) in [
             ("brand-new", quoting(400, "BrandNewException")),
+            ("as-code", quoting(400, &format!("{MARK}-as-code"))),
+            ("in-code", quoting(400, &format!("No.{MARK}-in-code.Exception"))),
+            ("as-id", accepted_as(&format!("{MARK}-as-id"))),
+            ("lost-after", Fault::ForwardThenLose),
             ("lost", Fault::LoseBefore),
             ("garbage", Fault::Garbage(format!("{MARK} {MARK}").into())),
             ("foreign", Fault::Respond(Reply::new(200, format!("<html>{MARK}</html>")))),
@@ -95,13 +181,20 @@ impl Marked {
         ] {
             cognito.once(Matcher::reset_of(&format!("{MARK}-{name}")), fault);
             self.ask(name, "").await?;
-            self.bench.ended(name).await?;
+            self.ended(name).await?;
         }
+        let named = cognito.once(Matcher::operation("AdminGetUser"), quoting(400, &format!("{MARK}-read-as-code")));
+        self.becomes("read-as-code", "", "Succeeded/ResetAccepted").await?;
+        met(&named, 1).await?;
+        self.becomes("already", "", "Succeeded/ResetAccepted").await?;
+        let again = self.bench.request("already-reset", &format!("{MARK}-already"), "ifResetRequired: Skip");
+        self.bench.apply(&again).await?;
+        self.stands("already-reset", "Succeeded/AlreadyResetRequired").await?;
         let unreadable = cognito.always(Matcher::operation("AdminGetUser"), quoting(400, "AccessDeniedException"));
         self.ask("unread", "ifResetRequired: Skip").await?;
         met(&unreadable, 2).await?;
         unreadable.remove();
-        self.bench.ended("unread").await?;
+        self.ended("unread").await?;
         Ok(())
     }
 
@@ -122,11 +215,114 @@ impl Marked {
         self.bench.kubectl(&["delete", "upg", "by-role", "others"]).await?;
         self.bench.grant("everyone", "namespaces: [\"*\"]").await?;
         for name in ["no-pattern", "no-role"] {
-            self.bench.ended(name).await?;
+            self.ended(name).await?;
         }
         self.bench.kubectl(&["delete", "prr", "accepted"]).await?;
         self.bench.apply(&self.bench.request("accepted", &format!("{MARK}-accepted"), "")).await?;
-        self.bench.becomes("accepted", "Succeeded/AlreadyPerformed").await
+        self.stands("accepted", "Succeeded/AlreadyPerformed").await
+    }
+
+    /// What grants say of themselves and of requests. Their patterns hold the name as well.
+    async fn grants(&self) -> Result<()> {
+        let pattern = format!("usernamePattern: \"{MARK}.*\"");
+        let everyone = format!("namespaces: [\"*\"]\n{pattern}");
+        self.grant_becomes("everyone", &everyone, "Valid").await?;
+        self.grant_becomes(
+            "broken",
+            &format!("namespaces: [default]\nusernamePattern: \"({MARK}\""),
+            "InvalidUsernamePattern",
+        )
+        .await?;
+        self.grant_becomes("nowhere", &format!("namespaces: [nowhere]\n{pattern}"), "NoNamespaceMatches").await?;
+        let role = format!("namespaces: [default]\n{pattern}\nroleARN: arn:aws:iam::123456789012:role/reset");
+        self.bench.grant("by-role", &role).await?;
+        self.becomes("ambiguous", "", "Pending/AmbiguousGrant").await?;
+        self.bench.kubectl(&["delete", "upg", "by-role", "broken", "nowhere"]).await?;
+        self.ended("ambiguous").await?;
+        self.grant_becomes("everyone", &format!("{everyone}\nsuspend: true"), "GrantSuspended").await?;
+        self.becomes("held", "", "Pending/GrantSuspended").await?;
+        self.bench.grant("everyone", &format!("{everyone}\nrequireExpiration: true\nsuspend: false")).await?;
+        self.stands("held", "Pending/ExpirationRequired").await?;
+        self.bench.kubectl(&["delete", "upg", "everyone"]).await?;
+        self.bench.grant("everyone", &everyone).await?;
+        self.ended("held").await
+    }
+
+    /// What is waited for long enough to be told, with long pauses.
+    async fn waits(&mut self) -> Result<()> {
+        let slow = ["--retry-initial=30s", "--retry-max=30s", "--log-format=text"];
+        let operator = self.run(&slow).await?;
+        let claims = self.bench.api.always(Matcher::path(Method::POST, "/passwordresetrecords"), Fault::HoldReply);
+        self.ask("claim-late", "").await?;
+        let held = claims.held(LIMIT).await?;
+        self.stands("claim-late", "Pending/ClaimTimedOut").await?;
+        drop(held);
+        claims.remove();
+        self.bench.cognito.close().await?;
+        self.becomes("unreachable", "", "Pending/CognitoUnreachable").await?;
+        self.bench.cognito.open().await?;
+        let sts = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
+        let rule = self.bench.cognito.always(sts, quoting(403, "AccessDenied"));
+        self.bench.kubectl(&["delete", "upg", "everyone"]).await?;
+        self.bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;
+        self.becomes("no-credentials", "", "Pending/AwsCredentialsUnavailable").await?;
+        rule.remove();
+        self.bench.kubectl(&["delete", "upg", "by-role"]).await?;
+        self.bench.grant("everyone", "namespaces: [\"*\"]").await?;
+        let unreadable =
+            self.bench.cognito.always(Matcher::operation("AdminGetUser"), quoting(400, "AccessDeniedException"));
+        self.becomes("unreadable-user", "ifResetRequired: Skip", "Pending/UserStateUnreadable").await?;
+        unreadable.remove();
+        let create = ["create", "-f", "-"];
+        self.bench.cluster.as_admin().run_with_input(&create, &self.large("large")).await?.success()?;
+        self.stands("large", "Pending/ObjectTooLarge").await?;
+        self.bench
+            .cognito
+            .always(Matcher::operation("AdminResetUserPassword"), quoting(400, "TooManyRequestsException"));
+        self.becomes("throttled", "", "Pending/Throttled").await?;
+        self.keep(&operator).await?;
+        drop(operator);
+        let operator = self.run(&["--rate=0.01"]).await?;
+        for name in ["paced-1", "paced-2"] {
+            self.ask(name, "").await?;
+        }
+        eventually(LIMIT, "one to wait for its turn", async || {
+            let (one, two) = (self.bench.stands("paced-1").await?, self.bench.stands("paced-2").await?);
+            ensure!(one.ends_with("/RateLimited") || two.ends_with("/RateLimited"), "{one} {two}");
+            anyhow::Ok(())
+        })
+        .await?;
+        self.saw("RateLimited");
+        self.keep(&operator).await
+    }
+
+    /// A request with labels of more than 1 MiB.
+    fn large(&self, name: &str) -> String {
+        let mut object: Value = json!({
+            "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
+            "metadata": { "name": name, "namespace": "default" },
+            "spec": { "userPoolID": self.bench.pool, "username": format!("{MARK}-{name}") },
+        });
+        let label = |number| (format!("{}{number:05}/{}", "a".repeat(240), "b".repeat(63)), json!("c".repeat(63)));
+        object["metadata"]["labels"] = (0..1700).map(label).collect::<serde_json::Map<_, _>>().into();
+        object.to_string()
+    }
+
+    /// Starts that fail, for what the API server says.
+    async fn starts(&mut self) -> Result<()> {
+        for (method, path, said) in [
+            (Method::GET, "/version", "failed to reach"),
+            (Method::POST, "/selfsubjectaccessreviews", "failed to reach"),
+            (Method::GET, "/passwordresetrequests?", "failed to reach"),
+            (Method::GET, "/passwordresetrecords?", "failed to reach"),
+        ] {
+            self.bench.api.once(Matcher::path(method, path), refusal(422, "Invalid"));
+            let mut operator = self.bench.operator().args([LOUD]).start()?;
+            ensure!(!operator.wait_exit(LIMIT).await?.success(), "it starts all the same");
+            ensure!(operator.logs().contains(said), "{path}: {}", operator.logs());
+            self.logs.push(operator.logs());
+        }
+        Ok(())
     }
 
     /// What the API server answers.
@@ -170,15 +366,29 @@ impl Marked {
     }
 }
 
+/// The closed list, as `docs/reasons.md` is compared with it.
+fn reasons() -> BTreeSet<String> {
+    let list = include_str!("../src/api/conditions.rs");
+    let names = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
+    let names = names.unwrap_or_default().split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+    names.chain(Exception::ALL.iter().map(|exception| exception.code())).map(str::to_owned).collect()
+}
+
+/// Reasons that no test can bring about: a selector that the definition accepts and the operator does not.
+const NEVER: [&str; 1] = ["InvalidNamespaceSelector"];
+
 #[tokio::test]
 async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
-    let mut marked = Marked { bench: Bench::start().await?, logs: Vec::new(), metrics: Vec::new() };
+    let bench = Bench::start().await?;
+    let mut marked = Marked { bench, logs: Vec::new(), metrics: Vec::new(), seen: RefCell::default() };
+    marked.starts().await?;
     // Lists that are refused, before anything else works.
     marked.bench.api.once(Matcher::path(Method::GET, "/passwordresetrequests?&fieldSelector"), refusal(422, "Invalid"));
     marked.bench.api.once(Matcher::path(Method::GET, "/namespaces?"), refusal(500, "InternalError"));
-    let mut operator = marked.run().await?;
+    let mut operator = marked.run(&[]).await?;
     marked.answers().await?;
     marked.gates().await?;
+    marked.grants().await?;
     marked.refusals().await?;
     marked.unreadable().await?;
     // Killed during a call, and started anew.
@@ -188,19 +398,34 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
     marked.keep(&operator).await?;
     operator.sigkill().await?;
     held.lose();
-    let operator = marked.run().await?;
-    marked.bench.ended("killed").await?;
+    let operator = marked.run(&[]).await?;
+    marked.stands("killed", "Pending/AwaitingPriorAttempt").await?;
+    marked.ended("killed").await?;
     marked.keep(&operator).await?;
+    drop(operator);
+    marked.waits().await?;
 
-    let Marked { bench, logs, metrics } = marked;
+    let never = NEVER.map(str::to_owned).into();
+    let unseen = &(&reasons() - &marked.seen.borrow()) - &never;
+    assert!(unseen.is_empty(), "no scenario for {unseen:?}");
+    told_nowhere(marked).await
+}
+
+/// Looks for the mark in whatever is not a resource's own field for it.
+async fn told_nowhere(marked: Marked) -> Result<()> {
+    let Marked { bench, logs, metrics, .. } = marked;
     let parsed = async |kind: &str| -> Result<Value> {
         Ok(serde_json::from_str(&bench.kubectl(&["get", kind, "-A", "-o", "json"]).await?)?)
     };
-    let (requests, mut records, grants) = (parsed("prr").await?, parsed("prrec").await?, parsed("upg").await?);
+    let (requests, mut records, mut grants) = (parsed("prr").await?, parsed("prrec").await?, parsed("upg").await?);
     // The test would find the name: it is where it belongs.
     assert!(requests.to_string().contains(MARK) && records.to_string().contains(MARK));
     for record in records["items"].as_array_mut().into_iter().flatten() {
         record["username"] = Value::Null;
+    }
+    for grant in grants["items"].as_array_mut().into_iter().flatten() {
+        grant["spec"]["usernamePattern"] = Value::Null;
+        grant["metadata"]["annotations"] = Value::Null;
     }
     let statuses: Vec<&Value> =
         requests["items"].as_array().into_iter().flatten().map(|request| &request["status"]).collect();
@@ -215,7 +440,7 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
         ("grants", grants.to_string()),
         ("paths", paths.concat()),
     ] {
-        let found = text.find(MARK).map(|at| text.chars().skip(at.saturating_sub(300)).take(600).collect::<String>());
+        let found = found(&text);
         assert!(text.len() > 100 && found.is_none(), "{place}: {found:?}");
     }
     assert!(logs.concat().contains("422 Invalid for spec.username"), "refusals are told all the same");

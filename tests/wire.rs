@@ -4,6 +4,8 @@
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
 mod common;
+#[path = "wire/hostile.rs"]
+mod hostile;
 
 use std::{
     net::Ipv4Addr,

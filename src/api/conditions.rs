@@ -86,6 +86,8 @@ pub enum Reason {
     ClaimTimedOut,
     /// The record was written by a newer operator or is of another request; it is left alone.
     RecordNotUsable,
+    /// Labels, annotations, managed fields and the like take more than 1 MiB, which leaves no room for a status; nothing is sent.
+    ObjectTooLarge,
     // Of grants.
     /// The grant is valid.
     Valid,
@@ -124,6 +126,7 @@ impl Reason {
             Self::CognitoUnreachable => "CognitoUnreachable",
             Self::ClaimTimedOut => "ClaimTimedOut",
             Self::RecordNotUsable => "RecordNotUsable",
+            Self::ObjectTooLarge => "ObjectTooLarge",
             Self::Valid => "Valid",
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",

@@ -85,9 +85,10 @@ pub struct UserPoolGrantSpec {
     #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// Allows only user names that match this regular expression as a whole (the syntax of Rust's regex crate, close to RE2; linear time). Absent: every user of the pool.
+    /// Allows only user names that match this regular expression as a whole (the syntax of Rust's regex crate, close to RE2; linear time). One line of visible characters. Absent: every user of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub username_pattern: Option<String>,
 
     /// The role to assume for the calls; absent: the operator's own credentials. The session is named and tagged after the request.

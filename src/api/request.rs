@@ -68,23 +68,30 @@ pub struct PasswordResetRequestSpec {
     #[schemars(schema_with = "schema::client_metadata")]
     pub client_metadata: Option<BTreeMap<String, String>>,
 
-    /// Why the reset is asked for, for the audit. Claimed by the requester, not proven.
+    /// Why the reset is asked for, for the audit, in one line of visible characters. Claimed by the requester, not proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub reason: Option<String>,
 
-    /// The ticket or incident behind it, for the audit. Claimed by the requester, not proven.
+    /// The ticket or incident behind it, for the audit, in one line of visible characters. Claimed by the requester, not proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub ticket: Option<String>,
 
-    /// The person or system for whom the reset is asked, for the audit. Claimed by the requester, not proven.
+    /// The person or system for whom the reset is asked, for the audit, in one line of visible characters. Claimed by the requester, not proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub on_behalf_of: Option<String>,
 
     /// Who created the request. To be stamped by an admission policy, never by people; without one it reads `unproven`, and anything else was merely written by the creator.
     #[serde(default)]
+    #[x_kube(
+        validation = Rule::new(schema::ONE_LINE.replace("self", "self.username")).message(schema::NOT_ONE_LINE).field_path(".username"),
+        validation = Rule::new(format!("!has(self.uid) || {}", schema::ONE_LINE.replace("self", "self.uid"))).message(schema::NOT_ONE_LINE).field_path(".uid")
+    )]
     pub requested_by: RequestedBy,
 
     /// What to do when the user already has to reset the password. `Resend` calls Cognito all the same, as its API does, and the user gets another code. `Skip` sends nothing; it has to read the user first, and waits as `UserStateUnreadable` while it cannot.

@@ -7,6 +7,13 @@ use serde_json::json;
 
 use super::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::UNSEEN};
 
+/// A rule for text that people and auditors read in tables and logs: it shows all that it holds, in one line. Zero-width
+/// joiners are part of how some languages and emoji are written.
+pub(super) const ONE_LINE: &str = r"self.matches(r'^([^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|[\x{200c}\x{200d}])*$')";
+
+/// What is said of text that is not so.
+pub(super) const NOT_ONE_LINE: &str = "write one line of visible characters; line breaks, control characters and those that hide or turn text are refused";
+
 /// The three CustomResourceDefinitions, as they stand in `crds/`.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -93,17 +100,32 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A label's key and value as Kubernetes has them, as literals of CEL: no namespace could have others.
+const LABEL_KEY: &str = "'^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'";
+const LABEL_VALUE: &str = "'^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'";
+
 /// The standard label selector, bounded.
 pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
-    let key = json!({ "type": "string", "minLength": 1, "maxLength": 317, "description": "The label's key." });
+    let key = json!({
+        "type": "string", "minLength": 1, "maxLength": 317, "description": "The label's key.",
+        "x-kubernetes-validations": [{ "rule": format!("self.matches({LABEL_KEY})"), "message": "this is no key of a label" }],
+    });
+    let value = json!({
+        "type": "string", "maxLength": 63,
+        "x-kubernetes-validations": [{ "rule": format!("self.matches({LABEL_VALUE})"), "message": "this is no value of a label" }],
+    });
     json_schema!({
         "type": "object",
         "x-kubernetes-map-type": "atomic",
         "properties": {
             "matchLabels": {
                 "type": "object", "maxProperties": 16,
-                "additionalProperties": { "type": "string", "maxLength": 63 },
+                "additionalProperties": value,
                 "description": "Labels that a namespace must have, with exactly these values.",
+                "x-kubernetes-validations": [{
+                    "rule": format!("self.all(key, size(key) <= 317 && key.matches({LABEL_KEY}))"),
+                    "message": "the keys have to be keys of labels",
+                }],
             },
             "matchExpressions": {
                 "type": "array", "maxItems": 16, "x-kubernetes-list-type": "atomic",
@@ -124,7 +146,7 @@ pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                         },
                         "values": {
                             "type": "array", "maxItems": 64, "x-kubernetes-list-type": "atomic",
-                            "items": { "type": "string", "maxLength": 63 },
+                            "items": value,
                             "description": "The values to compare with.",
                         },
                     },

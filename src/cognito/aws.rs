@@ -22,8 +22,9 @@ use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 
 use super::{
+    bounded::default_client,
     endpoint::{NotAws, Service},
-    genuine::{Body, Genuine},
+    genuine::{Body, Genuine, names_only},
     outcome::{Answer, Code},
     port::{Access, Cognito, CredentialsError, Reply, Role, Unreadable, User, UserRef},
 };
@@ -31,6 +32,10 @@ use crate::api::UserStatus;
 
 /// The longest request id that is kept; AWS's have 36 characters.
 const MAX_REQUEST_ID: usize = 64;
+
+/// What stands in place of a code that repeats the user's name.
+const WITHHELD: &str = "Withheld";
+const SHORTEST_NAME: usize = 6;
 
 /// Time limits of calls to AWS.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +72,12 @@ impl AwsSession {
 impl Aws {
     /// Reads the environment, profile and endpoints as every AWS SDK does.
     pub async fn from_environment(limits: Limits) -> Self {
-        Self::load(aws_config::defaults(BehaviorVersion::v2026_01_12()), limits).await
+        let version = BehaviorVersion::v2026_01_12();
+        let mut loader = aws_config::defaults(version);
+        if let Some(client) = default_client(version) {
+            loader = loader.http_client(client);
+        }
+        Self::load(loader, limits).await
     }
 
     /// Reads from the environment what the loader does not set: an HTTP client that is no network, for one.
@@ -183,7 +193,7 @@ impl Cognito for Aws {
             .config_override(session.settings(Body::Object).timeout_config(limits))
             .send()
             .await
-            .map_err(|error| Unreadable(unreadable(&error)))?;
+            .map_err(|error| Unreadable(unreadable(&error, user.username)))?;
         let status = answer.user_status().map(user_status).ok_or_else(|| Unreadable("no UserStatus".into()))?;
         let sub = answer.user_attributes().iter().find(|attribute| attribute.name() == "sub");
         Ok(User { status, sub: sub.and_then(|sub| sub.value()).and_then(identifier) })
@@ -206,9 +216,13 @@ impl Cognito for Aws {
             .config_override(session.settings(Body::Nothing))
             .send()
             .await;
+        let request_id = |id: Option<&str>| id.filter(|id| !repeats(id, user.username)).and_then(identifier);
         match result {
-            Ok(output) => Reply { answer: Answer::Accepted, request_id: output.request_id().and_then(identifier) },
-            Err(error) => Reply { answer: answer(&error), request_id: error.request_id().and_then(identifier) },
+            Ok(output) => Reply { answer: Answer::Accepted, request_id: request_id(output.request_id()) },
+            Err(error) => {
+                let answer = without_name(answer(&error), user.username);
+                Reply { answer, request_id: request_id(error.request_id()) }
+            }
         }
     }
 }
@@ -238,7 +252,8 @@ fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer 
         // The SDK reads a code out of what only begins like an answer, too.
         SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
             let status = error.raw().status().as_u16();
-            error.err().code().map_or(Answer::Lost, |code| Answer::exception(status, code))
+            let code = error.err().code().filter(|code| names_only(error.raw(), code));
+            code.map_or(Answer::Lost, |code| Answer::exception(status, code))
         }
         _ => Answer::Lost,
     }
@@ -251,8 +266,30 @@ fn never_connected(error: &(dyn StdError + 'static)) -> bool {
         .any(hyper_util::client::legacy::Error::is_connect)
 }
 
-fn unreadable<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
-    let code = error.code().and_then(Code::parse);
+/// A code that nobody knows may hold anything, also the user's name, which stays in the resources. What it says of the
+/// reset is not in its letters.
+fn without_name(answer: Answer, username: &str) -> Answer {
+    match answer {
+        Answer::Exception(Code::Unrecognized(code)) if repeats(&code, username) => {
+            Answer::Exception(Code::Unrecognized(WITHHELD.into()))
+        }
+        answer => answer,
+    }
+}
+
+/// Whether a text of an answer repeats a user's name, as far as letters and digits of ASCII tell. Names of less than
+/// [`SHORTEST_NAME`] of those stand in many texts by chance.
+fn repeats(text: &str, username: &str) -> bool {
+    let plain = |text: &str| {
+        let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+        plain.to_ascii_lowercase()
+    };
+    let name = plain(username);
+    name.len() >= SHORTEST_NAME && plain(text).contains(&name)
+}
+
+fn unreadable<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, username: &str) -> String {
+    let code = error.code().filter(|code| !repeats(code, username)).and_then(Code::parse);
     code.map_or_else(|| "no readable answer".to_owned(), |code| code.as_str().to_owned())
 }
 
@@ -286,7 +323,24 @@ fn user_status(status: &UserStatusType) -> UserStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, session_name, session_tags};
+    use super::{Access, Answer, Code, repeats, session_name, session_tags, without_name};
+
+    #[test]
+    fn a_user_name_is_found_in_a_code_and_a_code_that_repeats_it_is_withheld() {
+        for (text, username, wanted) in [
+            ("AliceSmithException", "alice.smith", true),
+            ("no-alice-smith", "Alice.Smith@example.com", false),
+            ("0f-alicesmithexamplecom-9", "Alice.Smith@example.com", true),
+            ("UserBlockedException", "user", false),
+            ("BrandNewException", "名前", false),
+        ] {
+            assert_eq!(repeats(text, username), wanted, "{text} {username}");
+        }
+        let answer = |code| Answer::Exception(Code::parse(code).unwrap());
+        assert_eq!(without_name(answer("NoAliceSmithException"), "alice-smith"), answer("Withheld"));
+        assert_eq!(without_name(answer("BrandNewException"), "alice-smith"), answer("BrandNewException"));
+        assert_eq!(without_name(answer("UserNotFoundException"), "usernotfound"), answer("UserNotFoundException"));
+    }
 
     #[test]
     fn the_longest_names_of_kubernetes_fit_into_a_session() {

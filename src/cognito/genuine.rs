@@ -1,6 +1,6 @@
 //! What an answer of Cognito's own looks like. The SDK is content with less.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_cognitoidentityprovider::{
     config::{
@@ -9,7 +9,11 @@ use aws_sdk_cognitoidentityprovider::{
     },
     error::BoxError,
 };
-use serde::de::IgnoredAny;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::Value;
 
 /// What the body of an answer is: by the API reference, and nothing else.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +36,51 @@ impl Body {
             Self::Object => members().is_ok(),
             Self::Error => bytes.is_empty() || members().is_ok(),
         }
+    }
+}
+
+/// Whether an error says this code and no other, in every place of the protocol that names one, also where it is named
+/// twice. Of two codes one may prove what the other denies, and which one the SDK takes is chance.
+pub(super) fn names_only(response: &HttpResponse, code: &str) -> bool {
+    let in_headers = response.headers().get_all("x-amzn-errortype").all(|name| bare(name) == code);
+    let bytes = response.body().bytes().unwrap_or_default();
+    // What cannot be read is refused by `Body::Error`.
+    let Ok(Names(named)) = serde_json::from_slice(bytes) else { return in_headers };
+    in_headers && named.iter().all(|name| name.as_str().is_some_and(|name| bare(name) == code))
+}
+
+/// A name without the namespace before it and the URL after it.
+fn bare(name: &str) -> &str {
+    let name = name.split(':').next().unwrap_or_default();
+    name.split_once('#').map_or(name, |(_, name)| name)
+}
+
+/// The members of an object that name an error; of the same name, all.
+struct Names(Vec<Value>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(key) = members.next_key::<String>()? {
+                    if key == "__type" || key == "code" {
+                        names.push(members.next_value()?);
+                    } else {
+                        members.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_map(Members)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Amazon Cognito: what its answers mean, the port that the reset is written against, and the AWS SDK behind it.
 
 pub mod aws;
+pub mod bounded;
 pub mod endpoint;
 mod genuine;
 pub mod outcome;

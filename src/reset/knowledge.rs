@@ -84,6 +84,7 @@ impl Knowledge {
             Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
         });
         self.situation.request = self.request.as_ref().map_or(Request::Gone, view);
+        let allowed = |request| if has_room(request) { allowed(request) } else { Err(Reason::ObjectTooLarge) };
         match self.request.as_ref().map(allowed) {
             Some(Ok(allowed)) => {
                 self.allowed = Some(allowed);
@@ -257,6 +258,17 @@ impl Knowledge {
         request.status = Some(status);
         Some(request)
     }
+}
+
+/// The most bytes that a request's metadata may take, as JSON. etcd takes objects of 1.5 MiB; spec and status, whose
+/// definitions bound them, fit into the rest.
+pub const MAX_METADATA: usize = 1 << 20;
+
+/// Whether a status can still be written beside what others have attached to the request: labels, annotations, owners,
+/// finalizers and managed fields. Without one, its outcome could not be told.
+#[must_use]
+pub fn has_room(request: &PasswordResetRequest) -> bool {
+    serde_json::to_vec(&request.metadata).is_ok_and(|json| json.len() <= MAX_METADATA)
 }
 
 fn view(request: &PasswordResetRequest) -> Request {

@@ -126,6 +126,20 @@ fn without_a_grant_nothing_is_claimed_but_a_record_can_be_closed() {
 }
 
 #[test]
+fn a_request_whose_metadata_leaves_no_room_for_a_status_is_not_claimed() {
+    let attached = |length: usize| {
+        let mut request = request();
+        request.metadata.annotations = Some([("a/b".to_owned(), "a".repeat(length))].into());
+        request
+    };
+    let fits = gathered(Some(attached(MAX_METADATA - 1024)), None);
+    assert_eq!(fits.situation.permission, Permission::Granted);
+    let full = gathered(Some(attached(MAX_METADATA)), None);
+    assert_eq!(full.situation.permission, Permission::Denied(Reason::ObjectTooLarge));
+    assert_eq!(full.claim("id".into(), "me".into(), NOW), None);
+}
+
+#[test]
 fn a_claim_says_who_what_and_by_which_right() {
     let mut request = request();
     request.spec.reason = Some("phishing".into());

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     decide::Settlement,
-    knowledge::Knowledge,
+    knowledge::{Knowledge, has_room},
     ledger::{self, Identity},
     perform::{Next, Performer},
     project::{self, Telling},
@@ -274,10 +274,13 @@ impl<'a, C: Cognito> Pass<'a, C> {
         if self.known.request.is_none() {
             return Ok(Told::Gone);
         }
-        match self.known.told(telling, Timestamp::now()) {
-            Some(request) => self.performer.store.tell(&request).await,
-            None => Ok(Told::Written),
+        let Some(request) = self.known.told(telling, Timestamp::now()) else { return Ok(Told::Written) };
+        let told = self.performer.store.tell(&request).await;
+        // It grew after the look that allowed its claim. An Event is the one thing that can still be said of it.
+        if told.is_err() && !has_room(&request) {
+            self.performer.events.tell(&request, &project::waiting(Reason::ObjectTooLarge));
         }
+        told
     }
 
     /// Shows why it waits, unless that is over in a moment.

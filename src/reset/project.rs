@@ -196,6 +196,9 @@ const fn waiting_message(reason: Reason) -> &'static str {
         Reason::RecordNotUsable => {
             "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
         }
+        Reason::ObjectTooLarge => {
+            "the request's metadata takes more than 1 MiB, which leaves no room for its status, and nothing is sent: remove labels, annotations, owners, finalizers or field managers"
+        }
         Reason::Cognito(_) => {
             "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly"
         }

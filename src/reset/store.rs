@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PostParams},
@@ -72,6 +73,17 @@ pub enum Told {
     Conflict,
     /// The request is gone.
     Gone,
+}
+
+/// What a write is guarded by.
+fn guard(metadata: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        resource_version: metadata.resource_version.clone(),
+        ..ObjectMeta::default()
+    }
 }
 
 fn understood(read: DeserializeGuard<PasswordResetRecord>) -> PasswordResetRecord {
@@ -225,13 +237,16 @@ impl Store {
         }
     }
 
-    /// Writes a request's status, guarded by the uid and resourceVersion of the object that it was made from.
+    /// Writes a request's status, guarded by the uid and resourceVersion of the object that it was made from. Of the
+    /// rest of its metadata, which may be a thousand times as long, a write of the status changes nothing, so it is not sent.
     ///
     /// # Errors
     /// Where it cannot be told whether it was written, or the API server refuses.
     pub async fn tell(&self, request: &PasswordResetRequest) -> Result<Told, StoreError> {
         let api = self.requests(&request.namespace().unwrap_or_default());
-        match self.call(api.replace_status(&request.name_any(), &PostParams::default(), request)).await {
+        let (spec, status) = (request.spec.clone(), request.status.clone());
+        let written = PasswordResetRequest { metadata: guard(&request.metadata), spec, status };
+        match self.call(api.replace_status(&request.name_any(), &PostParams::default(), &written)).await {
             Ok(_) => Ok(Told::Written),
             Err(error) if error.is_conflict() => Ok(Told::Conflict),
             Err(error) if error.is_not_found() => Ok(Told::Gone),

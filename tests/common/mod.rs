@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use cognito_reset_operator::hidden::is_hidden;
 use serde_json::Value;
 use testbed::{
     Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, OperatorBuilder, Options, Tools, eventually,
@@ -208,6 +209,16 @@ impl Bench {
 pub fn condition(object: &Value, type_: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array();
     conditions.and_then(|all| all.iter().find(|one| one["type"] == type_)).cloned().unwrap_or_default()
+}
+
+/// Whether a log in JSON is one object a line, and shows all that it holds.
+pub fn is_sound(log: &str) -> Result<()> {
+    for line in log.lines() {
+        let entry: Value = serde_json::from_str(line).with_context(|| format!("no entry of a log: {line:?}"))?;
+        ensure!(entry["timestamp"].is_string() && entry["level"].is_string(), "no entry of a log: {line:?}");
+        ensure!(!line.chars().any(is_hidden), "hidden characters: {line:?}");
+    }
+    Ok(())
 }
 
 fn text(value: &Value) -> &str {

@@ -189,6 +189,12 @@ fn check_answer(seen: &Seen, answer: &Answer) {
         assert_eq!(accepted, *answer != Answer::Lost, "unreadable: {seen:?} is {answer:?}");
         return;
     };
+    if let Some((first, others)) = names.split_first()
+        && others.iter().any(|name| bare(name) != bare(first))
+        && !accepted
+    {
+        assert_eq!(*answer, Answer::Lost, "names two errors: {names:?}");
+    }
     match answer {
         Answer::Exception(Parsed::Known(exception)) => {
             assert!(names.iter().any(|name| bare(name) == exception.code()), "{names:?} is {exception:?}");

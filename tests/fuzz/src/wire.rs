@@ -17,6 +17,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use cognito_reset_operator::cognito::{
     aws::{Aws, AwsSession, Limits},
+    bounded::bounded,
     port::{Access, Cognito, Reply, Unreadable, User, UserRef},
 };
 use http::HeaderMap;
@@ -88,7 +89,7 @@ impl Bench {
         let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .region(Region::new("eu-west-1"))
             .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz"))
-            .http_client(http_client_fn(move |_, _| connector.clone()));
+            .http_client(bounded(http_client_fn(move |_, _| connector.clone())));
         let limit = Duration::from_secs(30);
         let access = Access {
             region: "eu-west-1".into(),

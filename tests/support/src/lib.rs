@@ -24,6 +24,6 @@ pub use deployment::Deployment;
 pub use kubectl::{Kubectl, KubectlResult};
 pub use moto::{Cognito, Moto};
 pub use operator::{Operator, OperatorBuilder};
-pub use proxy::{Fault, FaultProxy, Held, Matcher, Recorded, Reply, ResetCount, Rule, Seen};
+pub use proxy::{Fault, FaultProxy, Held, Matcher, Pour, Recorded, Reply, ResetCount, Rule, Seen};
 pub use tools::Tools;
 pub use wait::{Attempt, eventually};

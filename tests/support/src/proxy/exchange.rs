@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response, Uri, Version, header, uri::PathAndQuery
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Incoming;
 
-use super::{Fault, Matcher, Reply, Rule, Seen, journal::Journal, rules::Word, wire::RawReply};
+use super::{Fault, Matcher, Pour, Reply, Rule, Seen, journal::Journal, rules::Word, wire::RawReply};
 use crate::http_client::HttpClient;
 
 /// The connection ends without a reply.
@@ -121,11 +121,15 @@ impl Call {
                 Err(Lost)
             }
             Fault::Truncate => {
-                raw.set(half(&self.forward_whole().await?));
+                raw.set(Pour { first: half(&self.forward_whole().await?), ..Pour::default() });
                 Ok(Response::default())
             }
-            Fault::Garbage(bytes) => {
-                raw.set(bytes);
+            Fault::Pour(pour) => {
+                raw.set(pour);
+                Ok(Response::default())
+            }
+            Fault::Garbage(first) => {
+                raw.set(Pour { first, ..Pour::default() });
                 Ok(Response::default())
             }
             Fault::Cut(after) => self.forward().await.map(|reply| broken_off(reply, after, Break::Ends)),

@@ -38,12 +38,27 @@ pub enum Fault {
     Truncate,
     /// It is not sent on; these bytes come back in place of HTTP, then the connection ends.
     Garbage(Bytes),
+    /// It is not sent on; what comes back in place of HTTP has no end, or comes slowly.
+    Pour(Pour),
     /// It is sent on, and the connection ends this long after the reply has begun: a watch that is cut.
     Cut(Duration),
     /// It is sent on, and this long after the reply has begun nothing more of it comes through, without an end.
     Freeze(Duration),
     /// It is sent on, and each part of the reply comes through this much later: a watch that lags.
     Lag(Duration),
+}
+
+/// Bytes that come back piece by piece: `first`, then `again` that many times, each after the pause. Then the connection ends.
+#[derive(Clone, Debug, Default)]
+pub struct Pour {
+    /// What begins it.
+    pub first: Bytes,
+    /// What comes then, over and over.
+    pub again: Bytes,
+    /// How often.
+    pub times: usize,
+    /// The time before each.
+    pub pause: Duration,
 }
 
 /// A reply made up by the test.

@@ -11,16 +11,43 @@ use bytes::{Buf as _, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep},
 };
+
+use super::Pour;
 
 /// Where the raw bytes are put for the connection to find.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RawReply(Arc<Mutex<Option<Bytes>>>);
+pub(super) struct RawReply(Arc<Mutex<Option<Pouring>>>);
 
 impl RawReply {
-    /// From now on `bytes` are written instead of anything else, and then the connection ends.
-    pub(super) fn set(&self, bytes: Bytes) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
+    /// From now on this is written instead of anything else, and then the connection ends.
+    pub(super) fn set(&self, pour: Pour) {
+        let pouring = Pouring { now: pour.first.clone(), pour, pause: None };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pouring);
+    }
+}
+
+/// How far it has come.
+#[derive(Debug)]
+struct Pouring {
+    pour: Pour,
+    now: Bytes,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pouring {
+    /// The next piece, once its pause is over; `None` at the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(left) = self.pour.times.checked_sub(1) else { return Poll::Ready(None) };
+        let length = self.pour.pause;
+        if !length.is_zero() {
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(length)));
+            ready!(pause.as_mut().poll(cx));
+        }
+        self.pause = None;
+        self.pour.times = left;
+        Poll::Ready(Some(self.pour.again.clone()))
     }
 }
 
@@ -48,14 +75,19 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let mut raw = this.raw.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(bytes) = raw.as_mut() else {
+        let Some(pouring) = raw.as_mut() else {
             return Pin::new(&mut this.stream).poll_write(cx, buf);
         };
-        while !bytes.is_empty() {
-            let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
-            bytes.advance(written);
+        loop {
+            while !pouring.now.is_empty() {
+                let written = ready!(Pin::new(&mut this.stream).poll_write(cx, &pouring.now))?;
+                pouring.now.advance(written);
+            }
+            match ready!(pouring.poll_next(cx)) {
+                Some(next) => pouring.now = next,
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
         }
-        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
