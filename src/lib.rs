@@ -16,6 +16,7 @@ pub mod command;
 pub mod controller;
 pub mod events;
 pub mod grants;
+pub mod history;
 pub mod lease;
 pub mod metrics;
 pub mod reset;

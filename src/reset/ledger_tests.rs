@@ -214,6 +214,7 @@ fn a_first_claim_makes_a_new_record() {
             user_pool_id: "eu-west-1_Example01".into(),
             username: "alice".into(),
             sub: None,
+            expiration_time: None,
             effect: None,
             attempts: vec![attempt("a")],
             omitted_attempts: 0,
@@ -390,5 +391,24 @@ fn the_next_attempt_is_never_further_off_than_one_delay_from_now() {
         let attempt = Attempt { settled_at: settled_at.map(Time), ..unreachable("a") };
         let not_before = retryable_from(&seen(&record(Some(Effect::NotPerformed), vec![attempt])));
         assert!(not_before >= at(5) && not_before <= at(10), "{settled_at:?}: {not_before}");
+    }
+}
+
+#[test]
+fn a_record_remembers_the_latest_expiry_in_whole_seconds_and_forgets_none() {
+    let second = Some(at(60));
+    let part = Timestamp::new(at(60).as_second(), 1).ok();
+    for (name, before, expires, after) in [
+        ("nothing", None, None, None),
+        ("the first", None, second, second),
+        ("a later one", second, Some(at(61)), Some(at(61))),
+        ("an earlier one", second, Some(at(59)), second),
+        ("none any more", second, None, second),
+        ("a part of a second", second, part, Some(at(61))),
+        ("the last moment that there is", second, Some(Timestamp::MAX), Some(Timestamp::MAX)),
+    ] {
+        let mut known = record(Some(Effect::Performed), vec![attempt("a")]);
+        known.spec.expiration_time = before.map(Time);
+        assert_eq!(remembered(&remembering(known, expires)), after, "{name}");
     }
 }
