@@ -70,7 +70,8 @@ pub struct Page {
 struct Listed {
     kind: String,
     metadata: ListMeta,
-    items: Vec<Item>,
+    /// `null` where there is none.
+    items: Option<Vec<Item>>,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +139,7 @@ impl Archive {
             return Err(StoreError::NotMetadata);
         }
         let next = listed.metadata.continue_.filter(|token| !token.is_empty());
-        Ok(Page { now, items: listed.items.into_iter().map(|item| item.metadata).collect(), next })
+        Ok(Page { now, items: listed.items.into_iter().flatten().map(|item| item.metadata).collect(), next })
     }
 
     /// The record, read afresh; `None` where there is none.
