@@ -199,3 +199,41 @@ fn identity(text: &str) -> Result<String, String> {
         Err("give 1 to 128 letters, digits, hyphens, dots or underscores".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retention_is_a_second_to_ten_years_or_for_ever() {
+        let hours = |count: u64| Some(Duration::from_secs(count * 3600));
+        for (text, wanted) in [
+            ("0", Some(Duration::ZERO)),
+            ("0s", Some(Duration::ZERO)),
+            ("1s", Some(Duration::from_secs(1))),
+            ("8760h", hours(8760)),
+            ("87600h", hours(87_600)),
+            ("87600h 1s", None),
+            ("999ms", None),
+            ("-1h", None),
+            ("365d", None),
+            ("1y", None),
+            ("8760", None),
+            ("", None),
+        ] {
+            match (retention(text), wanted) {
+                (Ok(parsed), Some(wanted)) => assert_eq!(parsed, wanted, "{text}"),
+                (Err(advice), None) => {
+                    assert!(advice.contains("8760h") && advice.contains("for ever"), "{text}: {advice}")
+                }
+                (parsed, _) => panic!("{text}: {parsed:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn records_are_kept_for_a_year_unless_told_otherwise() {
+        let Command::Run(args) = Cli::parse_from(["cognito-reset-operator", "run"]).command else { panic!("not run") };
+        assert_eq!(args.record_retention, Duration::from_secs(365 * 24 * 3600));
+    }
+}

@@ -25,7 +25,7 @@ use testbed::{Operator, eventually};
 const RECORDS: usize = 20_000;
 /// Created side by side.
 const ABREAST: usize = 48;
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_secs(1200);
 const ARGUMENTS: [&str; 4] =
     ["--retention-period=1h", "--collect-rate=1000", "--claim-timeout=1h", "--log=info,cognito_reset_operator=info"];
 
