@@ -124,9 +124,21 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_PROBE_PAUSE", default_value = "2s", value_parser = duration, value_name = "DURATION")]
     pub probe_pause: Duration,
 
-    /// Time between two looks for open claims whose request is gone.
+    /// Time between two looks for open claims whose request is gone, and for finished requests past ttlSecondsAfterFinished.
     #[arg(long, env = "COGNITO_RESET_SWEEP_PERIOD", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub sweep_period: Duration,
+
+    /// How long a record is kept after it was last written, by the API server's clock; 0 keeps all for ever. What is applied again later resets again.
+    #[arg(long, env = "COGNITO_RESET_RECORD_RETENTION", default_value = "8760h", value_parser = retention, value_name = "DURATION")]
+    pub record_retention: Duration,
+
+    /// Time between two looks through all records for those whose retention has passed.
+    #[arg(long, env = "COGNITO_RESET_RETENTION_PERIOD", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    pub retention_period: Duration,
+
+    /// Requests and records a second that are read to be deleted, at most.
+    #[arg(long, env = "COGNITO_RESET_COLLECT_RATE", default_value_t = 10.0, value_parser = collect_rate, value_name = "PER_SECOND")]
+    pub collect_rate: f64,
 
     /// For tests: let Cognito and STS be anywhere, also without TLS. Otherwise an endpoint that is configured and is not AWS's own ends the start.
     #[arg(long, env = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOLEAN")]
@@ -147,6 +159,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(parsed).map_err(|_| advice.to_owned())
 }
 
+/// From a second to ten years, in hours or less: a day may have 23 hours, and a year 366 days.
+fn retention(text: &str) -> Result<Duration, String> {
+    let advice = "give 0 to keep records for ever, or a duration from 1s to 87600h (ten years), such as 8760h";
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let parsed: SignedDuration = text.parse().map_err(|_| advice.to_owned())?;
+    let fits =
+        parsed.is_zero() || (SignedDuration::from_secs(1)..=SignedDuration::from_hours(87_600)).contains(&parsed);
+    Duration::try_from(parsed).ok().filter(|_| fits).ok_or_else(|| advice.to_owned())
+}
+
 fn lease_duration(text: &str) -> Result<Duration, String> {
     let parsed = duration(text)?;
     if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&parsed) {
@@ -161,6 +185,11 @@ fn rate(text: &str) -> Result<f64, String> {
     if (0.01..=1000.0).contains(&parsed) { Ok(parsed) } else { Err("give a number from 0.01 to 1000".to_owned()) }
 }
 
+fn collect_rate(text: &str) -> Result<f64, String> {
+    let parsed: f64 = text.parse().map_err(|_| "give a number of objects a second".to_owned())?;
+    if (0.1..=1000.0).contains(&parsed) { Ok(parsed) } else { Err("give a number from 0.1 to 1000".to_owned()) }
+}
+
 fn identity(text: &str) -> Result<String, String> {
     let fits = (1..=128).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
@@ -168,5 +197,43 @@ fn identity(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("give 1 to 128 letters, digits, hyphens, dots or underscores".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retention_is_a_second_to_ten_years_or_for_ever() {
+        let hours = |count: u64| Some(Duration::from_secs(count * 3600));
+        for (text, wanted) in [
+            ("0", Some(Duration::ZERO)),
+            ("0s", Some(Duration::ZERO)),
+            ("1s", Some(Duration::from_secs(1))),
+            ("8760h", hours(8760)),
+            ("87600h", hours(87_600)),
+            ("87600h 1s", None),
+            ("999ms", None),
+            ("-1h", None),
+            ("365d", None),
+            ("1y", None),
+            ("8760", None),
+            ("", None),
+        ] {
+            match (retention(text), wanted) {
+                (Ok(parsed), Some(wanted)) => assert_eq!(parsed, wanted, "{text}"),
+                (Err(advice), None) => {
+                    assert!(advice.contains("8760h") && advice.contains("for ever"), "{text}: {advice}")
+                }
+                (parsed, _) => panic!("{text}: {parsed:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn records_are_kept_for_a_year_unless_told_otherwise() {
+        let Command::Run(args) = Cli::parse_from(["cognito-reset-operator", "run"]).command else { panic!("not run") };
+        assert_eq!(args.record_retention, Duration::from_secs(365 * 24 * 3600));
     }
 }

@@ -84,6 +84,18 @@ impl Events {
         self.send(event, object);
     }
 
+    /// Tells that a request with a time to live will not be deleted, and why.
+    pub fn not_deleted(&self, object: ObjectReference, note: String) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "TTLNotApplied".into(),
+            note: Some(note),
+            action: "Delete".into(),
+            secondary: None,
+        };
+        self.send(event, object);
+    }
+
     fn publish<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,

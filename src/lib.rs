@@ -17,6 +17,7 @@ pub mod controller;
 pub mod events;
 pub mod grants;
 pub mod hidden;
+pub mod history;
 pub mod lease;
 pub mod metrics;
 pub mod reset;

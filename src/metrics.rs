@@ -1,5 +1,6 @@
 //! Prometheus metrics. No user, pool or object name is ever a label.
 
+use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,6 +10,7 @@ use prometheus_client::{
 use crate::{
     api::{Effect, Outcome, conditions::Reason},
     cognito::outcome::Answer,
+    history::archive::Kind,
     lease::Leadership,
 };
 
@@ -29,6 +31,11 @@ struct Settled {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
     state: &'static str,
 }
@@ -45,6 +52,9 @@ pub struct Metrics {
     events_dropped: Counter,
     in_flight: Gauge,
     leadership: Family<State, Gauge>,
+    collected: Family<OfKind, Counter>,
+    history_errors: Family<OfKind, Counter>,
+    history_swept: Family<OfKind, Gauge>,
 }
 
 impl Metrics {
@@ -68,6 +78,21 @@ impl Metrics {
             "leadership",
             "What this replica is, 1 for one of: leader, standby, no leader seen",
             metrics.leadership.clone(),
+        );
+        registry.register(
+            "history_collected",
+            "Objects deleted for their age: requests past their time to live, records past their retention",
+            metrics.collected.clone(),
+        );
+        registry.register(
+            "history_errors",
+            "Objects that could not be judged or deleted, and looks through a kind that ended early",
+            metrics.history_errors.clone(),
+        );
+        registry.register(
+            "history_swept_timestamp_seconds",
+            "The API server's time, since 1970, at the end of the last complete look through a kind",
+            metrics.history_swept.clone(),
         );
         metrics
     }
@@ -107,6 +132,23 @@ impl Metrics {
     /// An Event was not published.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// An object of the history was deleted.
+    pub fn collected(&self, kind: Kind) {
+        self.collected.get_or_create(&OfKind { kind: kind.as_str() }).inc();
+    }
+
+    /// An object of the history could not be judged or deleted.
+    pub fn history_error(&self, kind: Kind) {
+        self.history_errors.get_or_create(&OfKind { kind: kind.as_str() }).inc();
+    }
+
+    /// All of a kind was looked through. Without the API server's time nothing could be told old.
+    pub fn history_swept(&self, kind: Kind, now: Option<Timestamp>) {
+        if let Some(now) = now {
+            self.history_swept.get_or_create(&OfKind { kind: kind.as_str() }).set(now.as_second());
+        }
     }
 
     /// Counts a request as being worked on until the guard is dropped.

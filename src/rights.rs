@@ -34,10 +34,28 @@ pub struct Right {
     /// Only the operator's own Lease, in its own namespace.
     #[serde(default)]
     pub own_lease: bool,
+    /// Only where records are not kept for ever.
+    #[serde(default)]
+    pub with_retention: bool,
     /// What it is needed for.
     pub why: String,
     /// The test case that fails without it.
     pub scenario: String,
+}
+
+/// What this start makes use of, beside what every start does.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// The namespace of the Lease, where one is to be used.
+    pub lease: Option<&'a str>,
+    /// Whether records are deleted when their retention has passed.
+    pub retention: bool,
+}
+
+impl Needs<'_> {
+    const fn right(&self, right: &Right) -> bool {
+        (!right.own_lease || self.lease.is_some()) && (!right.with_retention || self.retention)
+    }
 }
 
 /// Why the operator cannot start.
@@ -72,18 +90,17 @@ pub fn rights() -> Result<Vec<Right>, StartError> {
     serde_saphyr::from_str(RIGHTS).map_err(|error| StartError::List(error.to_string()))
 }
 
-/// Checks all of it, in the order in which people would mend it. `lease` is the namespace of the Lease,
-/// where one is to be used.
+/// Checks all of it, in the order in which people would mend it.
 ///
 /// # Errors
 /// The first thing that is missing; of rights, all that are.
-pub async fn check(client: &Client, url: &str, lease: Option<&str>, limit: Duration) -> Result<(), StartError> {
+pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration) -> Result<(), StartError> {
     let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
     let version = timeout(limit, client.apiserver_version()).await;
     version
         .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
         .map_err(|error| unreachable(of_client(&error)))?;
-    let missing = missing_rights(client, lease, limit).await.map_err(unreachable)?;
+    let missing = missing_rights(client, needs, limit).await.map_err(unreachable)?;
     if !missing.is_empty() {
         return Err(StartError::MissingRights(missing.join(", ")));
     }
@@ -107,11 +124,11 @@ where
     Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
 }
 
-async fn missing_rights(client: &Client, lease: Option<&str>, limit: Duration) -> Result<Vec<String>, String> {
+async fn missing_rights(client: &Client, needs: Needs<'_>, limit: Duration) -> Result<Vec<String>, String> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let list = rights().map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
-    for right in list.iter().filter(|right| !right.own_lease || lease.is_some()) {
+    for right in list.iter().filter(|right| needs.right(right)) {
         let (resource, subresource) =
             right.resource.split_once('/').map_or((right.resource.as_str(), None), |(a, b)| (a, Some(b)));
         for verb in &right.verbs {
@@ -120,7 +137,7 @@ async fn missing_rights(client: &Client, lease: Option<&str>, limit: Duration) -
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),
                 verb: Some(verb.clone()),
-                namespace: lease.filter(|_| right.own_lease).map(str::to_owned),
+                namespace: needs.lease.filter(|_| right.own_lease).map(str::to_owned),
                 // RBAC cannot tell the name of what is only being created.
                 name: (right.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
                 ..ResourceAttributes::default()

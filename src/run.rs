@@ -24,6 +24,7 @@ use crate::{
     controller,
     events::Events,
     grants::Permissions,
+    history::{self, History, archive::Archive},
     lease::{Election, Leadership},
     metrics::Metrics,
     reset::{
@@ -31,7 +32,7 @@ use crate::{
         perform::{Performer, Settings},
         store::Store,
     },
-    rights::{self, StartError},
+    rights::{self, Needs, StartError},
     sweep,
     unreadable::Unreadable,
     watches,
@@ -43,6 +44,9 @@ const WATCH_GRACE: Duration = Duration::from_secs(5);
 const IN_FLIGHT_MARGIN: Duration = Duration::from_secs(5);
 /// Waits below this are not worth a write to the API server.
 const SHOWN_WAIT: SignedDuration = SignedDuration::from_secs(2);
+
+/// A retention below this is more likely a mistake than a wish.
+const SHORT_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// Why the operator cannot run.
 #[derive(Debug, Error)]
@@ -99,7 +103,13 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let lease = args.lease.then_some(namespace);
     let client = Client::try_from(config).map_err(|error| RunError::Config(error.to_string()))?;
-    rights::check(&client, &url, lease.as_deref(), args.api_timeout).await?;
+    let needs = Needs { lease: lease.as_deref(), retention: !args.record_retention.is_zero() };
+    rights::check(&client, &url, needs, args.api_timeout).await?;
+    if needs.retention && args.record_retention < SHORT_RETENTION {
+        warn!(
+            "records are kept for less than a day: a request that is deleted and applied again after that resets again"
+        );
+    }
     let listener =
         admin::bind(args.listen).await.map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");
@@ -137,6 +147,8 @@ pub async fn serve<C: Cognito>(
         events.clone(),
         Arc::clone(&metrics),
     ));
+    let archive = Archive::new(client.clone(), args.api_timeout);
+    let history = History::new(archive, history_settings(&args), events.clone(), Arc::clone(&metrics));
     let unreadable = Unreadable::new(events, Arc::clone(&metrics));
     let seconds = u32::try_from(args.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
     let watched = watcher::Config::default().timeout(seconds);
@@ -153,9 +165,10 @@ pub async fn serve<C: Cognito>(
             _ = leading.wait_for(|now| *now == Leadership::Leader) => {}
             () = stop.cancelled() => return,
         }
-        let chores = futures::future::join(
+        let chores = futures::future::join3(
             watches::tell_grants(&client, &permissions, args.api_timeout),
             sweep::run(store, &performer, &unreadable, args.sweep_period),
+            history.run(),
         );
         let performer = Arc::clone(&performer);
         tokio::select! {
@@ -221,6 +234,16 @@ fn settings(args: &RunArgs) -> Settings {
         probes: args.probes,
         probe_pause: args.probe_pause,
         shown_wait: SHOWN_WAIT,
+    }
+}
+
+fn history_settings(args: &RunArgs) -> history::Settings {
+    let retention = SignedDuration::try_from(args.record_retention).unwrap_or(SignedDuration::MAX);
+    history::Settings {
+        retention: (!retention.is_zero()).then_some(retention),
+        records_period: args.retention_period,
+        requests_period: args.sweep_period,
+        rate: args.collect_rate,
     }
 }
 

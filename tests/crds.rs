@@ -160,6 +160,7 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
     let metadata = &["spec.clientMetadata"][..];
     let expiration = &["spec.expirationTime"][..];
     let deadline = &["spec.deadlineSeconds"][..];
+    let lifetime = &["spec.ttlSecondsAfterFinished"][..];
     let requester = &["spec.requestedBy"][..];
     let cases = [
         ("the least", json!({}), Accepts),
@@ -238,6 +239,11 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("a second too many", json!({ "deadlineSeconds": 2_592_001 }), Refuses(deadline)),
         ("a duration", json!({ "deadlineSeconds": "10s" }), Refuses(deadline)),
         ("a part of a second", json!({ "deadlineSeconds": 1.5 }), Refuses(deadline)),
+        ("nothing to live", json!({ "ttlSecondsAfterFinished": 0 }), Accepts),
+        ("a year to live", json!({ "ttlSecondsAfterFinished": 31_536_000 }), Accepts),
+        ("less than nothing to live", json!({ "ttlSecondsAfterFinished": -1 }), Refuses(lifetime)),
+        ("a second too many to live", json!({ "ttlSecondsAfterFinished": 31_536_001 }), Refuses(lifetime)),
+        ("a duration to live", json!({ "ttlSecondsAfterFinished": "1h" }), Refuses(lifetime)),
         ("suspended", json!({ "suspend": true }), Accepts),
         ("a word for suspended", json!({ "suspend": "yes" }), Refuses(&["spec.suspend"])),
         ("a field that is not one", json!({ "userPoolId": "eu-west-1_Example01" }), Refuses(&["userPoolId"])),
@@ -266,6 +272,7 @@ async fn of_a_request_only_suspend_may_change_and_only_while_it_is_pending() -> 
         ("ifResetRequired", json!("Skip"), json!("Resend"), true),
         ("expirationTime", json!("2026-11-30T00:00:00Z"), json!("2026-12-01T00:00:00Z"), true),
         ("deadlineSeconds", json!(600), json!(601), true),
+        ("ttlSecondsAfterFinished", json!(60), json!(61), true),
     ];
     let mut full = json!({});
     for (field, value, _, _) in &fields {
@@ -368,6 +375,7 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     };
     let closed = &["attempts", "a closed record is never claimed again"][..];
     let open = &["attempts", "an open claim is settled, never taken over"][..];
+    let expiry = &["expirationTime", "expirationTime may only grow"][..];
     let cases = [
         ("absent", json!({ "username": "bob" }), Refuses(identity)),
         ("absent", json!({ "userPoolID": "eu-west-1_Other" }), Refuses(identity)),
@@ -383,7 +391,16 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("closed", json!({ "attempts": [entry("first"), attempt("second")], "effect": null }), Refuses(closed)),
         ("closed", json!({ "attempts": [entry("second")] }), Refuses(closed)),
         ("closed", json!({ "omittedAttempts": 1 }), Accepts),
+        ("absent", json!({ "expirationTime": "2026-11-30T00:00:00Z" }), Accepts),
+        ("expiring", json!({ "expirationTime": "2026-11-30T00:00:00Z" }), Accepts),
+        ("expiring", json!({ "expirationTime": "2026-11-30T00:00:01Z" }), Accepts),
+        // The same moment an hour to the east; and one second less.
+        ("expiring", json!({ "expirationTime": "2026-11-30T01:00:00+01:00" }), Accepts),
+        ("expiring", json!({ "expirationTime": "2026-11-30T00:59:59+01:00" }), Refuses(expiry)),
+        ("expiring", json!({ "expirationTime": null }), Refuses(expiry)),
     ];
+    let expiring = json!({ "effect": "Performed", "expirationTime": "2026-11-30T00:00:00Z" });
+    served.create(&record("expiring", &expiring)).await?;
     served.create(&record("closed", &json!({ "attempts": [entry("first")], "effect": "NotPerformed" }))).await?;
     for (name, change, verdict) in cases {
         wrong.extend(served.patch("prrec", name, &change, verdict).await?);
@@ -410,8 +427,8 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     ];
     served.judges(&cases).await?;
     assert_eq!(served.selected("prrec", "effect=").await?, ["absent", "newer"]);
-    assert_eq!(served.selected("prrec", "effect=Performed").await?, ["performed"]);
-    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 6);
+    assert_eq!(served.selected("prrec", "effect=Performed").await?, ["expiring", "performed"]);
+    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 7);
     Ok(())
 }
 

@@ -348,6 +348,28 @@ impl Marked {
         Ok(())
     }
 
+    /// What the API server answers when a finished request is to be deleted.
+    async fn deletions(&self) -> Result<()> {
+        let api = &self.bench.api;
+        let looks = api.once(Matcher::path(Method::GET, "labelSelector="), refusal(500, "InternalError"));
+        let label =
+            api.once(Matcher::path(Method::PATCH, "/passwordresetrequests/unlabelled"), refusal(422, "Invalid"));
+        self.ask("unlabelled", "ttlSecondsAfterFinished: 0").await?;
+        self.bench.ended("unlabelled").await?;
+        let deletion =
+            api.once(Matcher::path(Method::DELETE, "/passwordresetrequests/undeleted"), refusal(422, "Invalid"));
+        self.ask("undeleted", "ttlSecondsAfterFinished: 0").await?;
+        for rule in [looks, label, deletion] {
+            met(&rule, 1).await?;
+        }
+        eventually(LIMIT, "the request to be deleted", async || {
+            let left = self.bench.kubectl(&["get", "prr", "undeleted", "--ignore-not-found"]).await?;
+            ensure!(left.is_empty(), "it is there");
+            anyhow::Ok(())
+        })
+        .await
+    }
+
     /// What cannot be read: a record with a name where a list of attempts belongs.
     async fn unreadable(&self) -> Result<()> {
         let broken = json!({
@@ -383,13 +405,17 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
     let mut marked = Marked { bench, logs: Vec::new(), metrics: Vec::new(), seen: RefCell::default() };
     marked.starts().await?;
     // Lists that are refused, before anything else works.
-    marked.bench.api.once(Matcher::path(Method::GET, "/passwordresetrequests?&fieldSelector"), refusal(422, "Invalid"));
+    marked.bench.api.once(
+        Matcher::path(Method::GET, "/passwordresetrequests?&fieldSelector=status.outcome%3DPending"),
+        refusal(422, "Invalid"),
+    );
     marked.bench.api.once(Matcher::path(Method::GET, "/namespaces?"), refusal(500, "InternalError"));
     let mut operator = marked.run(&[]).await?;
     marked.answers().await?;
     marked.gates().await?;
     marked.grants().await?;
     marked.refusals().await?;
+    marked.deletions().await?;
     marked.unreadable().await?;
     // Killed during a call, and started anew.
     let call = marked.bench.cognito.once(Matcher::reset_of(&format!("{MARK}-killed")), Fault::HoldReply);

@@ -132,7 +132,10 @@ async fn a_taken_port_is_named() -> Result<()> {
 #[tokio::test]
 async fn at_sigterm_before_the_requests_were_first_read_it_does_not_wait_for_them() -> Result<()> {
     let bench = Bench::start().await?;
-    let first = bench.api.once(Matcher::path(Method::GET, "/passwordresetrequests?&fieldSelector"), Fault::Hold);
+    let first = bench.api.once(
+        Matcher::path(Method::GET, "/passwordresetrequests?&fieldSelector=status.outcome%3DPending"),
+        Fault::Hold,
+    );
     let mut operator = bench.run().await?;
     let _held = first.held(LIMIT).await?;
     operator.sigterm()?;

@@ -39,6 +39,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Unknown' || (has(self.effect) && self.effect in ['Unknown', 'Performed'])").message("effect Unknown may only become Performed").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'NotPerformed' || !has(self.effect) || self.effect == 'NotPerformed'").message("effect NotPerformed may only be claimed again").field_path(".effect"),
     validation = Rule::new("!(has(oldSelf.attempts[size(oldSelf.attempts) - 1].evidence) && oldSelf.attempts[size(oldSelf.attempts) - 1].evidence in ['Expired', 'DeadlineExceeded', 'AlreadyResetRequired']) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("a closed record is never claimed again").field_path(".attempts"),
+    validation = Rule::new("!has(oldSelf.expirationTime) || (has(self.expirationTime) && self.expirationTime >= oldSelf.expirationTime)").message("expirationTime may only grow").field_path(".expirationTime"),
     validation = Rule::new("has(oldSelf.effect) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("an open claim is settled, never taken over").field_path(".attempts")
 )]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +64,10 @@ pub struct RecordFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub sub: Option<String>,
+
+    /// The latest `expirationTime` of a request that this record was told to or claimed for. Until then such a request could be applied again and would be performed, had the record been forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
 
     /// What is known to have happened; absent while a claim is open. Knowledge only grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +95,7 @@ impl PasswordResetRecord {
             user_pool_id: String::new(),
             username: String::new(),
             sub: None,
+            expiration_time: None,
             effect: None,
             attempts: Vec::new(),
             omitted_attempts: 0,

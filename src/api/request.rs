@@ -50,7 +50,8 @@ pub const UNPROVEN: &str = "unproven";
     validation = Rule::new("self.requestedBy == oldSelf.requestedBy").message("requestedBy is immutable: create a new request under a new name").field_path(".requestedBy"),
     validation = Rule::new("self.ifResetRequired == oldSelf.ifResetRequired").message("ifResetRequired is immutable: create a new request under a new name").field_path(".ifResetRequired"),
     validation = Rule::new("has(self.expirationTime) == has(oldSelf.expirationTime) && (!has(self.expirationTime) || self.expirationTime == oldSelf.expirationTime)").message("expirationTime is immutable: create a new request under a new name").field_path(".expirationTime"),
-    validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds")
+    validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds"),
+    validation = Rule::new("has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)").message("ttlSecondsAfterFinished is immutable: create a new request under a new name").field_path(".ttlSecondsAfterFinished")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordResetRequestSpec {
@@ -106,6 +107,11 @@ pub struct PasswordResetRequestSpec {
     #[serde(default = "default_deadline_seconds")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: i64,
+
+    /// Seconds after the end, whatever the outcome, from which the operator deletes the request. Absent: never. 0 to 31536000 (a year). Its record stays, so that applying it again resets nothing. Not applied to what Argo CD or Flux tracks: they would create it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub ttl_seconds_after_finished: Option<i64>,
 
     /// Holds the reset back while true. The only field that may change, and only while the outcome is Pending; heeded up to the last read before the claim, at most a second earlier.
     #[serde(default)]

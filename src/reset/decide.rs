@@ -43,6 +43,9 @@ pub enum Step {
     /// Write into the record that nothing more will be sent, and why. Only then may it be told: until it is
     /// written, another replica may claim.
     Close(Evidence),
+    /// Write into the settled record that a request with this expiry was told of it: a record is not forgotten while
+    /// such a request, applied again, would be performed.
+    Remember(Timestamp),
     /// Write what the settled record says into the request's status: the end.
     Tell,
     /// Show the reason in the request's status, and look again at that moment or when something changes.
@@ -82,7 +85,7 @@ pub fn decide(situation: &Situation, now: Timestamp) -> Step {
         Ledger::Settled(_) => match situation.request {
             Request::Unread => Step::Gather,
             Request::Gone | Request::Finished => Step::Leave,
-            Request::Pending(_) => Step::Tell,
+            Request::Pending(ref wishes) => tell(wishes, situation.remembered, now),
         },
         Ledger::Open { in_flight_until: Some(until), .. } if now < until => {
             Step::Wait { reason: Reason::AwaitingPriorAttempt, until }
@@ -106,6 +109,16 @@ fn with_wishes(situation: &Situation, then: impl FnOnce(&Wishes) -> Step) -> Ste
         Request::Unread => Step::Gather,
         Request::Gone | Request::Finished => Step::Leave,
         Request::Pending(wishes) => then(wishes),
+    }
+}
+
+/// Before a request is told, its record has to remember its expiry. Of an expiry that has passed nothing is to be feared.
+fn tell(wishes: &Wishes, remembered: Option<Timestamp>, now: Timestamp) -> Step {
+    // The API server keeps whole seconds.
+    let covers = |expires: Timestamp| remembered.is_some_and(|until| until.as_second() >= expires.as_second());
+    match wishes.expires {
+        Some(expires) if now < expires && !covers(expires) => Step::Remember(expires),
+        Some(_) | None => Step::Tell,
     }
 }
 

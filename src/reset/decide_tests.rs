@@ -112,6 +112,25 @@ fn the_record_comes_before_every_gate() {
 }
 
 #[test]
+fn a_record_remembers_the_latest_expiry_of_what_is_told_of_it() {
+    let told = |expires, remembered, step| {
+        let asked = asking(Wishes { expires, ..wishes() });
+        ("", Situation { ledger: Ledger::Settled(Effect::Performed), remembered, ..asked }, step)
+    };
+    check(vec![
+        told(None, None, Step::Tell),
+        told(None, Some(later(60)), Step::Tell),
+        told(Some(later(60)), None, Step::Remember(later(60))),
+        told(Some(later(60)), Some(later(59)), Step::Remember(later(60))),
+        told(Some(later(60)), Some(later(60)), Step::Tell),
+        told(Some(later(60)), Some(later(61)), Step::Tell),
+        // It would not be performed any more.
+        told(Some(NOW), None, Step::Tell),
+        told(Some(later(-60)), None, Step::Tell),
+    ]);
+}
+
+#[test]
 fn gates_hold_a_reset_back_in_this_order() {
     let retry = Ledger::Retryable { not_before: later(30), reason: Reason::Throttled };
     let mut held = Situation {

@@ -107,6 +107,7 @@ impl Knowledge {
         now: Timestamp,
     ) {
         self.situation.ledger = ledger::view(record.as_ref(), &self.identity, waits, seen_for, now);
+        self.situation.remembered = record.as_ref().and_then(ledger::remembered);
         self.record = record;
     }
 
@@ -130,7 +131,7 @@ impl Knowledge {
         let attempt = self.entry(attempt_id, holder, now)?;
         let mut wanted = ledger::claimed(self.record.as_ref(), &self.identity, attempt);
         wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
-        Some(wanted)
+        Some(self.remembering(wanted))
     }
 
     /// The record closed without a call, for good. `None` where the request is not known.
@@ -140,7 +141,19 @@ impl Knowledge {
         let entry = Attempt { settled_at, evidence, ..self.entry(id, holder, now)? };
         let mut wanted = ledger::closed(self.record.as_ref(), &self.identity, entry);
         wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
-        Some(wanted)
+        Some(self.remembering(wanted))
+    }
+
+    /// The settled record, remembering the expiry of the request that is told of it. `None` where either is not known.
+    #[must_use]
+    pub fn remember(&self) -> Option<PasswordResetRecord> {
+        self.request.as_ref()?;
+        Some(self.remembering(self.record.clone()?))
+    }
+
+    fn remembering(&self, record: PasswordResetRecord) -> PasswordResetRecord {
+        let expires = self.request.as_ref().and_then(|request| request.spec.expiration_time.as_ref());
+        ledger::remembering(record, expires.map(|time| time.0))
     }
 
     fn entry(&self, id: String, holder: String, now: Timestamp) -> Option<Attempt> {

@@ -218,6 +218,23 @@ pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry
     record
 }
 
+/// The latest expiry of a request that the record remembers.
+#[must_use]
+pub fn remembered(record: &PasswordResetRecord) -> Option<Timestamp> {
+    record.spec.expiration_time.as_ref().map(|time| time.0)
+}
+
+/// The record, remembering this expiry too, rounded up to the whole seconds that the API server keeps.
+#[must_use]
+pub fn remembering(mut record: PasswordResetRecord, expires: Option<Timestamp>) -> PasswordResetRecord {
+    let rounded = expires.map(|expires| match expires.subsec_nanosecond() {
+        0 => expires,
+        _ => Timestamp::from_second(expires.as_second().saturating_add(1)).unwrap_or(expires),
+    });
+    record.spec.expiration_time = remembered(&record).max(rounded).map(Time);
+    record
+}
+
 fn push(record: &mut PasswordResetRecord, attempt: Attempt) {
     let fields = &mut record.spec;
     fields.attempts.push(attempt);
@@ -235,6 +252,7 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
             user_pool_id: identity.user_pool_id.clone(),
             username: identity.username.clone(),
             sub: None,
+            expiration_time: None,
             effect: None,
             attempts: Vec::new(),
             omitted_attempts: 0,

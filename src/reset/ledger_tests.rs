@@ -215,6 +215,7 @@ fn a_first_claim_makes_a_new_record() {
             user_pool_id: "eu-west-1_Example01".into(),
             username: "alice".into(),
             sub: None,
+            expiration_time: None,
             effect: None,
             attempts: vec![attempt("a")],
             omitted_attempts: 0,
@@ -400,5 +401,24 @@ fn the_next_attempt_is_never_further_off_than_one_delay_from_when_its_predecesso
         assert!(delay >= seconds(5) && delay <= seconds(10), "{settled_at:?}: {delay}");
         assert_eq!(after(4), delay - seconds(4), "{settled_at:?}");
         assert_eq!(after(10), SignedDuration::ZERO, "{settled_at:?}");
+    }
+}
+
+#[test]
+fn a_record_remembers_the_latest_expiry_in_whole_seconds_and_forgets_none() {
+    let second = Some(at(60));
+    let part = Timestamp::new(at(60).as_second(), 1).ok();
+    for (name, before, expires, after) in [
+        ("nothing", None, None, None),
+        ("the first", None, second, second),
+        ("a later one", second, Some(at(61)), Some(at(61))),
+        ("an earlier one", second, Some(at(59)), second),
+        ("none any more", second, None, second),
+        ("a part of a second", second, part, Some(at(61))),
+        ("the last moment that there is", second, Some(Timestamp::MAX), Some(Timestamp::MAX)),
+    ] {
+        let mut known = record(Some(Effect::Performed), vec![attempt("a")]);
+        known.spec.expiration_time = before.map(Time);
+        assert_eq!(remembered(&remembering(known, expires)), after, "{name}");
     }
 }

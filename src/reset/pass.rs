@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -25,6 +25,7 @@ use crate::{
         outcome::Class,
         port::{Access, Cognito, Role, UserRef, region},
     },
+    history::ttl::{self, Plan},
 };
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
@@ -239,11 +240,21 @@ impl<'a, C: Cognito> Pass<'a, C> {
     /// Closes the record without a call. Where another write was quicker, all is read again.
     pub(super) async fn close(&mut self, evidence: Evidence) -> Result<(), StoreError> {
         let (id, holder) = (Uuid::new_v4().to_string(), self.performer.settings.holder.clone());
-        let closed = match self.known.close(evidence, id, holder, Timestamp::now()) {
-            Some(wanted) => self.performer.store.close(&wanted).await?,
+        let closed = self.known.close(evidence, id, holder, Timestamp::now());
+        self.write_once(closed).await
+    }
+
+    /// Lets the record remember the request's expiry. Where another write was quicker, all is read again.
+    pub(super) async fn remember(&mut self) -> Result<(), StoreError> {
+        self.write_once(self.known.remember()).await
+    }
+
+    async fn write_once(&mut self, wanted: Option<PasswordResetRecord>) -> Result<(), StoreError> {
+        let written = match wanted {
+            Some(wanted) => self.performer.store.write_once(&wanted).await?,
             None => None,
         };
-        match closed {
+        match written {
             Some(stored) => self.read_record(Some(stored)),
             None => self.known.outdated(),
         }
@@ -252,8 +263,13 @@ impl<'a, C: Cognito> Pass<'a, C> {
 
     /// Writes the outcome; `false` where the request has changed and has to be read again.
     pub(super) async fn tell_end(&mut self) -> Result<bool, StoreError> {
+        let now = Timestamp::now();
+        if !self.limit_life(now).await? {
+            self.known.outdated();
+            return Ok(false);
+        }
         let telling = self.known.ended();
-        match self.tell(&telling).await? {
+        match self.tell(&telling, now).await? {
             Told::Written => {
                 self.performer.metrics.finished(telling.outcome, telling.reason);
                 if let Some(request) = &self.known.request {
@@ -270,11 +286,38 @@ impl<'a, C: Cognito> Pass<'a, C> {
         }
     }
 
-    async fn tell(&self, telling: &Telling) -> Result<Told, StoreError> {
+    /// Labels a request that has a time to live, before its end is told: so nothing is left to be mended when the operator
+    /// dies in between. `false` where it has changed and has to be read again. A label that the API server refuses
+    /// is no reason not to tell the end.
+    async fn limit_life(&mut self, end: Timestamp) -> Result<bool, StoreError> {
+        let Some(request) = &self.known.request else { return Ok(true) };
+        let (events, object) = (&self.performer.events, request.object_ref(&()));
+        let value = match ttl::plan(request, end) {
+            Plan::Nothing | Plan::Stands => return Ok(true),
+            Plan::Tracked(mark) => {
+                events.not_deleted(object, mark.note());
+                return Ok(true);
+            }
+            Plan::Write(value) => value,
+        };
+        match self.performer.store.label(request, ttl::LABEL, &value).await {
+            Ok(Some(labelled)) => self.known.request = Some(labelled),
+            Ok(None) => return Ok(false),
+            Err(error) if error.is_refusal() => {
+                warn!(request = %self.object(), %error, "the API server refuses the label for a request's time to live");
+                let note = format!("ttlSecondsAfterFinished is not applied: the label {} was refused", ttl::LABEL);
+                events.not_deleted(object, note);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    async fn tell(&self, telling: &Telling, now: Timestamp) -> Result<Told, StoreError> {
         if self.known.request.is_none() {
             return Ok(Told::Gone);
         }
-        let Some(request) = self.known.told(telling, Timestamp::now()) else { return Ok(Told::Written) };
+        let Some(request) = self.known.told(telling, now) else { return Ok(Told::Written) };
         let told = self.performer.store.tell(&request).await;
         // It grew after the look that allowed its claim. An Event is the one thing that can still be said of it.
         if told.is_err() && !has_room(&request) {
@@ -288,7 +331,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         let left = Timestamp::now().duration_until(until);
         if matches!(self.known.situation.request, Request::Pending(_))
             && left >= self.performer.settings.shown_wait
-            && self.tell(&project::waiting(reason)).await? == Told::Conflict
+            && self.tell(&project::waiting(reason), Timestamp::now()).await? == Told::Conflict
         {
             return Ok(Next::After(Duration::from_millis(50)));
         }

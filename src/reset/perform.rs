@@ -104,6 +104,7 @@ impl<C: Cognito> Performer<C> {
                 Step::Probe => pass.probe().await,
                 Step::Settle(settlement) => pass.settle(settlement).await,
                 Step::Close(evidence) => pass.close(evidence).await?,
+                Step::Remember(_) => pass.remember().await?,
                 Step::Tell => {
                     if pass.tell_end().await? {
                         return Ok(pass.done());

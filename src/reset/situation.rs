@@ -30,6 +30,8 @@ pub struct Situation {
     pub attempt: Attempt,
     /// What probes after an ambiguous call have shown.
     pub probes: Probes,
+    /// The latest expiry of a request that the record remembers.
+    pub remembered: Option<Timestamp>,
 }
 
 impl Situation {
@@ -47,6 +49,7 @@ impl Situation {
             before: Snapshot::NotRead,
             attempt: Attempt::None,
             probes: Probes { left: probes, last: None },
+            remembered: None,
         }
     }
 }

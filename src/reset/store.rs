@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::DeserializeGuard,
 };
+use serde_json::json;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
@@ -39,27 +40,30 @@ pub enum StoreError {
     /// An answer, or none, as the client says.
     #[error("{}", of_client(.0))]
     Client(#[source] kube::Error),
+    /// A list without what makes it one of metadata.
+    #[error("the answer is no list of metadata")]
+    NotMetadata,
 }
 
 impl StoreError {
     fn status(&self) -> Option<u16> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status.code),
-            Self::Client(_) | Self::NoAnswer(_) => None,
+            Self::Client(_) | Self::NoAnswer(_) | Self::NotMetadata => None,
         }
     }
 
     /// Whether the API server refused, so that nothing was written. Answers of 429 and 5xx may
     /// come from something on the way, after the write.
-    fn is_refusal(&self) -> bool {
+    pub(super) fn is_refusal(&self) -> bool {
         self.status().is_some_and(|code| (400..500).contains(&code) && code != 429 && code != 408)
     }
 
-    fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         self.status() == Some(409)
     }
 
-    fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         self.status() == Some(404)
     }
 }
@@ -197,11 +201,11 @@ impl Store {
         }
     }
 
-    /// Writes a closed record, and returns it as it stands then; `None` where another write was quicker.
+    /// Writes a record without repeating it, and returns it as it stands then; `None` where another write was quicker.
     ///
     /// # Errors
     /// Where it cannot be told whether it was written, or the API server refuses.
-    pub async fn close(&self, record: &PasswordResetRecord) -> Result<Option<PasswordResetRecord>, StoreError> {
+    pub async fn write_once(&self, record: &PasswordResetRecord) -> Result<Option<PasswordResetRecord>, StoreError> {
         match self.write(record).await {
             Ok(stored) => Ok(Some(stored)),
             Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
@@ -234,6 +238,30 @@ impl Store {
                 Ok(standing) => current = ledger::to_settle(known, standing),
                 Err(error) => warn!(%error, record = %name, "unable to read the record yet"),
             }
+        }
+    }
+
+    /// Puts a label on a request, guarded by the uid and resourceVersion of the object that was read, and returns it as it
+    /// stands then; `None` where it has changed or is gone.
+    ///
+    /// # Errors
+    /// Where it cannot be told whether it was written, or the API server refuses.
+    pub async fn label(
+        &self,
+        request: &PasswordResetRequest,
+        key: &str,
+        value: &str,
+    ) -> Result<Option<PasswordResetRequest>, StoreError> {
+        let api = self.requests(&request.namespace().unwrap_or_default());
+        let patch = Patch::Merge(json!({ "metadata": {
+            "uid": request.metadata.uid,
+            "resourceVersion": request.metadata.resource_version,
+            "labels": { key: value },
+        } }));
+        match self.call(api.patch(&request.name_any(), &PatchParams::default(), &patch)).await {
+            Ok(labelled) => Ok(Some(labelled)),
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

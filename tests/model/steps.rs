@@ -166,6 +166,10 @@ impl Steps<'_> {
                 let wanted = known.close(evidence, id, HOLDER.into(), NOW).expect("the request is known");
                 self.close(replica, pass, &known, &Frozen::new(wanted));
             }
+            Step::Remember(_) => {
+                let wanted = known.remember().expect("request and record are known");
+                self.close(replica, pass, &known, &Frozen::new(wanted));
+            }
             Step::Tell => self.tell(replica, pass, known),
             Step::Wait { reason, .. } => self.wait(replica, pass, &known, reason),
             Step::Leave => self.add(Some(replica), "ends its pass", true, |world| world.replicas[replica] = None),

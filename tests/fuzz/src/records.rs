@@ -121,6 +121,7 @@ impl Record {
             user_pool_id: whose.user_pool_id,
             username: whose.username,
             sub: None,
+            expiration_time: None,
             effect: self.effect.map(|effect| of(EFFECTS, effect)),
             attempts: self.attempts.iter().map(Entry::attempt).collect(),
             omitted_attempts: self.omitted.unwrap_or_default(),
@@ -240,6 +241,7 @@ fn request() -> PasswordResetRequest {
         if_reset_required: cognito_reset_operator::api::IfResetRequired::Resend,
         expiration_time: None,
         deadline_seconds: 86_400,
+        ttl_seconds_after_finished: None,
         suspend: false,
     };
     let mut made = PasswordResetRequest::new(&request.name, spec);

@@ -73,7 +73,7 @@ pub(super) fn matcher(verb: Verb) -> Matcher {
     match verb {
         Verb::GetRequest => path(Method::GET, "/passwordresetrequests/"),
         Verb::ListRequests => path(Method::GET, "/passwordresetrequests?")
-            .and(|seen| seen.path.contains("status.outcome") && !seen.path.contains("watch=")),
+            .and(|seen| seen.path.contains("outcome%3DPending") && !seen.path.contains("watch=")),
         Verb::WatchRequests => watch("/passwordresetrequests?"),
         Verb::UpdateStatus => path(Method::PUT, "/passwordresetrequests/"),
         Verb::GetRecord => path(Method::GET, "/passwordresetrecords/"),

@@ -1,0 +1,211 @@
+//! Looks through the history and deletes what the judge lets go. Thin: what may go is never decided here.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tracing::{debug, info, warn};
+
+use super::{
+    archive::{Archive, Kind, Page},
+    judge::{self, Presence, Verdict, Why},
+    tracked::Mark,
+};
+use crate::{
+    api::PasswordResetRequest,
+    events::Events,
+    metrics::Metrics,
+    reset::{store::StoreError, turnstile::lock},
+};
+
+/// Objects that are read and deleted side by side.
+const ABREAST: usize = 4;
+/// How many requests are remembered as told that a tool tracks them.
+const MOST_TOLD: usize = 4096;
+
+/// How long things are kept, and how often they are looked through.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a record is kept after it was last written; `None` for ever.
+    pub retention: Option<SignedDuration>,
+    /// Between two looks through all records.
+    pub records_period: Duration,
+    /// Between two looks through the finished requests with a time to live.
+    pub requests_period: Duration,
+    /// At most so many objects a second are read afresh, to be deleted.
+    pub rate: f64,
+}
+
+/// Deletes what the history does not need any more.
+pub struct History {
+    archive: Archive,
+    settings: Settings,
+    events: Events,
+    metrics: Arc<Metrics>,
+    pace: tokio::sync::Mutex<Interval>,
+    /// The uids of requests of which it was told that a tool tracks them.
+    told: Mutex<BTreeSet<String>>,
+}
+
+/// What has to be read afresh.
+#[derive(Clone, Debug)]
+struct Candidate {
+    namespace: String,
+    name: String,
+}
+
+impl History {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(archive: Archive, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
+        let mut pace = interval(Duration::from_secs_f64(1.0 / settings.rate));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { archive, settings, events, metrics, pace: pace.into(), told: Mutex::default() }
+    }
+
+    /// Looks through requests and records, for ever.
+    pub async fn run(&self) {
+        let requests = self.again_and_again(Kind::Request, self.settings.requests_period);
+        let records = async {
+            if self.settings.retention.is_some() {
+                self.again_and_again(Kind::Record, self.settings.records_period).await;
+            }
+        };
+        futures::future::join(requests, records).await;
+    }
+
+    async fn again_and_again(&self, kind: Kind, period: Duration) {
+        loop {
+            if let Err(error) = self.sweep(kind).await {
+                self.metrics.history_error(kind);
+                warn!(kind = kind.as_str(), %error, "unable to look through the history; trying again");
+            }
+            sleep(period).await;
+        }
+    }
+
+    /// One look through all of a kind. An object that cannot be read or deleted keeps no other one.
+    async fn sweep(&self, kind: Kind) -> Result<(), StoreError> {
+        let mut token = None;
+        loop {
+            let Page { now, items, next } = self.archive.page(kind, token).await?;
+            if now.is_none() {
+                warn!(kind = kind.as_str(), "the API server's answer does not tell its time: nothing is deleted");
+            }
+            // Only what is worth another look is kept of the page.
+            let candidates: Vec<Candidate> =
+                items.into_iter().filter_map(|metadata| self.worth_reading(kind, metadata, now)).collect();
+            futures::stream::iter(candidates)
+                .for_each_concurrent(ABREAST, |candidate| async move {
+                    self.pace.lock().await.tick().await;
+                    if let Err(error) = self.consider(kind, &candidate, now).await {
+                        self.metrics.history_error(kind);
+                        let Candidate { namespace, name } = candidate;
+                        warn!(kind = kind.as_str(), %namespace, %name, %error, "unable to judge or delete an object; trying again");
+                    }
+                })
+                .await;
+            token = next;
+            if token.is_none() {
+                self.metrics.history_swept(kind, now);
+                return Ok(());
+            }
+        }
+    }
+
+    fn worth_reading(&self, kind: Kind, metadata: ObjectMeta, now: Option<Timestamp>) -> Option<Candidate> {
+        let verdict = match kind {
+            Kind::Request => judge::request(&metadata, None, now),
+            Kind::Record => self.judge_record(&metadata, None, Presence::NotRead, now),
+        };
+        match verdict {
+            Verdict::ReadFurther | Verdict::Delete(_) => {
+                let ObjectMeta { namespace, name, .. } = metadata;
+                Some(Candidate { namespace: namespace.unwrap_or_default(), name: name? })
+            }
+            Verdict::Keep(Why::Tracked(mark)) => {
+                self.tell_tracked(metadata, mark);
+                None
+            }
+            Verdict::Keep(_) => None,
+        }
+    }
+
+    /// Reads one afresh, asks again, and deletes it in the state that was read.
+    async fn consider(&self, kind: Kind, candidate: &Candidate, now: Option<Timestamp>) -> Result<(), StoreError> {
+        let deleted = match kind {
+            Kind::Request => self.consider_request(candidate, now).await?,
+            Kind::Record => self.consider_record(&candidate.name, now).await?,
+        };
+        if deleted {
+            self.metrics.collected(kind);
+            let Candidate { namespace, name } = candidate;
+            info!(kind = kind.as_str(), %namespace, %name, "deleted what the history does not need any more");
+        }
+        Ok(())
+    }
+
+    async fn consider_request(&self, at: &Candidate, now: Option<Timestamp>) -> Result<bool, StoreError> {
+        let Some(request) = self.archive.request(&at.namespace, &at.name).await? else { return Ok(false) };
+        match judge::request(&request.metadata, Some(&request), now) {
+            Verdict::Delete(guard) => self.archive.delete_request(&at.namespace, &at.name, guard).await,
+            Verdict::Keep(why) => Ok(kept(&at.name, why)),
+            Verdict::ReadFurther => Ok(false),
+        }
+    }
+
+    async fn consider_record(&self, name: &str, now: Option<Timestamp>) -> Result<bool, StoreError> {
+        let Some(record) = self.archive.record(name).await? else { return Ok(false) };
+        let judged = |request| self.judge_record(&record.metadata, Some(&record), request, now);
+        let verdict = match judged(Presence::NotRead) {
+            Verdict::ReadFurther => judged(self.archive.presence(&record.spec.request).await?),
+            verdict @ (Verdict::Keep(_) | Verdict::Delete(_)) => verdict,
+        };
+        match verdict {
+            Verdict::Delete(guard) => self.archive.delete_record(name, guard).await,
+            Verdict::Keep(why) => Ok(kept(name, why)),
+            Verdict::ReadFurther => Ok(false),
+        }
+    }
+
+    fn judge_record(
+        &self,
+        metadata: &ObjectMeta,
+        record: Option<&crate::api::PasswordResetRecord>,
+        request: Presence,
+        now: Option<Timestamp>,
+    ) -> Verdict {
+        judge::record(metadata, record, request, now, self.settings.retention.unwrap_or(SignedDuration::MAX))
+    }
+
+    /// Tells it once in the life of this process.
+    fn tell_tracked(&self, metadata: ObjectMeta, mark: Mark) {
+        let uid = metadata.uid.clone().unwrap_or_default();
+        let mut told = lock(&self.told);
+        if told.contains(&uid) || told.len() >= MOST_TOLD {
+            return;
+        }
+        told.insert(uid);
+        let object = ObjectReference {
+            api_version: Some(PasswordResetRequest::api_version(&()).into_owned()),
+            kind: Some(PasswordResetRequest::kind(&()).into_owned()),
+            namespace: metadata.namespace,
+            name: metadata.name,
+            uid: metadata.uid,
+            ..ObjectReference::default()
+        };
+        self.events.not_deleted(object, mark.note());
+    }
+}
+
+fn kept(name: &str, why: Why) -> bool {
+    debug!(%name, ?why, "kept an object of the history");
+    false
+}

@@ -1,0 +1,346 @@
+//! What is forgotten and deleted, when, and what never is: on the real API server, with short times.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cognito_reset_operator::{
+    api::{RequestRef, record::SCHEMA},
+    history::{tracked::Mark, ttl},
+    reset::ledger::Identity,
+};
+use common::{Bench, LIMIT};
+use http::Method;
+use serde_json::{Value, json};
+use testbed::{Fault, Matcher, Operator, Recorded, Reply, eventually};
+
+const RETENTION: Duration = Duration::from_secs(5);
+const FAR: &str = "expirationTime: \"2100-01-01T00:00:00Z\"";
+
+/// Forgets after five seconds, and looks every second. An open claim is never taken over.
+async fn operator(bench: &Bench) -> Result<Operator> {
+    let times = [
+        format!("--record-retention={}s", RETENTION.as_secs()),
+        "--retention-period=1s".into(),
+        "--claim-timeout=1h".into(),
+        "--collect-rate=100".into(),
+    ];
+    bench.run_with(bench.operator().args(times)).await
+}
+
+/// One number of the operator's metrics; 0 where it has none.
+async fn metric(operator: &Operator, name: &str) -> Result<i64> {
+    let (_, text) = operator.page("/metrics").await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("cognito_reset_{name} ")));
+    line.map_or(Ok(0), |number| number.trim().parse().with_context(|| text.clone()))
+}
+
+/// Waits until all of a kind was looked through, from first to last, after this was called.
+async fn looked_through(operator: &Operator, kind: &str) -> Result<()> {
+    let name = format!("history_swept_timestamp_seconds{{kind=\"{kind}\"}}");
+    let first = eventually(LIMIT, "a first look", async || {
+        let seen = metric(operator, &name).await?;
+        ensure!(seen > 0, "none yet");
+        Ok(seen)
+    })
+    .await?;
+    // The looks are a second apart, and short: of two more, the last has begun after the first was seen.
+    eventually(LIMIT, format!("looks through every {kind}"), async || {
+        let seen = metric(operator, &name).await?;
+        ensure!(seen >= first + 3, "{first}, then {seen}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+fn identity(bench: &Bench, name: &str) -> Identity {
+    let request = RequestRef { namespace: "default".into(), name: name.into() };
+    Identity { request, user_pool_id: bench.pool.clone(), username: name.into() }
+}
+
+/// A record of the request and the user of this name, claimed by somebody who is gone, with these fields besides.
+fn record(bench: &Bench, name: &str, fields: &Value) -> Value {
+    let mut record = json!({
+        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
+        "metadata": { "name": identity(bench, name).record_name() }, "schema": SCHEMA,
+        "request": { "namespace": "default", "name": name }, "userPoolID": bench.pool, "username": name,
+        "attempts": [{ "id": "8f0a", "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
+            "claimedAt": "2026-01-01T00:00:00Z" }],
+    });
+    for (key, value) in fields.as_object().into_iter().flatten() {
+        record[key] = value.clone();
+    }
+    record
+}
+
+async fn reset(bench: &Bench, name: &str, spec: &str) -> Result<()> {
+    bench.users.create_user(&bench.pool, name).await?;
+    bench.apply(&bench.request(name, name, spec)).await?;
+    ensure!(bench.ended(name).await? == "Succeeded/ResetAccepted", "{name}");
+    Ok(())
+}
+
+async fn is_gone(bench: &Bench, kind: &str, name: &str) -> Result<bool> {
+    let found = bench.kubectl(&["get", kind, name, "--ignore-not-found", "-o", "name"]).await?;
+    Ok(found.is_empty())
+}
+
+async fn goes(bench: &Bench, kind: &str, name: &str) -> Result<()> {
+    eventually(LIMIT, format!("{kind} {name} to be deleted"), async || {
+        ensure!(is_gone(bench, kind, name).await?, "it is there");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+fn sent(bench: &Bench, method: &Method, part: &str) -> Vec<Recorded> {
+    let fits = |request: &Recorded| request.seen.method == *method && request.seen.path.contains(part);
+    bench.api.requests().into_iter().filter(fits).collect()
+}
+
+/// From the first answered write to the deletion of it.
+fn lived(bench: &Bench, write: (&Method, &str), deletion: &str) -> Result<Duration> {
+    let first = |method, part: &str| -> Result<Instant> {
+        let found =
+            sent(bench, method, part).into_iter().find(|request| request.status.is_some_and(|it| it.is_success()));
+        Ok(found.with_context(|| format!("no {method} of {part}"))?.at)
+    };
+    Ok(first(&Method::DELETE, deletion)?.duration_since(first(write.0, write.1)?))
+}
+
+#[tokio::test]
+async fn a_record_is_forgotten_when_its_retention_has_passed_and_nothing_needs_it_any_more() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = operator(&bench).await?;
+    let settled = json!({ "effect": "Performed" });
+    let mut misnamed = record(&bench, "misnamed", &settled);
+    misnamed["metadata"]["name"] = "r1-misnamed".into();
+    let newer = json!({ "effect": "Performed", "schema": SCHEMA + 1 });
+    for record in [record(&bench, "open", &json!({})), record(&bench, "newer", &newer), misnamed] {
+        bench.apply(&record.to_string()).await?;
+    }
+    reset(&bench, "present", "").await?;
+    reset(&bench, "expiring", FAR).await?;
+    reset(&bench, "gone", "").await?;
+    let name = |of| identity(&bench, of).record_name();
+    assert_eq!(bench.get("prrec", &name("expiring")).await?["expirationTime"], "2100-01-01T00:00:00Z");
+    bench.kubectl(&["delete", "prr", "gone", "expiring"]).await?;
+    goes(&bench, "prrec", &name("gone")).await?;
+    // The API server's times are whole seconds: one less is the least that five can be.
+    let age = lived(&bench, (&Method::PUT, &name("gone")), &name("gone"))?;
+    assert!(age >= RETENTION - Duration::from_secs(1), "{age:?}");
+    // By now, all others have been old enough as well.
+    looked_through(&operator, "record").await?;
+    for kept in [name("open"), name("newer"), name("present"), name("expiring"), "r1-misnamed".into()] {
+        assert!(!is_gone(&bench, "prrec", &kept).await?, "{kept}: {}", operator.logs());
+    }
+    let collected = "history_collected_total{kind=\"record\"}";
+    assert_eq!(metric(&operator, collected).await?, 1);
+
+    // What is forgotten can be asked for anew; the documentation says so.
+    bench.users.confirm(&bench.pool, "gone").await?;
+    bench.apply(&bench.request("gone", "gone", "")).await?;
+    assert_eq!(bench.ended("gone").await?, "Succeeded/ResetAccepted");
+    assert_eq!((bench.calls("gone"), bench.calls("expiring")), (2, 1));
+    // As soon as its request is gone, a record is nobody's any more.
+    bench.kubectl(&["delete", "prr", "present"]).await?;
+    goes(&bench, "prrec", &name("present")).await?;
+    assert!(!operator.logs().contains("alice"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_whose_request_comes_back_in_between_stays_and_remembers_it() -> Result<()> {
+    let bench = Bench::start().await?;
+    let _operator = operator(&bench).await?;
+    reset(&bench, "back", "").await?;
+    let name = identity(&bench, "back").record_name();
+    let deletion = bench.api.once(Matcher::path(Method::DELETE, &name), Fault::Hold);
+    bench.kubectl(&["delete", "prr", "back"]).await?;
+    let held = deletion.held(LIMIT).await?;
+    // Read, judged and on its way to be forgotten: then the request is applied again, with an expiry that it had not.
+    bench.apply(&bench.request("back", "back", FAR)).await?;
+    assert_eq!(bench.ended("back").await?, "Succeeded/AlreadyPerformed");
+    bench.kubectl(&["delete", "prr", "back"]).await?;
+    bench.api.forget();
+    held.release();
+    // The next one that is old enough is looked at after it, and goes.
+    reset(&bench, "next", "").await?;
+    bench.kubectl(&["delete", "prr", "next"]).await?;
+    goes(&bench, "prrec", &identity(&bench, "next").record_name()).await?;
+    assert_eq!(bench.get("prrec", &name).await?["expirationTime"], "2100-01-01T00:00:00Z");
+    assert_eq!(bench.calls("back"), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_forgotten_on_a_made_up_404_without_the_servers_time_or_for_ever() -> Result<()> {
+    let bench = Bench::start().await?;
+    let forgetful = operator(&bench).await?;
+    reset(&bench, "kept", "").await?;
+    let name = identity(&bench, "kept").record_name();
+    let request = || Matcher::path(Method::GET, "/passwordresetrequests/kept");
+    for (what, reply) in [
+        ("a page", Reply::new(404, "404 page not found")),
+        ("a Status that names nothing", Reply::kubernetes_error(404, "NotFound")),
+    ] {
+        let rule = bench.api.always(request(), Fault::Respond(reply));
+        eventually(LIMIT, format!("{what} to be met twice"), async || {
+            ensure!(rule.hits() >= 2, "{}", rule.hits());
+            anyhow::Ok(())
+        })
+        .await?;
+        rule.remove();
+        assert!(!is_gone(&bench, "prrec", &name).await?, "{what}");
+    }
+    assert!(metric(&forgetful, "history_errors_total{kind=\"record\"}").await? >= 4);
+    drop(forgetful);
+
+    // A page without a Date, as something on the way may make it.
+    let page = bench.kubectl(&["get", "--raw", "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords"]).await?;
+    let mut page: Value = serde_json::from_str(&page)?;
+    page["kind"] = "PartialObjectMetadataList".into();
+    page["apiVersion"] = "meta.k8s.io/v1".into();
+    let undated = Reply::new(200, page.to_string()).header("content-type", "application/json").header("age", "0");
+    let list = Matcher::path(Method::GET, "/passwordresetrecords?").and(|seen| !seen.path.contains("effect"));
+    let rule = bench.api.always(list, Fault::Respond(undated));
+    bench.kubectl(&["delete", "prr", "kept"]).await?;
+    let timeless = operator(&bench).await?;
+    eventually(LIMIT, "undated pages", async || {
+        ensure!(rule.hits() >= 3, "{}", rule.hits());
+        anyhow::Ok(())
+    })
+    .await?;
+    assert!(timeless.logs().contains("does not tell its time"), "{}", timeless.logs());
+    drop(timeless);
+    rule.remove();
+    assert!(!is_gone(&bench, "prrec", &name).await?);
+
+    bench.api.forget();
+    let never = bench.operator().args(["--record-retention=0", "--retention-period=1s"]);
+    let never = bench.run_with(never).await?;
+    looked_through(&never, "request").await?;
+    // At the start one record is asked for, to see that they are served.
+    let lists = sent(&bench, &Method::GET, "/passwordresetrecords?");
+    let looks = lists.iter().filter(|list| !list.seen.path.contains("effect") && !list.seen.path.ends_with("limit=1"));
+    assert_eq!(looks.count(), 0, "{lists:?}");
+    drop(never);
+    let _forgetful = operator(&bench).await?;
+    goes(&bench, "prrec", &name).await
+}
+
+fn label(request: &Value) -> Option<&str> {
+    request["metadata"]["labels"][ttl::LABEL].as_str()
+}
+
+#[tokio::test]
+async fn a_finished_request_is_deleted_when_its_time_to_live_has_passed_and_no_other_one_is() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let patches = |name: &str| sent(&bench, &Method::PATCH, &format!("/passwordresetrequests/{name}")).len();
+    // Pending, with a label by its author that says: long ago.
+    bench.users.create_user(&bench.pool, "waits").await?;
+    bench.apply(&bench.request("waits", "waits", "suspend: true\nttlSecondsAfterFinished: 0")).await?;
+    reset(&bench, "without", "").await?;
+    reset(&bench, "long", "ttlSecondsAfterFinished: 3600").await?;
+    for (name, value) in [("waits", "19700101T000000Z"), ("without", "tomorrow")] {
+        bench.kubectl(&["label", "prr", name, &format!("{}={value}", ttl::LABEL)]).await?;
+    }
+    bench.users.create_user(&bench.pool, "short").await?;
+    bench.apply(&bench.request("short", "short", "ttlSecondsAfterFinished: 3")).await?;
+    goes(&bench, "prr", "short").await?;
+    let age = lived(&bench, (&Method::PUT, "/short/status"), "/passwordresetrequests/short")?;
+    assert!(age >= Duration::from_secs(2), "{age:?}");
+    looked_through(&operator, "request").await?;
+    let long = bench.get("prr", "long").await?;
+    let end: jiff::Timestamp = long["status"]["completionTime"].as_str().context("no end")?.parse()?;
+    assert_eq!(label(&long), Some(ttl::value(ttl::after(end, 3600)).as_str()), "{long}");
+    assert_eq!(label(&bench.get("prr", "without").await?), Some("tomorrow"));
+    assert_eq!(bench.stands("waits").await?, "Pending/Suspended");
+    assert_eq!((patches("short"), patches("long"), patches("without"), patches("waits")), (1, 1, 0, 0));
+
+    // The ledger knows it still.
+    bench.users.confirm(&bench.pool, "short").await?;
+    bench.apply(&bench.request("short", "short", "")).await?;
+    assert_eq!(bench.ended("short").await?, "Succeeded/AlreadyPerformed");
+    assert_eq!(bench.calls("short"), 1);
+    assert_eq!(label(&bench.get("prr", "short").await?), None, "off by default");
+    // With nothing to live, it goes as soon as it has ended; the label that stands is early enough.
+    bench.kubectl(&["patch", "prr", "waits", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).await?;
+    goes(&bench, "prr", "waits").await?;
+    assert_eq!((patches("waits"), bench.calls("waits")), (0, 1));
+    assert_eq!(metric(&operator, "history_collected_total{kind=\"request\"}").await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_death_between_label_and_end_leaves_nothing_to_mend_and_a_refused_label_holds_up_no_end() -> Result<()> {
+    let bench = Bench::start().await?;
+    let status = Matcher::path(Method::PUT, "/passwordresetrequests/dies/status");
+    let rule = bench.api.once(status, Fault::Hold);
+    let mut first = bench.run().await?;
+    bench.users.create_user(&bench.pool, "dies").await?;
+    bench.apply(&bench.request("dies", "dies", "ttlSecondsAfterFinished: 1")).await?;
+    let held = rule.held(LIMIT).await?;
+    let pending = bench.get("prr", "dies").await?;
+    assert!(label(&pending).is_some() && pending["status"]["outcome"] == "Pending", "{pending}");
+    first.sigkill().await?;
+    held.lose();
+    let _second = bench.run().await?;
+    goes(&bench, "prr", "dies").await?;
+    assert_eq!(sent(&bench, &Method::PATCH, "/passwordresetrequests/dies").len(), 1);
+    assert_eq!(bench.calls("dies"), 1);
+
+    let refusal = Fault::Respond(Reply::kubernetes_error(403, "Forbidden"));
+    let refused = bench.api.always(Matcher::path(Method::PATCH, "/passwordresetrequests/refused"), refusal);
+    reset(&bench, "refused", "ttlSecondsAfterFinished: 1").await?;
+    assert_eq!(refused.hits(), 1);
+    told_of(&bench, "refused", "was refused").await
+}
+
+/// Waits for the Event that a time to live is not applied.
+async fn told_of(bench: &Bench, name: &str, note: &str) -> Result<()> {
+    eventually(LIMIT, format!("the event about {name}"), async || {
+        let selector = format!("--field-selector=regarding.name={name},reason=TTLNotApplied");
+        let list = bench.kubectl(&["get", "events.events.k8s.io", &selector, "-o", "json"]).await?;
+        let list: Value = serde_json::from_str(&list)?;
+        let noted = list["items"].as_array().into_iter().flatten().filter_map(|event| event["note"].as_str());
+        ensure!(noted.clone().any(|said| said.contains(note)), "{:?}", noted.collect::<Vec<_>>());
+        anyhow::Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_argo_cd_or_flux_tracks_is_not_deleted_and_an_event_says_so() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let marks = [("argo", Mark::ArgoTrackingId, "annotations"), ("flux", Mark::FluxKustomization, "labels")];
+    for (name, mark, place) in marks {
+        bench.users.create_user(&bench.pool, name).await?;
+        let manifest = bench.request(name, name, "ttlSecondsAfterFinished: 0");
+        let tracked = format!("{{{place}: {{{}: app}}, name:", mark.key());
+        bench.apply(&manifest.replace("{name:", &tracked)).await?;
+        assert_eq!(bench.ended(name).await?, "Succeeded/ResetAccepted");
+        told_of(&bench, name, mark.key()).await?;
+        assert_eq!(label(&bench.get("prr", name).await?), None, "{name}");
+    }
+    // Tracked only after it has ended: its deletion is held up until then.
+    let refusal = Fault::Respond(Reply::kubernetes_error(409, "Conflict"));
+    let deletion = bench.api.always(Matcher::path(Method::DELETE, "/passwordresetrequests/later"), refusal);
+    reset(&bench, "later", "ttlSecondsAfterFinished: 0").await?;
+    eventually(LIMIT, "it to be due", async || (deletion.hits() > 0).then_some(())).await?;
+    bench.kubectl(&["annotate", "prr", "later", &format!("{}=app", Mark::ArgoTrackingId.key())]).await?;
+    told_of(&bench, "later", Mark::ArgoTrackingId.key()).await?;
+    deletion.remove();
+    looked_through(&operator, "request").await?;
+    for name in ["argo", "flux", "later"] {
+        assert!(!is_gone(&bench, "prr", name).await?, "{name}");
+    }
+    // Let go, it is deleted.
+    bench.kubectl(&["annotate", "prr", "later", &format!("{}-", Mark::ArgoTrackingId.key())]).await?;
+    goes(&bench, "prr", "later").await
+}
