@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{RequestedBy, UserStatus},
+    api::{ApprovedBy, RequestedBy, UserStatus},
     cognito::outcome::Exception,
     cognito::port::Role,
     reset::situation::Probes,
@@ -125,6 +125,7 @@ fn without_a_grant_nothing_is_claimed_but_a_record_can_be_closed() {
 #[test]
 fn a_claim_says_who_what_and_by_which_right() {
     let mut request = request();
+    request.spec.approved_by = Some(ApprovedBy { username: "bob".into(), uid: None });
     request.spec.reason = Some("phishing".into());
     request.spec.ticket = Some("INC-1".into());
     request.spec.on_behalf_of = Some("carol".into());
@@ -137,6 +138,7 @@ fn a_claim_says_who_what_and_by_which_right() {
         holder: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
+        approved_by: Some(ApprovedBy { username: "bob".into(), uid: None }),
         reason: Some("phishing".into()),
         ticket: Some("INC-1".into()),
         on_behalf_of: Some("carol".into()),

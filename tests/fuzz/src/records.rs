@@ -85,6 +85,7 @@ impl Entry {
             holder: "operator-1".into(),
             request_uid: if self.ours { UID.into() } else { "another".into() },
             requested_by: RequestedBy::default(),
+            approved_by: None,
             reason: None,
             ticket: None,
             on_behalf_of: None,
@@ -238,6 +239,8 @@ fn request() -> PasswordResetRequest {
         expiration_time: None,
         deadline_seconds: 86_400,
         suspend: false,
+        approved: false,
+        approved_by: None,
     };
     let mut made = PasswordResetRequest::new(&request.name, spec);
     made.metadata.namespace = Some(request.namespace);
