@@ -140,6 +140,10 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_COLLECT_RATE", default_value_t = 10.0, value_parser = collect_rate, value_name = "PER_SECOND")]
     pub collect_rate: f64,
 
+    /// Time after which it is tried again whether a grant's role can be assumed; a tenth of it where it could not.
+    #[arg(long, env = "COGNITO_RESET_ROLE_CHECK_PERIOD", default_value = "10m", value_parser = duration, value_name = "DURATION")]
+    pub role_check_period: Duration,
+
     /// For tests: let Cognito and STS be anywhere, also without TLS. Otherwise an endpoint that is configured and is not AWS's own ends the start.
     #[arg(long, env = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOLEAN")]
     pub allow_test_endpoints: bool,

@@ -1,18 +1,19 @@
 //! The controller of requests: it watches pending ones only, and hands each to the performer.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
-        Controller,
+        Controller, WatchStreamExt,
         controller::{self, Action},
-        watcher,
+        reflector::{self, ObjectRef, reflector},
+        watcher::{self, Event, watcher},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::{
     api_errors::of_watch,
     cli::RunArgs,
     cognito::port::Cognito,
-    grants::Permissions,
+    grants::{Named, Permissions},
     reset::{
         ledger::{Backoff, Identity},
         perform::{Next, Performer},
@@ -48,7 +49,7 @@ pub async fn run<C: Cognito>(
     watch: watcher::Config,
     args: &RunArgs,
     performer: Arc<Performer<C>>,
-    permissions: &Permissions,
+    permissions: &Arc<Permissions>,
     unreadable: Unreadable,
     stop: &CancellationToken,
 ) {
@@ -57,9 +58,11 @@ pub async fn run<C: Cognito>(
     let backoff = performer.backoff();
     let context = Arc::new(Context { performer, unreadable, backoff, failures: Mutex::default() });
     let failures = Arc::clone(&context);
-    let controller = Controller::new(Api::<Slim>::all(client.clone()), config);
-    let known = controller.store();
-    let working = controller
+    let (known, writer) = reflector::store();
+    let (mut queues, moved_up) = Queues::new(Arc::clone(permissions));
+    let events = watcher(Api::<Slim>::all(client.clone()), config).inspect_ok(move |event| queues.follow(event));
+    let working = Controller::for_stream(reflector(writer, events).applied_objects(), known.clone())
+        .reconcile_on(moved_up)
         .with_config(controller::Config::default().concurrency(args.concurrency))
         .reconcile_all_on(changes)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -95,27 +98,67 @@ pub async fn run<C: Cognito>(
     }
 }
 
+/// Keeps what is known of pending requests as the watch shows them, and has those looked at again whose turn has come.
+struct Queues {
+    permissions: Arc<Permissions>,
+    listed: BTreeSet<Named>,
+    moved_up: mpsc::UnboundedSender<ObjectRef<Slim>>,
+}
+
+impl Queues {
+    fn new(permissions: Arc<Permissions>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<Slim>>) {
+        let (sender, moved_up) = mpsc::unbounded();
+        (Self { permissions, listed: BTreeSet::new(), moved_up: sender }, moved_up)
+    }
+
+    fn follow(&mut self, event: &Event<Slim>) {
+        let moved_up = match event {
+            Event::Init => {
+                self.listed.clear();
+                return;
+            }
+            Event::InitApply(object) => {
+                self.listed.insert(name(object));
+                self.put(object)
+            }
+            Event::InitDone => self.permissions.retain_pending(&std::mem::take(&mut self.listed)),
+            Event::Apply(object) => self.put(object),
+            Event::Delete(object) => self.permissions.remove_pending(&name(object)),
+        };
+        for (namespace, name) in moved_up {
+            // Nobody listens any more while stopping.
+            let _ = self.moved_up.unbounded_send(ObjectRef::new(&name).within(&namespace));
+        }
+    }
+
+    /// One that is being deleted waits for nothing; of one that cannot be read, nobody knows for whom it is.
+    fn put(&self, object: &Slim) -> Vec<Named> {
+        match &object.0.0 {
+            Ok(request) if request.metadata.deletion_timestamp.is_none() => self.permissions.put_pending(request),
+            Ok(_) | Err(_) => self.permissions.remove_pending(&name(object)),
+        }
+    }
+}
+
 struct Context<C: Cognito> {
     performer: Arc<Performer<C>>,
     unreadable: Unreadable,
     backoff: Backoff,
     /// How often in a row a pass over a request ended in an error, by namespace and name.
-    failures: Mutex<HashMap<Name, usize>>,
+    failures: Mutex<HashMap<Named, usize>>,
 }
 
-type Name = (String, String);
-
-fn name(object: &Slim) -> Name {
+fn name(object: &Slim) -> Named {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 impl<C: Cognito> Context<C> {
-    fn succeeded(&self, name: &Name) {
+    fn succeeded(&self, name: &Named) {
         lock(&self.failures).remove(name);
     }
 
     /// When to try again after another failure.
-    fn failed(&self, name: Name) -> Duration {
+    fn failed(&self, name: Named) -> Duration {
         let mut failures = lock(&self.failures);
         let number = failures.entry(name).or_default();
         *number += 1;

@@ -1,8 +1,8 @@
-//! Kubernetes Events about requests, within a budget of their own, so that they never compete with resets.
+//! Kubernetes Events about requests and grants, within a budget of their own, so that they never compete with resets.
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
@@ -11,7 +11,10 @@ use tokio::{sync::mpsc, time::interval};
 use tracing::warn;
 
 use crate::{
-    api::{Outcome, conditions::Reason},
+    api::{
+        Outcome, UserPoolGrant,
+        conditions::{Reason, Truth},
+    },
     api_errors::of_client,
     metrics::Metrics,
     reset::project::Telling,
@@ -70,6 +73,13 @@ impl Events {
         let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
         let type_ = if well { EventType::Normal } else { EventType::Warning };
         self.publish(object, type_, telling.reason.as_str(), telling.message.clone(), "Reset");
+    }
+
+    /// Tells what is new of a grant.
+    pub fn of_grant(&self, grant: &UserPoolGrant, condition: &Condition) {
+        let well = condition.status == Truth::True.as_str();
+        let type_ = if well { EventType::Normal } else { EventType::Warning };
+        self.publish(grant, type_, &condition.reason, condition.message.clone(), "Check");
     }
 
     /// Tells that an object cannot be understood.

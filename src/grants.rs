@@ -1,25 +1,25 @@
 //! Which requests the grants allow, and whether a grant can allow anything.
 
+mod pending;
+mod rule;
+mod status;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::RwLock,
 };
 
 use jiff::Timestamp;
-use kube::{ResourceExt, core::Selector, core::SelectorExt};
-use regex::{Regex, RegexBuilder};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use tokio::sync::watch;
 
+pub use self::pending::Named;
+use self::{pending::Pending, rule::Rule};
 use crate::{
-    api::{
-        PasswordResetRequest, UserPoolGrant, UserPoolGrantStatus,
-        conditions::{ConditionType, Reason, Truth, conditions},
-    },
+    api::{PasswordResetRequest, UserPoolGrant, conditions::Reason},
     cognito::port::Role,
 };
-
-/// The most memory that a compiled `usernamePattern` may take, in bytes.
-const PATTERN_SIZE: usize = 1 << 18;
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -33,106 +33,71 @@ pub struct Allowed {
     pub grants: Vec<String>,
 }
 
-/// A grant made ready to match.
-#[derive(Clone, Debug)]
-struct Rule {
-    grant: UserPoolGrant,
-    namespaces: Result<Namespaces, Reason>,
-    usernames: Result<Option<Regex>, Reason>,
+/// A grant whose status does not say what it should.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stale {
+    /// The grant with the status that it should have.
+    pub grant: UserPoolGrant,
+    /// The conditions of it that say something new.
+    pub news: Vec<Condition>,
 }
 
-#[derive(Clone, Debug)]
-enum Namespaces {
-    All,
-    Named(BTreeSet<String>),
-    Selected(Selector),
+/// A grant that names a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedRole {
+    /// The grant's name.
+    pub grant: String,
+    /// The grant's uid.
+    pub uid: String,
+    /// The grant's pool.
+    pub user_pool_id: String,
+    /// The role.
+    pub role: Role,
 }
 
-impl Namespaces {
-    fn contains(&self, name: &str, labels: Option<&Labels>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Named(names) => names.contains(name),
-            Self::Selected(selector) => labels.is_some_and(|labels| selector.matches(labels)),
-        }
-    }
-}
-
-impl Rule {
-    fn new(grant: UserPoolGrant) -> Self {
-        let namespaces = match (&grant.spec.namespaces, &grant.spec.namespace_selector) {
-            (Some(names), None) if names.iter().any(|name| name == "*") => Ok(Namespaces::All),
-            (Some(names), None) => Ok(Namespaces::Named(names.iter().cloned().collect())),
-            (None, Some(selector)) => Selector::try_from(selector.clone())
-                .ok()
-                .filter(|selector| !selector.selects_all())
-                .map(Namespaces::Selected)
-                .ok_or(Reason::InvalidNamespaceSelector),
-            _ => Err(Reason::InvalidNamespaceSelector),
-        };
-        let usernames = grant.spec.username_pattern.as_deref().map(whole).transpose();
-        Self { namespaces, usernames: usernames.map_err(|_| Reason::InvalidUsernamePattern), grant }
-    }
-
-    /// Whether it is about this user from this namespace, leaving `requireExpiration` aside.
-    ///
-    /// What cannot be understood allows nobody, and where the grant is suspended holds back everybody:
-    /// a kill switch with a slip of the pen is one all the same.
-    fn concerns(&self, request: &PasswordResetRequest, namespace: &str, labels: Option<&Labels>) -> bool {
-        let unclear = self.grant.spec.suspend;
-        let in_namespaces = self.namespaces.as_ref().map_or(unclear, |selected| selected.contains(namespace, labels));
-        let of_usernames = self
-            .usernames
-            .as_ref()
-            .map_or(unclear, |pattern| pattern.as_ref().is_none_or(|pattern| pattern.is_match(&request.spec.username)));
-        self.grant.spec.user_pool_id == request.spec.user_pool_id && in_namespaces && of_usernames
-    }
-
-    fn role(&self) -> Option<Role> {
-        let arn = self.grant.spec.role_arn.clone()?;
-        Some(Role { arn, external_id: self.grant.spec.external_id.clone() })
-    }
-}
-
-/// A pattern that has to match the whole text, in linear time and bounded memory.
-fn whole(pattern: &str) -> Result<Regex, regex::Error> {
-    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).build();
-    // By itself first: `a)|(b` only balances inside the brackets, and would escape the anchors.
-    build(pattern)?;
-    build(&format!("^(?:{pattern})$"))
-}
-
-/// The grants and namespaces of the cluster, as the watches show them.
+/// The grants, namespaces and pending requests of the cluster, as the watches show them.
 #[derive(Debug)]
 pub struct Permissions {
     known: RwLock<Known>,
     changed: watch::Sender<()>,
+    to_tell: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     rules: BTreeMap<String, Rule>,
     namespaces: BTreeMap<String, Labels>,
+    pending: BTreeMap<Named, Pending>,
 }
 
 impl Default for Permissions {
     fn default() -> Self {
-        Self { known: RwLock::default(), changed: watch::Sender::new(()) }
+        Self { known: RwLock::default(), changed: watch::Sender::new(()), to_tell: watch::Sender::new(()) }
     }
 }
 
 impl Permissions {
-    /// Tells of every change that may alter what is allowed.
+    /// Tells of every change that may alter what is allowed, but for requests that come and go.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Known) -> bool) {
+    /// Tells of every change that may alter what a grant's status should say.
+    #[must_use]
+    pub fn to_tell(&self) -> watch::Receiver<()> {
+        self.to_tell.subscribe()
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut Known) -> T) -> T {
         // A poisoned lock still holds consistent data: each change is one insertion or removal.
-        let changed = change(&mut self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner));
-        if changed {
+        write(&mut self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known) -> bool) {
+        if self.write(change) {
             self.changed.send_replace(());
+            self.to_tell.send_replace(());
         }
     }
 
@@ -146,12 +111,12 @@ impl Permissions {
             let name = grant.name_any();
             match known.rules.get_mut(&name) {
                 // Only the status has changed.
-                Some(rule) if rule.grant.spec == grant.spec => {
+                Some(rule) if rule.grant.spec == grant.spec && rule.grant.uid() == grant.uid() => {
                     rule.grant = grant;
                     false
                 }
                 _ => {
-                    known.rules.insert(name, Rule::new(grant));
+                    known.insert(name, Rule::new(grant));
                     true
                 }
             }
@@ -160,11 +125,10 @@ impl Permissions {
 
     /// A grant's status was written. The reply may be late: only the watch brings a grant, or takes it away.
     pub fn status_written(&self, stored: &UserPoolGrant) {
-        self.change(|known| {
+        self.write(|known| {
             if let Some(rule) = known.rules.get_mut(&stored.name_any()) {
                 rule.grant.status.clone_from(&stored.status);
             }
-            false
         });
     }
 
@@ -201,11 +165,41 @@ impl Permissions {
         });
     }
 
+    /// A request is pending. Names those whose turn has come by its taking another place.
+    pub fn put_pending(&self, request: &PasswordResetRequest) -> Vec<Named> {
+        let name = (request.namespace().unwrap_or_default(), request.name_any());
+        let pending = Pending::of(request);
+        // Most of what the watch shows of a request is its status.
+        if self.read(|known| known.pending.get(&name) == Some(&pending)) {
+            return Vec::new();
+        }
+        self.write(|known| {
+            let moved_up = known.forget(&name);
+            known.rules.values_mut().for_each(|rule| rule.enqueue(&name, &pending));
+            known.pending.insert(name, pending);
+            moved_up
+        })
+    }
+
+    /// A request is pending no more, or gone. Names those whose turn has come thereby.
+    pub fn remove_pending(&self, name: &Named) -> Vec<Named> {
+        self.write(|known| known.forget(name))
+    }
+
+    /// Only these requests are pending. Names those whose turn has come thereby.
+    pub fn retain_pending(&self, names: &BTreeSet<Named>) -> Vec<Named> {
+        self.write(|known| {
+            let gone: Vec<_> = known.pending.keys().filter(|name| !names.contains(*name)).cloned().collect();
+            gone.iter().flat_map(|name| known.forget(name)).collect()
+        })
+    }
+
     /// What allows this request.
     ///
     /// # Errors
     /// The reason for which it is not allowed. A suspended grant that concerns it holds it back
-    /// whatever others say; otherwise grants add up, and have to agree in role and external id.
+    /// whatever others say; otherwise grants add up, and have to agree in role and external id. Of several
+    /// grants that each ask for more, the reason is of the one that it is closest to.
     pub fn allowed(&self, request: &PasswordResetRequest) -> Result<Allowed, Reason> {
         let namespace = request.namespace().unwrap_or_default();
         self.read(|known| {
@@ -215,73 +209,70 @@ impl Permissions {
             if concerned.iter().any(|rule| rule.grant.spec.suspend) {
                 return Err(Reason::GrantSuspended);
             }
-            let allowing: Vec<_> = concerned
-                .iter()
-                .filter(|rule| !rule.grant.spec.require_expiration || request.spec.expiration_time.is_some())
-                .collect();
+            let judged: Vec<_> = concerned.iter().map(|rule| (rule, rule.lack(request, &namespace))).collect();
+            let allowing: Vec<_> = judged.iter().filter(|(_, lack)| lack.is_none()).map(|(rule, _)| rule).collect();
             let Some(first) = allowing.first() else {
-                return Err(if concerned.is_empty() { Reason::UserPoolNotGranted } else { Reason::ExpirationRequired });
+                let closest = judged.iter().filter_map(|(_, lack)| *lack).max();
+                return Err(closest.map_or(Reason::UserPoolNotGranted, rule::Lack::reason));
             };
             let role = first.role();
             if allowing.iter().any(|rule| rule.role() != role) {
                 return Err(Reason::AmbiguousGrant);
             }
-            Ok(Allowed { role, grants: allowing.iter().map(|rule| rule.grant.name_any()).take(16).collect() })
+            Ok(Allowed { role, grants: allowing.iter().map(|rule| rule.name()).take(16).collect() })
         })
     }
 
-    /// The grants whose status does not say what it should, with the status that it should have.
+    /// The grants whose status does not say what it should.
     #[must_use]
-    pub fn stale_statuses(&self, now: Timestamp) -> Vec<UserPoolGrant> {
+    pub fn stale_statuses(&self, now: Timestamp) -> Vec<Stale> {
         self.read(|known| {
-            let stale = known.rules.values().filter_map(|rule| {
-                let wanted = status(rule, &known.namespaces, now);
-                (rule.grant.status.as_ref() != Some(&wanted)).then(|| {
-                    let mut grant = rule.grant.clone();
-                    grant.status = Some(wanted);
-                    grant
-                })
+            let all = status::statuses(&known.rules, &known.namespaces, now);
+            let stale = all.filter(|(rule, wanted)| rule.grant.status.as_ref() != Some(wanted));
+            let told = stale.map(|(rule, wanted)| {
+                let news = status::news(rule.grant.status.as_ref(), &wanted);
+                Stale { grant: UserPoolGrant { status: Some(wanted), ..rule.grant.clone() }, news }
             });
-            stale.collect()
+            told.collect()
         })
+    }
+
+    /// The grants that name a role.
+    #[must_use]
+    pub fn roles(&self) -> Vec<NamedRole> {
+        let of_rule = |rule: &Rule| {
+            let grant = &rule.grant;
+            let (user_pool_id, uid) = (grant.spec.user_pool_id.clone(), grant.uid().unwrap_or_default());
+            Some(NamedRole { grant: rule.name(), uid, user_pool_id, role: rule.role()? })
+        };
+        self.read(|known| known.rules.values().filter_map(of_rule).collect())
+    }
+
+    /// Whether a grant's role could be assumed, unless the grant names another one by now.
+    pub fn role_tried(&self, tried: &NamedRole, assumable: bool) {
+        self.write(|known| {
+            if let Some(rule) = known.rules.get_mut(&tried.grant)
+                && rule.role().as_ref() == Some(&tried.role)
+            {
+                rule.assumable = Some(assumable);
+            }
+        });
+        self.to_tell.send_replace(());
     }
 }
 
-/// What a grant's status should say.
-fn status(rule: &Rule, namespaces: &BTreeMap<String, Labels>, now: Timestamp) -> UserPoolGrantStatus {
-    use ConditionType::{Ready, Stalled};
-    let (wanted, reason, message): (&[_], _, _) = match (&rule.namespaces, &rule.usernames) {
-        (Err(reason), _) => (
-            &[(Ready, Truth::False), (Stalled, Truth::True)],
-            *reason,
-            "this grant can never match: correct namespaces or namespaceSelector".to_owned(),
-        ),
-        (_, Err(reason)) => (
-            &[(Ready, Truth::False), (Stalled, Truth::True)],
-            *reason,
-            "this grant can never match: usernamePattern is not a valid or not a small enough regular expression"
-                .to_owned(),
-        ),
-        (Ok(_), Ok(_)) if rule.grant.spec.suspend => {
-            let message =
-                "suspended: every request that this grant concerns waits, whatever other grants say".to_owned();
-            (&[(Ready, Truth::False)], Reason::GrantSuspended, message)
-        }
-        (Ok(selected), Ok(_)) => {
-            let matching = namespaces.iter().filter(|(name, labels)| selected.contains(name, Some(labels))).count();
-            if matching == 0 {
-                let message = "no namespace of the cluster is selected at present; nothing is allowed".to_owned();
-                (&[(Ready, Truth::False)], Reason::NoNamespaceMatches, message)
-            } else {
-                (&[(Ready, Truth::True)], Reason::Valid, "the grant is in force".to_owned())
-            }
-        }
-    };
-    let standing = rule.grant.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let generation = rule.grant.metadata.generation;
-    UserPoolGrantStatus {
-        observed_generation: generation,
-        conditions: conditions(standing, wanted, reason, &message, generation, now),
+impl Known {
+    /// Takes a rule in: with the requests that wait already, and what was seen of the same role.
+    fn insert(&mut self, name: String, mut rule: Rule) {
+        self.pending.iter().for_each(|(name, pending)| rule.enqueue(name, pending));
+        rule.assumable = self.rules.get(&name).filter(|old| old.role() == rule.role()).and_then(|old| old.assumable);
+        self.rules.insert(name, rule);
+    }
+
+    /// Forgets a pending request, and names those whose turn has come thereby.
+    fn forget(&mut self, name: &Named) -> Vec<Named> {
+        let Some(pending) = self.pending.remove(name) else { return Vec::new() };
+        self.rules.values_mut().filter_map(|rule| rule.dequeue(name, &pending)).collect()
     }
 }
 

@@ -22,6 +22,7 @@ pub mod lease;
 pub mod metrics;
 pub mod reset;
 pub mod rights;
+pub mod roles;
 pub mod run;
 pub mod slim;
 pub mod sweep;

@@ -33,7 +33,7 @@ use crate::{
         store::Store,
     },
     rights::{self, Needs, StartError},
-    sweep,
+    roles, sweep,
     unreadable::Unreadable,
     watches,
 };
@@ -149,7 +149,7 @@ pub async fn serve<C: Cognito>(
     ));
     let archive = Archive::new(client.clone(), args.api_timeout);
     let history = History::new(archive, history_settings(&args), events.clone(), Arc::clone(&metrics));
-    let unreadable = Unreadable::new(events, Arc::clone(&metrics));
+    let unreadable = Unreadable::new(events.clone(), Arc::clone(&metrics));
     let seconds = u32::try_from(args.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
     let watched = watcher::Config::default().timeout(seconds);
     let (grants_read, when_grants) = oneshot::channel();
@@ -165,8 +165,9 @@ pub async fn serve<C: Cognito>(
             _ = leading.wait_for(|now| *now == Leadership::Leader) => {}
             () = stop.cancelled() => return,
         }
-        let chores = futures::future::join3(
-            watches::tell_grants(&client, &permissions, args.api_timeout),
+        let chores = futures::future::join4(
+            watches::tell_grants(&client, &permissions, &events, args.api_timeout),
+            roles::run(performer.cognito(), &permissions, args.role_check_period),
             sweep::run(store, &performer, &unreadable, args.sweep_period),
             history.run(),
         );

@@ -14,15 +14,22 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tracing::{debug, warn};
 
 use crate::{
     api::UserPoolGrant,
     api_errors::{of_client, of_watch},
-    grants::Permissions,
+    events::Events,
+    grants::{Permissions, Stale},
     unreadable::Unreadable,
 };
+
+/// The least time between two rounds in which statuses of grants are written.
+const BETWEEN_TELLINGS: Duration = Duration::from_millis(500);
 
 type Guarded = DeserializeGuard<UserPoolGrant>;
 
@@ -131,21 +138,30 @@ async fn follow<K: Resource>(
 }
 
 /// Keeps the grants' statuses true, for ever. Nothing is written while they are.
-pub async fn tell_grants(client: &Client, permissions: &Permissions, limit: Duration) {
-    let mut changes = permissions.changes();
+pub async fn tell_grants(client: &Client, permissions: &Permissions, events: &Events, limit: Duration) {
+    let mut changes = permissions.to_tell();
     let api: Api<UserPoolGrant> = Api::all(client.clone());
     loop {
         let mut failed = false;
-        for grant in permissions.stale_statuses(Timestamp::now()) {
+        let mut written_any = false;
+        for Stale { grant, news } in permissions.stale_statuses(Timestamp::now()) {
+            written_any = true;
             let written = timeout(limit, api.replace_status(&grant.name_any(), &PostParams::default(), &grant)).await;
             match written {
-                Ok(Ok(stored)) => permissions.status_written(&stored),
+                Ok(Ok(stored)) => {
+                    permissions.status_written(&stored);
+                    news.iter().for_each(|condition| events.of_grant(&stored, condition));
+                }
                 Ok(Err(error)) => {
                     failed = true;
                     debug!(grant = %grant.name_any(), error = %of_client(&error), "unable to write a grant's status yet");
                 }
                 Err(_) => failed = true,
             }
+        }
+        if written_any {
+            // Many namespaces may come and go, and grants say how many they select.
+            sleep(BETWEEN_TELLINGS).await;
         }
         let again = if failed { Duration::from_secs(1) } else { Duration::from_secs(3600) };
         // Either a change or the end of the pause: both mean to look again.

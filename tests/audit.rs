@@ -24,7 +24,12 @@ async fn start() -> Result<Bench> {
     bench
         .kubectl(&["apply", "-f", &root("deploy/kustomize/components/stamp-requester/mutatingadmissionpolicy.yaml")])
         .await?;
-    bench.kubectl(&["create", "clusterrolebinding", "carol", "--clusterrole=cluster-admin", "--user=carol"]).await?;
+    for user in ["carol", "erin"] {
+        let user_flag = format!("--user={user}");
+        bench.kubectl(&["create", "clusterrolebinding", user, "--clusterrole=cluster-admin", &user_flag]).await?;
+    }
+    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.grant("by-two", "namespaces: [\"*\"]\nrequireApproval: true").await?;
     eventually(LIMIT, "both policies to take effect", async || {
         let (stamped, refused) =
             (bench.request("probe", "x", ""), bench.request("probe", "x", "requestedBy: {username: x}"));
@@ -43,11 +48,13 @@ async fn start() -> Result<Bench> {
 
 const CLAIMS: &str = "reason: reported a phishing mail\nticket: INC-1042\nonBehalfOf: dave\nifResetRequired: Resend";
 
-/// Asked for by carol, as whom an administrator acts.
+/// Asked for by carol and approved by erin, as whom an administrator acts.
 async fn ask(bench: &Bench, name: &str, username: &str) -> Result<()> {
     bench.users.create_user(&bench.pool, username).await?;
     let request = bench.request(name, username, CLAIMS);
     bench.cluster.as_admin().run_with_input(&["create", "--as=carol", "-f", "-"], &request).await?.success()?;
+    let approve = r#"{"spec":{"approved":true}}"#;
+    bench.kubectl(&["patch", "prr", name, "--as=erin", "--type=merge", "-p", approve]).await?;
     assert_eq!(bench.ended(name).await?, "Succeeded/ResetAccepted");
     Ok(())
 }
@@ -63,10 +70,11 @@ async fn the_record_alone_tells_everything_when_the_request_is_gone() -> Result<
     let attempt = &record["attempts"][0];
     for (field, wanted) in [
         ("requestedBy", json!({ "username": "carol" })),
+        ("approvedBy", json!({ "username": "erin" })),
         ("onBehalfOf", json!("dave")),
         ("ticket", json!("INC-1042")),
         ("reason", json!("reported a phishing mail")),
-        ("grants", json!(["everyone"])),
+        ("grants", json!(["by-two"])),
         ("requestUID", request["metadata"]["uid"].clone()),
         ("awsRequestID", request["status"]["awsRequestID"].clone()),
         ("evidence", json!("Answer")),
@@ -107,11 +115,11 @@ async fn an_auditor_reads_everything_writes_nothing_and_answers_by_the_page() ->
     assert_eq!(auditor.run(&["auth", "can-i", "get", "secrets", "-A"]).await?.stdout.trim(), "no");
     let as_auditor = [("KUBECONFIG", kubeconfig.as_str())];
     for (name, finds) in [
-        ("all", &["reset-alice", "alice", "Performed", "carol", "dave", "INC-1042", "everyone"][..]),
+        ("all", &["reset-alice", "alice", "Performed", "carol", "erin", "dave", "INC-1042", "by-two"][..]),
         ("user", &["name: reset-alice", "sentAt:", "awsRequestID:"]),
         ("ticket", &["default/reset-alice"]),
         ("unknown", &[]),
-        ("grants", &["everyone", bench.pool.as_str()]),
+        ("grants", &["by-two", bench.pool.as_str()]),
     ] {
         let said = bench.cluster.script(block(name)?, &as_auditor).await?;
         for text in finds {
@@ -144,6 +152,14 @@ async fn the_audit_log_names_both_users_and_what_was_asked_for_but_not_who_was_r
         ("on-behalf-of", "dave"),
     ] {
         assert_eq!(asked["annotations"][format!("cognito-reset-requester/{key}")], wanted, "{key}");
+    }
+    let approvals = find("log-approved").await?;
+    let approval = approvals.iter().find(|event| event["objectRef"]["name"] == "reset-of-today");
+    let approval = approval.context("the approval is not in the log")?;
+    assert_eq!(approval["user"]["username"], "admin");
+    assert_eq!(approval["impersonatedUser"]["username"], "erin");
+    for (key, wanted) in [("approved-by", "erin"), ("requested-by", "carol")] {
+        assert_eq!(approval["annotations"][format!("cognito-reset-approval/{key}")], wanted, "{key}");
     }
     assert!(find("log-impersonated").await?.iter().any(|event| of_request(&event)));
     assert!(find("log-grants").await?.iter().any(|event| event["requestObject"]["spec"]["userPoolID"] == bench.pool));

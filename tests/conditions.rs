@@ -75,6 +75,7 @@ fn claimed() -> Result<PasswordResetRecord> {
         holder: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
+        approved_by: None,
         reason: None,
         ticket: None,
         on_behalf_of: None,
@@ -136,8 +137,15 @@ fn asking(wishes: Wishes) -> Situation {
 /// What keeps a request waiting, with no record of it.
 fn gates() -> Vec<Situation> {
     let skip = Wishes { skip_if_reset_required: true, ..WISHES };
-    let denied =
-        [Reason::UserPoolNotGranted, Reason::AmbiguousGrant, Reason::GrantSuspended, Reason::ExpirationRequired];
+    let denied = [
+        Reason::UserPoolNotGranted,
+        Reason::AmbiguousGrant,
+        Reason::GrantSuspended,
+        Reason::ExpirationRequired,
+        Reason::AwaitingApproval,
+        Reason::ApprovalNotProven,
+        Reason::PendingLimitReached,
+    ];
     let exhausted = [Reason::RateLimited, Reason::Throttled];
     let mut gates = vec![
         asking(Wishes { suspended: true, ..WISHES }),
@@ -330,12 +338,17 @@ fn told_of_grants() -> Result<BTreeSet<String>> {
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["ops"] }),
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "usernamePattern": "(" }),
         json!({ "userPoolID": "eu-west-1_Example01" }),
+        json!({ "userPoolID": "eu-west-1_Example02", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
+        json!({ "userPoolID": "eu-west-1_Example03", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
     ];
     for (number, spec) in specs.into_iter().enumerate() {
         permissions.put_grant(UserPoolGrant::new(&format!("grant-{number}"), serde_json::from_value(spec)?));
     }
+    for (number, role) in permissions.roles().iter().enumerate() {
+        permissions.role_tried(role, number == 0);
+    }
     let stale = permissions.stale_statuses(NOW);
-    let conditions = stale.into_iter().filter_map(|grant| grant.status).flat_map(|status| status.conditions);
+    let conditions = stale.into_iter().filter_map(|stale| stale.grant.status).flat_map(|status| status.conditions);
     Ok(conditions.map(|condition| condition.reason).collect())
 }
 

@@ -246,6 +246,14 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("a duration to live", json!({ "ttlSecondsAfterFinished": "1h" }), Refuses(lifetime)),
         ("suspended", json!({ "suspend": true }), Accepts),
         ("a word for suspended", json!({ "suspend": "yes" }), Refuses(&["spec.suspend"])),
+        ("not approved", json!({ "approved": false }), Accepts),
+        ("approved", json!({ "approved": true }), Refuses(&["spec.approved", "never approved on creation"])),
+        (
+            "approved by somebody",
+            json!({ "approvedBy": { "username": "bob" } }),
+            Refuses(&["spec.approved", "never approved on creation"]),
+        ),
+        ("a word for approved", json!({ "approved": "yes" }), Refuses(&["spec.approved"])),
         ("a field that is not one", json!({ "userPoolId": "eu-west-1_Example01" }), Refuses(&["userPoolId"])),
     ];
     let cases: Vec<_> =
@@ -308,6 +316,51 @@ async fn of_a_request_only_suspend_may_change_and_only_while_it_is_pending() -> 
     }
     served.status("bare", &json!({ "outcome": "Pending" })).await?;
     wrong.extend(served.patch("prr", "bare", &on, Accepts).await?);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_is_approved_once_while_it_is_pending_and_never_unapproved() -> Result<()> {
+    let served = Definitions::served().await?;
+    let approve = |by: Value| json!({ "spec": { "approved": true, "approvedBy": by } });
+    let by = |name: &str| json!({ "spec": { "approvedBy": { "username": name } } });
+    let bob = || json!({ "username": "bob", "uid": "1" });
+    let withdraw = json!({ "spec": { "approved": false } });
+    let once: &[&str] = &["spec.approvedBy", "approvedBy is written once, with the approval"];
+    for name in ["open", "approved", "unnamed", "ended"] {
+        served.create(&request(name, &json!({}))).await?;
+    }
+    served.kubectl(&["patch", "prr", "approved", "--type=merge", "-p", &approve(bob()).to_string()]).await?;
+    served.kubectl(&["patch", "prr", "unnamed", "--type=merge", "-p", &approve(Value::Null).to_string()]).await?;
+    served.status("ended", &json!({ "outcome": "Failed" })).await?;
+    let only_pending: &[&str] = &["spec.approved", "can be approved only while the outcome is Pending"];
+    let withdrawn: &[&str] = &["spec.approved", "an approval cannot be withdrawn: set suspend"];
+    let long = |length: usize| json!({ "username": "é".repeat(length) });
+    let mut wrong = Vec::new();
+    for (name, patch, verdict) in [
+        ("open", approve(bob()), Accepts),
+        ("open", approve(Value::Null), Accepts),
+        ("open", approve(long(1024)), Accepts),
+        ("open", approve(long(1025)), Refuses(&["spec.approvedBy.username"])),
+        ("open", approve(json!({ "uid": "1" })), Refuses(&["spec.approvedBy.username"])),
+        ("open", by("bob"), Refuses(once)),
+        ("open", withdraw.clone(), Accepts),
+        ("approved", withdraw.clone(), Refuses(withdrawn)),
+        ("approved", json!({ "spec": { "approved": null } }), Refuses(withdrawn)),
+        ("approved", by("carol"), Refuses(once)),
+        ("approved", json!({ "spec": { "approvedBy": { "uid": null } } }), Refuses(once)),
+        ("approved", json!({ "spec": { "approvedBy": null } }), Refuses(once)),
+        ("approved", approve(bob()), Accepts),
+        ("approved", json!({ "spec": { "suspend": true } }), Accepts),
+        ("unnamed", by("bob"), Refuses(once)),
+        ("unnamed", withdraw.clone(), Refuses(withdrawn)),
+        ("ended", approve(bob()), Refuses(only_pending)),
+        ("ended", approve(Value::Null), Refuses(only_pending)),
+        ("ended", withdraw, Accepts),
+    ] {
+        wrong.extend(served.patch("prr", name, &patch, verdict).await?);
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
@@ -448,6 +501,7 @@ async fn grants_that_say_too_much_or_nothing_are_refused() -> Result<()> {
     let names = &["spec.namespaces"][..];
     let arn = &["spec.roleARN"][..];
     let id = &["spec.externalID"][..];
+    let limit = &["spec.maxPendingPerNamespace"][..];
     let many: Vec<_> = (0..257).map(|number| format!("team-{number}")).collect();
     let cases = [
         ("names", json!({}), Accepts),
@@ -492,7 +546,12 @@ async fn grants_that_say_too_much_or_nothing_are_refused() -> Result<()> {
         ("a pattern of 257", json!({ "usernamePattern": "a".repeat(257) }), Refuses(&["spec.usernamePattern"])),
         ("no pool", json!({ "userPoolID": null }), Refuses(&["spec.userPoolID"])),
         ("a pool without Region", json!({ "userPoolID": "_Example01" }), Refuses(&["spec.userPoolID"])),
-        ("switches", json!({ "requireExpiration": true, "suspend": true }), Accepts),
+        ("switches", json!({ "requireExpiration": true, "requireApproval": true, "suspend": true }), Accepts),
+        ("a limit of 1", json!({ "maxPendingPerNamespace": 1 }), Accepts),
+        ("a limit of 1000", json!({ "maxPendingPerNamespace": 1000 }), Accepts),
+        ("a limit of 0", json!({ "maxPendingPerNamespace": 0 }), Refuses(limit)),
+        ("a limit of 1001", json!({ "maxPendingPerNamespace": 1001 }), Refuses(limit)),
+        ("a limit in words", json!({ "maxPendingPerNamespace": "few" }), Refuses(limit)),
         ("a word for a switch", json!({ "suspend": "yes" }), Refuses(&["spec.suspend"])),
         ("a field that is not one", json!({ "roleArn": role }), Refuses(&["roleArn"])),
     ];
@@ -517,8 +576,8 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
         ("prr", "default", "NAME USER POOL OUTCOME REASON REQUESTER AGE"),
         ("prr", "wide", "NAME USER POOL OUTCOME REASON REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),
         ("prrec", "default", "NAME NAMESPACE REQUEST USER POOL EFFECT AGE"),
-        ("upg", "default", "NAME POOL SUSPENDED READY REASON AGE"),
-        ("upg", "wide", "NAME POOL ROLE SUSPENDED READY REASON MESSAGE AGE"),
+        ("upg", "default", "NAME POOL SUSPENDED NAMESPACES READY REASON AGE"),
+        ("upg", "wide", "NAME POOL ROLE SUSPENDED NAMESPACES ASSUMABLE READY REASON MESSAGE AGE"),
     ];
     for (kind, output, expected) in headers {
         let arguments = if output == "wide" { vec!["get", kind, "-o", "wide"] } else { vec!["get", kind] };
@@ -536,6 +595,8 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     for (path, word) in [
         ("prr", "at most once"),
         ("prr.spec.suspend", "only field that may change"),
+        ("prr.spec.approved", "never taken back"),
+        ("upg.status.conflictsWith", "differ in role or external id"),
         ("prr.status.conditions.reason", "exception of Cognito"),
         ("prrec.attempts.code", "exact code"),
         ("upg.spec.namespaceSelector.matchLabels", "Labels that a namespace must have"),

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use common::{Bench, LIMIT, condition};
@@ -72,6 +72,181 @@ async fn a_grant_tells_whether_it_can_match() -> Result<()> {
     assert!(condition(&nowhere, "Stalled").is_null());
     bench.kubectl(&["create", "namespace", "not-there-yet"]).await?;
     ready("nowhere", "True/Valid").await?;
+    Ok(())
+}
+
+/// The grant, once a condition of it is as wanted, such as `Ready False/AmbiguousGrant`.
+async fn grant_says(bench: &Bench, name: &str, wanted: &str) -> Result<serde_json::Value> {
+    eventually(LIMIT, format!("{name} to say {wanted}"), async || {
+        let grant = bench.get("upg", name).await?;
+        let stands = condition(&grant, wanted.split(' ').next().unwrap_or_default());
+        let seen = format!("{} {}/{}", stands["type"], stands["status"], stands["reason"]).replace('"', "");
+        ensure!(seen == wanted, "{seen}");
+        anyhow::Ok(grant)
+    })
+    .await
+}
+
+/// Waits for an Event of this type and reason about a grant.
+async fn grant_event(bench: &Bench, name: &str, wanted: &str) -> Result<()> {
+    eventually(LIMIT, format!("the event {wanted} of {name}"), async || {
+        let path = "jsonpath={range .items[*]}{.regarding.name} {.type} {.reason}{\"\\n\"}{end}";
+        let events = bench.kubectl(&["get", "events.events.k8s.io", "-n", "default", "-o", path]).await?;
+        ensure!(events.lines().any(|line| line == format!("{name} {wanted}")), "{events}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_grant_tells_of_its_namespaces_and_of_the_grants_that_it_is_in_conflict_with() -> Result<()> {
+    let bench = Bench::start().await?;
+    let _operator = bench.run().await?;
+    let before = grant_says(&bench, "everyone", "Ready True/Valid").await?["status"]["matchedNamespaces"].as_i64();
+    bench.kubectl(&["create", "namespace", "another"]).await?;
+    eventually(LIMIT, "another namespace to be counted", async || {
+        let seen = bench.get("upg", "everyone").await?["status"]["matchedNamespaces"].as_i64();
+        ensure!(seen == before.map(|count| count + 1), "{seen:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/one").await?;
+    for (name, other) in [("everyone", "by-role"), ("by-role", "everyone")] {
+        let grant = grant_says(&bench, name, "Ready False/AmbiguousGrant").await?;
+        assert_eq!(grant["status"]["conflictsWith"], serde_json::json!([other]), "{name}");
+        grant_event(&bench, name, "Warning AmbiguousGrant").await?;
+    }
+    bench.kubectl(&["delete", "upg", "by-role"]).await?;
+    let alone = grant_says(&bench, "everyone", "Ready True/Valid").await?;
+    assert!(alone["status"]["conflictsWith"].is_null());
+    grant_event(&bench, "everyone", "Normal Valid").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_grant_tells_whether_its_role_can_be_assumed_and_is_written_only_when_that_changes() -> Result<()> {
+    let bench = Bench::start().await?;
+    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    let sts = || Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
+    let refuses = bench.cognito.always(sts(), Fault::Respond(Reply::new(403, "<ErrorResponse/>")));
+    let role = "arn:aws:iam::123456789012:role/password-reset";
+    bench.grant("by-role", &format!("namespaces: [default]\nroleARN: {role}\nexternalID: our-cluster")).await?;
+    let _operator = bench.run_with(bench.operator().args(["--role-check-period=2s"])).await?;
+    let refused = grant_says(&bench, "by-role", "RoleAssumable False/RoleNotAssumable").await?;
+    assert_eq!(condition(&refused, "Ready")["status"], "True");
+    grant_event(&bench, "by-role", "Warning RoleNotAssumable").await?;
+    bench.ask("waits").await?;
+    bench.users.create_user(&bench.pool, "other").await?;
+    eventually(LIMIT, "the request's own try", async || (refuses.hits() >= 3).then_some(())).await?;
+    assert!(bench.record("waits").await?.is_none(), "nothing is claimed without the role");
+    refuses.remove();
+    grant_says(&bench, "by-role", "RoleAssumable True/RoleAssumed").await?;
+    grant_event(&bench, "by-role", "Normal RoleAssumed").await?;
+    assert_eq!(bench.ended("waits").await?, "Succeeded/ResetAccepted");
+    let uid = bench.kubectl(&["get", "upg", "by-role", "-o", "jsonpath={.metadata.uid}"]).await?;
+    let trial = format!("RoleSessionName=upg-{uid}");
+    let trials = || {
+        let bodies = bench.cognito.requests().into_iter().map(|request| request.seen.body);
+        bodies
+            .map(|body| String::from_utf8_lossy(&body).into_owned())
+            .filter(|body| body.contains(&trial))
+            .collect::<Vec<_>>()
+    };
+    let first = trials().first().cloned().unwrap_or_default();
+    for part in ["ExternalId=our-cluster", "cognito-reset.dev%2Fgrant", "Value=by-role"] {
+        assert!(first.contains(part), "{part} in {first}");
+    }
+    // Tried again and again, with nothing new to tell.
+    bench.api.forget();
+    let so_far = trials().len();
+    eventually(LIMIT, "further trials", async || (trials().len() >= so_far + 3).then_some(())).await?;
+    let told = bench.api.requests().into_iter().filter(|request| request.seen.path.contains("userpoolgrants/by-role"));
+    assert_eq!(told.filter(|request| request.seen.method != Method::GET).count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_a_namespaces_pending_requests_only_the_oldest_go_on_at_a_time() -> Result<()> {
+    let bench = Bench::start().await?;
+    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.grant("limited", "namespaces: [\"*\"]\nmaxPendingPerNamespace: 2").await?;
+    let _operator = bench.run().await?;
+    // Of one second, the name decides.
+    for name in ["a-held", "b-held", "c-waits", "d-waits", "e-waits"] {
+        bench.users.create_user(&bench.pool, name).await?;
+        let held = if name.ends_with("held") { "suspend: true" } else { "" };
+        bench.apply(&bench.request(name, name, held)).await?;
+        bench.becomes(name, if held.is_empty() { "Pending/PendingLimitReached" } else { "Pending/Suspended" }).await?;
+    }
+    bench.kubectl(&["create", "namespace", "elsewhere"]).await?;
+    bench.users.create_user(&bench.pool, "elsewhere").await?;
+    let elsewhere = bench.request("elsewhere", "elsewhere", "").replace("namespace: default", "namespace: elsewhere");
+    bench.apply(&elsewhere).await?;
+    eventually(LIMIT, "the other namespace's request to be sent", async || {
+        (bench.calls("elsewhere") == 1).then_some(())
+    })
+    .await?;
+    assert_eq!(["c-waits", "d-waits", "e-waits"].map(|name| bench.calls(name)), [0, 0, 0]);
+    // One place is enough for all that wait, one after the other, whether the first one ends or is deleted.
+    bench.kubectl(&["delete", "prr", "a-held"]).await?;
+    for name in ["c-waits", "d-waits", "e-waits"] {
+        assert_eq!(bench.ended(name).await?, "Succeeded/ResetAccepted");
+        assert_eq!(bench.calls(name), 1, "{name}");
+    }
+    let sent: Vec<_> =
+        bench.cognito.operation("AdminResetUserPassword").iter().filter_map(|call| call.seen.user()).collect();
+    let order: Vec<_> = sent.iter().map(|(_, user)| user.as_str()).filter(|user| user.ends_with("waits")).collect();
+    assert_eq!(order, ["c-waits", "d-waits", "e-waits"]);
+    bench.becomes("b-held", "Pending/Suspended").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_grant_taken_away_stops_what_has_not_been_claimed() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.operator().args(["--read-timeout=30s"]);
+    let _operator = bench.run_with(operator).await?;
+    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["label", "namespace", "default", "team=support"]).await?;
+    let suspend = ["patch", "upg", "by-label", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#];
+    let stricter = ["patch", "upg", "by-label", "--type=merge", "-p", r#"{"spec":{"requireApproval":true}}"#];
+    let here = ["patch", "upg", "by-role", "--type=merge", "-p", r#"{"spec":{"namespaces":["default"]}}"#];
+    for (name, change, wanted) in [
+        ("suspended", &suspend[..], "Pending/GrantSuspended"),
+        ("stricter", &stricter, "Pending/ApprovalNotProven"),
+        ("contradicted", &here, "Pending/AmbiguousGrant"),
+        ("unlabelled", &["label", "namespace", "default", "team-"], "Pending/UserPoolNotGranted"),
+        ("deleted", &["delete", "upg", "by-label"], "Pending/UserPoolNotGranted"),
+    ] {
+        bench.kubectl(&["label", "namespace", "default", "team=support", "--overwrite"]).await?;
+        bench
+            .grant(
+                "by-label",
+                "namespaceSelector: {matchLabels: {team: support}}\nsuspend: false\nrequireApproval: false",
+            )
+            .await?;
+        bench.grant("by-role", "namespaces: [elsewhere]\nroleARN: arn:aws:iam::123456789012:role/one").await?;
+        // Its user is being read, which comes right before the claim.
+        let reads =
+            Matcher::operation("AdminGetUser").and(move |seen| seen.user().is_some_and(|(_, user)| user == name));
+        let rule = bench.cognito.once(reads, Fault::Hold);
+        bench.ask(name).await?;
+        let (held, since) = (rule.held(LIMIT).await?, Instant::now());
+        bench.kubectl(change).await?;
+        // Another request for the same user, which would have to wait anyway, tells when the operator knows of the change.
+        let canary = format!("{name}-canary");
+        bench.apply(&bench.request(&canary, name, "")).await?;
+        bench.becomes(&canary, wanted).await?;
+        eventually(LIMIT, "what was read to be older than a second", async || {
+            (since.elapsed() > Duration::from_millis(1200)).then_some(())
+        })
+        .await?;
+        held.release();
+        bench.becomes(name, wanted).await?;
+        assert!(bench.record(name).await?.is_none(), "{name} is claimed");
+        assert_eq!(bench.calls(name), 0, "{name}");
+        bench.kubectl(&["delete", "prr", name, &canary]).await?;
+    }
     Ok(())
 }
 
@@ -144,7 +319,7 @@ async fn a_role_is_assumed_for_the_request_and_its_session_is_named_and_tagged_a
         .cognito
         .requests()
         .into_iter()
-        .find(|request| String::from_utf8_lossy(&request.seen.body).contains("Action=AssumeRole"));
+        .find(|request| String::from_utf8_lossy(&request.seen.body).contains("RoleSessionName=prr-"));
     let assumed = assumed.map(|request| String::from_utf8_lossy(&request.seen.body).into_owned()).unwrap_or_default();
     for part in [
         &format!("RoleSessionName=prr-{uid}"),

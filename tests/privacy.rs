@@ -206,6 +206,12 @@ impl Marked {
         self.bench.kubectl(&["delete", "upg", "everyone"]).await?;
         self.bench.grant("others", "namespaces: [default]\nusernamePattern: \"other-.*\"").await?;
         self.becomes("no-pattern", "", "Pending/UserPoolNotGranted").await?;
+        self.bench.grant("by-two", "namespaces: [default]\nrequireApproval: true").await?;
+        self.becomes("by-one", "", "Pending/ApprovalNotProven").await?;
+        // The suspended one is the oldest, and the only one that may go on.
+        self.bench.grant("one-by-one", "namespaces: [default]\nmaxPendingPerNamespace: 1").await?;
+        self.bench.becomes("by-one", "Pending/PendingLimitReached").await?;
+        self.bench.kubectl(&["delete", "upg", "by-two", "one-by-one"]).await?;
         let sts = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
         let rule = self.bench.cognito.always(sts, quoting(403, "AccessDenied"));
         self.bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;
@@ -214,7 +220,7 @@ impl Marked {
         rule.remove();
         self.bench.kubectl(&["delete", "upg", "by-role", "others"]).await?;
         self.bench.grant("everyone", "namespaces: [\"*\"]").await?;
-        for name in ["no-pattern", "no-role"] {
+        for name in ["no-pattern", "by-one", "no-role"] {
             self.ended(name).await?;
         }
         self.bench.kubectl(&["delete", "prr", "accepted"]).await?;

@@ -20,6 +20,8 @@ pub enum ConditionType {
     Stalled,
     /// Whether the user's password was invalidated.
     PasswordInvalidated,
+    /// Of grants: whether the role could be assumed at the last try; absent without a role.
+    RoleAssumable,
 }
 
 impl ConditionType {
@@ -32,6 +34,7 @@ impl ConditionType {
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::PasswordInvalidated => "PasswordInvalidated",
+            Self::RoleAssumable => "RoleAssumable",
         }
     }
 }
@@ -70,6 +73,12 @@ pub enum Reason {
     GrantSuspended,
     /// The matching grants ask for an `expirationTime`, and the request has none.
     ExpirationRequired,
+    /// The matching grants ask for an approval, and nobody has given it yet.
+    AwaitingApproval,
+    /// The matching grants ask for an approval, and who asked or who approved is not proven, or they are one.
+    ApprovalNotProven,
+    /// The matching grants let only so many pending requests of one namespace go on, and earlier ones have not ended.
+    PendingLimitReached,
     /// The budget of the account and Region is used up for now.
     RateLimited,
     /// Cognito throttles; everything for the account and Region goes slower.
@@ -97,6 +106,10 @@ pub enum Reason {
     InvalidNamespaceSelector,
     /// No namespace of the cluster is selected at present.
     NoNamespaceMatches,
+    /// The grant's role could be assumed at the last try.
+    RoleAssumed,
+    /// The grant's role could not be assumed at the last try.
+    RoleNotAssumable,
 }
 
 impl Reason {
@@ -118,6 +131,9 @@ impl Reason {
             Self::AmbiguousGrant => "AmbiguousGrant",
             Self::GrantSuspended => "GrantSuspended",
             Self::ExpirationRequired => "ExpirationRequired",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::ApprovalNotProven => "ApprovalNotProven",
+            Self::PendingLimitReached => "PendingLimitReached",
             Self::RateLimited => "RateLimited",
             Self::Throttled => "Throttled",
             Self::AwsCredentialsUnavailable => "AwsCredentialsUnavailable",
@@ -131,6 +147,8 @@ impl Reason {
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",
             Self::NoNamespaceMatches => "NoNamespaceMatches",
+            Self::RoleAssumed => "RoleAssumed",
+            Self::RoleNotAssumable => "RoleNotAssumable",
         }
     }
 }

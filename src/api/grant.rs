@@ -34,6 +34,19 @@ use super::schema;
         description = "true while the grant holds everything back"
     ),
     printcolumn(
+        name = "Namespaces",
+        type_ = "integer",
+        json_path = ".status.matchedNamespaces",
+        description = "how many namespaces of the cluster are selected at present"
+    ),
+    printcolumn(
+        name = "Assumable",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"RoleAssumable\")].status",
+        description = "whether the role could be assumed at the last try",
+        priority = 1
+    ),
+    printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status",
@@ -105,6 +118,15 @@ pub struct UserPoolGrantSpec {
     #[serde(default)]
     pub require_expiration: bool,
 
+    /// Allows only requests that somebody with the verb `approve`, other than their requester, has approved (`spec.approved`). Needs the component `stamp-requester` (Kubernetes 1.36 or newer): without its stamp it allows none.
+    #[serde(default)]
+    pub require_approval: bool,
+
+    /// How many of one namespace's pending requests that this grant concerns go on at a time, the oldest first; later ones wait until earlier ones end. 1 to 1000; absent: no limit. Requests that are suspended or wait for anything else count too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_pending_per_namespace: Option<i64>,
+
     /// The kill switch: while true, every request that this grant would allow waits, whatever other grants say.
     #[serde(default)]
     pub suspend: bool,
@@ -118,7 +140,17 @@ pub struct UserPoolGrantStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready, and Stalled where the grant can never match.
+    /// How many namespaces of the cluster the grant selects at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub matched_namespaces: Option<i64>,
+
+    /// Other grants of this pool that differ in role or external id and have a namespace in common, with the same usernamePattern or with none on either side; the first 16 by name. Whether two different patterns can match one user is not decided here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 253)))]
+    pub conflicts_with: Vec<String>,
+
+    /// Ready; Stalled where the grant can never match; RoleAssumable once the role has been tried.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

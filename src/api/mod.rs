@@ -12,8 +12,8 @@ pub use conditions::{ConditionType, Reason};
 pub use grant::{UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
 pub use record::{Attempt, Effect, Evidence, PasswordResetRecord, RecordFields, RequestRef, UserStatus};
 pub use request::{
-    IfResetRequired, Outcome, PasswordResetRequest, PasswordResetRequestSpec, PasswordResetRequestStatus, RecordRef,
-    RequestedBy,
+    ApprovedBy, IfResetRequired, Outcome, PasswordResetRequest, PasswordResetRequestSpec, PasswordResetRequestStatus,
+    RecordRef, RequestedBy,
 };
 pub use schema::crds;
 

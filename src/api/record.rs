@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::request::RequestedBy;
+use super::request::{ApprovedBy, RequestedBy};
 
 /// The newest record schema that this operator writes; records with a higher one are left alone.
 pub const SCHEMA: i64 = 1;
@@ -206,6 +206,10 @@ pub struct Attempt {
 
     /// Who created that request object, as stamped.
     pub requested_by: RequestedBy,
+
+    /// Who approved that request object, as stamped; absent where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<ApprovedBy>,
 
     /// `reason` of that request object, which may be gone: claimed, not proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ use super::schema;
 /// What an unstamped request shows as its requester.
 pub const UNPROVEN: &str = "unproven";
 
-/// One password reset of one Amazon Cognito user. Immutable but for `suspend`; to reset again, create another one under a new name.
+/// One password reset of one Amazon Cognito user. Immutable but for `suspend` and `approved`; to reset again, create another one under a new name.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "cognito-reset.dev",
@@ -38,7 +38,10 @@ pub const UNPROVEN: &str = "unproven";
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since creation"),
     validation = Rule::new("self.spec.suspend == oldSelf.spec.suspend || self.status.outcome == 'Pending'")
         .message("suspend may change only while the outcome is Pending: this request is finished")
-        .field_path(".spec.suspend")
+        .field_path(".spec.suspend"),
+    validation = Rule::new("self.spec.approved == oldSelf.spec.approved || self.status.outcome == 'Pending'")
+        .message("a request can be approved only while the outcome is Pending: this request is finished")
+        .field_path(".spec.approved")
 )]
 #[x_kube(
     validation = Rule::new("self.userPoolID == oldSelf.userPoolID").message("userPoolID is immutable: create a new request under a new name").field_path(".userPoolID"),
@@ -51,7 +54,10 @@ pub const UNPROVEN: &str = "unproven";
     validation = Rule::new("self.ifResetRequired == oldSelf.ifResetRequired").message("ifResetRequired is immutable: create a new request under a new name").field_path(".ifResetRequired"),
     validation = Rule::new("has(self.expirationTime) == has(oldSelf.expirationTime) && (!has(self.expirationTime) || self.expirationTime == oldSelf.expirationTime)").message("expirationTime is immutable: create a new request under a new name").field_path(".expirationTime"),
     validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds"),
-    validation = Rule::new("has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)").message("ttlSecondsAfterFinished is immutable: create a new request under a new name").field_path(".ttlSecondsAfterFinished")
+    validation = Rule::new("has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)").message("ttlSecondsAfterFinished is immutable: create a new request under a new name").field_path(".ttlSecondsAfterFinished"),
+    validation = Rule::new("oldSelf.hasValue() || (!self.approved && !has(self.approvedBy))").optional_old_self(true).message("a request is never approved on creation: leave approved and approvedBy out, and have somebody else approve it once it stands").field_path(".approved"),
+    validation = Rule::new("self.approved || !oldSelf.approved").message("an approval cannot be withdrawn: set suspend to hold the request back, or delete it").field_path(".approved"),
+    validation = Rule::new("(has(self.approvedBy) == has(oldSelf.approvedBy) && (!has(self.approvedBy) || self.approvedBy == oldSelf.approvedBy)) || (self.approved && !oldSelf.approved)").message("approvedBy is written once, with the approval").field_path(".approvedBy")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordResetRequestSpec {
@@ -113,9 +119,21 @@ pub struct PasswordResetRequestSpec {
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
 
-    /// Holds the reset back while true. The only field that may change, and only while the outcome is Pending; heeded up to the last read before the claim, at most a second earlier.
+    /// Holds the reset back while true. Beside `approved` the only field that may change, and only while the outcome is Pending; heeded up to the last read before the claim, at most a second earlier.
     #[serde(default)]
     pub suspend: bool,
+
+    /// The approval that a grant with `requireApproval` waits for. False on creation; set to true once, while the outcome is Pending, by somebody with the verb `approve` who is not the requester; never taken back. Leave it out of files.
+    #[serde(default)]
+    pub approved: bool,
+
+    /// Who approved. Stamped by an admission policy with the approval, never by people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(
+        validation = Rule::new(schema::ONE_LINE.replace("self", "self.username")).message(schema::NOT_ONE_LINE).field_path(".username"),
+        validation = Rule::new(format!("!has(self.uid) || {}", schema::ONE_LINE.replace("self", "self.uid"))).message(schema::NOT_ONE_LINE).field_path(".uid")
+    )]
+    pub approved_by: Option<ApprovedBy>,
 }
 
 fn default_deadline_seconds() -> i64 {
@@ -142,6 +160,35 @@ pub struct RequestedBy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub uid: Option<String>,
+}
+
+/// Who approved a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct ApprovedBy {
+    /// The authenticated user name.
+    #[schemars(length(min = 1, max = 1024))]
+    pub username: String,
+    /// The authenticated user's uid, where the authenticator gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub uid: Option<String>,
+}
+
+impl ApprovedBy {
+    /// Whether it is somebody else than the requester: by name, and by uid where both have one.
+    #[must_use]
+    pub fn differs_from(&self, requester: &RequestedBy) -> bool {
+        let same_uid = self.uid.is_some() && self.uid == requester.uid;
+        self.username != requester.username && !same_uid
+    }
+}
+
+impl RequestedBy {
+    /// Whether an admission policy vouches for it.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.username != UNPROVEN
+    }
 }
 
 impl Default for RequestedBy {

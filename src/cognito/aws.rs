@@ -26,7 +26,7 @@ use super::{
     endpoint::{NotAws, Service},
     genuine::{Body, Genuine, names_only},
     outcome::{Answer, Code},
-    port::{Access, Cognito, CredentialsError, Reply, Role, Unreadable, User, UserRef},
+    port::{Access, Cognito, CredentialsError, Purpose, Reply, Role, Unreadable, User, UserRef},
 };
 use crate::api::UserStatus;
 
@@ -143,8 +143,8 @@ impl Aws {
     async fn assume(&self, role: &Role, access: &Access) -> Result<Credentials, CredentialsError> {
         let mut assume = AssumeRoleProvider::builder(&role.arn)
             .configure(&self.base)
-            .session_name(session_name(access))
-            .tags(session_tags(access));
+            .session_name(session_name(&access.purpose))
+            .tags(session_tags(&access.purpose));
         if self.base.region().is_none() {
             assume = assume.region(Region::new(access.region.clone()));
         }
@@ -228,17 +228,22 @@ impl Cognito for Aws {
 }
 
 /// For CloudTrail. STS takes up to 64 letters, digits and `_=,.@-`: a uid of the API server has 36.
-fn session_name(access: &Access) -> String {
-    format!("prr-{}", access.uid)
+fn session_name(purpose: &Purpose) -> String {
+    match purpose {
+        Purpose::Reset { uid, .. } => format!("prr-{uid}"),
+        Purpose::Trial { uid, .. } => format!("upg-{uid}"),
+    }
 }
 
 /// For CloudTrail. STS takes keys of up to 128 characters and values of up to 256: names in Kubernetes have 253.
-fn session_tags(access: &Access) -> [(&'static str, &String); 3] {
-    [
-        ("cognito-reset.dev/namespace", &access.namespace),
-        ("cognito-reset.dev/name", &access.name),
-        ("cognito-reset.dev/uid", &access.uid),
-    ]
+fn session_tags(purpose: &Purpose) -> Vec<(&'static str, &String)> {
+    const UID: &str = "cognito-reset.dev/uid";
+    match purpose {
+        Purpose::Reset { namespace, name, uid } => {
+            vec![("cognito-reset.dev/namespace", namespace), ("cognito-reset.dev/name", name), (UID, uid)]
+        }
+        Purpose::Trial { grant, uid } => vec![("cognito-reset.dev/grant", grant), (UID, uid)],
+    }
 }
 
 /// What an error of the SDK says about the call. Whatever is not proven is lost.
@@ -323,7 +328,7 @@ fn user_status(status: &UserStatusType) -> UserStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Answer, Code, repeats, session_name, session_tags, without_name};
+    use super::{Answer, Code, Purpose, repeats, session_name, session_tags, without_name};
 
     #[test]
     fn a_user_name_is_found_in_a_code_and_a_code_that_repeats_it_is_withheld() {
@@ -344,20 +349,20 @@ mod tests {
 
     #[test]
     fn the_longest_names_of_kubernetes_fit_into_a_session() {
-        let access = Access {
-            region: "eu-west-1".into(),
-            role: None,
-            namespace: "n".repeat(63),
-            name: format!("{}.{}", "a".repeat(126), "b-0".repeat(42)),
-            uid: "00000000-0000-4000-8000-000000000000".into(),
-        };
-        let name = session_name(&access);
-        let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-        assert!((2..=64).contains(&name.len()) && name.bytes().all(of_name), "{name}");
-        for (key, value) in session_tags(&access) {
-            assert!(key.len() <= 128 && (1..=256).contains(&value.len()), "{key}={value}");
-            let of_tag = |byte: u8| of_name(byte) || b" :/".contains(&byte);
-            assert!(key.bytes().chain(value.bytes()).all(of_tag), "{key}={value}");
+        let longest = format!("{}.{}", "a".repeat(126), "b-0".repeat(42));
+        let uid = "00000000-0000-4000-8000-000000000000".to_owned();
+        for purpose in [
+            Purpose::Reset { namespace: "n".repeat(63), name: longest.clone(), uid: uid.clone() },
+            Purpose::Trial { grant: longest, uid },
+        ] {
+            let name = session_name(&purpose);
+            let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+            assert!((2..=64).contains(&name.len()) && name.bytes().all(of_name), "{name}");
+            for (key, value) in session_tags(&purpose) {
+                assert!(key.len() <= 128 && (1..=256).contains(&value.len()), "{key}={value}");
+                let of_tag = |byte: u8| of_name(byte) || b" :/".contains(&byte);
+                assert!(key.bytes().chain(value.bytes()).all(of_tag), "{key}={value}");
+            }
         }
     }
 }

@@ -30,19 +30,36 @@ pub trait Cognito: Send + Sync + 'static {
     ) -> impl Future<Output = Reply> + Send;
 }
 
-/// With which rights, for which request.
+/// With which rights, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The Region of the pool.
     pub region: String,
     /// The role to assume; without one, the operator's own credentials.
     pub role: Option<Role>,
-    /// The request's namespace, a session tag.
-    pub namespace: String,
-    /// The request's name, a session tag.
-    pub name: String,
-    /// The request's uid, a session tag and the session's name.
-    pub uid: String,
+    /// What for: the session is named and tagged after it, for CloudTrail.
+    pub purpose: Purpose,
+}
+
+/// What credentials are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The reset that a request asks for.
+    Reset {
+        /// The request's namespace.
+        namespace: String,
+        /// The request's name.
+        name: String,
+        /// The request's uid.
+        uid: String,
+    },
+    /// To see whether a grant's role can be assumed; nothing is called with them.
+    Trial {
+        /// The grant's name.
+        grant: String,
+        /// The grant's uid.
+        uid: String,
+    },
 }
 
 /// A role to assume.

@@ -164,6 +164,7 @@ impl Knowledge {
             holder,
             request_uid: request.uid().unwrap_or_default(),
             requested_by: request.spec.requested_by.clone(),
+            approved_by: request.spec.approved_by.clone(),
             reason: request.spec.reason.clone(),
             ticket: request.spec.ticket.clone(),
             on_behalf_of: request.spec.on_behalf_of.clone(),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{RequestedBy, UserStatus},
+    api::{ApprovedBy, RequestedBy, UserStatus},
     cognito::outcome::Exception,
     cognito::port::Role,
     reset::situation::Probes,
@@ -142,6 +142,7 @@ fn a_request_whose_metadata_leaves_no_room_for_a_status_is_not_claimed() {
 #[test]
 fn a_claim_says_who_what_and_by_which_right() {
     let mut request = request();
+    request.spec.approved_by = Some(ApprovedBy { username: "bob".into(), uid: None });
     request.spec.reason = Some("phishing".into());
     request.spec.ticket = Some("INC-1".into());
     request.spec.on_behalf_of = Some("carol".into());
@@ -154,6 +155,7 @@ fn a_claim_says_who_what_and_by_which_right() {
         holder: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
+        approved_by: Some(ApprovedBy { username: "bob".into(), uid: None }),
         reason: Some("phishing".into()),
         ticket: Some("INC-1".into()),
         on_behalf_of: Some("carol".into()),

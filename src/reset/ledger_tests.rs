@@ -38,6 +38,7 @@ fn attempt(id: &str) -> Attempt {
         holder: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
+        approved_by: None,
         reason: None,
         ticket: None,
         on_behalf_of: None,

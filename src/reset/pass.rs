@@ -23,7 +23,7 @@ use crate::{
     budget::{QuotaKey, Turn},
     cognito::{
         outcome::Class,
-        port::{Access, Cognito, Role, UserRef, region},
+        port::{Access, Cognito, Purpose, Role, UserRef, region},
     },
     history::ttl::{self, Plan},
 };
@@ -104,9 +104,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         Access {
             region: region(&self.known.identity.user_pool_id).to_owned(),
             role,
-            namespace: request.namespace.clone(),
-            name: request.name.clone(),
-            uid,
+            purpose: Purpose::Reset { namespace: request.namespace.clone(), name: request.name.clone(), uid },
         }
     }
 

@@ -79,6 +79,11 @@ impl<C: Cognito> Performer<C> {
         }
     }
 
+    /// Cognito, as resets are performed with.
+    pub const fn cognito(&self) -> &C {
+        &self.cognito
+    }
+
     /// How the time between attempts grows.
     #[must_use]
     pub const fn backoff(&self) -> Backoff {

@@ -184,6 +184,15 @@ const fn waiting_message(reason: Reason) -> &'static str {
         Reason::ExpirationRequired => {
             "the matching UserPoolGrants allow only requests with expirationTime; create a new request that has one"
         }
+        Reason::AwaitingApproval => {
+            "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
+        }
+        Reason::ApprovalNotProven => {
+            "the matching UserPoolGrants ask for an approval, and who asked or who approved is not proven, or they are one: install the component stamp-requester, and create a new request"
+        }
+        Reason::PendingLimitReached => {
+            "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"
+        }
         Reason::RateLimited => "waiting for its turn in the budget of the account and Region",
         Reason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
         Reason::AwsCredentialsUnavailable => {
@@ -213,7 +222,9 @@ const fn waiting_message(reason: Reason) -> &'static str {
         | Reason::Valid
         | Reason::InvalidUsernamePattern
         | Reason::InvalidNamespaceSelector
-        | Reason::NoNamespaceMatches => "waiting",
+        | Reason::NoNamespaceMatches
+        | Reason::RoleAssumed
+        | Reason::RoleNotAssumable => "waiting",
     }
 }
 

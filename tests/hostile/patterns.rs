@@ -78,7 +78,7 @@ fn a_pattern_built_to_be_slow_is_quick_or_refused() {
         let started = Instant::now();
         permissions.put_grant(grant);
         let compiled = started.elapsed();
-        let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).status.unwrap_or_default();
+        let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
         let is_refused = told.conditions.iter().any(|it| it.reason == Reason::InvalidUsernamePattern.as_str());
         let started = Instant::now();
         for user in &users {

@@ -102,7 +102,7 @@ pub fn check(input: &Match) {
     let permissions = Permissions::default();
     permissions.put_namespace("team-a".into(), [].into());
     permissions.put_grant(grant);
-    let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).status.unwrap_or_default();
+    let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
     statuses::check(&told.conditions);
     let refused = told.conditions.iter().any(|it| it.reason == Reason::InvalidUsernamePattern.as_str());
     let wanted = match (refused, whole(&pattern, &username)) {

@@ -88,6 +88,7 @@ impl Entry {
             holder: "operator-1".into(),
             request_uid: if self.ours { UID.into() } else { "another".into() },
             requested_by: RequestedBy::default(),
+            approved_by: None,
             reason: None,
             ticket: None,
             on_behalf_of: None,
@@ -243,6 +244,8 @@ fn request() -> PasswordResetRequest {
         deadline_seconds: 86_400,
         ttl_seconds_after_finished: None,
         suspend: false,
+        approved: false,
+        approved_by: None,
     };
     let mut made = PasswordResetRequest::new(&request.name, spec);
     made.metadata.namespace = Some(request.namespace);

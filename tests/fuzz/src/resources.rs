@@ -129,7 +129,7 @@ fn check_grant(grant: UserPoolGrant) {
     let permissions = Permissions::default();
     permissions.put_namespace("team-a".into(), [("team".into(), "a".into())].into());
     permissions.put_grant(grant);
-    for grant in permissions.stale_statuses(Timestamp::UNIX_EPOCH) {
-        statuses::check(&grant.status.unwrap_or_default().conditions);
+    for stale in permissions.stale_statuses(Timestamp::UNIX_EPOCH) {
+        statuses::check(&stale.grant.status.unwrap_or_default().conditions);
     }
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use cognito_reset_operator::cognito::{
     aws::{Aws, AwsSession, Limits},
     bounded::bounded,
-    port::{Access, Cognito, Reply, Unreadable, User, UserRef},
+    port::{Access, Cognito, Purpose, Reply, Unreadable, User, UserRef},
 };
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
@@ -94,9 +94,7 @@ impl Bench {
         let access = Access {
             region: "eu-west-1".into(),
             role: None,
-            namespace: "team-a".into(),
-            name: "reset-alice".into(),
-            uid: "uid".into(),
+            purpose: Purpose::Reset { namespace: "team-a".into(), name: "reset-alice".into(), uid: "uid".into() },
         };
         let (port, session) = runtime.block_on(async {
             let port = Aws::load(loader, Limits { connect: limit, call: limit, read: limit }).await;

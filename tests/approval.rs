@@ -1,0 +1,246 @@
+//! What a grant with `requireApproval` waits for is given once, by somebody else than who asked, and proven.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use anyhow::{Result, ensure};
+use common::{Bench, LIMIT, root};
+use serde_json::{Value, json};
+use testbed::{KubectlResult, eventually};
+
+const APPROVE: &str = r#"{"spec":{"approved":true}}"#;
+const WITHDRAW: &str = r#"{"spec":{"approved":false}}"#;
+
+/// Mallory has every right in the namespace `default`, bob approves there, carol may patch, and erin has every right in
+/// the cluster.
+struct People(Bench);
+
+impl People {
+    async fn start() -> Result<Self> {
+        let bench = Bench::start().await?;
+        bench.kubectl(&["create", "clusterrole", "all", "--verb=*", "--resource=*.*"]).await?;
+        let requests = "--resource=passwordresetrequests.cognito-reset.dev";
+        bench.kubectl(&["create", "clusterrole", "patch", "--verb=get,patch,update", requests]).await?;
+        for (user, role) in [("mallory", "all"), ("bob", "cognito-reset-approver"), ("carol", "patch")] {
+            let (role, user_flag) = (format!("--clusterrole={role}"), format!("--user={user}"));
+            bench.kubectl(&["create", "rolebinding", user, &role, &user_flag]).await?;
+        }
+        bench.kubectl(&["create", "clusterrolebinding", "erin", "--clusterrole=cluster-admin", "--user=erin"]).await?;
+        bench.kubectl(&["delete", "upg", "everyone"]).await?;
+        bench.grant("strict", "namespaces: [default]\nrequireApproval: true").await?;
+        let people = Self(bench);
+        people.policy_is_in_effect().await?;
+        Ok(people)
+    }
+
+    /// With the stamp, once it takes effect.
+    async fn stamped() -> Result<Self> {
+        let people = Self::start().await?;
+        let stamp = root("deploy/kustomize/components/stamp-requester/mutatingadmissionpolicy.yaml");
+        people.0.kubectl(&["apply", "-f", &stamp]).await?;
+        eventually(LIMIT, "the stamp to take effect", async || {
+            let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+            let made = people.run("mallory", &create, &people.0.request("probe", "x", "")).await?;
+            ensure!(made.stdout.contains("\"mallory\""), "{made}");
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok(people)
+    }
+
+    /// Policies take effect a moment after they are created.
+    async fn policy_is_in_effect(&self) -> Result<()> {
+        self.0.apply(&self.0.request("probe", "x", "suspend: true")).await?;
+        eventually(LIMIT, "the policy to take effect", async || {
+            let patch = ["patch", "prr", "probe", "--type=merge", "--dry-run=server", "-p", APPROVE];
+            let said = self.run("carol", &patch, "").await?.refusal()?;
+            ensure!(said.contains("takes the verb approve"), "{said}");
+            anyhow::Ok(())
+        })
+        .await?;
+        self.0.kubectl(&["delete", "prr", "probe"]).await?;
+        Ok(())
+    }
+
+    async fn run(&self, user: &str, arguments: &[&str], input: &str) -> Result<KubectlResult> {
+        let user = format!("--as={user}");
+        let arguments: Vec<_> = arguments.iter().copied().chain([user.as_str()]).collect();
+        self.0.cluster.as_admin().run_with_input(&arguments, input).await
+    }
+
+    async fn patch(&self, user: &str, name: &str, patch: &str) -> Result<KubectlResult> {
+        self.run(user, &["patch", "prr", name, "--type=merge", "-p", patch], "").await
+    }
+
+    /// Mallory asks, for a new user of the same name as the request.
+    async fn ask(&self, name: &str, spec: &str) -> Result<String> {
+        self.0.users.create_user(&self.0.pool, name).await?;
+        let request = self.0.request(name, name, spec);
+        self.run("mallory", &["apply", "-f", "-"], &request).await?.success()?;
+        Ok(request)
+    }
+
+    async fn spec(&self, name: &str) -> Result<Value> {
+        Ok(self.0.get("prr", name).await?["spec"].clone())
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_until_somebody_else_with_the_verb_approves_it_and_the_record_says_who() -> Result<()> {
+    let people = People::stamped().await?;
+    let bench = &people.0;
+    let _operator = bench.run().await?;
+    let file = people.ask("asked", "").await?;
+    bench.becomes("asked", "Pending/AwaitingApproval").await?;
+    // Who has every right in the namespace has this verb too, and still does not approve what is asked in its name.
+    let can = people.run("mallory", &["auth", "can-i", "approve", "prr/asked"], "").await?;
+    assert_eq!(can.stdout.trim(), "yes");
+    for (user, says) in [("mallory", "who asked for a reset cannot approve it"), ("carol", "takes the verb approve")] {
+        let refused = people.patch(user, "asked", APPROVE).await?.refusal()?;
+        assert!(refused.contains(says), "{user}: {refused}");
+    }
+    let dave = people.patch("dave", "asked", APPROVE).await?.refusal()?;
+    assert!(dave.contains("cannot get resource"), "{dave}");
+    bench.becomes("asked", "Pending/AwaitingApproval").await?;
+    assert_eq!(bench.calls("asked"), 0);
+
+    let forged = r#"{"spec":{"approved":true,"approvedBy":{"username":"root","uid":"0"}}}"#;
+    people.patch("bob", "asked", forged).await?.success()?;
+    assert_eq!(people.spec("asked").await?["approvedBy"], json!({ "username": "bob" }), "the stamp overwrites");
+    assert_eq!(bench.ended("asked").await?, "Succeeded/ResetAccepted");
+    assert_eq!(bench.calls("asked"), 1);
+    let attempt = bench.record("asked").await?.unwrap_or_default()["attempts"][0].clone();
+    assert_eq!(attempt["requestedBy"], json!({ "username": "mallory" }));
+    assert_eq!(attempt["approvedBy"], json!({ "username": "bob" }));
+    // The file as it was written changes nothing.
+    let again = people.run("mallory", &["apply", "-f", "-"], &file).await?.success()?;
+    assert!(again.contains("unchanged"), "{again}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_approval_is_never_given_on_creation_or_after_the_end_nor_taken_back_nor_renamed() -> Result<()> {
+    let people = People::stamped().await?;
+    let bench = &people.0;
+    for spec in ["approved: true", "approvedBy: {username: bob}", "approved: true\napprovedBy: {username: bob}"] {
+        for user in ["mallory", "erin"] {
+            let request = bench.request("born-approved", "someone", spec);
+            let refused = people.run(user, &["create", "-f", "-"], &request).await;
+            let refused = refused?.refusal()?;
+            assert!(refused.contains("a request is never approved on creation"), "{user} {spec}: {refused}");
+        }
+    }
+    let file = people.ask("held", "suspend: true").await?;
+    for patch in [r#"{"spec":{"approvedBy":{"username":"bob"}}}"#, r#"{"spec":{"suspend":true}}"#] {
+        people.patch("bob", "held", patch).await?.success()?;
+        assert!(people.spec("held").await?["approvedBy"].is_null(), "{patch}");
+    }
+    people.patch("bob", "held", APPROVE).await?.success()?;
+    let bob = json!({ "username": "bob" });
+    assert_eq!(people.spec("held").await?["approvedBy"], bob);
+    for user in ["bob", "mallory", "erin"] {
+        let refused = people.patch(user, "held", WITHDRAW).await?.refusal()?;
+        assert!(refused.contains("an approval cannot be withdrawn"), "{user}: {refused}");
+        for patch in [
+            r#"{"spec":{"approvedBy":{"username":"root"}}}"#,
+            r#"{"spec":{"approvedBy":null}}"#,
+            APPROVE,
+            r#"{"metadata":{"labels":{"a":"b"}}}"#,
+        ] {
+            people.patch(user, "held", patch).await?.success()?;
+            assert_eq!(people.spec("held").await?["approvedBy"], bob, "{user} {patch}");
+        }
+    }
+    let again = people.run("mallory", &["apply", "-f", "-"], &file).await?.success()?;
+    assert!(again.contains("unchanged"), "{again}");
+    let replaced = people.run("mallory", &["replace", "-f", "-"], &file).await?.refusal()?;
+    assert!(replaced.contains("an approval cannot be withdrawn"), "{replaced}");
+
+    let exported = bench.kubectl(&["get", "prr", "held", "-o", "yaml"]).await?;
+    let of_this_one = |line: &&str| !line.contains("resourceVersion:") && !line.contains("  uid: ");
+    let exported = exported.lines().filter(of_this_one).collect::<Vec<_>>().join("\n");
+    bench.kubectl(&["delete", "prr", "held"]).await?;
+    let refused = people.run("mallory", &["create", "-f", "-"], &exported).await?.refusal()?;
+    assert!(refused.contains("a request is never approved on creation"), "{refused}");
+
+    let _operator = bench.run().await?;
+    people.ask("over", "expirationTime: \"2020-01-01T00:00:00Z\"").await?;
+    assert_eq!(bench.ended("over").await?, "Failed/Expired", "an approval that is missing keeps nothing from expiring");
+    let refused = people.patch("bob", "over", APPROVE).await?.refusal()?;
+    assert!(refused.contains("can be approved only while the outcome is Pending"), "{refused}");
+    people.ask("late", "deadlineSeconds: 1").await?;
+    assert_eq!(bench.ended("late").await?, "Failed/DeadlineExceeded");
+    // Whoever approves may hold back and let go: no other field is in their reach.
+    people.ask("let-go", "suspend: true").await?;
+    people.patch("bob", "let-go", APPROVE).await?.success()?;
+    bench.becomes("let-go", "Pending/Suspended").await?;
+    people.patch("bob", "let-go", r#"{"spec":{"suspend":false}}"#).await?.success()?;
+    assert_eq!(bench.ended("let-go").await?, "Succeeded/ResetAccepted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_approver_is_whoever_admission_sees_with_the_uid_where_there_is_one() -> Result<()> {
+    let people = People::stamped().await?;
+    let bench = &people.0;
+    bench.kubectl(&["create", "serviceaccount", "approver"]).await?;
+    let role = "--clusterrole=cognito-reset-approver";
+    bench.kubectl(&["create", "rolebinding", "approver", role, "--serviceaccount=default:approver"]).await?;
+    let token = bench.cluster.service_account_token("default", "approver").await?;
+    let account = bench.cluster.as_admin().with_kubeconfig(&bench.cluster.kubeconfig_for(&token, None)?);
+    people.ask("by-account", "suspend: true").await?;
+    account.run(&["patch", "prr", "by-account", "--type=merge", "-p", APPROVE]).await?.success()?;
+    let uid = bench.get("serviceaccount", "approver").await?["metadata"]["uid"].clone();
+    let wanted = json!({ "username": "system:serviceaccount:default:approver", "uid": uid });
+    assert_eq!(people.spec("by-account").await?["approvedBy"], wanted);
+
+    // An administrator who acts as the requester is the requester, and one who acts as bob is bob.
+    people.ask("as-another", "suspend: true").await?;
+    people.patch("mallory", "as-another", APPROVE).await?.refusal()?;
+    people.patch("bob", "as-another", APPROVE).await?.success()?;
+    assert_eq!(people.spec("as-another").await?["approvedBy"], json!({ "username": "bob" }));
+    // The same uid under another name is the same user.
+    let create = ["create", "-f", "-", "--as-uid=7"];
+    people.run("mallory", &create, &bench.request("renamed", "someone", "suspend: true")).await?.success()?;
+    let patch = ["patch", "prr", "renamed", "--type=merge", "-p", APPROVE, "--as-uid=7"];
+    let refused = people.run("bob", &patch, "").await?.refusal()?;
+    assert!(refused.contains("who asked for a reset cannot approve it"), "{refused}");
+    people.patch("bob", "renamed", APPROVE).await?.success()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_the_stamp_a_grant_that_asks_for_approval_denies_and_says_why() -> Result<()> {
+    let people = People::start().await?;
+    let bench = &people.0;
+    let _operator = bench.run().await?;
+    people.ask("unproven", "").await?;
+    bench.becomes("unproven", "Pending/ApprovalNotProven").await?;
+    let message = common::condition(&bench.get("prr", "unproven").await?, "Ready")["message"].to_string();
+    assert!(message.contains("stamp-requester"), "{message}");
+    for forged in [
+        r#"{"spec":{"approved":true,"approvedBy":{"username":"root"}}}"#,
+        r#"{"spec":{"approved":true,"approvedBy":{"username":"bob","uid":"made-up"}}}"#,
+    ] {
+        let refused = people.patch("bob", "unproven", forged).await?.refusal()?;
+        assert!(refused.contains("spec.approvedBy names another user"), "{refused}");
+    }
+    people.patch("bob", "unproven", APPROVE).await?.success()?;
+    // Truly named by both, since a policy refuses anybody else's name, it counts; named by one of them it does not.
+    people.ask("half", "requestedBy: {username: mallory}").await?;
+    bench.becomes("half", "Pending/AwaitingApproval").await?;
+    people.patch("bob", "half", APPROVE).await?.success()?;
+    bench.becomes("half", "Pending/ApprovalNotProven").await?;
+    let refused = people.patch("bob", "half", r#"{"spec":{"approvedBy":{"username":"bob"}}}"#).await?.refusal()?;
+    assert!(refused.contains("approvedBy is written once, with the approval"), "{refused}");
+    people.ask("truly", "requestedBy: {username: mallory}").await?;
+    let truly = r#"{"spec":{"approved":true,"approvedBy":{"username":"bob"}}}"#;
+    people.patch("bob", "truly", truly).await?.success()?;
+    assert_eq!(bench.ended("truly").await?, "Succeeded/ResetAccepted");
+    for name in ["unproven", "half"] {
+        bench.becomes(name, "Pending/ApprovalNotProven").await?;
+        assert_eq!(bench.calls(name), 0, "{name}");
+    }
+    Ok(())
+}
