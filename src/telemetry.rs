@@ -38,12 +38,12 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     started.map_err(|error| TelemetryError(error.to_string()))
 }
 
-/// Of this crate; or a warning or an error of another, but for the Kubernetes client, which returns every error as
-/// well, so that it is logged where it is met.
+/// Of this crate; or a warning or an error of another, but for the Kubernetes client and the loading of credentials, which
+/// return every error as well: it is logged where it is met, without the server's words or with no more than some of them.
 fn is_ours_or_loud(metadata: &Metadata<'_>) -> bool {
     let of =
         |name: &str| metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    of("cognito_reset_operator") || (*metadata.level() <= Level::WARN && !of("kube_client"))
+    of("cognito_reset_operator") || (*metadata.level() <= Level::WARN && !of("kube_client") && !of("aws_config"))
 }
 
 /// Writes each entry as one line without hidden characters, whoever chose its words. An entry comes in one piece.
@@ -135,6 +135,7 @@ mod tests {
             let _span = tracing::info_span!(target: "aws_sdk_sts", "span", body = "quiet").entered();
             tracing::warn!(target: "hyper::proto", "loud");
             tracing::error!(target: "kube_client::client", "quiet");
+            tracing::warn!(target: "aws_config::sts::assume_role", "quiet");
         });
         let text = kept.text();
         assert!(text.contains("ours") && text.contains("loud") && !text.contains("quiet"), "{text}");

@@ -256,9 +256,12 @@ async fn what_is_accepted_is_carried_soundly_to_the_end() -> Result<()> {
     assert!(!object["status"].to_string().chars().any(is_hidden));
 
     // A surrogate without its other half is no character; the API server puts U+FFFD in its place.
-    let made =
-        posted(&bench, "surrogate", r#""username":"a\ud800b","reason":"\udc00","clientMetadata":{"a":"\ud83d"}"#)
-            .await?;
+    let made = posted(
+        &bench,
+        "surrogate",
+        r#""username":"a\ud800b","reason":"\udc00","ticket":null,"clientMetadata":{"a":"\ud83d"}"#,
+    )
+    .await?;
     assert_eq!((&made["spec"]["username"], &made["spec"]["reason"]), (&json!("a\u{fffd}b"), &json!("\u{fffd}")));
     assert_eq!(bench.ended("surrogate").await?, "Failed/UserNotFoundException");
 

@@ -33,6 +33,8 @@ use crate::api::UserStatus;
 /// The longest request id that is kept; AWS's have 36 characters.
 const MAX_REQUEST_ID: usize = 64;
 
+/// The longest text of a credentials' provider that is kept for the log, in characters.
+const MAX_TEXT: usize = 1000;
 /// What stands in place of a code that repeats the user's name.
 const WITHHELD: &str = "Withheld";
 const SHORTEST_NAME: usize = 6;
@@ -302,8 +304,10 @@ fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a 
     std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
 }
 
+/// What went wrong and why, cut: a server may have written most of it.
 fn chain(error: &(dyn StdError + 'static)) -> String {
-    sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let whole = sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    whole.chars().take(MAX_TEXT).collect()
 }
 
 /// An identifier from the wire, if it looks like one: letters, digits and hyphens.

@@ -211,12 +211,13 @@ pub fn condition(object: &Value, type_: &str) -> Value {
     conditions.and_then(|all| all.iter().find(|one| one["type"] == type_)).cloned().unwrap_or_default()
 }
 
-/// Whether a log in JSON is one object a line, and shows all that it holds.
+/// Whether a log in JSON is one object a line, of a length that people read, and shows all that it holds.
 pub fn is_sound(log: &str) -> Result<()> {
     for line in log.lines() {
         let entry: Value = serde_json::from_str(line).with_context(|| format!("no entry of a log: {line:?}"))?;
         ensure!(entry["timestamp"].is_string() && entry["level"].is_string(), "no entry of a log: {line:?}");
         ensure!(!line.chars().any(is_hidden), "hidden characters: {line:?}");
+        ensure!(line.len() < 16 << 10, "{} bytes: {:.300}", line.len(), line);
     }
     Ok(())
 }
