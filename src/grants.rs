@@ -250,14 +250,13 @@ impl Permissions {
 
     /// Whether a grant's role could be assumed, unless the grant names another one by now.
     pub fn role_tried(&self, tried: &NamedRole, assumable: bool) {
-        self.write(|known| {
-            if let Some(rule) = known.rules.get_mut(&tried.grant)
-                && rule.role().as_ref() == Some(&tried.role)
-            {
-                rule.assumable = Some(assumable);
-            }
+        let is_new = self.write(|known| {
+            let rule = known.rules.get_mut(&tried.grant).filter(|rule| rule.role().as_ref() == Some(&tried.role));
+            rule.is_some_and(|rule| rule.assumable.replace(assumable) != Some(assumable))
         });
-        self.to_tell.send_replace(());
+        if is_new {
+            self.to_tell.send_replace(());
+        }
     }
 }
 

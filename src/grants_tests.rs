@@ -618,9 +618,13 @@ fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
     assert_eq!(said(&stored(&permissions)), ["Ready True Valid"], "not tried yet");
     permissions.role_tried(&tried, true);
     assert_eq!(said(&stored(&permissions))[1], "RoleAssumable True RoleAssumed");
+    let mut to_tell = permissions.to_tell();
     permissions.role_tried(&tried, true);
-    assert_eq!(stale(&permissions, NOW), [], "nothing new");
+    assert!(!to_tell.has_changed().unwrap(), "nothing new");
+    assert_eq!(stale(&permissions, NOW), []);
     permissions.role_tried(&tried, false);
+    assert!(to_tell.has_changed().unwrap());
+    to_tell.mark_unchanged();
     let refused = stored(&permissions);
     assert_eq!(said(&refused), ["Ready True Valid", "RoleAssumable False RoleNotAssumable"]);
     assert!(!serde_json::to_string(&refused.status).unwrap().contains(ONE));
