@@ -45,7 +45,7 @@ fn kept(number: usize) -> Kept {
         0..10 => Kept::ByRequest,
         10..20 => Kept::ByOpenClaim,
         20..30 => Kept::ByNewerSchema,
-        _ if number.is_multiple_of(4) => Kept::No,
+        _ if number.is_multiple_of(10) => Kept::No,
         _ => Kept::ByExpiry,
     }
 }
@@ -115,7 +115,7 @@ async fn peak_without_sweep(bench: &Bench) -> Result<usize> {
     peak(&operator)
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn of_20_000_records_those_that_qualify_are_forgotten_in_flat_memory_while_resets_go_on() -> Result<()> {
     let bench = Bench::start().await?;
     let records: Api<PasswordResetRecord> = Api::all(admin(&bench).await?);
