@@ -145,6 +145,7 @@ fn gates() -> Vec<Situation> {
         Reason::AwaitingApproval,
         Reason::ApprovalNotProven,
         Reason::PendingLimitReached,
+        Reason::ObjectTooLarge,
     ];
     let exhausted = [Reason::RateLimited, Reason::Throttled];
     let mut gates = vec![
