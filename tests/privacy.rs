@@ -103,7 +103,9 @@ struct Marked {
 
 impl Marked {
     async fn run(&self, more: &[&str]) -> Result<Operator> {
-        self.bench.run_with(self.bench.operator().args([LOUD]).args(more.iter().copied())).await
+        self.bench
+            .run_with(self.bench.operator().args([LOUD, "--role-check-period=5s"]).args(more.iter().copied()))
+            .await
     }
 
     async fn ended(&self, name: &str) -> Result<()> {
@@ -138,9 +140,13 @@ impl Marked {
 
     async fn grant_becomes(&self, name: &str, spec: &str, wanted: &str) -> Result<()> {
         self.bench.grant(name, spec).await?;
+        self.grant_says(name, "Ready", wanted).await
+    }
+
+    async fn grant_says(&self, name: &str, condition: &str, wanted: &str) -> Result<()> {
         eventually(LIMIT, format!("{name} to become {wanted}"), async || {
             let grant = self.bench.get("upg", name).await?;
-            let reason = common::condition(&grant, "Ready")["reason"].clone();
+            let reason = common::condition(&grant, condition)["reason"].clone();
             ensure!(reason == wanted, "{reason}");
             anyhow::Ok(())
         })
@@ -208,19 +214,23 @@ impl Marked {
         self.becomes("no-pattern", "", "Pending/UserPoolNotGranted").await?;
         self.bench.grant("by-two", "namespaces: [default]\nrequireApproval: true").await?;
         self.becomes("by-one", "", "Pending/ApprovalNotProven").await?;
+        // Who writes the own name is proven, too.
+        self.becomes("by-name", "requestedBy: {username: admin, uid: admin}", "Pending/AwaitingApproval").await?;
         // The suspended one is the oldest, and the only one that may go on.
         self.bench.grant("one-by-one", "namespaces: [default]\nmaxPendingPerNamespace: 1").await?;
-        self.bench.becomes("by-one", "Pending/PendingLimitReached").await?;
+        self.stands("by-one", "Pending/PendingLimitReached").await?;
         self.bench.kubectl(&["delete", "upg", "by-two", "one-by-one"]).await?;
         let sts = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
         let rule = self.bench.cognito.always(sts, quoting(403, "AccessDenied"));
         self.bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;
         self.ask("no-role", "").await?;
         met(&rule, 2).await?;
+        self.grant_says("by-role", "RoleAssumable", "RoleNotAssumable").await?;
         rule.remove();
+        self.grant_says("by-role", "RoleAssumable", "RoleAssumed").await?;
         self.bench.kubectl(&["delete", "upg", "by-role", "others"]).await?;
         self.bench.grant("everyone", "namespaces: [\"*\"]").await?;
-        for name in ["no-pattern", "by-one", "no-role"] {
+        for name in ["no-pattern", "by-one", "by-name", "no-role"] {
             self.ended(name).await?;
         }
         self.bench.kubectl(&["delete", "prr", "accepted"]).await?;

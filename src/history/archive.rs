@@ -1,11 +1,11 @@
 //! Reads the history page by page, reads one object of it afresh, and deletes it: each call within a time limit.
 
-use std::{future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use http::{HeaderMap, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ManagedFieldsEntry, ObjectMeta, Time};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Preconditions},
@@ -17,12 +17,19 @@ use tokio::time::timeout;
 
 use super::{
     judge::{Guard, Presence},
+    tracked::Mark,
     ttl,
 };
 use crate::{
     api::{PasswordResetRecord, PasswordResetRequest, RequestRef},
     reset::store::StoreError,
 };
+
+/// Of a page.
+const REQUESTS: u32 = 10;
+const RECORDS: u32 = 500;
+/// The most bytes of a page: more than so many objects can have that etcd takes.
+const MAX_PAGE: usize = 32 << 20;
 
 /// What is looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,12 +52,12 @@ impl Kind {
 
     fn list(self) -> (String, ListParams) {
         match self {
-            // People write their metadata, up to 256 KiB of annotations each: so fewer at a time.
+            // People write their metadata, up to 1.5 MiB each: so few at a time.
             Self::Request => (
                 PasswordResetRequest::url_path(&(), None),
-                ListParams::default().labels(ttl::LABEL).fields("status.outcome!=Pending").limit(100),
+                ListParams::default().labels(ttl::LABEL).fields("status.outcome!=Pending").limit(REQUESTS),
             ),
-            Self::Record => (PasswordResetRecord::url_path(&(), None), ListParams::default().limit(500)),
+            Self::Record => (PasswordResetRecord::url_path(&(), None), ListParams::default().limit(RECORDS)),
         }
     }
 }
@@ -76,7 +83,51 @@ struct Listed {
 
 #[derive(Deserialize)]
 struct Item {
-    metadata: ObjectMeta,
+    metadata: Lean,
+}
+
+/// The metadata that is asked for, without what anybody may attach by the megabyte.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lean {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    managed_fields: Option<Vec<LeanEntry>>,
+}
+
+#[derive(Deserialize)]
+struct LeanEntry {
+    subresource: Option<String>,
+    time: Option<Time>,
+}
+
+impl From<Lean> for ObjectMeta {
+    fn from(lean: Lean) -> Self {
+        let asked_for = |map: Option<BTreeMap<String, String>>| {
+            let mut map = map?;
+            map.retain(|key, _| key == ttl::LABEL || Mark::ALL.iter().any(|mark| mark.key() == key));
+            Some(map)
+        };
+        let entry = |LeanEntry { subresource, time }| ManagedFieldsEntry { subresource, time, ..Default::default() };
+        Self {
+            name: lean.name,
+            namespace: lean.namespace,
+            uid: lean.uid,
+            resource_version: lean.resource_version,
+            creation_timestamp: lean.creation_timestamp,
+            deletion_timestamp: lean.deletion_timestamp,
+            labels: asked_for(lean.labels),
+            annotations: asked_for(lean.annotations),
+            managed_fields: lean.managed_fields.map(|entries| entries.into_iter().map(entry).collect()),
+            ..Self::default()
+        }
+    }
 }
 
 /// Requests and records in the API server.
@@ -124,7 +175,7 @@ impl Archive {
             .call(async {
                 let answer = self.client.send(request.map(Body::from)).await?;
                 let (head, body) = answer.into_parts();
-                let body = body.collect().await?.to_bytes();
+                let body = Limited::new(body, MAX_PAGE).collect().await.map_err(kube::Error::Service)?.to_bytes();
                 if head.status.is_success() {
                     return Ok((server_time(&head.headers), body));
                 }
@@ -139,7 +190,7 @@ impl Archive {
             return Err(StoreError::NotMetadata);
         }
         let next = listed.metadata.continue_.filter(|token| !token.is_empty());
-        Ok(Page { now, items: listed.items.into_iter().flatten().map(|item| item.metadata).collect(), next })
+        Ok(Page { now, items: listed.items.into_iter().flatten().map(|item| item.metadata.into()).collect(), next })
     }
 
     /// The record, read afresh; `None` where there is none.
@@ -255,6 +306,26 @@ mod tests {
             }
             assert_eq!(server_time(&map), wanted, "{name}");
         }
+    }
+
+    #[test]
+    fn of_metadata_only_what_the_judge_asks_for_is_kept() {
+        let metadata = json!({
+            "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8", "generation": 3,
+            "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
+            "labels": { ttl::LABEL: "x", "much": "more" }, "finalizers": ["a/b"],
+            "annotations": { Mark::ArgoTrackingId.key(): "y", "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+            "managedFields": [{ "manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                "fieldsV1": { "f:status": {} }, "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
+        });
+        let lean: Lean = serde_json::from_value(metadata).unwrap();
+        let kept = json!({
+            "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8",
+            "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
+            "labels": { ttl::LABEL: "x" }, "annotations": { Mark::ArgoTrackingId.key(): "y" },
+            "managedFields": [{ "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
+        });
+        assert_eq!(serde_json::to_value(ObjectMeta::from(lean)).unwrap(), kept);
     }
 
     fn not_found() -> Value {

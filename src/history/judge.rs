@@ -106,6 +106,11 @@ pub fn record(
     if record.spec.effect.is_none() {
         return Verdict::Keep(Why::Open);
     }
+    // What the record itself says of its last attempt can only keep it longer: managed fields can be taken away.
+    let last = ledger::last(record).map(|last| last.settled_at.as_ref().unwrap_or(&last.claimed_at).0);
+    if last.is_some_and(|last| last.saturating_add(retention).unwrap_or(Timestamp::MAX) > now) {
+        return Verdict::Keep(Why::Young);
+    }
     if ledger::remembered(record).is_some_and(|expires| expires > now) {
         return Verdict::Keep(Why::Unexpired);
     }

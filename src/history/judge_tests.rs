@@ -121,6 +121,14 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
         ("an expiry now", expiring(0), None),
         ("an expiry that has passed", expiring(DAY), None),
         (
+            "its managed fields taken away, its last attempt settled a moment ago",
+            with(|it| {
+                it.metadata.managed_fields = None;
+                it.spec.attempts[0].settled_at = Some(Time(ago(1)));
+            }),
+            Some(Why::Young),
+        ),
+        (
             "written between page and reading",
             with(|it| it.metadata.managed_fields = Some(vec![entry(1, None)])),
             Some(Why::Young),

@@ -154,6 +154,12 @@ impl<'a, C: Cognito> Pass<'a, C> {
     }
 
     pub(super) async fn claim(&mut self) -> Result<(), StoreError> {
+        // The watch may have shown something since the request was read.
+        let request = self.known.request.as_ref();
+        if request.and_then(|request| self.performer.permissions.allowed(request).ok()) != self.known.allowed {
+            self.known.outdated();
+            return Ok(());
+        }
         self.send_until = Instant::now() + self.performer.settings.claim_limit;
         let (attempt_id, holder) = (Uuid::new_v4().to_string(), self.performer.settings.holder.clone());
         let Some(wanted) = self.known.claim(attempt_id, holder, Timestamp::now()) else {
@@ -301,7 +307,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         match self.performer.store.label(request, ttl::LABEL, &value).await {
             Ok(Some(labelled)) => self.known.request = Some(labelled),
             Ok(None) => return Ok(false),
-            Err(error) if error.is_refusal() => {
+            Err(error) if error.is_of_policy() => {
                 warn!(request = %self.object(), %error, "the API server refuses the label for a request's time to live");
                 let note = format!("ttlSecondsAfterFinished is not applied: the label {} was refused", ttl::LABEL);
                 events.not_deleted(object, note);

@@ -53,9 +53,14 @@ impl StoreError {
         }
     }
 
+    /// Whether a right, a policy or the definition is against it, so that it would be refused again.
+    pub(super) fn is_of_policy(&self) -> bool {
+        matches!(self.status(), Some(403 | 422))
+    }
+
     /// Whether the API server refused, so that nothing was written. Answers of 429 and 5xx may
     /// come from something on the way, after the write.
-    pub(super) fn is_refusal(&self) -> bool {
+    fn is_refusal(&self) -> bool {
         self.status().is_some_and(|code| (400..500).contains(&code) && code != 429 && code != 408)
     }
 
