@@ -113,9 +113,31 @@ async fn a_request_waits_until_somebody_else_with_the_verb_approves_it_and_the_r
     let attempt = bench.record("asked").await?.unwrap_or_default()["attempts"][0].clone();
     assert_eq!(attempt["requestedBy"], json!({ "username": "mallory" }));
     assert_eq!(attempt["approvedBy"], json!({ "username": "bob" }));
+    // Nor does the operator, which may patch, approve anything.
+    people.ask("by-operator", "").await?;
+    let operator = "system:serviceaccount:cognito-reset-system:cognito-reset-operator";
+    let refused = people.patch(operator, "by-operator", APPROVE).await?.refusal()?;
+    assert!(refused.contains("takes the verb approve"), "{refused}");
     // The file as it was written changes nothing.
     let again = people.run("mallory", &["apply", "-f", "-"], &file).await?.success()?;
     assert!(again.contains("unchanged"), "{again}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_approval_that_names_the_uid_is_not_given_to_another_request_of_the_name() -> Result<()> {
+    let people = People::stamped().await?;
+    let bench = &people.0;
+    people.ask("swapped", "").await?;
+    let looked_at = bench.get("prr", "swapped").await?["metadata"]["uid"].clone();
+    people.run("mallory", &["delete", "prr", "swapped"], "").await?.success()?;
+    bench.users.create_user(&bench.pool, "somebody-else").await?;
+    let swapped = bench.request("swapped", "somebody-else", "");
+    people.run("mallory", &["apply", "-f", "-"], &swapped).await?.success()?;
+    let approval = json!({ "metadata": { "uid": looked_at }, "spec": { "approved": true } }).to_string();
+    let refused = people.patch("bob", "swapped", &approval).await?.refusal()?;
+    assert!(refused.contains("uid"), "{refused}");
+    assert_eq!(people.spec("swapped").await?["approved"], false);
     Ok(())
 }
 

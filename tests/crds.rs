@@ -344,6 +344,8 @@ async fn a_request_is_approved_once_while_it_is_pending_and_never_unapproved() -
         ("open", approve(long(1024)), Accepts),
         ("open", approve(long(1025)), Refuses(&["spec.approvedBy.username"])),
         ("open", approve(json!({ "uid": "1" })), Refuses(&["spec.approvedBy.username"])),
+        ("open", approve(json!({ "username": "bob\u{202e}" })), Refuses(&["spec.approvedBy.username", "one line"])),
+        ("open", approve(json!({ "username": "bob", "uid": "1\n2" })), Refuses(&["spec.approvedBy.uid", "one line"])),
         ("open", by("bob"), Refuses(once)),
         ("open", withdraw.clone(), Accepts),
         ("approved", withdraw.clone(), Refuses(withdrawn)),
