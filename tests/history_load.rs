@@ -7,7 +7,7 @@ mod common;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cognito_reset_operator::{
     api::{PasswordResetRecord, RequestRef, record::SCHEMA},
     reset::ledger::Identity,
@@ -20,7 +20,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
-use testbed::{Operator, eventually};
+use testbed::eventually;
 
 const RECORDS: usize = 20_000;
 /// Created side by side.
@@ -94,25 +94,12 @@ async fn standing(records: &Api<PasswordResetRecord>) -> Result<(BTreeSet<String
     }
 }
 
-/// The most memory that the process has had at once, in bytes.
-fn peak(operator: &Operator) -> Result<usize> {
-    let pid = operator.pid().context("it has ended")?;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
-}
-
-async fn has_looked_through(operator: &Operator) -> Result<bool> {
-    let (_, metrics) = operator.page("/metrics").await?;
-    Ok(metrics.contains("history_swept_timestamp_seconds{kind=\"record\"}"))
-}
-
 /// The most memory of an operator that makes a reset and keeps everything for ever.
 async fn peak_without_sweep(bench: &Bench) -> Result<usize> {
     let operator = bench.run_with(bench.operator().args(ARGUMENTS).args(["--record-retention=0"])).await?;
     bench.ask("before").await?;
     ensure!(bench.ended("before").await? == "Succeeded/ResetAccepted");
-    peak(&operator)
+    common::peak(&operator)
 }
 
 #[tokio::test]
@@ -137,13 +124,16 @@ async fn of_20_000_records_those_that_qualify_are_forgotten_in_flat_memory_while
     let operator = bench.run_with(sweeping).await?;
     bench.ask("meanwhile").await?;
     assert_eq!(bench.ended("meanwhile").await?, "Succeeded/ResetAccepted");
-    assert!(!has_looked_through(&operator).await?, "the sweep was over before the reset: too few records");
+    assert!(
+        !common::has_looked_through(&operator, "record").await?,
+        "the sweep was over before the reset: too few records"
+    );
     eventually(LIMIT, "the whole look", async || {
-        ensure!(has_looked_through(&operator).await?, "not yet");
+        ensure!(common::has_looked_through(&operator, "record").await?, "not yet");
         anyhow::Ok(())
     })
     .await?;
-    let after = peak(&operator)?;
+    let after = common::peak(&operator)?;
 
     let (left, _) = standing(&records).await?;
     let wanted: BTreeSet<String> =

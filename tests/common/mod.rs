@@ -240,3 +240,17 @@ pub fn binary() -> PathBuf {
     let named = std::env::var_os("COGNITO_RESET_OPERATOR_BIN").map(PathBuf::from);
     named.filter(|path| path.exists()).unwrap_or_else(|| env!("CARGO_BIN_EXE_cognito-reset-operator").into())
 }
+
+/// The most memory that the process has had at once, in bytes.
+pub fn peak(operator: &Operator) -> Result<usize> {
+    let pid = operator.pid().context("it has ended")?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
+}
+
+/// Whether the operator has looked through the whole history of a kind.
+pub async fn has_looked_through(operator: &Operator, kind: &str) -> Result<bool> {
+    let (_, metrics) = operator.page("/metrics").await?;
+    Ok(metrics.contains(&format!("history_swept_timestamp_seconds{{kind=\"{kind}\"}}")))
+}

@@ -123,3 +123,42 @@ async fn a_request_that_grows_during_its_call_is_told_by_an_event_slowly_and_at_
     assert_eq!(bench.calls("grown"), 1);
     Ok(())
 }
+
+/// The most memory of an operator that looks through the history, and then makes a reset.
+async fn peak_of_a_look(bench: &Bench, name: &str) -> Result<usize> {
+    let operator = bench.run().await?;
+    eventually(LIMIT, "the whole look", async || {
+        ensure!(common::has_looked_through(&operator, "request").await?, "not yet");
+        anyhow::Ok(())
+    })
+    .await?;
+    bench.ask(name).await?;
+    assert_eq!(bench.ended(name).await?, RESET);
+    common::peak(&operator)
+}
+
+#[tokio::test]
+async fn finished_requests_with_much_attached_are_looked_through_a_few_at_a_time() -> Result<()> {
+    const LARGE: usize = 60;
+    let bench = Bench::start().await?;
+    let before = peak_of_a_look(&bench, "before").await?;
+    let mut bytes = 0;
+    for number in 0..LARGE {
+        let name = format!("large-{number}");
+        let spec = "expirationTime: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 86400";
+        bench.apply(&bench.request(&name, &name, spec)).await?;
+        let patch = with(&labels(0..900, json!("c".repeat(63))));
+        ensure!(bench.patched(&name, &patch).await?, "it does not fit");
+        bytes += patch.to_string().len();
+    }
+    let operator = bench.run().await?;
+    for number in 0..LARGE {
+        assert_eq!(bench.ended(&format!("large-{number}")).await?, "Failed/Expired");
+    }
+    drop(operator);
+    let grown = peak_of_a_look(&bench, "after").await?.saturating_sub(before);
+    println!("{bytes} bytes of labels; {grown} bytes more than without");
+    // Held as text alone, all labels would be this much, and parsed a multiple of it. A page is a sixth.
+    assert!(grown < bytes, "grown by {grown} bytes, with {bytes} bytes of labels to look through");
+    Ok(())
+}

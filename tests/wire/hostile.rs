@@ -5,13 +5,13 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use testbed::{Operator, Pour, eventually};
+use testbed::{Pour, eventually};
 use tokio::net::TcpListener;
 
 use super::*;
 
 /// What the Deployment allows the operator to use, in KiB.
-const MEMORY: u64 = 256 << 10;
+const MEMORY: usize = 256 << 20;
 const PIECE: usize = 1 << 16;
 /// 64 MiB.
 const MANY: usize = 1 << 10;
@@ -155,12 +155,6 @@ fn understood() -> Vec<Row> {
     ]
 }
 
-async fn peak(operator: &Operator) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid().context("it has ended")?))?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    peak.context("no VmHWM")
-}
-
 #[tokio::test]
 async fn an_answer_made_to_exhaust_or_mislead_is_bounded_and_proves_no_more_than_it_says() -> Result<()> {
     let bench = Bench::start().await?;
@@ -189,8 +183,8 @@ async fn an_answer_made_to_exhaust_or_mislead_is_bounded_and_proves_no_more_than
         bench.ask(name).await?;
         assert_eq!(bench.end_of(name).await?, accepted(1, 1), "{name}");
     }
-    let peak = peak(&operator).await?;
-    assert!(peak < MEMORY, "the operator has used {peak} KiB");
+    let peak = common::peak(&operator)?;
+    assert!(peak < MEMORY, "the operator has used {peak} bytes");
     common::is_sound(&operator.logs())
 }
 
@@ -270,8 +264,8 @@ async fn a_hostile_sts_gives_no_credentials_and_nothing_is_claimed() -> Result<(
         assert!(bench.record(name).await?.is_none(), "{name}");
         rule.remove();
     }
-    let peak = peak(&operator).await?;
-    assert!(peak < MEMORY, "the operator has used {peak} KiB");
+    let peak = common::peak(&operator)?;
+    assert!(peak < MEMORY, "the operator has used {peak} bytes");
     eventually(LIMIT, "the failures to be told", async || {
         let told = operator.logs().matches("no credentials for a reset").count();
         ensure!(told >= 8, "{told}");
