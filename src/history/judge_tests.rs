@@ -121,6 +121,11 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
         ("an expiry now", expiring(0), None),
         ("an expiry that has passed", expiring(DAY), None),
         (
+            "its last attempt settled just so long ago",
+            with(|it| it.spec.attempts[0].settled_at = Some(Time(ago(10 * DAY)))),
+            None,
+        ),
+        (
             "its managed fields taken away, its last attempt settled a moment ago",
             with(|it| {
                 it.metadata.managed_fields = None;
