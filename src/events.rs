@@ -84,26 +84,12 @@ impl Events {
 
     /// Tells that an object cannot be understood.
     pub fn not_understood(&self, object: ObjectReference, error: &str) {
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "NotUnderstood".into(),
-            note: Some(error.chars().take(1000).collect()),
-            action: "Read".into(),
-            secondary: None,
-        };
-        self.send(event, object);
+        self.send(EventType::Warning, "NotUnderstood", error.chars().take(1000).collect(), "Read", object);
     }
 
     /// Tells that a request with a time to live will not be deleted, and why.
     pub fn not_deleted(&self, object: ObjectReference, note: String) {
-        let event = Event {
-            type_: EventType::Warning,
-            reason: "TTLNotApplied".into(),
-            note: Some(note),
-            action: "Delete".into(),
-            secondary: None,
-        };
-        self.send(event, object);
+        self.send(EventType::Warning, "TTLNotApplied", note, "Delete", object);
     }
 
     fn publish<K: Resource<DynamicType = ()>>(
@@ -114,11 +100,11 @@ impl Events {
         note: String,
         action: &str,
     ) {
-        let event = Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None };
-        self.send(event, object.object_ref(&()));
+        self.send(type_, reason, note, action, object.object_ref(&()));
     }
 
-    fn send(&self, event: Event, object: ObjectReference) {
+    fn send(&self, type_: EventType, reason: &str, note: String, action: &str, object: ObjectReference) {
+        let event = Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None };
         let queue = match event.type_ {
             EventType::Warning => &self.warnings,
             EventType::Normal => &self.normal,

@@ -13,7 +13,6 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta, Request, Status},
 };
 use serde::Deserialize;
-use tokio::time::timeout;
 
 use super::{
     judge::{Guard, Presence},
@@ -22,7 +21,7 @@ use super::{
 };
 use crate::{
     api::{PasswordResetRecord, PasswordResetRequest, RequestRef},
-    reset::store::StoreError,
+    reset::store::{StoreError, understood, within},
 };
 
 /// Of a page.
@@ -145,8 +144,7 @@ impl Archive {
     }
 
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-        let answer = timeout(self.limit, call).await.map_err(|_| StoreError::NoAnswer(self.limit))?;
-        answer.map_err(StoreError::Client)
+        within(self.limit, call).await
     }
 
     /// The first page, or the one that a page before named. Where the server has forgotten what the pages are of, it says
@@ -199,9 +197,7 @@ impl Archive {
     /// Where the API server does not answer with it or its absence.
     pub async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
         let api: Api<DeserializeGuard<PasswordResetRecord>> = Api::all(self.client.clone());
-        let read = self.call(api.get_opt(name)).await?;
-        Ok(read
-            .map(|guarded| guarded.0.unwrap_or_else(|invalid| PasswordResetRecord::not_understood(invalid.metadata))))
+        Ok(self.call(api.get_opt(name)).await?.map(understood))
     }
 
     /// The request, read afresh; `None` where there is none.

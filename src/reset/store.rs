@@ -95,8 +95,17 @@ fn guard(metadata: &ObjectMeta) -> ObjectMeta {
     }
 }
 
-fn understood(read: DeserializeGuard<PasswordResetRecord>) -> PasswordResetRecord {
+/// The record, or what stands for one that cannot be parsed.
+pub(crate) fn understood(read: DeserializeGuard<PasswordResetRecord>) -> PasswordResetRecord {
     read.0.unwrap_or_else(|invalid| PasswordResetRecord::not_understood(invalid.metadata))
+}
+
+/// A call to the API server, answered within `limit` or failed.
+pub(crate) async fn within<T>(limit: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
+    match timeout(limit, call).await {
+        Ok(result) => result.map_err(StoreError::Client),
+        Err(_) => Err(StoreError::NoAnswer(limit)),
+    }
 }
 
 impl Store {
@@ -120,10 +129,7 @@ impl Store {
     }
 
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-        match timeout(self.limit, call).await {
-            Ok(result) => result.map_err(StoreError::Client),
-            Err(_) => Err(StoreError::NoAnswer(self.limit)),
-        }
+        within(self.limit, call).await
     }
 
     /// The request, read afresh.
