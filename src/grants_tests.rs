@@ -568,6 +568,7 @@ fn grants_name_those_that_they_are_in_conflict_with() {
         ("the same pattern", [one(pattern("a.*")), two(pattern("a.*"))], true),
         ("one pattern", [one(pattern("a.*")), two(json!({}))], true),
         ("two patterns", [one(pattern("a.*")), two(pattern("b.*"))], false),
+        ("a pattern that cannot be used and none", [one(pattern("(")), two(json!({}))], false),
         ("a pattern that cannot be used", [one(pattern("(")), two(pattern("("))], false),
         ("one that is suspended", [one(json!({ "suspend": true })), two(json!({}))], true),
     ] {
@@ -633,7 +634,7 @@ fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
     let other = self::permissions(&[]);
     other.put_grant(refused.clone());
     assert_eq!(stale(&other, NOW), []);
-    permissions.put_grant(UserPoolGrant { status: refused.status.clone(), ..with(ONE, 3, true) });
+    permissions.put_grant(with(ONE, 3, true));
     assert_eq!(said(&stored(&permissions))[1], "RoleAssumable False RoleNotAssumable");
     permissions.put_grant(UserPoolGrant { status: refused.status.clone(), ..with(TWO, 4, true) });
     let conditions = stale(&permissions, NOW).remove(0).status.unwrap().conditions;

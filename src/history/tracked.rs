@@ -88,7 +88,9 @@ mod tests {
             let labelled = ObjectMeta { labels: map(), ..ObjectMeta::default() };
             let annotated = ObjectMeta { annotations: map(), ..ObjectMeta::default() };
             assert_eq!((mark(&labelled), mark(&annotated)), (Some(wanted), Some(wanted)));
-            assert!(wanted.note().contains(wanted.key()) && wanted.note().contains(wanted.tool()));
+            let tool = if wanted.key().contains("flux") { "Flux" } else { "Argo CD" };
+            let note = wanted.note();
+            assert!(note.contains(wanted.key()) && note.contains(&format!(": {tool}")), "{note}");
         }
     }
 
