@@ -165,15 +165,19 @@ pub async fn serve<C: Cognito>(
             _ = leading.wait_for(|now| *now == Leadership::Leader) => {}
             () = stop.cancelled() => return,
         }
-        let chores = futures::future::join4(
+        let chores = futures::future::join3(
             watches::tell_grants(&client, &permissions, &events, args.api_timeout),
             roles::run(performer.cognito(), &permissions, args.role_check_period),
-            sweep::run(store, &performer, &unreadable, args.sweep_period),
             history.run(),
         );
-        let performer = Arc::clone(&performer);
+        // Both may have a call in flight, and finish it.
+        let (controlled, unread) = (Arc::clone(&performer), unreadable.clone());
+        let resets = futures::future::join(
+            controller::run(&client, watched, &args, controlled, &permissions, unread, &stop),
+            sweep::run(store, &performer, &unreadable, args.sweep_period, &stop),
+        );
         tokio::select! {
-            () = controller::run(&client, watched, &args, performer, &permissions, unreadable.clone(), &stop) => {}
+            _ = resets => {}
             _ = chores => {}
         }
     };

@@ -1,13 +1,14 @@
-//! Resolves open claims whose request is gone: nobody else would.
+//! Resolves open claims that no pending request stands behind any more: nobody else would.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use kube::{ResourceExt, core::DeserializeGuard};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    api::PasswordResetRecord,
+    api::{Outcome, PasswordResetRecord, PasswordResetRequest},
     cognito::port::Cognito,
     reset::{
         ledger::Identity,
@@ -17,12 +18,19 @@ use crate::{
     unreadable::Unreadable,
 };
 
-/// Looks through the open claims, for ever, with `period` between two looks.
+/// Looks through the open claims with `period` between two looks, until `stop` is cancelled and what is in flight has
+/// finished.
 ///
 /// A claim at work shows here too; the same decision lets it be until its call cannot be in flight
 /// any more, so a claim without request is settled by the look after that.
 /// Where a record cannot be read, it is reported once, and the others are resolved all the same.
-pub async fn run<C: Cognito>(store: Store, performer: &Performer<C>, unreadable: &Unreadable, period: Duration) {
+pub async fn run<C: Cognito>(
+    store: Store,
+    performer: &Performer<C>,
+    unreadable: &Unreadable,
+    period: Duration,
+    stop: &CancellationToken,
+) {
     let mut reported = BTreeSet::new();
     let mut report = |record: &DeserializeGuard<PasswordResetRecord>, error: &str| {
         if reported.insert(record.name_any()) {
@@ -30,10 +38,13 @@ pub async fn run<C: Cognito>(store: Store, performer: &Performer<C>, unreadable:
         }
     };
     loop {
-        if let Err(error) = look(&store, performer, &mut report).await {
+        if let Err(error) = look(&store, performer, &mut report, stop).await {
             warn!(%error, "unable to look through the open claims; trying again");
         }
-        sleep(period).await;
+        tokio::select! {
+            () = sleep(period) => {}
+            () = stop.cancelled() => return,
+        }
     }
 }
 
@@ -41,11 +52,15 @@ async fn look<C: Cognito>(
     store: &Store,
     performer: &Performer<C>,
     mut report: impl FnMut(&DeserializeGuard<PasswordResetRecord>, &str),
+    stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     let mut page = None;
     loop {
         let (records, next) = store.open_records(page).await?;
         for guarded in &records {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
             let record = match &guarded.0 {
                 Ok(record) if !record.is_of_newer_schema() => record,
                 Ok(_) => continue,
@@ -70,9 +85,13 @@ async fn look<C: Cognito>(
 
 async fn resolve<C: Cognito>(store: &Store, performer: &Performer<C>, identity: Identity) -> Result<(), StoreError> {
     let request = store.request(&identity.request.namespace, &identity.request.name).await?;
-    // A request that is there has its own pass; it may be about another user by now.
-    if !request.is_some_and(|request| Identity::of_request(&request) == identity) {
-        info!(record = %identity.record_name(), "found an open claim without its request");
+    // A pending request has its own pass. One of the name may be about another user by now; and one that has ended may
+    // stand beside an open claim where a ledger was put back after an etcd restore.
+    let has_its_pass = |request: PasswordResetRequest| {
+        Identity::of_request(&request) == identity && request.outcome() == Outcome::Pending
+    };
+    if !request.is_some_and(has_its_pass) {
+        info!(record = %identity.record_name(), "found an open claim without a pending request");
         performer.run(identity).await?;
     }
     Ok(())

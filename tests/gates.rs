@@ -284,7 +284,7 @@ async fn suspended_expired_and_late_requests_are_not_sent() -> Result<()> {
 async fn skip_sends_nothing_where_the_user_already_has_to_reset_and_waits_where_that_cannot_be_read() -> Result<()> {
     let bench = Bench::start().await?;
     let _operator = bench.run().await?;
-    for name in ["skipped", "resent", "unreadable"] {
+    for name in ["skipped", "resent", "unreadable", "unknown"] {
         bench.users.create_user(&bench.pool, name).await?;
     }
     bench.users.reset(&bench.pool, "skipped").await?;
@@ -302,6 +302,14 @@ async fn skip_sends_nothing_where_the_user_already_has_to_reset_and_waits_where_
     assert_eq!(bench.calls("unreadable"), 0);
     rule.remove();
     assert_eq!(bench.ended("unreadable").await?, "Succeeded/ResetAccepted");
+    // Nor where Cognito says that it does not know.
+    let unknown = Fault::Respond(Reply::new(200, r#"{"Username":"unknown","UserStatus":"UNKNOWN","Enabled":true}"#));
+    let rule = bench.cognito.always(Matcher::operation("AdminGetUser"), unknown);
+    bench.apply(&bench.request("unknown", "unknown", "ifResetRequired: Skip")).await?;
+    eventually(LIMIT, "the user to be read several times", async || (rule.hits() >= 3).then_some(())).await?;
+    assert_eq!(bench.calls("unknown"), 0);
+    rule.remove();
+    assert_eq!(bench.ended("unknown").await?, "Succeeded/ResetAccepted");
     Ok(())
 }
 
@@ -333,6 +341,42 @@ async fn a_role_is_assumed_for_the_request_and_its_session_is_named_and_tagged_a
     let record = bench.record("with-role").await?.unwrap_or_default();
     assert_eq!(record["attempts"][0]["roleARN"], role);
     assert_eq!(record["attempts"][0]["grants"][0], "with-role");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_the_grant_no_longer_names_is_not_made_use_of() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.operator().args(["--read-timeout=30s"]);
+    let _operator = bench.run_with(operator).await?;
+    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    let naming = |role: &str| format!("namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/{role}");
+    bench.grant("with-role", &naming("one")).await?;
+    // Its user is being read with the first role, which comes right before the claim.
+    let rule = bench.cognito.once(Matcher::operation("AdminGetUser"), Fault::Hold);
+    bench.ask("moved").await?;
+    let held = rule.held(LIMIT).await?;
+    bench.grant("with-role", &naming("two")).await?;
+    // The operator has told of the change, so it knows of it.
+    eventually(LIMIT, "the operator to see the other role", async || {
+        let grant = bench.get("upg", "with-role").await.ok()?;
+        (grant["status"]["observedGeneration"] == grant["metadata"]["generation"]).then_some(())
+    })
+    .await?;
+    held.release();
+    assert_eq!(bench.ended("moved").await?, "Succeeded/ResetAccepted");
+    let record = bench.record("moved").await?.unwrap_or_default();
+    assert_eq!(record["attempts"][0]["roleARN"], "arn:aws:iam::123456789012:role/two");
+    // Each session has a key of its own, which the signature names.
+    let requests = bench.cognito.requests();
+    let keys = |operation: &str| {
+        let of = requests.iter().filter(|request| request.seen.operation() == Some(operation));
+        let signed = of.filter_map(|request| request.seen.headers.get("authorization")?.to_str().ok());
+        signed.filter_map(|text| text.split(['=', '/']).nth(1)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (read, sent) = (keys("AdminGetUser"), keys("AdminResetUserPassword"));
+    assert_eq!((read.len(), sent.len()), (2, 1), "{read:?} {sent:?}");
+    assert!(read[0] != read[1] && read[1] == sent[0], "read with {read:?}, sent with {sent:?}");
     Ok(())
 }
 

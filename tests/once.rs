@@ -102,6 +102,25 @@ async fn the_same_name_for_another_user_is_another_request() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_outcome_is_not_told_to_another_object_of_the_name() -> Result<()> {
+    let bench = Bench::start().await?;
+    let _operator = bench.run().await?;
+    for user in ["alice", "bob"] {
+        bench.users.create_user(&bench.pool, user).await?;
+    }
+    let told = Matcher::path(Method::PUT, "passwordresetrequests/shared/status");
+    let rule = bench.api.once(told, Fault::Hold);
+    bench.apply(&bench.request("shared", "alice", "")).await?;
+    let held = rule.held(LIMIT).await?;
+    bench.kubectl(&["delete", "prr", "shared"]).await?;
+    bench.apply(&bench.request("shared", "bob", "")).await?;
+    held.release();
+    assert_eq!(bench.ended("shared").await?, "Succeeded/ResetAccepted");
+    assert_eq!((bench.calls("alice"), bench.calls("bob")), (1, 1), "the second one was told the outcome of the first");
+    Ok(())
+}
+
+#[tokio::test]
 async fn two_replicas_make_one_call_for_each_request_with_a_lease_and_without() -> Result<()> {
     let bench = Bench::start().await?;
     for (kind, lease) in [("alone", None), ("leased", Some("5s"))] {

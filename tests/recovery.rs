@@ -131,3 +131,29 @@ async fn an_open_record_that_cannot_be_read_keeps_no_other_one_open() -> Result<
     assert!(bench.record("foreign").await?.unwrap_or_default()["effect"].is_null());
     Ok(())
 }
+
+#[tokio::test]
+async fn an_open_claim_beside_a_request_that_has_ended_is_settled() -> Result<()> {
+    let bench = Bench::start().await?;
+    let claim = bench.api.once(Matcher::path(Method::POST, RECORDS), Fault::HoldReply);
+    let mut operator = bench.run().await?;
+    bench.ask("restored").await?;
+    let held = claim.held(LIMIT).await?;
+    operator.sigkill().await?;
+    held.lose();
+    // As where the ledger of before an etcd restore is put back, and its request has failed meanwhile.
+    let failed = r#"{"status":{"outcome":"Failed"}}"#;
+    bench.kubectl(&["patch", "prr", "restored", "--subresource=status", "--type=merge", "-p", failed]).await?;
+    let _operator = bench.run().await?;
+    eventually(LIMIT, "the claim to be settled", async || {
+        let record = bench.record("restored").await?.unwrap_or_default();
+        ensure!(record["effect"] == "Unknown", "{record}");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!(
+        (bench.calls("restored"), bench.get("prr", "restored").await?["status"]["outcome"].as_str()),
+        (0, Some("Failed"))
+    );
+    Ok(())
+}

@@ -174,6 +174,14 @@ pub struct ApprovedBy {
     pub uid: Option<String>,
 }
 
+impl PasswordResetRequest {
+    /// What its status says of it; Pending where there is none.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.status.as_ref().map(|status| status.outcome).unwrap_or_default()
+    }
+}
+
 impl ApprovedBy {
     /// Whether it is somebody else than the requester: by name, and by uid where both have one.
     #[must_use]

@@ -192,11 +192,13 @@ fn after_answer(answer: &Answer, situation: &Situation) -> Step {
 }
 
 /// Settles what nobody has an answer for, by the user's state before and now. Having to reset now
-/// and not before proves that the password was invalidated since; anything else proves nothing.
+/// and surely not before proves that the password was invalidated since; anything else proves nothing.
 fn resolve(before: Option<UserStatus>, situation: &Situation) -> Step {
     match situation.probes {
         Probes { last: Some(UserStatus::ResetRequired), .. } => match before {
-            Some(UserStatus::ResetRequired) | None => settle(Effect::Unknown, Evidence::Inconclusive),
+            Some(UserStatus::ResetRequired | UserStatus::Unknown) | None => {
+                settle(Effect::Unknown, Evidence::Inconclusive)
+            }
             Some(_) => settle(Effect::Performed, Evidence::Probe),
         },
         Probes { left: 0, .. } => settle(Effect::Unknown, Evidence::Inconclusive),

@@ -217,6 +217,12 @@ fn only_having_to_reset_now_and_not_before_proves_a_reset() {
             lost(Snapshot::Unreadable { until: NOW }, seen(UserStatus::ResetRequired)),
             unknown.clone(),
         ),
+        // Such a record can only be an older operator's.
+        (
+            "not known before",
+            lost(Snapshot::Read(UserStatus::Unknown), seen(UserStatus::ResetRequired)),
+            unknown.clone(),
+        ),
         ("not yet", lost(confirmed, seen(UserStatus::Confirmed)), Step::Probe),
         ("never", lost(confirmed, Probes { left: 0, last: Some(UserStatus::Confirmed) }), unknown.clone()),
         ("unreadable", lost(confirmed, Probes { left: 0, last: None }), unknown),

@@ -9,7 +9,7 @@ use super::{
     decide::Settlement,
     ledger::{self, Claimed, Finding, Identity, Waits},
     project::{self, Telling},
-    situation::{Attempt as Held, Ledger, Permission, Request, Situation, Snapshot, Wishes},
+    situation::{Attempt as Held, Budget, Credentials, Ledger, Permission, Request, Situation, Snapshot, Wishes},
 };
 use crate::{
     api::{
@@ -18,7 +18,7 @@ use crate::{
     },
     cognito::{
         outcome::Answer,
-        port::{Reply, User},
+        port::{Reply, Role, User},
     },
     grants::Allowed,
 };
@@ -80,6 +80,7 @@ impl Knowledge {
         request: Option<PasswordResetRequest>,
         allowed: impl FnOnce(&PasswordResetRequest) -> Result<Allowed, Reason>,
     ) {
+        let meant_for = self.meant_for();
         self.request = request.filter(|request| {
             Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
         });
@@ -96,6 +97,18 @@ impl Knowledge {
             }
             None => {}
         }
+        if self.meant_for() != meant_for {
+            self.situation.budget = Budget::NotAsked;
+            self.situation.credentials = Credentials::NotLoaded;
+            self.situation.before = Snapshot::NotRead;
+        }
+    }
+
+    /// What budget, credentials and snapshot are good for: one role and one object, and neither another role nor
+    /// another object of the name.
+    fn meant_for(&self) -> (Option<Role>, Option<String>) {
+        let role = self.allowed.as_ref().and_then(|allowed| allowed.role.clone());
+        (role, self.request.as_ref().and_then(ResourceExt::uid))
     }
 
     /// The record, read afresh. For `seen_for` see [`ledger::view`].
@@ -118,10 +131,14 @@ impl Knowledge {
         self.situation.before = Snapshot::NotRead;
     }
 
-    /// The user, read before the claim.
-    pub fn snapshot(&mut self, user: User) {
+    /// The user, read before the claim. A state that Cognito itself does not know has not been read: `again` is when a
+    /// request that cannot go on without it tries again.
+    pub fn snapshot(&mut self, user: User, again: Timestamp) {
         self.sub = user.sub;
-        self.situation.before = Snapshot::Read(user.status);
+        self.situation.before = match user.status {
+            UserStatus::Unknown => Snapshot::Unreadable { until: again },
+            known => Snapshot::Read(known),
+        };
     }
 
     /// The record that claims another attempt, with a fresh random id. `None` where what that takes is not known.
@@ -287,8 +304,7 @@ pub fn has_room(request: &PasswordResetRequest) -> bool {
 
 fn view(request: &PasswordResetRequest) -> Request {
     let spec = &request.spec;
-    let outcome = request.status.as_ref().map(|status| status.outcome).unwrap_or_default();
-    if outcome != Outcome::Pending {
+    if request.outcome() != Outcome::Pending {
         return Request::Finished;
     }
     let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);

@@ -46,7 +46,7 @@ fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetR
 
 fn claimed() -> Knowledge {
     let mut known = gathered(Some(request()), None);
-    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) });
+    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }, NOW);
     let mut stored = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     stored.metadata.resource_version = Some("8".into());
     known.claimed(stored.clone(), Claimed::Ours(Box::new(stored)), true);
@@ -147,7 +147,7 @@ fn a_claim_says_who_what_and_by_which_right() {
     request.spec.ticket = Some("INC-1".into());
     request.spec.on_behalf_of = Some("carol".into());
     let mut known = gathered(Some(request), None);
-    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) });
+    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }, NOW);
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!(claim.spec.sub.as_deref(), Some("sub-1"));
     let wanted = Attempt {
@@ -175,12 +175,85 @@ fn a_claim_says_who_what_and_by_which_right() {
 }
 
 #[test]
+fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_another() {
+    let ready = || {
+        let mut known = gathered(Some(request()), None);
+        known.situation.budget = Budget::Granted;
+        known.situation.credentials = Credentials::Loaded;
+        known.snapshot(User { status: UserStatus::Confirmed, sub: None }, NOW);
+        known
+    };
+    let prepared = (Budget::Granted, Credentials::Loaded, Snapshot::Read(UserStatus::Confirmed));
+    let unprepared = (Budget::NotAsked, Credentials::NotLoaded, Snapshot::NotRead);
+    let another = |change: fn(&mut PasswordResetRequest)| {
+        let mut request = request();
+        change(&mut request);
+        request
+    };
+    let with = |role: Option<Role>, grants: &[&str]| Allowed {
+        role,
+        grants: grants.iter().copied().map(Into::into).collect(),
+    };
+    let ours = allowed().role.unwrap();
+    let other_role = Role { arn: "arn:aws:iam::123456789012:role/other".into(), ..ours.clone() };
+    let other_id = Role { external_id: Some("theirs".into()), ..ours.clone() };
+    for (what, request, allowed, wanted) in [
+        ("nothing", request(), Ok(allowed()), prepared),
+        ("a label", another(|it| it.metadata.resource_version = Some("8".into())), Ok(allowed()), prepared),
+        ("another grant of the same role", request(), Ok(with(Some(ours), &["other"])), prepared),
+        ("the role", request(), Ok(with(Some(other_role), &["support"])), unprepared),
+        ("the external id", request(), Ok(with(Some(other_id), &["support"])), unprepared),
+        ("no role any more", request(), Ok(with(None, &["support"])), unprepared),
+        ("no grant any more", request(), Err(Reason::UserPoolNotGranted), unprepared),
+        ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
+    ] {
+        let mut known = ready();
+        known.read_request(Some(request), |_| allowed);
+        let Situation { budget, credentials, before, .. } = known.situation;
+        assert_eq!((budget, credentials, before), wanted, "{what} has changed");
+    }
+}
+
+#[test]
+fn a_state_that_cognito_does_not_know_has_not_been_read() {
+    let mut known = gathered(Some(request()), None);
+    known.snapshot(User { status: UserStatus::Unknown, sub: Some("sub-1".into()) }, NOW);
+    assert_eq!(known.situation.before, Snapshot::Unreadable { until: NOW });
+    let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
+    assert_eq!((claim.spec.sub.as_deref(), claim.spec.attempts[0].user_status_before), (Some("sub-1"), None));
+}
+
+#[test]
 fn a_sub_that_was_once_read_is_kept_where_it_cannot_be_read_again() {
     let mut known = claimed();
     known.sub = None;
     let again = known.claim("attempt-2".into(), "operator-1".into(), NOW).unwrap();
     let closed = known.close(Evidence::Expired, "attempt-2".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!((again.spec.sub.as_deref(), closed.spec.sub.as_deref()), (Some("sub-1"), Some("sub-1")));
+}
+
+#[test]
+fn a_record_remembers_the_latest_expiry_of_the_requests_that_are_told_of_it() {
+    let settled = || {
+        let mut known = claimed();
+        known.answered(Reply { answer: Answer::Accepted, request_id: None });
+        known.record
+    };
+    let expiring = |after: i64| {
+        let mut request = request();
+        request.spec.expiration_time = Some(Time(NOW + SignedDuration::from_secs(after)));
+        request
+    };
+    let remembered = |known: &Knowledge| known.remember().as_ref().and_then(ledger::remembered);
+    let mut known = gathered(Some(expiring(60)), settled());
+    assert_eq!(remembered(&known), Some(NOW + SignedDuration::from_mins(1)));
+    let record = known.remember();
+    for (after, latest) in [(30, 60), (90, 90)] {
+        known = gathered(Some(expiring(after)), record.clone());
+        assert_eq!(remembered(&known), Some(NOW + SignedDuration::from_secs(latest)), "{after}");
+    }
+    assert_eq!(gathered(None, record).remember(), None, "without a request");
+    assert_eq!(gathered(Some(expiring(60)), None).remember(), None, "without a record");
 }
 
 #[test]

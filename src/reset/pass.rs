@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     decide::Settlement,
     knowledge::{Knowledge, has_room},
-    ledger::{self, Identity},
+    ledger::{self, Claimed, Identity},
     perform::{Next, Performer},
     project::{self, Telling},
     situation::{Budget as Means, Credentials, Request, Snapshot},
@@ -30,6 +30,9 @@ use crate::{
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// How often in one pass all is read again because a write met a change, before the pass gives up: the caller waits longer
+/// each time, should something answer 409 for ever.
+const MOST_OVERTAKEN: u32 = 10;
 /// When a request looks again whose user another task is at work on.
 const BUSY_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
@@ -41,6 +44,7 @@ pub(super) struct Pass<'a, C: Cognito> {
     /// Past this moment, the call of the claim is not sent.
     send_until: Instant,
     probed: u32,
+    overtaken: u32,
 }
 
 impl<'a, C: Cognito> Pass<'a, C> {
@@ -48,7 +52,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) fn new(performer: &'a Performer<C>, identity: Identity, busy: bool) -> Self {
         let user_busy = busy.then(|| after(Timestamp::now(), BUSY_WAIT));
         let known = Knowledge::none(identity, performer.settings.probes, user_busy);
-        Self { performer, known, session: None, send_until: Instant::now(), probed: 0 }
+        Self { performer, known, session: None, send_until: Instant::now(), probed: 0, overtaken: 0 }
     }
 
     pub(super) async fn gather(&mut self) -> Result<(), StoreError> {
@@ -60,7 +64,20 @@ impl<'a, C: Cognito> Pass<'a, C> {
         )?;
         self.known.situation.read_at = Timestamp::now();
         self.known.read_request(request, |request| self.performer.permissions.allowed(request));
+        if self.known.situation.credentials == Credentials::NotLoaded {
+            self.session = None;
+        }
         self.read_record(record);
+        Ok(())
+    }
+
+    /// Something has changed since it was read.
+    fn outdated(&mut self) -> Result<(), StoreError> {
+        self.overtaken += 1;
+        if self.overtaken >= MOST_OVERTAKEN {
+            return Err(StoreError::Contended(self.overtaken));
+        }
+        self.known.outdated();
         Ok(())
     }
 
@@ -145,7 +162,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             return;
         };
         match self.performer.cognito.user(session, self.user()).await {
-            Ok(user) => self.known.snapshot(user),
+            Ok(user) => self.known.snapshot(user, self.slowly()),
             Err(error) => {
                 info!(request = %self.object(), %error, "no snapshot before a reset");
                 self.known.situation.before = Snapshot::Unreadable { until: self.slowly() };
@@ -157,16 +174,17 @@ impl<'a, C: Cognito> Pass<'a, C> {
         // The watch may have shown something since the request was read.
         let request = self.known.request.as_ref();
         if request.and_then(|request| self.performer.permissions.allowed(request).ok()) != self.known.allowed {
-            self.known.outdated();
-            return Ok(());
+            return self.outdated();
         }
         self.send_until = Instant::now() + self.performer.settings.claim_limit;
         let (attempt_id, holder) = (Uuid::new_v4().to_string(), self.performer.settings.holder.clone());
         let Some(wanted) = self.known.claim(attempt_id, holder, Timestamp::now()) else {
-            self.known.outdated();
-            return Ok(());
+            return self.outdated();
         };
         let claimed = self.performer.store.claim(&wanted, self.send_until).await?;
+        if matches!(claimed, Claimed::Theirs) {
+            return self.outdated();
+        }
         self.known.claimed(wanted, claimed, self.in_time());
         Ok(())
     }
@@ -260,7 +278,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         };
         match written {
             Some(stored) => self.read_record(Some(stored)),
-            None => self.known.outdated(),
+            None => self.outdated()?,
         }
         Ok(())
     }
@@ -269,7 +287,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) async fn tell_end(&mut self) -> Result<bool, StoreError> {
         let now = Timestamp::now();
         if !self.limit_life(now).await? {
-            self.known.outdated();
+            self.outdated()?;
             return Ok(false);
         }
         let telling = self.known.ended();
@@ -284,7 +302,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             }
             Told::Gone => Ok(true),
             Told::Conflict => {
-                self.known.outdated();
+                self.outdated()?;
                 Ok(false)
             }
         }
@@ -330,16 +348,17 @@ impl<'a, C: Cognito> Pass<'a, C> {
         told
     }
 
-    /// Shows why it waits, unless that is over in a moment.
-    pub(super) async fn wait(&mut self, reason: Reason, until: Timestamp) -> Result<Next, StoreError> {
+    /// Shows why it waits, unless that is over in a moment; `None` where the request has changed and has to be read again.
+    pub(super) async fn wait(&mut self, reason: Reason, until: Timestamp) -> Result<Option<Next>, StoreError> {
         let left = Timestamp::now().duration_until(until);
         if matches!(self.known.situation.request, Request::Pending(_))
             && left >= self.performer.settings.shown_wait
             && self.tell(&project::waiting(reason), Timestamp::now()).await? == Told::Conflict
         {
-            return Ok(Next::After(Duration::from_millis(50)));
+            self.outdated()?;
+            return Ok(None);
         }
-        Ok(Next::After(Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT)))
+        Ok(Some(Next::After(Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT))))
     }
 
     pub(super) fn done(&self) -> Next {

@@ -115,7 +115,11 @@ impl<C: Cognito> Performer<C> {
                         return Ok(pass.done());
                     }
                 }
-                Step::Wait { reason, until } => return pass.wait(reason, until).await,
+                Step::Wait { reason, until } => {
+                    if let Some(next) = pass.wait(reason, until).await? {
+                        return Ok(next);
+                    }
+                }
                 Step::Leave => return Ok(pass.done()),
             }
         }

@@ -151,12 +151,12 @@ pub enum Credentials {
 pub enum Snapshot {
     /// Not read yet.
     NotRead,
-    /// Could not be read.
+    /// Could not be read, or Cognito does not know it.
     Unreadable {
         /// When a request that cannot go on without it tries again.
         until: Timestamp,
     },
-    /// Read.
+    /// Read, and known to Cognito: never `Unknown`.
     Read(UserStatus),
 }
 

@@ -43,13 +43,16 @@ pub enum StoreError {
     /// A list without what makes it one of metadata.
     #[error("the answer is no list of metadata")]
     NotMetadata,
+    /// Each write met a change since what it was made from had been read.
+    #[error("the request or its record has changed {0} times while it was worked on")]
+    Contended(u32),
 }
 
 impl StoreError {
     fn status(&self) -> Option<u16> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status.code),
-            Self::Client(_) | Self::NoAnswer(_) | Self::NotMetadata => None,
+            Self::Client(_) | Self::NoAnswer(_) | Self::NotMetadata | Self::Contended(_) => None,
         }
     }
 

@@ -43,8 +43,9 @@ impl Steps<'_> {
     }
 
     pub fn people(&mut self) {
-        if !self.from.over {
-            self.add(None, DEADLINE, true, |world| world.over = true);
+        for (clock, over) in self.from.over.iter().enumerate() {
+            let (what, fair) = if *over { ("a clock is set back", false) } else { (DEADLINE, true) };
+            self.add(None, what, fair, |world| world.over[clock] = !over);
         }
         if self.from.user.last() == Some(&true) {
             self.add(None, "the user completes the reset", false, |world| world.user.push(false));
@@ -52,6 +53,7 @@ impl Steps<'_> {
         self.add(None, "somebody else resets the user", false, |world| world.user.push(true));
         let granted = self.from.granted;
         self.add(None, "a grant comes or goes", false, |world| world.granted = !granted);
+        self.add(None, "a grant names another role", false, |world| world.role = 1 - world.role);
         for subject in 0..self.from.requests.len() {
             let Some(request) = &self.from.requests[subject] else {
                 // Whoever has deleted it may apply it again for the same fault.

@@ -24,7 +24,7 @@ use cognito_reset_operator::{
     reset::ledger,
 };
 use walk::{Sight, Walk};
-use world::{Message, Phase, Start, World};
+use world::{EXPIRES, Message, Phase, Start, World};
 
 /// Fewer or more faults than each walk's own number: `MODEL_FAULTS=1` adds one to each.
 const MORE: &str = "MODEL_FAULTS";
@@ -121,7 +121,8 @@ const SIGHTS: &[Sight] = &[
     ("never sent", |world| evidence(world, Effect::NotPerformed, Evidence::NeverSent)),
     ("no connection", |world| evidence(world, Effect::NotPerformed, Evidence::Unreachable)),
     ("over, with an open claim", |world| {
-        world.over && some(world, |subject| world.records[subject].as_ref().is_some_and(|it| it.spec.effect.is_none()))
+        world.over.contains(&true)
+            && some(world, |subject| world.records[subject].as_ref().is_some_and(|it| it.spec.effect.is_none()))
     }),
     ("an orphaned claim was settled", |world| {
         world.at_rest() && some(world, |subject| world.requests[subject].is_none() && world.records[subject].is_some())
@@ -169,6 +170,13 @@ const CAUTIOUS: &[Sight] = &[
     ("AlreadyResetRequired", |world| ended(world, Outcome::Succeeded, "AlreadyResetRequired")),
     ("Expired", |world| ended(world, Outcome::Failed, "Expired")),
     ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+    ("an expiry remembered after the end", |world| {
+        some(world, |subject| {
+            let record = world.records[subject].as_ref();
+            let spec = record.map(|record| &record.spec).filter(|spec| spec.effect.is_some());
+            spec.and_then(|spec| spec.expiration_time.as_ref()).is_some_and(|time| time.0 == EXPIRES[1])
+        })
+    }),
 ];
 
 /// What takes two requests.
@@ -206,7 +214,8 @@ fn explore(name: &str, start: Start, sights: &[&[Sight]]) {
     assert!(more > 0 || documented, "docs/architecture.md does not have the row {row}");
 }
 
-const ONE: Start = Start { requests: 1, replicas: 1, reset_before: false, cautious: false, faults: 3 };
+const ONE: Start =
+    Start { requests: 1, replicas: 1, reset_before: false, cautious: false, one_clock: false, faults: 3 };
 
 #[test]
 fn one_replica_and_one_request() {
@@ -235,5 +244,9 @@ fn two_requests_of_one_user() {
 
 #[test]
 fn two_requests_of_one_user_and_two_replicas() {
-    explore("two requests and two replicas", Start { requests: 2, replicas: 2, faults: 0, ..ONE }, &[BOTH]);
+    explore(
+        "two requests and two replicas",
+        Start { requests: 2, replicas: 2, one_clock: true, faults: 0, ..ONE },
+        &[BOTH],
+    );
 }

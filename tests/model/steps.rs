@@ -2,10 +2,10 @@
 //! it; `around.rs` has the rest. Each thing that goes wrong or is done by people costs one of the faults that are left.
 
 use cognito_reset_operator::{
-    api::{UserStatus, conditions::Reason},
+    api::{Outcome, UserStatus, conditions::Reason},
     cognito::{
         outcome::{Answer, Code, Exception},
-        port::{Reply, User},
+        port::{Reply, Role, User},
     },
     grants::Allowed,
     reset::{
@@ -18,7 +18,7 @@ use cognito_reset_operator::{
 };
 use jiff::SignedDuration;
 
-use crate::world::{Frozen, Message, NOW, PROBES, Pass, Phase, Record, Request, Truth, WAITS, World, Written};
+use crate::world::{Frozen, Message, NOW, PROBES, Pass, Phase, ROLES, Record, Request, Truth, WAITS, World, Written};
 
 /// What happened, for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +31,9 @@ pub struct Label {
 
 /// The step that ends every wait.
 pub const DEADLINE: &str = "expiry and deadline pass";
+
+/// The step that nothing but a stale view gives cause to.
+pub const CAUSELESS: &str = "starts a pass without a cause";
 
 /// No rule looks at who holds a claim: with one name for all, fewer states differ.
 const HOLDER: &str = "holder";
@@ -79,16 +82,20 @@ impl Steps<'_> {
         self.found.push((label, world));
     }
 
-    /// A pass may begin at any time, over any request: its cause may be as stale as it likes.
+    /// A pass may begin at any time, over any request: its cause may be as stale as it likes. That an end comes must
+    /// not rest on one without a cause: the watch shows what is pending, and the sweep finds open claims.
     fn start(&mut self, replica: usize) {
         for subject in 0..self.from.requests.len() {
             let known = Knowledge::none(World::identity(subject), PROBES, None);
-            let pass = Pass { subject, known: Frozen::new(known), phase: Phase::Deciding, snapshot: 0 };
+            let pass = Pass { subject, known: Frozen::new(known), phase: Phase::Deciding, session: None, snapshot: 0 };
             // Replicas are alike: an idle one with a higher number waits for those before it.
             if self.from.replicas[..replica].iter().any(Option::is_none) {
                 continue;
             }
-            self.add(Some(replica), "starts a pass", true, |world| world.replicas[replica] = Some(pass));
+            let pending = self.from.outcome(subject) == Some(Outcome::Pending);
+            let open = self.from.records[subject].as_ref().is_some_and(|record| record.spec.effect.is_none());
+            let what = if pending || open { "starts a pass" } else { CAUSELESS };
+            self.add(Some(replica), what, true, |world| world.replicas[replica] = Some(pass));
         }
     }
 
@@ -104,16 +111,24 @@ impl Steps<'_> {
     }
 
     fn decide(&mut self, replica: usize, pass: &Pass) {
-        let now = self.from.now();
+        let now = self.from.now(replica);
         let mut known = Knowledge::clone(&pass.known);
+        let mut session = pass.session.clone();
         let step = loop {
             match decide(&known.situation, now) {
                 Step::AskBudget => known.situation.budget = Budget::Granted,
-                Step::LoadCredentials => known.situation.credentials = Credentials::Loaded,
+                Step::LoadCredentials => {
+                    known.situation.credentials = Credentials::Loaded;
+                    let role = known.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
+                    session = role.map(|role| Frozen::new(role.arn.clone()));
+                }
                 step => break step,
             }
         };
-        let to = |known: Knowledge, phase| Pass { known: Frozen::new(known), phase, ..pass.clone() };
+        let to = |known: Knowledge, phase| {
+            let session = session.clone();
+            Pass { known: Frozen::new(known), phase, session, ..pass.clone() }
+        };
         match step {
             Step::AskBudget | Step::LoadCredentials => unreachable!("taken above"),
             Step::Gather => {
@@ -127,7 +142,7 @@ impl Steps<'_> {
             Step::TakeSnapshot => {
                 for (stale, moment) in self.from.moments(0) {
                     let mut known = known.clone();
-                    known.snapshot(User { status: self.from.status_at(moment), sub: None });
+                    known.snapshot(User { status: self.from.status_at(moment), sub: None }, NOW);
                     let next = Pass { snapshot: moment, ..to(known, Phase::Deciding) };
                     self.add(Some(replica), "takes a snapshot", !stale, |world| world.replicas[replica] = Some(next));
                 }
@@ -186,16 +201,17 @@ impl Steps<'_> {
         let request = request.unwrap_or_else(|| self.from.requests[pass.subject].clone());
         let record = record.unwrap_or_else(|| self.from.records[pass.subject].clone());
         let mut known = Knowledge::clone(&pass.known);
-        known.situation.read_at = self.from.now();
+        known.situation.read_at = self.from.now(replica);
         let granted = self.from.granted;
+        let role = Role { arn: ROLES[self.from.role].into(), external_id: None };
         known.read_request(request.map(|request| request.to_owned_object()), |_| {
-            if granted { Ok(Allowed { role: None, grants: vec![] }) } else { Err(Reason::UserPoolNotGranted) }
+            if granted { Ok(Allowed { role: Some(role), grants: vec![] }) } else { Err(Reason::UserPoolNotGranted) }
         });
         known.read_record(
             record.map(|record| record.to_owned_object()),
             &WAITS,
             |_| SignedDuration::ZERO,
-            self.from.now(),
+            self.from.now(replica),
         );
         let next = Pass { known: Frozen::new(known), phase: Phase::Deciding, ..pass.clone() };
         self.add(Some(replica), "reads the other of the two", true, |world| world.replicas[replica] = Some(next));
@@ -240,7 +256,7 @@ impl Steps<'_> {
             let subject = pass.subject;
             self.add(Some(replica), what, in_time, |world| {
                 if let Some(attempt) = consumed {
-                    world.check_call(subject, &attempt);
+                    world.check_call(subject, &attempt, pass.session.as_ref().map(|role| role.as_str()));
                     world.wire.push(Message::Call { attempt, performed: false });
                 }
                 world.replicas[replica] = Some(next);
@@ -307,7 +323,7 @@ impl Steps<'_> {
             match world.write_record(subject, wanted) {
                 Written::Stored => {
                     let stored = world.records[subject].as_ref().map(Frozen::to_owned_object);
-                    known.read_record(stored, &WAITS, |_| SignedDuration::ZERO, world.now());
+                    known.read_record(stored, &WAITS, |_| SignedDuration::ZERO, world.now(replica));
                 }
                 Written::Conflict | Written::Gone => known.outdated(),
             }

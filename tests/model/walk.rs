@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    steps::{DEADLINE, Label, steps},
+    steps::{CAUSELESS, DEADLINE, Label, steps},
     world::World,
 };
 
@@ -20,8 +20,10 @@ pub type Sight = (&'static str, fn(&World) -> bool);
 struct Edge {
     to: u32,
     writes: bool,
-    /// The deadline passes.
+    /// A deadline passes.
     deadline: bool,
+    /// A pass begins without a cause.
+    causeless: bool,
 }
 
 /// A walk through every state.
@@ -82,7 +84,8 @@ impl Walk {
                     }
                     if label.fair {
                         let writes = (&world.requests, &world.records) != (&after.requests, &after.records);
-                        walk.fair[from as usize].push(Edge { to, writes, deadline: label.what == DEADLINE });
+                        let (deadline, causeless) = (label.what == DEADLINE, label.what == CAUSELESS);
+                        walk.fair[from as usize].push(Edge { to, writes, deadline, causeless });
                     }
                     if to == new {
                         next.push((new, after));
@@ -111,7 +114,8 @@ impl Walk {
     /// # Errors
     /// A state from which none can, with the shortest way to it.
     pub fn ends(&self) -> Result<(), String> {
-        let (some_day, soon) = (self.ending(|_| true), self.ending(|edge| !edge.deadline));
+        let (some_day, soon) =
+            (self.ending(|edge| !edge.causeless), self.ending(|edge| !edge.causeless && !edge.deadline));
         let stuck = (0..self.states()).find(|state| !some_day[*state] || self.free[*state] && !soon[*state]);
         match stuck {
             None => Ok(()),

@@ -22,8 +22,11 @@ use kube::ResourceExt;
 
 /// The time of everything before the deadline.
 pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-/// The expirationTime of those that have one.
-pub const EXPIRES: Timestamp = Timestamp::constant(1_800_000_000 + 100_000, 0);
+/// The expirationTime of those that have one, where they are applied for the first time and again.
+pub const EXPIRES: [Timestamp; 2] =
+    [Timestamp::constant(1_800_000_000 + 100_000, 0), Timestamp::constant(1_800_000_000 + 110_000, 0)];
+/// The roles that a grant may name, one after the other.
+pub const ROLES: [&str; 2] = ["arn:aws:iam::123456789012:role/one", "arn:aws:iam::123456789012:role/two"];
 /// After every deadline.
 pub const AFTER: Timestamp = Timestamp::constant(1_800_000_000 + 200_000, 0);
 /// Nobody need wait, neither between attempts nor for a call in flight: time is the checker's to choose.
@@ -100,6 +103,8 @@ pub struct Pass {
     pub subject: usize,
     pub known: Frozen<Knowledge>,
     pub phase: Phase,
+    /// The role that its session is of.
+    pub session: Option<Frozen<String>>,
     /// Ghost: which moment of the user's history its snapshot showed.
     pub snapshot: usize,
 }
@@ -113,6 +118,8 @@ pub struct Start {
     pub reset_before: bool,
     /// The requests ask to skip in that case, and have an expirationTime.
     pub cautious: bool,
+    /// All replicas read one clock.
+    pub one_clock: bool,
     /// How much may go wrong or be done by people.
     pub faults: u8,
 }
@@ -148,7 +155,10 @@ pub struct World {
     /// The user's states, oldest first: whether the password has to be reset.
     pub user: Vec<bool>,
     pub granted: bool,
-    pub over: bool,
+    /// Which of `ROLES` the grant names.
+    pub role: usize,
+    /// By which clocks every deadline has passed.
+    pub over: Vec<bool>,
     pub cautious: bool,
     /// How much may still go wrong.
     pub faults: u8,
@@ -183,7 +193,8 @@ impl World {
             wire: Vec::new(),
             user: vec![start.reset_before],
             granted: true,
-            over: false,
+            role: 0,
+            over: vec![false; if start.one_clock { 1 } else { start.replicas }],
             cautious: start.cautious,
             faults: start.faults,
             attempts: BTreeMap::new(),
@@ -196,8 +207,9 @@ impl World {
         world
     }
 
-    pub fn now(&self) -> Timestamp {
-        if self.over { AFTER } else { NOW }
+    /// The time by a replica's clock.
+    pub fn now(&self, replica: usize) -> Timestamp {
+        if self.over[replica % self.over.len()] { AFTER } else { NOW }
     }
 
     fn version(&mut self, subject: usize, kind: Kind) -> String {
@@ -211,7 +223,8 @@ impl World {
         let mut spec = serde_json::json!({ "userPoolID": "eu-west-1_Model", "username": "user" });
         if self.cautious {
             spec["ifResetRequired"] = "Skip".into();
-            spec["expirationTime"] = EXPIRES.to_string().into();
+            let again = usize::from(self.versions[subject][Kind::Request as usize] > 0);
+            spec["expirationTime"] = EXPIRES[again].to_string().into();
         }
         let spec: PasswordResetRequestSpec = serde_json::from_value(spec).unwrap();
         let mut request = PasswordResetRequest::new(&format!("request-{subject}"), spec);
@@ -258,10 +271,13 @@ impl World {
         let after = wanted.spec.effect;
         let last = |record: &PasswordResetRecord| record.spec.attempts.last().map(|last| last.id.clone());
         let same = standing.as_ref().is_some_and(|standing| last(standing) == last(wanted));
+        let standing_attempts = standing.as_ref().map(|record| &record.spec.attempts);
         let grows = match (before, after) {
             (None, None) => standing.is_none(),
             (None, Some(_)) => standing.is_none() || same,
             (Some(Effect::NotPerformed), None) => !same,
+            // What else it remembers may change.
+            (Some(before), Some(after)) if before == after && standing_attempts == Some(&wanted.spec.attempts) => true,
             (Some(Effect::NotPerformed), Some(_)) => !same && after == Some(Effect::NotPerformed),
             (Some(Effect::Unknown), Some(Effect::Performed)) => same,
             _ => false,
@@ -321,7 +337,7 @@ impl World {
     /// Whether nothing that people do or left undone holds any request back.
     pub fn is_free(&self) -> bool {
         let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
-        self.granted && !self.over && !suspended
+        self.granted && !self.over.contains(&true) && !suspended
     }
 
     /// Whether every request has ended, every claim is settled, nobody is at work and nothing is on its way.
@@ -334,8 +350,9 @@ impl World {
 }
 
 impl World {
-    /// A call for this attempt is about to leave: nothing of an earlier one may have happened or be on its way.
-    pub fn check_call(&mut self, subject: usize, attempt: &str) {
+    /// A call for this attempt is about to leave, by a session of this role: nothing of an earlier one may have happened or
+    /// be on its way.
+    pub fn check_call(&mut self, subject: usize, attempt: &str, role: Option<&str>) {
         let earlier = self.attempts.iter().filter(|(id, truth)| truth.subject == subject && id.as_str() != attempt);
         let mut sent = earlier.filter(|(id, truth)| {
             let on_its_way = |message: &Message| matches!(message, Message::Call { attempt, .. } if attempt == *id);
@@ -354,6 +371,9 @@ impl World {
         // The claim may have been settled by somebody else meanwhile; then it is still this attempt's.
         if claimed.is_none_or(|last| last.id != attempt) || !proven {
             self.broken = Some("a call belongs to the last claim in the record");
+        }
+        if claimed.is_some_and(|last| last.id == attempt && last.role_arn.as_deref() != role) {
+            self.broken = Some("a call is made with the role that its claim names");
         }
     }
 }
