@@ -16,8 +16,8 @@ use crate::{
     cognito::outcome::{Answer, Class},
 };
 
-/// How old what was read of the request may be when its claim is written: up to then a suspension or
-/// a lost grant is heeded. Credentials and snapshot may have taken longer.
+/// How long ago request and record may have been read, counted from the later reply, when the claim is sent: up to then a
+/// suspension is heeded. Credentials and snapshot may have taken longer.
 pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 
 /// What to do next. All but `Wait`, `Tell` and `Leave` add to the situation, and are followed by
