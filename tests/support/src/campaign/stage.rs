@@ -1,7 +1,8 @@
 //! Everything that runs: the servers, and two replicas with the rights and arguments of `deploy/`.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -89,7 +90,7 @@ impl Stage {
         };
         let replicas = [replica("replica-a").await?, replica("replica-b").await?];
         let server = Server::of(&cluster)?;
-        let versions = versions(&server, &programs.operator).await?;
+        let versions = versions(&server, programs).await?;
         let cluster = Mutex::new(cluster);
         Ok(Self { replicas, cluster, server, users, pool, versions, leased: AtomicBool::new(true), _moto: moto })
     }
@@ -152,13 +153,28 @@ fn grants(pool: &str) -> String {
     grant("own", "user-.*", "") + &grant("role", "role-.*", role)
 }
 
-async fn versions(server: &Server, operator: &Path) -> Result<String> {
+async fn versions(server: &Server, programs: &Programs) -> Result<String> {
     let version = server.get("/version").await?;
-    let output =
-        std::process::Command::new(operator).arg("--version").output().context("failed to run the operator")?;
+    let output = Command::new(&programs.operator).arg("--version").output().context("failed to run the operator")?;
     let own = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let commit = commit(programs).unwrap_or_else(|| "unknown commit".to_owned());
     let kubernetes = version["gitVersion"].as_str().unwrap_or_default().to_owned();
-    Ok(format!("{own}, kube-apiserver {kubernetes}, etcd with fsync, moto in place of Cognito"))
+    Ok(format!("{own} ({commit}), kube-apiserver {kubernetes}, etcd with fsync, moto in place of Cognito"))
+}
+
+/// The commit that the operator was built from: that of the repository, where it was built there.
+fn commit(programs: &Programs) -> Option<String> {
+    let repository = programs.repository.canonicalize().ok()?;
+    if !programs.operator.canonicalize().ok()?.starts_with(&repository) {
+        return None;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(&repository).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let hash = git(&["rev-parse", "--short", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--", "src", "deploy"])?;
+    Some(format!("commit {hash}{}", if changes.is_empty() { "" } else { " with changes" }))
 }
 
 /// The name that an object goes by.
