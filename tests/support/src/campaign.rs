@@ -22,6 +22,7 @@ mod replica;
 mod report;
 mod server;
 mod stage;
+mod story;
 mod traffic;
 mod troubles;
 mod verdict;
@@ -179,14 +180,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Field {
     fn of(stage: &Arc<Stage>, mode: &Mode) -> Self {
         let observed = Arc::new(Observed::default());
-        let (most, pace) = match mode {
-            Mode::Faults(_) => (200, Duration::from_millis(100)),
-            Mode::Load(_) => (400, Duration::from_millis(5)),
-        };
         let start = Instant::now();
         Self {
             stage: Arc::clone(stage),
-            traffic: Traffic::new(stage, &observed, most, pace),
+            traffic: Traffic::new(stage, &observed, mode),
             observed,
             start,
             evidence: Mutex::new(Evidence::since(start)),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    evidence::Collected,
     faults::{Break, Fault, Verb},
     judge::Violation,
 };
@@ -37,6 +38,7 @@ pub(super) struct Report {
     pub(super) claims: usize,
     /// Standing statuses by outcome and reason.
     pub(super) outcomes: BTreeMap<(String, String), usize>,
+    pub(super) collected: Collected,
     pub(super) violations: BTreeMap<Violation, usize>,
     /// Ends of a replica that no fault caused directly, by exit status.
     pub(super) exits: BTreeMap<String, usize>,
@@ -90,6 +92,8 @@ impl Report {
             ("calls that the campaign lost track of", count(&|it| it == Violation::FateUnseen).to_string(), "0"),
             ("effects and statuses checked when stored", self.claims.to_string(), ""),
             ("calls of AdminResetUserPassword", self.calls.to_string(), ""),
+            ("requests that the operator deleted by their time to live", self.collected.requests.to_string(), ""),
+            ("records that the operator deleted by their retention", self.collected.records.to_string(), ""),
             ("share of Unknown", percent(self.share("Unknown")), ""),
             ("any violation in a cycle, 95 % upper bound", percent(upper_bound(self.cycles().max(1))), ""),
             ("duration", format!("{seconds:.0} s"), ""),
