@@ -25,6 +25,7 @@ mod stage;
 mod story;
 mod traffic;
 mod troubles;
+mod verbs;
 mod verdict;
 
 use std::{
@@ -254,7 +255,8 @@ impl Field {
     /// The next fault that may be injected now.
     fn next(&self, deck: &mut VecDeque<(Fault, usize)>) -> Option<(Fault, usize)> {
         let storms = self.start.elapsed().as_millis() % (STORM + CALM).as_millis() < STORM.as_millis();
-        let index = deck.iter().position(|(fault, _)| storms || !fault.is_disruptive())?;
+        let may = |fault: &Fault| (storms || !fault.is_disruptive()) && self.start.elapsed() >= fault.not_before();
+        let index = deck.iter().position(|(fault, _)| may(fault))?;
         deck.remove(index)
     }
 

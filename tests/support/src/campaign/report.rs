@@ -8,8 +8,9 @@ use std::{
 
 use super::{
     evidence::Collected,
-    faults::{Break, Fault, Verb},
+    faults::Fault,
     judge::Violation,
+    verbs::{Break, Verb},
 };
 
 /// How often a fault was injected.
@@ -160,13 +161,16 @@ impl Report {
         }
         writeln!(text, "\n## Cycles by the API's verb\n")?;
         let heads: String = Break::ALL.iter().map(|how| format!(" {} |", how.name())).collect();
-        writeln!(text, "| |{heads}\n|---|{}", "---:|".repeat(Break::ALL.len()))?;
+        writeln!(text, "| |{heads} met nothing |\n|---|{}", "---:|".repeat(Break::ALL.len() + 1))?;
         for verb in Verb::ALL {
-            let cells = Break::ALL.iter().map(|how| {
-                let count = self.faults.get(&Fault::Api(verb, *how)).copied().unwrap_or_default();
-                format!(" {} |", count.cycles)
+            let mut missed = 0;
+            let cells = Break::ALL.into_iter().map(|how| {
+                let count = self.faults.get(&Fault::Api(verb, how)).copied().unwrap_or_default();
+                missed += count.missed;
+                if how.suits(verb) { format!(" {} |", count.cycles) } else { " – |".to_owned() }
             });
-            writeln!(text, "| {} |{}", verb.as_str(), cells.collect::<String>())?;
+            let cells: String = cells.collect();
+            writeln!(text, "| {} |{cells} {missed} |", verb.as_str())?;
         }
         Ok(())
     }
@@ -209,7 +213,7 @@ mod tests {
     fn report() -> Report {
         let counts = [
             (Fault::KillAt(Point::AfterCall), Count { cycles: 40, missed: 2 }),
-            (Fault::Api(Verb::CreateRecord, Break::LostAfter), Count { cycles: 59, missed: 0 }),
+            (Fault::Api(Verb::CreateRecord, Break::LostAfter), Count { cycles: 59, missed: 3 }),
         ];
         Report {
             title: "A campaign".into(),
@@ -242,8 +246,9 @@ mod tests {
             "| share of Unknown | 10.00 % |  |",
             "| requests a second | 5.0 |  |",
             "| SIGKILL: call made, reply not seen | 40 | 2 | 7.22 % |",
-            "| API: reply lost after it was done | 59 | 0 | 4.95 % |",
-            "| create record | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 59 | 0 |",
+            "| API: reply lost after it was done | 59 | 3 | 4.95 % |",
+            "| create record | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 59 | 0 | 3 |",
+            "| watch grants | 0 | 0 | 0 | 0 | 0 | – | 0 | – | 0 | 0 |",
             "| 1 | 400 |",
         ] {
             assert!(text.lines().any(|it| it == line), "{line}\nis not in\n{text}");

@@ -15,6 +15,8 @@ use crate::{ControlPlane, control_plane::ADMIN_TOKEN, http_client::HttpClient};
 pub(super) const REQUESTS: &str = "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests";
 pub(super) const RECORDS: &str = "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords";
 pub(super) const GRANTS: &str = "/apis/cognito-reset.dev/v1alpha1/userpoolgrants";
+/// Followed by a namespace.
+pub(super) const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces";
 
 /// For how long something is tried again that the API server does not do: it may be killed just now.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::{
     random::Random,
     replica::Replica,
-    server::{GRANTS, Server},
+    server::{GRANTS, LEASES, Server},
 };
 use crate::{Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, Options, Tools, eventually};
 
@@ -65,6 +65,8 @@ pub(super) struct Stage {
     pub(super) users: Cognito,
     pub(super) pool: String,
     pub(super) versions: String,
+    /// The path of the operator's Lease.
+    lease: String,
     leased: AtomicBool,
     _moto: Moto,
 }
@@ -107,8 +109,9 @@ impl Stage {
             server.insist(Method::POST, GRANTS, Some(&grant(&pool, name)), &[201, 409]).await?;
         }
         let versions = versions(&server, programs).await?;
+        let lease = format!("{LEASES}/{}/leases/cognito-reset-operator", deployment.namespace);
         let (cluster, leased) = (Mutex::new(cluster), AtomicBool::new(true));
-        Ok(Self { replicas, cluster, server, users, pool, versions, leased, _moto: moto })
+        Ok(Self { replicas, cluster, server, users, pool, versions, lease, leased, _moto: moto })
     }
 
     /// Starts both replicas (again), with the lease or without.
@@ -140,6 +143,12 @@ impl Stage {
             None
         })
         .await
+    }
+
+    /// Deletes the lease, as people may.
+    pub(super) async fn delete_lease(&self) -> Result<()> {
+        self.server.insist(Method::DELETE, &self.lease, None, &[200, 404]).await?;
+        Ok(())
     }
 
     /// Takes the grant of guests away, or brings it back.

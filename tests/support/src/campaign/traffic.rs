@@ -119,7 +119,7 @@ impl Traffic {
     /// Takes the grant of guests away and brings it back, or suspends and releases it, until the end.
     async fn flap(&self, mut random: Random) -> Result<()> {
         while self.flaps && !self.is_ending() {
-            let (stage, taken) = (&self.stage, random.percent(30));
+            let (stage, taken) = (&self.stage, random.percent(20));
             for there in [false, true] {
                 sleep(random.up_to(FLAP)).await;
                 if taken { stage.grant_guests(there).await? } else { stage.suspend_guests(!there).await? }
