@@ -22,8 +22,10 @@ mod replica;
 mod report;
 mod server;
 mod stage;
+mod story;
 mod traffic;
 mod troubles;
+mod verbs;
 mod verdict;
 
 use std::{
@@ -179,14 +181,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Field {
     fn of(stage: &Arc<Stage>, mode: &Mode) -> Self {
         let observed = Arc::new(Observed::default());
-        let (most, pace) = match mode {
-            Mode::Faults(_) => (200, Duration::from_millis(100)),
-            Mode::Load(_) => (400, Duration::from_millis(5)),
-        };
         let start = Instant::now();
         Self {
             stage: Arc::clone(stage),
-            traffic: Traffic::new(stage, &observed, most, pace),
+            traffic: Traffic::new(stage, &observed, mode),
             observed,
             start,
             evidence: Mutex::new(Evidence::since(start)),
@@ -257,7 +255,8 @@ impl Field {
     /// The next fault that may be injected now.
     fn next(&self, deck: &mut VecDeque<(Fault, usize)>) -> Option<(Fault, usize)> {
         let storms = self.start.elapsed().as_millis() % (STORM + CALM).as_millis() < STORM.as_millis();
-        let index = deck.iter().position(|(fault, _)| storms || !fault.is_disruptive())?;
+        let may = |fault: &Fault| (storms || !fault.is_disruptive()) && self.start.elapsed() >= fault.not_before();
+        let index = deck.iter().position(|(fault, _)| may(fault))?;
         deck.remove(index)
     }
 

@@ -25,11 +25,21 @@ pub(super) struct Heard {
 pub(super) struct Evidence {
     start: Instant,
     users: HashMap<String, Heard>,
+    /// The user of each record, by the record's name.
+    records: HashMap<String, String>,
+    collected: Collected,
+}
+
+/// How many objects the operator has deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Collected {
+    pub(super) requests: usize,
+    pub(super) records: usize,
 }
 
 impl Evidence {
     pub(super) fn since(start: Instant) -> Self {
-        Self { start, users: HashMap::new() }
+        Self { start, users: HashMap::new(), records: HashMap::new(), collected: Collected::default() }
     }
 
     pub(super) fn of(&self, user: &str) -> Heard {
@@ -44,7 +54,13 @@ impl Evidence {
             self.call(who, passed);
         } else if [Method::PUT, Method::POST].contains(&passed.seen.method) {
             self.write(who, passed);
+        } else if [Method::PATCH, Method::DELETE].contains(&passed.seen.method) {
+            self.collect(who, passed);
         }
+    }
+
+    pub(super) fn collected(&self) -> Collected {
+        self.collected
     }
 
     fn note(&mut self, user: String, who: &str, passed: &Recorded, what: &str) -> (&mut Heard, Duration) {
@@ -68,6 +84,24 @@ impl Evidence {
         heard.calls.push(Call { at, fate });
     }
 
+    /// The label of a request with a time to live, and what is deleted. A request has its user's name.
+    fn collect(&mut self, who: &str, passed: &Recorded) {
+        let path = passed.seen.path.split('?').next().unwrap_or_default();
+        let Some((kind, name)) = path.rsplit_once('/') else { return };
+        let deletes = passed.seen.method == Method::DELETE;
+        let deleted = usize::from(deletes && passed.status.is_some_and(|status| status.is_success()));
+        if kind.ends_with("/passwordresetrequests") {
+            self.collected.requests += deleted;
+            let what = if deletes { "deletes the request" } else { "labels the request" };
+            self.note(name.to_owned(), who, passed, what);
+        } else if kind.ends_with("/passwordresetrecords") {
+            self.collected.records += deleted;
+            if let Some(user) = self.records.get(name).cloned() {
+                self.note(user, who, passed, "deletes the record");
+            }
+        }
+    }
+
     fn write(&mut self, who: &str, passed: &Recorded) {
         let path = &passed.seen.path;
         let body = passed.seen.json();
@@ -80,6 +114,7 @@ impl Evidence {
                 attempt["id"].as_str().unwrap_or_default(),
                 effect.map_or("claim".to_owned(), |effect| format!("{effect:?}, {}", attempt["evidence"])),
             );
+            self.records.insert(text("/metadata/name"), text("/username"));
             (text("/username"), what, effect.map(Claim::Effect))
         } else if path.contains("/passwordresetrequests/") && path.contains("/status") {
             let told = Told::of(&body);
@@ -133,6 +168,25 @@ mod tests {
         }
         let held = Recorded { forwarded: false, ..call(None) };
         assert_eq!(heard(&held).calls.first().map(|call| call.fate), Some(Fate::NotForwarded));
+    }
+
+    #[test]
+    fn what_is_deleted_is_counted_once_it_is_gone() {
+        let mut evidence = Evidence::since(Instant::now());
+        let record = json!({ "metadata": { "name": "r1-a" }, "username": "alice", "attempts": [{ "id": "a" }] });
+        let delete = |path, status| passed(Method::DELETE, path, &json!({}), Some(status));
+        evidence.hear("replica", &passed(Method::POST, "/passwordresetrecords", &record, Some(201)));
+        for (path, status) in [
+            ("/namespaces/default/passwordresetrequests/alice?", 409),
+            ("/namespaces/default/passwordresetrequests/alice?", 200),
+            ("/passwordresetrecords/r1-a?", 200),
+        ] {
+            evidence.hear("replica", &delete(path, status));
+        }
+        let label = passed(Method::PATCH, "/namespaces/default/passwordresetrequests/alice?", &json!({}), Some(200));
+        evidence.hear("replica", &label);
+        assert_eq!(evidence.collected(), Collected { requests: 1, records: 1 });
+        assert_eq!(evidence.of("alice").story.len(), 5, "the claim, three deletions and the label");
     }
 
     #[test]

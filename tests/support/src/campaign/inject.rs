@@ -3,21 +3,23 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use http::Method;
 use tokio::time::{Instant, sleep};
 
 use super::{
     answers::{late, to_assume_role, to_cognito},
-    faults::{Break, Fault, Stream, Verb},
+    faults::{Fault, Stream},
     processes,
     random::Random,
     replica::Replica,
     stage::Stage,
+    verbs::{Break, Verb},
 };
 use crate::{Fault as Broken, FaultProxy, Matcher, Reply, Rule, Seen};
 
 /// For how long a fault waits for what it is to meet.
 pub(super) const HIT: Duration = Duration::from_secs(6);
+/// The same for what is rare: a while in which no replica is ended is among it.
+const RARELY_HIT: Duration = Duration::from_secs(25);
 pub(super) const RESET: &str = "AdminResetUserPassword";
 
 /// Injects a fault, and undoes it. False when it has met nothing: then it was none.
@@ -65,29 +67,6 @@ async fn some(proxy: &FaultProxy, matcher: impl Fn() -> Matcher, broken: Broken,
     Ok(met(&rule, random).await)
 }
 
-pub(super) fn matcher(verb: Verb) -> Matcher {
-    let path = |method, path: &'static str| Matcher::path(method, path);
-    let watch = |path: &'static str| {
-        Matcher::path(Method::GET, path).and(|seen| seen.path.contains("watch=true") || seen.path.contains("watch=1"))
-    };
-    match verb {
-        Verb::GetRequest => path(Method::GET, "/passwordresetrequests/"),
-        Verb::ListRequests => path(Method::GET, "/passwordresetrequests?")
-            .and(|seen| seen.path.contains("outcome%3DPending") && !seen.path.contains("watch=")),
-        Verb::WatchRequests => watch("/passwordresetrequests?"),
-        Verb::UpdateStatus => path(Method::PUT, "/passwordresetrequests/"),
-        Verb::GetRecord => path(Method::GET, "/passwordresetrecords/"),
-        Verb::ListRecords => path(Method::GET, "/passwordresetrecords?").and(|seen| seen.path.contains("effect")),
-        Verb::CreateRecord => path(Method::POST, "/passwordresetrecords"),
-        Verb::UpdateRecord => path(Method::PUT, "/passwordresetrecords/"),
-        Verb::WatchGrants => watch("/userpoolgrants?"),
-        Verb::WatchNamespaces => watch("/namespaces?"),
-        Verb::CreateEvent => path(Method::POST, "/events"),
-        Verb::GetLease => path(Method::GET, "/leases/"),
-        Verb::UpdateLease => path(Method::PUT, "/leases/"),
-    }
-}
-
 async fn api(stage: &Stage, verb: Verb, how: Break, random: &mut Random) -> Result<bool> {
     let broken = match how {
         Break::Answer(status) => Broken::Respond(Reply::kubernetes_error(status, reason(status))),
@@ -96,41 +75,46 @@ async fn api(stage: &Stage, verb: Verb, how: Break, random: &mut Random) -> Resu
         Break::LostAfter => Broken::ForwardThenLose,
         Break::Late => late(random),
     };
-    // A reply of a watch that is to be seen whole would be waited for until the watch ends.
-    let broken = match (verb, broken) {
-        (Verb::WatchRequests | Verb::WatchGrants | Verb::WatchNamespaces, Broken::ForwardThenLose) => {
-            Broken::Cut(Duration::ZERO)
-        }
-        (Verb::WatchRequests | Verb::WatchGrants | Verb::WatchNamespaces, Broken::ForwardThenRespond(reply)) => {
-            Broken::Respond(reply)
-        }
-        (_, broken) => broken,
-    };
     match verb {
         // Only one that stands by looks at the lease; a leader renews it.
         Verb::GetLease => {
             let leader = stage.worker(random).await?;
             let other = stage.replicas.iter().find(|replica| replica.name != leader.name).unwrap_or(leader);
-            some(&other.api, || matcher(verb), broken, random).await
+            some(&other.api, || verb.matcher(), broken, random).await
         }
-        // Read when a replica begins to work: one that has just been killed.
-        Verb::ListRequests => {
-            let rules = stage.replicas.each_ref().map(|it| it.api.times(2, matcher(verb), broken.clone()));
-            let replica = stage.worker(random).await?;
-            {
+        // Made where there is none, by whichever replica is quicker.
+        Verb::CreateLease => either(stage, verb, broken, HIT, async || stage.delete_lease().await).await,
+        _ if verb.is_rare() => either(stage, verb, broken, RARELY_HIT, async || Ok(())).await,
+        _ if verb.is_at_start() => {
+            either(stage, verb, broken, HIT, async || {
+                let replica = stage.worker(random).await?;
                 let _alone = replica.process.lock().await;
                 replica.kill().await?;
-                replica.ensure_running().await?;
-            }
-            let end = Instant::now() + HIT;
-            while rules.iter().all(|rule| rule.hits() == 0) && Instant::now() < end {
-                sleep(Duration::from_millis(5)).await;
-            }
-            rules.iter().for_each(Rule::remove);
-            Ok(rules.iter().any(|rule| rule.hits() > 0))
+                replica.ensure_running().await
+            })
+            .await
         }
-        _ => some(&stage.worker(random).await?.api, || matcher(verb), broken, random).await,
+        _ => some(&stage.worker(random).await?.api, || verb.matcher(), broken, random).await,
     }
+}
+
+/// Breaks one or two requests of each replica, when this has caused them, and waits for the first one.
+async fn either(
+    stage: &Stage,
+    verb: Verb,
+    broken: Broken,
+    wait: Duration,
+    cause: impl AsyncFnOnce() -> Result<()>,
+) -> Result<bool> {
+    let rules = stage.replicas.each_ref().map(|replica| replica.api.times(2, verb.matcher(), broken.clone()));
+    let caused = cause().await;
+    let end = Instant::now() + wait;
+    while rules.iter().all(|rule| rule.hits() == 0) && Instant::now() < end {
+        sleep(Duration::from_millis(5)).await;
+    }
+    rules.iter().for_each(Rule::remove);
+    caused?;
+    Ok(rules.iter().any(|rule| rule.hits() > 0))
 }
 
 fn reason(status: u16) -> &'static str {
@@ -150,7 +134,7 @@ async fn watch(replica: &Replica, stream: Stream, random: &mut Random) -> Result
         Stream::Lagging => Broken::Lag(Duration::from_millis(200 + random.below(1300) as u64)),
     };
     let verb = *random.pick(&[Verb::WatchRequests, Verb::WatchRequests, Verb::WatchGrants, Verb::WatchNamespaces]);
-    some(&replica.api, || matcher(verb), broken, random).await
+    some(&replica.api, || verb.matcher(), broken, random).await
 }
 
 async fn cut(replica: &Replica, random: &mut Random) -> Result<bool> {

@@ -50,6 +50,11 @@ impl Told {
     pub(super) fn has_ended(&self) -> bool {
         self.outcome != "Pending"
     }
+
+    /// Whether it says that the time was over before anything could happen.
+    fn says_over(&self) -> bool {
+        self.outcome == "Failed" && ["Expired", "DeadlineExceeded"].contains(&self.reason.as_str())
+    }
 }
 
 /// A claim that was stored.
@@ -97,6 +102,12 @@ pub(super) struct Facts {
     pub(super) record: Option<Option<Effect>>,
     /// A watch has seen an effect, or a final outcome, that took something back.
     pub(super) went_back: bool,
+    /// It was held back until its time was over, so it was never to be sent, and this is its reason in the end.
+    pub(super) never_sent: Option<&'static str>,
+    /// The operator has deleted the request without an end, or the record with its claim open, or under a standing request.
+    pub(super) cut_short: bool,
+    /// The expiry that it was applied again with, and the latest one that its record remembers at the end.
+    pub(super) expires: Option<(String, Option<String>)>,
 }
 
 /// What must never be.
@@ -111,6 +122,10 @@ pub(super) enum Violation {
     SaidInvalidatedThoughNotAccepted,
     SaidSucceededThoughNotAccepted,
     TookBack,
+    CalledThoughOver,
+    NotToldThatOver,
+    DeletedTooEarly,
+    ExpiryForgotten,
     FateUnseen,
 }
 
@@ -126,6 +141,12 @@ impl fmt::Display for Violation {
             Self::SaidInvalidatedThoughNotAccepted => "the status says PasswordInvalidated=True, and it was not",
             Self::SaidSucceededThoughNotAccepted => "the status says Succeeded, and Cognito had not accepted",
             Self::TookBack => "an effect or an outcome was taken back",
+            Self::CalledThoughOver => {
+                "a call left, and its time was over: it had been told so, or it was held back until then"
+            }
+            Self::NotToldThatOver => "it was held back until its time was over, and its status does not say so",
+            Self::DeletedTooEarly => "a request was deleted without an end, or a record that was still needed",
+            Self::ExpiryForgotten => "the record does not remember the expiry of a request that was told of it",
             Self::FateUnseen => "the campaign lost track of a call (its own fault, not the operator's)",
         })
     }
@@ -140,7 +161,11 @@ impl Violation {
             | Self::SaidNotInvalidatedThoughAccepted
             | Self::SaidInvalidatedThoughNotAccepted
             | Self::SaidSucceededThoughNotAccepted
-            | Self::TookBack => true,
+            | Self::TookBack
+            | Self::CalledThoughOver
+            | Self::NotToldThatOver
+            | Self::DeletedTooEarly
+            | Self::ExpiryForgotten => true,
             Self::ResetTwice | Self::NeverTerminal | Self::ClaimLeftOpen | Self::FateUnseen => false,
         }
     }
@@ -154,6 +179,20 @@ impl Facts {
 
     fn accepted_before(&self, moment: Duration) -> bool {
         self.calls.iter().any(|call| call.fate == Fate::Accepted && call.at <= moment)
+    }
+
+    /// Whether a call left after a status had said that the time was over. Such an end is written down before it is told.
+    fn called_though_over(&self) -> bool {
+        let over =
+            |(at, claim): &(Duration, Claim)| matches!(claim, Claim::Status(told) if told.says_over()).then_some(*at);
+        let told = self.claims.iter().find_map(over);
+        told.is_some_and(|told| self.calls.iter().any(|call| call.at > told))
+    }
+
+    /// Whether it was told an expiry that its record does not remember: moments of whole seconds in UTC.
+    fn expiry_was_forgotten(&self) -> bool {
+        let ended = self.standing.as_ref().is_some_and(Told::has_ended);
+        ended && self.expires.as_ref().is_some_and(|(told, remembered)| remembered.as_ref() < Some(told))
     }
 
     /// What is wrong with the request; nothing, as it has to be.
@@ -174,6 +213,11 @@ impl Facts {
             (self.stays && !ended, Violation::NeverTerminal),
             (self.record == Some(None), Violation::ClaimLeftOpen),
             (self.went_back, Violation::TookBack),
+            (self.called_though_over(), Violation::CalledThoughOver),
+            (self.never_sent.is_some() && !self.calls.is_empty(), Violation::CalledThoughOver),
+            (self.never_sent.is_some_and(|reason| !self.ends_by(reason)), Violation::NotToldThatOver),
+            (self.cut_short, Violation::DeletedTooEarly),
+            (self.expiry_was_forgotten(), Violation::ExpiryForgotten),
             (self.calls.iter().any(|call| call.fate == Fate::Unseen), Violation::FateUnseen),
             (self.has_to_reset && self.resets() == 0 && !self.reset_before, Violation::FateUnseen),
         ];
@@ -181,6 +225,10 @@ impl Facts {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    fn ends_by(&self, reason: &str) -> bool {
+        self.standing.as_ref().is_some_and(|told| told.says_over() && told.reason == reason)
     }
 
     fn wrong(&self, claim: &Claim, at: Duration) -> Vec<Violation> {

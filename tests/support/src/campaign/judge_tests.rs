@@ -20,10 +20,23 @@ fn effect(seconds: u64, effect: Effect) -> (Duration, Claim) {
     (at(seconds), Claim::Effect(effect))
 }
 
+fn over(reason: &str) -> Told {
+    Told { reason: reason.into(), ..told("Failed", "False") }
+}
+
+fn expires(told: &str, remembered: Option<&str>) -> Option<(String, Option<String>)> {
+    Some((told.to_owned(), remembered.map(str::to_owned)))
+}
+
 /// A request that stays, with this end.
 fn stays(calls: Vec<Call>, outcome: &str, invalidated: &str, effect: Effect) -> Facts {
     let standing = Some(told(outcome, invalidated));
     Facts { calls, stays: true, standing, record: Some(Some(effect)), ..Facts::default() }
+}
+
+/// A request that was never sent.
+fn held_back() -> Facts {
+    stays(Vec::new(), "Failed", "False", Effect::NotPerformed)
 }
 
 #[test]
@@ -58,6 +71,26 @@ fn what_is_true_is_no_violation() {
             Facts { reset_before: true, stays: true, standing: Some(told("Succeeded", "True")), ..Facts::default() },
         ),
         ("deleted before anything happened", Facts::default()),
+        (
+            "held back until its expiry had passed",
+            Facts { never_sent: Some("Expired"), standing: Some(over("Expired")), ..held_back() },
+        ),
+        (
+            "throttled, and then too late",
+            Facts {
+                claims: vec![(at(7), Claim::Status(over("DeadlineExceeded")))],
+                standing: Some(over("DeadlineExceeded")),
+                ..stays(vec![call(5, Fate::Refused)], "Failed", "False", Effect::NotPerformed)
+            },
+        ),
+        (
+            "its expiry, or a later one, is remembered",
+            Facts { expires: expires("2026-11-24T21:55:58Z", Some("2026-11-24T21:55:59Z")), ..held_back() },
+        ),
+        (
+            "not told yet, so its expiry need not be remembered",
+            Facts { stays: false, standing: None, expires: expires("2026-11-24T21:55:58Z", None), ..held_back() },
+        ),
     ];
     for (name, facts) in cases {
         assert_eq!(facts.violations(), [], "{name}");
@@ -119,6 +152,40 @@ fn every_violation_is_found() {
             "wrong for a moment: told before it was",
             Facts { claims: vec![status(4, "Succeeded", "True")], ..fine() },
             vec![V::SaidInvalidatedThoughNotAccepted, V::SaidSucceededThoughNotAccepted],
+        ),
+        (
+            "sent after it was told that its time is over",
+            Facts {
+                claims: vec![(at(4), Claim::Status(over("Expired")))],
+                ..stays(vec![call(5, Fate::Refused)], "Failed", "False", Effect::NotPerformed)
+            },
+            vec![V::CalledThoughOver],
+        ),
+        (
+            "sent, and its time was over",
+            Facts {
+                never_sent: Some("Expired"),
+                standing: Some(over("Expired")),
+                calls: vec![call(5, Fate::NotForwarded)],
+                ..held_back()
+            },
+            vec![V::CalledThoughOver],
+        ),
+        (
+            "its deadline was over, and it is told otherwise",
+            Facts { never_sent: Some("DeadlineExceeded"), standing: Some(over("Expired")), ..held_back() },
+            vec![V::NotToldThatOver],
+        ),
+        ("deleted too early", Facts { cut_short: true, ..fine() }, vec![V::DeletedTooEarly]),
+        (
+            "its expiry is forgotten",
+            Facts { expires: expires("2026-11-24T21:55:58Z", None), ..fine() },
+            vec![V::ExpiryForgotten],
+        ),
+        (
+            "an earlier expiry is remembered",
+            Facts { expires: expires("2026-11-24T21:55:58Z", Some("2026-11-24T21:55:57Z")), ..fine() },
+            vec![V::ExpiryForgotten],
         ),
         (
             "wrong for a moment: told that it was not",

@@ -31,6 +31,8 @@ struct Seen {
     uid: String,
     told: Told,
     went_back: bool,
+    /// It was deleted without an end.
+    cut_short: bool,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,8 @@ struct Entry {
     attempt: String,
     effect: Option<Effect>,
     went_back: bool,
+    /// It was deleted with its claim open.
+    cut_short: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -54,20 +58,42 @@ impl Observed {
         lock(&self.requests).get(name).is_some_and(|seen| seen.uid == uid && seen.told.has_ended())
     }
 
+    /// What the request said when it was last seen.
+    pub(super) fn told(&self, name: &str) -> Option<Told> {
+        lock(&self.requests).get(name).map(|seen| seen.told.clone())
+    }
+
+    /// The effect that its record had when it was last seen.
+    pub(super) fn effect(&self, name: &str) -> Option<Effect> {
+        lock(&self.records).get(name).and_then(|entry| entry.effect)
+    }
+
+    /// Whether a request of this name was deleted that had not ended.
+    pub(super) fn request_was_cut_short(&self, name: &str) -> bool {
+        lock(&self.requests).get(name).is_some_and(|seen| seen.cut_short)
+    }
+
+    /// Whether its record was deleted while its claim was open.
+    pub(super) fn record_was_cut_short(&self, name: &str) -> bool {
+        lock(&self.records).get(name).is_some_and(|entry| entry.cut_short)
+    }
+
     /// Whether anything about this request was taken back.
     pub(super) fn went_back(&self, name: &str) -> bool {
         lock(&self.requests).get(name).is_some_and(|seen| seen.went_back)
             || lock(&self.records).get(name).is_some_and(|entry| entry.went_back)
     }
 
-    fn request(&self, object: &Value) {
+    fn request(&self, object: &Value, deleted: bool) {
         let (uid, told) = (text(object, "/metadata/uid"), Told::of(object));
         let mut requests = lock(&self.requests);
         let seen = requests.entry(text(object, "/metadata/name")).or_insert_with(|| Seen {
             uid: uid.clone(),
             told: told.clone(),
             went_back: false,
+            cut_short: false,
         });
+        seen.cut_short |= deleted && !told.has_ended();
         if seen.uid == uid
             && seen.told.has_ended()
             && (&seen.told.outcome, &seen.told.reason) != (&told.outcome, &told.reason)
@@ -77,7 +103,7 @@ impl Observed {
         (seen.uid, seen.told) = (uid, told);
     }
 
-    fn record(&self, object: &Value) {
+    fn record(&self, object: &Value, deleted: bool) {
         let attempt = object["attempts"].as_array().and_then(|all| all.last()).map(|last| text(last, "/id"));
         let (attempt, effect) = (attempt.unwrap_or_default(), Effect::of(object));
         let mut records = lock(&self.records);
@@ -85,7 +111,9 @@ impl Observed {
             attempt: attempt.clone(),
             effect,
             went_back: false,
+            cut_short: false,
         });
+        entry.cut_short |= deleted && effect.is_none();
         entry.went_back |= takes_back(entry.effect, effect, entry.attempt != attempt);
         (entry.attempt, entry.effect) = (attempt, effect);
     }
@@ -97,7 +125,7 @@ impl Observed {
         tokio::join!(requests, records);
     }
 
-    async fn follow(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value)) {
+    async fn follow(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value, bool)) {
         loop {
             // Why it has ended is no matter.
             let _ = self.follow_once(server, path, &note).await;
@@ -105,9 +133,9 @@ impl Observed {
         }
     }
 
-    async fn follow_once(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value)) -> Result<()> {
+    async fn follow_once(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value, bool)) -> Result<()> {
         let (objects, version) = server.list(path).await?;
-        objects.iter().for_each(|object| note(self, object));
+        objects.iter().for_each(|object| note(self, object, false));
         let mut body = timeout(SILENCE, server.watch(path, &version)).await??.into_body();
         let mut rest = Vec::new();
         while let Some(frame) = timeout(SILENCE, body.frame()).await? {
@@ -116,8 +144,9 @@ impl Observed {
                 let line: Vec<u8> = rest.drain(..=end).collect();
                 let event: Value = serde_json::from_slice(&line)?;
                 match event["type"].as_str() {
-                    Some("ADDED" | "MODIFIED") => note(self, &event["object"]),
-                    Some("DELETED") => {}
+                    Some("ADDED" | "MODIFIED") => note(self, &event["object"], false),
+                    // As it was when it was deleted.
+                    Some("DELETED") => note(self, &event["object"], true),
                     _ => return Ok(()),
                 }
             }

@@ -10,12 +10,13 @@ use tokio::time::sleep;
 
 use super::{
     answers::to_cognito,
-    faults::{Jump, Point, Verb},
-    inject::{HIT, RESET, matcher},
+    faults::{Jump, Point},
+    inject::{HIT, RESET},
     random::Random,
     replica::Replica,
     stage::Stage,
     troubles::Trouble,
+    verbs::Verb,
 };
 use crate::{Fault as Broken, Held, Matcher, Rule, Seen};
 
@@ -24,13 +25,13 @@ const STOPPED: Duration = Duration::from_millis(8500);
 /// What holds the request, or the reply, that bounds a point.
 fn hold(replica: &Replica, point: Point) -> Rule {
     let claims_again = |seen: &Seen| seen.json().get("effect").is_none();
-    let again = || matcher(Verb::UpdateRecord).and(claims_again);
-    let effect = || matcher(Verb::UpdateRecord).and(move |seen| !claims_again(seen));
+    let again = || Verb::UpdateRecord.matcher().and(claims_again);
+    let effect = || Verb::UpdateRecord.matcher().and(move |seen| !claims_again(seen));
     let call = || Matcher::operation(RESET);
-    let ends = || matcher(Verb::UpdateStatus).and(|seen| seen.json().pointer("/status/completionTime").is_some());
+    let ends = || Verb::UpdateStatus.matcher().and(|seen| seen.json().pointer("/status/completionTime").is_some());
     match point {
-        Point::BeforeClaim => replica.api.once(matcher(Verb::CreateRecord), Broken::Hold),
-        Point::AfterClaim => replica.api.once(matcher(Verb::CreateRecord), Broken::HoldReply),
+        Point::BeforeClaim => replica.api.once(Verb::CreateRecord.matcher(), Broken::Hold),
+        Point::AfterClaim => replica.api.once(Verb::CreateRecord.matcher(), Broken::HoldReply),
         Point::BeforeClaimAgain => replica.api.once(again(), Broken::Hold),
         Point::AfterClaimAgain => replica.api.once(again(), Broken::HoldReply),
         Point::BeforeCall => replica.cognito.once(call(), Broken::Hold),

@@ -7,8 +7,10 @@ use std::{
 };
 
 use super::{
-    faults::{Break, Fault, Verb},
+    evidence::Collected,
+    faults::Fault,
     judge::Violation,
+    verbs::{Break, Verb},
 };
 
 /// How often a fault was injected.
@@ -37,6 +39,7 @@ pub(super) struct Report {
     pub(super) claims: usize,
     /// Standing statuses by outcome and reason.
     pub(super) outcomes: BTreeMap<(String, String), usize>,
+    pub(super) collected: Collected,
     pub(super) violations: BTreeMap<Violation, usize>,
     /// Ends of a replica that no fault caused directly, by exit status.
     pub(super) exits: BTreeMap<String, usize>,
@@ -90,6 +93,8 @@ impl Report {
             ("calls that the campaign lost track of", count(&|it| it == Violation::FateUnseen).to_string(), "0"),
             ("effects and statuses checked when stored", self.claims.to_string(), ""),
             ("calls of AdminResetUserPassword", self.calls.to_string(), ""),
+            ("requests that the operator deleted by their time to live", self.collected.requests.to_string(), ""),
+            ("records that the operator deleted by their retention", self.collected.records.to_string(), ""),
             ("share of Unknown", percent(self.share("Unknown")), ""),
             ("any violation in a cycle, 95 % upper bound", percent(upper_bound(self.cycles().max(1))), ""),
             ("duration", format!("{seconds:.0} s"), ""),
@@ -156,13 +161,16 @@ impl Report {
         }
         writeln!(text, "\n## Cycles by the API's verb\n")?;
         let heads: String = Break::ALL.iter().map(|how| format!(" {} |", how.name())).collect();
-        writeln!(text, "| |{heads}\n|---|{}", "---:|".repeat(Break::ALL.len()))?;
+        writeln!(text, "| |{heads} met nothing |\n|---|{}", "---:|".repeat(Break::ALL.len() + 1))?;
         for verb in Verb::ALL {
-            let cells = Break::ALL.iter().map(|how| {
-                let count = self.faults.get(&Fault::Api(verb, *how)).copied().unwrap_or_default();
-                format!(" {} |", count.cycles)
+            let mut missed = 0;
+            let cells = Break::ALL.into_iter().map(|how| {
+                let count = self.faults.get(&Fault::Api(verb, how)).copied().unwrap_or_default();
+                missed += count.missed;
+                if how.suits(verb) { format!(" {} |", count.cycles) } else { " – |".to_owned() }
             });
-            writeln!(text, "| {} |{}", verb.as_str(), cells.collect::<String>())?;
+            let cells: String = cells.collect();
+            writeln!(text, "| {} |{cells} {missed} |", verb.as_str())?;
         }
         Ok(())
     }
@@ -205,7 +213,7 @@ mod tests {
     fn report() -> Report {
         let counts = [
             (Fault::KillAt(Point::AfterCall), Count { cycles: 40, missed: 2 }),
-            (Fault::Api(Verb::CreateRecord, Break::LostAfter), Count { cycles: 59, missed: 0 }),
+            (Fault::Api(Verb::CreateRecord, Break::LostAfter), Count { cycles: 59, missed: 3 }),
         ];
         Report {
             title: "A campaign".into(),
@@ -238,8 +246,9 @@ mod tests {
             "| share of Unknown | 10.00 % |  |",
             "| requests a second | 5.0 |  |",
             "| SIGKILL: call made, reply not seen | 40 | 2 | 7.22 % |",
-            "| API: reply lost after it was done | 59 | 0 | 4.95 % |",
-            "| create record | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 59 | 0 |",
+            "| API: reply lost after it was done | 59 | 3 | 4.95 % |",
+            "| create record | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 59 | 0 | 3 |",
+            "| watch grants | 0 | 0 | 0 | 0 | 0 | – | 0 | – | 0 | 0 |",
             "| 1 | 400 |",
         ] {
             assert!(text.lines().any(|it| it == line), "{line}\nis not in\n{text}");

@@ -14,6 +14,9 @@ use crate::{ControlPlane, control_plane::ADMIN_TOKEN, http_client::HttpClient};
 
 pub(super) const REQUESTS: &str = "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests";
 pub(super) const RECORDS: &str = "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords";
+pub(super) const GRANTS: &str = "/apis/cognito-reset.dev/v1alpha1/userpoolgrants";
+/// Followed by a namespace.
+pub(super) const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces";
 
 /// For how long something is tried again that the API server does not do: it may be killed just now.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -53,7 +56,18 @@ impl Server {
         body: Option<&Value>,
         wanted: &[u16],
     ) -> Result<(StatusCode, Value)> {
-        let end = Instant::now() + PATIENCE;
+        self.insist_until(Instant::now() + PATIENCE, method, path, body, wanted).await
+    }
+
+    /// The same, with the last try before `end`.
+    pub(super) async fn insist_until(
+        &self,
+        end: Instant,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        wanted: &[u16],
+    ) -> Result<(StatusCode, Value)> {
         loop {
             let answer = self.send(method.clone(), path, body).await;
             match &answer {

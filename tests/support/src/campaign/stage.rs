@@ -1,19 +1,31 @@
 //! Everything that runs: the servers, and two replicas with the rights and arguments of `deploy/`.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use http::Method;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{random::Random, replica::Replica, server::Server};
+use super::{
+    random::Random,
+    replica::Replica,
+    server::{GRANTS, LEASES, Server},
+};
 use crate::{Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, Options, Tools, eventually};
 
 const READY: Duration = Duration::from_secs(60);
+
+/// How long records are kept. What is applied again is so while its record is younger: see `traffic.rs`.
+pub(super) const RETENTION: Duration = Duration::from_secs(45);
+
+/// The grant that goes and comes back.
+pub(super) const GUEST: &str = "guest";
 
 /// Short time limits, so that a cycle is short. Another's open claim is waited for 7 s: claim, call and 5 s.
 const QUICK: &[&str] = &[
@@ -27,6 +39,8 @@ const QUICK: &[&str] = &[
     "--retry-max=1s",
     "--probe-pause=100ms",
     "--sweep-period=1s",
+    "--retention-period=1s",
+    "--collect-rate=30",
     "--rate=200",
     "--log-format=text",
 ];
@@ -51,6 +65,8 @@ pub(super) struct Stage {
     pub(super) users: Cognito,
     pub(super) pool: String,
     pub(super) versions: String,
+    /// The path of the operator's Lease.
+    lease: String,
     leased: AtomicBool,
     _moto: Moto,
 }
@@ -75,7 +91,6 @@ impl Stage {
         let token = cluster.service_account_token(&deployment.namespace, &deployment.service_account).await?;
         let users = moto.cognito();
         let pool = users.create_pool("eu-west-1").await?;
-        kubectl.apply(&grants(&pool)).await?.success()?;
         let replica = async |name| {
             let api = FaultProxy::start(&cluster.url(), Some(cluster.ca_pem())).await?;
             let cognito = FaultProxy::start(moto.url(), None).await?;
@@ -84,14 +99,19 @@ impl Stage {
                 .kubeconfig(&cluster.kubeconfig_for(&token, Some(&api.url()))?)
                 .cognito(&cognito.url())
                 .sts(&cognito.url())
-                .args(QUICK.iter().copied());
+                .args(QUICK.iter().copied())
+                .args([format!("--record-retention={}s", RETENTION.as_secs())]);
             Replica::new(name, cluster.directory(), &programs.clock, (api, cognito), builder)
         };
         let replicas = [replica("replica-a").await?, replica("replica-b").await?];
         let server = Server::of(&cluster)?;
-        let versions = versions(&server, &programs.operator).await?;
-        let cluster = Mutex::new(cluster);
-        Ok(Self { replicas, cluster, server, users, pool, versions, leased: AtomicBool::new(true), _moto: moto })
+        for name in ["user", "role", GUEST] {
+            server.insist(Method::POST, GRANTS, Some(&grant(&pool, name)), &[201, 409]).await?;
+        }
+        let versions = versions(&server, programs).await?;
+        let lease = format!("{LEASES}/{}/leases/cognito-reset-operator", deployment.namespace);
+        let (cluster, leased) = (Mutex::new(cluster), AtomicBool::new(true));
+        Ok(Self { replicas, cluster, server, users, pool, versions, lease, leased, _moto: moto })
     }
 
     /// Starts both replicas (again), with the lease or without.
@@ -125,6 +145,30 @@ impl Stage {
         .await
     }
 
+    /// Deletes the lease, as people may.
+    pub(super) async fn delete_lease(&self) -> Result<()> {
+        self.server.insist(Method::DELETE, &self.lease, None, &[200, 404]).await?;
+        Ok(())
+    }
+
+    /// Takes the grant of guests away, or brings it back.
+    pub(super) async fn grant_guests(&self, granted: bool) -> Result<()> {
+        let grant = grant(&self.pool, GUEST);
+        if granted {
+            self.server.insist(Method::POST, GRANTS, Some(&grant), &[201, 409]).await?;
+        } else {
+            self.server.insist(Method::DELETE, &format!("{GRANTS}/{GUEST}"), None, &[200, 404]).await?;
+        }
+        Ok(())
+    }
+
+    /// Suspends the grant of guests, which stands, or releases it.
+    pub(super) async fn suspend_guests(&self, suspend: bool) -> Result<()> {
+        let change = json!({ "spec": { "suspend": suspend } });
+        self.server.insist(Method::PATCH, &format!("{GRANTS}/{GUEST}"), Some(&change), &[200]).await?;
+        Ok(())
+    }
+
     /// Any of the replicas.
     pub(super) fn any(&self, random: &mut Random) -> &Replica {
         random.pick(&self.replicas)
@@ -139,26 +183,42 @@ impl Stage {
     }
 }
 
-/// Users whose name begins with `role-` are reset with a role that has to be assumed.
-fn grants(pool: &str) -> String {
-    let grant = |name: &str, pattern: &str, more: &str| {
-        format!(
-            "---\napiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: {name}}}\nspec:\n  \
-             userPoolID: {pool}\n  namespaces: [\"*\"]\n  usernamePattern: {pattern}\n{more}"
-        )
-    };
-    // In the account that the emulator has its pools in.
-    let role = "  roleARN: arn:aws:iam::123456789012:role/cognito-reset\n  externalID: campaign\n";
-    grant("own", "user-.*", "") + &grant("role", "role-.*", role)
+/// The grant of the users whose name begins with its own. Those of `role` are reset with a role that has to be assumed, in
+/// the account that the emulator has its pools in.
+fn grant(pool: &str, name: &str) -> Value {
+    let mut grant = json!({
+        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "UserPoolGrant", "metadata": { "name": name },
+        "spec": { "userPoolID": pool, "namespaces": ["*"], "usernamePattern": format!("{name}-.*") },
+    });
+    if name == "role" {
+        grant["spec"]["roleARN"] = "arn:aws:iam::123456789012:role/cognito-reset".into();
+        grant["spec"]["externalID"] = "campaign".into();
+    }
+    grant
 }
 
-async fn versions(server: &Server, operator: &Path) -> Result<String> {
+async fn versions(server: &Server, programs: &Programs) -> Result<String> {
     let version = server.get("/version").await?;
-    let output =
-        std::process::Command::new(operator).arg("--version").output().context("failed to run the operator")?;
+    let output = Command::new(&programs.operator).arg("--version").output().context("failed to run the operator")?;
     let own = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let commit = commit(programs).unwrap_or_else(|| "unknown commit".to_owned());
     let kubernetes = version["gitVersion"].as_str().unwrap_or_default().to_owned();
-    Ok(format!("{own}, kube-apiserver {kubernetes}, etcd with fsync, moto in place of Cognito"))
+    Ok(format!("{own} ({commit}), kube-apiserver {kubernetes}, etcd with fsync, moto in place of Cognito"))
+}
+
+/// The commit that the operator was built from: that of the repository, where it was built there.
+fn commit(programs: &Programs) -> Option<String> {
+    let repository = programs.repository.canonicalize().ok()?;
+    if !programs.operator.canonicalize().ok()?.starts_with(&repository) {
+        return None;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(&repository).args(arguments).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let hash = git(&["rev-parse", "--short", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--", "src", "deploy"])?;
+    Some(format!("commit {hash}{}", if changes.is_empty() { "" } else { " with changes" }))
 }
 
 /// The name that an object goes by.

@@ -8,56 +8,42 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use super::{
+    Mode,
     observed::Observed,
     random::Random,
     server::{REQUESTS, Server},
-    stage::{Stage, name_of},
+    stage::{GUEST, RETENTION, Stage, name_of},
+    story::{Story, Terms},
 };
 
-/// What is done with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Story {
-    /// Applied, and left alone.
-    Plain,
-    /// Deleted at its end and applied again; in half of the cases after the user has chosen a new password.
-    Again,
-    /// Deleted at some moment, in flight or not.
-    Deleted,
-    /// The same, and applied again at once.
-    DeletedAndAgain,
-    /// Created suspended, and released a little later.
-    Suspended,
-    /// For a user who does not exist.
-    Nobody,
-    /// To be skipped if the user already has to reset, and the user does not.
-    Skip,
-    /// The same, and the user does.
-    SkipReset,
-}
+/// What is applied again is so within this time of when it was applied first. No record is older than its request, so that
+/// by the retention it is still there, and keeps its promise, until the request is there again.
+const APPLIED_AGAIN: Duration = Duration::from_secs(20);
+/// Kept free of the retention: for a creation whose reply is lost to land, and for clocks of whole seconds.
+const LANDS: Duration = Duration::from_secs(20);
+const _: () = assert!(APPLIED_AGAIN.as_secs() + LANDS.as_secs() < RETENTION.as_secs());
 
-/// How often each is told, of a hundred.
-const STORIES: [(Story, usize); 8] = [
-    (Story::Plain, 48),
-    (Story::Again, 12),
-    (Story::Deleted, 6),
-    (Story::DeletedAndAgain, 10),
-    (Story::Suspended, 10),
-    (Story::Nobody, 5),
-    (Story::Skip, 5),
-    (Story::SkipReset, 4),
-];
+/// Between two changes of the grant of guests.
+const FLAP: Duration = Duration::from_millis(1500);
 
 /// A request that was made, for the user of the same name.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) story: Story,
+    /// Whether it was not deleted for good.
+    pub(super) stays: bool,
+    /// The expiry that it was applied again with.
+    pub(super) expires: Option<String>,
 }
 
 /// What makes requests.
@@ -68,18 +54,25 @@ pub(super) struct Traffic {
     most: usize,
     /// Between two new ones.
     pace: Duration,
+    /// Whether the grant of guests goes and comes back.
+    flaps: bool,
     open: AtomicUsize,
     ending: AtomicBool,
     asked: Mutex<Vec<Asked>>,
 }
 
 impl Traffic {
-    pub(super) fn new(stage: &Arc<Stage>, observed: &Arc<Observed>, most: usize, pace: Duration) -> Arc<Self> {
+    pub(super) fn new(stage: &Arc<Stage>, observed: &Arc<Observed>, mode: &Mode) -> Arc<Self> {
+        let (most, pace, flaps) = match mode {
+            Mode::Faults(_) => (200, Duration::from_millis(100), true),
+            Mode::Load(_) => (400, Duration::from_millis(5), false),
+        };
         Arc::new(Self {
             stage: Arc::clone(stage),
             observed: Arc::clone(observed),
             most,
             pace,
+            flaps,
             open: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
             asked: Mutex::default(),
@@ -105,10 +98,39 @@ impl Traffic {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
+    }
+
+    fn amend(&self, name: &str, change: impl FnOnce(&mut Asked)) {
+        let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = all.iter_mut().find(|asked| asked.name == name) {
+            change(asked);
+        }
+    }
+
     /// Makes requests until there are `total`, or until [`end`](Self::end), and waits until each has ended.
     pub(super) async fn run(self: &Arc<Self>, mut random: Random, total: usize) -> Result<()> {
+        let flapping = self.flap(random.fork());
+        tokio::try_join!(self.make(random, total), flapping)?;
+        Ok(())
+    }
+
+    /// Takes the grant of guests away and brings it back, or suspends and releases it, until the end.
+    async fn flap(&self, mut random: Random) -> Result<()> {
+        while self.flaps && !self.is_ending() {
+            let (stage, taken) = (&self.stage, random.percent(20));
+            for there in [false, true] {
+                sleep(random.up_to(FLAP)).await;
+                if taken { stage.grant_guests(there).await? } else { stage.suspend_guests(!there).await? }
+            }
+        }
+        Ok(())
+    }
+
+    async fn make(self: &Arc<Self>, mut random: Random, total: usize) -> Result<()> {
         let mut tasks = JoinSet::new();
-        while self.count() < total && !self.ending.load(Ordering::SeqCst) {
+        while self.count() < total && !self.is_ending() {
             while let Some(ended) = tasks.try_join_next() {
                 ended??;
             }
@@ -131,18 +153,11 @@ impl Traffic {
     }
 
     fn next(&self, random: &mut Random) -> Asked {
-        let mut left = random.below(100);
-        let mut story = Story::Plain;
-        for (one, share) in STORIES {
-            if left < share {
-                story = one;
-                break;
-            }
-            left -= share;
-        }
-        let kind = if random.percent(20) { "role" } else { "user" };
+        let story = Story::any(random);
+        let kind = *random.pick(&["role", "role", GUEST, "user", "user", "user", "user", "user", "user", "user"]);
         let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = Asked { name: format!("{kind}-{:06}", all.len()), story };
+        let (name, stays) = (format!("{kind}-{:06}", all.len()), story != Story::Deleted);
+        let asked = Asked { name, story, stays, expires: None };
         all.push(asked.clone());
         asked
     }
@@ -155,32 +170,44 @@ impl Traffic {
         if asked.story == Story::SkipReset {
             users.reset(pool, name).await?;
         }
-        let uid = self.create(asked).await?;
+        let first = Instant::now();
+        let uid = self.create(asked, Terms::first(&mut random)).await?;
         match asked.story {
-            Story::Plain | Story::Nobody | Story::Skip | Story::SkipReset => self.ended(name, &uid).await,
-            Story::Again => {
-                self.ended(name, &uid).await;
+            Story::Plain | Story::Nobody | Story::Skip | Story::SkipReset | Story::Expired | Story::Late => {
+                self.ended(asked, &uid).await?;
+            }
+            Story::Again | Story::Expiring => {
+                self.ended(asked, &uid).await?;
                 if random.percent(50) {
                     users.confirm(pool, name).await?;
                 }
-                self.delete(name).await?;
-                let uid = self.create(asked).await?;
-                self.ended(name, &uid).await;
+                if first.elapsed() < APPLIED_AGAIN {
+                    self.delete(name).await?;
+                    self.apply_again(asked, first).await?;
+                }
             }
-            Story::Deleted | Story::DeletedAndAgain => {
+            Story::Deleted => {
                 sleep(random.up_to(Duration::from_millis(400))).await;
                 self.delete(name).await?;
-                if asked.story == Story::DeletedAndAgain {
-                    let uid = self.create(asked).await?;
-                    self.ended(name, &uid).await;
-                }
+            }
+            Story::DeletedAndAgain => {
+                sleep(random.up_to(Duration::from_millis(400))).await;
+                self.delete(name).await?;
+                self.apply_again(asked, first).await?;
             }
             Story::Suspended => {
                 sleep(random.up_to(Duration::from_millis(1500))).await;
                 let release = json!({ "spec": { "suspend": false } });
                 // It may have ended while it was suspended: by a clock that jumps a day, its deadline has passed.
                 self.server().insist(Method::PATCH, &path(name), Some(&release), &[200, 422]).await?;
-                self.ended(name, &uid).await;
+                self.ended(asked, &uid).await?;
+            }
+            Story::ShortLived => {
+                self.ended(asked, &uid).await?;
+                self.collected(name, first).await?;
+                if random.percent(50) && !self.stands(name).await? {
+                    self.apply_again(asked, first).await?;
+                }
             }
         }
         Ok(())
@@ -191,20 +218,39 @@ impl Traffic {
     }
 
     /// Creates it, and gives its uid. A reply that was lost shows as 409 at the next try.
-    async fn create(&self, asked: &Asked) -> Result<String> {
-        let mut spec = json!({ "userPoolID": self.stage.pool, "username": asked.name });
-        match asked.story {
-            Story::Suspended => spec["suspend"] = true.into(),
-            Story::Skip | Story::SkipReset => spec["ifResetRequired"] = "Skip".into(),
-            Story::Plain | Story::Again | Story::Deleted | Story::DeletedAndAgain | Story::Nobody => {}
-        }
-        let body = json!({
-            "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
-            "metadata": { "name": asked.name, "namespace": "default" }, "spec": spec,
-        });
+    async fn create(&self, asked: &Asked, terms: Terms) -> Result<String> {
+        let body = self.body(asked, terms);
         let (status, created) = self.server().insist(Method::POST, REQUESTS, Some(&body), &[201, 409]).await?;
         let object: Value = if status == 201 { created } else { self.server().get(&path(&asked.name)).await? };
         Ok(name_of(&object, "/metadata/uid"))
+    }
+
+    /// Creates it again and waits for its end; but where that cannot be while its record is sure to be kept, it is left deleted.
+    async fn apply_again(&self, asked: &Asked, first: Instant) -> Result<()> {
+        let (name, until) = (&asked.name, first + APPLIED_AGAIN);
+        let body = self.body(asked, Terms::AGAIN);
+        let created = async {
+            ensure!(Instant::now() < until, "too late");
+            self.server().insist_until(until, Method::POST, REQUESTS, Some(&body), &[201, 409]).await
+        };
+        // One whose reply was lost, at the very end, may have come through all the same.
+        if created.await.is_err() && !self.stands(name).await? {
+            self.amend(name, |asked| asked.stays = false);
+            return Ok(());
+        }
+        let expires = body.pointer("/spec/expirationTime").and_then(Value::as_str).map(str::to_owned);
+        self.amend(name, |asked| asked.expires = expires);
+        let (_, object) = self.server().insist(Method::GET, &path(name), None, &[200, 404]).await?;
+        self.ended(asked, &name_of(&object, "/metadata/uid")).await
+    }
+
+    fn body(&self, asked: &Asked, terms: Terms) -> Value {
+        let mut spec = json!({ "userPoolID": self.stage.pool, "username": asked.name });
+        asked.story.complete(&mut spec, terms);
+        json!({
+            "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
+            "metadata": { "name": asked.name, "namespace": "default" }, "spec": spec,
+        })
     }
 
     async fn delete(&self, name: &str) -> Result<()> {
@@ -212,11 +258,29 @@ impl Traffic {
         Ok(())
     }
 
+    async fn stands(&self, name: &str) -> Result<bool> {
+        Ok(self.server().insist(Method::GET, &path(name), None, &[200, 404]).await?.0 == 200)
+    }
+
     /// Waits for its end, for as long as the campaign does: what never ends is found at its end.
-    async fn ended(&self, name: &str, uid: &str) {
-        while !self.observed.has_ended(name, uid) {
-            sleep(Duration::from_millis(50)).await;
+    async fn ended(&self, asked: &Asked, uid: &str) -> Result<()> {
+        let is_short_lived = asked.story == Story::ShortLived;
+        while !self.observed.has_ended(&asked.name, uid) {
+            // It may have been deleted between two looks of the watch.
+            if is_short_lived && !self.stands(&asked.name).await? {
+                break;
+            }
+            sleep(Duration::from_millis(if is_short_lived { 500 } else { 50 })).await;
         }
+        Ok(())
+    }
+
+    /// Waits until it is deleted by its time to live, for a while: a clock that jumped may have put that off.
+    async fn collected(&self, name: &str, first: Instant) -> Result<()> {
+        while first.elapsed() < APPLIED_AGAIN && self.stands(name).await? {
+            sleep(Duration::from_millis(500)).await;
+        }
+        Ok(())
     }
 }
 

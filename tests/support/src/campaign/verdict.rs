@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::{
     Campaign, Field, Mode,
     evidence::Heard,
-    judge::{Effect, Facts, Told},
+    judge::{Claim, Effect, Facts, Told},
     lock,
     report::Report,
     server::{RECORDS, REQUESTS},
     stage::name_of,
-    traffic::{Asked, Story},
+    story::Story,
+    traffic::Asked,
 };
 use crate::eventually;
 
@@ -50,6 +51,7 @@ impl Field {
         let requests = self.objects(REQUESTS, "/metadata/name").await?;
         let records = self.objects(RECORDS, "/request/name").await?;
         let mut report = self.nothing_yet(campaign, duration);
+        report.collected = lock(&self.evidence).collected();
         let mut shown = 0;
         for asked in self.traffic.asked() {
             let (request, record) = (requests.get(&asked.name), records.get(&asked.name));
@@ -93,15 +95,28 @@ impl Field {
     }
 
     fn facts(&self, asked: &Asked, heard: &Heard, request: Option<&Value>, record: Option<&Value>) -> Facts {
+        let name = &asked.name;
+        // What the operator has deleted counts as it was seen last.
+        let seen = || self.observed.told(name).filter(Told::has_ended);
+        let collected = || seen().or_else(|| heard_end(heard));
+        let is_short_lived = asked.story == Story::ShortLived;
+        // Whatever has ended has its record, for as long as it stands.
+        let has_lost_record = request.map(Told::of).is_some_and(|told| told.has_ended()) && record.is_none();
+        let remembered = record.map(|record| name_of(record, "/expirationTime")).filter(|expiry| !expiry.is_empty());
         Facts {
             reset_before: asked.story == Story::SkipReset,
             has_to_reset: false,
             calls: heard.calls.clone(),
             claims: heard.claims.clone(),
-            stays: asked.story != Story::Deleted,
-            standing: request.map(Told::of),
-            record: record.map(Effect::of),
-            went_back: self.observed.went_back(&asked.name),
+            stays: asked.stays,
+            standing: request.map(Told::of).or_else(|| collected().filter(|_| is_short_lived)),
+            record: record.map(Effect::of).or_else(|| self.observed.effect(name).map(Some)),
+            went_back: self.observed.went_back(name),
+            never_sent: asked.story.never_sent(),
+            cut_short: has_lost_record
+                || self.observed.record_was_cut_short(name)
+                || (is_short_lived && self.observed.request_was_cut_short(name)),
+            expires: asked.expires.clone().map(|expires| (expires, remembered)),
         }
     }
 
@@ -120,6 +135,15 @@ impl Field {
             log.lines().filter(about).for_each(|line| println!("  {line}"));
         }
     }
+}
+
+/// The last end that was stored of a request.
+fn heard_end(heard: &Heard) -> Option<Told> {
+    let end = |(_, claim): &(Duration, Claim)| match claim {
+        Claim::Status(told) if told.has_ended() => Some(told.clone()),
+        Claim::Status(_) | Claim::Effect(_) => None,
+    };
+    heard.claims.iter().rev().find_map(end)
 }
 
 fn count(report: &mut Report, facts: &Facts) {

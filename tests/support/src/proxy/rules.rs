@@ -138,6 +138,12 @@ impl Matcher {
         Self::new(move |seen| seen.method == method && seen.path.contains(&part))
     }
 
+    /// Whether it says so of this request.
+    #[must_use]
+    pub fn is_about(&self, seen: &Seen) -> bool {
+        (self.0)(seen)
+    }
+
     /// Only those of them for which this is true as well.
     #[must_use]
     pub fn and(self, also: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Self {
@@ -174,7 +180,7 @@ impl Rule {
 
     /// The fault for this request, which is counted, if the rule is about it.
     pub(super) fn take(&self, seen: &Seen) -> Option<Fault> {
-        if self.is_spent() || !(self.0.matcher.0)(seen) {
+        if self.is_spent() || !self.0.matcher.is_about(seen) {
             return None;
         }
         let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };

@@ -1,0 +1,313 @@
+//! What the operator asks of the API server, by `deploy/rights.yaml`: a closed list; and what may become of it.
+
+use std::time::Duration;
+
+use http::{Method, header::ACCEPT};
+
+use super::stage::RETENTION;
+use crate::{Matcher, Seen};
+
+/// What the operator asks of the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verb {
+    GetRequest,
+    /// Whether there still is the request of a record whose retention has passed.
+    GetRequestMetadata,
+    ListRequests,
+    /// Those that have ended and have a time to live.
+    ListEndedRequests,
+    WatchRequests,
+    UpdateStatus,
+    /// The label by which a request with a time to live is found.
+    PatchRequest,
+    DeleteRequest,
+    GetRecord,
+    /// Those whose claim is open.
+    ListOpenRecords,
+    /// All of them, for those whose retention has passed.
+    ListRecords,
+    CreateRecord,
+    UpdateRecord,
+    DeleteRecord,
+    ListGrants,
+    WatchGrants,
+    UpdateGrantStatus,
+    ListNamespaces,
+    WatchNamespaces,
+    CreateEvent,
+    PatchEvent,
+    GetLease,
+    CreateLease,
+    UpdateLease,
+}
+
+impl Verb {
+    pub(super) const ALL: [Self; 24] = [
+        Self::GetRequest,
+        Self::GetRequestMetadata,
+        Self::ListRequests,
+        Self::ListEndedRequests,
+        Self::WatchRequests,
+        Self::UpdateStatus,
+        Self::PatchRequest,
+        Self::DeleteRequest,
+        Self::GetRecord,
+        Self::ListOpenRecords,
+        Self::ListRecords,
+        Self::CreateRecord,
+        Self::UpdateRecord,
+        Self::DeleteRecord,
+        Self::ListGrants,
+        Self::WatchGrants,
+        Self::UpdateGrantStatus,
+        Self::ListNamespaces,
+        Self::WatchNamespaces,
+        Self::CreateEvent,
+        Self::PatchEvent,
+        Self::GetLease,
+        Self::CreateLease,
+        Self::UpdateLease,
+    ];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::GetRequest => "get request",
+            Self::GetRequestMetadata => "get request, of an old record",
+            Self::ListRequests => "list requests",
+            Self::ListEndedRequests => "list requests, to be collected",
+            Self::WatchRequests => "watch requests",
+            Self::UpdateStatus => "update status",
+            Self::PatchRequest => "patch request (its label)",
+            Self::DeleteRequest => "delete request",
+            Self::GetRecord => "get record",
+            Self::ListOpenRecords => "list records, open",
+            Self::ListRecords => "list records, to be collected",
+            Self::CreateRecord => "create record",
+            Self::UpdateRecord => "update record",
+            Self::DeleteRecord => "delete record",
+            Self::ListGrants => "list grants",
+            Self::WatchGrants => "watch grants",
+            Self::UpdateGrantStatus => "update grant status",
+            Self::ListNamespaces => "list namespaces",
+            Self::WatchNamespaces => "watch namespaces",
+            Self::CreateEvent => "create event",
+            Self::PatchEvent => "patch event",
+            Self::GetLease => "get lease",
+            Self::CreateLease => "create lease",
+            Self::UpdateLease => "update lease",
+        }
+    }
+
+    /// Whether it is only there with the lease.
+    pub(super) const fn is_of_lease(self) -> bool {
+        matches!(self, Self::GetLease | Self::CreateLease | Self::UpdateLease)
+    }
+
+    pub(super) const fn is_watch(self) -> bool {
+        matches!(self, Self::WatchRequests | Self::WatchGrants | Self::WatchNamespaces)
+    }
+
+    /// Whether it is asked when a replica begins: to be met, one has to be killed.
+    pub(super) const fn is_at_start(self) -> bool {
+        matches!(self, Self::ListRequests | Self::ListGrants | Self::ListNamespaces)
+    }
+
+    /// Whether only a replica that has worked for some seconds asks it: for an event that repeats itself, or for a record
+    /// that is one of many.
+    pub(super) const fn is_rare(self) -> bool {
+        matches!(self, Self::PatchEvent | Self::DeleteRecord)
+    }
+
+    /// How long after the start of a campaign it is asked at the earliest.
+    pub(super) const fn not_before(self) -> Duration {
+        match self {
+            Self::GetRequestMetadata | Self::DeleteRecord => RETENTION.saturating_add(Duration::from_secs(5)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// What tells it from all other requests.
+    pub(super) fn matcher(self) -> Matcher {
+        let path = |method, path: &'static str| Matcher::path(method, path);
+        let get = |path: &'static str, watches: bool| {
+            Matcher::path(Method::GET, path).and(move |seen| seen.path.contains("watch=") == watches)
+        };
+        let asks = |what: &'static str| move |seen: &Seen| seen.path.contains(what);
+        let of_metadata = |seen: &Seen| {
+            let accepted = seen.headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
+            accepted.is_some_and(|accepted| accepted.contains("PartialObjectMetadata"))
+        };
+        match self {
+            Self::GetRequest => path(Method::GET, "/passwordresetrequests/").and(move |seen| !of_metadata(seen)),
+            Self::GetRequestMetadata => path(Method::GET, "/passwordresetrequests/").and(of_metadata),
+            Self::ListRequests => get("/passwordresetrequests?", false).and(asks("outcome%3DPending")),
+            Self::ListEndedRequests => get("/passwordresetrequests?", false).and(asks("labelSelector")),
+            Self::WatchRequests => get("/passwordresetrequests?", true),
+            Self::UpdateStatus => path(Method::PUT, "/passwordresetrequests/"),
+            Self::PatchRequest => path(Method::PATCH, "/passwordresetrequests/"),
+            Self::DeleteRequest => path(Method::DELETE, "/passwordresetrequests/"),
+            Self::GetRecord => path(Method::GET, "/passwordresetrecords/"),
+            Self::ListOpenRecords => get("/passwordresetrecords?", false).and(asks("effect")),
+            // At its start, an operator asks for a single one, to see whether the resource is defined.
+            Self::ListRecords => {
+                get("/passwordresetrecords?", false).and(move |seen| !asks("effect")(seen) && asks("limit=500")(seen))
+            }
+            Self::CreateRecord => path(Method::POST, "/passwordresetrecords"),
+            Self::UpdateRecord => path(Method::PUT, "/passwordresetrecords/"),
+            Self::DeleteRecord => path(Method::DELETE, "/passwordresetrecords/"),
+            Self::ListGrants => get("/userpoolgrants?", false).and(asks("limit=500")),
+            Self::WatchGrants => get("/userpoolgrants?", true),
+            Self::UpdateGrantStatus => path(Method::PUT, "/userpoolgrants/"),
+            Self::ListNamespaces => get("/namespaces?", false),
+            Self::WatchNamespaces => get("/namespaces?", true),
+            Self::CreateEvent => path(Method::POST, "/events"),
+            Self::PatchEvent => path(Method::PATCH, "/events/"),
+            Self::GetLease => path(Method::GET, "/leases/"),
+            Self::CreateLease => path(Method::POST, "/leases"),
+            Self::UpdateLease => path(Method::PUT, "/leases/"),
+        }
+    }
+}
+
+/// What the API server, or something before it, answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Break {
+    /// An error with this status; nothing was done.
+    Answer(u16),
+    /// The same, and it was done all the same.
+    AnswerAfter(u16),
+    LostBefore,
+    LostAfter,
+    /// It is done, too late for the time limit.
+    Late,
+}
+
+impl Break {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Answer(409),
+        Self::Answer(429),
+        Self::Answer(500),
+        Self::Answer(503),
+        Self::Answer(504),
+        Self::AnswerAfter(504),
+        Self::LostBefore,
+        Self::LostAfter,
+        Self::Late,
+    ];
+
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Answer(status) => format!("{status}"),
+            Self::AnswerAfter(status) => format!("{status} after it was done"),
+            Self::LostBefore => "lost before it was done".to_owned(),
+            Self::LostAfter => "reply lost after it was done".to_owned(),
+            Self::Late => "done after the time limit".to_owned(),
+        }
+    }
+
+    /// Whether it can be told from the others at this verb: a watch is never done, so there is no "after" to it.
+    pub(super) const fn suits(self, verb: Verb) -> bool {
+        !(verb.is_watch() && matches!(self, Self::AnswerAfter(_) | Self::LostAfter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use http::{HeaderMap, HeaderValue};
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Resource and verb as RBAC has them, and a request as the operator sends it.
+    fn example(verb: Verb) -> (&'static str, &'static str, Method, &'static str) {
+        let (requests, records) = ("passwordresetrequests", "passwordresetrecords");
+        match verb {
+            Verb::GetRequest | Verb::GetRequestMetadata => {
+                (requests, "get", Method::GET, "/namespaces/default/passwordresetrequests/a")
+            }
+            Verb::ListRequests => (
+                requests,
+                "list",
+                Method::GET,
+                "/passwordresetrequests?&fieldSelector=status.outcome%3DPending&limit=25",
+            ),
+            Verb::ListEndedRequests => (
+                requests,
+                "list",
+                Method::GET,
+                "/passwordresetrequests?&fieldSelector=status.outcome%21%3DPending&labelSelector=l&limit=10",
+            ),
+            Verb::WatchRequests => (
+                requests,
+                "watch",
+                Method::GET,
+                "/passwordresetrequests?&watch=true&timeoutSeconds=3&fieldSelector=status.outcome%3DPending",
+            ),
+            Verb::UpdateStatus => (
+                "passwordresetrequests/status",
+                "update",
+                Method::PUT,
+                "/namespaces/default/passwordresetrequests/a/status?",
+            ),
+            Verb::PatchRequest => (requests, "patch", Method::PATCH, "/namespaces/default/passwordresetrequests/a?"),
+            Verb::DeleteRequest => (requests, "delete", Method::DELETE, "/namespaces/default/passwordresetrequests/a?"),
+            Verb::GetRecord => (records, "get", Method::GET, "/passwordresetrecords/r1-a"),
+            Verb::ListOpenRecords => {
+                (records, "list", Method::GET, "/passwordresetrecords?&fieldSelector=effect%3D&limit=500")
+            }
+            Verb::ListRecords => (records, "list", Method::GET, "/passwordresetrecords?&limit=500"),
+            Verb::CreateRecord => (records, "create", Method::POST, "/passwordresetrecords?"),
+            Verb::UpdateRecord => (records, "update", Method::PUT, "/passwordresetrecords/r1-a?"),
+            Verb::DeleteRecord => (records, "delete", Method::DELETE, "/passwordresetrecords/r1-a?"),
+            Verb::ListGrants => ("userpoolgrants", "list", Method::GET, "/userpoolgrants?&limit=500"),
+            Verb::WatchGrants => ("userpoolgrants", "watch", Method::GET, "/userpoolgrants?&watch=true"),
+            Verb::UpdateGrantStatus => ("userpoolgrants/status", "update", Method::PUT, "/userpoolgrants/own/status?"),
+            Verb::ListNamespaces => ("namespaces", "list", Method::GET, "/api/v1/namespaces?&limit=500"),
+            Verb::WatchNamespaces => ("namespaces", "watch", Method::GET, "/api/v1/namespaces?&watch=true"),
+            Verb::CreateEvent => {
+                ("events", "create", Method::POST, "/apis/events.k8s.io/v1/namespaces/default/events?")
+            }
+            Verb::PatchEvent => {
+                ("events", "patch", Method::PATCH, "/apis/events.k8s.io/v1/namespaces/default/events/a?")
+            }
+            Verb::GetLease => ("leases", "get", Method::GET, "/namespaces/operator/leases/it"),
+            Verb::CreateLease => ("leases", "create", Method::POST, "/namespaces/operator/leases?"),
+            Verb::UpdateLease => ("leases", "update", Method::PUT, "/namespaces/operator/leases/it?"),
+        }
+    }
+
+    #[test]
+    fn every_right_of_the_operator_has_its_verb_here() {
+        let rights: Vec<Value> = serde_saphyr::from_str(include_str!("../../../../deploy/rights.yaml")).unwrap();
+        let mut wanted = BTreeSet::new();
+        for right in &rights {
+            let verbs = right["verbs"].as_array().unwrap().iter().map(|verb| verb.as_str().unwrap());
+            // `settle` is asked for by an admission policy, and by nobody of the API server.
+            verbs.filter(|verb| *verb != "settle").for_each(|verb| {
+                wanted.insert((right["resource"].as_str().unwrap(), verb));
+            });
+        }
+        let found: BTreeSet<_> =
+            Verb::ALL.map(example).into_iter().map(|(resource, verb, ..)| (resource, verb)).collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn each_verb_is_told_from_all_others() {
+        for sent in Verb::ALL {
+            let (_, _, method, path) = example(sent);
+            let mut headers = HeaderMap::new();
+            if sent == Verb::GetRequestMetadata {
+                headers.insert(
+                    ACCEPT,
+                    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"),
+                );
+            }
+            let seen = Seen { method, path: path.into(), headers, body: bytes::Bytes::new() };
+            let met: Vec<_> = Verb::ALL.into_iter().filter(|verb| verb.matcher().is_about(&seen)).collect();
+            assert_eq!(met, [sent]);
+        }
+    }
+}
