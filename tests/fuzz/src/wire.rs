@@ -60,7 +60,7 @@ pub fn user(bytes: &[u8]) -> Call<Result<User, Unreadable>> {
     call(bytes, async |port, session| port.user(session, USER).await)
 }
 
-const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice" };
+const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice-smith" };
 
 /// One port for all calls, as the operator has one.
 struct Bench {

@@ -1,8 +1,12 @@
 //! Replies that were once taken for more than they say, and those of Cognito beside them.
 
-use cognito_reset_operator::cognito::{
-    bounded::MAX_ANSWER,
-    outcome::{Answer, Code},
+use cognito_reset_operator::{
+    api::UserStatus,
+    cognito::{
+        bounded::MAX_ANSWER,
+        outcome::{Answer, Code},
+        port::User,
+    },
 };
 use fuzz::wire;
 
@@ -75,4 +79,81 @@ fn an_answer_is_read_up_to_its_limit_and_no_further() {
     };
     assert_eq!(reset("400 Bad Request", "", &of_length(MAX_ANSWER)), refusal());
     assert_eq!(reset("400 Bad Request", "", &of_length(MAX_ANSWER + 1)), Answer::Lost);
+}
+
+#[test]
+fn a_request_id_is_kept_where_it_looks_like_one_and_does_not_repeat_the_users_name() {
+    let longest = "a".repeat(64);
+    let longer = format!("{longest}a");
+    for (id, kept) in [
+        ("0a1b2c3d-0000-4000-8000-00000000000F", true),
+        (&longest, true),
+        (&longer, false),
+        ("id-of-AliceSmith-1", false),
+        ("alice_smith", false),
+        ("two words", false),
+        ("a/b", false),
+        ("", false),
+    ] {
+        for (status, body) in [("200 OK", "{}"), ("400 Bad Request", REFUSAL)] {
+            let reply = wire::reset(format!("HTTP/1.1 {status}\r\nx-amzn-requestid: {id}\r\n\r\n{body}").as_bytes());
+            assert_eq!(reply.result.request_id.as_deref(), kept.then_some(id), "{status}");
+        }
+    }
+}
+
+#[test]
+fn a_code_that_is_not_known_is_kept_unless_it_repeats_the_users_name() {
+    let told = |code: &str| reset("400 Bad Request", "", &format!(r#"{{"__type":"{code}"}}"#));
+    let code = |code: &str| Answer::Exception(Code::parse(code).expect("a code"));
+    assert_eq!(told("BrandNewException"), code("BrandNewException"));
+    assert_eq!(told("NoAliceSmithException"), code("Withheld"));
+}
+
+/// What a read of the user makes of this body.
+fn user(body: &str) -> Result<User, String> {
+    wire::user(format!("HTTP/1.1 200 OK\r\n\r\n{body}").as_bytes()).result.map_err(|error| error.to_string())
+}
+
+#[test]
+fn each_state_of_a_user_is_read_as_what_it_is() {
+    for (name, status) in [
+        ("UNCONFIRMED", UserStatus::Unconfirmed),
+        ("CONFIRMED", UserStatus::Confirmed),
+        ("ARCHIVED", UserStatus::Archived),
+        ("COMPROMISED", UserStatus::Compromised),
+        ("UNKNOWN", UserStatus::Unknown),
+        ("RESET_REQUIRED", UserStatus::ResetRequired),
+        ("FORCE_CHANGE_PASSWORD", UserStatus::ForceChangePassword),
+        ("EXTERNAL_PROVIDER", UserStatus::ExternalProvider),
+        ("BRAND_NEW", UserStatus::Unknown),
+    ] {
+        let read = user(&format!(r#"{{"Username":"alice-smith","UserStatus":"{name}"}}"#)).map(|user| user.status);
+        assert_eq!(read, Ok(status), "{name}");
+    }
+    assert!(user(r#"{"Username":"alice-smith"}"#).is_err(), "no state");
+}
+
+#[test]
+fn of_a_users_attributes_the_sub_alone_is_read() {
+    let with = |attributes: &str| {
+        let body = format!(r#"{{"Username":"a","UserStatus":"CONFIRMED","UserAttributes":[{attributes}]}}"#);
+        user(&body).map(|user| user.sub)
+    };
+    let attribute = |name: &str, value: &str| format!(r#"{{"Name":"{name}","Value":"{value}"}}"#);
+    let (email, sub) = (attribute("email", "a@example.com"), attribute("sub", "0000-a"));
+    assert_eq!(with(&format!("{email},{sub}")), Ok(Some("0000-a".into())));
+    assert_eq!(with(&email), Ok(None));
+    assert_eq!(with(&attribute("sub", "no identifier")), Ok(None));
+}
+
+#[test]
+fn why_a_user_could_not_be_read_is_told_by_a_code_that_does_not_repeat_the_name() {
+    let told = |code: &str| {
+        let body = format!(r#"{{"__type":"{code}"}}"#);
+        let reply = format!("HTTP/1.1 400 Bad Request\r\n\r\n{body}");
+        wire::user(reply.as_bytes()).result.expect_err("a refusal").to_string()
+    };
+    assert!(told("UserNotFoundException").contains("UserNotFoundException"));
+    assert!(!told("NoAliceSmithException").contains("AliceSmith"));
 }
