@@ -55,12 +55,26 @@ pub fn reset(bytes: &[u8]) -> Call<Reply> {
     call(bytes, async |port, session| port.reset(session, USER, None).await)
 }
 
+/// The same in a Region of this name.
+pub fn reset_in(region: &str, bytes: &[u8]) -> Call<Reply> {
+    let access = access(region);
+    call(bytes, async |port, _| {
+        let session = port.session(&access).await.unwrap();
+        port.reset(&session, USER, None).await
+    })
+}
+
 /// Calls AdminGetUser, and answers with these bytes.
 pub fn user(bytes: &[u8]) -> Call<Result<User, Unreadable>> {
     call(bytes, async |port, session| port.user(session, USER).await)
 }
 
 const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice-smith" };
+
+fn access(region: &str) -> Access {
+    let purpose = Purpose::Reset { namespace: "team-a".into(), name: "reset-alice".into(), uid: "uid".into() };
+    Access { region: region.into(), role: None, purpose }
+}
 
 /// One port for all calls, as the operator has one.
 struct Bench {
@@ -91,14 +105,9 @@ impl Bench {
             .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz"))
             .http_client(bounded(http_client_fn(move |_, _| connector.clone())));
         let limit = Duration::from_secs(30);
-        let access = Access {
-            region: "eu-west-1".into(),
-            role: None,
-            purpose: Purpose::Reset { namespace: "team-a".into(), name: "reset-alice".into(), uid: "uid".into() },
-        };
         let (port, session) = runtime.block_on(async {
             let port = Aws::load(loader, Limits { connect: limit, call: limit, read: limit }).await;
-            let session = port.session(&access).await.unwrap();
+            let session = port.session(&access("eu-west-1")).await.unwrap();
             (port, session)
         });
         Self { runtime, wire, port, session }

@@ -157,3 +157,9 @@ fn why_a_user_could_not_be_read_is_told_by_a_code_that_does_not_repeat_the_name(
     assert!(told("UserNotFoundException").contains("UserNotFoundException"));
     assert!(!told("NoAliceSmithException").contains("AliceSmith"));
 }
+
+#[test]
+fn a_call_that_no_endpoint_can_be_made_for_was_not_sent() {
+    let call = wire::reset_in("no region", b"HTTP/1.1 200 OK\r\n\r\n{}");
+    assert_eq!((call.result.answer, call.requests), (Answer::NotSent, 0));
+}
