@@ -61,7 +61,8 @@ breakages: servers ## Break the operator on purpose, in each way of tests/breaka
 # Two halves: what decides, and what is made of answers. Without debug information the many builds are quicker.
 MUTANTS = PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) mutants --no-shuffle --jobs 2
 .PHONY: mutants
-mutants: servers ## Change the deciding code in every small way that cargo-mutants knows; a test has to notice each (an hour and a half)
+mutants: ## Change the deciding code in every small way that cargo-mutants knows; a test has to notice each (an hour and a half)
+	@.ci/require cargo
 	$(MUTANTS) --output target
 	$(MUTANTS) --config .cargo/mutants-answers.toml --output target/mutants-answers
 

@@ -1,4 +1,5 @@
-//! Cognito at the other end of a wire that is no network: the production port with its SDK, hyper, and any bytes.
+//! Cognito at the other end of a wire that is no network: the production port with its SDK, hyper, and any bytes. Where
+//! nobody is at the other end, it is one.
 
 use std::{
     convert::Infallible,
@@ -6,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
@@ -64,12 +65,31 @@ pub fn reset_in(region: &str, bytes: &[u8]) -> Call<Reply> {
     })
 }
 
+/// Calls AdminResetUserPassword by the SDK's own HTTP client, at an endpoint of this machine.
+pub fn reset_at(endpoint: &str) -> Reply {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let port = Aws::load(loader().endpoint_url(endpoint), LIMITS).await;
+        let session = port.session(&access("eu-west-1")).await.unwrap();
+        port.reset(&session, USER, None).await
+    })
+}
+
 /// Calls AdminGetUser, and answers with these bytes.
 pub fn user(bytes: &[u8]) -> Call<Result<User, Unreadable>> {
     call(bytes, async |port, session| port.user(session, USER).await)
 }
 
 const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice-smith" };
+
+const LIMIT: Duration = Duration::from_secs(30);
+const LIMITS: Limits = Limits { connect: LIMIT, call: LIMIT, read: LIMIT };
+
+fn loader() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz"))
+}
 
 fn access(region: &str) -> Access {
     let purpose = Purpose::Reset { namespace: "team-a".into(), name: "reset-alice".into(), uid: "uid".into() };
@@ -100,13 +120,9 @@ impl Bench {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let wire = Wire::default();
         let connector = SharedHttpConnector::new(wire.clone());
-        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .region(Region::new("eu-west-1"))
-            .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "fuzz"))
-            .http_client(bounded(http_client_fn(move |_, _| connector.clone())));
-        let limit = Duration::from_secs(30);
+        let loader = loader().http_client(bounded(http_client_fn(move |_, _| connector.clone())));
         let (port, session) = runtime.block_on(async {
-            let port = Aws::load(loader, Limits { connect: limit, call: limit, read: limit }).await;
+            let port = Aws::load(loader, LIMITS).await;
             let session = port.session(&access("eu-west-1")).await.unwrap();
             (port, session)
         });

@@ -1,4 +1,7 @@
-//! Replies that were once taken for more than they say, and those of Cognito beside them.
+//! What the production port makes of single replies: those that were once taken for more than they say, those of Cognito
+//! beside them, and none at all.
+
+use std::net::{Ipv4Addr, TcpListener};
 
 use cognito_reset_operator::{
     api::UserStatus,
@@ -162,4 +165,13 @@ fn why_a_user_could_not_be_read_is_told_by_a_code_that_does_not_repeat_the_name(
 fn a_call_that_no_endpoint_can_be_made_for_was_not_sent() {
     let call = wire::reset_in("no region", b"HTTP/1.1 200 OK\r\n\r\n{}");
     assert_eq!((call.result.answer, call.requests), (Answer::NotSent, 0));
+}
+
+#[test]
+fn only_what_found_no_connection_was_not_sent() {
+    // Bound and let go, so that nobody listens there.
+    let nobody =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port");
+    assert_eq!(wire::reset_at(&format!("http://{nobody}")).answer, Answer::NotSent);
+    assert_eq!(wire::reset(b"").result.answer, Answer::Lost, "hung up on");
 }
