@@ -201,6 +201,9 @@ mod tests {
         let here = key("eu-west-1");
         budget.throttled(&here, start);
         budget.throttled(&here, start + millis(1));
+        let slower = Turn::Later { at: start + millis(201), throttled: true };
+        assert_eq!(budget.ask(&here, "a", start + millis(100)), slower);
+        budget.accepted(&here, start + millis(200));
         assert_eq!(budget.ask(&here, "a", start + millis(201)), Turn::Now);
         assert_eq!(
             budget.ask(&here, "b", start + millis(201)),
@@ -212,6 +215,8 @@ mod tests {
             budget.ask(&here, "c", start + millis(2500)),
             Turn::Later { at: start + millis(2600), throttled: false }
         );
+        budget.accepted(&here, start + millis(9000));
+        assert_eq!(budget.ask(&here, "c", start + millis(9000)), Turn::Now, "at full pace there is no more to recover");
     }
 
     #[test]
@@ -229,6 +234,21 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_has_ended_gives_its_place_back() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10.0);
+        let here = key("eu-west-1");
+        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        for (asks, wait) in [("b", 100), ("c", 200)] {
+            assert_eq!(budget.ask(&here, asks, start), Turn::Later { at: start + millis(wait), throttled: false });
+        }
+        budget.forget("b");
+        let last = Turn::Later { at: start + millis(300), throttled: false };
+        assert_eq!(budget.ask(&here, "b", start), last, "it queues up again");
+        assert_eq!(budget.ask(&here, "c", start + millis(200)), Turn::Now, "and nobody else has to");
+    }
+
+    #[test]
     fn however_much_cognito_throttles_the_pace_has_a_floor() {
         let start = Instant::now();
         let mut budget = Budget::new(10.0);
@@ -240,5 +260,10 @@ mod tests {
         }
         assert_eq!(budget.ask(&here, "a", now), Turn::Now);
         assert_eq!(budget.ask(&here, "b", now), Turn::Later { at: now + Budget::SLOWEST, throttled: true });
+        // From there, too, one step leads to a better pace: 6.4 s.
+        now += Budget::SLOWEST * 10;
+        budget.accepted(&here, now);
+        assert_eq!(budget.ask(&here, "b", now), Turn::Now);
+        assert_eq!(budget.ask(&here, "c", now), Turn::Later { at: now + millis(6400), throttled: true });
     }
 }
