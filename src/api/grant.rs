@@ -127,7 +127,7 @@ pub struct UserPoolGrantSpec {
     #[schemars(range(min = 1, max = 1000))]
     pub max_pending_per_namespace: Option<i64>,
 
-    /// The kill switch: while true, every request that this grant would allow waits, whatever other grants say.
+    /// The kill switch: while true, every request that this grant concerns waits, whatever it lacks and whatever other grants say.
     #[serde(default)]
     pub suspend: bool,
 }

@@ -101,7 +101,7 @@ pub struct PasswordResetRequestSpec {
     )]
     pub requested_by: RequestedBy,
 
-    /// What to do when the user already has to reset the password. `Resend` calls Cognito all the same, as its API does, and the user gets another code. `Skip` sends nothing; it has to read the user first, and waits as `UserStateUnreadable` while it cannot.
+    /// What to do when the user already has to reset the password. `Resend`, the default, calls Cognito all the same, as its API does, and the user gets another code. `Skip` sends nothing; it has to read the user first, and waits as `UserStateUnreadable` while it cannot.
     #[serde(default)]
     pub if_reset_required: IfResetRequired,
 
@@ -109,7 +109,7 @@ pub struct PasswordResetRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
 
-    /// Seconds from creation after which a request that was not performed fails, also while suspended or waiting. 1 to 2592000 (30 days).
+    /// Seconds from creation after which a request that was not performed fails, also while suspended or waiting, and whatever expirationTime says. 1 to 2592000 (30 days); default: 86400 (a day).
     #[serde(default = "default_deadline_seconds")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: i64,

@@ -2,11 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use testbed::{ResetCount, eventually};
 
 use crate::{
+    play::serves,
     samples::{CONFIRMED, GRANTED, SAMPLES, UNGRANTED},
     stage::{Stage, output, repository},
     terminal::{Terminal, say},
@@ -18,6 +19,10 @@ const WAIT: &str = "--for=jsonpath='{.status.completionTime}' --timeout=60s";
 
 /// Runs the demonstration. Everything it started has ended when it returns.
 pub(crate) async fn run(program: &Path) -> Result<()> {
+    ensure!(
+        !serves()?,
+        "`make up` is running, and its files are those of the demonstration: stop it first, by `make down`"
+    );
     let stage = tokio::select! {
         stage = Stage::start(program) => stage?,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),

@@ -38,7 +38,7 @@ fn lock_file() -> Result<File> {
 }
 
 /// Whether a process serves.
-fn serves() -> Result<bool> {
+pub(crate) fn serves() -> Result<bool> {
     match lock_file()?.try_lock() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
@@ -159,7 +159,7 @@ Everything runs. In this shell:
   kubectl apply -f {samples}/grant.yaml -f {samples}/requests.yaml -f {samples}/ungranted.yaml
   kubectl get prr -A --watch
 
-The user pool is {}, and Cognito (moto) is at {}.
+The user pool is {}, and Cognito (moto, behind a proxy that counts calls) is at {}.
 The operator's metrics are at {}/metrics, its log is {samples}/operator.log.
 `make down` stops everything.",
         text("kubeconfig"),
