@@ -234,6 +234,24 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_kept_until_its_turn_has_been_over_for_a_minute() {
+        let start = Instant::now();
+        let mut budget = Budget::new(0.01);
+        let here = key("eu-west-1");
+        let seconds = |number| start + Duration::from_secs(number);
+        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        for (asked, uid, at) in [(0, "b", 100), (0, "c", 200), (90, "d", 300)] {
+            let later = Turn::Later { at: seconds(at), throttled: false };
+            assert_eq!(budget.ask(&here, uid, seconds(asked)), later, "{uid}");
+        }
+        let places = |budget: &Budget| budget.quotas.values().map(|quota| quota.places.len()).sum::<usize>();
+        assert_eq!(places(&budget), 3, "nobody's turn has come");
+        budget.ask(&here, "e", seconds(160));
+        assert_eq!(places(&budget), 3, "b's turn is given up");
+        assert_eq!(budget.ask(&here, "c", seconds(200)), Turn::Now);
+    }
+
+    #[test]
     fn a_request_that_has_ended_gives_its_place_back() {
         let start = Instant::now();
         let mut budget = Budget::new(10.0);

@@ -123,11 +123,18 @@ mod tests {
             (51, "r1", "b", false, 0),
             (52, "r2", "a", false, 0),
             (52, "r1", "b", false, 1),
-            // What is looked at again is kept, and what is not is forgotten when something new is seen.
+            (53, "within-two-hours", "a", false, 0),
+            (100, "for-two-hours", "a", false, 0),
+            (200, "itself", "a", false, 0),
+            // What is looked at again is kept, and what is not, for two hours, is forgotten when something new is seen.
+            (4000, "new", "a", false, 0),
+            (4001, "within-two-hours", "a", false, 3948),
             (7000, "r1", "b", false, 6949),
             (7300, "r3", "a", false, 0),
             (7301, "r1", "b", false, 7250),
             (7302, "r2", "a", false, 0),
+            (7302, "for-two-hours", "a", false, 0),
+            (7500, "itself", "a", false, 7300),
         ] {
             let now = start + Duration::from_secs(seconds);
             let wanted = Duration::from_secs(seen_for);
