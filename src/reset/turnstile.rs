@@ -132,8 +132,8 @@ mod tests {
             (7000, "r1", "b", false, 6949),
             (7300, "r3", "a", false, 0),
             (7301, "r1", "b", false, 7250),
+            (7301, "for-two-hours", "a", false, 0),
             (7302, "r2", "a", false, 0),
-            (7302, "for-two-hours", "a", false, 0),
             (7500, "itself", "a", false, 7300),
         ] {
             let now = start + Duration::from_secs(seconds);
