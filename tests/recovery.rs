@@ -157,3 +157,21 @@ async fn an_open_claim_beside_a_request_that_has_ended_is_settled() -> Result<()
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn conflicts_without_end_end_the_pass_and_the_request_goes_on_when_they_do() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let told = Matcher::path(Method::PUT, "passwordresetrequests/contended/status");
+    let conflict = bench.api.always(told, Fault::Respond(Reply::kubernetes_error(409, "Conflict")));
+    bench.ask("contended").await?;
+    eventually(LIMIT, "the pass to give up", async || {
+        operator.logs().contains("has changed 10 times while it was worked on").then_some(())
+    })
+    .await?;
+    assert!(conflict.hits() >= 10, "{}", conflict.hits());
+    conflict.remove();
+    assert_eq!(bench.ended("contended").await?, "Succeeded/ResetAccepted");
+    assert_eq!(bench.calls("contended"), 1);
+    Ok(())
+}

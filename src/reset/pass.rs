@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     decide::Settlement,
     knowledge::{Knowledge, has_room},
-    ledger::{self, Claimed, Identity},
+    ledger::{self, Identity},
     perform::{Next, Performer},
     project::{self, Telling},
     situation::{Budget as Means, Credentials, Request, Snapshot},
@@ -44,7 +44,8 @@ pub(super) struct Pass<'a, C: Cognito> {
     /// Past this moment, the call of the claim is not sent.
     send_until: Instant,
     probed: u32,
-    overtaken: u32,
+    /// How often nothing that was read before was good any more, the first reading included.
+    read_anew: u32,
 }
 
 impl<'a, C: Cognito> Pass<'a, C> {
@@ -52,10 +53,17 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) fn new(performer: &'a Performer<C>, identity: Identity, busy: bool) -> Self {
         let user_busy = busy.then(|| after(Timestamp::now(), BUSY_WAIT));
         let known = Knowledge::none(identity, performer.settings.probes, user_busy);
-        Self { performer, known, session: None, send_until: Instant::now(), probed: 0, overtaken: 0 }
+        Self { performer, known, session: None, send_until: Instant::now(), probed: 0, read_anew: 0 }
     }
 
     pub(super) async fn gather(&mut self) -> Result<(), StoreError> {
+        // For the first time, or because what was read is outdated; else only to read the request once more.
+        if self.known.situation.request == Request::Unread {
+            if self.read_anew == MOST_OVERTAKEN {
+                return Err(StoreError::Contended(self.read_anew));
+            }
+            self.read_anew += 1;
+        }
         let store = &self.performer.store;
         let name = self.known.identity.record_name();
         let (request, record) = tokio::try_join!(
@@ -68,16 +76,6 @@ impl<'a, C: Cognito> Pass<'a, C> {
             self.session = None;
         }
         self.read_record(record);
-        Ok(())
-    }
-
-    /// Something has changed since it was read.
-    fn outdated(&mut self) -> Result<(), StoreError> {
-        self.overtaken += 1;
-        if self.overtaken >= MOST_OVERTAKEN {
-            return Err(StoreError::Contended(self.overtaken));
-        }
-        self.known.outdated();
         Ok(())
     }
 
@@ -174,17 +172,16 @@ impl<'a, C: Cognito> Pass<'a, C> {
         // The watch may have shown something since the request was read.
         let request = self.known.request.as_ref();
         if request.and_then(|request| self.performer.permissions.allowed(request).ok()) != self.known.allowed {
-            return self.outdated();
+            self.known.outdated();
+            return Ok(());
         }
         self.send_until = Instant::now() + self.performer.settings.claim_limit;
         let (attempt_id, holder) = (Uuid::new_v4().to_string(), self.performer.settings.holder.clone());
         let Some(wanted) = self.known.claim(attempt_id, holder, Timestamp::now()) else {
-            return self.outdated();
+            self.known.outdated();
+            return Ok(());
         };
         let claimed = self.performer.store.claim(&wanted, self.send_until).await?;
-        if matches!(claimed, Claimed::Theirs) {
-            return self.outdated();
-        }
         self.known.claimed(wanted, claimed, self.in_time());
         Ok(())
     }
@@ -278,7 +275,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         };
         match written {
             Some(stored) => self.read_record(Some(stored)),
-            None => self.outdated()?,
+            None => self.known.outdated(),
         }
         Ok(())
     }
@@ -287,7 +284,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) async fn tell_end(&mut self) -> Result<bool, StoreError> {
         let now = Timestamp::now();
         if !self.limit_life(now).await? {
-            self.outdated()?;
+            self.known.outdated();
             return Ok(false);
         }
         let telling = self.known.ended();
@@ -302,7 +299,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             }
             Told::Gone => Ok(true),
             Told::Conflict => {
-                self.outdated()?;
+                self.known.outdated();
                 Ok(false)
             }
         }
@@ -355,7 +352,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             && left >= self.performer.settings.shown_wait
             && self.tell(&project::waiting(reason), Timestamp::now()).await? == Told::Conflict
         {
-            self.outdated()?;
+            self.known.outdated();
             return Ok(None);
         }
         Ok(Some(Next::After(Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT))))
