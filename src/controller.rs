@@ -27,7 +27,7 @@ use crate::{
     grants::{Named, Permissions},
     reset::{
         ledger::{Backoff, Identity},
-        perform::{Next, Performer},
+        performer::{Next, Performer},
         store::StoreError,
         turnstile::lock,
     },

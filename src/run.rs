@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     reset::{
         ledger::{Backoff, Waits},
-        perform::{Performer, Settings},
+        performer::{Performer, Settings},
         store::Store,
     },
     rights::{self, Needs, StartError},

@@ -12,7 +12,7 @@ use crate::{
     cognito::port::Cognito,
     reset::{
         ledger::Identity,
-        perform::Performer,
+        performer::Performer,
         store::{Store, StoreError},
     },
     unreadable::Unreadable,

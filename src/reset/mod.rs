@@ -2,13 +2,14 @@
 //!
 //! [`decide`] is the only place where the order of things is decided, and it is pure; the other
 //! modules gather what it decides on ([`situation`], [`ledger`], [`knowledge`]), act on its steps
-//! ([`perform`]) and tell the result ([`project`]).
+//! (`perform`, with what [`performer`] holds) and tell the result ([`project`]).
 
 pub mod decide;
 pub mod knowledge;
 pub mod ledger;
 mod pass;
-pub mod perform;
+mod perform;
+pub mod performer;
 pub mod project;
 pub mod situation;
 pub mod store;

@@ -12,7 +12,7 @@ use super::{
     decide::Settlement,
     knowledge::{Knowledge, has_room},
     ledger::{self, Identity},
-    perform::{Next, Performer},
+    performer::{Next, Performer},
     project::{self, Telling},
     situation::{Budget as Means, Credentials, Request, Snapshot},
     store::{StoreError, Told},

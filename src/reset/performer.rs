@@ -1,0 +1,98 @@
+//! What every pass is made with.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+
+use super::{
+    ledger::{Backoff, Identity, Waits},
+    store::Store,
+    turnstile::{Sightings, Turnstile, lock},
+};
+use crate::{budget::Budget, cognito::port::Cognito, events::Events, grants::Permissions, metrics::Metrics};
+
+/// How long things take, and how often they are tried.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator process, as it stands in records.
+    pub holder: String,
+    /// From before a claim is written until its call may be sent.
+    pub claim_limit: Duration,
+    /// For a call that may be in flight, and between attempts.
+    pub waits: Waits,
+    /// How often a user is read after an ambiguous call.
+    pub probes: u32,
+    /// Before the second of these reads; doubled for each further one.
+    pub probe_pause: Duration,
+    /// Waits that are shorter are not written into the status.
+    pub shown_wait: SignedDuration,
+}
+
+/// Performs resets.
+pub struct Performer<C: Cognito> {
+    pub(super) settings: Settings,
+    pub(super) store: Store,
+    pub(super) cognito: C,
+    pub(super) permissions: Arc<Permissions>,
+    pub(super) budget: Mutex<Budget>,
+    pub(super) events: Events,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) turnstile: Turnstile,
+    pub(super) sightings: Sightings,
+}
+
+/// What a pass came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing more is to be done.
+    Done,
+    /// Look again after this time, or when something changes.
+    After(Duration),
+}
+
+impl<C: Cognito> Performer<C> {
+    /// Puts the parts together.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        cognito: C,
+        permissions: Arc<Permissions>,
+        budget: Budget,
+        events: Events,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            settings,
+            store,
+            cognito,
+            permissions,
+            budget: Mutex::new(budget),
+            events,
+            metrics,
+            turnstile: Turnstile::default(),
+            sightings: Sightings::default(),
+        }
+    }
+
+    /// Cognito, as resets are performed with.
+    pub const fn cognito(&self) -> &C {
+        &self.cognito
+    }
+
+    /// How the time between attempts grows.
+    #[must_use]
+    pub const fn backoff(&self) -> Backoff {
+        self.settings.waits.backoff
+    }
+
+    /// Forgets what is kept for a request that has ended or is gone.
+    pub(super) fn forget(&self, identity: &Identity, uid: Option<&str>) {
+        self.sightings.forget(&identity.record_name());
+        if let Some(uid) = uid {
+            lock(&self.budget).forget(uid);
+        }
+    }
+}
