@@ -7,12 +7,15 @@ CARGO ?= cargo
 OPERATOR := cognito-reset-operator
 # The release binary, which the demonstration and the end-to-end tests start. Name another one in the
 # environment to have that used (and not built) instead.
-BINARY := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/$(OPERATOR)
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+BINARY := $(TARGET_DIR)/release/$(OPERATOR)
 COGNITO_RESET_OPERATOR_BIN ?= $(BINARY)
 export COGNITO_RESET_OPERATOR_BIN
 TESTBED := $(CARGO) run --quiet --locked --package testbed --bin testbed --
 
 say = @printf '==> %s\n'
+# How long it takes where what it makes is not there yet: $(call first,FILE,MINUTES)
+first = $(if $(wildcard $1),, (the first time takes about $2 minutes on two cores))
 
 .PHONY: help
 help: ## List the targets
@@ -109,7 +112,7 @@ sbom: ## Write the bill of materials, target/cognito-reset-operator.cdx.json (Cy
 build: ## Build the release binary
 ifeq ($(COGNITO_RESET_OPERATOR_BIN),$(BINARY))
 	@.ci/require cargo
-	$(say) "building the operator (the first time takes about 7 minutes on two cores)"
+	$(say) "building the operator$(call first,$(BINARY),7)"
 	$(CARGO) build --release --locked --package $(OPERATOR) --bin $(OPERATOR)
 else
 	$(say) "using the operator at $(COGNITO_RESET_OPERATOR_BIN)"
@@ -143,5 +146,5 @@ servers:
 .PHONY: testbed
 testbed:
 	@.ci/require cargo
-	$(say) "building the testbed (the first time takes about 3 minutes on two cores)"
+	$(say) "building the testbed$(call first,$(TARGET_DIR)/debug/testbed,3)"
 	@$(CARGO) build --locked --package testbed --bin testbed

@@ -643,19 +643,27 @@ fn examine(schema: &Value, path: &str, wrong: &mut Vec<String>) {
 }
 
 #[tokio::test]
-async fn every_sample_can_be_used() -> Result<()> {
+async fn every_sample_can_be_used_and_what_the_pages_show() -> Result<()> {
     let served = Definitions::served().await?;
     served.kubectl(&["create", "namespace", "support"]).await?;
-    let mut count = 0;
-    for entry in std::fs::read_dir(root("deploy/samples"))? {
-        let path = entry?.path();
-        let verb = if std::fs::read_to_string(&path)?.contains("\n  generateName:") { "create" } else { "apply" };
-        let path = path.to_str().context("not UTF-8")?;
-        served.kubectl(&[verb, "--validate=strict", "--dry-run=server", "-f", path]).await?;
-        count += 1;
+    let samples = std::fs::read_dir(root("deploy/samples"))?.map(|entry| std::fs::read_to_string(entry?.path()));
+    let samples = samples.collect::<Result<Vec<_>, _>>()?;
+    let pages =
+        ["README.md", "docs/rights.md"].map(|page| std::fs::read_to_string(root(page)).map(|page| shown(&page)));
+    let shown = pages.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    assert!(samples.len() > 2 && shown.len() > 2, "{} samples, {} shown", samples.len(), shown.len());
+    for text in samples.into_iter().chain(shown) {
+        let verb = if text.contains("\n  generateName:") { "create" } else { "apply" };
+        let arguments = [verb, "--validate=strict", "--dry-run=server", "-f", "-"];
+        served.cluster.as_admin().run_with_input(&arguments, &text).await?.success()?;
     }
-    assert!(count > 0, "no samples");
     Ok(())
+}
+
+/// The YAML that a page shows.
+fn shown(page: &str) -> Vec<String> {
+    let fences = page.split("\n```yaml\n").skip(1);
+    fences.filter_map(|rest| rest.split("\n```").next()).map(|text| format!("{text}\n")).collect()
 }
 
 #[test]

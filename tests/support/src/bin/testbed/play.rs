@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use testbed::eventually;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::stage::{Stage, output};
+use crate::{
+    samples::SPARE,
+    stage::{Stage, output},
+};
 
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -158,6 +161,9 @@ Everything runs. In this shell:
 
   kubectl apply -f {samples}/grant.yaml -f {samples}/requests.yaml -f {samples}/ungranted.yaml
   kubectl get prr -A --watch
+
+The README's own request works here, too, once these are applied: put this pool in place of eu-west-1_Example01; the grant
+is there already, and {SPARE} is a user.
 
 The user pool is {}, and Cognito (moto, behind a proxy that counts calls) is at {}.
 The operator's metrics are at {}/metrics, its log is {samples}/operator.log.

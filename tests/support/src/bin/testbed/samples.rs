@@ -14,6 +14,9 @@ pub(crate) const UNGRANTED: &str = "elsewhere";
 /// The one user who can be reset.
 pub(crate) const CONFIRMED: &str = "confirmed";
 
+/// The user of the README's own request, whom no sample resets.
+pub(crate) const SPARE: &str = "alice";
+
 /// A request, named `reset-` and its user, and its expected end.
 pub(crate) struct Sample {
     pub(crate) user: &'static str,
@@ -34,6 +37,7 @@ pub(crate) const SAMPLES: [Sample; 5] = [
 pub(crate) async fn create_pool(cognito: &Cognito) -> Result<String> {
     let pool = cognito.create_pool("eu-west-1").await?;
     cognito.create_user(&pool, CONFIRMED).await?;
+    cognito.create_user(&pool, SPARE).await?;
     cognito.create_disabled_user(&pool, "disabled").await?;
     cognito.create_unconfirmed_user(&pool, "unconfirmed").await?;
     cognito.create_user_without_address(&pool, "addressless").await?;
