@@ -96,4 +96,15 @@ mod tests {
             assert_eq!(reported(spec), wanted);
         }
     }
+
+    #[test]
+    fn a_number_in_what_others_put_into_an_object_is_written_back_as_it_was_read() {
+        let number = "2.434422246840973e+266";
+        let text = format!(
+            r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{number}}}]}},"spec":{{"userPoolID":"eu-west-1_A","username":"a"}}}}"#
+        );
+        let read: PasswordResetRequest = serde_json::from_str(&text).unwrap();
+        let written = serde_json::to_string(&read).unwrap();
+        assert!(written.contains(number), "{written}");
+    }
 }
