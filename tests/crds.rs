@@ -655,7 +655,8 @@ async fn every_sample_can_be_used_and_what_the_pages_show() -> Result<()> {
     for text in samples.into_iter().chain(shown) {
         let verb = if text.contains("\n  generateName:") { "create" } else { "apply" };
         let arguments = [verb, "--validate=strict", "--dry-run=server", "-f", "-"];
-        served.cluster.as_admin().run_with_input(&arguments, &text).await?.success()?;
+        let judged = served.cluster.as_admin().run_with_input(&arguments, &text).await?;
+        judged.success().with_context(|| format!("cannot be used:\n{text}"))?;
     }
     Ok(())
 }
