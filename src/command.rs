@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use crate::{
     api,
     cli::{Cli, Command, CrdsArgs},
-    run, telemetry,
+    panics, run, telemetry,
 };
 
 /// Does it.
@@ -19,8 +19,9 @@ pub fn execute(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Crds(args) => crds(&args),
         Command::Run(args) => {
             telemetry::start(args.log_format, &args.log)?;
+            panics::log_them();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            Ok(runtime.block_on(run::run(*args))?)
+            Ok(runtime.block_on(panics::caught(run::run(*args)))??)
         }
     }
 }

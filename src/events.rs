@@ -75,6 +75,15 @@ impl Events {
         self.publish(object, type_, telling.reason.as_str(), telling.message.clone(), "Reset");
     }
 
+    /// Tells that requests of this one's namespace wait for AWS, and that it lasts.
+    pub fn waits<K: Resource<DynamicType = ()>>(&self, object: &K, waiting: &Telling, requests: usize) {
+        let note = match requests {
+            1 => waiting.message.clone(),
+            _ => format!("{}; {requests} requests of this namespace wait for this", waiting.message),
+        };
+        self.publish(object, EventType::Warning, waiting.reason.as_str(), note, "Reset");
+    }
+
     /// Tells what is new of a grant.
     pub fn of_grant(&self, grant: &UserPoolGrant, condition: &Condition) {
         let well = condition.status == Truth::True.as_str();

@@ -18,7 +18,7 @@ pub use self::pending::Named;
 use self::{pending::Pending, rule::Rule};
 use crate::{
     api::{PasswordResetRequest, UserPoolGrant, conditions::Reason},
-    cognito::port::Role,
+    cognito::port::{Role, SessionFailure},
 };
 
 /// A namespace's labels.
@@ -249,7 +249,7 @@ impl Permissions {
     }
 
     /// Whether a grant's role could be assumed, unless the grant names another one by now.
-    pub fn role_tried(&self, tried: &NamedRole, assumable: bool) {
+    pub fn role_tried(&self, tried: &NamedRole, assumable: Result<(), SessionFailure>) {
         let is_new = self.write(|known| {
             let rule = known.rules.get_mut(&tried.grant).filter(|rule| rule.role().as_ref() == Some(&tried.role));
             rule.is_some_and(|rule| rule.assumable.replace(assumable) != Some(assumable))

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::SessionTags;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const ONE: &str = "arn:aws:iam::123456789012:role/one";
@@ -251,7 +252,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
 #[test]
 fn what_allows_a_request_names_its_role_and_at_most_sixteen_grants() {
     let external = all("external", json!({ "roleARN": ONE, "externalID": "id" }));
-    let role = Role { arn: ONE.into(), external_id: Some("id".into()) };
+    let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
     assert_eq!(
         permissions(&[external]).allowed(&alice()),
         Ok(Allowed { role: Some(role), grants: vec!["external".into()] })
@@ -617,13 +618,13 @@ fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
     let tried = permissions.roles().remove(0);
     assert_eq!(tried.role.arn, ONE);
     assert_eq!(said(&stored(&permissions)), ["Ready True Valid"], "not tried yet");
-    permissions.role_tried(&tried, true);
+    permissions.role_tried(&tried, Ok(()));
     assert_eq!(said(&stored(&permissions))[1], "RoleAssumable True RoleAssumed");
     let mut to_tell = permissions.to_tell();
-    permissions.role_tried(&tried, true);
+    permissions.role_tried(&tried, Ok(()));
     assert!(!to_tell.has_changed().unwrap(), "nothing new");
     assert_eq!(stale(&permissions, NOW), []);
-    permissions.role_tried(&tried, false);
+    permissions.role_tried(&tried, Err(SessionFailure::NoResponse));
     assert!(to_tell.has_changed().unwrap());
     to_tell.mark_unchanged();
     let refused = stored(&permissions);
@@ -639,7 +640,7 @@ fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
     permissions.put_grant(UserPoolGrant { status: refused.status.clone(), ..with(TWO, 4, true) });
     let conditions = stale(&permissions, NOW).remove(0).status.unwrap().conditions;
     assert_eq!(conditions.len(), 1, "the new role was not tried yet: {conditions:?}");
-    permissions.role_tried(&tried, true);
+    permissions.role_tried(&tried, Ok(()));
     let conditions = stale(&permissions, NOW).remove(0).status.unwrap().conditions;
     assert_eq!(conditions.len(), 1, "of the old role: {conditions:?}");
     let without = all("b", json!({}));
@@ -657,13 +658,13 @@ fn what_is_new_of_a_grant_is_another_reason_or_that_all_is_not_well() {
     let permissions = permissions(&[with(false)]);
     let tried = permissions.roles().remove(0);
     assert!(reasons(&permissions).is_empty(), "well from the start");
-    permissions.role_tried(&tried, true);
+    permissions.role_tried(&tried, Ok(()));
     assert!(reasons(&permissions).is_empty(), "well at the first try");
-    permissions.role_tried(&tried, false);
+    permissions.role_tried(&tried, Err(SessionFailure::NoResponse));
     assert_eq!(reasons(&permissions), ["RoleNotAssumable"]);
     permissions.put_grant(UserPoolGrant { status: permissions_status(&permissions), ..with(true) });
     assert_eq!(reasons(&permissions), ["GrantSuspended"]);
-    permissions.role_tried(&tried, true);
+    permissions.role_tried(&tried, Ok(()));
     assert_eq!(reasons(&permissions), ["RoleAssumed"]);
     permissions.put_namespace("ops".into(), Labels::new());
     assert!(reasons(&permissions).is_empty(), "a number is no news");

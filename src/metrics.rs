@@ -31,6 +31,36 @@ struct Settled {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    step: &'static str,
+    cause: &'static str,
+}
+
+/// What of AWS was to be done and failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsStep {
+    /// To load the operator's own credentials.
+    Credentials,
+    /// To assume a grant's role.
+    Role,
+    /// To read a user by AdminGetUser.
+    Read,
+    /// To send a reset.
+    Reset,
+}
+
+impl AwsStep {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Role => "role",
+            Self::Read => "read",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
     kind: &'static str,
 }
@@ -47,6 +77,7 @@ pub struct Metrics {
     finished: Family<Finished, Counter>,
     calls: Family<Called, Counter>,
     settled: Family<Settled, Counter>,
+    aws_failures: Family<Failed, Counter>,
     errors: Counter,
     not_understood: Counter,
     events_dropped: Counter,
@@ -66,6 +97,11 @@ impl Metrics {
         registry.register("requests_finished", "Requests that ended, by outcome and reason", metrics.finished.clone());
         registry.register("calls", "Calls of AdminResetUserPassword, by answer", metrics.calls.clone());
         registry.register("attempts_settled", "Attempts settled in the ledger, by effect", metrics.settled.clone());
+        registry.register(
+            "aws_failures",
+            "Failures before or without an answer to a reset, by step (credentials, role, read, reset) and cause",
+            metrics.aws_failures.clone(),
+        );
         registry.register("reconcile_errors", "Passes over a request that ended in an error", metrics.errors.clone());
         registry.register(
             "objects_not_understood",
@@ -117,6 +153,11 @@ impl Metrics {
     /// An attempt was settled.
     pub fn settled(&self, effect: Effect) {
         self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
+    }
+
+    /// Something of AWS failed, for this cause out of a closed list.
+    pub fn aws_failed(&self, step: AwsStep, cause: &'static str) {
+        self.aws_failures.get_or_create(&Failed { step: step.as_str(), cause }).inc();
     }
 
     /// A pass ended in an error.

@@ -7,8 +7,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::{
-    cognito::port::{Access, Cognito, Purpose, Role, region},
+    cognito::port::{Access, Cognito, Purpose, Role, SessionFailure, region},
     grants::{NamedRole, Permissions},
+    metrics::{AwsStep, Metrics},
 };
 
 /// How many roles are tried at the same time.
@@ -19,7 +20,7 @@ const ROUND: usize = 16;
 const SOONER: u32 = 10;
 
 /// Tries each grant's role when it is new or has changed, and again after `period`, for ever.
-pub async fn run<C: Cognito>(cognito: &C, permissions: &Permissions, period: Duration) {
+pub async fn run<C: Cognito>(cognito: &C, permissions: &Permissions, metrics: &Metrics, period: Duration) {
     let mut changes = permissions.changes();
     let mut due = Due::default();
     loop {
@@ -27,12 +28,12 @@ pub async fn run<C: Cognito>(cognito: &C, permissions: &Permissions, period: Dur
         let are_left = roles.len() > ROUND;
         roles.truncate(ROUND);
         let tried = futures::stream::iter(roles).map(|role| async move {
-            let assumable = assume(cognito, &role).await;
+            let assumable = assume(cognito, &role, metrics).await;
             permissions.role_tried(&role, assumable);
             (role, assumable)
         });
         for (role, assumable) in tried.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
-            let pause = if assumable { period } else { period / SOONER };
+            let pause = if assumable.is_ok() { period } else { period / SOONER };
             due.again(role, Instant::now() + pause);
         }
         if are_left {
@@ -44,17 +45,20 @@ pub async fn run<C: Cognito>(cognito: &C, permissions: &Permissions, period: Dur
     }
 }
 
-async fn assume<C: Cognito>(cognito: &C, named: &NamedRole) -> bool {
+async fn assume<C: Cognito>(cognito: &C, named: &NamedRole, metrics: &Metrics) -> Result<(), SessionFailure> {
     let access = Access {
         region: region(&named.user_pool_id).to_owned(),
         role: Some(named.role.clone()),
         purpose: Purpose::Trial { grant: named.grant.clone(), uid: named.uid.clone() },
     };
-    let tried = cognito.session(&access).await;
-    if let Err(error) = &tried {
-        warn!(grant = %named.grant, %error, "unable to assume the role of a grant; trying again");
+    match cognito.session(&access).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            metrics.aws_failed(AwsStep::Role, error.failure.as_str());
+            warn!(grant = %named.grant, %error, "unable to assume the role of a grant; trying again");
+            Err(error.failure)
+        }
     }
-    tried.is_ok()
 }
 
 /// When each grant's role is to be tried again.

@@ -13,8 +13,8 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::{
-    api::UserPoolGrant,
-    cognito::port::{CredentialsError, Reply, Unreadable, User, UserRef},
+    api::{SessionTags, UserPoolGrant},
+    cognito::port::{ReadError, Reply, SessionError, User, UserRef},
     reset::turnstile::lock,
 };
 
@@ -41,15 +41,19 @@ impl Sts {
 impl Cognito for Sts {
     type Session = ();
 
-    async fn session(&self, access: &Access) -> Result<(), CredentialsError> {
+    async fn session(&self, access: &Access) -> Result<(), SessionError> {
         lock(&self.asked).push(access.clone());
         self.busiest.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         sleep(ANSWER).await;
         self.busy.fetch_sub(1, Ordering::SeqCst);
-        if self.refuses.load(Ordering::SeqCst) { Err(CredentialsError("refused".into())) } else { Ok(()) }
+        if self.refuses.load(Ordering::SeqCst) {
+            Err(SessionError { failure: SessionFailure::AccessDenied, detail: "refused".into() })
+        } else {
+            Ok(())
+        }
     }
 
-    async fn user(&self, (): &(), _: UserRef<'_>) -> Result<User, Unreadable> {
+    async fn user(&self, (): &(), _: UserRef<'_>) -> Result<User, ReadError> {
         panic!("nobody is looked up to try a role")
     }
 
@@ -68,8 +72,9 @@ fn grant(name: &str, role: Option<&str>) -> UserPoolGrant {
 
 /// What was asked within this time.
 async fn within(sts: &Sts, permissions: &Permissions, time: Duration) -> Vec<Access> {
+    let metrics = Metrics::new();
     tokio::select! {
-        () = run(sts, permissions, PERIOD) => unreachable!("it runs for ever"),
+        () = run(sts, permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = sleep(time) => sts.asked(),
     }
 }
@@ -89,7 +94,8 @@ async fn a_role_is_tried_at_once_as_what_it_is_and_again_after_the_period() {
     permissions.put_grant(grant("without", None));
     let asked = within(&sts, &permissions, PERIOD * 2 - ANSWER).await;
     assert_eq!(grants(&asked), ["with", "with"]);
-    let role = Role { arn: "arn:aws:iam::123456789012:role/one".into(), external_id: None };
+    let role =
+        Role { arn: "arn:aws:iam::123456789012:role/one".into(), external_id: None, session_tags: SessionTags::Full };
     let purpose = Purpose::Trial { grant: "with".into(), uid: "uid-of-with".into() };
     assert_eq!(asked[0], Access { region: "eu-west-1".into(), role: Some(role), purpose });
 }
@@ -107,6 +113,9 @@ async fn a_role_that_could_not_be_assumed_is_tried_again_sooner_and_either_is_to
     to_tell.mark_unchanged();
     assert_eq!(within(&sts, &permissions, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
     assert_eq!(reason().as_deref(), Some("RoleNotAssumable"));
+    let message = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0).grant.status;
+    let message = message.unwrap_or_default().conditions.pop().map(|condition| condition.message).unwrap_or_default();
+    assert!(message.contains("STS denies the operator access to the role"), "{message}");
     assert!(to_tell.has_changed().unwrap() && !changes.has_changed().unwrap(), "it alters nothing that is allowed");
     sts.refuses.store(false, Ordering::SeqCst);
     within(&sts, &permissions, PERIOD / 10).await;
@@ -137,8 +146,9 @@ async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
         sleep(ANSWER * 10).await;
         assert_eq!(grants(&sts.asked()), ["b"]);
     };
+    let metrics = Metrics::new();
     tokio::select! {
-        () = run(&sts, &permissions, PERIOD) => unreachable!("it runs for ever"),
+        () = run(&sts, &permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = changes => {}
     }
 }
@@ -155,8 +165,9 @@ async fn of_many_roles_few_are_tried_at_a_time_and_a_new_one_does_not_wait_for_a
         permissions.put_grant(grant("zebra", Some("one")));
         sleep(ANSWER * 20).await;
     };
+    let metrics = Metrics::new();
     tokio::select! {
-        () = run(&sts, &permissions, PERIOD) => unreachable!("it runs for ever"),
+        () = run(&sts, &permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = new => {}
     }
     assert_eq!(sts.busiest.load(Ordering::SeqCst), 2);

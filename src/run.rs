@@ -18,7 +18,7 @@ use crate::{
     cli::RunArgs,
     cognito::{
         aws::{Aws, Limits},
-        endpoint::NotAws,
+        endpoint::Unusable,
         port::Cognito,
     },
     controller,
@@ -57,9 +57,9 @@ pub enum RunError {
     /// The cluster cannot be used as it is.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Usernames would leave for a place that is not AWS.
+    /// Usernames would leave for a place that is not AWS, or nothing could ever be sent.
     #[error(transparent)]
-    Endpoint(#[from] NotAws),
+    Aws(#[from] Unusable),
     /// The port is taken.
     #[error("failed to listen on {address}: {cause}; choose another with --listen")]
     Listen {
@@ -93,11 +93,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     config.reset_reader_on_write = true;
     config.connect_timeout = Some(args.api_timeout);
     let limits = Limits { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
-    let cognito = Aws::from_environment(limits).await;
+    let cognito = Aws::from_environment(limits).await?;
+    cognito.check(args.allow_test_endpoints)?;
     if args.allow_test_endpoints {
         warn!("endpoints other than AWS's own are allowed: this is for tests");
-    } else {
-        cognito.check_endpoints()?;
     }
     let url = config.cluster_url.to_string();
     let namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -167,7 +166,7 @@ pub async fn serve<C: Cognito>(
         }
         let chores = futures::future::join3(
             watches::tell_grants(&client, &permissions, &events, args.api_timeout),
-            roles::run(performer.cognito(), &permissions, args.role_check_period),
+            roles::run(performer.cognito(), &permissions, &metrics, args.role_check_period),
             history.run(),
         );
         // Both may have a call in flight, and finish it.

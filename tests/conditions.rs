@@ -14,7 +14,10 @@ use cognito_reset_operator::{
         Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, Reason, RequestedBy, UserPoolGrant,
         UserStatus,
     },
-    cognito::outcome::{Class, Exception},
+    cognito::{
+        outcome::{Class, Exception},
+        port::SessionFailure,
+    },
     grants::Permissions,
     reset::{
         decide::{Settlement, Step, decide},
@@ -82,11 +85,13 @@ fn claimed() -> Result<PasswordResetRecord> {
         grants: vec!["everyone".into()],
         role_arn: None,
         external_id: None,
+        session_tags: None,
         claimed_at: Time(NOW),
         sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
         settled_at: None,
         evidence: None,
+        cause: None,
         code: None,
         aws_request_id: None,
         user_status_after: None,
@@ -103,6 +108,7 @@ fn settled(
     let finding = Finding {
         attempt_id: "a".into(),
         settlement: Settlement { effect, evidence },
+        cause: None,
         code: code.map(str::to_owned),
         sent_at: None,
         aws_request_id: Some("aws".into()),
@@ -151,7 +157,11 @@ fn gates() -> Vec<Situation> {
     let mut gates = vec![
         asking(Wishes { suspended: true, ..WISHES }),
         Situation { user_busy: Some(LATER), ..free() },
-        Situation { credentials: Credentials::Unavailable { until: LATER }, ..free() },
+        Situation {
+            credentials: Credentials::Unavailable { until: LATER, reason: Reason::AwsCredentialsUnavailable },
+            ..free()
+        },
+        Situation { credentials: Credentials::Unavailable { until: LATER, reason: Reason::RegionNotServed }, ..free() },
         Situation { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
         Situation { ledger: Ledger::NotUsable, ..free() },
     ];
@@ -246,6 +256,8 @@ fn everything_told() -> Result<Vec<Told>> {
     all.gate("reset", &Situation { before: has_to_reset, ..asking(skip) })?;
 
     all.gate("failed: nothing happened", &asking(expired))?;
+    let nobody = Snapshot::Refused(Exception::UserNotFound);
+    all.gate("failed: nothing happened", &Situation { before: nobody, ..asking(skip) })?;
     all.gate("failed: nothing happened", &asking(overdue))?;
     for code in codes(Class::Refused) {
         all.record("failed: nothing happened", WISHES, &settled(NotPerformed, Answer, Some(code), None)?)?;
@@ -346,7 +358,7 @@ fn told_of_grants() -> Result<BTreeSet<String>> {
         permissions.put_grant(UserPoolGrant::new(&format!("grant-{number}"), serde_json::from_value(spec)?));
     }
     for (number, role) in permissions.roles().iter().enumerate() {
-        permissions.role_tried(role, number == 0);
+        permissions.role_tried(role, if number == 0 { Ok(()) } else { Err(SessionFailure::AccessDenied) });
     }
     let stale = permissions.stale_statuses(NOW);
     let conditions = stale.into_iter().filter_map(|stale| stale.grant.status).flat_map(|status| status.conditions);

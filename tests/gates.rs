@@ -153,7 +153,9 @@ async fn a_grant_tells_whether_its_role_can_be_assumed_and_is_written_only_when_
             .collect::<Vec<_>>()
     };
     let first = trials().first().cloned().unwrap_or_default();
-    for part in ["ExternalId=our-cluster", "cognito-reset.dev%2Fgrant", "Value=by-role"] {
+    for part in
+        ["ExternalId=our-cluster", "cognito-reset.dev%2Fnamespace", "Value=by-role-----", "cognito-reset.dev%2Fuid"]
+    {
         assert!(first.contains(part), "{part} in {first}");
     }
     // Tried again and again, with nothing new to tell.

@@ -9,6 +9,10 @@ use common::{Bench, LIMIT, binary};
 use http::Method;
 use testbed::{ControlPlane, Fault, Matcher, Operator, Options, Tools, eventually};
 
+/// A cluster of which nothing listens.
+const UNREACHABLE: &str = r#"{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],
+        "clusters":[{"name":"x","cluster":{"server":"http://127.0.0.1:9"}}],"users":[{"name":"x","user":{}}]}"#;
+
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
     let mut command = Command::new(binary());
     command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
@@ -96,6 +100,63 @@ async fn an_unreachable_server_missing_definitions_and_missing_rights_are_one_cl
     Ok(())
 }
 
+#[test]
+fn what_can_never_work_with_aws_ends_the_start_with_a_line_that_names_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = |name: &str, text: &str| -> Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    };
+    // Nothing listens there: what gets as far as the cluster says so.
+    let kubeconfig = file("kubeconfig", UNREACHABLE)?;
+    let start = |environment: &[(&str, &str)]| {
+        let always = [("KUBECONFIG", kubeconfig.as_str()), ("AWS_REGION", "eu-west-1")];
+        let all: Vec<_> = always.iter().chain(environment).copied().collect();
+        run(&["run", "--api-timeout=3s", "--log=error", "--allow-test-endpoints"], &all)
+    };
+    let cognito = ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "https://cognito-idp.eu-west-1.amazonaws.com");
+    let sts = ("AWS_ENDPOINT_URL_STS", "https://sts.eu-west-1.amazonaws.com");
+    let profile = file("fips", "[default]\nuse_fips_endpoint = true\n")?;
+    let (text, empty) = (file("text.pem", "no certificate")?, file("empty.pem", "")?);
+    let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")?;
+    let in_profile = file("bundle", "[default]\nca_bundle = /nowhere/ca.pem\n")?;
+    for (environment, named) in [
+        (vec![("AWS_USE_FIPS_ENDPOINT", "true"), cognito], "AWS_USE_FIPS_ENDPOINT"),
+        (vec![("AWS_USE_DUALSTACK_ENDPOINT", "true"), cognito], "AWS_USE_DUALSTACK_ENDPOINT"),
+        (vec![("AWS_USE_FIPS_ENDPOINT", "true"), sts], "AWS_ENDPOINT_URL_STS"),
+        (vec![("AWS_CONFIG_FILE", profile.as_str()), cognito], "AWS_USE_FIPS_ENDPOINT"),
+        (vec![("AWS_REGION", "eu-west-1\n")], "AWS_REGION"),
+        (vec![("AWS_CA_BUNDLE", "/nowhere/ca.pem")], "AWS_CA_BUNDLE"),
+        (vec![("AWS_CA_BUNDLE", text.as_str())], "AWS_CA_BUNDLE"),
+        (vec![("AWS_CA_BUNDLE", empty.as_str())], "AWS_CA_BUNDLE"),
+        (vec![("AWS_CA_BUNDLE", broken.as_str())], "AWS_CA_BUNDLE"),
+        (vec![("AWS_CONFIG_FILE", in_profile.as_str())], "ca_bundle"),
+    ] {
+        let said = complaint(&start(&environment)?);
+        assert!(said.starts_with("error: failed to start") && said.contains(named), "{environment:?}: {said}");
+    }
+    // Of no effect on this operator, or for each call to tell.
+    for environment in [
+        vec![("AWS_RETRY_MODE", "legacy")],
+        vec![("AWS_RETRY_MODE", "adaptive")],
+        vec![("AWS_MAX_ATTEMPTS", "0")],
+        vec![("AWS_MAX_ATTEMPTS", "many")],
+        vec![("AWS_USE_FIPS_ENDPOINT", "true")],
+        vec![("AWS_ACCESS_KEY_ID", "AKIATEST\n "), ("AWS_SECRET_ACCESS_KEY", "secret")],
+        vec![("AWS_SDK_UA_APP_ID", "not a name\n")],
+        vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", "::\n")],
+        vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", "::\n")],
+        vec![("AWS_CONFIG_FILE", "/nowhere")],
+        vec![("AWS_CONFIG_FILE", text.as_str())],
+        vec![("AWS_DEFAULTS_MODE", "odd"), ("AWS_STS_REGIONAL_ENDPOINTS", "odd")],
+    ] {
+        let said = complaint(&start(&environment)?);
+        assert!(said.contains("failed to reach the Kubernetes API server"), "{environment:?}: {said}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn at_sigterm_it_finishes_what_is_in_flight_and_leaves_with_success() -> Result<()> {
     let bench = Bench::start().await?;
@@ -152,10 +213,7 @@ fn an_endpoint_that_is_not_aws_ends_the_start_unless_a_flag_says_that_it_is_a_te
         std::fs::write(&path, text)?;
         Ok(path.display().to_string())
     };
-    // Nothing listens there: what gets as far as the cluster says so.
-    let cluster = r#"{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],
-        "clusters":[{"name":"x","cluster":{"server":"http://127.0.0.1:9"}}],"users":[{"name":"x","user":{}}]}"#;
-    let kubeconfig = file("kubeconfig", cluster)?;
+    let kubeconfig = file("kubeconfig", UNREACHABLE)?;
     let profile = file("global", "[default]\nendpoint_url = http://127.0.0.1:1\n")?;
     let section = "[default]\nservices = here\n[services here]\nsts =\n  endpoint_url = https://sts.example.com\n";
     let services = file("services", section)?;

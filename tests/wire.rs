@@ -158,6 +158,23 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
     }
 }
 
+/// Common errors by the names that the JSON protocol has for them.
+fn renamed_rows() -> Vec<Row> {
+    let names = [
+        ("IncompleteSignatureException", "IncompleteSignature"),
+        ("MissingAuthenticationTokenException", "MissingAuthenticationToken"),
+        ("AccessDenied", "AccessDeniedException"),
+    ];
+    let row = |(name, code): (&str, &'static str)| Row {
+        name: format!("renamed.{}", name.to_lowercase()),
+        spec: "deadlineSeconds: 5",
+        times: usize::MAX,
+        fault: Fault::Respond(Reply::aws_error(400, name)),
+        ends: ends("Failed/DeadlineExceeded", "False", "NotPerformed", "Answer", Some(code)),
+    };
+    names.map(row).into()
+}
+
 /// Answers that are no exception, or say theirs in another form.
 fn other_rows() -> Vec<Row> {
     let html = |status| Reply::new(status, "<html>by a proxy</html>").header("content-type", "text/html");
@@ -260,7 +277,7 @@ async fn whatever_cognito_answers_is_told_and_followed_as_the_table_says() -> Re
         let exceptions = EXCEPTIONS.iter().filter(move |(.., says)| (*says == Slower) == throttling);
         exceptions.flat_map(|&(code, status, says)| rows_of(code, status, says))
     };
-    bench.all_end(rows(false).chain(other_rows()).collect()).await?;
+    bench.all_end(rows(false).chain(renamed_rows()).chain(other_rows()).collect()).await?;
     // After the others, for they slow the Region down.
     bench.all_end(rows(true).collect()).await
 }
@@ -329,13 +346,15 @@ async fn a_call_that_finds_no_connection_was_not_sent_and_is_tried_again() -> Re
     let silent = full.local_addr()?;
     let crowd: Vec<_> = (0..8).map(|_| tokio::spawn(TcpStream::connect(silent))).collect();
     let endpoints = [
-        ("refused", format!("http://{}", refusing.local_addr()?)),
-        ("unresolved", "http://cognito.invalid".to_owned()),
-        ("silent", format!("http://{silent}")),
+        ("refused", format!("http://{}", refusing.local_addr()?), "Refused", "connection refused"),
+        ("unresolved", "http://cognito.invalid".to_owned(), "Dns", "DNS does not resolve the server's name"),
+        ("silent", format!("http://{silent}"), "TimedOut", "timed out"),
+        // The proxy before the emulator speaks without TLS.
+        ("plain", bench.cognito.url().replace("http://", "https://"), "Tls", "TLS handshake failed"),
     ];
-    for (name, endpoint) in &endpoints {
+    for (name, endpoint, cause, in_words) in &endpoints {
         let slow = ["--retry-initial=20s", "--retry-max=20s", "--connect-timeout=500ms"];
-        let _operator = bench.run_with(bench.operator().cognito(endpoint).args(slow)).await?;
+        let operator = bench.run_with(bench.operator().cognito(endpoint).args(slow)).await?;
         bench.ask(name).await?;
         bench.becomes(name, "Pending/CognitoUnreachable").await?;
         let record = bench.record(name).await?.context("no record")?;
@@ -343,10 +362,19 @@ async fn a_call_that_finds_no_connection_was_not_sent_and_is_tried_again() -> Re
             (&record["effect"], &record["attempts"][0]["evidence"]),
             (&json!("NotPerformed"), &json!("Unreachable"))
         );
+        assert_eq!(record["attempts"][0]["cause"], *cause);
+        let message = condition(&bench.get("prr", name).await?, "Ready")["message"].clone();
+        assert_eq!(message, format!("cannot connect to Cognito; nothing was sent, retrying ({in_words})"));
+        assert!(operator.logs().contains(in_words), "{}", operator.logs());
+        let (_, metrics) = operator.page("/metrics").await?;
+        for step in ["read", "reset"] {
+            let counted = format!("cognito_reset_aws_failures_total{{step=\"{step}\",cause=\"{cause}\"}} 1");
+            assert!(metrics.contains(&counted), "{counted}: {metrics}");
+        }
     }
     drop(crowd);
     let _operator = bench.run().await?;
-    for (name, _) in &endpoints {
+    for (name, ..) in &endpoints {
         assert_eq!(bench.end_of(name).await?, accepted(1, 2), "{name}");
     }
     Ok(())

@@ -85,6 +85,8 @@ pub enum Reason {
     Throttled,
     /// No AWS credentials could be loaded or no role assumed.
     AwsCredentialsUnavailable,
+    /// The endpoint that is configured for Cognito is of another Region than the pool; nothing was sent.
+    RegionNotServed,
     /// `ifResetRequired: Skip` needs the user's state, and it cannot be read.
     UserStateUnreadable,
     /// An earlier attempt or another request for the same user has to end first.
@@ -137,6 +139,7 @@ impl Reason {
             Self::RateLimited => "RateLimited",
             Self::Throttled => "Throttled",
             Self::AwsCredentialsUnavailable => "AwsCredentialsUnavailable",
+            Self::RegionNotServed => "RegionNotServed",
             Self::UserStateUnreadable => "UserStateUnreadable",
             Self::AwaitingPriorAttempt => "AwaitingPriorAttempt",
             Self::CognitoUnreachable => "CognitoUnreachable",

@@ -76,7 +76,8 @@ use super::schema;
     validation = Rule::new("has(self.namespaces) != has(self.namespaceSelector)").message("give either namespaces (names, or [\"*\"] for all) or namespaceSelector, not both"),
     validation = Rule::new("!has(self.namespaces) || !('*' in self.namespaces) || size(self.namespaces) == 1").message("\"*\" stands for all namespaces: list it alone").field_path(".namespaces"),
     validation = Rule::new("!has(self.namespaceSelector) || (has(self.namespaceSelector.matchLabels) && size(self.namespaceSelector.matchLabels) > 0) || (has(self.namespaceSelector.matchExpressions) && size(self.namespaceSelector.matchExpressions) > 0)").message("an empty selector would select every namespace: say namespaces: [\"*\"] if that is meant").field_path(".namespaceSelector"),
-    validation = Rule::new("!has(self.externalID) || has(self.roleARN)").message("externalID is only used to assume a role: give roleARN too").field_path(".externalID")
+    validation = Rule::new("!has(self.externalID) || has(self.roleARN)").message("externalID is only used to assume a role: give roleARN too").field_path(".externalID"),
+    validation = Rule::new("!has(self.sessionTags) || has(self.roleARN)").message("sessionTags are only used to assume a role: give roleARN too").field_path(".sessionTags")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct UserPoolGrantSpec {
@@ -114,6 +115,10 @@ pub struct UserPoolGrantSpec {
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
 
+    /// Which session tags the role is assumed with, for CloudTrail and policies. `Full`, the default: the request's namespace, name (its first 64 characters) and uid. `UID`: the uid alone. `None`: no tags; the role's trust policy then needs no sts:TagSession. Choose less where STS refuses the tags as too large, as it does beside large session policies or inherited transitive tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_tags: Option<SessionTags>,
+
     /// Allows only requests with an `expirationTime`.
     #[serde(default)]
     pub require_expiration: bool,
@@ -130,6 +135,19 @@ pub struct UserPoolGrantSpec {
     /// The kill switch: while true, every request that this grant concerns waits, whatever it lacks and whatever other grants say.
     #[serde(default)]
     pub suspend: bool,
+}
+
+/// Which session tags a role is assumed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum SessionTags {
+    /// The request's namespace, name and uid.
+    #[default]
+    Full,
+    /// The request's uid alone.
+    #[serde(rename = "UID")]
+    Uid,
+    /// None at all.
+    None,
 }
 
 /// Whether a grant can allow anything. Written by the operator alone.

@@ -9,8 +9,8 @@ pub mod request;
 mod schema;
 
 pub use conditions::{ConditionType, Reason};
-pub use grant::{UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
-pub use record::{Attempt, Effect, Evidence, PasswordResetRecord, RecordFields, RequestRef, UserStatus};
+pub use grant::{SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
+pub use record::{Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, RecordFields, RequestRef, UserStatus};
 pub use request::{
     ApprovedBy, IfResetRequired, Outcome, PasswordResetRequest, PasswordResetRequestSpec, PasswordResetRequestStatus,
     RecordRef, RequestedBy,

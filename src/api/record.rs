@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::request::{ApprovedBy, RequestedBy};
+use super::{
+    grant::SessionTags,
+    request::{ApprovedBy, RequestedBy},
+};
 
 /// The newest record schema that this operator writes; records with a higher one are left alone.
 pub const SCHEMA: i64 = 1;
@@ -38,7 +41,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Performed' || (has(self.effect) && self.effect == 'Performed')").message("effect Performed is final").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Unknown' || (has(self.effect) && self.effect in ['Unknown', 'Performed'])").message("effect Unknown may only become Performed").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'NotPerformed' || !has(self.effect) || self.effect == 'NotPerformed'").message("effect NotPerformed may only be claimed again").field_path(".effect"),
-    validation = Rule::new("!(has(oldSelf.attempts[size(oldSelf.attempts) - 1].evidence) && oldSelf.attempts[size(oldSelf.attempts) - 1].evidence in ['Expired', 'DeadlineExceeded', 'AlreadyResetRequired']) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("a closed record is never claimed again").field_path(".attempts"),
+    validation = Rule::new("!(has(oldSelf.attempts[size(oldSelf.attempts) - 1].evidence) && oldSelf.attempts[size(oldSelf.attempts) - 1].evidence in ['Expired', 'DeadlineExceeded', 'AlreadyResetRequired', 'ReadAnswer']) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("a closed record is never claimed again").field_path(".attempts"),
     validation = Rule::new("!has(oldSelf.expirationTime) || (has(self.expirationTime) && self.expirationTime >= oldSelf.expirationTime)").message("expirationTime may only grow").field_path(".expirationTime"),
     validation = Rule::new("has(oldSelf.effect) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("an open claim is settled, never taken over").field_path(".attempts")
 )]
@@ -153,7 +156,7 @@ pub enum Evidence {
     Probe,
     /// The operator never sent the call.
     NeverSent,
-    /// No connection to Cognito came about, so nothing was sent.
+    /// The request was not built or no connection to Cognito was made, so nothing was sent.
     Unreachable,
     /// Nothing conclusive came back.
     Inconclusive,
@@ -163,6 +166,61 @@ pub enum Evidence {
     DeadlineExceeded,
     /// Closed without a call, for good: the user already had to reset, and the request asked to skip then.
     AlreadyResetRequired,
+    /// Closed without a call, for good: the user's state had to be read first, and Cognito answered AdminGetUser with the exception in `code`, such as that there is no such user.
+    ReadAnswer,
+}
+
+/// Why nothing could be sent to AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum FailureCause {
+    /// The request could not be built: endpoint, headers, signature or body.
+    Request,
+    /// The name of the server could not be resolved.
+    Dns,
+    /// The server refused the connection.
+    Refused,
+    /// No connection was made in time.
+    TimedOut,
+    /// No TLS session was agreed on; often the certificate authority is not trusted.
+    Tls,
+    /// The proxy did not open a tunnel.
+    Proxy,
+    /// The connection failed in another way.
+    Network,
+}
+
+impl FailureCause {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Request, Self::Dns, Self::Refused, Self::TimedOut, Self::Tls, Self::Proxy, Self::Network];
+
+    /// The name, for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "Request",
+            Self::Dns => "Dns",
+            Self::Refused => "Refused",
+            Self::TimedOut => "TimedOut",
+            Self::Tls => "Tls",
+            Self::Proxy => "Proxy",
+            Self::Network => "Network",
+        }
+    }
+
+    /// What went wrong, for messages and logs.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Request => "the request could not be built",
+            Self::Dns => "DNS does not resolve the server's name",
+            Self::Refused => "connection refused",
+            Self::TimedOut => "timed out",
+            Self::Tls => "TLS handshake failed",
+            Self::Proxy => "the proxy opened no tunnel",
+            Self::Network => "network error",
+        }
+    }
 }
 
 /// A user's state in Cognito (`UserStatusType`).
@@ -241,6 +299,10 @@ pub struct Attempt {
     #[schemars(length(max = 1224))]
     pub external_id: Option<String>,
 
+    /// Which session tags the role was assumed with; absent for `Full` and without a role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_tags: Option<SessionTags>,
+
     /// When it was claimed, by the holder's clock.
     pub claimed_at: Time,
 
@@ -259,6 +321,10 @@ pub struct Attempt {
     /// What the effect is known from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+
+    /// Of evidence `Unreachable`: why nothing could be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<FailureCause>,
 
     /// The exact code of the exception that Cognito answered; absent for success and where no answer was read. Unrecognized codes are cleaned and cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]

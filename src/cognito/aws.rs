@@ -3,41 +3,55 @@
 use std::{
     collections::{BTreeMap, HashMap},
     error::Error as StdError,
-    time::{Duration, SystemTime},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 use aws_config::{
-    BehaviorVersion, ConfigLoader, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider,
-    timeout::TimeoutConfig,
+    AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, profile, retry::RetryConfig, timeout::TimeoutConfig,
 };
-use aws_credential_types::{Credentials, provider::ProvideCredentials};
+use aws_credential_types::Credentials;
+use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_sdk_cognitoidentityprovider::{
     Client,
-    config::{Builder, http::HttpResponse},
+    config::{Builder, SharedHttpClient, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
     types::UserStatusType,
 };
-use aws_types::service_config::ServiceConfigKey;
+use aws_types::{
+    os_shim_internal::{Env, Fs},
+    service_config::ServiceConfigKey,
+};
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use super::{
-    bounded::default_client,
-    endpoint::{NotAws, Service},
+    credentials::{Loader, OwnCredentials, assume},
+    endpoint::{Service, Unusable},
     genuine::{Body, Genuine, names_only},
     outcome::{Answer, Code},
-    port::{Access, Cognito, CredentialsError, Purpose, Reply, Role, Unreadable, User, UserRef},
+    port::{Access, Cognito, Purpose, ReadError, Reply, Role, SessionError, SessionFailure, User, UserRef},
+    transport::{self, cause_of, sources, witnessed},
 };
-use crate::api::UserStatus;
+use crate::{
+    api::{FailureCause, UserStatus},
+    panics::caught,
+};
 
 /// The longest request id that is kept; AWS's have 36 characters.
 const MAX_REQUEST_ID: usize = 64;
-
-/// The longest text of a credentials' provider that is kept for the log, in characters.
+/// The longest text of a failed connection that is kept for the log, in characters.
 const MAX_TEXT: usize = 1000;
 /// What stands in place of a code that repeats the user's name.
 const WITHHELD: &str = "Withheld";
 const SHORTEST_NAME: usize = 6;
+
+/// What this program calls itself towards AWS, unless the environment has a name for it.
+const APP_NAME: &str = concat!(env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
+const APP_NAME_VARIABLE: &str = "AWS_SDK_UA_APP_ID";
+const CA_BUNDLE_VARIABLE: &str = "AWS_CA_BUNDLE";
 
 /// Time limits of calls to AWS.
 #[derive(Clone, Copy, Debug)]
@@ -53,9 +67,12 @@ pub struct Limits {
 /// Amazon Cognito through the AWS SDK.
 pub struct Aws {
     base: SdkConfig,
+    http: SharedHttpClient,
     limits: Limits,
     clients: Mutex<HashMap<(Option<Role>, String), Client>>,
-    own: Mutex<Option<Credentials>>,
+    own: OwnCredentials,
+    /// Of the endpoint that is configured for Cognito, where its name has one.
+    endpoint_region: Option<String>,
 }
 
 /// Credentials loaded for one request, and the client that they are used with.
@@ -72,43 +89,77 @@ impl AwsSession {
 }
 
 impl Aws {
-    /// Reads the environment, profile and endpoints as every AWS SDK does.
-    pub async fn from_environment(limits: Limits) -> Self {
-        let version = BehaviorVersion::v2026_01_12();
-        let mut loader = aws_config::defaults(version);
-        if let Some(client) = default_client(version) {
-            loader = loader.http_client(client);
+    /// Reads the environment, profile, endpoints and certificate authorities as every AWS SDK does.
+    ///
+    /// # Errors
+    /// Where they cannot be used. Names what is to be changed.
+    pub async fn from_environment(limits: Limits) -> Result<Self, Unusable> {
+        for ignored in ["AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"] {
+            if std::env::var_os(ignored).is_some() {
+                warn!("{ignored} is set and has no effect: a reset is never repeated by the SDK");
+            }
         }
-        Self::load(loader, limits).await
+        let bundle = ca_bundle().await;
+        let http = transport::client(bundle.as_ref().map(|(source, path)| (*source, path.as_path())))?;
+        let loader = move || {
+            let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
+            match AppName::new(APP_NAME) {
+                Ok(name) if std::env::var_os(APP_NAME_VARIABLE).is_none() => loader.app_name(name),
+                Ok(_) | Err(_) => loader,
+            }
+        };
+        caught(Self::load(loader, limits)).await.map_err(|_| Unusable::Configuration)?
     }
 
     /// Reads from the environment what the loader does not set: an HTTP client that is no network, for one.
-    pub async fn load(loader: ConfigLoader, limits: Limits) -> Self {
-        let base = loader
-            .timeout_config(
-                TimeoutConfig::builder().connect_timeout(limits.connect).operation_timeout(limits.read).build(),
-            )
-            .load()
-            .await;
-        Self { base, limits, clients: Mutex::default(), own: Mutex::default() }
-    }
-
-    /// Checks that no configuration leads calls anywhere but to AWS: environment, profile and web identity alike.
     ///
     /// # Errors
-    /// Names the first endpoint that is not the service's own.
-    pub fn check_endpoints(&self) -> Result<(), NotAws> {
-        let configured = |service: Service| {
-            let key = ServiceConfigKey::builder()
-                .service_id(service.id())
-                .env("AWS_ENDPOINT_URL")
-                .profile("endpoint_url")
-                .build()
-                .ok()?;
-            let own = self.base.service_config().and_then(|config| config.load_config(key));
-            own.or_else(|| self.base.endpoint_url().map(str::to_owned))
+    /// Where no HTTP client can be made.
+    pub async fn load(
+        loader: impl Fn() -> ConfigLoader + Send + Sync + 'static,
+        limits: Limits,
+    ) -> Result<Self, Unusable> {
+        // Set here, they are not looked for in the environment, where some values end the process.
+        let settings = TimeoutConfig::builder().connect_timeout(limits.connect).operation_timeout(limits.read).build();
+        let loader: Loader =
+            Arc::new(move || loader().timeout_config(settings.clone()).retry_config(RetryConfig::standard()));
+        let base = loader().load().await;
+        let http = match base.http_client() {
+            Some(client) => client,
+            None => transport::client(None)?,
         };
-        Service::ALL.into_iter().try_for_each(|service| configured(service).map_or(Ok(()), |url| service.accepts(&url)))
+        let base = base.into_builder().http_client(http.clone()).build();
+        let own = OwnCredentials::new(loader, limits.read, limits.call + limits.read * 4);
+        let endpoint_region = configured(&base, Service::Cognito).and_then(|url| Service::Cognito.region_of(&url));
+        Ok(Self { base, http, limits, clients: Mutex::default(), own, endpoint_region })
+    }
+
+    /// Checks that calls can be made with what is configured, and, unless this is a test, that none leads anywhere but to AWS:
+    /// environment, profile and web identity alike.
+    ///
+    /// # Errors
+    /// Names the first setting with which nothing could ever be sent, or the first endpoint that is not the service's own.
+    pub fn check(&self, test_endpoints: bool) -> Result<(), Unusable> {
+        if let Some(region) = self.base.region()
+            && !region.as_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        {
+            return Err(Unusable::Region);
+        }
+        for service in Service::ALL {
+            let Some(url) = configured(&self.base, service) else { continue };
+            for (is_set, setting) in [
+                (self.base.use_fips(), "AWS_USE_FIPS_ENDPOINT"),
+                (self.base.use_dual_stack(), "AWS_USE_DUALSTACK_ENDPOINT"),
+            ] {
+                if is_set == Some(true) {
+                    return Err(Unusable::VariantOfEndpoint { setting, endpoint: service.variable() });
+                }
+            }
+            if !test_endpoints {
+                service.accepts(&url)?;
+            }
+        }
+        Ok(())
     }
 
     async fn client(&self, access: &Access) -> Client {
@@ -127,78 +178,107 @@ impl Aws {
         Client::from_conf(config)
     }
 
-    /// The operator's own credentials, loaded again well before they expire.
-    async fn own_credentials(&self) -> Result<Credentials, CredentialsError> {
-        let mut own = self.own.lock().await;
-        if let Some(credentials) = own.as_ref()
-            && self.outlive_a_call(credentials)
-        {
-            return Ok(credentials.clone());
+    async fn credentials(&self, access: &Access) -> Result<Credentials, SessionError> {
+        // STS is asked in the pool's Region where none is configured.
+        let region = self.base.region().map_or(access.region.as_str(), AsRef::as_ref);
+        let own = self.own.get(region).await?;
+        let Some(role) = &access.role else { return Ok(own) };
+        let assumed = assume(&self.base, own.clone(), role, access, self.limits.read).await;
+        if matches!(&assumed, Err(error) if error.failure == SessionFailure::CredentialsRefused) {
+            self.own.refused(&own);
         }
-        let provider =
-            self.base.credentials_provider().ok_or_else(|| CredentialsError("no provider is configured".into()))?;
-        let loaded = self.in_time(provider.provide_credentials()).await?;
-        *own = Some(loaded.clone());
-        Ok(loaded)
+        assumed
     }
 
-    async fn assume(&self, role: &Role, access: &Access) -> Result<Credentials, CredentialsError> {
-        let mut assume = AssumeRoleProvider::builder(&role.arn)
-            .configure(&self.base)
-            .session_name(session_name(&access.purpose))
-            .tags(session_tags(&access.purpose));
-        if self.base.region().is_none() {
-            assume = assume.region(Region::new(access.region.clone()));
-        }
-        if let Some(external_id) = &role.external_id {
-            assume = assume.external_id(external_id);
-        }
-        let provider = assume.build_from_provider(self.own_credentials().await?).await;
-        self.in_time(provider.provide_credentials()).await
-    }
-
-    async fn in_time(
-        &self,
-        load: impl Future<Output = aws_credential_types::provider::Result>,
-    ) -> Result<Credentials, CredentialsError> {
-        tokio::time::timeout(self.limits.read, load)
-            .await
-            .map_err(|_| CredentialsError(format!("no answer within {:?}", self.limits.read)))?
-            .map_err(|error| CredentialsError(chain(&error)))
-    }
-
-    fn outlive_a_call(&self, credentials: &Credentials) -> bool {
-        let margin = self.limits.call + self.limits.read * 4;
-        credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + margin)
-    }
-}
-
-impl Cognito for Aws {
-    type Session = AwsSession;
-
-    async fn session(&self, access: &Access) -> Result<AwsSession, CredentialsError> {
-        let credentials = match &access.role {
-            Some(role) => self.assume(role, access).await?,
-            None => self.own_credentials().await?,
-        };
-        Ok(AwsSession { client: self.client(access).await, credentials })
-    }
-
-    async fn user(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, Unreadable> {
+    /// One look at the user.
+    async fn read(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
         let limits = TimeoutConfig::builder().operation_timeout(self.limits.read).build();
-        let answer = session
+        let call = session
             .client
             .admin_get_user()
             .user_pool_id(user.pool)
             .username(user.username)
             .customize()
             .config_override(session.settings(Body::Object).timeout_config(limits))
-            .send()
-            .await
-            .map_err(|error| Unreadable(unreadable(&error, user.username)))?;
-        let status = answer.user_status().map(user_status).ok_or_else(|| Unreadable("no UserStatus".into()))?;
+            .send();
+        let answer = match caught(call).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.read_error(&error, session, user.username)),
+            Err(_) => return Err(ReadError::NoResponse),
+        };
+        let status = answer.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
         let sub = answer.user_attributes().iter().find(|attribute| attribute.name() == "sub");
         Ok(User { status, sub: sub.and_then(|sub| sub.value()).and_then(identifier) })
+    }
+
+    fn read_error<E: ProvideErrorMetadata + StdError + 'static>(
+        &self,
+        error: &SdkError<E, HttpResponse>,
+        session: &AwsSession,
+        username: &str,
+    ) -> ReadError {
+        match error {
+            SdkError::ConstructionFailure(_) => ReadError::Connection(FailureCause::Request),
+            SdkError::DispatchFailure(failure) => {
+                ReadError::Connection(failure.as_connector_error().map_or(FailureCause::Network, |it| cause_of(it)))
+            }
+            error => match self.heard(without_name(answer(error), username), session) {
+                Answer::Exception(code) => ReadError::Exception(code),
+                Answer::Accepted | Answer::NotSent(_) | Answer::Lost => ReadError::NoResponse,
+            },
+        }
+    }
+
+    /// An answer as it is, after what it says of the credentials is heeded.
+    fn heard(&self, answer: Answer, session: &AwsSession) -> Answer {
+        if matches!(answer.code(), Some(Code::Known(exception)) if exception.refuses_credentials()) {
+            self.own.refused(&session.credentials);
+        }
+        answer
+    }
+}
+
+/// The endpoint that environment or profile name for a service.
+fn configured(base: &SdkConfig, service: Service) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id(service.id())
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    let own = base.service_config().and_then(|config| config.load_config(key));
+    own.or_else(|| base.endpoint_url().map(str::to_owned))
+}
+
+/// The file of certificate authorities that environment or profile name, and which of them does.
+async fn ca_bundle() -> Option<(&'static str, PathBuf)> {
+    if let Some(path) = std::env::var_os(CA_BUNDLE_VARIABLE).filter(|path| !path.is_empty()) {
+        return Some((CA_BUNDLE_VARIABLE, path.into()));
+    }
+    // A profile that cannot be read is told of where credentials are looked for in it.
+    let profiles = profile::load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), None).await.ok()?;
+    Some(("the profile's ca_bundle", profiles.get("ca_bundle")?.into()))
+}
+
+impl Cognito for Aws {
+    type Session = AwsSession;
+
+    async fn session(&self, access: &Access) -> Result<AwsSession, SessionError> {
+        let of_another = |region: &String| *region != access.region && matches!(access.purpose, Purpose::Reset { .. });
+        if let Some(region) = self.endpoint_region.as_ref().filter(|region| of_another(region)) {
+            let detail = format!("the endpoint is of {region} and the pool of {}", access.region);
+            return Err(SessionError { failure: SessionFailure::RegionNotServed, detail });
+        }
+        let credentials = self.credentials(access).await?;
+        Ok(AwsSession { client: self.client(access).await, credentials })
+    }
+
+    async fn user(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
+        match self.read(session, user).await {
+            // That the other side has closed an idle connection shows when it is used next. A read may be repeated.
+            Err(ReadError::Connection(_)) => self.read(session, user).await,
+            read => read,
+        }
     }
 
     async fn reset(
@@ -208,54 +288,37 @@ impl Cognito for Aws {
         client_metadata: Option<&BTreeMap<String, String>>,
     ) -> Reply {
         let metadata = client_metadata.map(|metadata| metadata.clone().into_iter().collect());
-        let result = session
+        let (http, witness) = witnessed(self.http.clone());
+        let call = session
             .client
             .admin_reset_user_password()
             .user_pool_id(user.pool)
             .username(user.username)
             .set_client_metadata(metadata)
             .customize()
-            .config_override(session.settings(Body::Nothing))
-            .send()
-            .await;
+            .config_override(session.settings(Body::Nothing).http_client(http))
+            .send();
+        let result = caught(call).await;
         let request_id = |id: Option<&str>| id.filter(|id| !repeats(id, user.username)).and_then(identifier);
         match result {
-            Ok(output) => Reply { answer: Answer::Accepted, request_id: request_id(output.request_id()) },
-            Err(error) => {
-                let answer = without_name(answer(&error), user.username);
+            Ok(Ok(output)) => Reply { answer: Answer::Accepted, request_id: request_id(output.request_id()) },
+            Ok(Err(error)) => {
+                if let Some(cause) = witness.not_sent() {
+                    let detail = without_name_in(chain(&error), user.username);
+                    warn!(cause = cause.in_words(), %detail, "a reset could not be sent");
+                    return Reply { answer: Answer::NotSent(cause), request_id: None };
+                }
+                let answer = self.heard(without_name(answer(&error), user.username), session);
                 Reply { answer, request_id: request_id(error.request_id()) }
             }
+            Err(_) => Reply { answer: witness.not_sent().map_or(Answer::Lost, Answer::NotSent), request_id: None },
         }
     }
 }
 
-/// For CloudTrail. STS takes up to 64 letters, digits and `_=,.@-`: a uid of the API server has 36.
-fn session_name(purpose: &Purpose) -> String {
-    match purpose {
-        Purpose::Reset { uid, .. } => format!("prr-{uid}"),
-        Purpose::Trial { uid, .. } => format!("upg-{uid}"),
-    }
-}
-
-/// For CloudTrail. STS takes keys of up to 128 characters and values of up to 256: names in Kubernetes have 253.
-fn session_tags(purpose: &Purpose) -> Vec<(&'static str, &String)> {
-    const UID: &str = "cognito-reset.dev/uid";
-    match purpose {
-        Purpose::Reset { namespace, name, uid } => {
-            vec![("cognito-reset.dev/namespace", namespace), ("cognito-reset.dev/name", name), (UID, uid)]
-        }
-        Purpose::Trial { grant, uid } => vec![("cognito-reset.dev/grant", grant), (UID, uid)],
-    }
-}
-
-/// What an error of the SDK says about the call. Whatever is not proven is lost.
+/// What an error of the SDK says about a call that may have been sent. Whatever is not proven is lost.
 fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
     match error {
-        SdkError::ConstructionFailure(_) => Answer::NotSent,
-        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-            Some(error) if never_connected(error) => Answer::NotSent,
-            _ => Answer::Lost,
-        },
         // The SDK reads a code out of what only begins like an answer, too.
         SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
             let status = error.raw().status().as_u16();
@@ -264,13 +327,6 @@ fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer 
         }
         _ => Answer::Lost,
     }
-}
-
-/// Whether the failure belongs to setting up a connection, so that no request can have left.
-fn never_connected(error: &(dyn StdError + 'static)) -> bool {
-    sources(error)
-        .filter_map(|error| error.downcast_ref::<hyper_util::client::legacy::Error>())
-        .any(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// A code that nobody knows may hold anything, also the user's name, which stays in the resources. What it says of the
@@ -295,19 +351,15 @@ fn repeats(text: &str, username: &str) -> bool {
     name.len() >= SHORTEST_NAME && plain(text).contains(&name)
 }
 
-fn unreadable<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>, username: &str) -> String {
-    let code = error.code().filter(|code| !repeats(code, username)).and_then(Code::parse);
-    code.map_or_else(|| "no readable answer".to_owned(), |code| code.as_str().to_owned())
-}
-
-fn sources<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
-}
-
-/// What went wrong and why, cut: a server may have written most of it.
+/// What went wrong and why, cut.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let whole = sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     whole.chars().take(MAX_TEXT).collect()
+}
+
+/// A text for the log, unless it repeats the user's name.
+fn without_name_in(text: String, username: &str) -> String {
+    if text.contains(username) || repeats(&text, username) { WITHHELD.to_owned() } else { text }
 }
 
 /// An identifier from the wire, if it looks like one: letters, digits and hyphens.
@@ -331,42 +383,5 @@ fn user_status(status: &UserStatusType) -> UserStatus {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Answer, Code, Purpose, repeats, session_name, session_tags, without_name};
-
-    #[test]
-    fn a_user_name_is_found_in_a_code_and_a_code_that_repeats_it_is_withheld() {
-        for (text, username, wanted) in [
-            ("AliceSmithException", "alice.smith", true),
-            ("no-alice-smith", "Alice.Smith@example.com", false),
-            ("0f-alicesmithexamplecom-9", "Alice.Smith@example.com", true),
-            ("UserBlockedException", "user", false),
-            ("BrandNewException", "名前", false),
-        ] {
-            assert_eq!(repeats(text, username), wanted, "{text} {username}");
-        }
-        let answer = |code| Answer::Exception(Code::parse(code).unwrap());
-        assert_eq!(without_name(answer("NoAliceSmithException"), "alice-smith"), answer("Withheld"));
-        assert_eq!(without_name(answer("BrandNewException"), "alice-smith"), answer("BrandNewException"));
-        assert_eq!(without_name(answer("UserNotFoundException"), "usernotfound"), answer("UserNotFoundException"));
-    }
-
-    #[test]
-    fn the_longest_names_of_kubernetes_fit_into_a_session() {
-        let longest = format!("{}.{}", "a".repeat(126), "b-0".repeat(42));
-        let uid = "00000000-0000-4000-8000-000000000000".to_owned();
-        for purpose in [
-            Purpose::Reset { namespace: "n".repeat(63), name: longest.clone(), uid: uid.clone() },
-            Purpose::Trial { grant: longest, uid },
-        ] {
-            let name = session_name(&purpose);
-            let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-            assert!((2..=64).contains(&name.len()) && name.bytes().all(of_name), "{name}");
-            for (key, value) in session_tags(&purpose) {
-                assert!(key.len() <= 128 && (1..=256).contains(&value.len()), "{key}={value}");
-                let of_tag = |byte: u8| of_name(byte) || b" :/".contains(&byte);
-                assert!(key.bytes().chain(value.bytes()).all(of_tag), "{key}={value}");
-            }
-        }
-    }
-}
+#[path = "aws_tests.rs"]
+mod tests;

@@ -3,6 +3,8 @@
 use http::Uri;
 use thiserror::Error;
 
+use super::transport::CaBundleError;
+
 /// The names under which AWS serves each of its partitions, as the SDK lists them; the second of a pair is dual-stack.
 const SUFFIXES: [&str; 14] = [
     "amazonaws.com",
@@ -50,7 +52,9 @@ impl Service {
         }
     }
 
-    const fn variable(self) -> &'static str {
+    /// The variable of the environment that names its endpoint.
+    #[must_use]
+    pub const fn variable(self) -> &'static str {
         match self {
             Self::Cognito => "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER",
             Self::Sts => "AWS_ENDPOINT_URL_STS",
@@ -62,7 +66,7 @@ impl Service {
     ///
     /// # Errors
     /// Says what leads there, and names the host but nothing else of it.
-    pub fn accepts(self, url: &str) -> Result<(), NotAws> {
+    pub fn accepts(self, url: &str) -> Result<(), Unusable> {
         let uri: Option<Uri> = url.parse().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().to_ascii_lowercase();
         let fits = uri.is_some_and(|uri| {
@@ -71,21 +75,32 @@ impl Service {
                 && matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("/" | ""))
                 && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
         });
-        if fits && self.is_own(&host) { Ok(()) } else { Err(NotAws { variable: self.variable(), host }) }
+        let own = self.place(&host).is_some();
+        if fits && own { Ok(()) } else { Err(Unusable::NotAws { variable: self.variable(), host }) }
     }
 
-    /// `cognito-idp.eu-west-1.amazonaws.com`, `-fips` or not, an interface endpoint of a VPC, or STS's global name.
-    fn is_own(self, host: &str) -> bool {
+    /// The Region that an address of the service is of; `None` where it names none, or is not the service's own.
+    #[must_use]
+    pub fn region_of(self, url: &str) -> Option<String> {
+        let uri: Uri = url.parse().ok()?;
+        self.place(&uri.host()?.to_ascii_lowercase())?
+    }
+
+    /// Of a host of the service's own, its Region, if it has one: `cognito-idp.eu-west-1.amazonaws.com`, `-fips` or not, an
+    /// interface endpoint of a VPC, or STS's global name, which has none.
+    fn place(self, host: &str) -> Option<Option<String>> {
         let of_suffix = |suffix: &&str| host.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('.'));
-        SUFFIXES.iter().filter_map(of_suffix).any(|rest| {
+        SUFFIXES.iter().filter_map(of_suffix).find_map(|rest| {
             let labels: Vec<&str> = rest.split('.').collect();
             match labels.as_slice() {
-                [service] => self == Self::Sts && *service == self.host(),
-                [service, region] => self.is_label(service) && is_region(region),
-                [endpoint, service, region, "vpce"] => {
-                    endpoint.starts_with("vpce-") && self.is_label(service) && is_region(region)
+                [service] if self == Self::Sts && *service == self.host() => Some(None),
+                [service, region] if self.is_label(service) && is_region(region) => Some(Some((*region).to_owned())),
+                [endpoint, service, region, "vpce"]
+                    if endpoint.starts_with("vpce-") && self.is_label(service) && is_region(region) =>
+                {
+                    Some(Some((*region).to_owned()))
                 }
-                _ => false,
+                _ => None,
             }
         })
     }
@@ -103,14 +118,42 @@ fn is_region(label: &str) -> bool {
     parts.next_back().is_some_and(number) && label.contains('-') && parts.all(words)
 }
 
-/// An endpoint is configured that is not AWS's own.
+/// What is configured for AWS cannot be used.
 #[derive(Debug, Error)]
-#[error(
-    "failed to start: {variable}, AWS_ENDPOINT_URL or the profile's endpoint_url leads to '{host}', which is not an https address of the service itself; for a test, give --allow-test-endpoints"
-)]
-pub struct NotAws {
-    variable: &'static str,
-    host: String,
+pub enum Unusable {
+    /// An endpoint is not AWS's own.
+    #[error(
+        "failed to start: {variable}, AWS_ENDPOINT_URL or the profile's endpoint_url leads to '{host}', which is not an https address of the service itself; for a test, give --allow-test-endpoints"
+    )]
+    NotAws {
+        /// The variable of that service.
+        variable: &'static str,
+        /// The endpoint's host.
+        host: String,
+    },
+    /// The SDK refuses to build any request with both.
+    #[error(
+        "failed to start: {setting} (or the profile's setting of that kind) cannot be combined with the endpoint of {endpoint}, AWS_ENDPOINT_URL or the profile: nothing could ever be sent; unset one of them, and name a FIPS or dual-stack address as the endpoint itself where you need one"
+    )]
+    VariantOfEndpoint {
+        /// The variable that asks for FIPS or dual-stack.
+        setting: &'static str,
+        /// The variable of the endpoint.
+        endpoint: &'static str,
+    },
+    /// The Region is not a name.
+    #[error(
+        "failed to start: AWS_REGION, AWS_DEFAULT_REGION or the profile's region has a character that no Region has, such as a line break at its end; correct it"
+    )]
+    Region,
+    /// The certificate authorities cannot be used.
+    #[error(transparent)]
+    CaBundle(#[from] CaBundleError),
+    /// The SDK ends in a panic while it reads the configuration.
+    #[error(
+        "failed to start: the AWS SDK cannot read its configuration; check the AWS_ variables and the profile, and see the line above"
+    )]
+    Configuration,
 }
 
 #[cfg(test)]
@@ -182,6 +225,22 @@ mod tests {
             assert!(Service::Cognito.accepts(url).is_err(), "{url}");
         }
         assert!(Service::Sts.accepts("https://cognito-idp.eu-west-1.amazonaws.com").is_err());
+    }
+
+    #[test]
+    fn an_endpoint_is_of_the_region_that_its_name_has() {
+        for (service, url, wanted) in [
+            (Service::Cognito, "https://cognito-idp.eu-west-1.amazonaws.com", Some("eu-west-1")),
+            (Service::Cognito, "https://COGNITO-IDP-fips.us-gov-west-1.amazonaws.com/", Some("us-gov-west-1")),
+            (Service::Cognito, "https://cognito-idp.us-east-1.api.aws", Some("us-east-1")),
+            (Service::Cognito, "https://vpce-0a.cognito-idp.eu-west-1.vpce.amazonaws.com", Some("eu-west-1")),
+            (Service::Cognito, "http://127.0.0.1:5000", None),
+            (Service::Cognito, "https://example.com", None),
+            (Service::Sts, "https://sts.amazonaws.com", None),
+            (Service::Sts, "https://sts.eu-west-1.amazonaws.com", Some("eu-west-1")),
+        ] {
+            assert_eq!(service.region_of(url).as_deref(), wanted, "{url}");
+        }
     }
 
     #[test]

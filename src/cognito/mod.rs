@@ -1,8 +1,9 @@
 //! Amazon Cognito: what its answers mean, the port that the reset is written against, and the AWS SDK behind it.
 
 pub mod aws;
-pub mod bounded;
+mod credentials;
 pub mod endpoint;
 mod genuine;
 pub mod outcome;
 pub mod port;
+pub mod transport;

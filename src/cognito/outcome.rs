@@ -3,6 +3,11 @@
 //! Exceptions and their status codes are from the API reference of AdminResetUserPassword
 //! (API version 2016-04-18) and its common errors. Only codes are looked at, never message texts.
 
+use crate::api::FailureCause;
+
+/// What the names of most exceptions end with.
+const SUFFIX: &str = "Exception";
+
 /// The longest code of an unrecognized exception that is kept, in characters.
 pub const MAX_CODE: usize = 64;
 
@@ -98,10 +103,87 @@ pub enum Class {
 }
 
 impl Exception {
-    /// The exception with this exact code.
+    /// The exception with this code. The common errors of AWS have two names, `ExpiredToken` in the query protocol and
+    /// `ExpiredTokenException` in the JSON protocol, that mean the same.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|exception| exception.code() == code)
+        let named = |name: &str| Self::ALL.iter().copied().find(|exception| exception.code() == name);
+        named(code).or_else(|| {
+            let other = match code.strip_suffix(SUFFIX) {
+                Some(short) if !short.ends_with(SUFFIX) => short.to_owned(),
+                Some(_) => return None,
+                None => format!("{code}{SUFFIX}"),
+            };
+            named(&other).filter(|exception| exception.is_common())
+        })
+    }
+
+    /// Whether it is one of the errors that every service of AWS has, rather than one of Cognito's own.
+    const fn is_common(self) -> bool {
+        match self {
+            Self::Throttling
+            | Self::RequestLimitExceeded
+            | Self::ServiceUnavailable
+            | Self::AccessDenied
+            | Self::ExpiredToken
+            | Self::ExpiredTokenException
+            | Self::UnrecognizedClient
+            | Self::InvalidSignature
+            | Self::IncompleteSignature
+            | Self::MissingAuthenticationToken
+            | Self::OptInRequired
+            | Self::RequestExpired => true,
+            Self::InternalError
+            | Self::InvalidEmailRoleAccessPolicy
+            | Self::InvalidLambdaResponse
+            | Self::InvalidParameter
+            | Self::InvalidSmsRoleAccessPolicy
+            | Self::InvalidSmsRoleTrustRelationship
+            | Self::LimitExceeded
+            | Self::NotAuthorized
+            | Self::ResourceNotFound
+            | Self::TooManyRequests
+            | Self::UnexpectedLambda
+            | Self::UserLambdaValidation
+            | Self::UserNotFound
+            | Self::OperationNotEnabled
+            | Self::CodeDeliveryFailure => false,
+        }
+    }
+
+    /// Whether it refuses the credentials of the call, so that others may be accepted. `AccessDenied` is about what they
+    /// may do, and `RequestExpired` about the clock.
+    #[must_use]
+    pub const fn refuses_credentials(self) -> bool {
+        match self {
+            Self::ExpiredToken
+            | Self::ExpiredTokenException
+            | Self::UnrecognizedClient
+            | Self::InvalidSignature
+            | Self::IncompleteSignature
+            | Self::MissingAuthenticationToken => true,
+            Self::InternalError
+            | Self::InvalidEmailRoleAccessPolicy
+            | Self::InvalidLambdaResponse
+            | Self::InvalidParameter
+            | Self::InvalidSmsRoleAccessPolicy
+            | Self::InvalidSmsRoleTrustRelationship
+            | Self::LimitExceeded
+            | Self::NotAuthorized
+            | Self::ResourceNotFound
+            | Self::TooManyRequests
+            | Self::UnexpectedLambda
+            | Self::UserLambdaValidation
+            | Self::UserNotFound
+            | Self::OperationNotEnabled
+            | Self::CodeDeliveryFailure
+            | Self::Throttling
+            | Self::RequestLimitExceeded
+            | Self::ServiceUnavailable
+            | Self::AccessDenied
+            | Self::OptInRequired
+            | Self::RequestExpired => false,
+        }
     }
 
     /// What it says about the reset.
@@ -186,8 +268,8 @@ pub enum Answer {
     Accepted,
     /// An exception.
     Exception(Code),
-    /// Proven that nothing was sent: no connection came about, or the request could not be built.
-    NotSent,
+    /// Proven that nothing was sent: the request was never handed to the transport, or no connection was made.
+    NotSent(FailureCause),
     /// Nothing readable came back, and the request may have left.
     Lost,
 }
@@ -214,7 +296,7 @@ impl Answer {
         match self {
             Self::Accepted => None,
             Self::Exception(code) => Some(code.class()),
-            Self::NotSent => Some(Class::Blocked),
+            Self::NotSent(_) => Some(Class::Blocked),
             Self::Lost => Some(Class::Ambiguous),
         }
     }
@@ -226,8 +308,17 @@ impl Answer {
             Self::Accepted => "Accepted",
             Self::Exception(Code::Known(exception)) => exception.code(),
             Self::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
-            Self::NotSent => "NotSent",
+            Self::NotSent(_) => "NotSent",
             Self::Lost => "Lost",
+        }
+    }
+
+    /// Why nothing was sent, where that is the answer.
+    #[must_use]
+    pub const fn cause(&self) -> Option<FailureCause> {
+        match self {
+            Self::NotSent(cause) => Some(*cause),
+            Self::Accepted | Self::Exception(_) | Self::Lost => None,
         }
     }
 
@@ -236,7 +327,7 @@ impl Answer {
     pub const fn code(&self) -> Option<&Code> {
         match self {
             Self::Exception(code) => Some(code),
-            Self::Accepted | Self::NotSent | Self::Lost => None,
+            Self::Accepted | Self::NotSent(_) | Self::Lost => None,
         }
     }
 }
@@ -254,6 +345,30 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Exception::ALL.len());
+    }
+
+    #[test]
+    fn a_common_error_is_the_same_by_its_name_in_either_protocol() {
+        for (code, same) in [
+            ("IncompleteSignatureException", Exception::IncompleteSignature),
+            ("MissingAuthenticationTokenException", Exception::MissingAuthenticationToken),
+            ("AccessDenied", Exception::AccessDenied),
+            ("InvalidSignature", Exception::InvalidSignature),
+            ("OptInRequiredException", Exception::OptInRequired),
+            ("RequestExpiredException", Exception::RequestExpired),
+            ("RequestLimitExceededException", Exception::RequestLimitExceeded),
+            ("ServiceUnavailableException", Exception::ServiceUnavailable),
+            ("Throttling", Exception::Throttling),
+            ("UnrecognizedClient", Exception::UnrecognizedClient),
+            ("ExpiredToken", Exception::ExpiredToken),
+            ("ExpiredTokenException", Exception::ExpiredTokenException),
+        ] {
+            assert_eq!(Code::parse(code), Some(Code::Known(same)), "{code}");
+        }
+        // What proves something alone by its full name keeps to it.
+        for code in ["UserNotFound", "NotAuthorized", "TooManyRequests", "ThrottlingExceptionException", "Exception"] {
+            assert_eq!(Code::parse(code), Some(Code::Unrecognized(code.into())), "{code}");
+        }
     }
 
     #[test]
@@ -304,7 +419,7 @@ mod tests {
         let exception = |code| Answer::Exception(Code::parse(code).unwrap());
         for (answer, class, name) in [
             (Answer::Accepted, None, "Accepted"),
-            (Answer::NotSent, Some(Class::Blocked), "NotSent"),
+            (Answer::NotSent(FailureCause::Tls), Some(Class::Blocked), "NotSent"),
             (Answer::Lost, Some(Class::Ambiguous), "Lost"),
             (exception("TooManyRequestsException"), Some(Class::Throttled), "TooManyRequestsException"),
             (exception("UserNotFoundException"), Some(Class::Refused), "UserNotFoundException"),

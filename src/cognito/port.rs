@@ -1,11 +1,11 @@
 //! What the reset needs of Amazon Cognito, and nothing else.
 
-use std::{collections::BTreeMap, future::Future};
+use std::{collections::BTreeMap, fmt, future::Future};
 
 use thiserror::Error;
 
-use super::outcome::Answer;
-use crate::api::UserStatus;
+use super::outcome::{Answer, Code};
+use crate::api::{FailureCause, SessionTags, UserStatus, conditions::Reason};
 
 /// Amazon Cognito, as the reset sees it.
 ///
@@ -15,11 +15,10 @@ pub trait Cognito: Send + Sync + 'static {
     type Session: Send + Sync;
 
     /// Loads credentials, assuming the role where there is one. Nothing may be claimed before.
-    fn session(&self, access: &Access) -> impl Future<Output = Result<Self::Session, CredentialsError>> + Send;
+    fn session(&self, access: &Access) -> impl Future<Output = Result<Self::Session, SessionError>> + Send;
 
     /// AdminGetUser.
-    fn user(&self, session: &Self::Session, user: UserRef<'_>)
-    -> impl Future<Output = Result<User, Unreadable>> + Send;
+    fn user(&self, session: &Self::Session, user: UserRef<'_>) -> impl Future<Output = Result<User, ReadError>> + Send;
 
     /// AdminResetUserPassword. There is no error: every end of the call is an answer.
     fn reset(
@@ -69,6 +68,8 @@ pub struct Role {
     pub arn: String,
     /// The external id that its trust policy asks for.
     pub external_id: Option<String>,
+    /// Which session tags it is assumed with.
+    pub session_tags: SessionTags,
 }
 
 impl Role {
@@ -112,12 +113,137 @@ pub struct Reply {
     pub request_id: Option<String>,
 }
 
-/// No credentials. The text is the provider's and goes to the log alone.
-#[derive(Debug, Error)]
-#[error("unable to load AWS credentials: {0}")]
-pub struct CredentialsError(pub String);
+/// No session: what is missing, and what the provider says, which goes to the log alone.
+#[derive(Clone, Debug, Error)]
+#[error("unable to load AWS credentials: {failure}: {detail}")]
+pub struct SessionError {
+    /// What went wrong.
+    pub failure: SessionFailure,
+    /// The provider's words.
+    pub detail: String,
+}
+
+/// Why there is no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SessionFailure {
+    /// No provider of the default chain has credentials.
+    NoCredentials,
+    /// There are credentials, but no request could carry them.
+    Malformed,
+    /// STS, or whatever else issues credentials, could not be reached.
+    Connection(FailureCause),
+    /// No answer in time.
+    NoResponse,
+    /// STS does not accept the operator's own credentials.
+    CredentialsRefused,
+    /// STS does not let the operator assume the role.
+    AccessDenied,
+    /// STS finds the session tags too large.
+    TagsTooLarge,
+    /// The issuer of credentials answered with another error.
+    Rejected,
+    /// Something else, such as a file that cannot be read.
+    Other,
+    /// The endpoint that is configured for Cognito is of another Region than the pool.
+    RegionNotServed,
+}
+
+impl SessionFailure {
+    /// The name, for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "NoCredentials",
+            Self::Malformed => "Malformed",
+            Self::Connection(cause) => cause.as_str(),
+            Self::NoResponse => "NoResponse",
+            Self::CredentialsRefused => "CredentialsRefused",
+            Self::AccessDenied => "AccessDenied",
+            Self::TagsTooLarge => "TagsTooLarge",
+            Self::Rejected => "Rejected",
+            Self::Other => "Other",
+            Self::RegionNotServed => "RegionNotServed",
+        }
+    }
+
+    /// What went wrong, for messages and logs.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no credentials are configured",
+            Self::Malformed => {
+                "the credentials hold a character that no request can carry, often a line break at the end"
+            }
+            Self::Connection(cause) => cause.in_words(),
+            Self::NoResponse => "no response in time",
+            Self::CredentialsRefused => "STS refuses the operator's own credentials",
+            Self::AccessDenied => "STS denies the operator access to the role",
+            Self::TagsTooLarge => {
+                "STS refuses the session tags as too large; set sessionTags: UID or None in the grant"
+            }
+            Self::Rejected => "the issuer of credentials answered with an error",
+            Self::Other => "the credentials could not be loaded",
+            Self::RegionNotServed => "the configured endpoint of Cognito is of another Region",
+        }
+    }
+
+    /// The reason that a waiting request shows.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::RegionNotServed => Reason::RegionNotServed,
+            Self::NoCredentials
+            | Self::Malformed
+            | Self::Connection(_)
+            | Self::NoResponse
+            | Self::CredentialsRefused
+            | Self::AccessDenied
+            | Self::TagsTooLarge
+            | Self::Rejected
+            | Self::Other => Reason::AwsCredentialsUnavailable,
+        }
+    }
+}
+
+impl fmt::Display for SessionFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.in_words())
+    }
+}
 
 /// The user could not be read.
-#[derive(Debug, Error)]
-#[error("unable to read the user: {0}")]
-pub struct Unreadable(pub String);
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// Cognito answered AdminGetUser with this exception.
+    #[error("unable to read the user: {}", .0.as_str())]
+    Exception(Code),
+    /// No connection was made, or it ended before an answer.
+    #[error("unable to read the user: {}", .0.in_words())]
+    Connection(FailureCause),
+    /// Nothing that is a response of Cognito came back, or not in time.
+    #[error("unable to read the user: no readable response")]
+    NoResponse,
+}
+
+impl ReadError {
+    /// What went wrong, in a word: a code or a cause.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Exception(code) => code.as_str(),
+            Self::Connection(cause) => cause.in_words(),
+            Self::NoResponse => "no readable response",
+        }
+    }
+
+    /// The name, for metrics: a closed list.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exception(Code::Known(exception)) => exception.code(),
+            Self::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
+            Self::Connection(cause) => cause.as_str(),
+            Self::NoResponse => "NoResponse",
+        }
+    }
+}

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{PasswordResetRequest, PasswordResetRequestSpec, UserPoolGrant, conditions::Reason},
-    cognito::port::Role,
+    cognito::port::{Role, SessionFailure},
 };
 
 /// The most memory that a compiled `usernamePattern` may take, in bytes.
@@ -25,8 +25,8 @@ pub(super) struct Rule {
     pub(super) usernames: Result<Option<Regex>, Reason>,
     /// Kept only where there is a limit.
     queue: Queue,
-    /// Whether the role could be assumed at the last try.
-    pub(super) assumable: Option<bool>,
+    /// Whether the role could be assumed at the last try, and if not, why.
+    pub(super) assumable: Option<Result<(), SessionFailure>>,
 }
 
 #[derive(Clone, Debug)]
@@ -137,7 +137,8 @@ impl Rule {
 
     pub(super) fn role(&self) -> Option<Role> {
         let arn = self.grant.spec.role_arn.clone()?;
-        Some(Role { arn, external_id: self.grant.spec.external_id.clone() })
+        let session_tags = self.grant.spec.session_tags.unwrap_or_default();
+        Some(Role { arn, external_id: self.grant.spec.external_id.clone(), session_tags })
     }
 }
 

@@ -107,7 +107,7 @@ fn readiness(
         (Ok(_), Ok(_)) if !conflicts_with.is_empty() => (
             NOT_NOW,
             Reason::AmbiguousGrant,
-            "the grants of status.conflictsWith differ from this one in roleARN or externalID: what both allow waits until they agree",
+            "the grants of status.conflictsWith differ from this one in roleARN, externalID or sessionTags: what both allow waits until they agree",
         ),
         (Ok(_), Ok(_)) => (&[(Ready, Truth::True)], Reason::Valid, "the grant is in force"),
     }
@@ -121,18 +121,20 @@ fn assumable(rule: &Rule, standing: &[Condition], now: Timestamp) -> Vec<Conditi
         return Vec::new();
     }
     let (truth, reason, message) = match rule.assumable {
-        Some(true) => (Truth::True, Reason::RoleAssumed, "the role could be assumed at the last try"),
-        Some(false) => (
+        Some(Ok(())) => (Truth::True, Reason::RoleAssumed, "the role could be assumed at the last try".to_owned()),
+        Some(Err(failure)) => (
             Truth::False,
             Reason::RoleNotAssumable,
-            "the role could not be assumed at the last try: check its trust policy, externalID and the operator's own rights in AWS; the operator's log says more",
+            format!(
+                "the role could not be assumed at the last try ({failure}): check its trust policy, externalID and the operator's own rights in AWS; the operator's log says more"
+            ),
         ),
         None => {
             let same = |old: &&Condition| old.type_ == type_.as_str() && old.observed_generation == generation;
             return standing.iter().filter(same).cloned().collect();
         }
     };
-    conditions(standing, &[(type_, truth)], reason, message, generation, now)
+    conditions(standing, &[(type_, truth)], reason, &message, generation, now)
 }
 
 /// The conditions that say something new of a grant: another reason, or at first that all is not well.

@@ -152,19 +152,22 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
     }
     match situation.credentials {
         Credentials::NotLoaded => return Step::LoadCredentials,
-        Credentials::Unavailable { until } => return wait(Reason::AwsCredentialsUnavailable, until),
+        Credentials::Unavailable { until, reason } => return wait(reason, until),
         Credentials::Loaded => {}
     }
     match situation.before {
         Snapshot::NotRead => Step::TakeSnapshot,
         Snapshot::Unreadable { until } if wishes.skip_if_reset_required => wait(Reason::UserStateUnreadable, until),
+        Snapshot::Refused(_) if wishes.skip_if_reset_required => Step::Close(Evidence::ReadAnswer),
         Snapshot::Read(UserStatus::ResetRequired) if wishes.skip_if_reset_required => {
             Step::Close(Evidence::AlreadyResetRequired)
         }
-        Snapshot::Unreadable { .. } | Snapshot::Read(_) if now.duration_since(situation.read_at).abs() > FRESH_FOR => {
+        Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_)
+            if now.duration_since(situation.read_at).abs() > FRESH_FOR =>
+        {
             Step::Gather
         }
-        Snapshot::Unreadable { .. } | Snapshot::Read(_) => Step::Claim,
+        Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) => Step::Claim,
     }
 }
 
@@ -182,7 +185,7 @@ fn last_moment(wishes: &Wishes) -> Timestamp {
 fn after_answer(answer: &Answer, situation: &Situation) -> Step {
     match answer {
         Answer::Accepted => settle(Effect::Performed, Evidence::Answer),
-        Answer::NotSent => settle(Effect::NotPerformed, Evidence::Unreachable),
+        Answer::NotSent(_) => settle(Effect::NotPerformed, Evidence::Unreachable),
         Answer::Lost => resolve(situation.before.status(), situation),
         Answer::Exception(code) => match code.class() {
             Class::Refused | Class::Throttled | Class::Blocked => settle(Effect::NotPerformed, Evidence::Answer),

@@ -1,7 +1,10 @@
 //! Given this request, this ledger and this answer from Cognito, the next step is that.
 
 use super::*;
-use crate::cognito::outcome::{Code, Exception};
+use crate::{
+    api::FailureCause,
+    cognito::outcome::{Code, Exception},
+};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -80,6 +83,11 @@ fn a_free_request_is_gathered_paced_read_and_claimed_in_this_order() {
             Step::Claim,
         ),
         (
+            "Cognito refuses to read the user, and the call will tell",
+            Situation { before: Snapshot::Refused(Exception::UserNotFound), ..free() },
+            Step::Claim,
+        ),
+        (
             "the user already has to reset",
             Situation { before: Snapshot::Read(UserStatus::ResetRequired), ..free() },
             Step::Claim,
@@ -138,7 +146,7 @@ fn gates_hold_a_reset_back_in_this_order() {
         permission: Permission::Denied(Reason::AmbiguousGrant),
         user_busy: Some(later(1)),
         budget: Budget::Exhausted { until: later(2), reason: Reason::RateLimited },
-        credentials: Credentials::Unavailable { until: later(3) },
+        credentials: Credentials::Unavailable { until: later(3), reason: Reason::RegionNotServed },
         ..asking(Wishes { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..wishes() })
     };
     assert_eq!(decide(&held, NOW), ends(Evidence::Expired));
@@ -155,7 +163,7 @@ fn gates_hold_a_reset_back_in_this_order() {
     held.user_busy = None;
     assert_eq!(decide(&held, NOW), wait(Reason::RateLimited, later(2)));
     held.budget = Budget::Granted;
-    assert_eq!(decide(&held, NOW), wait(Reason::AwsCredentialsUnavailable, later(3)));
+    assert_eq!(decide(&held, NOW), wait(Reason::RegionNotServed, later(3)));
     held.credentials = Credentials::Loaded;
     assert_eq!(decide(&held, NOW), Step::Claim);
 }
@@ -166,7 +174,13 @@ fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
     check(vec![
         ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(Reason::UserStateUnreadable, later(9))),
         ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Evidence::AlreadyResetRequired)),
+        ("there is no such user", skip(Snapshot::Refused(Exception::UserNotFound)), ends(Evidence::ReadAnswer)),
+        ("there is no such pool", skip(Snapshot::Refused(Exception::ResourceNotFound)), ends(Evidence::ReadAnswer)),
+        // What only suggests that a reset will be refused is left to the call.
         ("confirmed", skip(Snapshot::Read(UserStatus::Confirmed)), Step::Claim),
+        ("has a temporary password", skip(Snapshot::Read(UserStatus::ForceChangePassword)), Step::Claim),
+        ("signs in elsewhere", skip(Snapshot::Read(UserStatus::ExternalProvider)), Step::Claim),
+        ("in a state that is not known", skip(Snapshot::Read(UserStatus::Unknown)), Step::Claim),
     ]);
 }
 
@@ -185,7 +199,7 @@ fn a_claim_that_is_too_late_or_whose_request_is_over_is_never_sent() {
 fn an_answer_that_proves_something_is_recorded_at_once() {
     check(vec![
         ("accepted", answered(Answer::Accepted), settle(Effect::Performed, Evidence::Answer)),
-        ("not sent", answered(Answer::NotSent), settle(Effect::NotPerformed, Evidence::Unreachable)),
+        ("not sent", answered(Answer::NotSent(FailureCause::Dns)), settle(Effect::NotPerformed, Evidence::Unreachable)),
     ]);
     for exception in Exception::ALL {
         let step = decide(&answered(Answer::Exception(Code::Known(*exception))), NOW);

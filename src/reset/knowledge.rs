@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{
     api::{
-        Attempt, Evidence, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, UserStatus,
-        conditions::Reason,
+        Attempt, Evidence, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, SessionTags,
+        UserStatus, conditions::Reason,
     },
     cognito::{
-        outcome::Answer,
-        port::{Reply, Role, User},
+        outcome::{Answer, Class, Code},
+        port::{ReadError, Reply, Role, User},
     },
     grants::Allowed,
 };
@@ -131,13 +131,20 @@ impl Knowledge {
         self.situation.before = Snapshot::NotRead;
     }
 
-    /// The user, read before the claim. A state that Cognito itself does not know has not been read: `again` is when a
-    /// request that cannot go on without it tries again.
-    pub fn snapshot(&mut self, user: User, again: Timestamp) {
-        self.sub = user.sub;
-        self.situation.before = match user.status {
-            UserStatus::Unknown => Snapshot::Unreadable { until: again },
-            known => Snapshot::Read(known),
+    /// What came of reading the user before the claim. `again` is when a request that cannot go on without it tries again,
+    /// where that may help: an exception by which Cognito refuses for good stays what it is.
+    pub fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
+        self.situation.before = match read {
+            Ok(user) => {
+                self.sub = user.sub;
+                Snapshot::Read(user.status)
+            }
+            Err(ReadError::Exception(Code::Known(exception))) if exception.class() == Class::Refused => {
+                Snapshot::Refused(*exception)
+            }
+            Err(ReadError::Exception(_) | ReadError::Connection(_) | ReadError::NoResponse) => {
+                Snapshot::Unreadable { until: again }
+            }
         };
     }
 
@@ -154,8 +161,12 @@ impl Knowledge {
     /// The record closed without a call, for good. `None` where the request is not known.
     #[must_use]
     pub fn close(&self, evidence: Evidence, id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+        let code = match self.situation.before {
+            Snapshot::Refused(exception) if evidence == Evidence::ReadAnswer => Some(exception.code().to_owned()),
+            Snapshot::Refused(_) | Snapshot::NotRead | Snapshot::Unreadable { .. } | Snapshot::Read(_) => None,
+        };
         let (settled_at, evidence) = (Some(Time(now)), Some(evidence));
-        let entry = Attempt { settled_at, evidence, ..self.entry(id, holder, now)? };
+        let entry = Attempt { settled_at, evidence, code, ..self.entry(id, holder, now)? };
         let mut wanted = ledger::closed(self.record.as_ref(), &self.identity, entry);
         wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
         Some(self.remembering(wanted))
@@ -188,11 +199,13 @@ impl Knowledge {
             grants: self.allowed.as_ref().map(|allowed| allowed.grants.clone()).unwrap_or_default(),
             role_arn: role.map(|role| role.arn.clone()),
             external_id: role.and_then(|role| role.external_id.clone()),
+            session_tags: role.map(|role| role.session_tags).filter(|tags| *tags != SessionTags::Full),
             claimed_at: Time(now),
             sent_at: None,
             user_status_before: self.situation.before.status(),
             settled_at: None,
             evidence: None,
+            cause: None,
             code: None,
             aws_request_id: None,
             user_status_after: None,
@@ -249,6 +262,7 @@ impl Knowledge {
         let finding = Finding {
             attempt_id,
             settlement,
+            cause: answer.and_then(Answer::cause),
             code: answer.and_then(Answer::code).map(|code| code.as_str().to_owned()),
             sent_at: self.sent_at,
             aws_request_id: self.aws_request_id.clone(),

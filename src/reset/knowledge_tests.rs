@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{ApprovedBy, RequestedBy, UserStatus},
+    api::{ApprovedBy, FailureCause, RequestedBy, UserStatus},
     cognito::outcome::Exception,
     cognito::port::Role,
     reset::situation::Probes,
@@ -29,7 +29,11 @@ fn request() -> PasswordResetRequest {
 }
 
 fn allowed() -> Allowed {
-    let role = Role { arn: "arn:aws:iam::123456789012:role/reset".into(), external_id: Some("ours".into()) };
+    let role = Role {
+        arn: "arn:aws:iam::123456789012:role/reset".into(),
+        external_id: Some("ours".into()),
+        session_tags: SessionTags::Uid,
+    };
     Allowed { role: Some(role), grants: vec!["support".into()] }
 }
 
@@ -46,7 +50,7 @@ fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetR
 
 fn claimed() -> Knowledge {
     let mut known = gathered(Some(request()), None);
-    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }, NOW);
+    known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }), NOW);
     let mut stored = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     stored.metadata.resource_version = Some("8".into());
     known.claimed(stored.clone(), Claimed::Ours(Box::new(stored)), true);
@@ -147,7 +151,7 @@ fn a_claim_says_who_what_and_by_which_right() {
     request.spec.ticket = Some("INC-1".into());
     request.spec.on_behalf_of = Some("carol".into());
     let mut known = gathered(Some(request), None);
-    known.snapshot(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }, NOW);
+    known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }), NOW);
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!(claim.spec.sub.as_deref(), Some("sub-1"));
     let wanted = Attempt {
@@ -162,11 +166,13 @@ fn a_claim_says_who_what_and_by_which_right() {
         grants: vec!["support".into()],
         role_arn: Some("arn:aws:iam::123456789012:role/reset".into()),
         external_id: Some("ours".into()),
+        session_tags: Some(SessionTags::Uid),
         claimed_at: Time(NOW),
         sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
         settled_at: None,
         evidence: None,
+        cause: None,
         code: None,
         aws_request_id: None,
         user_status_after: None,
@@ -180,7 +186,7 @@ fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_ano
         let mut known = gathered(Some(request()), None);
         known.situation.budget = Budget::Granted;
         known.situation.credentials = Credentials::Loaded;
-        known.snapshot(User { status: UserStatus::Confirmed, sub: None }, NOW);
+        known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: None }), NOW);
         known
     };
     let prepared = (Budget::Granted, Credentials::Loaded, Snapshot::Read(UserStatus::Confirmed));
@@ -215,12 +221,47 @@ fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_ano
 }
 
 #[test]
-fn a_state_that_cognito_does_not_know_has_not_been_read() {
+fn a_state_that_cognito_itself_does_not_know_is_recorded_as_that() {
     let mut known = gathered(Some(request()), None);
-    known.snapshot(User { status: UserStatus::Unknown, sub: Some("sub-1".into()) }, NOW);
-    assert_eq!(known.situation.before, Snapshot::Unreadable { until: NOW });
+    known.snapshot(Ok(User { status: UserStatus::Unknown, sub: Some("sub-1".into()) }), NOW);
+    assert_eq!(known.situation.before, Snapshot::Read(UserStatus::Unknown));
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
-    assert_eq!((claim.spec.sub.as_deref(), claim.spec.attempts[0].user_status_before), (Some("sub-1"), None));
+    let before = claim.spec.attempts[0].user_status_before;
+    assert_eq!((claim.spec.sub.as_deref(), before), (Some("sub-1"), Some(UserStatus::Unknown)));
+}
+
+#[test]
+fn only_what_cognito_itself_refuses_for_good_is_more_than_a_user_who_cannot_be_read_now() {
+    for exception in Exception::ALL {
+        let mut known = gathered(Some(request()), None);
+        known.snapshot(Err(&ReadError::Exception(Code::Known(*exception))), NOW);
+        let wanted = match exception.class() {
+            Class::Refused => Snapshot::Refused(*exception),
+            Class::Throttled | Class::Blocked | Class::Ambiguous | Class::AmbiguousFailure => {
+                Snapshot::Unreadable { until: NOW }
+            }
+        };
+        assert_eq!(known.situation.before, wanted, "{exception:?}");
+    }
+    for error in [
+        ReadError::Exception(Code::Unrecognized("BrandNew".into())),
+        ReadError::Connection(FailureCause::Tls),
+        ReadError::NoResponse,
+    ] {
+        let mut known = gathered(Some(request()), None);
+        known.snapshot(Err(&error), NOW);
+        assert_eq!(known.situation.before, Snapshot::Unreadable { until: NOW }, "{error}");
+    }
+}
+
+#[test]
+fn a_record_that_is_closed_by_the_answer_to_a_read_keeps_that_answer() {
+    let mut known = gathered(Some(request()), None);
+    known.snapshot(Err(&ReadError::Exception(Code::Known(Exception::UserNotFound))), NOW);
+    let closed = |evidence| known.close(evidence, "closing".into(), "operator-1".into(), NOW).unwrap();
+    let code = |record: PasswordResetRecord| record.spec.attempts[0].code.clone();
+    assert_eq!(code(closed(Evidence::ReadAnswer)).as_deref(), Some("UserNotFoundException"));
+    assert_eq!(code(closed(Evidence::DeadlineExceeded)), None, "it ended for another reason");
 }
 
 #[test]
@@ -301,6 +342,7 @@ fn what_is_to_be_written_of_an_attempt_is_what_cognito_said_of_it() {
     let wanted = ledger::Finding {
         attempt_id: "attempt-1".into(),
         settlement,
+        cause: None,
         code: Some(exception.code().into()),
         sent_at: Some(NOW),
         aws_request_id: Some("aws-1".into()),

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use super::{decide::Settlement, situation::Ledger};
 use crate::{
     api::{
-        Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, RecordFields, RequestRef, UserStatus,
+        Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields, RequestRef,
+        UserStatus,
         conditions::Reason,
         record::{MAX_ATTEMPTS, SCHEMA},
     },
@@ -104,11 +105,15 @@ pub fn made(record: &PasswordResetRecord) -> impl DoubleEndedIterator<Item = &At
 
 /// Why a record was closed without a call; `None` for an attempt.
 #[must_use]
-pub const fn closing(attempt: &Attempt) -> Option<Reason> {
+pub fn closing(attempt: &Attempt) -> Option<Reason> {
     match attempt.evidence {
         Some(Evidence::Expired) => Some(Reason::Expired),
         Some(Evidence::DeadlineExceeded) => Some(Reason::DeadlineExceeded),
         Some(Evidence::AlreadyResetRequired) => Some(Reason::AlreadyResetRequired),
+        Some(Evidence::ReadAnswer) => Some(match code(attempt) {
+            Some(Code::Known(exception)) => Reason::Cognito(exception),
+            Some(Code::Unrecognized(_)) | None => Reason::UnrecognizedError,
+        }),
         Some(
             Evidence::Answer | Evidence::Probe | Evidence::NeverSent | Evidence::Unreachable | Evidence::Inconclusive,
         )
@@ -168,7 +173,8 @@ pub fn retry_reason(attempt: &Attempt) -> Option<Reason> {
         | Evidence::Inconclusive
         | Evidence::Expired
         | Evidence::DeadlineExceeded
-        | Evidence::AlreadyResetRequired => None,
+        | Evidence::AlreadyResetRequired
+        | Evidence::ReadAnswer => None,
     }
 }
 
@@ -292,6 +298,8 @@ pub struct Finding {
     pub attempt_id: String,
     /// Effect and evidence.
     pub settlement: Settlement,
+    /// Why nothing could be sent.
+    pub cause: Option<FailureCause>,
     /// The code that Cognito answered.
     pub code: Option<String>,
     /// When the call was sent, where it was and whoever settles knows.
@@ -340,6 +348,7 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
     }
     attempt.settled_at = Some(Time(now));
     attempt.evidence = Some(finding.settlement.evidence);
+    attempt.cause = finding.cause;
     attempt.code.clone_from(&finding.code);
     attempt.sent_at = finding.sent_at.map(Time).or_else(|| attempt.sent_at.clone());
     attempt.aws_request_id.clone_from(&finding.aws_request_id);

@@ -45,11 +45,13 @@ fn attempt(id: &str) -> Attempt {
         grants: vec!["everyone".into()],
         role_arn: None,
         external_id: None,
+        session_tags: None,
         claimed_at: Time(at(-90)),
         sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
         settled_at: None,
         evidence: None,
+        cause: None,
         code: None,
         aws_request_id: None,
         user_status_after: None,
@@ -272,6 +274,7 @@ fn an_effect_is_written_only_where_knowledge_grows() {
             let finding = |attempt_id: &str| Finding {
                 attempt_id: attempt_id.into(),
                 settlement: Settlement { effect, evidence: Evidence::Answer },
+                cause: None,
                 code: Some("LimitExceededException".into()),
                 sent_at: None,
                 aws_request_id: Some("aws".into()),
@@ -283,6 +286,7 @@ fn an_effect_is_written_only_where_knowledge_grows() {
             written.spec.attempts[1] = Attempt {
                 settled_at: Some(Time(NOW)),
                 evidence: Some(Evidence::Answer),
+                cause: None,
                 code: Some("LimitExceededException".into()),
                 aws_request_id: Some("aws".into()),
                 user_status_after: Some(UserStatus::ResetRequired),
@@ -326,6 +330,7 @@ fn an_effect_forgets_what_was_known_less_well() {
     let finding = Finding {
         attempt_id: "a".into(),
         settlement: Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
+        cause: None,
         code: None,
         sent_at: None,
         aws_request_id: None,

@@ -6,6 +6,7 @@
 
 pub mod decide;
 pub mod knowledge;
+pub mod lasting;
 pub mod ledger;
 mod pass;
 mod perform;

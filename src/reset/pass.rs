@@ -11,21 +11,23 @@ use uuid::Uuid;
 use super::{
     decide::Settlement,
     knowledge::{Knowledge, has_room},
+    lasting::Awaited,
     ledger::{self, Identity},
     performer::{Next, Performer},
     project::{self, Telling},
-    situation::{Budget as Means, Credentials, Request, Snapshot},
+    situation::{Budget as Means, Credentials, Request},
     store::{StoreError, Told},
     turnstile::lock,
 };
 use crate::{
-    api::{Attempt, Effect, Evidence, PasswordResetRecord, UserStatus, conditions::Reason},
+    api::{Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, UserStatus, conditions::Reason},
     budget::{QuotaKey, Turn},
     cognito::{
         outcome::Class,
-        port::{Access, Cognito, Purpose, Role, UserRef, region},
+        port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, UserRef, region},
     },
     history::ttl::{self, Plan},
+    metrics::AwsStep,
 };
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
@@ -46,6 +48,8 @@ pub(super) struct Pass<'a, C: Cognito> {
     probed: u32,
     /// How often nothing that was read before was good any more, the first reading included.
     read_anew: u32,
+    /// What is missing of AWS, in a word for whoever waits.
+    missing: Option<String>,
 }
 
 impl<'a, C: Cognito> Pass<'a, C> {
@@ -53,7 +57,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) fn new(performer: &'a Performer<C>, identity: Identity, busy: bool) -> Self {
         let user_busy = busy.then(|| after(Timestamp::now(), BUSY_WAIT));
         let known = Knowledge::none(identity, performer.settings.probes, user_busy);
-        Self { performer, known, session: None, send_until: Instant::now(), probed: 0, read_anew: 0 }
+        Self { performer, known, session: None, send_until: Instant::now(), probed: 0, read_anew: 0, missing: None }
     }
 
     pub(super) async fn gather(&mut self) -> Result<(), StoreError> {
@@ -126,7 +130,9 @@ impl<'a, C: Cognito> Pass<'a, C> {
     /// With the rights that the last attempt was made with: its grant or its request may be gone by now.
     fn access_of_attempt(&self) -> Option<Access> {
         let attempt = self.known.record.as_ref().and_then(ledger::last)?;
-        let role = attempt.role_arn.clone().map(|arn| Role { arn, external_id: attempt.external_id.clone() });
+        let session_tags = attempt.session_tags.unwrap_or_default();
+        let role = attempt.role_arn.clone();
+        let role = role.map(|arn| Role { arn, external_id: attempt.external_id.clone(), session_tags });
         Some(self.access(role, attempt.request_uid.clone()))
     }
 
@@ -141,13 +147,54 @@ impl<'a, C: Cognito> Pass<'a, C> {
         self.known.situation.credentials = match self.performer.cognito.session(&access).await {
             Ok(session) => {
                 self.session = Some(session);
+                self.performer.lasting.over(&self.awaited(Reason::AwsCredentialsUnavailable));
                 Credentials::Loaded
             }
             Err(error) => {
+                self.count(&access, &error);
                 warn!(request = %self.object(), %error, "no credentials for a reset");
-                Credentials::Unavailable { until: self.slowly() }
+                let reason = error.failure.reason();
+                self.missing =
+                    (error.failure != SessionFailure::RegionNotServed).then(|| error.failure.in_words().to_owned());
+                self.tell_if_it_lasts(reason);
+                Credentials::Unavailable { until: self.slowly(), reason }
             }
         };
+    }
+
+    fn count(&self, access: &Access, error: &SessionError) {
+        let step = if access.role.is_some() { AwsStep::Role } else { AwsStep::Credentials };
+        self.performer.metrics.aws_failed(step, error.failure.as_str());
+    }
+
+    /// What a request waits for that waits for AWS.
+    fn awaited(&self, reason: Reason) -> Awaited {
+        let Identity { request, user_pool_id, .. } = &self.known.identity;
+        let role = self.known.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
+        let scope = role.map_or_else(|| region(user_pool_id).to_owned(), |role| role.arn.clone());
+        Awaited { namespace: request.namespace.clone(), reason, scope }
+    }
+
+    fn tell_if_it_lasts(&self, reason: Reason) {
+        let awaited = self.awaited(reason);
+        if let Some(requests) = self.performer.lasting.failed(awaited, &self.known.identity.request.name)
+            && let Some(request) = &self.known.request
+        {
+            self.performer.events.waits(request, &self.waiting(reason), requests);
+        }
+    }
+
+    /// What is told while it waits, with what is known of why.
+    fn waiting(&self, reason: Reason) -> Telling {
+        let word = match reason {
+            Reason::CognitoUnreachable => {
+                let last = self.known.record.as_ref().and_then(ledger::last);
+                last.and_then(|last| last.cause).map(FailureCause::in_words)
+            }
+            Reason::AwsCredentialsUnavailable | Reason::UserStateUnreadable => self.missing.as_deref(),
+            _ => None,
+        };
+        project::waiting_for(reason, word)
     }
 
     fn user(&self) -> UserRef<'_> {
@@ -160,10 +207,12 @@ impl<'a, C: Cognito> Pass<'a, C> {
             return;
         };
         match self.performer.cognito.user(session, self.user()).await {
-            Ok(user) => self.known.snapshot(user, self.slowly()),
+            Ok(user) => self.known.snapshot(Ok(user), self.slowly()),
             Err(error) => {
+                self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
                 info!(request = %self.object(), %error, "no snapshot before a reset");
-                self.known.situation.before = Snapshot::Unreadable { until: self.slowly() };
+                self.missing = Some(error.word().to_owned());
+                self.known.snapshot(Err(&error), self.slowly());
             }
         }
     }
@@ -197,7 +246,16 @@ impl<'a, C: Cognito> Pass<'a, C> {
         self.known.sent_at = Some(Timestamp::now());
         let metadata = self.known.request.as_ref().and_then(|request| request.spec.client_metadata.as_ref());
         let reply = self.performer.cognito.reset(session, self.user(), metadata).await;
-        info!(request = %self.object(), %attempt, answer = reply.answer.name(), "called Cognito");
+        match reply.answer.cause() {
+            Some(cause) => {
+                info!(request = %self.object(), %attempt, cause = cause.in_words(), "nothing was sent to Cognito");
+                self.performer.metrics.aws_failed(AwsStep::Reset, cause.as_str());
+            }
+            None => {
+                info!(request = %self.object(), %attempt, answer = reply.answer.name(), "called Cognito");
+                self.performer.lasting.over(&self.awaited(Reason::CognitoUnreachable));
+            }
+        }
         self.performer.metrics.call(&reply.answer);
         let mut budget = lock(&self.performer.budget);
         match reply.answer.class() {
@@ -226,12 +284,16 @@ impl<'a, C: Cognito> Pass<'a, C> {
         {
             match self.performer.cognito.session(&access).await {
                 Ok(session) => self.session = Some(session),
-                Err(error) => warn!(request = %self.object(), %error, "no credentials for a probe"),
+                Err(error) => {
+                    self.count(&access, &error);
+                    warn!(request = %self.object(), %error, "no credentials for a probe");
+                }
             }
         }
         match self.performer.cognito.user(self.session.as_ref()?, self.user()).await {
             Ok(user) => Some(user.status),
             Err(error) => {
+                self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
                 info!(request = %self.object(), %error, "a probe could not read the user");
                 None
             }
@@ -254,6 +316,9 @@ impl<'a, C: Cognito> Pass<'a, C> {
         self.known.settled(self.performer.settings.probes);
         self.probed = 0;
         self.read_record(Some(stored));
+        if settlement.evidence == Evidence::Unreachable {
+            self.tell_if_it_lasts(Reason::CognitoUnreachable);
+        }
     }
 
     /// Closes the record without a call. Where another write was quicker, all is read again.
@@ -350,7 +415,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         let left = Timestamp::now().duration_until(until);
         if matches!(self.known.situation.request, Request::Pending(_))
             && left >= self.performer.settings.shown_wait
-            && self.tell(&project::waiting(reason), Timestamp::now()).await? == Told::Conflict
+            && self.tell(&self.waiting(reason), Timestamp::now()).await? == Told::Conflict
         {
             self.known.outdated();
             return Ok(None);

@@ -8,6 +8,7 @@ use std::{
 use jiff::SignedDuration;
 
 use super::{
+    lasting::LastingWaits,
     ledger::{Backoff, Identity, Waits},
     store::Store,
     turnstile::{Sightings, Turnstile, lock},
@@ -42,6 +43,7 @@ pub struct Performer<C: Cognito> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) turnstile: Turnstile,
     pub(super) sightings: Sightings,
+    pub(super) lasting: LastingWaits,
 }
 
 /// What a pass came to.
@@ -74,6 +76,7 @@ impl<C: Cognito> Performer<C> {
             metrics,
             turnstile: Turnstile::default(),
             sightings: Sightings::default(),
+            lasting: LastingWaits::default(),
         }
     }
 

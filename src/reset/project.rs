@@ -47,12 +47,15 @@ impl Telling {
 /// What is told of a request that waits.
 #[must_use]
 pub fn waiting(reason: Reason) -> Telling {
-    Telling {
-        outcome: Outcome::Pending,
-        reason,
-        invalidated: Truth::Unknown,
-        message: waiting_message(reason).to_owned(),
-    }
+    waiting_for(reason, None)
+}
+
+/// The same, with a word about what it waits for: a cause of a failed connection, a code, never anybody's text.
+#[must_use]
+pub fn waiting_for(reason: Reason, word: Option<&str>) -> Telling {
+    let said = waiting_message(reason);
+    let message = word.map_or_else(|| said.to_owned(), |word| format!("{said} ({word})"));
+    Telling { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
 }
 
 /// What is told of a request that has ended, as its settled record says.
@@ -84,7 +87,13 @@ fn closed(reason: Reason, last: Option<&Attempt>) -> Telling {
             message: "nothing was sent: the user already had to reset the password".into(),
         };
     }
-    Telling { outcome: Outcome::Failed, reason, invalidated: Truth::False, message: nothing_happened(reason, last) }
+    let message = match reason {
+        Reason::Cognito(exception) => {
+            format!("Cognito answered AdminGetUser with {}; nothing was sent", exception.code())
+        }
+        _ => nothing_happened(reason, last),
+    };
+    Telling { outcome: Outcome::Failed, reason, invalidated: Truth::False, message }
 }
 
 /// What a settled attempt says.
@@ -178,7 +187,7 @@ const fn waiting_message(reason: Reason) -> &'static str {
             "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
         }
         Reason::AmbiguousGrant => {
-            "the UserPoolGrants that match differ in roleARN or externalID; a platform administrator has to make them agree"
+            "the UserPoolGrants that match differ in roleARN, externalID or sessionTags; a platform administrator has to make them agree"
         }
         Reason::GrantSuspended => "a matching UserPoolGrant is suspended; a platform administrator holds resets back",
         Reason::ExpirationRequired => {
@@ -196,11 +205,14 @@ const fn waiting_message(reason: Reason) -> &'static str {
         Reason::RateLimited => "waiting for its turn in the budget of the account and Region",
         Reason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
         Reason::AwsCredentialsUnavailable => {
-            "no AWS credentials could be loaded, or the grant's role could not be assumed; see the operator's log"
+            "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }
-        Reason::UserStateUnreadable => "ifResetRequired is Skip, and the user cannot be read by AdminGetUser",
+        Reason::UserStateUnreadable => "ifResetRequired is Skip, and the user cannot be read by AdminGetUser; retrying",
         Reason::AwaitingPriorAttempt => "an earlier attempt, or another request for the same user, has to end first",
-        Reason::CognitoUnreachable => "no connection to Cognito comes about: nothing was sent, and it is tried again",
+        Reason::CognitoUnreachable => "cannot connect to Cognito; nothing was sent, retrying",
+        Reason::RegionNotServed => {
+            "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
+        }
         Reason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
         Reason::RecordNotUsable => {
             "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    api::{RequestedBy, conditions::ConditionType as Type},
+    api::{FailureCause, RequestedBy, conditions::ConditionType as Type},
     cognito::outcome::Exception,
     reset::ledger::{Finding, Identity, Settling, claimed, settled},
 };
@@ -54,11 +54,13 @@ fn attempt(id: &str) -> Attempt {
         grants: Vec::new(),
         role_arn: None,
         external_id: None,
+        session_tags: None,
         claimed_at: Time(at(-90)),
         sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
         settled_at: None,
         evidence: None,
+        cause: None,
         code: None,
         aws_request_id: None,
         user_status_after: None,
@@ -210,7 +212,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
     for (reason, says) in [
         (Reason::Suspended, "spec.suspend"),
         (Reason::UserPoolNotGranted, "ask a platform administrator"),
-        (Reason::AmbiguousGrant, "roleARN or externalID"),
+        (Reason::AmbiguousGrant, "roleARN, externalID or sessionTags"),
         (Reason::GrantSuspended, "suspended"),
         (Reason::ExpirationRequired, "expirationTime"),
         (Reason::AwaitingApproval, "spec.approved"),
@@ -221,7 +223,8 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (Reason::AwsCredentialsUnavailable, "credentials"),
         (Reason::UserStateUnreadable, "AdminGetUser"),
         (Reason::AwaitingPriorAttempt, "has to end first"),
-        (Reason::CognitoUnreachable, "connection"),
+        (Reason::CognitoUnreachable, "cannot connect"),
+        (Reason::RegionNotServed, "another Region"),
         (Reason::ClaimTimedOut, "claim"),
         (Reason::RecordNotUsable, "upgrade the operator"),
     ] {
@@ -229,6 +232,21 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         assert!(telling.message.contains(says), "{reason}: {}", telling.message);
         assert_eq!(gist(&telling), (Outcome::Pending, reason.as_str(), Truth::Unknown));
     }
+}
+
+#[test]
+fn a_request_that_waits_says_in_a_word_what_is_missing_where_that_is_known() {
+    let told = waiting_for(Reason::CognitoUnreachable, Some(FailureCause::Tls.in_words()));
+    assert_eq!(told.message, "cannot connect to Cognito; nothing was sent, retrying (TLS handshake failed)");
+    assert_eq!(waiting_for(Reason::CognitoUnreachable, None), waiting(Reason::CognitoUnreachable));
+}
+
+#[test]
+fn a_request_that_ends_by_the_answer_to_a_read_says_that_nothing_was_sent() {
+    let entry = ended_as(Some(Evidence::ReadAnswer), Some("UserNotFoundException"));
+    let told = told(Effect::NotPerformed, entry, "uid");
+    assert_eq!(gist(&told), (Outcome::Failed, "UserNotFoundException", Truth::False));
+    assert_eq!(told.message, "Cognito answered AdminGetUser with UserNotFoundException; nothing was sent");
 }
 
 #[test]
@@ -324,6 +342,7 @@ fn a_status_is_made_of_the_record() {
     let finding = Finding {
         attempt_id: "a".into(),
         settlement: crate::reset::decide::Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
+        cause: None,
         code: None,
         sent_at: None,
         aws_request_id: Some("aws".into()),
@@ -384,6 +403,7 @@ fn the_times_of_a_status_stay_while_the_record_goes_on() {
     let claim = |id: &str, seconds| Attempt { claimed_at: Time(at(seconds)), ..attempt(id) };
     let not_performed = |attempt: Attempt, code: &str| Attempt {
         evidence: Some(Evidence::Answer),
+        cause: None,
         code: Some(code.into()),
         aws_request_id: Some("aws".into()),
         ..attempt

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     api::{Effect, UserStatus, conditions::Reason},
-    cognito::outcome::Answer,
+    cognito::outcome::{Answer, Exception},
 };
 
 /// All that is known of one request.
@@ -143,6 +143,8 @@ pub enum Credentials {
     Unavailable {
         /// When to try again.
         until: Timestamp,
+        /// `AwsCredentialsUnavailable` or `RegionNotServed`.
+        reason: Reason,
     },
 }
 
@@ -151,12 +153,14 @@ pub enum Credentials {
 pub enum Snapshot {
     /// Not read yet.
     NotRead,
-    /// Could not be read, or Cognito does not know it.
+    /// Could not be read now.
     Unreadable {
         /// When a request that cannot go on without it tries again.
         until: Timestamp,
     },
-    /// Read, and known to Cognito: never `Unknown`.
+    /// Cognito answered with this exception, and would again: there is no such user or pool, for one.
+    Refused(Exception),
+    /// Read. `Unknown` is what Cognito itself may say.
     Read(UserStatus),
 }
 
@@ -166,7 +170,7 @@ impl Snapshot {
     pub const fn status(self) -> Option<UserStatus> {
         match self {
             Self::Read(status) => Some(status),
-            Self::NotRead | Self::Unreadable { .. } => None,
+            Self::NotRead | Self::Unreadable { .. } | Self::Refused(_) => None,
         }
     }
 }

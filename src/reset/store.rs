@@ -18,6 +18,7 @@ use super::ledger::{self, Claimed, Finding, Settling};
 use crate::{
     api::{PasswordResetRecord, PasswordResetRequest},
     api_errors::of_client,
+    panics::{Panicked, caught},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -40,6 +41,9 @@ pub enum StoreError {
     /// An answer, or none, as the client says.
     #[error("{}", of_client(.0))]
     Client(#[source] kube::Error),
+    /// The client, or what works on the request, has panicked: a write may or may not have been applied.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// A list without what makes it one of metadata.
     #[error("the answer is no list of metadata")]
     NotMetadata,
@@ -52,7 +56,7 @@ impl StoreError {
     fn status(&self) -> Option<u16> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status.code),
-            Self::Client(_) | Self::NoAnswer(_) | Self::NotMetadata | Self::Contended(_) => None,
+            Self::Client(_) | Self::NoAnswer(_) | Self::Panicked(_) | Self::NotMetadata | Self::Contended(_) => None,
         }
     }
 
@@ -105,8 +109,9 @@ pub(crate) fn understood(read: DeserializeGuard<PasswordResetRecord>) -> Passwor
 
 /// A call to the API server, answered within `limit` or failed.
 pub(crate) async fn within<T>(limit: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-    match timeout(limit, call).await {
-        Ok(result) => result.map_err(StoreError::Client),
+    match timeout(limit, caught(call)).await {
+        Ok(Ok(result)) => result.map_err(StoreError::Client),
+        Ok(Err(panicked)) => Err(StoreError::Panicked(panicked)),
         Err(_) => Err(StoreError::NoAnswer(limit)),
     }
 }

@@ -2,7 +2,7 @@
 //! it; `around.rs` has the rest. Each thing that goes wrong or is done by people costs one of the faults that are left.
 
 use cognito_reset_operator::{
-    api::{Outcome, UserStatus, conditions::Reason},
+    api::{FailureCause, Outcome, SessionTags, UserStatus, conditions::Reason},
     cognito::{
         outcome::{Answer, Code, Exception},
         port::{Reply, Role, User},
@@ -142,7 +142,7 @@ impl Steps<'_> {
             Step::TakeSnapshot => {
                 for (stale, moment) in self.from.moments(0) {
                     let mut known = known.clone();
-                    known.snapshot(User { status: self.from.status_at(moment), sub: None }, NOW);
+                    known.snapshot(Ok(User { status: self.from.status_at(moment), sub: None }), NOW);
                     let next = Pass { snapshot: moment, ..to(known, Phase::Deciding) };
                     self.add(Some(replica), "takes a snapshot", !stale, |world| world.replicas[replica] = Some(next));
                 }
@@ -203,7 +203,7 @@ impl Steps<'_> {
         let mut known = Knowledge::clone(&pass.known);
         known.situation.read_at = self.from.now(replica);
         let granted = self.from.granted;
-        let role = Role { arn: ROLES[self.from.role].into(), external_id: None };
+        let role = Role { arn: ROLES[self.from.role].into(), external_id: None, session_tags: SessionTags::Full };
         known.read_request(request.map(|request| request.to_owned_object()), |_| {
             if granted { Ok(Allowed { role: Some(role), grants: vec![] }) } else { Err(Reason::UserPoolNotGranted) }
         });
@@ -289,7 +289,7 @@ impl Steps<'_> {
             for (what, exception, _) in ANSWERS {
                 end(what, false, Answer::Exception(Code::Known(*exception)));
             }
-            end("finds no connection", false, Answer::NotSent);
+            end("finds no connection", false, Answer::NotSent(FailureCause::Refused));
             end("loses its call", false, Answer::Lost);
             self.add(Some(replica), "Cognito performs", true, |world| world.perform(place));
         }

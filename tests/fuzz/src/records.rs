@@ -49,7 +49,7 @@ struct Entry {
 
 const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
 const STATES: [UserStatus; 3] = [UserStatus::Confirmed, UserStatus::ResetRequired, UserStatus::Unknown];
-const EVIDENCE: [Evidence; 8] = [
+const EVIDENCE: [Evidence; 9] = [
     Evidence::Answer,
     Evidence::Probe,
     Evidence::NeverSent,
@@ -58,6 +58,7 @@ const EVIDENCE: [Evidence; 8] = [
     Evidence::Expired,
     Evidence::DeadlineExceeded,
     Evidence::AlreadyResetRequired,
+    Evidence::ReadAnswer,
 ];
 const WAITS: Waits = Waits {
     backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
@@ -95,11 +96,13 @@ impl Entry {
             grants: Vec::new(),
             role_arn: None,
             external_id: None,
+            session_tags: None,
             claimed_at: Time(at(self.claimed_at)),
             sent_at: None,
             user_status_before: self.before.map(|state| of(STATES, state)),
             settled_at: self.settled_at.map(|second| Time(at(second))),
             evidence: self.evidence.map(|evidence| of(EVIDENCE, evidence)),
+            cause: None,
             code: self.code.as_ref().map(Code::text),
             aws_request_id: self.request_id.clone(),
             user_status_after: self.after.map(|state| of(STATES, state)),
@@ -140,6 +143,7 @@ pub fn check(input: &Record) {
     let finding = Finding {
         attempt_id: ledger::last(&record).filter(|_| same).map_or_else(|| "another".into(), |last| last.id.clone()),
         settlement: Settlement { effect: of(EFFECTS, effect), evidence: of(EVIDENCE, evidence) },
+        cause: None,
         code: None,
         sent_at: None,
         aws_request_id: None,
@@ -216,6 +220,7 @@ pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option
     let finding = Finding {
         attempt_id: entry.id,
         settlement,
+        cause: None,
         code: code.map(str::to_owned),
         sent_at: None,
         aws_request_id: request_id,

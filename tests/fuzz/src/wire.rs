@@ -18,8 +18,8 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use cognito_reset_operator::cognito::{
     aws::{Aws, AwsSession, Limits},
-    bounded::bounded,
-    port::{Access, Cognito, Purpose, Reply, Unreadable, User, UserRef},
+    port::{Access, Cognito, Purpose, ReadError, Reply, User, UserRef},
+    transport::bounded,
 };
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
@@ -69,14 +69,17 @@ pub fn reset_in(region: &str, bytes: &[u8]) -> Call<Reply> {
 pub fn reset_at(endpoint: &str) -> Reply {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let port = Aws::load(loader().endpoint_url(endpoint), LIMITS).await;
+        let port = {
+            let endpoint = endpoint.to_owned();
+            Aws::load(move || loader().endpoint_url(endpoint.clone()), LIMITS).await.unwrap()
+        };
         let session = port.session(&access("eu-west-1")).await.unwrap();
         port.reset(&session, USER, None).await
     })
 }
 
 /// Calls AdminGetUser, and answers with these bytes.
-pub fn user(bytes: &[u8]) -> Call<Result<User, Unreadable>> {
+pub fn user(bytes: &[u8]) -> Call<Result<User, ReadError>> {
     call(bytes, async |port, session| port.user(session, USER).await)
 }
 
@@ -120,9 +123,10 @@ impl Bench {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let wire = Wire::default();
         let connector = SharedHttpConnector::new(wire.clone());
-        let loader = loader().http_client(bounded(http_client_fn(move |_, _| connector.clone())));
+        let client = bounded(http_client_fn(move |_, _| connector.clone()));
+        let loader = move || loader().http_client(client.clone());
         let (port, session) = runtime.block_on(async {
-            let port = Aws::load(loader, LIMITS).await;
+            let port = Aws::load(loader, LIMITS).await.unwrap();
             let session = port.session(&access("eu-west-1")).await.unwrap();
             (port, session)
         });

@@ -4,11 +4,11 @@
 use std::net::{Ipv4Addr, TcpListener};
 
 use cognito_reset_operator::{
-    api::UserStatus,
+    api::{FailureCause, UserStatus},
     cognito::{
-        bounded::MAX_ANSWER,
         outcome::{Answer, Code},
         port::User,
+        transport::MAX_RESPONSE,
     },
 };
 use fuzz::wire;
@@ -80,8 +80,8 @@ fn an_answer_is_read_up_to_its_limit_and_no_further() {
         let (start, end) = (r#"{"__type":"UserNotFoundException","message":""#, r#""}"#);
         format!("{start}{}{end}", "a".repeat(length - start.len() - end.len()))
     };
-    assert_eq!(reset("400 Bad Request", "", &of_length(MAX_ANSWER)), refusal());
-    assert_eq!(reset("400 Bad Request", "", &of_length(MAX_ANSWER + 1)), Answer::Lost);
+    assert_eq!(reset("400 Bad Request", "", &of_length(MAX_RESPONSE)), refusal());
+    assert_eq!(reset("400 Bad Request", "", &of_length(MAX_RESPONSE + 1)), Answer::Lost);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn why_a_user_could_not_be_read_is_told_by_a_code_that_does_not_repeat_the_name(
 #[test]
 fn a_call_that_no_endpoint_can_be_made_for_was_not_sent() {
     let call = wire::reset_in("no region", b"HTTP/1.1 200 OK\r\n\r\n{}");
-    assert_eq!((call.result.answer, call.requests), (Answer::NotSent, 0));
+    assert_eq!((call.result.answer, call.requests), (Answer::NotSent(FailureCause::Request), 0));
 }
 
 #[test]
@@ -172,6 +172,6 @@ fn only_what_found_no_connection_was_not_sent() {
     // Bound and let go, so that nobody listens there.
     let nobody =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port");
-    assert_eq!(wire::reset_at(&format!("http://{nobody}")).answer, Answer::NotSent);
+    assert_eq!(wire::reset_at(&format!("http://{nobody}")).answer, Answer::NotSent(FailureCause::Refused));
     assert_eq!(wire::reset(b"").result.answer, Answer::Lost, "hung up on");
 }

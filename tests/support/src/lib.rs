@@ -16,6 +16,7 @@ mod operator;
 mod pki;
 mod process;
 mod proxy;
+mod tls;
 mod tools;
 mod wait;
 
@@ -25,5 +26,6 @@ pub use kubectl::{Kubectl, KubectlResult};
 pub use moto::{Cognito, Moto};
 pub use operator::{Operator, OperatorBuilder};
 pub use proxy::{Fault, FaultProxy, Held, Matcher, Pour, Recorded, Reply, ResetCount, Rule, Seen};
+pub use tls::TlsFront;
 pub use tools::Tools;
 pub use wait::{Attempt, eventually};

@@ -1,0 +1,136 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+        orchestrator::HttpRequest,
+        result::ConnectorError,
+    },
+    shared::IntoShared,
+};
+
+use super::*;
+
+const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice-smith" };
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What the transport does with what it is handed.
+#[derive(Clone, Copy, Debug)]
+enum Transport {
+    Fails,
+    TimesOut,
+    TakesItForUnusable,
+    Panics,
+}
+
+/// Calls once by such a transport. Gives the answer and how many requests the transport was handed.
+async fn reset_by(
+    transport: Transport,
+    configure: impl Fn(ConfigLoader) -> ConfigLoader + Send + Sync + 'static,
+    credentials: Credentials,
+    region: &str,
+) -> (Answer, usize) {
+    let handed = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&handed);
+    let connect = move |_: HttpRequest| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        HttpConnectorFuture::new(async move {
+            match transport {
+                Transport::Fails => Err(ConnectorError::io("reset by peer".into())),
+                Transport::TimesOut => Err(ConnectorError::timeout("too late".into())),
+                Transport::TakesItForUnusable => Err(ConnectorError::user("not for me".into())),
+                Transport::Panics => Err(ConnectorError::other(panicking().into(), None)),
+            }
+        })
+    };
+    let connector: SharedHttpConnector = Connect(Arc::new(connect)).into_shared();
+    let client = http_client_fn(move |_, _| connector.clone());
+    let own = credentials.clone();
+    let loader = move || {
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new("eu-west-1"));
+        configure(loader.http_client(client.clone()).credentials_provider(own.clone()))
+    };
+    let limits = Limits { connect: LIMIT, call: LIMIT, read: LIMIT };
+    let aws = Aws::load(loader, limits).await.unwrap();
+    let purpose = Purpose::Reset { namespace: "a".into(), name: "b".into(), uid: "c".into() };
+    let access = Access { region: region.into(), role: None, purpose };
+    // Made by hand: `session` would not give one with credentials that no request can carry.
+    let session = AwsSession { client: aws.client(&access).await, credentials };
+    (aws.reset(&session, USER, None).await.answer, handed.load(Ordering::SeqCst))
+}
+
+fn panicking() -> String {
+    let nothing: Option<String> = None;
+    nothing.expect("a test")
+}
+
+struct Connect(Arc<dyn Fn(HttpRequest) -> HttpConnectorFuture + Send + Sync>);
+
+impl std::fmt::Debug for Connect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connect")
+    }
+}
+
+impl aws_smithy_runtime_api::client::http::HttpConnector for Connect {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        (self.0)(request)
+    }
+}
+
+fn key(id: &str) -> Credentials {
+    Credentials::new(id, "secret", None, None, "test")
+}
+
+#[tokio::test]
+async fn what_was_never_handed_to_the_transport_was_not_sent_whatever_came_in_between() {
+    let not_sent = (Answer::NotSent(FailureCause::Request), 0);
+    let plain = |loader: ConfigLoader| loader;
+    // The SDK panics when it signs.
+    assert_eq!(reset_by(Transport::Fails, plain, key("AKIATEST\n"), "eu-west-1").await, not_sent);
+    // Endpoint rules refuse.
+    assert_eq!(reset_by(Transport::Fails, plain, key("AKIATEST"), "no region").await, not_sent);
+    for variant in [(|loader: ConfigLoader| loader.use_fips(true)) as fn(ConfigLoader) -> ConfigLoader, |loader| {
+        loader.use_dual_stack(true)
+    }] {
+        let with_endpoint = move |loader| variant(loader).endpoint_url("https://example.com");
+        assert_eq!(reset_by(Transport::Fails, with_endpoint, key("AKIATEST"), "eu-west-1").await, not_sent);
+    }
+    // No address to send it to.
+    let nowhere = |loader: ConfigLoader| loader.endpoint_url("::not a url\n");
+    assert_eq!(reset_by(Transport::Fails, nowhere, key("AKIATEST"), "eu-west-1").await, not_sent);
+}
+
+#[tokio::test]
+async fn what_was_handed_to_the_transport_may_have_been_sent_and_is_handed_over_once() {
+    for transport in [Transport::Fails, Transport::TimesOut, Transport::TakesItForUnusable, Transport::Panics] {
+        let told = reset_by(transport, |loader| loader, key("AKIATEST"), "eu-west-1").await;
+        assert_eq!(told, (Answer::Lost, 1), "{transport:?}");
+    }
+}
+
+#[test]
+fn a_user_name_is_found_in_a_code_and_a_code_that_repeats_it_is_withheld() {
+    for (text, username, wanted) in [
+        ("AliceSmithException", "alice.smith", true),
+        ("no-alice-smith", "Alice.Smith@example.com", false),
+        ("0f-alicesmithexamplecom-9", "Alice.Smith@example.com", true),
+        ("UserBlockedException", "user", false),
+        ("BrandNewException", "名前", false),
+    ] {
+        assert_eq!(repeats(text, username), wanted, "{text} {username}");
+    }
+    let answer = |code| Answer::Exception(Code::parse(code).unwrap());
+    assert_eq!(without_name(answer("NoAliceSmithException"), "alice-smith"), answer("Withheld"));
+    assert_eq!(without_name(answer("BrandNewException"), "alice-smith"), answer("BrandNewException"));
+    assert_eq!(without_name(answer("UserNotFoundException"), "usernotfound"), answer("UserNotFoundException"));
+}
+
+#[test]
+fn a_text_for_the_log_holds_no_user_name() {
+    assert_eq!(without_name_in("tls: UnknownIssuer".into(), "alice"), "tls: UnknownIssuer");
+    for text in ["no al for you", "about Alice.Smith"] {
+        let username = if text.contains("al ") { "al" } else { "alice-smith" };
+        assert_eq!(without_name_in(text.into(), username), "Withheld");
+    }
+}

@@ -1,0 +1,143 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_config::BehaviorVersion;
+use aws_credential_types::provider::SharedCredentialsProvider;
+
+use super::*;
+
+fn credentials(key: &str, secret: &str, token: Option<&str>) -> Credentials {
+    Credentials::new(key, secret, token.map(Into::into), None, "test")
+}
+
+#[test]
+fn credentials_that_no_request_can_carry_are_told_by_their_place_and_not_their_value() {
+    for (key, secret, token, wanted) in [
+        ("AKIATEST", "secret/+=", None, None),
+        ("AKIATEST", "secret", Some("token=="), None),
+        ("AKIATEST\n", "secret", None, Some("character 9 of 9 of the access key id")),
+        ("AKIATEST\n ", "secret", None, Some("character 9 of 10 of the access key id")),
+        (" AKIATEST", "secret", None, Some("character 1 of 9 of the access key id")),
+        ("AKIATEST", "s3cr3t\r\n", None, Some("character 7 of 8 of the secret access key")),
+        ("AKIATEST", "s3cr3t", Some("t0k\u{e9}n"), Some("character 4 of 5 of the session token")),
+        ("AKIATEST", "s3cr3t", Some("t0k\0n"), Some("character 4 of 5 of the session token")),
+        ("", "secret", None, Some("the access key id is empty")),
+    ] {
+        let told = misfit(&credentials(key, secret, token));
+        match wanted {
+            None => assert_eq!(told, None, "{key:?}"),
+            Some(wanted) => {
+                let told = told.unwrap();
+                assert!(
+                    told.starts_with(wanted)
+                        && !told.contains("AKIA")
+                        && !told.contains("t0k")
+                        && !told.contains("s3cr"),
+                    "{told}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_sts_says_what_is_to_be_mended() {
+    use SessionFailure::{AccessDenied, CredentialsRefused, Rejected, TagsTooLarge};
+    for (code, wanted) in [
+        ("InvalidClientTokenId", CredentialsRefused),
+        ("SignatureDoesNotMatch", CredentialsRefused),
+        ("ExpiredToken", CredentialsRefused),
+        ("ExpiredTokenException", CredentialsRefused),
+        ("UnrecognizedClientException", CredentialsRefused),
+        ("InvalidSignatureException", CredentialsRefused),
+        ("AccessDenied", AccessDenied),
+        ("PackedPolicyTooLarge", TagsTooLarge),
+        ("PackedPolicyTooLargeException", TagsTooLarge),
+        ("RegionDisabledException", Rejected),
+        ("Throttling", Rejected),
+    ] {
+        assert_eq!(failure_of_code(code), wanted, "{code}");
+    }
+}
+
+#[test]
+fn the_longest_names_of_kubernetes_fit_into_a_session_and_a_trial_is_as_long() {
+    let longest = format!("{}.{}", "a".repeat(126), "b-0".repeat(42));
+    let uid = "00000000-0000-4000-8000-000000000000".to_owned();
+    let reset = Purpose::Reset { namespace: "n".repeat(63), name: longest.clone(), uid: uid.clone() };
+    for trial in [
+        Purpose::Trial { grant: longest, uid: uid.clone() },
+        Purpose::Trial { grant: "short".into(), uid: uid.clone() },
+    ] {
+        for which in [SessionTags::Full, SessionTags::Uid, SessionTags::None] {
+            let lengths = |purpose| -> Vec<_> {
+                session_tags(purpose, which).into_iter().map(|(key, value)| (key, value.len())).collect()
+            };
+            assert_eq!(lengths(&trial), lengths(&reset), "{which:?}");
+        }
+        for purpose in [&reset, &trial] {
+            let name = session_name(purpose);
+            let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+            assert!((2..=64).contains(&name.len()) && name.bytes().all(of_name), "{name}");
+            for (key, value) in session_tags(purpose, SessionTags::Full) {
+                assert!(key.len() <= 128 && (1..=MAX_TAG).contains(&value.len()), "{key}={value}");
+                let of_tag = |byte: u8| of_name(byte) || b" :/".contains(&byte);
+                assert!(key.bytes().chain(value.bytes()).all(of_tag), "{key}={value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_chooses_no_more_tags_than_its_grant_lets_it_have() {
+    let reset = Purpose::Reset { namespace: "support".into(), name: "reset".into(), uid: "7".into() };
+    let keys = |which| -> Vec<_> { session_tags(&reset, which).into_iter().map(|(key, _)| key).collect() };
+    assert_eq!(
+        keys(SessionTags::Full),
+        ["cognito-reset.dev/namespace", "cognito-reset.dev/name", "cognito-reset.dev/uid"]
+    );
+    assert_eq!(keys(SessionTags::Uid), ["cognito-reset.dev/uid"]);
+    assert!(keys(SessionTags::None).is_empty());
+}
+
+/// A chain that gives a new key each time it is run.
+fn counting() -> (OwnCredentials, Arc<AtomicUsize>) {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&loads);
+    let loader: Loader = Arc::new(move || {
+        let counted = Arc::clone(&counted);
+        let key = format!("key-{}", counted.fetch_add(1, Ordering::SeqCst));
+        let provider = SharedCredentialsProvider::new(credentials(&key, "secret", None));
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).credentials_provider(provider)
+    });
+    (OwnCredentials::new(loader, Duration::from_secs(60), Duration::from_secs(60)), loads)
+}
+
+#[tokio::test]
+async fn credentials_are_loaded_once_for_all_who_wait_and_again_when_they_are_refused() {
+    let (own, loads) = counting();
+    let all = futures::future::join_all((0..16).map(|_| own.get("eu-west-1"))).await;
+    let first = all.into_iter().map(Result::unwrap).next().unwrap();
+    assert_eq!((first.access_key_id(), loads.load(Ordering::SeqCst)), ("key-0", 1));
+    own.refused(&credentials("another", "secret", None));
+    assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key-0");
+    own.refused(&first);
+    assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key-1");
+    // A refusal that comes late is of credentials that are gone already.
+    own.refused(&first);
+    assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key-1");
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_load_that_fails_is_not_kept() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&loads);
+    let loader: Loader = Arc::new(move || {
+        let key = if counted.fetch_add(1, Ordering::SeqCst) == 0 { "broken\n" } else { "key" };
+        let provider = SharedCredentialsProvider::new(credentials(key, "secret", None));
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).credentials_provider(provider)
+    });
+    let own = OwnCredentials::new(loader, Duration::from_secs(60), Duration::from_secs(60));
+    assert_eq!(own.get("eu-west-1").await.unwrap_err().failure, SessionFailure::Malformed);
+    assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key");
+}
