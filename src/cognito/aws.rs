@@ -9,7 +9,7 @@ use std::{
 };
 
 use aws_config::{
-    AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, profile, retry::RetryConfig, timeout::TimeoutConfig,
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, profile, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::Credentials;
 use aws_runtime::env_config::file::EnvConfigFiles;
@@ -48,9 +48,6 @@ const MAX_TEXT: usize = 1000;
 const WITHHELD: &str = "Withheld";
 const SHORTEST_NAME: usize = 6;
 
-/// What this program calls itself towards AWS, unless the environment has a name for it.
-const APP_NAME: &str = concat!(env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
-const APP_NAME_VARIABLE: &str = "AWS_SDK_UA_APP_ID";
 const CA_BUNDLE_VARIABLE: &str = "AWS_CA_BUNDLE";
 
 /// Time limits of calls to AWS.
@@ -101,13 +98,7 @@ impl Aws {
         }
         let bundle = ca_bundle().await;
         let http = transport::client(bundle.as_ref().map(|(source, path)| (*source, path.as_path())))?;
-        let loader = move || {
-            let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
-            match AppName::new(APP_NAME) {
-                Ok(name) if std::env::var_os(APP_NAME_VARIABLE).is_none() => loader.app_name(name),
-                Ok(_) | Err(_) => loader,
-            }
-        };
+        let loader = move || aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
         caught(Self::load(loader, limits)).await.map_err(|_| Unusable::Configuration)?
     }
 

@@ -1,5 +1,5 @@
 //! How requests leave for AWS: the SDK's own HTTP client with its proxies, the certificate authorities that are configured, a
-//! bound on what is read of a response, and a witness of whether a request was handed over at all.
+//! bound on what is read of a response, a name in the User-Agent, and a witness of whether a request was handed over at all.
 
 use std::{
     error::Error as StdError,
@@ -34,6 +34,10 @@ use crate::api::FailureCause;
 /// characters each, is shorter even where every character takes the six bytes of an escape.
 pub const MAX_RESPONSE: usize = 1 << 20;
 
+/// What this program calls itself, as the SDK writes the name of an application. The SDK has a setting for it, which does not
+/// reach the requests that load credentials.
+const APPLICATION: &str = concat!("app/", env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
+
 /// The certificate authorities of a file cannot be used.
 #[derive(Debug, Error)]
 #[error("failed to start: {source_name} names {}, {cause}; give a file of PEM certificates", .path.display())]
@@ -43,7 +47,7 @@ pub struct CaBundleError {
     cause: String,
 }
 
-/// The SDK's own HTTP client, reading no more of a response than [`MAX_RESPONSE`].
+/// The SDK's own HTTP client, which says whose requests they are and reads no more of a response than [`MAX_RESPONSE`].
 ///
 /// With a file of certificate authorities these are trusted in place of the system's, as other SDKs of AWS do it.
 ///
@@ -67,7 +71,7 @@ pub fn client(ca_bundle: Option<(&'static str, &Path)>) -> Result<SharedHttpClie
         connector.set_proxy_config(Some(ProxyConfig::from_env()));
         connector.build()
     });
-    Ok(bounded(client))
+    Ok(SharedHttpClient::new(Wrapped { inner: bounded(client), wrap: Named }))
 }
 
 /// The client takes for granted that each certificate can be parsed, and that there is one.
@@ -132,6 +136,20 @@ impl Wrap for Bounded {
             *response.body_mut() = SdkBody::from_body_1_x(body);
             Ok(response)
         })
+    }
+}
+
+/// Adds the name of this program to the User-Agent, which no signature covers, unless the environment has given one.
+#[derive(Clone, Debug)]
+struct Named;
+
+impl Wrap for Named {
+    fn call(&self, inner: &SharedHttpConnector, mut request: HttpRequest) -> HttpConnectorFuture {
+        let agent = request.headers().get("user-agent").filter(|agent| !agent.contains(" app/"));
+        if let Some(named) = agent.map(|agent| format!("{agent} {APPLICATION}")) {
+            request.headers_mut().insert("user-agent", named);
+        }
+        inner.call(request)
     }
 }
 
