@@ -238,6 +238,9 @@ impl Knowledge {
 
     /// What came of the call.
     pub fn answered(&mut self, reply: Reply) {
+        if reply.answer.cause().is_some() {
+            self.sent_at = None;
+        }
         self.aws_request_id = reply.request_id;
         self.situation.attempt = Held::Answered(reply.answer);
     }

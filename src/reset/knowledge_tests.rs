@@ -221,6 +221,16 @@ fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_ano
 }
 
 #[test]
+fn a_call_that_was_not_sent_has_no_time_at_which_it_was_and_says_why() {
+    let mut known = claimed();
+    known.sent_at = Some(NOW);
+    known.answered(Reply { answer: Answer::NotSent(FailureCause::Tls), request_id: None });
+    let settlement = Settlement { effect: crate::api::Effect::NotPerformed, evidence: Evidence::Unreachable };
+    let (_, finding) = known.finding(settlement).unwrap();
+    assert_eq!((finding.sent_at, finding.cause, finding.code), (None, Some(FailureCause::Tls), None));
+}
+
+#[test]
 fn a_state_that_cognito_itself_does_not_know_is_recorded_as_that() {
     let mut known = gathered(Some(request()), None);
     known.snapshot(Ok(User { status: UserStatus::Unknown, sub: Some("sub-1".into()) }), NOW);
