@@ -9,7 +9,9 @@ use jiff::SignedDuration;
 ///
 /// The cluster is found through KUBECONFIG or the pod's service account; AWS credentials, profile
 /// and endpoints as by every AWS SDK (AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER for an interface endpoint
-/// of a VPC, say); an endpoint that is not an https address of the service itself ends the start.
+/// of a VPC, say, for pools of its Region); an endpoint that is not an https address of the service itself ends the start,
+/// and so does one beside AWS_USE_FIPS_ENDPOINT or AWS_USE_DUALSTACK_ENDPOINT. AWS_CA_BUNDLE names a file of certificate
+/// authorities to trust for AWS; AWS_RETRY_MODE and AWS_MAX_ATTEMPTS have no effect.
 #[derive(Debug, Parser)]
 #[command(name = "cognito-reset-operator", version, max_term_width = 100)]
 pub struct Cli {

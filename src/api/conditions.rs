@@ -67,7 +67,7 @@ pub enum Reason {
     Suspended,
     /// No UserPoolGrant allows this namespace to reset this user of this pool.
     UserPoolNotGranted,
-    /// The matching grants differ in role or external id.
+    /// The matching grants differ in role, external id or session tags.
     AmbiguousGrant,
     /// A matching grant is suspended: the kill switch.
     GrantSuspended,
@@ -91,7 +91,7 @@ pub enum Reason {
     UserStateUnreadable,
     /// An earlier attempt or another request for the same user has to end first.
     AwaitingPriorAttempt,
-    /// No connection to Cognito comes about; nothing was sent.
+    /// The operator cannot connect to Cognito; nothing was sent.
     CognitoUnreachable,
     /// The claim could not be written in time; nothing was sent.
     ClaimTimedOut,
