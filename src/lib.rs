@@ -20,6 +20,7 @@ pub mod hidden;
 pub mod history;
 pub mod lease;
 pub mod metrics;
+pub mod refusal;
 pub mod reset;
 pub mod rights;
 pub mod roles;

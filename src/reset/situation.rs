@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{Effect, UserStatus, conditions::Reason},
+    api::{Effect, Evidence, UserStatus, conditions::Reason},
     cognito::outcome::Answer,
 };
 
@@ -32,6 +32,8 @@ pub struct Situation {
     pub probes: Probes,
     /// The latest expiry of a request that the record remembers.
     pub remembered: Option<Timestamp>,
+    /// A write to the record that was refused in this pass.
+    pub refused: Option<Refused>,
 }
 
 impl Situation {
@@ -50,6 +52,7 @@ impl Situation {
             attempt: Attempt::None,
             probes: Probes { left: probes, last: None },
             remembered: None,
+            refused: None,
         }
     }
 }
@@ -192,4 +195,25 @@ pub struct Probes {
     pub left: u32,
     /// The state that the last readable one saw.
     pub last: Option<UserStatus>,
+}
+
+/// A write to the record that the API server refused, so that nothing was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Refused {
+    /// Which one.
+    pub write: RecordWrite,
+    /// When to try it again.
+    pub until: Timestamp,
+}
+
+/// The writes to the record without which a request cannot go on. That of an effect is none of them: it is tried until
+/// it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordWrite {
+    /// The claim, before a call.
+    Claim,
+    /// The end without a call, and why.
+    Close(Evidence),
+    /// The expiry of a request that is to be told of a settled record.
+    Remember,
 }
