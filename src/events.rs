@@ -22,6 +22,8 @@ use crate::{
 
 /// How many Events may wait; what comes on top is dropped and counted.
 const QUEUE: usize = 256;
+/// The most characters of an Event's note that the API server takes.
+const MAX_NOTE: usize = 1024;
 /// The time between two Events.
 const PERIOD: Duration = Duration::from_millis(200);
 
@@ -68,11 +70,16 @@ impl Events {
         Self { warnings, normal, metrics }
     }
 
-    /// Tells how a request ended.
+    /// Tells how a request ended, or what it waits for.
     pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &Telling) {
         let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
         let type_ = if well { EventType::Normal } else { EventType::Warning };
         self.publish(object, type_, telling.reason.as_str(), telling.message.clone(), "Reset");
+    }
+
+    /// Warns of an object, where its status cannot.
+    pub fn warn(&self, object: ObjectReference, reason: &str, note: String) {
+        self.send(EventType::Warning, reason, note.chars().take(MAX_NOTE).collect(), "Write", object);
     }
 
     /// Tells what is new of a grant.

@@ -166,7 +166,7 @@ pub async fn serve<C: Cognito>(
             () = stop.cancelled() => return,
         }
         let chores = futures::future::join3(
-            watches::tell_grants(&client, &permissions, &events, args.api_timeout),
+            watches::tell_grants(&client, &permissions, &events, &metrics, args.api_timeout),
             roles::run(performer.cognito(), &permissions, args.role_check_period),
             history.run(),
         );

@@ -9,7 +9,9 @@ use super::{
     decide::Settlement,
     ledger::{self, Claimed, Finding, Identity, Waits},
     project::{self, Telling},
-    situation::{Attempt as Held, Budget, Credentials, Ledger, Permission, Request, Situation, Snapshot, Wishes},
+    situation::{
+        Attempt as Held, Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot, Wishes,
+    },
 };
 use crate::{
     api::{
@@ -21,6 +23,7 @@ use crate::{
         port::{Reply, Role, User},
     },
     grants::Allowed,
+    refusal::Refuser,
 };
 
 /// What a pass knows: the situation that is decided on, and the objects behind it.
@@ -44,6 +47,8 @@ pub struct Knowledge {
     pub sent_at: Option<Timestamp>,
     /// Cognito's request id for that attempt.
     pub aws_request_id: Option<String>,
+    /// Who refused the write that `situation.refused` is about.
+    pub refuser: Option<Refuser>,
 }
 
 /// A claim of this pass's own: the right to send once.
@@ -71,6 +76,7 @@ impl Knowledge {
             attempt: None,
             sent_at: None,
             aws_request_id: None,
+            refuser: None,
         }
     }
 
@@ -268,6 +274,23 @@ impl Knowledge {
         self.attempt = None;
         self.sent_at = None;
         self.aws_request_id = None;
+    }
+
+    /// The API server refused a write to the record, so that nothing was stored; it is tried again from `until` on.
+    pub fn refused(&mut self, write: RecordWrite, refuser: Refuser, until: Timestamp) {
+        self.situation.refused = Some(Refused { write, until });
+        self.refuser = Some(refuser);
+    }
+
+    /// What is told of the request while it waits for this reason.
+    #[must_use]
+    pub fn waiting(&self, reason: Reason) -> Telling {
+        match (reason, self.situation.refused, &self.refuser) {
+            (Reason::WriteRefused, Some(refused), Some(refuser)) => {
+                project::refused(refused.write, refuser, &self.ended())
+            }
+            _ => project::waiting(reason),
+        }
     }
 
     /// What is told of the request at its end.

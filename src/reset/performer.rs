@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::{
     ledger::{Backoff, Identity, Waits},
     store::Store,
-    turnstile::{Sightings, Turnstile, lock},
+    turnstile::{Sightings, Turnstile, Unwritten, lock},
 };
 use crate::{budget::Budget, cognito::port::Cognito, events::Events, grants::Permissions, metrics::Metrics};
 
@@ -42,6 +42,7 @@ pub struct Performer<C: Cognito> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) turnstile: Turnstile,
     pub(super) sightings: Sightings,
+    pub(super) unwritten: Unwritten,
 }
 
 /// What a pass came to.
@@ -74,6 +75,7 @@ impl<C: Cognito> Performer<C> {
             metrics,
             turnstile: Turnstile::default(),
             sightings: Sightings::default(),
+            unwritten: Unwritten::default(),
         }
     }
 
@@ -90,7 +92,9 @@ impl<C: Cognito> Performer<C> {
 
     /// Forgets what is kept for a request that has ended or is gone.
     pub(super) fn forget(&self, identity: &Identity, uid: Option<&str>) {
-        self.sightings.forget(&identity.record_name());
+        let record = identity.record_name();
+        self.sightings.forget(&record);
+        self.unwritten.forget(&record);
         if let Some(uid) = uid {
             lock(&self.budget).forget(uid);
         }

@@ -86,6 +86,24 @@ impl Sightings {
     }
 }
 
+/// What was said by an Event because no status could be written, by record, so that it is said once and not at each try.
+#[derive(Debug, Default)]
+pub struct Unwritten {
+    said: Mutex<HashMap<String, String>>,
+}
+
+impl Unwritten {
+    /// Whether this was not the last thing said of the record. It is, from now on.
+    pub fn is_new(&self, record: &str, text: &str) -> bool {
+        lock(&self.said).insert(record.to_owned(), text.to_owned()).is_none_or(|said| said != text)
+    }
+
+    /// Forgets a record whose request has ended.
+    pub fn forget(&self, record: &str) {
+        lock(&self.said).remove(record);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +162,18 @@ mod tests {
         sightings.forget("r1");
         let again = start + Duration::from_secs(7303);
         assert_eq!(sightings.seen_for("r1", "b", false, again), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_no_status_can_say_is_said_once_until_it_is_something_else() {
+        let unwritten = Unwritten::default();
+        for (record, text, is_new) in
+            [("r1", "a", true), ("r1", "a", false), ("r2", "a", true), ("r1", "b", true), ("r1", "a", true)]
+        {
+            assert_eq!(unwritten.is_new(record, text), is_new, "{record} {text}");
+        }
+        unwritten.forget("r1");
+        assert!(unwritten.is_new("r1", "a"));
+        assert!(!unwritten.is_new("r2", "a"));
     }
 }

@@ -1,0 +1,202 @@
+//! What a pass does where the API server does not take its writes: it tells so where that is still possible, and by whom.
+
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use tokio::time::sleep;
+use tracing::{debug, error, warn};
+
+use super::{
+    knowledge::{Knowledge, has_room},
+    ledger::{self, Finding},
+    pass::Pass,
+    project::{self, Telling},
+    situation::{RecordWrite, Request},
+    store::{FIRST_PAUSE, LONGEST_PAUSE, StoreError, Told},
+};
+use crate::{
+    api::{
+        PasswordResetRecord, PasswordResetRequest,
+        conditions::{ConditionType, Reason},
+    },
+    cognito::port::Cognito,
+    metrics::Target,
+    refusal::Refuser,
+};
+
+/// How often an effect is tried to be stored before its status says that this fails, where no refusal says so at once.
+const PATIENCE: u32 = 5;
+
+impl<C: Cognito> Pass<'_, C> {
+    /// A write to the record failed. Where it was refused, that is what the request waits for, and else an error.
+    pub(super) fn refused(&mut self, write: RecordWrite, error: StoreError) -> Result<(), StoreError> {
+        let Some(refuser) = error.refuser() else { return Err(error) };
+        self.performer.metrics.write_refused(Target::Record, &refuser);
+        warn!(
+            request = %self.object(), record = %self.known.identity.record_name(), ?write, %error,
+            "the API server refuses to write a record; trying again"
+        );
+        self.known.refused(write, refuser, self.slowly());
+        Ok(())
+    }
+
+    /// Writes what is known of an attempt into its record, and tries until it is stored or the record already says as much.
+    /// Returns the record as it then stands. Meanwhile the request's status says what happened, and what hinders.
+    pub(super) async fn store_effect(&self, known: &PasswordResetRecord, finding: &Finding) -> PasswordResetRecord {
+        let (store, name) = (&self.performer.store, known.name_any());
+        let (mut current, mut pause) = (known.clone(), FIRST_PAUSE);
+        let mut hindrance = Hindrance::default();
+        loop {
+            match store.settle(&current, finding).await {
+                Ok(stored) => return stored,
+                Err(error) => self.hindered(&current, finding, &error, &mut hindrance).await,
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            match store.record(&name).await {
+                Ok(standing) => current = ledger::to_settle(known, standing),
+                Err(error) => warn!(%error, record = %name, "unable to read the record yet"),
+            }
+        }
+    }
+
+    async fn hindered(&self, record: &PasswordResetRecord, finding: &Finding, error: &StoreError, so_far: &mut Hindrance) {
+        let (name, refuser) = (record.name_any(), error.refuser());
+        match &refuser {
+            Some(refuser) => {
+                self.performer.metrics.write_refused(Target::Record, refuser);
+                if so_far.refuser.as_ref() == Some(refuser) {
+                    debug!(%error, record = %name, "the API server still refuses an effect");
+                } else {
+                    error!(%error, record = %name, "the API server refuses an effect; trying again until it is stored");
+                }
+            }
+            None => warn!(%error, record = %name, "unable to write an effect yet"),
+        }
+        so_far.met(refuser, error.is_answer());
+        if so_far.is_to_be_told() {
+            match self.tell_held_up(record, finding, so_far.refuser.as_ref()).await {
+                Ok(Told::Written | Told::Gone) => so_far.told = true,
+                Ok(Told::Conflict) => {}
+                Err(error) => debug!(request = %self.object(), %error, "unable to say yet that an effect is not stored"),
+            }
+        }
+    }
+
+    /// Says in the status what happened, and that it cannot be stored. The request is read afresh: it may have changed
+    /// since this pass read it, or may be another one of the name.
+    async fn tell_held_up(
+        &self,
+        record: &PasswordResetRecord,
+        finding: &Finding,
+        refuser: Option<&Refuser>,
+    ) -> Result<Told, StoreError> {
+        let identity = self.known.identity.clone();
+        let request = self.performer.store.request(&identity.request.namespace, &identity.request.name).await?;
+        let mut known = Knowledge::none(identity, 0, None);
+        known.read_request(request, |_| Err(Reason::WriteRefused));
+        known.record = Some(record.clone());
+        if !matches!(known.situation.request, Request::Pending(_)) {
+            return Ok(Told::Gone);
+        }
+        let uid = known.request.as_ref().and_then(ResourceExt::uid);
+        let ours = ledger::last(record).map(|last| last.request_uid.as_str()) == uid.as_deref();
+        self.tell_of(&known, &project::held_up(finding, refuser, ours), Timestamp::now()).await
+    }
+
+    /// After a status was written that says what is refused: an Event says it too, once.
+    pub(super) fn told_of_refusal(&self, before: &PasswordResetRequest, telling: &Telling) {
+        let ready = before.status.iter().flat_map(|status| &status.conditions);
+        let mut ready = ready.filter(|condition| condition.type_ == ConditionType::Ready.as_str());
+        if telling.reason == Reason::WriteRefused && !ready.any(|ready| ready.message == telling.message) {
+            self.performer.events.tell(before, telling);
+        }
+    }
+
+    /// A status could not be written. Where that is refused, or it does not fit, an Event is the one way to say what it
+    /// would have said; once for each thing that is to be said.
+    pub(super) fn not_told(&self, request: &PasswordResetRequest, telling: &Telling, error: &StoreError) {
+        let refuser = error.refuser();
+        if let Some(refuser) = &refuser {
+            self.performer.metrics.write_refused(Target::Status, refuser);
+        }
+        let Some((reason, hindrance)) = hindrance(request, telling, refuser.as_ref()) else { return };
+        let note = format!("{}. {hindrance}", telling.message);
+        if self.performer.unwritten.is_new(&self.known.identity.record_name(), &note) {
+            self.performer.events.warn(request.object_ref(&()), reason.as_str(), note);
+        }
+    }
+}
+
+/// The reason of an Event in place of a status, and what keeps it from being written.
+fn hindrance(
+    request: &PasswordResetRequest,
+    telling: &Telling,
+    refuser: Option<&Refuser>,
+) -> Option<(Reason, String)> {
+    if !has_room(request) {
+        let takes = "The status cannot be written: the request's metadata takes more than 1 MiB; retrying";
+        return Some((Reason::ObjectTooLarge, takes.into()));
+    }
+    let refuser = refuser?;
+    Some((telling.reason, format!("The status cannot be written: refused by {refuser}; retrying")))
+}
+
+/// What has kept an effect from being stored so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Hindrance {
+    refuser: Option<Refuser>,
+    /// How many answers were neither the effect nor a refusal.
+    failures: u32,
+    told: bool,
+}
+
+impl Hindrance {
+    /// Another try failed: `refuser` where it was refused, `answered` where the API server answered at all.
+    fn met(&mut self, refuser: Option<Refuser>, answered: bool) {
+        match refuser {
+            Some(_) if self.refuser == refuser => {}
+            Some(_) => (self.refuser, self.told) = (refuser, false),
+            None => self.failures += u32::from(answered),
+        }
+    }
+
+    const fn is_to_be_told(&self) -> bool {
+        !self.told && (self.refuser.is_some() || self.failures >= PATIENCE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_at_once_and_another_failure_when_it_has_lasted_for_several_answers() {
+        let policy = |name: &str| Some(Refuser::ValidatingPolicy(name.into()));
+        let mut so_far = Hindrance::default();
+        // What the next try meets, whether it was answered, and whether that is to be told.
+        for (number, (refuser, answered, wanted)) in [
+            (None, true, false),
+            (None, false, false),
+            (None, true, false),
+            (None, true, false),
+            (None, true, false),
+            (None, true, true),
+            (None, true, false),
+            (policy("a"), true, true),
+            (policy("a"), true, false),
+            (None, false, false),
+            (policy("b"), true, true),
+            (policy("b"), true, false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            so_far.met(refuser, answered);
+            assert_eq!(so_far.is_to_be_told(), wanted, "try {number}");
+            so_far.told = so_far.told || wanted;
+        }
+        let mut refused = Hindrance::default();
+        refused.met(policy("a"), true);
+        assert!(refused.is_to_be_told());
+    }
+}
