@@ -122,12 +122,7 @@ fn a_refuser_is_told_in_words_and_counted_by_its_kind() {
         (Refuser::ValidatingPolicy(name()), "policy", "the ValidatingAdmissionPolicy a.b", true),
         (Refuser::MutatingPolicy(name()), "policy", "the MutatingAdmissionPolicy a.b", true),
         (Refuser::Webhook(name()), "webhook", "the admission webhook a.b", true),
-        (
-            Refuser::UnreachableWebhook(name()),
-            "webhook",
-            "the admission webhook a.b, which cannot be called",
-            true,
-        ),
+        (Refuser::UnreachableWebhook(name()), "webhook", "the admission webhook a.b, which cannot be called", true),
         (Refuser::Quota(name()), "quota", "the ResourceQuota a.b", true),
         (Refuser::Permission, "permission", "RBAC, for lack of a permission", false),
         (Refuser::Definition, "definition", "the resource definition", false),

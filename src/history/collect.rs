@@ -70,7 +70,15 @@ impl History {
     pub fn new(archive: Archive, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
         let mut pace = interval(Duration::from_secs_f64(1.0 / settings.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { archive, settings, events, metrics, pace: pace.into(), told: Mutex::default(), refusers: Mutex::default() }
+        Self {
+            archive,
+            settings,
+            events,
+            metrics,
+            pace: pace.into(),
+            told: Mutex::default(),
+            refusers: Mutex::default(),
+        }
     }
 
     /// Looks through requests and records, for ever.
@@ -109,7 +117,7 @@ impl History {
                 .for_each_concurrent(ABREAST, |candidate| async move {
                     self.pace.lock().await.tick().await;
                     if let Err(error) = self.consider(kind, &candidate, now).await {
-                        self.report(kind, candidate, &error);
+                        self.report(kind, &candidate, &error);
                     }
                 })
                 .await;
@@ -190,13 +198,11 @@ impl History {
     fn report(&self, kind: Kind, candidate: &Candidate, error: &StoreError) {
         self.metrics.history_error(kind);
         let (kind, Candidate { namespace, name }) = (kind.as_str(), candidate);
-        match error.refuser() {
-            Some(refuser) if !lock(&self.refusers).insert((kind, refuser)) => {
-                debug!(kind, %namespace, %name, %error, "the API server still refuses to let an object be judged or deleted");
-            }
-            Some(_) | None => {
-                warn!(kind, %namespace, %name, %error, "unable to judge or delete an object; trying again");
-            }
+        let is_new = error.refuser().is_none_or(|refuser| lock(&self.refusers).insert((kind, refuser)));
+        if is_new {
+            warn!(kind, %namespace, %name, %error, "unable to judge or delete an object; trying again");
+        } else {
+            debug!(kind, %namespace, %name, %error, "still unable to judge or delete an object");
         }
     }
 

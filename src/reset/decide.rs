@@ -9,7 +9,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::situation::{
-    Attempt, Budget, Credentials, Ledger, Permission, Probes, RecordWrite, Refused, Request, Situation, Snapshot, Wishes,
+    Attempt, Budget, Credentials, Ledger, Permission, Probes, RecordWrite, Refused, Request, Situation, Snapshot,
+    Wishes,
 };
 use crate::{
     api::{Effect, Evidence, UserStatus, conditions::Reason},
@@ -115,7 +116,8 @@ fn with_wishes(situation: &Situation, then: impl FnOnce(&Wishes) -> Step) -> Ste
 /// Before a request is told, its record has to remember its expiry. Of an expiry that has passed nothing is to be feared.
 fn tell(situation: &Situation, wishes: &Wishes, now: Timestamp) -> Step {
     // The API server keeps whole seconds.
-    let covers = |expires: Timestamp| situation.remembered.is_some_and(|until| until.as_second() >= expires.as_second());
+    let covers =
+        |expires: Timestamp| situation.remembered.is_some_and(|until| until.as_second() >= expires.as_second());
     match (wishes.expires, situation.refused) {
         (Some(expires), refused) if now < expires && !covers(expires) => match refused {
             Some(Refused { write: RecordWrite::Remember, until }) if now < until => {

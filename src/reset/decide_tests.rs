@@ -162,10 +162,8 @@ fn gates_hold_a_reset_back_in_this_order() {
 
 #[test]
 fn a_write_that_was_refused_is_waited_for_and_then_tried_again_but_never_past_what_it_is_for() {
-    let refused = |write, until, wishes| Situation {
-        refused: Some(Refused { write, until: later(until) }),
-        ..asking(wishes)
-    };
+    let refused =
+        |write, until, wishes| Situation { refused: Some(Refused { write, until: later(until) }), ..asking(wishes) };
     let (claim, remember) = (RecordWrite::Claim, RecordWrite::Remember);
     let close = RecordWrite::Close(Evidence::DeadlineExceeded);
     let held = |until| wait(Reason::WriteRefused, later(until));

@@ -59,7 +59,13 @@ impl<C: Cognito> Pass<'_, C> {
         }
     }
 
-    async fn hindered(&self, record: &PasswordResetRecord, finding: &Finding, error: &StoreError, so_far: &mut Hindrance) {
+    async fn hindered(
+        &self,
+        record: &PasswordResetRecord,
+        finding: &Finding,
+        error: &StoreError,
+        so_far: &mut Hindrance,
+    ) {
         let (name, refuser) = (record.name_any(), error.refuser());
         match &refuser {
             Some(refuser) => {
@@ -77,7 +83,9 @@ impl<C: Cognito> Pass<'_, C> {
             match self.tell_held_up(record, finding, so_far.refuser.as_ref()).await {
                 Ok(Told::Written | Told::Gone) => so_far.told = true,
                 Ok(Told::Conflict) => {}
-                Err(error) => debug!(request = %self.object(), %error, "unable to say yet that an effect is not stored"),
+                Err(error) => {
+                    debug!(request = %self.object(), %error, "unable to say yet that an effect is not stored")
+                }
             }
         }
     }
@@ -128,11 +136,7 @@ impl<C: Cognito> Pass<'_, C> {
 }
 
 /// The reason of an Event in place of a status, and what keeps it from being written.
-fn hindrance(
-    request: &PasswordResetRequest,
-    telling: &Telling,
-    refuser: Option<&Refuser>,
-) -> Option<(Reason, String)> {
+fn hindrance(request: &PasswordResetRequest, telling: &Telling, refuser: Option<&Refuser>) -> Option<(Reason, String)> {
     if !has_room(request) {
         let takes = "The status cannot be written: the request's metadata takes more than 1 MiB; retrying";
         return Some((Reason::ObjectTooLarge, takes.into()));

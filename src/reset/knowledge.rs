@@ -10,7 +10,8 @@ use super::{
     ledger::{self, Claimed, Finding, Identity, Waits},
     project::{self, Telling},
     situation::{
-        Attempt as Held, Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot, Wishes,
+        Attempt as Held, Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot,
+        Wishes,
     },
 };
 use crate::{
