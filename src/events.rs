@@ -70,16 +70,17 @@ impl Events {
         Self { warnings, normal, metrics }
     }
 
-    /// Tells how a request ended, or what it waits for.
+    /// Tells how a request ended.
     pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &Telling) {
         let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
         let type_ = if well { EventType::Normal } else { EventType::Warning };
         self.publish(object, type_, telling.reason.as_str(), telling.message.clone(), "Reset");
     }
 
-    /// Warns of an object, where its status cannot.
-    pub fn warn(&self, object: ObjectReference, reason: &str, note: String) {
-        self.send(EventType::Warning, reason, note.chars().take(MAX_NOTE).collect(), "Write", object);
+    /// Warns of a write that is refused. Events that differ in their note alone are counted as one, under the first note:
+    /// so `action` says which write it is about.
+    pub fn refused(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
+        self.send(EventType::Warning, reason, note.chars().take(MAX_NOTE).collect(), action, object);
     }
 
     /// Tells what is new of a grant.

@@ -200,7 +200,7 @@ impl RefusedGrants<'_> {
         }
         warn!(grant = %name, %error, "the API server refuses a grant's status; trying again");
         let note = format!("cannot write the status, so it may be out of date: refused by {refuser}; retrying");
-        self.events.warn(grant.object_ref(&()), Reason::WriteRefused.as_str(), note);
+        self.events.refused(grant.object_ref(&()), Reason::WriteRefused.as_str(), &note, "Tell");
         self.refusers.insert(name, refuser);
     }
 }

@@ -10,7 +10,7 @@ use super::{
     ledger::{self, Finding},
     pass::Pass,
     project::{self, Telling},
-    situation::{RecordWrite, Request},
+    situation::{RecordWrite, Refused, Request},
     store::{FIRST_PAUSE, LONGEST_PAUSE, StoreError, Told},
 };
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 
 /// How often an effect is tried to be stored before its status says that this fails, where no refusal says so at once.
 const PATIENCE: u32 = 5;
+const TOO_LARGE: &str =
+    "the request's metadata takes more than 1 MiB; remove labels, annotations, owners, finalizers or field managers";
 
 impl<C: Cognito> Pass<'_, C> {
     /// A write to the record failed. Where it was refused, that is what the request waits for, and else an error.
@@ -112,37 +114,60 @@ impl<C: Cognito> Pass<'_, C> {
     }
 
     /// After a status was written that says what is refused: an Event says it too, once.
-    pub(super) fn told_of_refusal(&self, before: &PasswordResetRequest, telling: &Telling) {
-        let ready = before.status.iter().flat_map(|status| &status.conditions);
-        let mut ready = ready.filter(|condition| condition.type_ == ConditionType::Ready.as_str());
-        if telling.reason == Reason::WriteRefused && !ready.any(|ready| ready.message == telling.message) {
-            self.performer.events.tell(before, telling);
+    pub(super) fn told_of_refusal(&self, known: &Knowledge, telling: &Telling) {
+        let Some(before) = known.request.as_ref().filter(|_| telling.reason == Reason::WriteRefused) else { return };
+        let mut conditions = before.status.iter().flat_map(|status| &status.conditions);
+        let is_known = conditions
+            .any(|condition| condition.type_ == ConditionType::Ready.as_str() && condition.message == telling.message);
+        if !is_known {
+            let (object, reason) = (before.object_ref(&()), telling.reason.as_str());
+            self.performer.events.refused(object, reason, &telling.message, action(known, telling));
         }
     }
 
     /// A status could not be written. Where that is refused, or it does not fit, an Event is the one way to say what it
     /// would have said; once for each thing that is to be said.
-    pub(super) fn not_told(&self, request: &PasswordResetRequest, telling: &Telling, error: &StoreError) {
+    pub(super) fn not_told(&self, known: &Knowledge, telling: &Telling, error: &StoreError) {
         let refuser = error.refuser();
         if let Some(refuser) = &refuser {
             self.performer.metrics.write_refused(Target::Status, refuser);
         }
-        let Some((reason, hindrance)) = hindrance(request, telling, refuser.as_ref()) else { return };
-        let note = format!("{}. {hindrance}", telling.message);
-        if self.performer.unwritten.is_new(&self.known.identity.record_name(), &note) {
-            self.performer.events.warn(request.object_ref(&()), reason.as_str(), note);
+        let Some(request) = &known.request else { return };
+        let Some((reason, note)) = in_place_of_status(request, telling, refuser.as_ref()) else { return };
+        if self.performer.unwritten.is_new(&known.identity.record_name(), &note) {
+            let object = request.object_ref(&());
+            self.performer.events.refused(object, reason.as_str(), &note, action(known, telling));
         }
     }
 }
 
-/// The reason of an Event in place of a status, and what keeps it from being written.
-fn hindrance(request: &PasswordResetRequest, telling: &Telling, refuser: Option<&Refuser>) -> Option<(Reason, String)> {
+/// Which write an Event is about.
+const fn action(known: &Knowledge, telling: &Telling) -> &'static str {
+    match (telling.reason, known.situation.refused) {
+        (Reason::WriteRefused, Some(Refused { write: RecordWrite::Claim, .. })) => "Claim",
+        (Reason::WriteRefused, Some(Refused { write: RecordWrite::Close(_), .. })) => "Close",
+        (Reason::WriteRefused, Some(Refused { write: RecordWrite::Remember, .. })) => "Remember",
+        (Reason::WriteRefused, None) => "Settle",
+        _ => "Tell",
+    }
+}
+
+/// Reason and note of an Event in place of a status; `None` where the status will be written soon.
+fn in_place_of_status(
+    request: &PasswordResetRequest,
+    telling: &Telling,
+    refuser: Option<&Refuser>,
+) -> Option<(Reason, String)> {
     if !has_room(request) {
-        let takes = "The status cannot be written: the request's metadata takes more than 1 MiB; retrying";
-        return Some((Reason::ObjectTooLarge, takes.into()));
+        let note = match telling.reason {
+            Reason::ObjectTooLarge => telling.message.clone(),
+            _ => format!("{}. The status cannot be written: {TOO_LARGE}", telling.message),
+        };
+        return Some((Reason::ObjectTooLarge, note));
     }
     let refuser = refuser?;
-    Some((telling.reason, format!("The status cannot be written: refused by {refuser}; retrying")))
+    let note = format!("{}. The status cannot be written: refused by {refuser}; retrying", telling.message);
+    Some((telling.reason, note))
 }
 
 /// What has kept an effect from being stored so far.

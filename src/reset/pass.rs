@@ -348,13 +348,15 @@ impl<'a, C: Cognito> Pass<'a, C> {
         telling: &Telling,
         now: Timestamp,
     ) -> Result<Told, StoreError> {
-        let Some(before) = &known.request else { return Ok(Told::Gone) };
+        if known.request.is_none() {
+            return Ok(Told::Gone);
+        }
         let Some(request) = known.told(telling, now) else { return Ok(Told::Written) };
         let told = self.performer.store.tell(&request).await;
         match &told {
-            Ok(Told::Written) => self.told_of_refusal(before, telling),
+            Ok(Told::Written) => self.told_of_refusal(known, telling),
             Ok(Told::Conflict | Told::Gone) => {}
-            Err(error) => self.not_told(&request, telling, error),
+            Err(error) => self.not_told(known, telling, error),
         }
         told
     }
