@@ -239,6 +239,8 @@ fn settings(args: &RunArgs) -> Settings {
         probes: args.probes,
         probe_pause: args.probe_pause,
         shown_wait: SHOWN_WAIT,
+        // The other half is left to tell of everything else.
+        most_held_up: usize::from(args.concurrency.div_ceil(2)),
     }
 }
 

@@ -201,7 +201,7 @@ impl Tellings {
         let telling = match decide(situation, NOW) {
             Step::Wait { reason: Reason::WriteRefused, .. } => {
                 let refused = situation.refused.context("nothing was refused")?;
-                project::refused(refused.write, &refuser(), &project::ended(record, Some(uid)))
+                project::refused(refused.write, Some(&refuser()), &project::ended(record, Some(uid)))
             }
             Step::Wait { reason, .. } => project::waiting(reason),
             Step::Tell => project::ended(record, Some(uid)),
@@ -268,6 +268,7 @@ fn everything_told() -> Result<Vec<Told>> {
         all.gate("waiting", &situation)?;
     }
     all.gate("waiting", &refused(RecordWrite::Claim, WISHES))?;
+    all.gate("waiting", &refused(RecordWrite::EarlierEffects, WISHES))?;
     all.gate("waiting", &refused(RecordWrite::Close(Expired), expired))?;
     all.gate("waiting", &refused(RecordWrite::Close(DeadlineExceeded), overdue))?;
     let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);

@@ -160,7 +160,8 @@ async fn a_policy_that_refuses_records_is_named_and_nothing_is_sent_and_nothing_
 #[tokio::test]
 async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Result<()> {
     let bench = Bench::start().await?;
-    let operator = bench.run().await?;
+    // At most two effects are held up, and then no further call is made.
+    let operator = bench.run_with(bench.operator().args(["--concurrency=4"])).await?;
     let refusing = Refusing { bench: &bench, operator: &operator };
     bench.ask("before").await?;
     assert_eq!(bench.ended("before").await?, RESET);
@@ -178,17 +179,23 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     bench.kubectl(&["delete", "prr", "before"]).await?;
     bench.apply(&bench.request("before", "before", "expirationTime: \"2099-01-01T00:00:00Z\"")).await?;
     refusing.says("before", &["performed at", "expirationTime", by]).await?;
+    bench.ask("next").await?;
+    refusing.says("next", &["nothing was sent", "what happened to earlier requests", by]).await?;
     refusing.warns("sent", "WriteRefused", &["Cognito accepted the reset", by]).await?;
     refusing.counted("record", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy frozen-records");
     assert!(bench.record("sent").await?.context("no record")?["effect"].is_null());
+    assert_eq!((bench.calls("sent"), bench.calls("next")), (1, 0));
     refusing.lift("frozen-records").await?;
-    for (name, end) in
-        [("sent", RESET), ("refused", "Failed/UserNotFoundException"), ("before", "Succeeded/AlreadyPerformed")]
-    {
+    for (name, end) in [
+        ("sent", RESET),
+        ("refused", "Failed/UserNotFoundException"),
+        ("before", "Succeeded/AlreadyPerformed"),
+        ("next", RESET),
+    ] {
         assert_eq!(bench.ended(name).await?, end, "{name}: {}", operator.logs());
     }
-    for name in ["sent", "nobody", "before"] {
+    for name in ["sent", "nobody", "before", "next"] {
         assert_eq!(bench.calls(name), 1, "{name}");
     }
     Ok(())

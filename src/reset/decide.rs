@@ -163,7 +163,7 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
         return wait(Reason::AwaitingPriorAttempt, until);
     }
     // Before anything is asked of AWS for it again.
-    if let Some(Refused { write: RecordWrite::Claim, until }) = situation.refused
+    if let Some(Refused { write: RecordWrite::Claim | RecordWrite::EarlierEffects, until }) = situation.refused
         && now < until
     {
         return wait(Reason::WriteRefused, until);

@@ -182,6 +182,12 @@ fn a_write_that_was_refused_is_waited_for_and_then_tried_again_but_never_past_wh
     check(vec![
         ("a claim", refused(claim, 9, wishes()), held(9)),
         ("a claim, to be prepared anew", nothing_asked(refused(claim, 9, wishes())), held(9)),
+        ("what happened to others", refused(RecordWrite::EarlierEffects, 9, wishes()), held(9)),
+        (
+            "what happened to others does not end it",
+            refused(RecordWrite::EarlierEffects, 9, over),
+            ends(Evidence::DeadlineExceeded),
+        ),
         ("a claim, long enough ago", refused(claim, 0, wishes()), Step::Claim),
         ("a claim, up to the deadline", refused(claim, 9000, wishes()), held(3600)),
         ("a claim, up to the expiry", refused(claim, 9000, expiring), held(60)),

@@ -37,7 +37,7 @@ impl<C: Cognito> Pass<'_, C> {
             request = %self.object(), record = %self.known.identity.record_name(), ?write, %error,
             "the API server refuses to write a record; trying again"
         );
-        self.known.refused(write, refuser, self.slowly());
+        self.known.refused(write, Some(refuser), self.slowly());
         Ok(())
     }
 
@@ -46,11 +46,14 @@ impl<C: Cognito> Pass<'_, C> {
     pub(super) async fn store_effect(&self, known: &PasswordResetRecord, finding: &Finding) -> PasswordResetRecord {
         let (store, name) = (&self.performer.store, known.name_any());
         let (mut current, mut pause) = (known.clone(), FIRST_PAUSE);
-        let mut hindrance = Hindrance::default();
+        let (mut hindrance, held_up) = (Hindrance::default(), self.performer.held_up.entry(&name));
         loop {
             match store.settle(&current, finding).await {
                 Ok(stored) => return stored,
                 Err(error) => self.hindered(&current, finding, &error, &mut hindrance).await,
+            }
+            if hindrance.lasts() {
+                held_up.add(hindrance.refuser.clone());
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -58,6 +61,13 @@ impl<C: Cognito> Pass<'_, C> {
                 Ok(standing) => current = ledger::to_settle(known, standing),
                 Err(error) => warn!(%error, record = %name, "unable to read the record yet"),
             }
+        }
+    }
+
+    /// Where the effects of so many requests are not stored that hardly a task is left to tell of anything, this one waits.
+    pub(super) fn look_at_held_up(&mut self) {
+        if let Some(refuser) = self.performer.held_up.too_many(self.performer.settings.most_held_up) {
+            self.known.refused(RecordWrite::EarlierEffects, refuser, self.slowly());
         }
     }
 
@@ -144,7 +154,9 @@ impl<C: Cognito> Pass<'_, C> {
 /// Which write an Event is about.
 const fn action(known: &Knowledge, telling: &Telling) -> &'static str {
     match (telling.reason, known.situation.refused) {
-        (Reason::WriteRefused, Some(Refused { write: RecordWrite::Claim, .. })) => "Claim",
+        (Reason::WriteRefused, Some(Refused { write: RecordWrite::Claim | RecordWrite::EarlierEffects, .. })) => {
+            "Claim"
+        }
         (Reason::WriteRefused, Some(Refused { write: RecordWrite::Close(_), .. })) => "Close",
         (Reason::WriteRefused, Some(Refused { write: RecordWrite::Remember, .. })) => "Remember",
         (Reason::WriteRefused, None) => "Settle",
@@ -189,8 +201,12 @@ impl Hindrance {
         }
     }
 
+    const fn lasts(&self) -> bool {
+        self.refuser.is_some() || self.failures >= PATIENCE
+    }
+
     const fn is_to_be_told(&self) -> bool {
-        !self.told && (self.refuser.is_some() || self.failures >= PATIENCE)
+        self.lasts() && !self.told
     }
 }
 

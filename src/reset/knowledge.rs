@@ -48,7 +48,7 @@ pub struct Knowledge {
     pub sent_at: Option<Timestamp>,
     /// Cognito's request id for that attempt.
     pub aws_request_id: Option<String>,
-    /// Who refused the write that `situation.refused` is about.
+    /// Who refuses the write that `situation.refused` is about; `None` where it fails in another way.
     pub refuser: Option<Refuser>,
 }
 
@@ -277,20 +277,20 @@ impl Knowledge {
         self.aws_request_id = None;
     }
 
-    /// The API server refused a write to the record, so that nothing was stored; it is tried again from `until` on.
-    pub fn refused(&mut self, write: RecordWrite, refuser: Refuser, until: Timestamp) {
+    /// A write was refused, so that nothing was stored; the request goes on from `until`.
+    pub fn refused(&mut self, write: RecordWrite, refuser: Option<Refuser>, until: Timestamp) {
         self.situation.refused = Some(Refused { write, until });
-        self.refuser = Some(refuser);
+        self.refuser = refuser;
     }
 
     /// What is told of the request while it waits for this reason.
     #[must_use]
     pub fn waiting(&self, reason: Reason) -> Telling {
-        match (reason, self.situation.refused, &self.refuser) {
-            (Reason::WriteRefused, Some(refused), Some(refuser)) => {
-                project::refused(refused.write, refuser, &self.ended())
+        match self.situation.refused {
+            Some(refused) if reason == Reason::WriteRefused => {
+                project::refused(refused.write, self.refuser.as_ref(), &self.ended())
             }
-            _ => project::waiting(reason),
+            Some(_) | None => project::waiting(reason),
         }
     }
 

@@ -76,6 +76,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             self.session = None;
         }
         self.read_record(record);
+        self.look_at_held_up();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::{
     ledger::{Backoff, Identity, Waits},
     store::Store,
-    turnstile::{Sightings, Turnstile, Unwritten, lock},
+    turnstile::{HeldUp, Sightings, Turnstile, Unwritten, lock},
 };
 use crate::{budget::Budget, cognito::port::Cognito, events::Events, grants::Permissions, metrics::Metrics};
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub probe_pause: Duration,
     /// Waits that are shorter are not written into the status.
     pub shown_wait: SignedDuration,
+    /// Where the effects of so many requests cannot be stored, nothing further is claimed.
+    pub most_held_up: usize,
 }
 
 /// Performs resets.
@@ -43,6 +45,7 @@ pub struct Performer<C: Cognito> {
     pub(super) turnstile: Turnstile,
     pub(super) sightings: Sightings,
     pub(super) unwritten: Unwritten,
+    pub(super) held_up: HeldUp,
 }
 
 /// What a pass came to.
@@ -76,6 +79,7 @@ impl<C: Cognito> Performer<C> {
             turnstile: Turnstile::default(),
             sightings: Sightings::default(),
             unwritten: Unwritten::default(),
+            held_up: HeldUp::default(),
         }
     }
 

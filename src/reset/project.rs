@@ -59,13 +59,17 @@ pub fn waiting(reason: Reason) -> Telling {
     }
 }
 
-/// What is told of a request whose record cannot be written, because `refuser` refuses it. `ended` is what its settled
-/// record says, where that is only to remember an expiry.
+/// What is told of a request that cannot go on because a write is refused: by `refuser`, or fails where there is none.
+/// `ended` is what its settled record says, where that is only to remember an expiry.
 #[must_use]
-pub fn refused(write: RecordWrite, refuser: &Refuser, ended: &Telling) -> Telling {
+pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -> Telling {
+    let hindrance = hindrance(refuser);
     let message = match write {
         RecordWrite::Claim => format!(
-            "cannot write the record that has to precede the call: refused by {refuser}; nothing was sent, retrying until the deadline"
+            "nothing was sent: writing the record that has to precede the call {hindrance}; retrying until the deadline"
+        ),
+        RecordWrite::EarlierEffects => format!(
+            "nothing was sent: storing what happened to earlier requests {hindrance}, and no further call is made meanwhile; retrying until the deadline"
         ),
         // Another replica may have been quicker: only the record can say that nothing was sent.
         RecordWrite::Close(evidence) => {
@@ -80,19 +84,23 @@ pub fn refused(write: RecordWrite, refuser: &Refuser, ended: &Telling) -> Tellin
                 | Evidence::Inconclusive => "the request is over",
             };
             format!(
-                "{cause} and nothing is sent, but closing the record is refused by {refuser}; until the record is closed, the outcome stays Pending; retrying"
+                "{cause} and nothing is sent, but closing the record {hindrance}; until it is closed, the outcome stays Pending; retrying"
             )
         }
         RecordWrite::Remember => format!(
-            "{}. The outcome stays Pending until the record holds the request's expirationTime, and writing that is refused by {refuser}; retrying",
+            "{}. The outcome stays Pending until the record holds the request's expirationTime, and writing that {hindrance}; retrying",
             ended.message
         ),
     };
     let invalidated = match write {
-        RecordWrite::Claim | RecordWrite::Close(_) => Truth::Unknown,
+        RecordWrite::Claim | RecordWrite::EarlierEffects | RecordWrite::Close(_) => Truth::Unknown,
         RecordWrite::Remember => ended.invalidated,
     };
     Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+}
+
+fn hindrance(refuser: Option<&Refuser>) -> String {
+    refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
 }
 
 /// What is told of a request while what happened cannot be stored in its record. `refuser` is whoever refuses that; `None`
@@ -116,7 +124,7 @@ pub fn held_up(finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> Tell
         }
     };
     let of_whom = if ours { "" } else { "for an earlier request of this name: " };
-    let hindrance = refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"));
+    let hindrance = hindrance(refuser);
     let message = format!(
         "{of_whom}{known}. Storing that in the record {hindrance}; until it is stored, the outcome stays Pending; retrying"
     );

@@ -32,7 +32,7 @@ pub struct Situation {
     pub probes: Probes,
     /// The latest expiry of a request that the record remembers.
     pub remembered: Option<Timestamp>,
-    /// A write to the record that was refused in this pass.
+    /// What was refused, as this pass has met it.
     pub refused: Option<Refused>,
 }
 
@@ -197,7 +197,7 @@ pub struct Probes {
     pub last: Option<UserStatus>,
 }
 
-/// A write to the record that the API server refused, so that nothing was stored.
+/// A write that the API server refused, so that nothing was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Refused {
     /// Which one.
@@ -206,12 +206,13 @@ pub struct Refused {
     pub until: Timestamp,
 }
 
-/// The writes to the record without which a request cannot go on. That of an effect is none of them: it is tried until
-/// it is stored.
+/// The writes without which a request cannot go on. That of its own effect is none of them: it is tried until it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordWrite {
     /// The claim, before a call.
     Claim,
+    /// What happened to so many other requests that another call is not made before some of that is stored.
+    EarlierEffects,
     /// The end without a call, and why.
     Close(Evidence),
     /// The expiry of a request that is to be told of a settled record.

@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::ledger::Identity;
+use crate::refusal::Refuser;
 
 /// Locks; what these locks guard is consistent after each statement, so a panic elsewhere is no matter.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,6 +105,47 @@ impl Unwritten {
     }
 }
 
+/// The records whose effect is known and cannot be stored at present, and who refuses that, where it is refused. Each
+/// keeps a task busy.
+#[derive(Debug, Default)]
+pub struct HeldUp {
+    records: Mutex<HashMap<String, Option<Refuser>>>,
+}
+
+/// One of them, from when it is added until this is dropped.
+#[derive(Debug)]
+pub struct HeldUpEntry<'a> {
+    all: &'a HeldUp,
+    record: &'a str,
+}
+
+impl HeldUp {
+    /// The entry of a record, not added yet.
+    #[must_use]
+    pub const fn entry<'a>(&'a self, record: &'a str) -> HeldUpEntry<'a> {
+        HeldUpEntry { all: self, record }
+    }
+
+    /// Whether there are as many as `most`; and who refuses one of them, where it is refused.
+    pub fn too_many(&self, most: usize) -> Option<Option<Refuser>> {
+        let records = lock(&self.records);
+        (records.len() >= most).then(|| records.values().flatten().next().cloned())
+    }
+}
+
+impl HeldUpEntry<'_> {
+    /// It is held up, and by whom.
+    pub fn add(&self, refuser: Option<Refuser>) {
+        lock(&self.all.records).insert(self.record.to_owned(), refuser);
+    }
+}
+
+impl Drop for HeldUpEntry<'_> {
+    fn drop(&mut self) {
+        lock(&self.all.records).remove(self.record);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,5 +217,21 @@ mod tests {
         unwritten.forget("r1");
         assert!(unwritten.is_new("r1", "a"));
         assert!(!unwritten.is_new("r2", "a"));
+    }
+
+    #[test]
+    fn effects_are_held_up_from_when_that_is_seen_until_they_are_stored() {
+        let held_up = HeldUp::default();
+        let (one, two) = (held_up.entry("r1"), held_up.entry("r2"));
+        assert_eq!(held_up.too_many(1), None);
+        one.add(None);
+        assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
+        two.add(Some(Refuser::Permission));
+        two.add(Some(Refuser::Definition));
+        assert_eq!((held_up.too_many(2), held_up.too_many(3)), (Some(Some(Refuser::Definition)), None));
+        drop(two);
+        assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
+        drop(one);
+        assert_eq!(held_up.too_many(1), None);
     }
 }
