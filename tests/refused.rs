@@ -202,6 +202,49 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
 }
 
 #[tokio::test]
+async fn an_open_claim_whose_effect_is_refused_keeps_no_other_one_waiting() -> Result<()> {
+    let bench = Bench::start().await?;
+    for name in ["one", "two"] {
+        let claim = bench.api.once(Matcher::path(Method::POST, "/passwordresetrecords"), Fault::HoldReply);
+        let mut operator = bench.run().await?;
+        bench.ask(name).await?;
+        let held = claim.held(LIMIT).await?;
+        operator.sigkill().await?;
+        held.lose();
+        bench.kubectl(&["delete", "prr", name]).await?;
+    }
+    let operator = bench.run().await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    let mut records = Vec::new();
+    for name in ["one", "two"] {
+        let record = bench.record(name).await?.context("no record")?;
+        records.push(record["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+    }
+    let yaml = policy("frozen-records", &["UPDATE"], &["passwordresetrecords"], "false");
+    refusing.enforce(&yaml, &["label", "--dry-run=server", "prrec", &records[0], "probe=probe"], "").await?;
+    eventually(LIMIT, "both claims to be tried", async || {
+        let tried = |record: &String| {
+            let of_it =
+                |line: &&str| line.contains(record.as_str()) && line.contains("unable to resolve an open claim");
+            operator.logs().lines().any(|line| of_it(&line))
+        };
+        records.iter().all(tried).then_some(())
+    })
+    .await?;
+    refusing.counted("record", "policy").await?;
+    refusing.lift("frozen-records").await?;
+    eventually(LIMIT, "both claims to be settled", async || {
+        for name in ["one", "two"] {
+            ensure!(bench.record(name).await?.context("no record")?["effect"] == "Unknown", "{name}");
+        }
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!((bench.calls("one"), bench.calls("two")), (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> Result<()> {
     let bench = Bench::start().await?;
     let operator = bench.run().await?;

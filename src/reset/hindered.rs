@@ -43,14 +43,25 @@ impl<C: Cognito> Pass<'_, C> {
 
     /// Writes what is known of an attempt into its record, and tries until it is stored or the record already says as much.
     /// Returns the record as it then stands. Meanwhile the request's status says what happened, and what hinders.
-    pub(super) async fn store_effect(&self, known: &PasswordResetRecord, finding: &Finding) -> PasswordResetRecord {
+    ///
+    /// Of this pass's own attempt nobody else knows what happened, so there is no error. What it found out of another one's
+    /// can be found out again: where that is refused it gives up, so that it keeps nobody waiting.
+    pub(super) async fn store_effect(
+        &self,
+        known: &PasswordResetRecord,
+        finding: &Finding,
+    ) -> Result<PasswordResetRecord, StoreError> {
         let (store, name) = (&self.performer.store, known.name_any());
         let (mut current, mut pause) = (known.clone(), FIRST_PAUSE);
         let (mut hindrance, held_up) = (Hindrance::default(), self.performer.held_up.entry(&name));
         loop {
-            match store.settle(&current, finding).await {
-                Ok(stored) => return stored,
-                Err(error) => self.hindered(&current, finding, &error, &mut hindrance).await,
+            let error = match store.settle(&current, finding).await {
+                Ok(stored) => return Ok(stored),
+                Err(error) => error,
+            };
+            self.hindered(&current, finding, &error, &mut hindrance).await;
+            if self.known.attempt.is_none() && hindrance.refuser.is_some() {
+                return Err(error);
             }
             if hindrance.lasts() {
                 held_up.add(hindrance.refuser.clone());

@@ -243,12 +243,12 @@ impl<'a, C: Cognito> Pass<'a, C> {
         }
     }
 
-    pub(super) async fn settle(&mut self, settlement: Settlement) {
+    pub(super) async fn settle(&mut self, settlement: Settlement) -> Result<(), StoreError> {
         let Some((record, finding)) = self.known.finding(settlement) else {
             self.known.settled(self.performer.settings.probes);
-            return;
+            return Ok(());
         };
-        let stored = self.store_effect(record, &finding).await;
+        let stored = self.store_effect(record, &finding).await?;
         if stored.spec.effect == Some(settlement.effect) {
             self.performer.metrics.settled(settlement.effect);
         }
@@ -259,6 +259,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         self.known.settled(self.performer.settings.probes);
         self.probed = 0;
         self.read_record(Some(stored));
+        Ok(())
     }
 
     /// Closes the record without a call. Where another write was quicker, all is read again.
