@@ -294,6 +294,33 @@ async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> R
     Ok(())
 }
 
+#[tokio::test]
+async fn who_refuses_the_deletion_of_an_old_request_is_logged_once_and_counted_each_time() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    bench.apply(&bench.request("probe", "probe", "suspend: true")).await?;
+    let yaml = policy("no-deletions", &["DELETE"], &["passwordresetrequests"], "false");
+    refusing.enforce(&yaml, &["delete", "--dry-run=server", "prr", "probe"], "").await?;
+    let spec = "expirationTime: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 1";
+    bench.apply(&bench.request("old", "old", spec)).await?;
+    assert_eq!(bench.ended("old").await?, "Failed/Expired");
+    let deletions = || bench.api.requests().iter().filter(|sent| sent.seen.method == Method::DELETE).count();
+    eventually(LIMIT, "several tries", async || (deletions() >= 3).then_some(())).await?;
+    refusing.counted("request", "policy").await?;
+    refusing.logged("the ValidatingAdmissionPolicy no-deletions");
+    let warnings = operator.logs();
+    let warnings = warnings.lines().filter(|line| line.contains("\"WARN\"") && line.contains("no-deletions"));
+    assert_eq!(warnings.count(), 1, "{}", operator.logs());
+    refusing.lift("no-deletions").await?;
+    eventually(LIMIT, "the deletion", async || {
+        let left = bench.kubectl(&["get", "prr", "-o", "name"]).await?;
+        ensure!(!left.contains("/old"), "{left}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
 const DEAD_WEBHOOK: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
+use uuid::Uuid;
 
 use super::{
     knowledge::{Knowledge, has_room},
     ledger::{self, Finding},
-    pass::Pass,
+    pass::{Pass, after},
     project::{self, Telling},
     situation::{RecordWrite, Refused, Request},
     store::{FIRST_PAUSE, LONGEST_PAUSE, StoreError, Told},
@@ -33,11 +34,15 @@ impl<C: Cognito> Pass<'_, C> {
     pub(super) fn refused(&mut self, write: RecordWrite, error: StoreError) -> Result<(), StoreError> {
         let Some(refuser) = error.refuser() else { return Err(error) };
         self.performer.metrics.write_refused(Target::Record, &refuser);
+        let record = self.known.identity.record_name();
         warn!(
-            request = %self.object(), record = %self.known.identity.record_name(), ?write, %error,
+            request = %self.object(), %record, ?write, %error,
             "the API server refuses to write a record; trying again"
         );
-        self.known.refused(write, Some(refuser), self.slowly());
+        // Each try of a claim takes a turn of the budget and reads the user.
+        let before = self.performer.refusals.again(&record, Instant::now());
+        let pause = self.performer.settings.waits.backoff.after(before, &Uuid::new_v4().to_string());
+        self.known.refused(write, Some(refuser), after(Timestamp::now(), pause));
         Ok(())
     }
 
@@ -155,7 +160,7 @@ impl<C: Cognito> Pass<'_, C> {
         }
         let Some(request) = &known.request else { return };
         let Some((reason, note)) = in_place_of_status(request, telling, refuser.as_ref()) else { return };
-        if self.performer.unwritten.is_new(&known.identity.record_name(), &note) {
+        if self.performer.refusals.is_news(&known.identity.record_name(), &note, Instant::now()) {
             let object = request.object_ref(&());
             self.performer.events.refused(object, reason.as_str(), &note, action(known, telling));
         }

@@ -184,6 +184,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         };
         match self.performer.store.claim(&wanted, self.send_until).await {
             Ok(claimed) => {
+                self.performer.refusals.forget(&self.known.identity.record_name());
                 self.known.claimed(wanted, claimed, self.in_time());
                 Ok(())
             }
@@ -392,6 +393,6 @@ fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
-fn after(now: Timestamp, duration: SignedDuration) -> Timestamp {
+pub(super) fn after(now: Timestamp, duration: SignedDuration) -> Timestamp {
     now.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::{
     ledger::{Backoff, Identity, Waits},
     store::Store,
-    turnstile::{HeldUp, Sightings, Turnstile, Unwritten, lock},
+    turnstile::{HeldUp, Refusals, Sightings, Turnstile, lock},
 };
 use crate::{budget::Budget, cognito::port::Cognito, events::Events, grants::Permissions, metrics::Metrics};
 
@@ -44,7 +44,7 @@ pub struct Performer<C: Cognito> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) turnstile: Turnstile,
     pub(super) sightings: Sightings,
-    pub(super) unwritten: Unwritten,
+    pub(super) refusals: Refusals,
     pub(super) held_up: HeldUp,
 }
 
@@ -78,7 +78,7 @@ impl<C: Cognito> Performer<C> {
             metrics,
             turnstile: Turnstile::default(),
             sightings: Sightings::default(),
-            unwritten: Unwritten::default(),
+            refusals: Refusals::default(),
             held_up: HeldUp::default(),
         }
     }
@@ -98,7 +98,7 @@ impl<C: Cognito> Performer<C> {
     pub(super) fn forget(&self, identity: &Identity, uid: Option<&str>) {
         let record = identity.record_name();
         self.sightings.forget(&record);
-        self.unwritten.forget(&record);
+        self.refusals.forget(&record);
         if let Some(uid) = uid {
             lock(&self.budget).forget(uid);
         }

@@ -87,21 +87,48 @@ impl Sightings {
     }
 }
 
-/// What was said by an Event because no status could be written, by record, so that it is said once and not at each try.
+/// What the API server refuses of requests that have not ended, by record.
 #[derive(Debug, Default)]
-pub struct Unwritten {
-    said: Mutex<HashMap<String, String>>,
+pub struct Refusals {
+    met: Mutex<HashMap<String, Met>>,
 }
 
-impl Unwritten {
-    /// Whether this was not the last thing said of the record. It is, from now on.
-    pub fn is_new(&self, record: &str, text: &str) -> bool {
-        lock(&self.said).insert(record.to_owned(), text.to_owned()).is_none_or(|said| said != text)
+#[derive(Debug)]
+struct Met {
+    times: usize,
+    said: String,
+    last: Instant,
+}
+
+impl Refusals {
+    /// Another write to the record was refused. How often that was so before: each time is followed by a longer pause.
+    pub fn again(&self, record: &str, now: Instant) -> usize {
+        self.of(record, now, |met| {
+            met.times = met.times.saturating_add(1);
+            met.times - 1
+        })
     }
 
-    /// Forgets a record whose request has ended.
+    /// Whether this is not what was last said by an Event because no status can say it. From now on it is, so that it is
+    /// said once and not at each try.
+    pub fn is_news(&self, record: &str, text: &str, now: Instant) -> bool {
+        self.of(record, now, |met| std::mem::replace(&mut met.said, text.to_owned()) != text)
+    }
+
+    fn of<T>(&self, record: &str, now: Instant, then: impl FnOnce(&mut Met) -> T) -> T {
+        let mut all = lock(&self.met);
+        if !all.contains_key(record) {
+            // A request that is deleted while it waits is never forgotten by name.
+            all.retain(|_, met| now.saturating_duration_since(met.last) < LONG_AGO);
+        }
+        let met = all.entry(record.to_owned()).or_insert_with(|| Met { times: 0, said: String::new(), last: now });
+        met.last = now;
+        then(met)
+    }
+
+    /// Forgets a record that was written, or whose request has ended.
     pub fn forget(&self, record: &str) {
-        lock(&self.said).remove(record);
+        lock(&self.met).remove(record);
     }
 }
 
@@ -208,15 +235,38 @@ mod tests {
 
     #[test]
     fn what_no_status_can_say_is_said_once_until_it_is_something_else() {
-        let unwritten = Unwritten::default();
-        for (record, text, is_new) in
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        for (record, text, is_news) in
             [("r1", "a", true), ("r1", "a", false), ("r2", "a", true), ("r1", "b", true), ("r1", "a", true)]
         {
-            assert_eq!(unwritten.is_new(record, text), is_new, "{record} {text}");
+            assert_eq!(refusals.is_news(record, text, now), is_news, "{record} {text}");
         }
-        unwritten.forget("r1");
-        assert!(unwritten.is_new("r1", "a"));
-        assert!(!unwritten.is_new("r2", "a"));
+        refusals.forget("r1");
+        assert!(refusals.is_news("r1", "a", now));
+        assert!(!refusals.is_news("r2", "a", now));
+    }
+
+    #[test]
+    fn refusals_of_a_record_are_counted_until_it_is_written_or_not_looked_at_for_long() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        for (seconds, record, before) in [
+            (0, "r1", 0),
+            (1, "r1", 1),
+            (2, "r2", 0),
+            (7100, "r1", 2),
+            (7201, "r1", 3),
+            // What is new has the others looked through: r2 was not looked at for two hours.
+            (7202, "r3", 0),
+            (7203, "r2", 0),
+            (7203, "r1", 4),
+            // Itself a record is counted on, however long ago that was.
+            (20_000, "r1", 5),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(refusals.again(record, now), before, "{record} at {seconds} s");
+        }
+        refusals.forget("r1");
+        assert_eq!(refusals.again("r1", start + Duration::from_secs(20_001)), 0);
     }
 
     #[test]
