@@ -1,9 +1,11 @@
 //! What errors of the Kubernetes client say, without the values that they quote: one may be a user's name.
 //!
 //! An API server that refuses an object repeats what it holds, and so may an admission policy in its own words. So of a
-//! refusal its reason, its code and the fields are told, and not its text.
+//! refusal its reason, its code, the fields and the name of who refuses are told, and not its text.
 
 use kube::{Error, core::Status, runtime::watcher};
+
+use crate::refusal::Refuser;
 
 /// What a call that failed says.
 #[must_use]
@@ -43,7 +45,11 @@ fn of_status(status: &Status) -> String {
     if !fields.is_empty() {
         said = format!("{said} for {}", fields.join(", "));
     }
-    said
+    match Refuser::of(status) {
+        // What is said already.
+        Refuser::Definition | Refuser::Other { .. } => said,
+        refuser => format!("{said}: refused by {refuser}"),
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +77,17 @@ mod tests {
         assert_eq!(of_watch(&watcher::Error::InitialListFailed(refusal())), format!("failed to list: {told}"));
         let kube::Error::Api(status) = refusal() else { return };
         assert_eq!(of_watch(&watcher::Error::WatchError(status)), format!("ended: {told}"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_policy_that_refuses() {
+        let status = json!({
+            "status": "Failure", "code": 422, "reason": "Invalid",
+            "message": "x \"a\" is forbidden: ValidatingAdmissionPolicy 'owner' with binding 'by' denied request: alice",
+        });
+        let refusal = kube::Error::Api(serde_json::from_value(status).unwrap());
+        let told = "the API server answered 422 Invalid: refused by the ValidatingAdmissionPolicy owner";
+        assert_eq!(of_client(&refusal), told);
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::{
 
 /// How many Events may wait; what comes on top is dropped and counted.
 const QUEUE: usize = 256;
+/// The most characters of an Event's note that the API server takes.
+const MAX_NOTE: usize = 1024;
 /// The time between two Events.
 const PERIOD: Duration = Duration::from_millis(200);
 
@@ -82,6 +84,12 @@ impl Events {
             _ => format!("{}; {requests} requests of this namespace wait for this", waiting.message),
         };
         self.publish(object, EventType::Warning, waiting.reason.as_str(), note, "Reset");
+    }
+
+    /// Warns of a write that is refused. Events that differ in their note alone are counted as one, under the first note:
+    /// so `action` says which write it is about.
+    pub fn refused(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
+        self.send(EventType::Warning, reason, note.chars().take(MAX_NOTE).collect(), action, object);
     }
 
     /// Tells what is new of a grant.

@@ -21,6 +21,7 @@ pub mod history;
 pub mod lease;
 pub mod metrics;
 pub mod panics;
+pub mod refusal;
 pub mod reset;
 pub mod rights;
 pub mod roles;

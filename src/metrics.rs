@@ -12,6 +12,7 @@ use crate::{
     cognito::outcome::Answer,
     history::archive::Kind,
     lease::Leadership,
+    refusal::Refuser,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +71,33 @@ struct State {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRefusal {
+    object: &'static str,
+    by: &'static str,
+}
+
+/// What a write that was refused was to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A record: a claim, an effect, its closing, or its deletion.
+    Record,
+    /// The status of a request or of a grant.
+    Status,
+    /// A finished request, to be deleted.
+    Request,
+}
+
+impl Target {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Status => "status",
+            Self::Request => "request",
+        }
+    }
+}
+
 /// The operator's metrics.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -86,6 +114,7 @@ pub struct Metrics {
     collected: Family<OfKind, Counter>,
     history_errors: Family<OfKind, Counter>,
     history_swept: Family<OfKind, Gauge>,
+    writes_refused: Family<OfRefusal, Counter>,
 }
 
 impl Metrics {
@@ -129,6 +158,11 @@ impl Metrics {
             "history_swept_timestamp_seconds",
             "The API server's time, since 1970, at the end of the last complete look through a kind",
             metrics.history_swept.clone(),
+        );
+        registry.register(
+            "writes_refused",
+            "Writes that the API server refused, by what they were to change and by what refuses",
+            metrics.writes_refused.clone(),
         );
         metrics
     }
@@ -190,6 +224,11 @@ impl Metrics {
         if let Some(now) = now {
             self.history_swept.get_or_create(&OfKind { kind: kind.as_str() }).set(now.as_second());
         }
+    }
+
+    /// The API server refused a write. The name of who refuses is no label: there is no end to names.
+    pub fn write_refused(&self, target: Target, by: &Refuser) {
+        self.writes_refused.get_or_create(&OfRefusal { object: target.as_str(), by: by.kind() }).inc();
     }
 
     /// Counts a request as being worked on until the guard is dropped.

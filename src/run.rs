@@ -165,7 +165,7 @@ pub async fn serve<C: Cognito>(
             () = stop.cancelled() => return,
         }
         let chores = futures::future::join3(
-            watches::tell_grants(&client, &permissions, &events, args.api_timeout),
+            watches::tell_grants(&client, &permissions, &events, &metrics, args.api_timeout),
             roles::run(performer.cognito(), &permissions, &metrics, args.role_check_period),
             history.run(),
         );
@@ -238,6 +238,8 @@ fn settings(args: &RunArgs) -> Settings {
         probes: args.probes,
         probe_pause: args.probe_pause,
         shown_wait: SHOWN_WAIT,
+        // The other half is left to tell of everything else.
+        most_held_up: usize::from(args.concurrency.div_ceil(2)),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Follows the grants and the namespaces, and keeps the grants' statuses true.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use futures::{Stream, TryStreamExt};
 use jiff::Timestamp;
@@ -21,10 +24,13 @@ use tokio::{
 use tracing::{debug, warn};
 
 use crate::{
-    api::UserPoolGrant,
-    api_errors::{of_client, of_watch},
+    api::{UserPoolGrant, conditions::Reason},
+    api_errors::of_watch,
     events::Events,
     grants::{Permissions, Stale},
+    metrics::{Metrics, Target},
+    refusal::Refuser,
+    reset::store::{StoreError, within},
     unreadable::Unreadable,
 };
 
@@ -138,25 +144,31 @@ async fn follow<K: Resource>(
 }
 
 /// Keeps the grants' statuses true, for ever. Nothing is written while they are.
-pub async fn tell_grants(client: &Client, permissions: &Permissions, events: &Events, limit: Duration) {
+pub async fn tell_grants(
+    client: &Client,
+    permissions: &Permissions,
+    events: &Events,
+    metrics: &Metrics,
+    limit: Duration,
+) {
     let mut changes = permissions.to_tell();
     let api: Api<UserPoolGrant> = Api::all(client.clone());
+    let mut refused = RefusedGrants { events, metrics, refusers: HashMap::new() };
     loop {
         let mut failed = false;
         let mut written_any = false;
         for Stale { grant, news } in permissions.stale_statuses(Timestamp::now()) {
             written_any = true;
-            let written = timeout(limit, api.replace_status(&grant.name_any(), &PostParams::default(), &grant)).await;
-            match written {
-                Ok(Ok(stored)) => {
+            match within(limit, api.replace_status(&grant.name_any(), &PostParams::default(), &grant)).await {
+                Ok(stored) => {
                     permissions.status_written(&stored);
+                    refused.refusers.remove(&stored.name_any());
                     news.iter().for_each(|condition| events.of_grant(&stored, condition));
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     failed = true;
-                    debug!(grant = %grant.name_any(), error = %of_client(&error), "unable to write a grant's status yet");
+                    refused.report(&grant, &error);
                 }
-                Err(_) => failed = true,
             }
         }
         if written_any {
@@ -166,5 +178,29 @@ pub async fn tell_grants(client: &Client, permissions: &Permissions, events: &Ev
         let again = if failed { Duration::from_secs(1) } else { Duration::from_secs(3600) };
         // Either a change or the end of the pause: both mean to look again.
         let _ = timeout(again, changes.changed()).await;
+    }
+}
+
+/// Tells of grants whose status is refused: once for each and by whom, though it is tried again every second.
+struct RefusedGrants<'a> {
+    events: &'a Events,
+    metrics: &'a Metrics,
+    refusers: HashMap<String, Refuser>,
+}
+
+impl RefusedGrants<'_> {
+    fn report(&mut self, grant: &UserPoolGrant, error: &StoreError) {
+        let name = grant.name_any();
+        let Some(refuser) = error.refuser() else {
+            return debug!(grant = %name, %error, "unable to write a grant's status yet");
+        };
+        self.metrics.write_refused(Target::Status, &refuser);
+        if self.refusers.get(&name) == Some(&refuser) {
+            return debug!(grant = %name, %error, "the API server still refuses a grant's status");
+        }
+        warn!(grant = %name, %error, "the API server refuses a grant's status; trying again");
+        let note = format!("cannot write the status, so it may be out of date: refused by {refuser}; retrying");
+        self.events.refused(grant.object_ref(&()), Reason::WriteRefused.as_str(), &note, "Tell");
+        self.refusers.insert(name, refuser);
     }
 }

@@ -19,11 +19,14 @@ use cognito_reset_operator::{
         port::SessionFailure,
     },
     grants::Permissions,
+    refusal::Refuser,
     reset::{
         decide::{Settlement, Step, decide},
         ledger::{self, Backoff, Finding, Identity, Settling, Waits},
         project::{self, Telling},
-        situation::{Budget, Credentials, Ledger, Permission, Request, Situation, Snapshot, Wishes},
+        situation::{
+            Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot, Wishes,
+        },
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -53,9 +56,10 @@ type Row = (&'static str, [&'static str; 5], &'static str, &'static str, &'stati
 
 /// State; the conditions in the order of [`TYPES`]; kstatus; health; for what `kubectl wait` returns.
 #[rustfmt::skip]
-const TABLE: [Row; 7] = [
+const TABLE: [Row; 8] = [
     ("unseen",                        ["–",       "Unknown", "–",    "–",    "–"],       "InProgress", "progressing", &[]),
     ("waiting",                       ["Unknown", "Unknown", "True", "–",    "Unknown"], "InProgress", "progressing", &[]),
+    ("waiting: reset, not stored",    ["Unknown", "Unknown", "True", "–",    "True"],    "InProgress", "progressing", &[]),
     ("reset",                         ["True",    "True",    "–",    "–",    "True"],    "Current",    "healthy",     &[SUCCEEDED, READY, COMPLETED]),
     ("failed: nothing happened",      ["False",   "False",   "–",    "True", "False"],   "Failed",     "broken",      &[STALLED, COMPLETED]),
     ("failed: invalidated",           ["False",   "False",   "–",    "True", "True"],    "Failed",     "broken",      &[STALLED, COMPLETED]),
@@ -99,13 +103,13 @@ fn claimed() -> Result<PasswordResetRecord> {
     Ok(ledger::claimed(None, &Identity::of_request(&request()?), attempt))
 }
 
-fn settled(
-    effect: Effect,
-    evidence: Evidence,
-    code: Option<&str>,
-    after: Option<UserStatus>,
-) -> Result<PasswordResetRecord> {
-    let finding = Finding {
+/// With the longest name.
+fn refuser() -> Refuser {
+    Refuser::UnreachableWebhook("a".repeat(253))
+}
+
+fn finding(effect: Effect, evidence: Evidence, code: Option<&str>, after: Option<UserStatus>) -> Finding {
+    Finding {
         attempt_id: "a".into(),
         settlement: Settlement { effect, evidence },
         cause: None,
@@ -113,8 +117,16 @@ fn settled(
         sent_at: None,
         aws_request_id: Some("aws".into()),
         user_status_after: after,
-    };
-    match ledger::settled(&claimed()?, &finding, NOW) {
+    }
+}
+
+fn settled(
+    effect: Effect,
+    evidence: Evidence,
+    code: Option<&str>,
+    after: Option<UserStatus>,
+) -> Result<PasswordResetRecord> {
+    match ledger::settled(&claimed()?, &finding(effect, evidence, code, after), NOW) {
         Settling::Write(record) => Ok(*record),
         Settling::Stands => bail!("an open claim is settled"),
     }
@@ -138,6 +150,11 @@ fn free() -> Situation {
 
 fn asking(wishes: Wishes) -> Situation {
     Situation { request: Request::Pending(wishes), ..free() }
+}
+
+/// A write to the record was refused.
+fn refused(write: RecordWrite, wishes: Wishes) -> Situation {
+    Situation { refused: Some(Refused { write, until: LATER }), ..asking(wishes) }
 }
 
 /// What keeps a request waiting, with no record of it.
@@ -190,8 +207,12 @@ impl Tellings {
         record: Option<&PasswordResetRecord>,
         uid: &str,
     ) -> Result<()> {
-        let mut request = request()?;
+        let request = request()?;
         let telling = match decide(situation, NOW) {
+            Step::Wait { reason: Reason::WriteRefused, .. } => {
+                let refused = situation.refused.context("nothing was refused")?;
+                project::refused(refused.write, Some(&refuser()), &project::ended(record, Some(uid)))
+            }
             Step::Wait { reason, .. } => project::waiting(reason),
             Step::Tell => project::ended(record, Some(uid)),
             // What closes the record is told as soon as that is written.
@@ -207,9 +228,23 @@ impl Tellings {
             }
             step => bail!("{state}: {step:?} tells nothing"),
         };
+        self.push(state, record, telling)
+    }
+
+    fn push(&mut self, state: &'static str, record: Option<&PasswordResetRecord>, telling: Telling) -> Result<()> {
+        let mut request = request()?;
         request.status = Some(project::status(&request, record, &telling, NOW));
         let told = format!("{state}: {telling:?}");
         self.0.push(Told { state, told, telling, object: serde_json::to_value(request)? });
+        Ok(())
+    }
+
+    /// Tells an effect that is not stored.
+    fn held_up(&mut self, state: &'static str, effect: Effect, evidence: Evidence, code: Option<&str>) -> Result<()> {
+        let finding = finding(effect, evidence, code, None);
+        for (refuser, ours) in [(Some(refuser()), true), (Some(refuser()), false), (None, true)] {
+            self.push(state, Some(&claimed()?), project::held_up(&finding, refuser.as_ref(), ours))?;
+        }
         Ok(())
     }
 
@@ -242,6 +277,34 @@ fn everything_told() -> Result<Vec<Told>> {
     for situation in gates() {
         all.gate("waiting", &situation)?;
     }
+    all.gate("waiting", &refused(RecordWrite::Claim, WISHES))?;
+    all.gate("waiting", &refused(RecordWrite::EarlierEffects, WISHES))?;
+    all.gate("waiting", &refused(RecordWrite::Close(Expired), expired))?;
+    all.gate("waiting", &refused(RecordWrite::Close(DeadlineExceeded), overdue))?;
+    let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
+    let skipping = refused(RecordWrite::Close(AlreadyResetRequired), skip);
+    let unread = Situation {
+        before: Snapshot::Refused(Exception::UserNotFound),
+        ..refused(RecordWrite::Close(ReadAnswer), skip)
+    };
+    all.gate("waiting", &unread)?;
+    all.gate("waiting", &Situation { before: has_to_reset, ..skipping })?;
+    for (state, effect, evidence, code) in [
+        ("waiting", NotPerformed, NeverSent, None),
+        ("waiting", NotPerformed, Unreachable, None),
+        ("waiting", NotPerformed, Answer, Some(LONGEST)),
+        ("waiting", Unknown, Inconclusive, None),
+        ("waiting", Unknown, Inconclusive, Some(LONGEST)),
+        ("waiting: reset, not stored", Performed, Answer, None),
+        ("waiting: reset, not stored", Performed, Probe, None),
+        ("waiting: reset, not stored", Performed, Probe, Some(LONGEST)),
+    ] {
+        all.held_up(state, effect, evidence, code)?;
+    }
+    let expiring = Wishes { expires: Some(LATER), ..WISHES };
+    let settled_before = Situation { ledger: Ledger::Settled(Performed), ..refused(RecordWrite::Remember, expiring) };
+    let accepted = settled(Performed, Answer, None, None)?;
+    all.tell("waiting: reset, not stored", &settled_before, Some(&accepted), "another")?;
     all.record("waiting", WISHES, &claimed()?)?;
     let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (Answer, Some(code)));
     for (evidence, code) in blocked.chain([(NeverSent, None), (Unreachable, None)]) {
@@ -252,7 +315,6 @@ fn everything_told() -> Result<Vec<Told>> {
     }
 
     all.record("reset", WISHES, &settled(Performed, Answer, None, None)?)?;
-    let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
     all.gate("reset", &Situation { before: has_to_reset, ..asking(skip) })?;
 
     all.gate("failed: nothing happened", &asking(expired))?;

@@ -99,6 +99,8 @@ pub enum Reason {
     RecordNotUsable,
     /// Labels, annotations, managed fields and the like take more than 1 MiB, which leaves no room for a status; nothing is sent.
     ObjectTooLarge,
+    /// The API server refuses what the operator has to write, or does not store it; the message says what, by whom, and what did happen.
+    WriteRefused,
     // Of grants.
     /// The grant is valid.
     Valid,
@@ -146,6 +148,7 @@ impl Reason {
             Self::ClaimTimedOut => "ClaimTimedOut",
             Self::RecordNotUsable => "RecordNotUsable",
             Self::ObjectTooLarge => "ObjectTooLarge",
+            Self::WriteRefused => "WriteRefused",
             Self::Valid => "Valid",
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",

@@ -1,7 +1,7 @@
 //! Looks through the history and deletes what the judge lets go. Thin: what may go is never decided here.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -21,7 +21,8 @@ use super::{
 use crate::{
     api::PasswordResetRequest,
     events::Events,
-    metrics::Metrics,
+    metrics::{Metrics, Target},
+    refusal::Refuser,
     reset::{store::StoreError, turnstile::lock},
 };
 
@@ -52,6 +53,8 @@ pub struct History {
     pace: tokio::sync::Mutex<Interval>,
     /// The uids of requests of which it was told that a tool tracks them.
     told: Mutex<BTreeSet<String>>,
+    /// Who refuses what, as the log says already.
+    refusers: Mutex<HashSet<(&'static str, Refuser)>>,
 }
 
 /// What has to be read afresh.
@@ -67,7 +70,15 @@ impl History {
     pub fn new(archive: Archive, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
         let mut pace = interval(Duration::from_secs_f64(1.0 / settings.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { archive, settings, events, metrics, pace: pace.into(), told: Mutex::default() }
+        Self {
+            archive,
+            settings,
+            events,
+            metrics,
+            pace: pace.into(),
+            told: Mutex::default(),
+            refusers: Mutex::default(),
+        }
     }
 
     /// Looks through requests and records, for ever.
@@ -106,9 +117,7 @@ impl History {
                 .for_each_concurrent(ABREAST, |candidate| async move {
                     self.pace.lock().await.tick().await;
                     if let Err(error) = self.consider(kind, &candidate, now).await {
-                        self.metrics.history_error(kind);
-                        let Candidate { namespace, name } = candidate;
-                        warn!(kind = kind.as_str(), %namespace, %name, %error, "unable to judge or delete an object; trying again");
+                        self.report(kind, &candidate, &error);
                     }
                 })
                 .await;
@@ -155,7 +164,10 @@ impl History {
     async fn consider_request(&self, at: &Candidate, now: Option<Timestamp>) -> Result<bool, StoreError> {
         let Some(request) = self.archive.request(&at.namespace, &at.name).await? else { return Ok(false) };
         match judge::request(&request.metadata, Some(&request), now) {
-            Verdict::Delete(guard) => self.archive.delete_request(&at.namespace, &at.name, guard).await,
+            Verdict::Delete(guard) => {
+                let deleted = self.archive.delete_request(&at.namespace, &at.name, guard).await;
+                self.counted(Target::Request, deleted)
+            }
             Verdict::Keep(why) => Ok(kept(&at.name, why)),
             Verdict::ReadFurther => Ok(false),
         }
@@ -169,9 +181,28 @@ impl History {
             verdict @ (Verdict::Keep(_) | Verdict::Delete(_)) => verdict,
         };
         match verdict {
-            Verdict::Delete(guard) => self.archive.delete_record(name, guard).await,
+            Verdict::Delete(guard) => self.counted(Target::Record, self.archive.delete_record(name, guard).await),
             Verdict::Keep(why) => Ok(kept(name, why)),
             Verdict::ReadFurther => Ok(false),
+        }
+    }
+
+    fn counted(&self, target: Target, deleted: Result<bool, StoreError>) -> Result<bool, StoreError> {
+        if let Some(refuser) = deleted.as_ref().err().and_then(StoreError::refuser) {
+            self.metrics.write_refused(target, &refuser);
+        }
+        deleted
+    }
+
+    /// What one policy refuses, it may refuse of every old object, at every look: whoever refuses is told once.
+    fn report(&self, kind: Kind, candidate: &Candidate, error: &StoreError) {
+        self.metrics.history_error(kind);
+        let (kind, Candidate { namespace, name }) = (kind.as_str(), candidate);
+        let is_new = error.refuser().is_none_or(|refuser| lock(&self.refusers).insert((kind, refuser)));
+        if is_new {
+            warn!(kind, %namespace, %name, %error, "unable to judge or delete an object; trying again");
+        } else {
+            debug!(kind, %namespace, %name, %error, "still unable to judge or delete an object");
         }
     }
 

@@ -9,7 +9,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::situation::{
-    Attempt, Budget, Credentials, Ledger, Permission, Probes, Request, Situation, Snapshot, Wishes,
+    Attempt, Budget, Credentials, Ledger, Permission, Probes, RecordWrite, Refused, Request, Situation, Snapshot,
+    Wishes,
 };
 use crate::{
     api::{Effect, Evidence, UserStatus, conditions::Reason},
@@ -85,7 +86,7 @@ pub fn decide(situation: &Situation, now: Timestamp) -> Step {
         Ledger::Settled(_) => match situation.request {
             Request::Unread => Step::Gather,
             Request::Gone | Request::Finished => Step::Leave,
-            Request::Pending(ref wishes) => tell(wishes, situation.remembered, now),
+            Request::Pending(ref wishes) => tell(situation, wishes, now),
         },
         Ledger::Open { in_flight_until: Some(until), .. } if now < until => {
             Step::Wait { reason: Reason::AwaitingPriorAttempt, until }
@@ -113,12 +114,28 @@ fn with_wishes(situation: &Situation, then: impl FnOnce(&Wishes) -> Step) -> Ste
 }
 
 /// Before a request is told, its record has to remember its expiry. Of an expiry that has passed nothing is to be feared.
-fn tell(wishes: &Wishes, remembered: Option<Timestamp>, now: Timestamp) -> Step {
+fn tell(situation: &Situation, wishes: &Wishes, now: Timestamp) -> Step {
     // The API server keeps whole seconds.
-    let covers = |expires: Timestamp| remembered.is_some_and(|until| until.as_second() >= expires.as_second());
-    match wishes.expires {
-        Some(expires) if now < expires && !covers(expires) => Step::Remember(expires),
-        Some(_) | None => Step::Tell,
+    let covers =
+        |expires: Timestamp| situation.remembered.is_some_and(|until| until.as_second() >= expires.as_second());
+    match (wishes.expires, situation.refused) {
+        (Some(expires), refused) if now < expires && !covers(expires) => match refused {
+            Some(Refused { write: RecordWrite::Remember, until }) if now < until => {
+                Step::Wait { reason: Reason::WriteRefused, until: until.min(expires) }
+            }
+            Some(_) | None => Step::Remember(expires),
+        },
+        (Some(_) | None, _) => Step::Tell,
+    }
+}
+
+/// Closes the record, unless just that was refused. Nothing is concluded beside the record, so the request waits for it.
+fn close(evidence: Evidence, situation: &Situation, now: Timestamp) -> Step {
+    match situation.refused {
+        Some(Refused { write: RecordWrite::Close(_), until }) if now < until => {
+            Step::Wait { reason: Reason::WriteRefused, until }
+        }
+        Some(_) | None => Step::Close(evidence),
     }
 }
 
@@ -126,10 +143,10 @@ fn tell(wishes: &Wishes, remembered: Option<Timestamp>, now: Timestamp) -> Step 
 fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Reason)>, now: Timestamp) -> Step {
     let wait = |reason, until: Timestamp| Step::Wait { reason, until: until.min(last_moment(wishes)) };
     if wishes.expires.is_some_and(|expires| now >= expires) {
-        return Step::Close(Evidence::Expired);
+        return close(Evidence::Expired, situation, now);
     }
     if now >= wishes.deadline {
-        return Step::Close(Evidence::DeadlineExceeded);
+        return close(Evidence::DeadlineExceeded, situation, now);
     }
     if wishes.suspended {
         return wait(Reason::Suspended, Timestamp::MAX);
@@ -145,6 +162,12 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
     if let Some(until) = situation.user_busy {
         return wait(Reason::AwaitingPriorAttempt, until);
     }
+    // Before anything is asked of AWS for it again.
+    if let Some(Refused { write: RecordWrite::Claim | RecordWrite::EarlierEffects, until }) = situation.refused
+        && now < until
+    {
+        return wait(Reason::WriteRefused, until);
+    }
     match situation.budget {
         Budget::NotAsked => return Step::AskBudget,
         Budget::Exhausted { until, reason } => return wait(reason, until),
@@ -158,9 +181,9 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
     match situation.before {
         Snapshot::NotRead => Step::TakeSnapshot,
         Snapshot::Unreadable { until } if wishes.skip_if_reset_required => wait(Reason::UserStateUnreadable, until),
-        Snapshot::Refused(_) if wishes.skip_if_reset_required => Step::Close(Evidence::ReadAnswer),
+        Snapshot::Refused(_) if wishes.skip_if_reset_required => close(Evidence::ReadAnswer, situation, now),
         Snapshot::Read(UserStatus::ResetRequired) if wishes.skip_if_reset_required => {
-            Step::Close(Evidence::AlreadyResetRequired)
+            close(Evidence::AlreadyResetRequired, situation, now)
         }
         Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_)
             if now.duration_since(situation.read_at).abs() > FRESH_FOR =>

@@ -169,6 +169,67 @@ fn gates_hold_a_reset_back_in_this_order() {
 }
 
 #[test]
+fn a_write_that_was_refused_is_waited_for_and_then_tried_again_but_never_past_what_it_is_for() {
+    let refused =
+        |write, until, wishes| Situation { refused: Some(Refused { write, until: later(until) }), ..asking(wishes) };
+    let (claim, remember) = (RecordWrite::Claim, RecordWrite::Remember);
+    let close = RecordWrite::Close(Evidence::DeadlineExceeded);
+    let held = |until| wait(Reason::WriteRefused, later(until));
+    let over = Wishes { deadline: NOW, ..wishes() };
+    let expired = Wishes { expires: Some(NOW), ..wishes() };
+    let expiring = Wishes { expires: Some(later(60)), ..wishes() };
+    let skip = Wishes { skip_if_reset_required: true, ..wishes() };
+    let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
+    let nothing_asked = |situation| Situation {
+        budget: Budget::NotAsked,
+        credentials: Credentials::NotLoaded,
+        before: Snapshot::NotRead,
+        ..situation
+    };
+    let settled = |situation| Situation { ledger: Ledger::Settled(Effect::Performed), ..situation };
+    check(vec![
+        ("a claim", refused(claim, 9, wishes()), held(9)),
+        ("a claim, to be prepared anew", nothing_asked(refused(claim, 9, wishes())), held(9)),
+        ("what happened to others", refused(RecordWrite::EarlierEffects, 9, wishes()), held(9)),
+        (
+            "what happened to others does not end it",
+            refused(RecordWrite::EarlierEffects, 9, over),
+            ends(Evidence::DeadlineExceeded),
+        ),
+        ("a claim, long enough ago", refused(claim, 0, wishes()), Step::Claim),
+        ("a claim, up to the deadline", refused(claim, 9000, wishes()), held(3600)),
+        ("a claim, up to the expiry", refused(claim, 9000, expiring), held(60)),
+        ("a claim, the deadline having passed", refused(claim, 9, over), ends(Evidence::DeadlineExceeded)),
+        ("a claim, expired since", refused(claim, 9, expired), ends(Evidence::Expired)),
+        (
+            "a claim, suspended since",
+            refused(claim, 9, Wishes { suspended: true, ..wishes() }),
+            wait(Reason::Suspended, later(3600)),
+        ),
+        ("a closing by the deadline", refused(close, 9, over), held(9)),
+        ("a closing by the expiry", refused(RecordWrite::Close(Evidence::Expired), 9, expired), held(9)),
+        (
+            "a closing of what is to be skipped",
+            Situation { before: has_to_reset, ..refused(RecordWrite::Close(Evidence::AlreadyResetRequired), 9, skip) },
+            held(9),
+        ),
+        ("a closing, long enough ago", refused(close, 0, over), ends(Evidence::DeadlineExceeded)),
+        ("a closing says nothing of a claim", refused(close, 9, wishes()), Step::Claim),
+        ("an expiry to be remembered", settled(refused(remember, 9, expiring)), held(9)),
+        ("an expiry, up to that", settled(refused(remember, 9000, expiring)), held(60)),
+        ("an expiry, long enough ago", settled(refused(remember, 0, expiring)), Step::Remember(later(60))),
+        ("an expiry that has passed", settled(refused(remember, 9, expired)), Step::Tell),
+        ("a claim says nothing of an expiry", settled(refused(claim, 9, expiring)), Step::Remember(later(60))),
+        ("settled since", settled(refused(claim, 9, over)), Step::Tell),
+        (
+            "claimed by somebody else since",
+            Situation { ledger: open(Some(later(5))), ..refused(claim, 9, wishes()) },
+            wait(Reason::AwaitingPriorAttempt, later(5)),
+        ),
+    ]);
+}
+
+#[test]
 fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
     let skip = |before| Situation { before, ..asking(Wishes { skip_if_reset_required: true, ..wishes() }) };
     check(vec![

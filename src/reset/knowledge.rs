@@ -9,7 +9,10 @@ use super::{
     decide::Settlement,
     ledger::{self, Claimed, Finding, Identity, Waits},
     project::{self, Telling},
-    situation::{Attempt as Held, Budget, Credentials, Ledger, Permission, Request, Situation, Snapshot, Wishes},
+    situation::{
+        Attempt as Held, Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot,
+        Wishes,
+    },
 };
 use crate::{
     api::{
@@ -21,6 +24,7 @@ use crate::{
         port::{ReadError, Reply, Role, User},
     },
     grants::Allowed,
+    refusal::Refuser,
 };
 
 /// What a pass knows: the situation that is decided on, and the objects behind it.
@@ -44,6 +48,8 @@ pub struct Knowledge {
     pub sent_at: Option<Timestamp>,
     /// Cognito's request id for that attempt.
     pub aws_request_id: Option<String>,
+    /// Who refuses the write that `situation.refused` is about; `None` where it fails in another way.
+    pub refuser: Option<Refuser>,
 }
 
 /// A claim of this pass's own: the right to send once.
@@ -71,6 +77,7 @@ impl Knowledge {
             attempt: None,
             sent_at: None,
             aws_request_id: None,
+            refuser: None,
         }
     }
 
@@ -285,6 +292,23 @@ impl Knowledge {
         self.attempt = None;
         self.sent_at = None;
         self.aws_request_id = None;
+    }
+
+    /// A write was refused, so that nothing was stored; the request goes on from `until`.
+    pub fn refused(&mut self, write: RecordWrite, refuser: Option<Refuser>, until: Timestamp) {
+        self.situation.refused = Some(Refused { write, until });
+        self.refuser = refuser;
+    }
+
+    /// What is told of the request while it waits for this reason.
+    #[must_use]
+    pub fn waiting(&self, reason: Reason) -> Telling {
+        match self.situation.refused {
+            Some(refused) if reason == Reason::WriteRefused => {
+                project::refused(refused.write, self.refuser.as_ref(), &self.ended())
+            }
+            Some(_) | None => project::waiting(reason),
+        }
     }
 
     /// What is told of the request at its end.

@@ -398,3 +398,18 @@ fn a_status_is_guarded_by_what_was_read_and_not_written_again() {
     known.request = Some(told);
     assert_eq!(known.told(&telling, NOW + SignedDuration::from_secs(1)), None);
 }
+
+#[test]
+fn a_refused_write_is_what_a_request_waits_for_and_forgotten_when_an_attempt_is_settled() {
+    let mut known = gathered(Some(request()), None);
+    let general = project::waiting(Reason::WriteRefused);
+    assert_eq!(known.waiting(Reason::WriteRefused), general);
+    known.refused(RecordWrite::Claim, Some(Refuser::Permission), NOW);
+    assert_eq!(known.situation.refused, Some(Refused { write: RecordWrite::Claim, until: NOW }));
+    let told = known.waiting(Reason::WriteRefused);
+    assert_eq!(told, project::refused(RecordWrite::Claim, Some(&Refuser::Permission), &known.ended()));
+    assert_ne!(told, general);
+    assert_eq!(known.waiting(Reason::Suspended), project::waiting(Reason::Suspended));
+    known.settled(PROBES);
+    assert_eq!(known.situation.refused, None);
+}

@@ -2,9 +2,10 @@
 //!
 //! [`decide`] is the only place where the order of things is decided, and it is pure; the other
 //! modules gather what it decides on ([`situation`], [`ledger`], [`knowledge`]), act on its steps
-//! (`perform`, with what [`performer`] holds) and tell the result ([`project`]).
+//! (`perform`, with what [`performer`] holds; `hindered` where a write is not taken) and tell the result ([`project`]).
 
 pub mod decide;
+mod hindered;
 pub mod knowledge;
 pub mod lasting;
 pub mod ledger;

@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::{
     decide::Settlement,
-    knowledge::{Knowledge, has_room},
+    knowledge::Knowledge,
     lasting::Awaited,
     ledger::{self, Identity},
     performer::{Next, Performer},
     project::{self, Telling},
-    situation::{Budget as Means, Credentials, Request},
+    situation::{Budget as Means, Credentials, RecordWrite, Request},
     store::{StoreError, Told},
     turnstile::lock,
 };
@@ -40,7 +40,7 @@ const BUSY_WAIT: SignedDuration = SignedDuration::from_secs(1);
 
 /// One pass over a request, beside what it knows.
 pub(super) struct Pass<'a, C: Cognito> {
-    performer: &'a Performer<C>,
+    pub(super) performer: &'a Performer<C>,
     pub(super) known: Knowledge,
     session: Option<C::Session>,
     /// Past this moment, the call of the claim is not sent.
@@ -80,6 +80,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             self.session = None;
         }
         self.read_record(record);
+        self.look_at_held_up();
         Ok(())
     }
 
@@ -137,7 +138,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     }
 
     /// When something that other people have to mend is tried again.
-    fn slowly(&self) -> Timestamp {
+    pub(super) fn slowly(&self) -> Timestamp {
         after(Timestamp::now(), self.performer.settings.waits.backoff.after(3, &Uuid::new_v4().to_string()))
     }
 
@@ -194,7 +195,10 @@ impl<'a, C: Cognito> Pass<'a, C> {
             Reason::AwsCredentialsUnavailable | Reason::UserStateUnreadable => self.missing.as_deref(),
             _ => None,
         };
-        project::waiting_for(reason, word)
+        match word {
+            Some(word) => project::waiting_for(reason, Some(word)),
+            None => self.known.waiting(reason),
+        }
     }
 
     fn user(&self) -> UserRef<'_> {
@@ -230,9 +234,14 @@ impl<'a, C: Cognito> Pass<'a, C> {
             self.known.outdated();
             return Ok(());
         };
-        let claimed = self.performer.store.claim(&wanted, self.send_until).await?;
-        self.known.claimed(wanted, claimed, self.in_time());
-        Ok(())
+        match self.performer.store.claim(&wanted, self.send_until).await {
+            Ok(claimed) => {
+                self.performer.refusals.forget(&self.known.identity.record_name());
+                self.known.claimed(wanted, claimed, self.in_time());
+                Ok(())
+            }
+            Err(error) => self.refused(RecordWrite::Claim, error),
+        }
     }
 
     fn in_time(&self) -> bool {
@@ -300,12 +309,12 @@ impl<'a, C: Cognito> Pass<'a, C> {
         }
     }
 
-    pub(super) async fn settle(&mut self, settlement: Settlement) {
+    pub(super) async fn settle(&mut self, settlement: Settlement) -> Result<(), StoreError> {
         let Some((record, finding)) = self.known.finding(settlement) else {
             self.known.settled(self.performer.settings.probes);
-            return;
+            return Ok(());
         };
-        let stored = self.performer.store.settle(record, &finding).await;
+        let stored = self.store_effect(record, &finding).await?;
         if stored.spec.effect == Some(settlement.effect) {
             self.performer.metrics.settled(settlement.effect);
         }
@@ -319,28 +328,30 @@ impl<'a, C: Cognito> Pass<'a, C> {
         if settlement.evidence == Evidence::Unreachable {
             self.tell_if_it_lasts(Reason::CognitoUnreachable);
         }
+        Ok(())
     }
 
     /// Closes the record without a call. Where another write was quicker, all is read again.
     pub(super) async fn close(&mut self, evidence: Evidence) -> Result<(), StoreError> {
         let (id, holder) = (Uuid::new_v4().to_string(), self.performer.settings.holder.clone());
         let closed = self.known.close(evidence, id, holder, Timestamp::now());
-        self.write_once(closed).await
+        self.write_once(RecordWrite::Close(evidence), closed).await
     }
 
     /// Lets the record remember the request's expiry. Where another write was quicker, all is read again.
     pub(super) async fn remember(&mut self) -> Result<(), StoreError> {
-        self.write_once(self.known.remember()).await
+        self.write_once(RecordWrite::Remember, self.known.remember()).await
     }
 
-    async fn write_once(&mut self, wanted: Option<PasswordResetRecord>) -> Result<(), StoreError> {
+    async fn write_once(&mut self, write: RecordWrite, wanted: Option<PasswordResetRecord>) -> Result<(), StoreError> {
         let written = match wanted {
-            Some(wanted) => self.performer.store.write_once(&wanted).await?,
-            None => None,
+            Some(wanted) => self.performer.store.write_once(&wanted).await,
+            None => Ok(None),
         };
         match written {
-            Some(stored) => self.read_record(Some(stored)),
-            None => self.known.outdated(),
+            Ok(Some(stored)) => self.read_record(Some(stored)),
+            Ok(None) => self.known.outdated(),
+            Err(error) => return self.refused(write, error),
         }
         Ok(())
     }
@@ -398,14 +409,25 @@ impl<'a, C: Cognito> Pass<'a, C> {
     }
 
     async fn tell(&self, telling: &Telling, now: Timestamp) -> Result<Told, StoreError> {
-        if self.known.request.is_none() {
+        self.tell_of(&self.known, telling, now).await
+    }
+
+    /// Writes the status of the request as `known`, if that says anything new.
+    pub(super) async fn tell_of(
+        &self,
+        known: &Knowledge,
+        telling: &Telling,
+        now: Timestamp,
+    ) -> Result<Told, StoreError> {
+        if known.request.is_none() {
             return Ok(Told::Gone);
         }
-        let Some(request) = self.known.told(telling, now) else { return Ok(Told::Written) };
+        let Some(request) = known.told(telling, now) else { return Ok(Told::Written) };
         let told = self.performer.store.tell(&request).await;
-        // It grew after the look that allowed its claim. An Event is the one thing that can still be said of it.
-        if told.is_err() && !has_room(&request) {
-            self.performer.events.tell(&request, &project::waiting(Reason::ObjectTooLarge));
+        match &told {
+            Ok(Told::Written) => self.told_of_refusal(known, telling),
+            Ok(Told::Conflict | Told::Gone) => {}
+            Err(error) => self.not_told(known, telling, error),
         }
         told
     }
@@ -413,8 +435,10 @@ impl<'a, C: Cognito> Pass<'a, C> {
     /// Shows why it waits, unless that is over in a moment; `None` where the request has changed and has to be read again.
     pub(super) async fn wait(&mut self, reason: Reason, until: Timestamp) -> Result<Option<Next>, StoreError> {
         let left = Timestamp::now().duration_until(until);
+        // A refusal lasts until somebody mends it, however soon it is tried again.
+        let is_shown = left >= self.performer.settings.shown_wait || reason == Reason::WriteRefused;
         if matches!(self.known.situation.request, Request::Pending(_))
-            && left >= self.performer.settings.shown_wait
+            && is_shown
             && self.tell(&self.waiting(reason), Timestamp::now()).await? == Told::Conflict
         {
             self.known.outdated();
@@ -428,7 +452,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         Next::Done
     }
 
-    fn object(&self) -> String {
+    pub(super) fn object(&self) -> String {
         format!("{}/{}", self.known.identity.request.namespace, self.known.identity.request.name)
     }
 }
@@ -437,6 +461,6 @@ fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
-fn after(now: Timestamp, duration: SignedDuration) -> Timestamp {
+pub(super) fn after(now: Timestamp, duration: SignedDuration) -> Timestamp {
     now.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }

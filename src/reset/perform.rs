@@ -29,7 +29,7 @@ impl<C: Cognito> Performer<C> {
                 Step::Claim => pass.claim().await?,
                 Step::Send => pass.send().await,
                 Step::Probe => pass.probe().await,
-                Step::Settle(settlement) => pass.settle(settlement).await,
+                Step::Settle(settlement) => pass.settle(settlement).await?,
                 Step::Close(evidence) => pass.close(evidence).await?,
                 Step::Remember(_) => pass.remember().await?,
                 Step::Tell => {

@@ -11,7 +11,7 @@ use super::{
     lasting::LastingWaits,
     ledger::{Backoff, Identity, Waits},
     store::Store,
-    turnstile::{Sightings, Turnstile, lock},
+    turnstile::{HeldUp, Refusals, Sightings, Turnstile, lock},
 };
 use crate::{budget::Budget, cognito::port::Cognito, events::Events, grants::Permissions, metrics::Metrics};
 
@@ -30,6 +30,8 @@ pub struct Settings {
     pub probe_pause: Duration,
     /// Waits that are shorter are not written into the status.
     pub shown_wait: SignedDuration,
+    /// Where the effects of so many requests cannot be stored, nothing further is claimed.
+    pub most_held_up: usize,
 }
 
 /// Performs resets.
@@ -44,6 +46,8 @@ pub struct Performer<C: Cognito> {
     pub(super) turnstile: Turnstile,
     pub(super) sightings: Sightings,
     pub(super) lasting: LastingWaits,
+    pub(super) refusals: Refusals,
+    pub(super) held_up: HeldUp,
 }
 
 /// What a pass came to.
@@ -77,6 +81,8 @@ impl<C: Cognito> Performer<C> {
             turnstile: Turnstile::default(),
             sightings: Sightings::default(),
             lasting: LastingWaits::default(),
+            refusals: Refusals::default(),
+            held_up: HeldUp::default(),
         }
     }
 
@@ -93,7 +99,9 @@ impl<C: Cognito> Performer<C> {
 
     /// Forgets what is kept for a request that has ended or is gone.
     pub(super) fn forget(&self, identity: &Identity, uid: Option<&str>) {
-        self.sightings.forget(&identity.record_name());
+        let record = identity.record_name();
+        self.sightings.forget(&record);
+        self.refusals.forget(&record);
         if let Some(uid) = uid {
             lock(&self.budget).forget(uid);
         }

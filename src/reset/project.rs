@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::ledger;
+use super::{
+    ledger::{self, Finding},
+    situation::RecordWrite,
+};
 use crate::{
     api::{
         Attempt, Effect, Evidence, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestStatus,
@@ -12,6 +15,7 @@ use crate::{
         conditions::{ConditionType, Reason, Truth, conditions},
     },
     cognito::outcome::{Class, Code},
+    refusal::Refuser,
 };
 
 /// What is told of a request.
@@ -56,6 +60,83 @@ pub fn waiting_for(reason: Reason, word: Option<&str>) -> Telling {
     let said = waiting_message(reason);
     let message = word.map_or_else(|| said.to_owned(), |word| format!("{said} ({word})"));
     Telling { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
+}
+
+/// What is told of a request that cannot go on because a write is refused: by `refuser`, or fails where there is none.
+/// `ended` is what its settled record says, where that is only to remember an expiry.
+#[must_use]
+pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -> Telling {
+    let hindrance = hindrance(refuser);
+    let message = match write {
+        RecordWrite::Claim => format!(
+            "nothing was sent: writing the record that has to precede the call {hindrance}; retrying until the deadline"
+        ),
+        RecordWrite::EarlierEffects => format!(
+            "nothing was sent: storing what happened to earlier requests {hindrance}, and no further call is made meanwhile; retrying until the deadline"
+        ),
+        // Another replica may have been quicker: only the record can say that nothing was sent.
+        RecordWrite::Close(evidence) => {
+            let cause = match evidence {
+                Evidence::Expired => "expirationTime has passed",
+                Evidence::DeadlineExceeded => "deadlineSeconds have passed",
+                Evidence::AlreadyResetRequired => "the user already has to reset the password",
+                Evidence::ReadAnswer => "Cognito refuses to read the user",
+                Evidence::Answer
+                | Evidence::Probe
+                | Evidence::NeverSent
+                | Evidence::Unreachable
+                | Evidence::Inconclusive => "the request is over",
+            };
+            format!(
+                "{cause} and nothing is sent, but closing the record {hindrance}; until it is closed, the outcome stays Pending; retrying"
+            )
+        }
+        RecordWrite::Remember => format!(
+            "{}. The outcome stays Pending until the record holds the request's expirationTime, and writing that {hindrance}; retrying",
+            ended.message
+        ),
+    };
+    let invalidated = match write {
+        RecordWrite::Claim | RecordWrite::EarlierEffects | RecordWrite::Close(_) => Truth::Unknown,
+        RecordWrite::Remember => ended.invalidated,
+    };
+    Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+}
+
+fn hindrance(refuser: Option<&Refuser>) -> String {
+    refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
+}
+
+/// What is told of a request while what happened cannot be stored in its record. `refuser` is whoever refuses that; `None`
+/// where it fails in another way. `ours` where it happened for this object, and not for an earlier one of the name.
+#[must_use]
+pub fn held_up(finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> Telling {
+    let code = finding.code.as_deref().and_then(Code::parse);
+    let answered = code.map(|code| format!("Cognito answered with {}", code.as_str()));
+    let known = match (finding.settlement.effect, finding.settlement.evidence) {
+        (Effect::Performed, Evidence::Answer) => "Cognito accepted the reset".to_owned(),
+        (Effect::Performed, _) => {
+            let answered = answered.unwrap_or_else(|| "no answer of Cognito is known".into());
+            format!("{answered}, but the password was invalidated")
+        }
+        (Effect::NotPerformed, _) => {
+            answered.map_or_else(|| "nothing was sent".into(), |answered| format!("{answered}; nothing happened"))
+        }
+        (Effect::Unknown, _) => {
+            let answered = answered.unwrap_or_else(|| "no answer of Cognito is known".into());
+            format!("{answered}, and nothing proves whether the reset was made; nothing more will be sent")
+        }
+    };
+    let of_whom = if ours { "" } else { "for an earlier request of this name: " };
+    let hindrance = hindrance(refuser);
+    let message = format!(
+        "{of_whom}{known}. Storing that in the record {hindrance}; until it is stored, the outcome stays Pending; retrying"
+    );
+    let invalidated = match finding.settlement.effect {
+        Effect::Performed => Truth::True,
+        Effect::NotPerformed | Effect::Unknown => Truth::Unknown,
+    };
+    Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
 }
 
 /// What is told of a request that has ended, as its settled record says.
@@ -220,6 +301,7 @@ const fn waiting_message(reason: Reason) -> &'static str {
         Reason::ObjectTooLarge => {
             "the request's metadata takes more than 1 MiB, which leaves no room for its status, and nothing is sent: remove labels, annotations, owners, finalizers or field managers"
         }
+        Reason::WriteRefused => "the API server refuses what the operator has to write; retrying",
         Reason::Cognito(_) => {
             "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly"
         }

@@ -250,6 +250,91 @@ fn a_request_that_ends_by_the_answer_to_a_read_says_that_nothing_was_sent() {
 }
 
 #[test]
+fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
+    let policy = Refuser::ValidatingPolicy("owner-label".into());
+    let by = "is refused by the ValidatingAdmissionPolicy owner-label";
+    let accepted = told(Effect::Performed, ended_as(Some(Evidence::Answer), None), "uid");
+    let closing = RecordWrite::Close;
+    for (write, invalidated, parts) in [
+        (RecordWrite::Claim, Truth::Unknown, vec!["nothing was sent", "until the deadline"]),
+        (RecordWrite::EarlierEffects, Truth::Unknown, vec!["nothing was sent", "earlier requests"]),
+        (closing(Evidence::DeadlineExceeded), Truth::Unknown, vec!["deadlineSeconds", "nothing is sent", "Pending"]),
+        (closing(Evidence::Expired), Truth::Unknown, vec!["expirationTime has passed", "nothing is sent", "Pending"]),
+        (closing(Evidence::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
+        (closing(Evidence::ReadAnswer), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
+        (RecordWrite::Remember, Truth::True, vec!["Cognito accepted the reset", "expirationTime", "Pending"]),
+    ] {
+        let telling = refused(write, Some(&policy), &accepted);
+        assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
+        assert!(parts.iter().all(|part| telling.message.contains(part)), "{}", telling.message);
+        assert!(telling.message.contains(by), "{}", telling.message);
+    }
+    let failing = refused(RecordWrite::EarlierEffects, None, &accepted).message;
+    assert!(failing.contains("earlier requests fails"), "{failing}");
+}
+
+#[test]
+fn what_happened_is_told_while_it_cannot_be_stored() {
+    let quota = Refuser::Quota("few".into());
+    let finding = |effect, evidence, code: Option<&str>| Finding {
+        attempt_id: "a".into(),
+        settlement: crate::reset::decide::Settlement { effect, evidence },
+        cause: None,
+        code: code.map(str::to_owned),
+        sent_at: None,
+        aws_request_id: None,
+        user_status_after: None,
+    };
+    let (refused_code, answered) = (Some("UserNotFoundException"), "Cognito answered with UserNotFoundException");
+    for (effect, evidence, code, invalidated, known) in [
+        (Effect::Performed, Evidence::Answer, None, Truth::True, "Cognito accepted the reset.".to_owned()),
+        (
+            Effect::Performed,
+            Evidence::Probe,
+            None,
+            Truth::True,
+            "no answer of Cognito is known, but the password was invalidated.".into(),
+        ),
+        (
+            Effect::Performed,
+            Evidence::Probe,
+            Some("CodeDeliveryFailureException"),
+            Truth::True,
+            "Cognito answered with CodeDeliveryFailureException, but the password was invalidated.".into(),
+        ),
+        (Effect::NotPerformed, Evidence::NeverSent, None, Truth::Unknown, "nothing was sent.".into()),
+        (Effect::NotPerformed, Evidence::Unreachable, None, Truth::Unknown, "nothing was sent.".into()),
+        (
+            Effect::NotPerformed,
+            Evidence::Answer,
+            refused_code,
+            Truth::Unknown,
+            format!("{answered}; nothing happened."),
+        ),
+        (
+            Effect::Unknown,
+            Evidence::Inconclusive,
+            None,
+            Truth::Unknown,
+            "no answer of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent."
+                .into(),
+        ),
+    ] {
+        let finding = finding(effect, evidence, code);
+        for (refuser, ours, begins, hindrance) in [
+            (Some(&quota), true, "", "Storing that in the record is refused by the ResourceQuota few"),
+            (None, true, "", "Storing that in the record fails"),
+            (Some(&quota), false, "for an earlier request of this name: ", "refused by the ResourceQuota few"),
+        ] {
+            let telling = held_up(&finding, refuser, ours);
+            assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{effect:?} {evidence:?}");
+            assert!(telling.message.starts_with(&format!("{begins}{known}")), "{}", telling.message);
+            assert!(telling.message.contains(hindrance), "{}", telling.message);
+        }
+    }
+}
+
+#[test]
 fn a_message_names_only_an_answer_that_was_read() {
     let unknown = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
     assert_eq!(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    api::{Effect, UserStatus, conditions::Reason},
+    api::{Effect, Evidence, UserStatus, conditions::Reason},
     cognito::outcome::{Answer, Exception},
 };
 
@@ -32,6 +32,8 @@ pub struct Situation {
     pub probes: Probes,
     /// The latest expiry of a request that the record remembers.
     pub remembered: Option<Timestamp>,
+    /// What was refused, as this pass has met it.
+    pub refused: Option<Refused>,
 }
 
 impl Situation {
@@ -50,6 +52,7 @@ impl Situation {
             attempt: Attempt::None,
             probes: Probes { left: probes, last: None },
             remembered: None,
+            refused: None,
         }
     }
 }
@@ -196,4 +199,26 @@ pub struct Probes {
     pub left: u32,
     /// The state that the last readable one saw.
     pub last: Option<UserStatus>,
+}
+
+/// A write that the API server refused, so that nothing was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Refused {
+    /// Which one.
+    pub write: RecordWrite,
+    /// When to try it again.
+    pub until: Timestamp,
+}
+
+/// The writes without which a request cannot go on. That of its own effect is none of them: it is tried until it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordWrite {
+    /// The claim, before a call.
+    Claim,
+    /// What happened to so many other requests that another call is not made before some of that is stored.
+    EarlierEffects,
+    /// The end without a call, and why.
+    Close(Evidence),
+    /// The expiry of a request that is to be told of a settled record.
+    Remember,
 }

@@ -7,22 +7,25 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
-    core::DeserializeGuard,
+    core::{DeserializeGuard, Status},
 };
 use serde_json::json;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::ledger::{self, Claimed, Finding, Settling};
 use crate::{
     api::{PasswordResetRecord, PasswordResetRequest},
     api_errors::of_client,
     panics::{Panicked, caught},
+    refusal::Refuser,
 };
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Before a write is repeated; doubled for each further time.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// At the most.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
 
 /// Requests and records in the API server.
@@ -54,8 +57,12 @@ pub enum StoreError {
 
 impl StoreError {
     fn status(&self) -> Option<u16> {
+        self.answer().map(|status| status.code)
+    }
+
+    fn answer(&self) -> Option<&Status> {
         match self {
-            Self::Client(kube::Error::Api(status)) => Some(status.code),
+            Self::Client(kube::Error::Api(status)) => Some(status),
             Self::Client(_) | Self::NoAnswer(_) | Self::Panicked(_) | Self::NotMetadata | Self::Contended(_) => None,
         }
     }
@@ -65,18 +72,35 @@ impl StoreError {
         matches!(self.status(), Some(403 | 422))
     }
 
-    /// Whether the API server refused, so that nothing was written. Answers of 429 and 5xx may
-    /// come from something on the way, after the write.
+    fn is_of_admission(&self) -> bool {
+        self.answer().is_some_and(|status| Refuser::of(status).is_of_admission())
+    }
+
+    /// Whether the API server refused, so that nothing was written. Answers of 429 and 5xx may come from something on the
+    /// way, after the write; but not where they say that admission refused, which comes before it.
     fn is_refusal(&self) -> bool {
-        self.status().is_some_and(|code| (400..500).contains(&code) && code != 429 && code != 408)
+        let refuses = |code: u16| (400..500).contains(&code) && code != 429 && code != 408;
+        self.status().is_some_and(refuses) || self.is_of_admission()
+    }
+
+    /// Who refused, where nothing was written and the same write will be refused again. A conflict or an object that is
+    /// gone is none of these.
+    pub(crate) fn refuser(&self) -> Option<Refuser> {
+        let refused = self.is_refusal() && !self.is_conflict() && !self.is_not_found();
+        self.answer().filter(|_| refused).map(Refuser::of)
+    }
+
+    /// Whether the API server answered, or something on the way did.
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(self, Self::Client(kube::Error::Api(_)))
     }
 
     pub(crate) fn is_conflict(&self) -> bool {
-        self.status() == Some(409)
+        self.status() == Some(409) && !self.is_of_admission()
     }
 
     pub(crate) fn is_not_found(&self) -> bool {
-        self.status() == Some(404)
+        self.status() == Some(404) && !self.is_of_admission()
     }
 }
 
@@ -232,31 +256,20 @@ impl Store {
         }
     }
 
-    /// Writes what is known of an attempt, and tries until it is stored or the record already says
-    /// as much. Returns the record as it then stands.
+    /// Writes what is known of an attempt, unless the record already says as much. Returns the record as it then stands.
     ///
-    /// `known` is the record as last seen.
-    pub async fn settle(&self, known: &PasswordResetRecord, finding: &Finding) -> PasswordResetRecord {
-        let name = known.name_any();
-        let mut current = known.clone();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let Settling::Write(record) = ledger::settled(&current, finding, Timestamp::now()) else {
-                return current;
-            };
-            match self.write(&record).await {
-                Ok(stored) => return stored,
-                Err(error) if error.is_refusal() && !error.is_conflict() => {
-                    error!(%error, record = %name, "the API server refuses an effect; trying again until it is stored");
-                }
-                Err(error) => warn!(%error, record = %name, "unable to write an effect yet"),
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            match self.record(&name).await {
-                Ok(standing) => current = ledger::to_settle(known, standing),
-                Err(error) => warn!(%error, record = %name, "unable to read the record yet"),
-            }
+    /// `current` is the record as last seen.
+    ///
+    /// # Errors
+    /// Where it cannot be told whether it was written, the API server refuses, or the record has changed.
+    pub async fn settle(
+        &self,
+        current: &PasswordResetRecord,
+        finding: &Finding,
+    ) -> Result<PasswordResetRecord, StoreError> {
+        match ledger::settled(current, finding, Timestamp::now()) {
+            Settling::Stands => Ok(current.clone()),
+            Settling::Write(record) => self.write(&record).await,
         }
     }
 

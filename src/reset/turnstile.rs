@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::ledger::Identity;
+use crate::refusal::Refuser;
 
 /// Locks; what these locks guard is consistent after each statement, so a panic elsewhere is no matter.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,6 +87,92 @@ impl Sightings {
     }
 }
 
+/// What the API server refuses of requests that have not ended, by record.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    met: Mutex<HashMap<String, Met>>,
+}
+
+#[derive(Debug)]
+struct Met {
+    times: usize,
+    said: String,
+    last: Instant,
+}
+
+impl Refusals {
+    /// Another write to the record was refused. How often that was so before: each time is followed by a longer pause.
+    pub fn again(&self, record: &str, now: Instant) -> usize {
+        self.of(record, now, |met| {
+            met.times = met.times.saturating_add(1);
+            met.times - 1
+        })
+    }
+
+    /// Whether this is not what was last said by an Event because no status can say it. From now on it is, so that it is
+    /// said once and not at each try.
+    pub fn is_news(&self, record: &str, text: &str, now: Instant) -> bool {
+        self.of(record, now, |met| std::mem::replace(&mut met.said, text.to_owned()) != text)
+    }
+
+    fn of<T>(&self, record: &str, now: Instant, then: impl FnOnce(&mut Met) -> T) -> T {
+        let mut all = lock(&self.met);
+        if !all.contains_key(record) {
+            // A request that is deleted while it waits is never forgotten by name.
+            all.retain(|_, met| now.saturating_duration_since(met.last) < LONG_AGO);
+        }
+        let met = all.entry(record.to_owned()).or_insert_with(|| Met { times: 0, said: String::new(), last: now });
+        met.last = now;
+        then(met)
+    }
+
+    /// Forgets a record that was written, or whose request has ended.
+    pub fn forget(&self, record: &str) {
+        lock(&self.met).remove(record);
+    }
+}
+
+/// The records whose effect is known and cannot be stored at present, and who refuses that, where it is refused. Each
+/// keeps a task busy.
+#[derive(Debug, Default)]
+pub struct HeldUp {
+    records: Mutex<HashMap<String, Option<Refuser>>>,
+}
+
+/// One of them, from when it is added until this is dropped.
+#[derive(Debug)]
+pub struct HeldUpEntry<'a> {
+    all: &'a HeldUp,
+    record: &'a str,
+}
+
+impl HeldUp {
+    /// The entry of a record, not added yet.
+    #[must_use]
+    pub const fn entry<'a>(&'a self, record: &'a str) -> HeldUpEntry<'a> {
+        HeldUpEntry { all: self, record }
+    }
+
+    /// Whether there are as many as `most`; and who refuses one of them, where it is refused.
+    pub fn too_many(&self, most: usize) -> Option<Option<Refuser>> {
+        let records = lock(&self.records);
+        (records.len() >= most).then(|| records.values().flatten().next().cloned())
+    }
+}
+
+impl HeldUpEntry<'_> {
+    /// It is held up, and by whom.
+    pub fn add(&self, refuser: Option<Refuser>) {
+        lock(&self.all.records).insert(self.record.to_owned(), refuser);
+    }
+}
+
+impl Drop for HeldUpEntry<'_> {
+    fn drop(&mut self) {
+        lock(&self.all.records).remove(self.record);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +231,57 @@ mod tests {
         sightings.forget("r1");
         let again = start + Duration::from_secs(7303);
         assert_eq!(sightings.seen_for("r1", "b", false, again), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_no_status_can_say_is_said_once_until_it_is_something_else() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        for (record, text, is_news) in
+            [("r1", "a", true), ("r1", "a", false), ("r2", "a", true), ("r1", "b", true), ("r1", "a", true)]
+        {
+            assert_eq!(refusals.is_news(record, text, now), is_news, "{record} {text}");
+        }
+        refusals.forget("r1");
+        assert!(refusals.is_news("r1", "a", now));
+        assert!(!refusals.is_news("r2", "a", now));
+    }
+
+    #[test]
+    fn refusals_of_a_record_are_counted_until_it_is_written_or_not_looked_at_for_long() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        for (seconds, record, before) in [
+            (0, "r1", 0),
+            (1, "r1", 1),
+            (2, "r2", 0),
+            (7100, "r1", 2),
+            (7201, "r1", 3),
+            // What is new has the others looked through: r2 was not looked at for two hours.
+            (7202, "r3", 0),
+            (7203, "r2", 0),
+            (7203, "r1", 4),
+            // Itself a record is counted on, however long ago that was.
+            (20_000, "r1", 5),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(refusals.again(record, now), before, "{record} at {seconds} s");
+        }
+        refusals.forget("r1");
+        assert_eq!(refusals.again("r1", start + Duration::from_secs(20_001)), 0);
+    }
+
+    #[test]
+    fn effects_are_held_up_from_when_that_is_seen_until_they_are_stored() {
+        let held_up = HeldUp::default();
+        let (one, two) = (held_up.entry("r1"), held_up.entry("r2"));
+        assert_eq!(held_up.too_many(1), None);
+        one.add(None);
+        assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
+        two.add(Some(Refuser::Permission));
+        two.add(Some(Refuser::Definition));
+        assert_eq!((held_up.too_many(2), held_up.too_many(3)), (Some(Some(Refuser::Definition)), None));
+        drop(two);
+        assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
+        drop(one);
+        assert_eq!(held_up.too_many(1), None);
     }
 }

@@ -105,8 +105,8 @@ async fn a_request_that_grows_during_its_call_is_told_by_an_event_slowly_and_at_
     let number = bench.fill("grown").await?;
     held.release();
     eventually(LIMIT, "the event", async || {
-        let events = bench.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]).await?;
-        ensure!(events.contains("ObjectTooLarge"), "{events}");
+        let events = bench.kubectl(&["get", "events", "-o", "jsonpath={.items[*]['reason', 'message']}"]).await?;
+        ensure!(events.contains("ObjectTooLarge") && events.contains("Cognito accepted the reset"), "{events}");
         anyhow::Ok(())
     })
     .await?;

@@ -1,0 +1,135 @@
+//! Answers of the API server, as version 1.37 writes them, and what is taken from each.
+
+use kube::core::Status;
+use serde_json::json;
+
+use super::Refuser;
+
+fn answer(code: u16, reason: &str, message: &str, field: &str) -> Status {
+    let causes = json!([{ "reason": "", "field": field, "message": message }]);
+    let status = json!({ "status": "Failure", "code": code, "reason": reason, "message": message, "details": { "causes": causes } });
+    serde_json::from_value(status).unwrap()
+}
+
+fn other(code: u16, reason: &str) -> Refuser {
+    Refuser::Other { code, reason: reason.into() }
+}
+
+#[test]
+fn whoever_refuses_is_named_as_the_api_server_names_it() {
+    let record = r#"passwordresetrecords.cognito-reset.dev "r1-0a""#;
+    let policy = || Refuser::ValidatingPolicy("owner-label".into());
+    let denied = "ValidatingAdmissionPolicy 'owner-label' with binding 'by' denied request: alice needs a label";
+    let rows: Vec<(u16, &str, String, &str, Refuser)> = vec![
+        (422, "Invalid", format!("{record} is forbidden: {denied}"), "", policy()),
+        (403, "Forbidden", format!("{record} is forbidden: {denied}"), "", policy()),
+        (422, "Invalid", format!("passwordresetrecords.cognito-reset.dev is forbidden: {denied}"), "", policy()),
+        (
+            422,
+            "Invalid",
+            format!("{record} is forbidden: ValidatingAdmissionPolicy 'owner-label' denied request: failed to configure"),
+            "",
+            policy(),
+        ),
+        (
+            403,
+            "Forbidden",
+            "policy 'add-label' with binding 'add-label' denied request: failed to bind".into(),
+            "",
+            Refuser::MutatingPolicy("add-label".into()),
+        ),
+        (
+            403,
+            "Forbidden",
+            r#"policy "add-label" denied request: failed to configure"#.into(),
+            "",
+            Refuser::MutatingPolicy("add-label".into()),
+        ),
+        (
+            403,
+            "Forbidden",
+            r#"admission webhook "validate.kyverno.svc-fail" denied the request: no label on alice"#.into(),
+            "",
+            Refuser::Webhook("validate.kyverno.svc-fail".into()),
+        ),
+        (
+            400,
+            "",
+            r#"admission webhook "a.example" denied the request without explanation"#.into(),
+            "",
+            Refuser::Webhook("a.example".into()),
+        ),
+        (
+            500,
+            "InternalError",
+            r#"Internal error occurred: failed calling webhook "down.example": failed to call webhook: Post "https://127.0.0.1:9/alice": dial tcp"#.into(),
+            "",
+            Refuser::UnreachableWebhook("down.example".into()),
+        ),
+        (
+            403,
+            "Forbidden",
+            r#"events.events.k8s.io "alice" is forbidden: exceeded quota: few-objects, requested: count/events=1"#.into(),
+            "",
+            Refuser::Quota("few-objects".into()),
+        ),
+        (
+            403,
+            "Forbidden",
+            format!("{record} is forbidden: User \"system:serviceaccount:a:b\" cannot update resource \"x\" in API group \"y\" at the cluster scope"),
+            "",
+            Refuser::Permission,
+        ),
+        (
+            422,
+            "Invalid",
+            r#"PasswordResetRecord.cognito-reset.dev "r1-0a" is invalid: effect: Invalid value: "alice""#.into(),
+            "effect",
+            Refuser::Definition,
+        ),
+        (403, "Forbidden", "made up by the test".into(), "", other(403, "Forbidden")),
+        (413, "RequestEntityTooLarge", "limit is 3145728".into(), "", other(413, "RequestEntityTooLarge")),
+        (401, "Un authorized\n", String::new(), "", other(401, "Unauthorized")),
+    ];
+    for (code, reason, message, field, wanted) in rows {
+        assert_eq!(Refuser::of(&answer(code, reason, &message, field)), wanted, "{message}");
+    }
+}
+
+#[test]
+fn what_somebody_else_may_have_written_names_nobody() {
+    let long = format!("ValidatingAdmissionPolicy '{}' denied request", "a".repeat(254));
+    for message in [
+        // A value that is quoted holds the very words.
+        r#"PasswordResetRequest.cognito-reset.dev "a" is invalid: spec.username: Invalid value: "a is forbidden: ValidatingAdmissionPolicy 'evil' with binding 'evil' denied request""#,
+        r#"x "a" is invalid: Invalid value: admission webhook "evil" denied the request"#,
+        // Nothing that no object is named like.
+        r#"x "a" is forbidden: ValidatingAdmissionPolicy 'alice@example.com' with binding 'a' denied request"#,
+        r#"x "a" is forbidden: ValidatingAdmissionPolicy '' denied request"#,
+        r#"x "a" is forbidden: ValidatingAdmissionPolicy 'open"#,
+        "admission webhook \"line\nbreak\" denied the request",
+        "exceeded quota: a b, requested: x",
+        &long,
+    ] {
+        assert_eq!(Refuser::of(&answer(403, "Forbidden", message, "")), other(403, "Forbidden"), "{message}");
+    }
+}
+
+#[test]
+fn a_refuser_is_told_in_words_and_counted_by_its_kind() {
+    let name = || "a.b".to_owned();
+    for (refuser, kind, words, of_admission) in [
+        (Refuser::ValidatingPolicy(name()), "policy", "the ValidatingAdmissionPolicy a.b", true),
+        (Refuser::MutatingPolicy(name()), "policy", "the MutatingAdmissionPolicy a.b", true),
+        (Refuser::Webhook(name()), "webhook", "the admission webhook a.b", true),
+        (Refuser::UnreachableWebhook(name()), "webhook", "the admission webhook a.b, which cannot be called", true),
+        (Refuser::Quota(name()), "quota", "the ResourceQuota a.b", true),
+        (Refuser::Permission, "permission", "RBAC, for lack of a permission", false),
+        (Refuser::Definition, "definition", "the resource definition", false),
+        (other(403, "Forbidden"), "other", "the API server (403 Forbidden)", false),
+        (other(400, ""), "other", "the API server (400)", false),
+    ] {
+        assert_eq!((refuser.kind(), refuser.to_string().as_str()), (kind, words));
+        assert_eq!(refuser.is_of_admission(), of_admission, "{refuser}");
+    }
+}

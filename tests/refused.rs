@@ -1,0 +1,406 @@
+//! What the API server refuses to store: nothing is sent without a claim, nothing is concluded beside the record, and what
+//! happened is told, with the name of who refuses.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use anyhow::{Context, Result, ensure};
+use common::{Bench, LIMIT, condition};
+use http::Method;
+use serde_json::{Value, json};
+use testbed::{Fault, Matcher, Operator, Reply, eventually};
+
+/// What a policy says in its own words, and nobody may repeat.
+const OWN_WORDS: &str = "zq-own-words-of-the-policy";
+const RESET: &str = "Succeeded/ResetAccepted";
+const REFUSED: &str = "Pending/WriteRefused";
+
+/// A policy that refuses these operations on these resources unless the expression holds.
+fn policy(name: &str, operations: &[&str], resources: &[&str], expression: &str) -> String {
+    let rule = json!({ "apiGroups": ["cognito-reset.dev"], "apiVersions": ["*"], "operations": operations, "resources": resources });
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name },
+        "spec": {
+            "failurePolicy": "Fail", "matchConstraints": { "resourceRules": [rule] },
+            "validations": [{ "expression": expression, "message": OWN_WORDS }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": name }, "spec": { "policyName": name, "validationActions": ["Deny"] },
+    });
+    format!("{policy}\n---\n{binding}")
+}
+
+/// What the steps of these tests have in common.
+struct Refusing<'a> {
+    bench: &'a Bench,
+    operator: &'a Operator,
+}
+
+impl Refusing<'_> {
+    /// Applies a policy, and waits until the API server refuses with it what `probe` does as the administrator.
+    async fn enforce(&self, yaml: &str, probe: &[&str], input: &str) -> Result<()> {
+        self.bench.apply(yaml).await?;
+        eventually(LIMIT, "the policy to be in force", async || {
+            let said = self.bench.cluster.as_admin().run_with_input(probe, input).await?;
+            ensure!(said.refusal()?.contains("denied"), "not by it");
+            anyhow::Ok(())
+        })
+        .await
+    }
+
+    async fn lift(&self, name: &str) -> Result<()> {
+        self.bench.kubectl(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", name]).await?;
+        Ok(())
+    }
+
+    /// Waits until the request's status says all of this, and gives it.
+    async fn says(&self, name: &str, parts: &[&str]) -> Result<Value> {
+        eventually(LIMIT, format!("{name} to say {parts:?}"), async || {
+            let request = self.bench.get("prr", name).await?;
+            let ready = condition(&request, "Ready");
+            let message = ready["message"].as_str().unwrap_or_default();
+            ensure!(ready["reason"] == "WriteRefused" && request["status"]["outcome"] == "Pending", "{ready}");
+            ensure!(parts.iter().all(|part| message.contains(part)), "{message}");
+            anyhow::Ok(request)
+        })
+        .await
+    }
+
+    /// Waits for a Warning about the object with this reason that says all of this, and gives it.
+    async fn warns(&self, name: &str, reason: &str, parts: &[&str]) -> Result<Value> {
+        eventually(LIMIT, format!("an event {reason} about {name}"), async || {
+            let events = self.events(name, reason).await?;
+            let note = |event: &Value| event["note"].as_str().unwrap_or_default().to_owned();
+            let found = events.iter().find(|event| parts.iter().all(|part| note(event).contains(part)));
+            found.filter(|event| event["type"] == "Warning").cloned().with_context(|| format!("{events:?}"))
+        })
+        .await
+    }
+
+    async fn events(&self, name: &str, reason: &str) -> Result<Vec<Value>> {
+        let json = self.bench.kubectl(&["get", "events.events.k8s.io", "-n", "default", "-o", "json"]).await?;
+        let list: Value = serde_json::from_str(&json)?;
+        let events = list["items"].as_array().context("no items")?.iter();
+        let of_it = |event: &&Value| event["regarding"]["name"] == name && event["reason"] == reason;
+        Ok(events.filter(of_it).cloned().collect())
+    }
+
+    /// Asserts that refusals were counted with these labels.
+    async fn counted(&self, object: &str, by: &str) -> Result<()> {
+        let (_, metrics) = self.operator.page("/metrics").await?;
+        let wanted = format!("cognito_reset_writes_refused_total{{object=\"{object}\",by=\"{by}\"}}");
+        ensure!(metrics.contains(&wanted), "{wanted}: {metrics}");
+        Ok(())
+    }
+
+    /// Asserts that the log names who refuses, and nobody repeats a policy's own words.
+    fn logged(&self, refuser: &str) {
+        let log = self.operator.logs();
+        assert!(log.contains(refuser), "{refuser}: {log}");
+        assert!(!log.contains(OWN_WORDS), "{log}");
+    }
+}
+
+fn labelled(manifest: &str) -> String {
+    manifest.replace("namespace: default", "namespace: default, labels: {owner: support}")
+}
+
+#[tokio::test]
+async fn a_policy_that_refuses_records_is_named_and_nothing_is_sent_and_nothing_concluded_until_it_is_gone()
+-> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    let wants_label = "has(object.metadata.labels) && 'owner' in object.metadata.labels";
+    let yaml = policy("owner-label", &["CREATE"], &["*"], wants_label);
+    let unlabelled = bench.request("probe", "probe", "");
+    refusing.enforce(&yaml, &["create", "--dry-run=server", "-f", "-"], &unlabelled).await?;
+    for (name, spec) in
+        [("held", ""), ("late", "deadlineSeconds: 10"), ("old", "expirationTime: \"2020-01-01T00:00:00Z\"")]
+    {
+        bench.users.create_user(&bench.pool, name).await?;
+        bench.apply(&labelled(&bench.request(name, name, spec))).await?;
+    }
+    let by = "refused by the ValidatingAdmissionPolicy owner-label";
+    refusing.says("held", &[by, "nothing was sent"]).await?;
+    refusing.says("late", &["deadlineSeconds", "closing the record", by]).await?;
+    refusing.says("old", &["expirationTime", "closing the record", by]).await?;
+    // It has been tried again, and that was told once.
+    let claims = || {
+        bench
+            .api
+            .requests()
+            .iter()
+            .filter(|sent| sent.seen.method == Method::POST && sent.seen.path.contains("passwordresetrecords"))
+            .count()
+    };
+    let so_far = claims();
+    eventually(LIMIT, "further tries", async || (claims() >= so_far + 6).then_some(())).await?;
+    refusing.warns("held", "WriteRefused", &[by, "nothing was sent"]).await?;
+    refusing.warns("late", "WriteRefused", &[by, "closing the record"]).await?;
+    let told = refusing.events("held", "WriteRefused").await?;
+    assert!(told.len() == 1 && told[0]["series"].is_null(), "{told:?}");
+    refusing.counted("record", "policy").await?;
+    refusing.logged("the ValidatingAdmissionPolicy owner-label");
+    for name in ["held", "late", "old"] {
+        assert_eq!((bench.stands(name).await?.as_str(), bench.calls(name)), (REFUSED, 0), "{name}");
+    }
+    refusing.lift("owner-label").await?;
+    for (name, end, calls) in [("held", RESET, 1), ("late", "Failed/DeadlineExceeded", 0), ("old", "Failed/Expired", 0)]
+    {
+        assert_eq!(bench.ended(name).await?, end, "{name}: {}", operator.logs());
+        assert_eq!(bench.calls(name), calls, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Result<()> {
+    let bench = Bench::start().await?;
+    // At most two effects are held up, and then no further call is made.
+    let operator = bench.run_with(bench.operator().args(["--concurrency=4"])).await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    bench.ask("before").await?;
+    assert_eq!(bench.ended("before").await?, RESET);
+    let record = bench.record("before").await?.context("no record")?;
+    let name = record["metadata"]["name"].as_str().unwrap_or_default();
+    let yaml = policy("frozen-records", &["UPDATE"], &["passwordresetrecords"], "false");
+    refusing.enforce(&yaml, &["label", "--dry-run=server", "--overwrite", "prrec", name, "probe=probe"], "").await?;
+    let by = "refused by the ValidatingAdmissionPolicy frozen-records";
+    bench.ask("sent").await?;
+    let sent = refusing.says("sent", &["Cognito accepted the reset", "Storing that in the record", by]).await?;
+    assert_eq!(condition(&sent, "PasswordInvalidated")["status"], "True", "{sent}");
+    bench.apply(&bench.request("refused", "nobody", "")).await?;
+    refusing.says("refused", &["Cognito answered with UserNotFoundException", "nothing happened", by]).await?;
+    // A later request of the first name has an expiry that its record would have to remember.
+    bench.kubectl(&["delete", "prr", "before"]).await?;
+    bench.apply(&bench.request("before", "before", "expirationTime: \"2099-01-01T00:00:00Z\"")).await?;
+    refusing.says("before", &["performed at", "expirationTime", by]).await?;
+    bench.ask("next").await?;
+    refusing.says("next", &["nothing was sent", "what happened to earlier requests", by]).await?;
+    refusing.warns("sent", "WriteRefused", &["Cognito accepted the reset", by]).await?;
+    refusing.counted("record", "policy").await?;
+    refusing.logged("the ValidatingAdmissionPolicy frozen-records");
+    assert!(bench.record("sent").await?.context("no record")?["effect"].is_null());
+    assert_eq!((bench.calls("sent"), bench.calls("next")), (1, 0));
+    refusing.lift("frozen-records").await?;
+    for (name, end) in [
+        ("sent", RESET),
+        ("refused", "Failed/UserNotFoundException"),
+        ("before", "Succeeded/AlreadyPerformed"),
+        ("next", RESET),
+    ] {
+        assert_eq!(bench.ended(name).await?, end, "{name}: {}", operator.logs());
+    }
+    for name in ["sent", "nobody", "before", "next"] {
+        assert_eq!(bench.calls(name), 1, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_open_claim_whose_effect_is_refused_keeps_no_other_one_waiting() -> Result<()> {
+    let bench = Bench::start().await?;
+    for name in ["one", "two"] {
+        let claim = bench.api.once(Matcher::path(Method::POST, "/passwordresetrecords"), Fault::HoldReply);
+        let mut operator = bench.run().await?;
+        bench.ask(name).await?;
+        let held = claim.held(LIMIT).await?;
+        operator.sigkill().await?;
+        held.lose();
+        bench.kubectl(&["delete", "prr", name]).await?;
+    }
+    let operator = bench.run().await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    let mut records = Vec::new();
+    for name in ["one", "two"] {
+        let record = bench.record(name).await?.context("no record")?;
+        records.push(record["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+    }
+    let yaml = policy("frozen-records", &["UPDATE"], &["passwordresetrecords"], "false");
+    refusing.enforce(&yaml, &["label", "--dry-run=server", "prrec", &records[0], "probe=probe"], "").await?;
+    eventually(LIMIT, "both claims to be tried", async || {
+        let tried = |record: &String| {
+            let of_it =
+                |line: &&str| line.contains(record.as_str()) && line.contains("unable to resolve an open claim");
+            operator.logs().lines().any(|line| of_it(&line))
+        };
+        records.iter().all(tried).then_some(())
+    })
+    .await?;
+    refusing.counted("record", "policy").await?;
+    refusing.lift("frozen-records").await?;
+    eventually(LIMIT, "both claims to be settled", async || {
+        for name in ["one", "two"] {
+            ensure!(bench.record(name).await?.context("no record")?["effect"] == "Unknown", "{name}");
+        }
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!((bench.calls("one"), bench.calls("two")), (0, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    bench.apply(&bench.request("probe", "probe", "suspend: true")).await?;
+    bench.becomes("probe", "Pending/Suspended").await?;
+    let resources = ["passwordresetrequests/status", "userpoolgrants/status"];
+    let probe = [
+        "patch",
+        "prr",
+        "probe",
+        "--subresource=status",
+        "--type=merge",
+        "--dry-run=server",
+        "-p",
+        r#"{"status":{"attempts":7}}"#,
+    ];
+    refusing.enforce(&policy("no-statuses", &["UPDATE"], &resources, "false"), &probe, "").await?;
+    bench.ask("told-by-event").await?;
+    bench.apply(&bench.request("waits", "waits", "suspend: true")).await?;
+    bench.grant("another", "namespaces: [elsewhere]").await?;
+    let by = "refused by the ValidatingAdmissionPolicy no-statuses";
+    let cannot = "The status cannot be written";
+    refusing.warns("told-by-event", "ResetAccepted", &["Cognito accepted the reset", cannot, by]).await?;
+    refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
+    refusing.warns("another", "WriteRefused", &["cannot write the status", by]).await?;
+    refusing.counted("status", "policy").await?;
+    refusing.logged("the ValidatingAdmissionPolicy no-statuses");
+    let tries = |name: &str| {
+        let path = format!("{name}/status");
+        bench.api.requests().iter().filter(|sent| sent.seen.path.contains(&path)).count()
+    };
+    let so_far = (tries("told-by-event"), tries("another"));
+    eventually(LIMIT, "further tries", async || {
+        (tries("told-by-event") > so_far.0 + 1 && tries("another") > so_far.1 + 1).then_some(())
+    })
+    .await?;
+    for (name, reason) in [("told-by-event", "ResetAccepted"), ("another", "WriteRefused")] {
+        let told = refusing.events(name, reason).await?;
+        assert!(told.len() == 1 && told[0]["series"].is_null(), "{told:?}");
+    }
+    assert_eq!(bench.stands("told-by-event").await?, "Pending/Pending");
+    refusing.lift("no-statuses").await?;
+    assert_eq!(bench.ended("told-by-event").await?, RESET);
+    bench.becomes("waits", "Pending/Suspended").await?;
+    assert_eq!(bench.calls("told-by-event"), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_refuses_the_deletion_of_an_old_request_is_logged_once_and_counted_each_time() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    bench.apply(&bench.request("probe", "probe", "suspend: true")).await?;
+    let yaml = policy("no-deletions", &["DELETE"], &["passwordresetrequests"], "false");
+    refusing.enforce(&yaml, &["delete", "--dry-run=server", "prr", "probe"], "").await?;
+    let spec = "expirationTime: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 1";
+    bench.apply(&bench.request("old", "old", spec)).await?;
+    assert_eq!(bench.ended("old").await?, "Failed/Expired");
+    let deletions = || bench.api.requests().iter().filter(|sent| sent.seen.method == Method::DELETE).count();
+    eventually(LIMIT, "several tries", async || (deletions() >= 3).then_some(())).await?;
+    refusing.counted("request", "policy").await?;
+    refusing.logged("the ValidatingAdmissionPolicy no-deletions");
+    let warnings = operator.logs();
+    let warnings = warnings.lines().filter(|line| line.contains("\"WARN\"") && line.contains("no-deletions"));
+    assert_eq!(warnings.count(), 1, "{}", operator.logs());
+    refusing.lift("no-deletions").await?;
+    eventually(LIMIT, "the deletion", async || {
+        let left = bench.kubectl(&["get", "prr", "-o", "name"]).await?;
+        ensure!(!left.contains("/old"), "{left}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
+const DEAD_WEBHOOK: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: dead}
+webhooks:
+- name: dead.example.com
+  clientConfig: {url: "https://127.0.0.1:1/"}
+  rules: [{apiGroups: ["cognito-reset.dev"], apiVersions: ["*"], operations: ["CREATE"], resources: ["passwordresetrecords"]}]
+  failurePolicy: Fail
+  sideEffects: None
+  admissionReviewVersions: [v1]
+  timeoutSeconds: 1
+"#;
+
+#[tokio::test]
+async fn a_webhook_that_is_down_a_lost_permission_and_a_write_that_keeps_failing_are_told_as_what_they_are()
+-> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    // A record of before gives the probe something to make a copy of.
+    bench.ask("before").await?;
+    assert_eq!(bench.ended("before").await?, RESET);
+    let mut copy = bench.record("before").await?.context("no record")?;
+    copy["metadata"] = json!({ "name": "r0-probe" });
+    bench.apply(DEAD_WEBHOOK).await?;
+    eventually(LIMIT, "the webhook to be asked", async || {
+        let probe = ["create", "--dry-run=server", "-f", "-"];
+        let said = bench.cluster.as_admin().run_with_input(&probe, &copy.to_string()).await?;
+        ensure!(said.refusal()?.contains("failed calling webhook"), "not by it");
+        anyhow::Ok(())
+    })
+    .await?;
+    bench.ask("unasked").await?;
+    refusing
+        .says("unasked", &["nothing was sent", "the admission webhook dead.example.com, which cannot be called"])
+        .await?;
+    refusing.counted("record", "webhook").await?;
+    refusing.logged("the admission webhook dead.example.com");
+    assert_eq!(bench.calls("unasked"), 0);
+    bench.kubectl(&["delete", "validatingwebhookconfiguration", "dead"]).await?;
+    assert_eq!(bench.ended("unasked").await?, RESET);
+
+    let role = bench.get("clusterrole", "cognito-reset-operator").await?;
+    let mut fewer = role.clone();
+    for rule in fewer["rules"].as_array_mut().context("no rules")? {
+        if rule["resources"].to_string().contains("passwordresetrecords") {
+            let verbs = rule["verbs"].as_array_mut().context("no verbs")?;
+            verbs.retain(|verb| verb != "create");
+        }
+    }
+    let rules = |role: &Value| json!([{ "op": "replace", "path": "/rules", "value": role["rules"] }]).to_string();
+    let set = async |role: &Value| {
+        bench.kubectl(&["patch", "clusterrole", "cognito-reset-operator", "--type=json", "-p", &rules(role)]).await
+    };
+    set(&fewer).await?;
+    let account = "--as=system:serviceaccount:cognito-reset-system:cognito-reset-operator";
+    eventually(LIMIT, "the permission to be gone", async || {
+        let said = bench
+            .cluster
+            .kubectl(&["auth", "can-i", "create", "passwordresetrecords.cognito-reset.dev", account])
+            .await?;
+        ensure!(said.stdout.trim() == "no", "{}", said.stdout);
+        anyhow::Ok(())
+    })
+    .await?;
+    bench.ask("not-permitted").await?;
+    refusing.says("not-permitted", &["nothing was sent", "refused by RBAC"]).await?;
+    refusing.counted("record", "permission").await?;
+    set(&role).await?;
+    assert_eq!(bench.ended("not-permitted").await?, RESET);
+
+    let broken = Fault::Respond(Reply::kubernetes_error(500, "InternalError"));
+    let failing = bench.api.always(Matcher::path(Method::PUT, "/passwordresetrecords/"), broken);
+    bench.ask("failing").await?;
+    refusing.says("failing", &["Cognito accepted the reset", "Storing that in the record fails"]).await?;
+    failing.remove();
+    assert_eq!(bench.ended("failing").await?, RESET);
+    for name in ["unasked", "not-permitted", "failing"] {
+        assert_eq!(bench.calls(name), 1, "{name}");
+    }
+    Ok(())
+}
