@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, PostParams},
     core::DeserializeGuard,
 };
-use serde_json::json;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
@@ -40,9 +39,9 @@ pub enum StoreError {
     /// An answer, or none, as the client says.
     #[error("{}", of_client(.0))]
     Client(#[source] kube::Error),
-    /// A list without what makes it one of metadata.
-    #[error("the answer is no list of metadata")]
-    NotMetadata,
+    /// A list of another kind than the one that was asked for.
+    #[error("the answer is not the list that was asked for")]
+    AnotherList,
     /// Each write met a change since what it was made from had been read.
     #[error("the request or its record has changed {0} times while it was worked on")]
     Contended(u32),
@@ -52,13 +51,8 @@ impl StoreError {
     fn status(&self) -> Option<u16> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status.code),
-            Self::Client(_) | Self::NoAnswer(_) | Self::NotMetadata | Self::Contended(_) => None,
+            Self::Client(_) | Self::NoAnswer(_) | Self::AnotherList | Self::Contended(_) => None,
         }
-    }
-
-    /// Whether a right, a policy or the definition is against it, so that it would be refused again.
-    pub(super) fn is_of_policy(&self) -> bool {
-        matches!(self.status(), Some(403 | 422))
     }
 
     /// Whether the API server refused, so that nothing was written. Answers of 429 and 5xx may
@@ -252,30 +246,6 @@ impl Store {
                 Ok(standing) => current = ledger::to_settle(known, standing),
                 Err(error) => warn!(%error, record = %name, "unable to read the record yet"),
             }
-        }
-    }
-
-    /// Puts a label on a request, guarded by the uid and resourceVersion of the object that was read, and returns it as it
-    /// stands then; `None` where it has changed or is gone.
-    ///
-    /// # Errors
-    /// Where it cannot be told whether it was written, or the API server refuses.
-    pub async fn label(
-        &self,
-        request: &PasswordResetRequest,
-        key: &str,
-        value: &str,
-    ) -> Result<Option<PasswordResetRequest>, StoreError> {
-        let api = self.requests(&request.namespace().unwrap_or_default());
-        let patch = Patch::Merge(json!({ "metadata": {
-            "uid": request.metadata.uid,
-            "resourceVersion": request.metadata.resource_version,
-            "labels": { key: value },
-        } }));
-        match self.call(api.patch(&request.name_any(), &PatchParams::default(), &patch)).await {
-            Ok(labelled) => Ok(Some(labelled)),
-            Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
         }
     }
 
