@@ -113,11 +113,13 @@ async fn a_request_waits_until_somebody_else_with_the_verb_approves_it_and_the_r
     let attempt = bench.record("asked").await?.unwrap_or_default()["attempts"][0].clone();
     assert_eq!(attempt["requestedBy"], json!({ "username": "mallory" }));
     assert_eq!(attempt["approvedBy"], json!({ "username": "bob" }));
-    // Nor does the operator, which may patch, approve anything.
-    people.ask("by-operator", "").await?;
+    // Nor does the operator, which writes statuses alone: it cannot let go what is suspended, either.
+    people.ask("by-operator", "suspend: true").await?;
     let operator = "system:serviceaccount:cognito-reset-system:cognito-reset-operator";
-    let refused = people.patch(operator, "by-operator", APPROVE).await?.refusal()?;
-    assert!(refused.contains("takes the verb approve"), "{refused}");
+    for patch in [APPROVE, r#"{"spec":{"suspend":false}}"#] {
+        let refused = people.patch(operator, "by-operator", patch).await?.refusal()?;
+        assert!(refused.contains("cannot patch resource"), "{refused}");
+    }
     // The file as it was written changes nothing.
     let again = people.run("mallory", &["apply", "-f", "-"], &file).await?.success()?;
     assert!(again.contains("unchanged"), "{again}");

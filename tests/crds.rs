@@ -401,6 +401,23 @@ async fn a_request_without_status_is_pending_and_found_so() -> Result<()> {
 }
 
 #[tokio::test]
+async fn requests_with_a_time_to_live_are_found_by_its_field_zero_and_absence_included() -> Result<()> {
+    let served = Definitions::served().await?;
+    for (name, lifetime) in [("none", json!(null)), ("zero", json!(0)), ("week", json!(604_800)), ("pending", json!(0))]
+    {
+        served.create(&request(name, &json!({ "ttlSecondsAfterFinished": lifetime }))).await?;
+    }
+    for name in ["none", "zero", "week"] {
+        served.status(name, &json!({ "outcome": "Succeeded" })).await?;
+    }
+    let finished = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
+    assert_eq!(served.selected("prr", finished).await?, ["week", "zero"]);
+    assert_eq!(served.selected("prr", "spec.ttlSecondsAfterFinished=").await?, ["none"]);
+    assert_eq!(served.selected("prr", "spec.ttlSecondsAfterFinished=604800").await?, ["week"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_record_knows_only_grows() -> Result<()> {
     let served = Definitions::served().await?;
     let effects = [("absent", Value::Null), ("notperformed", json!("NotPerformed")), ("unknown", json!("Unknown"))];

@@ -368,14 +368,10 @@ impl Marked {
     async fn deletions(&self) -> Result<()> {
         let api = &self.bench.api;
         let looks = api.once(Matcher::path(Method::GET, "labelSelector="), refusal(500, "InternalError"));
-        let label =
-            api.once(Matcher::path(Method::PATCH, "/passwordresetrequests/unlabelled"), refusal(422, "Invalid"));
-        self.ask("unlabelled", "ttlSecondsAfterFinished: 0").await?;
-        self.bench.ended("unlabelled").await?;
         let deletion =
             api.once(Matcher::path(Method::DELETE, "/passwordresetrequests/undeleted"), refusal(422, "Invalid"));
         self.ask("undeleted", "ttlSecondsAfterFinished: 0").await?;
-        for rule in [looks, label, deletion] {
+        for rule in [looks, deletion] {
             met(&rule, 1).await?;
         }
         eventually(LIMIT, "the request to be deleted", async || {

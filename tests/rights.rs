@@ -401,7 +401,7 @@ async fn refused(bench: &Bench, (group, resource, verb): &Triple) -> Result<()> 
         bench.api.forget();
         eventually(LIMIT, format!("a refused {verb} of {resource}"), async || {
             let seen = bench.api.requests();
-            // What is labelled is listed by the sweep, beside the watch that is meant.
+            // What has ended is listed by the sweep, beside the watch that is meant.
             let of = seen.iter().filter(|request| {
                 request.seen.path.contains(resource.as_str()) && !request.seen.path.contains("labelSelector")
             });

@@ -27,6 +27,7 @@ pub const UNPROVEN: &str = "unproven";
     selectable = ".status.outcome",
     selectable = ".spec.userPoolID",
     selectable = ".spec.username",
+    selectable = ".spec.ttlSecondsAfterFinished",
     printcolumn(name = "User", type_ = "string", json_path = ".spec.username", description = "the user whose password is reset"),
     printcolumn(name = "Pool", type_ = "string", json_path = ".spec.userPoolID", description = "the user pool"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "Pending, Succeeded, Failed or Unknown"),
@@ -114,7 +115,7 @@ pub struct PasswordResetRequestSpec {
     #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: i64,
 
-    /// Seconds after the end, whatever the outcome, from which the operator deletes the request. Absent: never. 0 to 31536000 (a year). Its record stays, so that applying it again resets nothing. Not applied to what Argo CD or Flux tracks: they would create it again.
+    /// Seconds after the end, whatever the outcome, from which the operator deletes the request. Absent: never. 0 to 31536000 (a year). Its record stays, so that applying it again resets nothing. The label `cognito-reset.dev/keep`, whatever its value, keeps the request for as long as it is there. Not applied to what Argo CD or Flux tracks: they would create it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,

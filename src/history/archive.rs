@@ -1,29 +1,28 @@
 //! Reads the history page by page, reads one object of it afresh, and deletes it: each call within a time limit.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ManagedFieldsEntry, ObjectMeta, Time};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Preconditions},
     client::Body,
     core::{DeserializeGuard, PartialObjectMeta, Request, Status},
 };
-use serde::Deserialize;
 
 use super::{
-    judge::{Guard, Presence},
-    tracked::Mark,
-    ttl,
+    judge::{Guard, KEEP, Presence},
+    page::Page,
 };
 use crate::{
     api::{PasswordResetRecord, PasswordResetRequest, RequestRef},
     reset::store::{StoreError, understood, within},
 };
 
+/// What has ended, and has a time to live: a field that is not there is as one that is empty.
+const FINISHED: &str = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
 /// Of a page.
 const REQUESTS: u32 = 10;
 const RECORDS: u32 = 500;
@@ -33,7 +32,7 @@ const MAX_PAGE: usize = 32 << 20;
 /// What is looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Finished requests with the label of [`ttl`].
+    /// Finished requests with a time to live and without the label [`KEEP`].
     Request,
     /// All records.
     Record,
@@ -49,82 +48,27 @@ impl Kind {
         }
     }
 
-    fn list(self) -> (String, ListParams) {
-        match self {
-            // People write their metadata, up to 1.5 MiB each: so few at a time.
-            Self::Request => (
-                PasswordResetRequest::url_path(&(), None),
-                ListParams::default().labels(ttl::LABEL).fields("status.outcome!=Pending").limit(REQUESTS),
-            ),
-            Self::Record => (PasswordResetRecord::url_path(&(), None), ListParams::default().limit(RECORDS)),
-        }
-    }
-}
-
-/// Some of what there is.
-#[derive(Debug)]
-pub struct Page {
-    /// The API server's time when it answered; `None` where it does not say.
-    pub now: Option<Timestamp>,
-    /// Their metadata.
-    pub items: Vec<ObjectMeta>,
-    /// How to go on.
-    pub next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    kind: String,
-    metadata: ListMeta,
-    /// `null` where there is none.
-    items: Option<Vec<Item>>,
-}
-
-#[derive(Deserialize)]
-struct Item {
-    metadata: Lean,
-}
-
-/// The metadata that is asked for, without what anybody may attach by the megabyte.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Lean {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
-    managed_fields: Option<Vec<LeanEntry>>,
-}
-
-#[derive(Deserialize)]
-struct LeanEntry {
-    subresource: Option<String>,
-    time: Option<Time>,
-}
-
-impl From<Lean> for ObjectMeta {
-    fn from(lean: Lean) -> Self {
-        let asked_for = |map: Option<BTreeMap<String, String>>| {
-            let mut map = map?;
-            map.retain(|key, _| key == ttl::LABEL || Mark::ALL.iter().any(|mark| mark.key() == key));
-            Some(map)
+    /// Asks for a page: of whole requests, since their end is in their status, and of the metadata of records.
+    fn list(self, token: Option<String>) -> kube::Result<http::Request<Vec<u8>>> {
+        let params = ListParams { continue_token: token, ..ListParams::default() };
+        let request = match self {
+            // People write them, up to 1.5 MiB each: so few at a time.
+            Self::Request => {
+                let params = params.fields(FINISHED).labels(&format!("!{KEEP}")).limit(REQUESTS);
+                Request::new(PasswordResetRequest::url_path(&(), None)).list(&params)
+            }
+            Self::Record => {
+                Request::new(PasswordResetRecord::url_path(&(), None)).list_metadata(&params.limit(RECORDS))
+            }
         };
-        let entry = |LeanEntry { subresource, time }| ManagedFieldsEntry { subresource, time, ..Default::default() };
-        Self {
-            name: lean.name,
-            namespace: lean.namespace,
-            uid: lean.uid,
-            resource_version: lean.resource_version,
-            creation_timestamp: lean.creation_timestamp,
-            deletion_timestamp: lean.deletion_timestamp,
-            labels: asked_for(lean.labels),
-            annotations: asked_for(lean.annotations),
-            managed_fields: lean.managed_fields.map(|entries| entries.into_iter().map(entry).collect()),
-            ..Self::default()
+        request.map_err(kube::Error::BuildRequest)
+    }
+
+    /// The kind of the answer.
+    const fn answer(self) -> &'static str {
+        match self {
+            Self::Request => "PasswordResetRequestList",
+            Self::Record => "PartialObjectMetadataList",
         }
     }
 }
@@ -165,10 +109,7 @@ impl Archive {
     }
 
     async fn list(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
-        let (path, mut params) = kind.list();
-        params.continue_token = token;
-        let request = Request::new(path).list_metadata(&params);
-        let request = request.map_err(|error| StoreError::Client(kube::Error::BuildRequest(error)))?;
+        let request = kind.list(token).map_err(StoreError::Client)?;
         let (now, body) = self
             .call(async {
                 let answer = self.client.send(request.map(Body::from)).await?;
@@ -182,13 +123,12 @@ impl Archive {
                 Err(kube::Error::Api(said.boxed()))
             })
             .await?;
-        let listed: Listed =
-            serde_json::from_slice(&body).map_err(|error| StoreError::Client(kube::Error::SerdeError(error)))?;
-        if listed.kind != "PartialObjectMetadataList" {
-            return Err(StoreError::NotMetadata);
+        let (answer, page) =
+            Page::parse(&body, now).map_err(|error| StoreError::Client(kube::Error::SerdeError(error)))?;
+        if answer != kind.answer() {
+            return Err(StoreError::AnotherList);
         }
-        let next = listed.metadata.continue_.filter(|token| !token.is_empty());
-        Ok(Page { now, items: listed.items.into_iter().flatten().map(|item| item.metadata.into()).collect(), next })
+        Ok(page)
     }
 
     /// The record, read afresh; `None` where there is none.
@@ -302,26 +242,6 @@ mod tests {
             }
             assert_eq!(server_time(&map), wanted, "{name}");
         }
-    }
-
-    #[test]
-    fn of_metadata_only_what_the_judge_asks_for_is_kept() {
-        let metadata = json!({
-            "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8", "generation": 3,
-            "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
-            "labels": { ttl::LABEL: "x", "much": "more" }, "finalizers": ["a/b"],
-            "annotations": { Mark::ArgoTrackingId.key(): "y", "kubectl.kubernetes.io/last-applied-configuration": "{}" },
-            "managedFields": [{ "manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
-                "fieldsV1": { "f:status": {} }, "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
-        });
-        let lean: Lean = serde_json::from_value(metadata).unwrap();
-        let kept = json!({
-            "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8",
-            "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
-            "labels": { ttl::LABEL: "x" }, "annotations": { Mark::ArgoTrackingId.key(): "y" },
-            "managedFields": [{ "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
-        });
-        assert_eq!(serde_json::to_value(ObjectMeta::from(lean)).unwrap(), kept);
     }
 
     fn not_found() -> Value {

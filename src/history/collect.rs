@@ -14,8 +14,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use super::{
-    archive::{Archive, Kind, Page},
-    judge::{self, Presence, Verdict, Why},
+    archive::{Archive, Kind},
+    judge::{self, Life, Presence, Verdict, Why},
+    page::{Item, Page, Place},
     tracked::Mark,
 };
 use crate::{
@@ -30,6 +31,8 @@ use crate::{
 const ABREAST: usize = 4;
 /// How many requests are remembered as told that a tool tracks them.
 const MOST_TOLD: usize = 4096;
+/// How many of them are told in one look, so that their Events leave room for others.
+const TOLD_IN_A_LOOK: usize = 10;
 
 /// How long things are kept, and how often they are looked through.
 #[derive(Clone, Copy, Debug)]
@@ -51,17 +54,27 @@ pub struct History {
     events: Events,
     metrics: Arc<Metrics>,
     pace: tokio::sync::Mutex<Interval>,
-    /// The uids of requests of which it was told that a tool tracks them.
-    told: Mutex<BTreeSet<String>>,
+    told: Mutex<Told>,
     /// Who refuses what, as the log says already.
     refusers: Mutex<HashSet<(&'static str, Refuser)>>,
 }
 
-/// What has to be read afresh.
-#[derive(Clone, Debug)]
-struct Candidate {
-    namespace: String,
-    name: String,
+/// The requests of which it was told that a tool tracks them.
+#[derive(Debug, Default)]
+struct Told {
+    uids: BTreeSet<String>,
+    in_this_look: usize,
+}
+
+impl Told {
+    /// Whether it is to be told of this one: once in the life of this process, and of the others in a later look.
+    fn is_new(&mut self, uid: &str) -> bool {
+        if self.in_this_look >= TOLD_IN_A_LOOK || self.uids.len() >= MOST_TOLD || !self.uids.insert(uid.to_owned()) {
+            return false;
+        }
+        self.in_this_look += 1;
+        true
+    }
 }
 
 impl History {
@@ -105,14 +118,17 @@ impl History {
     /// One look through all of a kind. An object that cannot be read or deleted keeps no other one.
     async fn sweep(&self, kind: Kind) -> Result<(), StoreError> {
         let mut token = None;
+        if kind == Kind::Request {
+            lock(&self.told).in_this_look = 0;
+        }
         loop {
             let Page { now, items, next } = self.archive.page(kind, token).await?;
             if now.is_none() {
                 warn!(kind = kind.as_str(), "the API server's answer does not tell its time: nothing is deleted");
             }
             // Only what is worth another look is kept of the page.
-            let candidates: Vec<Candidate> =
-                items.into_iter().filter_map(|metadata| self.worth_reading(kind, metadata, now)).collect();
+            let candidates: Vec<Place> =
+                items.into_iter().filter_map(|item| self.worth_reading(kind, item, now)).collect();
             futures::stream::iter(candidates)
                 .for_each_concurrent(ABREAST, |candidate| async move {
                     self.pace.lock().await.tick().await;
@@ -129,15 +145,23 @@ impl History {
         }
     }
 
-    fn worth_reading(&self, kind: Kind, metadata: ObjectMeta, now: Option<Timestamp>) -> Option<Candidate> {
+    fn worth_reading(&self, kind: Kind, item: Result<Item, Place>, now: Option<Timestamp>) -> Option<Place> {
+        let Item { metadata, life } = match item {
+            Ok(item) => item,
+            Err(Place { namespace, name }) => {
+                self.metrics.history_error(kind);
+                warn!(kind = kind.as_str(), %namespace, %name, "unable to understand an object of the history; it is left alone");
+                return None;
+            }
+        };
         let verdict = match kind {
-            Kind::Request => judge::request(&metadata, None, now),
+            Kind::Request => judge::request(&metadata, life, now),
             Kind::Record => self.judge_record(&metadata, None, Presence::NotRead, now),
         };
         match verdict {
             Verdict::ReadFurther | Verdict::Delete(_) => {
                 let ObjectMeta { namespace, name, .. } = metadata;
-                Some(Candidate { namespace: namespace.unwrap_or_default(), name: name? })
+                Some(Place { namespace: namespace.unwrap_or_default(), name: name? })
             }
             Verdict::Keep(Why::Tracked(mark)) => {
                 self.tell_tracked(metadata, mark);
@@ -148,22 +172,22 @@ impl History {
     }
 
     /// Reads one afresh, asks again, and deletes it in the state that was read.
-    async fn consider(&self, kind: Kind, candidate: &Candidate, now: Option<Timestamp>) -> Result<(), StoreError> {
+    async fn consider(&self, kind: Kind, candidate: &Place, now: Option<Timestamp>) -> Result<(), StoreError> {
         let deleted = match kind {
             Kind::Request => self.consider_request(candidate, now).await?,
             Kind::Record => self.consider_record(&candidate.name, now).await?,
         };
         if deleted {
             self.metrics.collected(kind);
-            let Candidate { namespace, name } = candidate;
+            let Place { namespace, name } = candidate;
             info!(kind = kind.as_str(), %namespace, %name, "deleted what the history does not need any more");
         }
         Ok(())
     }
 
-    async fn consider_request(&self, at: &Candidate, now: Option<Timestamp>) -> Result<bool, StoreError> {
+    async fn consider_request(&self, at: &Place, now: Option<Timestamp>) -> Result<bool, StoreError> {
         let Some(request) = self.archive.request(&at.namespace, &at.name).await? else { return Ok(false) };
-        match judge::request(&request.metadata, Some(&request), now) {
+        match judge::request(&request.metadata, Life::of(&request), now) {
             Verdict::Delete(guard) => {
                 let deleted = self.archive.delete_request(&at.namespace, &at.name, guard).await;
                 self.counted(Target::Request, deleted)
@@ -195,9 +219,9 @@ impl History {
     }
 
     /// What one policy refuses, it may refuse of every old object, at every look: whoever refuses is told once.
-    fn report(&self, kind: Kind, candidate: &Candidate, error: &StoreError) {
+    fn report(&self, kind: Kind, candidate: &Place, error: &StoreError) {
         self.metrics.history_error(kind);
-        let (kind, Candidate { namespace, name }) = (kind.as_str(), candidate);
+        let (kind, Place { namespace, name }) = (kind.as_str(), candidate);
         let is_new = error.refuser().is_none_or(|refuser| lock(&self.refusers).insert((kind, refuser)));
         if is_new {
             warn!(kind, %namespace, %name, %error, "unable to judge or delete an object; trying again");
@@ -216,14 +240,10 @@ impl History {
         judge::record(metadata, record, request, now, self.settings.retention.unwrap_or(SignedDuration::MAX))
     }
 
-    /// Tells it once in the life of this process.
     fn tell_tracked(&self, metadata: ObjectMeta, mark: Mark) {
-        let uid = metadata.uid.clone().unwrap_or_default();
-        let mut told = lock(&self.told);
-        if told.contains(&uid) || told.len() >= MOST_TOLD {
+        if !lock(&self.told).is_new(metadata.uid.as_deref().unwrap_or_default()) {
             return;
         }
-        told.insert(uid);
         let object = ObjectReference {
             api_version: Some(PasswordResetRequest::api_version(&()).into_owned()),
             kind: Some(PasswordResetRequest::kind(&()).into_owned()),
@@ -239,4 +259,22 @@ impl History {
 fn kept(name: &str, why: Why) -> bool {
     debug!(%name, ?why, "kept an object of the history");
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_tracked_requests_each_is_told_once_a_few_in_a_look_and_no_more_than_are_remembered() {
+        let mut told = Told::default();
+        let mut look = |first: usize, last: usize| {
+            told.in_this_look = 0;
+            (first..last).filter(|number| told.is_new(&number.to_string())).count()
+        };
+        assert_eq!((look(0, 3), look(0, 3), look(0, 4)), (3, 0, 1));
+        assert_eq!((look(0, 30), look(0, 30), look(0, 30), look(0, 30)), (10, 10, 6, 0));
+        let all: usize = (0..1000).map(|_| look(0, 10 * MOST_TOLD)).sum();
+        assert_eq!(30 + all, MOST_TOLD);
+    }
 }

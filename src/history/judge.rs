@@ -1,18 +1,18 @@
-//! What of the history may be deleted. Pure: asked first of what a page of metadata says, then of what was read afresh.
+//! What of the history may be deleted. Pure: asked first of what a page says, then of what was read afresh.
 //!
 //! Whatever is not known keeps the object.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
-use super::{
-    tracked::{self, Mark},
-    ttl,
-};
+use super::tracked::{self, Mark};
 use crate::{
     api::{Outcome, PasswordResetRecord, PasswordResetRequest},
     reset::ledger::{self, Identity},
 };
+
+/// The label that keeps a finished request for as long as it is there, whatever its value.
+pub const KEEP: &str = "cognito-reset.dev/keep";
 
 /// What is to become of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,8 @@ pub enum Why {
     Unexpired,
     /// Of a record: there is a request of its namespace and name.
     Requested,
-    /// Of a request: it has no label to be found by, or not any more.
-    Unlabelled,
+    /// Of a request: it has the label [`KEEP`].
+    Labelled,
     /// Of a request: a tool tracks it.
     Tracked(Mark),
     /// Of a request: its outcome is Pending.
@@ -65,6 +65,30 @@ pub enum Why {
     Unlimited,
     /// Of a request: its time to live has not passed.
     Alive,
+}
+
+/// What a request says of its end and of the time that it has from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// `spec.ttlSecondsAfterFinished`.
+    pub seconds: Option<i64>,
+    /// `status.outcome`.
+    pub outcome: Outcome,
+    /// `status.completionTime`.
+    pub completed: Option<Timestamp>,
+}
+
+impl Life {
+    /// That of a request which was read as a whole.
+    #[must_use]
+    pub fn of(request: &PasswordResetRequest) -> Self {
+        let completed = request.status.as_ref().and_then(|status| status.completion_time.as_ref());
+        Self {
+            seconds: request.spec.ttl_seconds_after_finished,
+            outcome: request.outcome(),
+            completed: completed.map(|time| time.0),
+        }
+    }
 }
 
 /// Whether there is a request of a record's namespace and name, whichever it is.
@@ -121,39 +145,34 @@ pub fn record(
     }
 }
 
-/// Whether a request may be deleted. `now` is the API server's time; `request` is what was read afresh, and `metadata`
-/// is then its own.
+/// Whether a request may be deleted. `now` is the API server's time; `metadata` and `life` are what a page says of the
+/// request, or what was read afresh.
 #[must_use]
-pub fn request(metadata: &ObjectMeta, request: Option<&PasswordResetRequest>, now: Option<Timestamp>) -> Verdict {
+pub fn request(metadata: &ObjectMeta, life: Life, now: Option<Timestamp>) -> Verdict {
     let (now, guard) = match deletable(metadata, now) {
         Ok(known) => known,
         Err(why) => return Verdict::Keep(why),
     };
-    let Some(label) = metadata.labels.as_ref().and_then(|labels| labels.get(ttl::LABEL)) else {
-        return Verdict::Keep(Why::Unlabelled);
-    };
-    // What the label says can only put it off: what brings it on is read below.
-    if ttl::parse(label).is_some_and(|due| due > now) {
+    if metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(KEEP)) {
+        return Verdict::Keep(Why::Labelled);
+    }
+    let Some(seconds) = life.seconds else { return Verdict::Keep(Why::Unlimited) };
+    let Some(end) = end(metadata, life) else { return Verdict::Keep(Why::Unfinished) };
+    if end.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX) > now {
         return Verdict::Keep(Why::Alive);
     }
-    if let Some(mark) = tracked::mark(metadata) {
-        return Verdict::Keep(Why::Tracked(mark));
-    }
-    let Some(request) = request else { return Verdict::ReadFurther };
-    let Some(seconds) = request.spec.ttl_seconds_after_finished else { return Verdict::Keep(Why::Unlimited) };
-    match end(request) {
-        None => Verdict::Keep(Why::Unfinished),
-        Some(end) if ttl::after(end, seconds) > now => Verdict::Keep(Why::Alive),
-        Some(_) => Verdict::Delete(guard),
+    // Last of all: it is told of a request that would be deleted otherwise.
+    match tracked::mark(metadata) {
+        Some(mark) => Verdict::Keep(Why::Tracked(mark)),
+        None => Verdict::Delete(guard),
     }
 }
 
 /// When a request ended; `None` where it has not. The operator's clock, which `completionTime` is of, may have been behind the
 /// API server's: so no sooner than its status was last written.
-fn end(request: &PasswordResetRequest) -> Option<Timestamp> {
-    let status = request.status.as_ref().filter(|status| status.outcome != Outcome::Pending)?;
-    let completed = status.completion_time.as_ref()?.0;
-    let told = written(&request.metadata, |entry| entry.subresource.as_deref() == Some("status"));
+fn end(metadata: &ObjectMeta, life: Life) -> Option<Timestamp> {
+    let completed = life.completed.filter(|_| life.outcome != Outcome::Pending)?;
+    let told = written(metadata, |entry| entry.subresource.as_deref() == Some("status"));
     Some(told.map_or(completed, |told| told.max(completed)))
 }
 

@@ -150,13 +150,12 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
     }
 }
 
-/// Ended 100 s ago with 60 s to live, and labelled so.
+/// Ended 100 s ago with 60 s to live.
 fn finished() -> PasswordResetRequest {
     let spec = json!({ "userPoolID": "p_1", "username": "alice", "ttlSecondsAfterFinished": 60 });
     let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());
     request.metadata = metadata("reset", DAY);
     request.metadata.managed_fields = Some(vec![entry(DAY, None), entry(100, Some("status")), entry(5, None)]);
-    request.metadata.labels = Some([(ttl::LABEL.to_owned(), ttl::value(ago(40)))].into());
     request.status = serde_json::from_value(json!({ "outcome": "Succeeded" })).unwrap();
     request.status.as_mut().unwrap().completion_time = Some(Time(ago(100)));
     request
@@ -168,44 +167,20 @@ fn ended(change: impl FnOnce(&mut PasswordResetRequest)) -> PasswordResetRequest
     changed
 }
 
-fn labelled(value: &str) -> PasswordResetRequest {
-    ended(|it| it.metadata.labels = Some([(ttl::LABEL.to_owned(), value.to_owned())].into()))
+fn labelled(key: &str, value: &str) -> PasswordResetRequest {
+    ended(|it| it.metadata.labels = Some([(key.to_owned(), value.to_owned())].into()))
 }
 
 #[test]
-fn a_request_is_read_when_its_label_says_that_it_is_due_or_nothing() {
-    for (name, request, wanted) in [
-        ("due", finished(), Verdict::ReadFurther),
-        ("due now", labelled(&ttl::value(NOW)), Verdict::ReadFurther),
-        ("due in a second", labelled(&ttl::value(ago(-1))), Verdict::Keep(Why::Alive)),
-        ("with nonsense", labelled("tomorrow"), Verdict::ReadFurther),
-        ("without a label", ended(|it| it.metadata.labels = None), Verdict::Keep(Why::Unlabelled)),
-        (
-            "tracked since",
-            ended(|it| {
-                it.metadata.annotations = Some([(Mark::ArgoTrackingId.key().to_owned(), "app:…".to_owned())].into());
-            }),
-            Verdict::Keep(Why::Tracked(Mark::ArgoTrackingId)),
-        ),
-        (
-            "being deleted",
-            ended(|it| it.metadata.deletion_timestamp = Some(Time(NOW))),
-            Verdict::Keep(Why::BeingDeleted),
-        ),
-    ] {
-        assert_eq!(super::request(&request.metadata, None, Some(NOW)), wanted, "{name}");
-        assert_eq!(super::request(&request.metadata, None, None), Verdict::Keep(Why::ClockUnknown), "{name}");
-        if let kept @ Verdict::Keep(_) = wanted {
-            assert_eq!(super::request(&request.metadata, Some(&request), Some(NOW)), kept, "{name}, read afresh");
-        }
-    }
-}
-
-#[test]
-fn a_request_is_deleted_by_what_its_status_and_spec_say_whatever_its_label_does() {
+fn a_request_is_deleted_only_when_its_time_to_live_has_passed_since_its_end_and_nothing_keeps_it() {
     let outcome = |outcome| ended(|it| it.status.as_mut().unwrap().outcome = outcome);
+    let lives = |seconds| ended(|it| it.spec.ttl_seconds_after_finished = seconds);
     let told =
         |second| ended(|it| it.metadata.managed_fields = Some(vec![entry(DAY, None), entry(second, Some("status"))]));
+    let tracked = |mut request: PasswordResetRequest| {
+        request.metadata.annotations = Some([(Mark::ArgoTrackingId.key().to_owned(), "app:…".to_owned())].into());
+        request
+    };
     for (name, request, wanted) in [
         ("due", finished(), None),
         ("failed", outcome(Outcome::Failed), None),
@@ -217,23 +192,29 @@ fn a_request_is_deleted_by_what_its_status_and_spec_say_whatever_its_label_does(
             ended(|it| it.status.as_mut().unwrap().completion_time = None),
             Some(Why::Unfinished),
         ),
-        ("without a time to live", ended(|it| it.spec.ttl_seconds_after_finished = None), Some(Why::Unlimited)),
-        ("with a longer one", ended(|it| it.spec.ttl_seconds_after_finished = Some(101)), Some(Why::Alive)),
-        ("just due", ended(|it| it.spec.ttl_seconds_after_finished = Some(100)), None),
-        ("with nothing to live", ended(|it| it.spec.ttl_seconds_after_finished = Some(0)), None),
-        (
-            "labelled for long ago, and alive",
-            {
-                let mut early = labelled("19700101T000000Z");
-                early.spec.ttl_seconds_after_finished = Some(1000);
-                early
-            },
-            Some(Why::Alive),
-        ),
+        ("without a time to live", lives(None), Some(Why::Unlimited)),
+        ("a second short of it", lives(Some(101)), Some(Why::Alive)),
+        ("just due", lives(Some(100)), None),
+        ("with nothing to live", lives(Some(0)), None),
+        ("with longer to live than there is time", lives(Some(i64::MAX)), Some(Why::Alive)),
         ("completed by a clock that was behind", told(59), Some(Why::Alive)),
         ("completed by a clock that was ahead", told(DAY), None),
+        ("with its managed fields taken away", ended(|it| it.metadata.managed_fields = None), None),
+        ("with the label that keeps it", labelled(KEEP, "for the audit of 2026"), Some(Why::Labelled)),
+        ("with that label and no value", labelled(KEEP, ""), Some(Why::Labelled)),
+        ("with another label", labelled("cognito-reset.dev/kept", "true"), None),
+        ("tracked", tracked(finished()), Some(Why::Tracked(Mark::ArgoTrackingId))),
+        ("tracked, and not due", tracked(lives(Some(101))), Some(Why::Alive)),
+        ("tracked, without a time to live", tracked(lives(None)), Some(Why::Unlimited)),
+        ("tracked, and kept by the label", tracked(labelled(KEEP, "")), Some(Why::Labelled)),
+        ("being deleted", ended(|it| it.metadata.deletion_timestamp = Some(Time(NOW))), Some(Why::BeingDeleted)),
+        ("without a uid", ended(|it| it.metadata.uid = None), Some(Why::Nameless)),
+        ("without a resourceVersion", ended(|it| it.metadata.resource_version = None), Some(Why::Nameless)),
     ] {
         let wanted = wanted.map_or_else(|| Verdict::Delete(guard()), Verdict::Keep);
-        assert_eq!(super::request(&request.metadata, Some(&request), Some(NOW)), wanted, "{name}");
+        let life = Life::of(&request);
+        assert_eq!(super::request(&request.metadata, life, Some(NOW)), wanted, "{name}");
+        let timeless = super::request(&request.metadata, life, None);
+        assert_eq!(timeless, Verdict::Keep(Why::ClockUnknown), "{name}, the time not being known");
     }
 }

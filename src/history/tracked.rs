@@ -2,6 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::api::PasswordResetRequest;
+
 /// What a tool writes on an object that it applies. Looked for among labels and annotations alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
@@ -77,9 +79,27 @@ pub fn mark(metadata: &ObjectMeta) -> Option<Mark> {
     Mark::ALL.into_iter().find(has)
 }
 
+/// The mark that exempts a request from its time to live; `None` where it has no time to live, or no tool tracks it.
+#[must_use]
+pub fn exempt(request: &PasswordResetRequest) -> Option<Mark> {
+    request.spec.ttl_seconds_after_finished.and_then(|_| mark(&request.metadata))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tracked_request_is_exempt_only_from_a_time_to_live_that_it_has() {
+        for (ttl, marked) in [(Some(0), true), (Some(60), true), (Some(60), false), (None, true)] {
+            let spec = serde_json::json!({ "userPoolID": "p_1", "username": "alice", "ttlSecondsAfterFinished": ttl });
+            let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());
+            let found = Mark::FluxHelmRelease;
+            request.metadata.labels = marked.then(|| [(found.key().to_owned(), String::new())].into());
+            let wanted = (ttl.is_some() && marked).then_some(found);
+            assert_eq!(exempt(&request), wanted, "{ttl:?}, marked: {marked}");
+        }
+    }
 
     #[test]
     fn every_mark_is_found_as_label_and_as_annotation() {

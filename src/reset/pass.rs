@@ -26,7 +26,7 @@ use crate::{
         outcome::Class,
         port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, UserRef, region},
     },
-    history::ttl::{self, Plan},
+    history::tracked,
     metrics::AwsStep,
 };
 
@@ -358,17 +358,15 @@ impl<'a, C: Cognito> Pass<'a, C> {
 
     /// Writes the outcome; `false` where the request has changed and has to be read again.
     pub(super) async fn tell_end(&mut self) -> Result<bool, StoreError> {
-        let now = Timestamp::now();
-        if !self.limit_life(now).await? {
-            self.known.outdated();
-            return Ok(false);
-        }
         let telling = self.known.ended();
-        match self.tell(&telling, now).await? {
+        match self.tell(&telling, Timestamp::now()).await? {
             Told::Written => {
                 self.performer.metrics.finished(telling.outcome, telling.reason);
                 if let Some(request) = &self.known.request {
                     self.performer.events.tell(request, &telling);
+                    if let Some(mark) = tracked::exempt(request) {
+                        self.performer.events.not_deleted(request.object_ref(&()), mark.note());
+                    }
                 }
                 info!(request = %self.object(), outcome = telling.outcome.as_str(), reason = %telling.reason, "request finished");
                 Ok(true)
@@ -379,33 +377,6 @@ impl<'a, C: Cognito> Pass<'a, C> {
                 Ok(false)
             }
         }
-    }
-
-    /// Labels a request that has a time to live, before its end is told: so nothing is left to be mended when the operator
-    /// dies in between. `false` where it has changed and has to be read again. A label that the API server refuses
-    /// is no reason not to tell the end.
-    async fn limit_life(&mut self, end: Timestamp) -> Result<bool, StoreError> {
-        let Some(request) = &self.known.request else { return Ok(true) };
-        let (events, object) = (&self.performer.events, request.object_ref(&()));
-        let value = match ttl::plan(request, end) {
-            Plan::Nothing | Plan::Stands => return Ok(true),
-            Plan::Tracked(mark) => {
-                events.not_deleted(object, mark.note());
-                return Ok(true);
-            }
-            Plan::Write(value) => value,
-        };
-        match self.performer.store.label(request, ttl::LABEL, &value).await {
-            Ok(Some(labelled)) => self.known.request = Some(labelled),
-            Ok(None) => return Ok(false),
-            Err(error) if error.is_of_policy() => {
-                warn!(request = %self.object(), %error, "the API server refuses the label for a request's time to live");
-                let note = format!("ttlSecondsAfterFinished is not applied: the label {} was refused", ttl::LABEL);
-                events.not_deleted(object, note);
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(true)
     }
 
     async fn tell(&self, telling: &Telling, now: Timestamp) -> Result<Told, StoreError> {

@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, PostParams},
     core::{DeserializeGuard, Status},
 };
-use serde_json::json;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
@@ -47,9 +46,9 @@ pub enum StoreError {
     /// The client, or what works on the request, has panicked: a write may or may not have been applied.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// A list without what makes it one of metadata.
-    #[error("the answer is no list of metadata")]
-    NotMetadata,
+    /// A list of another kind than the one that was asked for.
+    #[error("the answer is not the list that was asked for")]
+    AnotherList,
     /// Each write met a change since what it was made from had been read.
     #[error("the request or its record has changed {0} times while it was worked on")]
     Contended(u32),
@@ -63,13 +62,8 @@ impl StoreError {
     fn answer(&self) -> Option<&Status> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status),
-            Self::Client(_) | Self::NoAnswer(_) | Self::Panicked(_) | Self::NotMetadata | Self::Contended(_) => None,
+            Self::Client(_) | Self::NoAnswer(_) | Self::Panicked(_) | Self::AnotherList | Self::Contended(_) => None,
         }
-    }
-
-    /// Whether a right, a policy or the definition is against it, so that it would be refused again.
-    pub(super) fn is_of_policy(&self) -> bool {
-        matches!(self.status(), Some(403 | 422))
     }
 
     fn is_of_admission(&self) -> bool {
@@ -270,30 +264,6 @@ impl Store {
         match ledger::settled(current, finding, Timestamp::now()) {
             Settling::Stands => Ok(current.clone()),
             Settling::Write(record) => self.write(&record).await,
-        }
-    }
-
-    /// Puts a label on a request, guarded by the uid and resourceVersion of the object that was read, and returns it as it
-    /// stands then; `None` where it has changed or is gone.
-    ///
-    /// # Errors
-    /// Where it cannot be told whether it was written, or the API server refuses.
-    pub async fn label(
-        &self,
-        request: &PasswordResetRequest,
-        key: &str,
-        value: &str,
-    ) -> Result<Option<PasswordResetRequest>, StoreError> {
-        let api = self.requests(&request.namespace().unwrap_or_default());
-        let patch = Patch::Merge(json!({ "metadata": {
-            "uid": request.metadata.uid,
-            "resourceVersion": request.metadata.resource_version,
-            "labels": { key: value },
-        } }));
-        match self.call(api.patch(&request.name_any(), &PatchParams::default(), &patch)).await {
-            Ok(labelled) => Ok(Some(labelled)),
-            Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
         }
     }
 

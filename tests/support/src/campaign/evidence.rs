@@ -54,7 +54,7 @@ impl Evidence {
             self.call(who, passed);
         } else if [Method::PUT, Method::POST].contains(&passed.seen.method) {
             self.write(who, passed);
-        } else if [Method::PATCH, Method::DELETE].contains(&passed.seen.method) {
+        } else if passed.seen.method == Method::DELETE {
             self.collect(who, passed);
         }
     }
@@ -84,16 +84,14 @@ impl Evidence {
         heard.calls.push(Call { at, fate });
     }
 
-    /// The label of a request with a time to live, and what is deleted. A request has its user's name.
+    /// What is deleted. A request has its user's name.
     fn collect(&mut self, who: &str, passed: &Recorded) {
         let path = passed.seen.path.split('?').next().unwrap_or_default();
         let Some((kind, name)) = path.rsplit_once('/') else { return };
-        let deletes = passed.seen.method == Method::DELETE;
-        let deleted = usize::from(deletes && passed.status.is_some_and(|status| status.is_success()));
+        let deleted = usize::from(passed.status.is_some_and(|status| status.is_success()));
         if kind.ends_with("/passwordresetrequests") {
             self.collected.requests += deleted;
-            let what = if deletes { "deletes the request" } else { "labels the request" };
-            self.note(name.to_owned(), who, passed, what);
+            self.note(name.to_owned(), who, passed, "deletes the request");
         } else if kind.ends_with("/passwordresetrecords") {
             self.collected.records += deleted;
             if let Some(user) = self.records.get(name).cloned() {
@@ -183,10 +181,8 @@ mod tests {
         ] {
             evidence.hear("replica", &delete(path, status));
         }
-        let label = passed(Method::PATCH, "/namespaces/default/passwordresetrequests/alice?", &json!({}), Some(200));
-        evidence.hear("replica", &label);
         assert_eq!(evidence.collected(), Collected { requests: 1, records: 1 });
-        assert_eq!(evidence.of("alice").story.len(), 5, "the claim, three deletions and the label");
+        assert_eq!(evidence.of("alice").story.len(), 4, "the claim and three deletions");
     }
 
     #[test]

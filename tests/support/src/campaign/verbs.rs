@@ -14,12 +14,10 @@ pub(super) enum Verb {
     /// Whether there still is the request of a record whose retention has passed.
     GetRequestMetadata,
     ListRequests,
-    /// Those that have ended and have a time to live.
+    /// Those that have ended, have a time to live and are not kept by a label.
     ListEndedRequests,
     WatchRequests,
     UpdateStatus,
-    /// The label by which a request with a time to live is found.
-    PatchRequest,
     DeleteRequest,
     GetRecord,
     /// Those whose claim is open.
@@ -42,14 +40,13 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::GetRequest,
         Self::GetRequestMetadata,
         Self::ListRequests,
         Self::ListEndedRequests,
         Self::WatchRequests,
         Self::UpdateStatus,
-        Self::PatchRequest,
         Self::DeleteRequest,
         Self::GetRecord,
         Self::ListOpenRecords,
@@ -77,7 +74,6 @@ impl Verb {
             Self::ListEndedRequests => "list requests, to be collected",
             Self::WatchRequests => "watch requests",
             Self::UpdateStatus => "update status",
-            Self::PatchRequest => "patch request (its label)",
             Self::DeleteRequest => "delete request",
             Self::GetRecord => "get record",
             Self::ListOpenRecords => "list records, open",
@@ -144,7 +140,6 @@ impl Verb {
             Self::ListEndedRequests => get("/passwordresetrequests?", false).and(asks("labelSelector")),
             Self::WatchRequests => get("/passwordresetrequests?", true),
             Self::UpdateStatus => path(Method::PUT, "/passwordresetrequests/"),
-            Self::PatchRequest => path(Method::PATCH, "/passwordresetrequests/"),
             Self::DeleteRequest => path(Method::DELETE, "/passwordresetrequests/"),
             Self::GetRecord => path(Method::GET, "/passwordresetrecords/"),
             Self::ListOpenRecords => get("/passwordresetrecords?", false).and(asks("effect")),
@@ -237,7 +232,7 @@ mod tests {
                 requests,
                 "list",
                 Method::GET,
-                "/passwordresetrequests?&fieldSelector=status.outcome%21%3DPending&labelSelector=l&limit=10",
+                "/passwordresetrequests?&fieldSelector=status.outcome%21%3DPending%2Cspec.ttl%21%3D&labelSelector=%21l&limit=10",
             ),
             Verb::WatchRequests => (
                 requests,
@@ -251,7 +246,6 @@ mod tests {
                 Method::PUT,
                 "/namespaces/default/passwordresetrequests/a/status?",
             ),
-            Verb::PatchRequest => (requests, "patch", Method::PATCH, "/namespaces/default/passwordresetrequests/a?"),
             Verb::DeleteRequest => (requests, "delete", Method::DELETE, "/namespaces/default/passwordresetrequests/a?"),
             Verb::GetRecord => (records, "get", Method::GET, "/passwordresetrecords/r1-a"),
             Verb::ListOpenRecords => {
