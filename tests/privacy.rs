@@ -361,6 +361,13 @@ impl Marked {
                 met(&rule, 1).await?;
             }
         }
+        for (name, method) in [("claim-refused", Method::POST), ("effect-refused", Method::PUT)] {
+            let refused = Matcher::path(method, "/passwordresetrecords");
+            let rule = self.bench.api.always(refused, refusal(422, "Invalid"));
+            self.becomes(name, "", "Pending/WriteRefused").await?;
+            rule.remove();
+            self.bench.ended(name).await?;
+        }
         Ok(())
     }
 
