@@ -10,8 +10,11 @@ use http::Method;
 use testbed::{ControlPlane, Fault, Matcher, Operator, Options, Tools, eventually};
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
+    // Without HOME it is looked up in the system's list of users: somebody's own kubeconfig would be taken.
+    let home = tempfile::tempdir()?;
     let mut command = Command::new(binary());
-    command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
+    command.args(arguments).env_clear().env("HOME", home.path());
+    command.env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
     Ok(command.output()?)
 }
 
