@@ -14,6 +14,8 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
     let home = tempfile::tempdir()?;
     let mut command = Command::new(binary());
     command.args(arguments).env_clear().env("HOME", home.path());
+    // Whatever else listens on this machine, or is started by another test.
+    command.env("COGNITO_RESET_LISTEN", "127.0.0.1:0");
     command.env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
     Ok(command.output()?)
 }
