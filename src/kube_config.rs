@@ -166,7 +166,8 @@ fn usable(address: &str, source: &'static str) -> Result<Option<Intercept>, Clus
     }
     let anywhere = Uri::from_static("https://server");
     let proxy = Matcher::builder().all(address).build().intercept(&anywhere);
-    let understood = |proxy: &Intercept| matches!(proxy.uri().scheme_str(), Some("http" | "https" | "socks5" | "socks5h"));
+    let understood =
+        |proxy: &Intercept| matches!(proxy.uri().scheme_str(), Some("http" | "https" | "socks5" | "socks5h"));
     proxy.filter(understood).map(Some).ok_or(ClusterError::Proxy(source))
 }
 

@@ -64,7 +64,10 @@ fn the_environments_proxy_is_used_but_for_this_machine_and_for_what_no_proxy_nam
 #[test]
 fn the_kubeconfigs_own_proxy_wins_over_the_environment() {
     for server in ["https://api.example.com", "https://127.0.0.1:6443", "http://10.0.0.1:8080"] {
-        assert_eq!(way(server, Some("http://own.example.com:8888"), "*").as_deref(), Some("http://own.example.com:8888"));
+        assert_eq!(
+            way(server, Some("http://own.example.com:8888"), "*").as_deref(),
+            Some("http://own.example.com:8888")
+        );
     }
     let kubeconfig: Kubeconfig = serde_json::from_value(serde_json::json!({
         "current-context": "here",
@@ -92,7 +95,9 @@ fn without_a_proxy_in_the_environment_there_is_none() {
 
 #[test]
 fn a_proxy_that_cannot_be_used_is_named_by_where_it_stands_and_its_password_never() {
-    for address in ["ftp://alice:secret@proxy:1", "socks4://alice:secret@proxy:1", "http://alice:secret@", "al ice:secret@x"] {
+    for address in
+        ["ftp://alice:secret@proxy:1", "socks4://alice:secret@proxy:1", "http://alice:secret@", "al ice:secret@x"]
+    {
         let server = Uri::from_static("https://api.example.com");
         let environment = Environment { https: address.into(), ..Environment::default() };
         for (own, source) in [(Some(address), "the kubeconfig's proxy-url"), (None, "HTTPS_PROXY")] {
@@ -102,7 +107,12 @@ fn a_proxy_that_cannot_be_used_is_named_by_where_it_stands_and_its_password_neve
         }
     }
     let server = Uri::from_static("https://api.example.com");
-    for address in ["http://alice:secret@proxy:1", "https://alice:secret@proxy", "socks5://alice:secret@proxy", "alice:secret@proxy:1"] {
+    for address in [
+        "http://alice:secret@proxy:1",
+        "https://alice:secret@proxy",
+        "socks5://alice:secret@proxy",
+        "alice:secret@proxy:1",
+    ] {
         let found = proxy(&server, Some(address), &Environment::default()).unwrap().unwrap();
         assert!(!format!("{found:?} {}", found.uri()).contains("secret"), "{address}");
         assert!(found.basic_auth().is_some() || found.raw_auth() == Some(("alice", "secret")), "{address}");

@@ -102,15 +102,24 @@ async fn whatever_is_namespaced_names_its_namespace_and_nothing_else_does() -> R
         assert!(status.success(), "{folder}");
     }
     let kustomize = copy.path().join("deploy/kustomize");
-    fs::create_dir(kustomize.join("overlay"))?;
-    // As the README has it.
-    let overlay = "resources: [../base]\ncomponents: [../components/stamp-requester]\n";
-    fs::write(kustomize.join("overlay/kustomization.yaml"), overlay)?;
-    let (mut rendered, mut kinds) = (0, 0);
+    // As the README and the page on the network have them.
+    let stamped = "resources: [../base]\ncomponents: [../components/stamp-requester]\n";
+    let page = include_str!("../docs/network.md").split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let proxied = page.context("the page has no overlay")?;
+    for (name, overlay) in [("stamped", stamped), ("proxied", proxied)] {
+        fs::create_dir(kustomize.join(name))?;
+        fs::write(kustomize.join(name).join("kustomization.yaml"), overlay)?;
+    }
+    let (mut rendered, mut objects) = (0, 0);
     for file in walk(&kustomize)?.iter().filter(|file| file.ends_with("kustomization.yaml")) {
         let folder = file.parent().context("no parent")?;
         let yaml = bench.kubectl(&["kustomize", &folder.display().to_string()]).await?;
         rendered += 1;
+        if folder.ends_with("proxied") {
+            for part in ["port: 3128", "name: HTTPS_PROXY", "name: NO_PROXY"] {
+                assert!(yaml.contains(part), "{part}: {yaml}");
+            }
+        }
         for object in serde_saphyr::from_multiple::<Value>(&yaml)? {
             let (version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
             let named = version.zip(kind).map(|(version, kind)| (version.to_owned(), kind.to_owned()));
@@ -118,10 +127,10 @@ async fn whatever_is_namespaced_names_its_namespace_and_nothing_else_does() -> R
             let wanted = *namespaced.get(&named).with_context(|| format!("{named:?} is not served"))?;
             let namespace = &object["metadata"]["namespace"];
             assert_eq!(namespace.is_string(), wanted, "{}: {named:?} {}", folder.display(), object["metadata"]);
-            kinds += 1;
+            objects += 1;
         }
     }
-    assert!(rendered >= 4 && kinds > 40, "{rendered} kustomizations, {kinds} objects");
+    assert!(rendered >= 5 && objects > 50, "{rendered} kustomizations, {objects} objects");
     Ok(())
 }
 

@@ -47,7 +47,8 @@ async fn in_its_own_network(tools: &Tools, kernel: &str, folder: &Path) -> Resul
 }
 
 #[tokio::test]
-async fn with_deploys_own_arguments_it_answers_by_both_families_from_the_start_and_by_ipv4_without_ipv6() -> Result<()> {
+async fn with_deploys_own_arguments_it_answers_by_both_families_from_the_start_and_by_ipv4_without_ipv6() -> Result<()>
+{
     let tools = Tools::locate().await?;
     for (kernel, addresses) in [
         ("both", &["127.0.0.1", "::1"][..]),
@@ -86,8 +87,15 @@ async fn every_request_says_who_calls_and_every_object_who_wrote() -> Result<()>
             let get = [&["get", kind, "-o", "json", "--show-managed-fields"], arguments].concat();
             let list: Value = serde_json::from_str(&bench.kubectl(&get).await?)?;
             let fields = |object: &Value| object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-            let managers: BTreeSet<_> = list["items"].as_array().into_iter().flatten().flat_map(fields).collect::<Vec<_>>()
-                .iter().map(|entry| entry["manager"].to_string()).collect();
+            let managers: BTreeSet<_> = list["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(fields)
+                .collect::<Vec<_>>()
+                .iter()
+                .map(|entry| entry["manager"].to_string())
+                .collect();
             // What people apply is theirs.
             let ours = managers.iter().filter(|manager| !manager.contains("kubectl")).collect::<Vec<_>>();
             ensure!(ours == ["\"cognito-reset-operator\""], "{managers:?}");
@@ -132,6 +140,16 @@ async fn kubeconfig(bench: &Bench, folder: &Path, proxy_url: Option<&str>) -> Re
     Ok(path)
 }
 
+/// A proxy that refuses has passed nothing on, and the record says so.
+async fn was_not_sent(bench: &Bench, name: &str) -> Result<()> {
+    eventually(LIMIT, format!("an attempt of {name} to be known as not performed"), async || {
+        let record = bench.record(name).await?.context("no record")?;
+        ensure!(record["effect"] == "NotPerformed", "{record}");
+        anyhow::Ok(())
+    })
+    .await
+}
+
 /// Sends AWS's calls to their own addresses.
 fn to_aws(operator: OperatorBuilder) -> OperatorBuilder {
     let emulated = ["COGNITO_IDENTITY_PROVIDER", "STS"].map(|service| format!("AWS_ENDPOINT_URL_{service}"));
@@ -139,7 +157,8 @@ fn to_aws(operator: OperatorBuilder) -> OperatorBuilder {
 }
 
 #[tokio::test]
-async fn aws_is_reached_through_the_environments_proxy_and_the_api_server_as_no_proxy_and_the_kubeconfig_say() -> Result<()> {
+async fn aws_is_reached_through_the_environments_proxy_and_the_api_server_as_no_proxy_and_the_kubeconfig_say()
+-> Result<()> {
     let bench = Bench::start().await?;
     let tools = Tools::locate().await?;
     let port = bench.cluster.url().rsplit(':').next().context("no port")?.to_owned();
@@ -172,6 +191,7 @@ async fn aws_is_reached_through_the_environments_proxy_and_the_api_server_as_no_
                 anyhow::Ok(())
             })
             .await?;
+            was_not_sent(&bench, name).await?;
         }
         let asked = proxy.asked();
         let api = format!("CONNECT {} 200", server(&bench));
@@ -207,9 +227,8 @@ async fn the_kubeconfigs_proxy_is_the_api_servers_alone_with_the_environments_an
         assert!(operator.logs().contains(&format!("through the proxy {scheme}://{}", own.address())));
         assert!(!operator.logs().contains("s3cr3t"), "{}", operator.logs());
         drop(operator);
-        let _operator = bench
-            .run_with(to_aws(builder).env("HTTPS_PROXY", others.address()).env("NO_PROXY", "0.0.0.0"))
-            .await?;
+        let _operator =
+            bench.run_with(to_aws(builder).env("HTTPS_PROXY", others.address()).env("NO_PROXY", "0.0.0.0")).await?;
         let name = format!("{scheme}-beside");
         bench.ask(&name).await?;
         eventually(LIMIT, "AWS to be asked for", async || {
@@ -218,6 +237,7 @@ async fn the_kubeconfigs_proxy_is_the_api_servers_alone_with_the_environments_an
         })
         .await?;
         assert!(others.asked().iter().all(|line| line == COGNITO), "{:?}", others.asked());
+        was_not_sent(&bench, &name).await?;
         let asked = own.asked();
         assert!(!asked.is_empty() && asked.iter().all(|line| *line == format!("{method} {api}")), "{asked:?}");
         bench.kubectl(&["delete", "prr", "--all"]).await?;
@@ -226,7 +246,8 @@ async fn the_kubeconfigs_proxy_is_the_api_servers_alone_with_the_environments_an
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_or_cannot_be_used_ends_the_start_with_one_line_that_names_it_and_no_password() -> Result<()> {
+async fn a_proxy_that_refuses_or_cannot_be_used_ends_the_start_with_one_line_that_names_it_and_no_password()
+-> Result<()> {
     let bench = Bench::start().await?;
     let proxy = ConnectProxy::start(&Tools::locate().await?, &["--user", "somebody:else"]).await?;
     let folder = tempfile::tempdir()?;

@@ -239,7 +239,10 @@ pub fn root(path: &str) -> String {
 pub fn binary() -> PathBuf {
     let named = std::env::var_os("COGNITO_RESET_OPERATOR_BIN").map(PathBuf::from);
     // Another one in its place would be tested unnoticed.
-    assert!(named.iter().all(|path| path.exists()), "there is no operator at {named:?}: build it, or unset the variable");
+    assert!(
+        named.iter().all(|path| path.exists()),
+        "there is no operator at {named:?}: build it, or unset the variable"
+    );
     named.unwrap_or_else(|| env!("CARGO_BIN_EXE_cognito-reset-operator").into())
 }
 

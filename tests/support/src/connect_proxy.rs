@@ -34,7 +34,9 @@ impl ConnectProxy {
         let mut process = Process::spawn("the proxy", &mut command, &log, Some(directory.path()))?;
         let told = |log: &str| log.lines().find_map(|line| line.strip_prefix("port ")?.parse().ok());
         let seen = log.clone();
-        process.ready(START_LIMIT, async || std::fs::read_to_string(&seen).is_ok_and(|log| told(&log).is_some())).await?;
+        process
+            .ready(START_LIMIT, async || std::fs::read_to_string(&seen).is_ok_and(|log| told(&log).is_some()))
+            .await?;
         let port = told(&process.logs()).context("the proxy told no port")?;
         Ok(Self { process, port, _directory: directory })
     }
