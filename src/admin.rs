@@ -143,9 +143,34 @@ async fn metrics(State(health): State<Health>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, io, net::SocketAddr};
+    use std::{cell::RefCell, io, net::SocketAddr, sync::Arc};
 
-    use super::bind_everywhere;
+    use tokio::sync::watch;
+
+    use super::{Health, bind_everywhere};
+    use crate::{lease::Leadership, metrics::Metrics};
+
+    #[test]
+    fn readiness_says_what_is_not_done_yet() {
+        let health = Health::new(Arc::new(Metrics::new()));
+        let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
+        let told = |status: u16, text: &str| {
+            let (seen, why) = health.readiness();
+            assert!(seen.as_u16() == status && why.contains(text), "{status} {text}: {seen} {why}");
+        };
+        told(503, "checking that the cluster has what it needs");
+        health.reading();
+        told(503, "not read yet");
+        health.standing(leadership);
+        for (leadership, status) in
+            [(Leadership::NoLeaderSeen, 503), (Leadership::Standby, 200), (Leadership::Leader, 200)]
+        {
+            leads.send_replace(leadership);
+            told(status, leadership.as_str());
+        }
+        health.stopping();
+        told(503, "stopping");
+    }
 
     #[test]
     fn without_ipv6_ipv4_alone_is_listened_on_and_any_other_error_is_told() {

@@ -13,7 +13,8 @@ use jiff::SignedDuration;
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
-/// The cluster is found through KUBECONFIG or the pod's service account; AWS credentials, profile
+/// The cluster is found through KUBECONFIG or the pod's service account, and reached through HTTPS_PROXY but for what
+/// NO_PROXY names, or through the kubeconfig's own proxy-url (docs/network.md); AWS credentials, profile
 /// and endpoints as by every AWS SDK (AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER for an interface endpoint
 /// of a VPC, say); an endpoint that is not an https address of the service itself ends the start.
 #[derive(Debug, Parser)]
