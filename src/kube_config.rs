@@ -198,18 +198,51 @@ fn entry(text: &str, port: u16) -> Option<&str> {
     Some(if host.starts_with("*.") { host.trim_start_matches('*') } else { host })
 }
 
+/// What makes connections, for the clients of hyper and what wraps them.
+trait Connector:
+    Service<
+        Uri,
+        Response: Connection + Read + Write + Send + Unpin + 'static,
+        Future: Send + 'static,
+        Error: Into<BoxError> + Send + Sync + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> Connector for T where
+    T: Service<
+            Uri,
+            Response: Connection + Read + Write + Send + Unpin + 'static,
+            Future: Send + 'static,
+            Error: Into<BoxError> + Send + Sync + 'static,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 fn through(config: &Config, proxy: &Intercept) -> Result<Client, kube::Error> {
     let address = proxy.uri().clone();
-    if matches!(address.scheme_str(), Some("socks5" | "socks5h")) {
-        let socks = SocksV5::new(with_port(address, SOCKS_PORT), tcp());
-        return match proxy.raw_auth() {
-            Some((user, password)) => build(config, socks.with_auth(user.to_owned(), password.to_owned())),
-            None => build(config, socks),
-        };
+    match address.scheme_str() {
+        Some("socks5" | "socks5h") => {
+            let socks = SocksV5::new(with_port(address, SOCKS_PORT), tcp());
+            match proxy.raw_auth() {
+                Some((user, password)) => build(config, socks.with_auth(user.to_owned(), password.to_owned())),
+                None => build(config, socks),
+            }
+        }
+        // The proxy has nothing to do with the cluster: neither its authority nor a client certificate is for it.
+        Some("https") => tunnel(config, proxy, Config::new(address).rustls_https_connector_with_connector(tcp())?),
+        _ => tunnel(config, proxy, tcp()),
     }
-    // The proxy has nothing to do with the cluster: neither its authority nor a client certificate is for it.
-    let tls = Config::new(address.clone()).rustls_https_connector_with_connector(tcp())?;
-    let tunnel = Tunnel::new(address, tls);
+}
+
+fn tunnel(config: &Config, proxy: &Intercept, to_proxy: impl Connector) -> Result<Client, kube::Error> {
+    let tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
     match proxy.basic_auth() {
         Some(auth) => build(config, tunnel.with_auth(auth.clone())),
         None => build(config, tunnel),
@@ -232,13 +265,7 @@ fn tcp() -> HttpConnector {
 }
 
 /// What kube would build, over any way to connect.
-fn build<C>(config: &Config, connector: C) -> Result<Client, kube::Error>
-where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Connection + Read + Write + Send + Unpin + 'static,
-    C::Future: Send + 'static,
-    C::Error: std::error::Error + Send + Sync + 'static,
-{
+fn build(config: &Config, connector: impl Connector) -> Result<Client, kube::Error> {
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
