@@ -34,7 +34,7 @@ down: testbed ## Stop what `make up` started
 	$(TESTBED) down
 
 .PHONY: test
-test: servers build ## Run every test of the project
+test: test-tools servers build ## Run every test of the project
 	$(say) "building and running the tests (the first build takes about 5 minutes on two cores)"
 	$(CARGO) test --workspace --locked --no-fail-fast
 
@@ -59,6 +59,7 @@ model: ## Explore every order of events around the decision, and print what was 
 
 .PHONY: breakages
 breakages: servers ## Break the operator on purpose, in each way of tests/breakages, and ask that a test notices
+	@.ci/require git
 	@tests/breakages/run
 
 # Two halves: what decides, and what is made of answers. Without debug information the many builds are quicker.
@@ -137,6 +138,10 @@ clean: ## Remove what was built here (caches of servers and tools stay)
 	$(CARGO) clean
 
 # Not listed: steps of the targets above.
+.PHONY: test-tools
+test-tools:
+	@.ci/require cargo go python3 jq unshare
+
 .PHONY: servers
 servers:
 	@.ci/require cargo go python3

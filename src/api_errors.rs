@@ -16,6 +16,11 @@ pub fn of_client(error: &Error) -> String {
             let (kind, line, column) = (error.classify(), error.line(), error.column());
             format!("an answer cannot be read: {kind:?} error at line {line} column {column}").to_lowercase()
         }
+        // The proxy's refusal, the certificate or the network, by their own words: none of them quotes an object.
+        Error::Service(error) => {
+            let causes = std::iter::successors(error.source(), |cause| cause.source());
+            causes.fold(format!("no answer: {error}"), |said, cause| format!("{said}: {cause}"))
+        }
         other => other.to_string(),
     }
 }

@@ -1,13 +1,20 @@
 //! Flags and environment variables. Parses, never decides.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
-/// The cluster is found through KUBECONFIG or the pod's service account; AWS credentials, profile
+/// The cluster is found through KUBECONFIG or the pod's service account, and reached through HTTPS_PROXY but for what
+/// NO_PROXY names, or through the kubeconfig's own proxy-url (docs/network.md); AWS credentials, profile
 /// and endpoints as by every AWS SDK (AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER for an interface endpoint
 /// of a VPC, say, for pools of its Region); an endpoint that is not an https address of the service itself ends the start,
 /// and so does one beside AWS_USE_FIPS_ENDPOINT or AWS_USE_DUALSTACK_ENDPOINT. AWS_CA_BUNDLE names a file of certificate
@@ -50,9 +57,9 @@ pub struct CrdsArgs {
 /// Arguments of `run`. Durations are written like 30s, 5m or 1h.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, env = "COGNITO_RESET_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-    pub listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served. Without an address, as :8080, on every address of IPv4 and IPv6.
+    #[arg(long, env = "COGNITO_RESET_LISTEN", default_value = "127.0.0.1:8080", value_name = "[ADDRESS]:PORT")]
+    pub listen: Listen,
 
     /// The name of this process in records and events; the pod's name in a cluster.
     #[arg(long, env = "COGNITO_RESET_IDENTITY", default_value = "cognito-reset-operator", value_name = "NAME", value_parser = identity)]
@@ -155,6 +162,38 @@ pub struct RunArgs {
     pub shutdown_timeout: Duration,
 }
 
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On every address of IPv4 and IPv6, at this port.
+    Everywhere(u16),
+    /// At this address and port.
+    At(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let advice = "give an address and a port, such as 127.0.0.1:8080 or [::1]:8080, or a port alone, such as :8080";
+        if let Some(port) = text.strip_prefix(':') {
+            return port.parse().map(Self::Everywhere).map_err(|_| advice.to_owned());
+        }
+        let address: SocketAddr = text.parse().map_err(|_| advice.to_owned())?;
+        let everywhere = address.ip() == Ipv6Addr::UNSPECIFIED;
+        Ok(if everywhere { Self::Everywhere(address.port()) } else { Self::At(address) })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everywhere(port) => write!(f, ":{port}"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let advice = "give a duration above zero and up to a day, such as 500ms, 30s or 5m";
     let parsed: SignedDuration = text.parse().map_err(|_| advice.to_owned())?;
@@ -234,6 +273,30 @@ mod tests {
                 }
                 (parsed, _) => panic!("{text}: {parsed:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_at_may_be_left_out_and_every_one_of_ipv6_includes_ipv4() {
+        let at = |text: &str| text.parse().ok().map(Listen::At);
+        for (text, wanted, shown) in [
+            ("127.0.0.1:8080", at("127.0.0.1:8080"), "127.0.0.1:8080"),
+            ("0.0.0.0:8080", at("0.0.0.0:8080"), "0.0.0.0:8080"),
+            ("[::1]:8080", at("[::1]:8080"), "[::1]:8080"),
+            (":8080", Some(Listen::Everywhere(8080)), ":8080"),
+            ("[::]:8080", Some(Listen::Everywhere(8080)), ":8080"),
+            ("8080", None, ""),
+            (":", None, ""),
+            (":80800", None, ""),
+            ("::8080", None, ""),
+            ("[::]", None, ""),
+            ("localhost:8080", None, ""),
+            ("127.0.0.1", None, ""),
+            ("", None, ""),
+        ] {
+            let parsed = text.parse::<Listen>();
+            assert_eq!(parsed.as_ref().map(ToString::to_string).unwrap_or_default(), shown, "{text}");
+            assert_eq!(parsed.ok(), wanted, "{text}");
         }
     }
 

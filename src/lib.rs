@@ -18,6 +18,7 @@ pub mod events;
 pub mod grants;
 pub mod hidden;
 pub mod history;
+pub mod kube_config;
 pub mod lease;
 pub mod metrics;
 pub mod panics;

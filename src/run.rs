@@ -3,12 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kube::{Client, Config, runtime::watcher};
+use kube::{Client, runtime::watcher};
 use thiserror::Error;
-use tokio::{
-    net::TcpListener,
-    sync::{oneshot, watch},
-};
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -25,6 +22,7 @@ use crate::{
     events::Events,
     grants::Permissions,
     history::{self, History, archive::Archive},
+    kube_config::{Cluster, ClusterError},
     lease::{Election, Leadership},
     metrics::Metrics,
     reset::{
@@ -51,9 +49,9 @@ const SHORT_RETENTION: Duration = Duration::from_secs(24 * 3600);
 /// Why the operator cannot run.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// No cluster is configured.
-    #[error("failed to find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
-    Config(String),
+    /// No cluster is configured, or in a way that cannot be used.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The cluster cannot be used as it is.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -86,9 +84,13 @@ pub enum RunError {
 /// # Errors
 /// What keeps it from starting, or from stopping in time.
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
-    let mut config = Config::infer().await.map_err(|error| RunError::Config(error.to_string()))?;
-    // A hidden retry could repeat a claim; what is to be repeated is repeated in sight.
-    config.default_retry = false;
+    // Before anything that may take long, so that whoever looks at the operator learns why it is not ready.
+    let listener =
+        admin::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
+    let health = Health::new(Arc::new(Metrics::new()));
+    tokio::spawn(admin::serve(listener, health.clone()));
+    let mut cluster = Cluster::find().await?;
+    let config = &mut cluster.config;
     config.read_timeout = Some(args.watch_timeout + WATCH_GRACE);
     config.reset_reader_on_write = true;
     config.connect_timeout = Some(args.api_timeout);
@@ -98,10 +100,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     if args.allow_test_endpoints {
         warn!("endpoints other than AWS's own are allowed: this is for tests");
     }
-    let url = config.cluster_url.to_string();
-    let namespace = args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let url = cluster.described();
+    let namespace = args.lease_namespace.clone().unwrap_or_else(|| cluster.config.default_namespace.clone());
     let lease = args.lease.then_some(namespace);
-    let client = Client::try_from(config).map_err(|error| RunError::Config(error.to_string()))?;
+    let client = cluster.client()?;
     let needs = Needs { lease: lease.as_deref(), retention: !args.record_retention.is_zero() };
     rights::check(&client, &url, needs, args.api_timeout).await?;
     if needs.retention && args.record_retention < SHORT_RETENTION {
@@ -109,10 +111,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             "records are kept for less than a day: a request that is deleted and applied again after that resets again"
         );
     }
-    let listener =
-        admin::bind(args.listen).await.map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");
-    serve(args, lease, client, cognito, listener, stop_signal()?).await
+    serve(args, lease, client, cognito, health, stop_signal()?).await
 }
 
 /// Runs against any Cognito, until `stop` is cancelled; with a lease in the namespace `lease`, if any.
@@ -124,16 +124,15 @@ pub async fn serve<C: Cognito>(
     lease: Option<String>,
     client: Client,
     cognito: C,
-    listener: TcpListener,
+    health: Health,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let metrics = Arc::new(Metrics::new());
+    health.reading();
+    let metrics = health.metrics();
     let mut election = lease.map(|namespace| {
         Election::new(client.clone(), &namespace, &args.identity, args.lease_duration, args.api_timeout)
     });
     let leadership = election.as_ref().map_or_else(|| watch::channel(Leadership::Leader).1, Election::leadership);
-    let health = Health::new(leadership.clone(), Arc::clone(&metrics));
-    let admin = tokio::spawn(admin::serve(listener, health.clone()));
     let permissions = Arc::new(Permissions::default());
     let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
     let store = Store::new(client.clone(), args.api_timeout);
@@ -158,7 +157,7 @@ pub async fn serve<C: Cognito>(
         watches::namespaces(&client, watched.clone(), &permissions, namespaces_read),
         count(leadership.clone(), &metrics),
     );
-    let mut leading = leadership;
+    let (standing, mut leading) = (leadership.clone(), leadership);
     let work = async {
         tokio::select! {
             _ = leading.wait_for(|now| *now == Leadership::Leader) => {}
@@ -186,7 +185,7 @@ pub async fn serve<C: Cognito>(
             _ = async { tokio::join!(when_grants, when_namespaces) } => {}
             () = stop.cancelled() => return Ok(()),
         }
-        health.set_ready(true);
+        health.standing(standing);
         info!("ready");
         match &mut election {
             None => work.await,
@@ -200,7 +199,7 @@ pub async fn serve<C: Cognito>(
     let late = async {
         stop.cancelled().await;
         info!("stopping: finishing what is in flight");
-        health.set_ready(false);
+        health.stopping();
         tokio::time::sleep(args.shutdown_timeout).await;
     };
     let result = tokio::select! {
@@ -211,7 +210,6 @@ pub async fn serve<C: Cognito>(
     if let Some(election) = election {
         election.release().await;
     }
-    admin.abort();
     info!("stopped");
     result
 }

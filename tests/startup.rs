@@ -14,8 +14,13 @@ const UNREACHABLE: &str = r#"{"apiVersion":"v1","kind":"Config","current-context
         "clusters":[{"name":"x","cluster":{"server":"http://127.0.0.1:9"}}],"users":[{"name":"x","user":{}}]}"#;
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
+    // Without HOME it is looked up in the system's list of users: somebody's own kubeconfig would be taken.
+    let home = tempfile::tempdir()?;
     let mut command = Command::new(binary());
-    command.args(arguments).env_clear().env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
+    command.args(arguments).env_clear().env("HOME", home.path());
+    // Whatever else listens on this machine, or is started by another test.
+    command.env("COGNITO_RESET_LISTEN", "127.0.0.1:0");
+    command.env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
     Ok(command.output()?)
 }
 

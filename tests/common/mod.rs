@@ -238,7 +238,12 @@ pub fn root(path: &str) -> String {
 /// The binary under test: the release build where it is named, else the one that cargo built for this test.
 pub fn binary() -> PathBuf {
     let named = std::env::var_os("COGNITO_RESET_OPERATOR_BIN").map(PathBuf::from);
-    named.filter(|path| path.exists()).unwrap_or_else(|| env!("CARGO_BIN_EXE_cognito-reset-operator").into())
+    // Another one in its place would be tested unnoticed.
+    assert!(
+        named.iter().all(|path| path.exists()),
+        "there is no operator at {named:?}: build it, or unset the variable"
+    );
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_cognito-reset-operator").into())
 }
 
 /// The most memory that the process has had at once, in bytes.

@@ -10,13 +10,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::{
     Kubectl, KubectlResult, Tools,
     http_client::HttpClient,
     pki::Pki,
-    process::{Process, free_port},
+    process::{Process, free_port, server},
 };
 
 pub(crate) const ADMIN_TOKEN: &str = "testbed-admin";
@@ -117,7 +116,7 @@ impl ControlPlane {
 
     async fn start_controller_manager(&mut self) -> Result<()> {
         let port = free_port()?;
-        let mut command = Command::new(self.tools.kube_controller_manager()?);
+        let mut command = server(&self.tools.kube_controller_manager()?, self.home.path());
         command
             .arg(format!("--kubeconfig={}", self.kubectl.kubeconfig.display()))
             .arg(format!("--authentication-kubeconfig={}", self.kubectl.kubeconfig.display()))
@@ -308,7 +307,7 @@ async fn etcd_ready(etcd: &mut Process, client: &HttpClient, at: &EtcdAddress) -
 
 fn start_etcd(tools: &Tools, home: &Path, at: &EtcdAddress, fsync: bool) -> Result<Process> {
     let EtcdAddress { client: url, peer } = at;
-    let mut command = Command::new(tools.etcd());
+    let mut command = server(&tools.etcd(), home);
     command
         .arg(format!("--data-dir={}", home.join("etcd").display()))
         .args([format!("--listen-client-urls={url}"), format!("--advertise-client-urls={url}")])
@@ -328,7 +327,7 @@ fn start_api_server(
     port: u16,
     options: &Options,
 ) -> Result<Process> {
-    let mut command = Command::new(tools.kube_apiserver());
+    let mut command = server(&tools.kube_apiserver(), home);
     command
         .args([format!("--etcd-servers={etcd}"), format!("--secure-port={port}")])
         .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])

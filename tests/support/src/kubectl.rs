@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
+use crate::Tools;
+
 /// `kubectl` with a kubeconfig, and a home directory of its own.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
@@ -63,6 +65,12 @@ impl fmt::Display for KubectlResult {
 }
 
 impl Kubectl {
+    /// A `kubectl` for what needs no server, such as `kubectl kustomize`. It keeps its files in `home`.
+    #[must_use]
+    pub fn alone(tools: &Tools, home: &Path) -> Self {
+        Self { program: tools.kubectl(), kubeconfig: home.join("none"), home: home.to_owned(), directory: None }
+    }
+
     /// The same `kubectl` as somebody else, by a kubeconfig of theirs.
     #[must_use]
     pub fn with_kubeconfig(&self, kubeconfig: &Path) -> Self {

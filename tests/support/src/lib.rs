@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod campaign;
+mod connect_proxy;
 mod control_plane;
 mod deployment;
 mod http_client;
@@ -20,6 +21,7 @@ mod tls;
 mod tools;
 mod wait;
 
+pub use connect_proxy::ConnectProxy;
 pub use control_plane::{ControlPlane, Options};
 pub use deployment::Deployment;
 pub use kubectl::{Kubectl, KubectlResult};

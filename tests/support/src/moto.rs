@@ -8,12 +8,11 @@ use http::{Request, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::{
     Tools,
     http_client::HttpClient,
-    process::{Process, free_port},
+    process::{Process, free_port, server},
 };
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -47,8 +46,8 @@ impl Moto {
     async fn try_start(tools: &Tools) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("moto-").tempdir().context("no temporary directory")?;
         let port = free_port()?;
-        let mut command = Command::new(tools.moto_server());
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]).env("HOME", directory.path());
+        let mut command = server(tools.moto_server(), directory.path());
+        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
         let mut process =
             Process::spawn("moto", &mut command, &directory.path().join("moto.log"), Some(directory.path()))?;
         let (url, client) = (format!("http://127.0.0.1:{port}"), HttpClient::new(None)?);

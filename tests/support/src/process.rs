@@ -138,6 +138,14 @@ impl Drop for Process {
     }
 }
 
+/// A server to start. Its environment holds `PATH` and a `HOME` of its own and nothing else: many take settings from
+/// variables (`ETCD_NAME`, `KUBE_FEATURE_…`, `PYTHONPATH`, `HTTPS_PROXY`), and whoever runs the tests may have set some.
+pub(crate) fn server(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
+    command
+}
+
 /// A port that nobody listens on. Another process may take it before it is used, so starting has to be tried again.
 pub(crate) fn free_port() -> Result<u16> {
     let listener =

@@ -103,6 +103,12 @@ impl Tools {
         Ok(())
     }
 
+    /// The Python that has what the emulator needs.
+    #[must_use]
+    pub fn python(&self) -> PathBuf {
+        self.moto_server.with_file_name("python3")
+    }
+
     /// The program `moto_server`.
     #[must_use]
     pub fn moto_server(&self) -> &Path {

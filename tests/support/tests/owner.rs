@@ -30,6 +30,8 @@ async fn a_server_and_its_directory_are_gone_after_their_owner_was_killed() -> R
     let mut owner = Command::new(std::env::current_exe()?)
         .args(["--exact", "owner", "--nocapture"])
         .env(OWNER, "1")
+        // No server takes settings from whoever starts it: this one would keep Python from starting.
+        .env("PYTHONHOME", "/nowhere")
         .stdout(Stdio::piped())
         .spawn()?;
     let lines = BufReader::new(owner.stdout.take().context("no output")?).lines();
