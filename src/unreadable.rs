@@ -91,7 +91,10 @@ mod tests {
                 json!({ "userPoolID": "p_1", "username": "a", "ifResetRequired": user }),
                 "Unknown variant. Expected one of Resend, Skip",
             ),
-            (json!({ "userPoolID": "p_1", "username": "a", "expirationTime": user }), "a value cannot be read"),
+            (
+                json!({ "userPoolID": "p_1", "username": "a", "expirationTime": user }),
+                "Invalid value. Expected a time such as 2036-01-01T00:00:00Z as expirationTime",
+            ),
         ] {
             assert_eq!(reported(spec), wanted);
         }
