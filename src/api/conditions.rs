@@ -97,6 +97,8 @@ pub enum Reason {
     RecordNotUsable,
     /// Labels, annotations, managed fields and the like take more than 1 MiB, which leaves no room for a status; nothing is sent.
     ObjectTooLarge,
+    /// The object holds what this operator cannot read; it is left alone.
+    InvalidObject,
     // Of grants.
     /// The grant is valid.
     Valid,
@@ -143,6 +145,7 @@ impl Reason {
             Self::ClaimTimedOut => "ClaimTimedOut",
             Self::RecordNotUsable => "RecordNotUsable",
             Self::ObjectTooLarge => "ObjectTooLarge",
+            Self::InvalidObject => "InvalidObject",
             Self::Valid => "Valid",
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",
