@@ -110,7 +110,10 @@ async fn a_request_whose_time_cannot_be_read_says_so_once_also_past_its_deadline
         let event = bench.event(name, "InvalidObject").await?;
         for said in [condition(&told, "Ready")["message"].to_string(), event["note"].to_string()] {
             assert!(said.contains("expirationTime. Nothing is sent"), "{name}: {said}");
-            assert!(said.contains("create a corrected one under a new name, or upgrade the operator"), "{name}: {said}");
+            assert!(
+                said.contains("create a corrected one under a new name, or upgrade the operator"),
+                "{name}: {said}"
+            );
             assert!(!said.contains(time.trim_matches('"')), "{name}: {said}");
         }
     }
@@ -162,14 +165,17 @@ async fn where_the_status_is_refused_too_an_event_says_both() -> Result<()> {
     assert_eq!(failing.hits(), 1);
     let note = bench.event("good", "InvalidObject").await?["note"].to_string();
     assert!(note.contains("503"), "{note}");
-    eventually(LIMIT, "another try", async || (bench.tellings("passwordresetrequests", "list").len() > 2).then_some(()))
-        .await?;
+    eventually(LIMIT, "another try", async || {
+        (bench.tellings("passwordresetrequests", "list").len() > 2).then_some(())
+    })
+    .await?;
     assert_eq!(bench.events_about("list", "InvalidObject").await?.len(), 1);
     common::is_sound(&operator.logs())
 }
 
 #[tokio::test]
-async fn a_grant_that_cannot_be_read_is_stalled_allows_nothing_and_is_in_force_again_when_it_is_corrected() -> Result<()> {
+async fn a_grant_that_cannot_be_read_is_stalled_allows_nothing_and_is_in_force_again_when_it_is_corrected() -> Result<()>
+{
     let bench = Bench::start().await?;
     bench.kubectl(&["delete", "upg", "everyone"]).await?;
     let grant = |limit: &str| {

@@ -118,7 +118,7 @@ mod tests {
         let mut backlog = Backlog::default();
         let first = found("a", "1", 1, "bad");
         assert!(backlog.put(first.clone(), now));
-        assert_eq!(backlog.due(now), [first.clone()]);
+        assert_eq!(backlog.due(now), vec![first.clone()]);
         backlog.told(&first);
         let mut labelled = first.clone();
         labelled.object.resource_version = Some("9".into());

@@ -23,7 +23,9 @@ pub(super) fn message(kind: Kind, error: &str) -> String {
         Kind::Grant => format!(
             "this operator cannot read the grant: {error}. It allows nothing and holds nothing back: correct it, or upgrade the operator"
         ),
-        Kind::Record => format!("this operator cannot read the record: {error}. It is left alone: upgrade the operator"),
+        Kind::Record => {
+            format!("this operator cannot read the record: {error}. It is left alone: upgrade the operator")
+        }
     }
 }
 

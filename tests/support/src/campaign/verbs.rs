@@ -18,6 +18,8 @@ pub(super) enum Verb {
     ListEndedRequests,
     WatchRequests,
     UpdateStatus,
+    /// Of a request that cannot be read.
+    PatchStatus,
     /// The label by which a request with a time to live is found.
     PatchRequest,
     DeleteRequest,
@@ -32,6 +34,8 @@ pub(super) enum Verb {
     ListGrants,
     WatchGrants,
     UpdateGrantStatus,
+    /// Of a grant that cannot be read.
+    PatchGrantStatus,
     ListNamespaces,
     WatchNamespaces,
     CreateEvent,
@@ -42,13 +46,14 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::GetRequest,
         Self::GetRequestMetadata,
         Self::ListRequests,
         Self::ListEndedRequests,
         Self::WatchRequests,
         Self::UpdateStatus,
+        Self::PatchStatus,
         Self::PatchRequest,
         Self::DeleteRequest,
         Self::GetRecord,
@@ -60,6 +65,7 @@ impl Verb {
         Self::ListGrants,
         Self::WatchGrants,
         Self::UpdateGrantStatus,
+        Self::PatchGrantStatus,
         Self::ListNamespaces,
         Self::WatchNamespaces,
         Self::CreateEvent,
@@ -77,6 +83,7 @@ impl Verb {
             Self::ListEndedRequests => "list requests, to be collected",
             Self::WatchRequests => "watch requests",
             Self::UpdateStatus => "update status",
+            Self::PatchStatus => "patch status (unreadable)",
             Self::PatchRequest => "patch request (its label)",
             Self::DeleteRequest => "delete request",
             Self::GetRecord => "get record",
@@ -88,6 +95,7 @@ impl Verb {
             Self::ListGrants => "list grants",
             Self::WatchGrants => "watch grants",
             Self::UpdateGrantStatus => "update grant status",
+            Self::PatchGrantStatus => "patch grant status (unreadable)",
             Self::ListNamespaces => "list namespaces",
             Self::WatchNamespaces => "watch namespaces",
             Self::CreateEvent => "create event",
@@ -144,7 +152,10 @@ impl Verb {
             Self::ListEndedRequests => get("/passwordresetrequests?", false).and(asks("labelSelector")),
             Self::WatchRequests => get("/passwordresetrequests?", true),
             Self::UpdateStatus => path(Method::PUT, "/passwordresetrequests/"),
-            Self::PatchRequest => path(Method::PATCH, "/passwordresetrequests/"),
+            Self::PatchStatus => path(Method::PATCH, "/passwordresetrequests/").and(asks("/status")),
+            Self::PatchRequest => {
+                path(Method::PATCH, "/passwordresetrequests/").and(move |seen| !asks("/status")(seen))
+            }
             Self::DeleteRequest => path(Method::DELETE, "/passwordresetrequests/"),
             Self::GetRecord => path(Method::GET, "/passwordresetrecords/"),
             Self::ListOpenRecords => get("/passwordresetrecords?", false).and(asks("effect")),
@@ -158,6 +169,7 @@ impl Verb {
             Self::ListGrants => get("/userpoolgrants?", false).and(asks("limit=500")),
             Self::WatchGrants => get("/userpoolgrants?", true),
             Self::UpdateGrantStatus => path(Method::PUT, "/userpoolgrants/"),
+            Self::PatchGrantStatus => path(Method::PATCH, "/userpoolgrants/"),
             Self::ListNamespaces => get("/namespaces?", false),
             Self::WatchNamespaces => get("/namespaces?", true),
             Self::CreateEvent => path(Method::POST, "/events"),
@@ -251,6 +263,12 @@ mod tests {
                 Method::PUT,
                 "/namespaces/default/passwordresetrequests/a/status?",
             ),
+            Verb::PatchStatus => (
+                "passwordresetrequests/status",
+                "patch",
+                Method::PATCH,
+                "/namespaces/default/passwordresetrequests/a/status?",
+            ),
             Verb::PatchRequest => (requests, "patch", Method::PATCH, "/namespaces/default/passwordresetrequests/a?"),
             Verb::DeleteRequest => (requests, "delete", Method::DELETE, "/namespaces/default/passwordresetrequests/a?"),
             Verb::GetRecord => (records, "get", Method::GET, "/passwordresetrecords/r1-a"),
@@ -264,6 +282,7 @@ mod tests {
             Verb::ListGrants => ("userpoolgrants", "list", Method::GET, "/userpoolgrants?&limit=500"),
             Verb::WatchGrants => ("userpoolgrants", "watch", Method::GET, "/userpoolgrants?&watch=true"),
             Verb::UpdateGrantStatus => ("userpoolgrants/status", "update", Method::PUT, "/userpoolgrants/own/status?"),
+            Verb::PatchGrantStatus => ("userpoolgrants/status", "patch", Method::PATCH, "/userpoolgrants/own/status?"),
             Verb::ListNamespaces => ("namespaces", "list", Method::GET, "/api/v1/namespaces?&limit=500"),
             Verb::WatchNamespaces => ("namespaces", "watch", Method::GET, "/api/v1/namespaces?&watch=true"),
             Verb::CreateEvent => {
