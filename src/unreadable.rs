@@ -2,7 +2,7 @@
 //! watch.
 
 mod backlog;
-mod status;
+pub mod status;
 
 use std::{
     fmt::Debug,
@@ -22,7 +22,10 @@ use serde_json::Value;
 use tokio::{sync::Notify, time::sleep_until};
 use tracing::warn;
 
-use self::backlog::{Backlog, Found};
+use self::{
+    backlog::{Backlog, Found},
+    status::Kind,
+};
 use crate::{
     api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant},
     events::Events,
@@ -35,14 +38,6 @@ use crate::{
 
 /// The longest report, in characters.
 const MAX_TEXT: usize = 300;
-
-/// What cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    Request,
-    Grant,
-    Record,
-}
 
 /// Reports objects that cannot be parsed.
 #[derive(Clone)]

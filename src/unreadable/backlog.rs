@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use super::Kind;
+use super::status::Kind;
 
 /// How many objects are remembered. Each takes less than two kilobytes.
 const MOST: usize = 2000;

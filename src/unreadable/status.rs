@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde_json::{Value, json};
 
-use super::Kind;
 use crate::{
     api::{
         Outcome,
@@ -13,9 +12,20 @@ use crate::{
     reset::project,
 };
 
-/// The sentence for people.
+/// What cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A request.
+    Request,
+    /// A grant.
+    Grant,
+    /// A record.
+    Record,
+}
+
+/// The sentence for people; `error` quotes no value of the object.
 #[must_use]
-pub(super) fn message(kind: Kind, error: &str) -> String {
+pub fn message(kind: Kind, error: &str) -> String {
     match kind {
         Kind::Request => format!(
             "this operator cannot read the request: {error}. Nothing is sent for it: create a corrected one under a new name, or upgrade the operator"
@@ -32,7 +42,7 @@ pub(super) fn message(kind: Kind, error: &str) -> String {
 /// A merge patch for the subresource `status` that says so, guarded by the uid and resourceVersion of the object that was
 /// read; `None` where that object says so already, or has ended. `standing` is its status, in whatever shape.
 #[must_use]
-pub(super) fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, now: Timestamp) -> Option<Value> {
+pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, now: Timestamp) -> Option<Value> {
     let generation = metadata.generation;
     let before: Vec<Condition> =
         standing.get("conditions").cloned().and_then(|all| serde_json::from_value(all).ok()).unwrap_or_default();
