@@ -171,7 +171,7 @@ async fn reconcile<C: Cognito>(object: Arc<Slim>, context: Arc<Context<C>>) -> R
     let request = match &object.0.0 {
         Ok(request) => request,
         Err(invalid) => {
-            context.unreadable.report(&object.0, &invalid.error);
+            context.unreadable.request(&object.0, &invalid.error);
             return Ok(Action::await_change());
         }
     };

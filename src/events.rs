@@ -1,5 +1,7 @@
 //! Kubernetes Events about requests and grants, within a budget of their own, so that they never compete with resets.
 
+mod long_names;
+
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
@@ -10,6 +12,7 @@ use kube::{
 use tokio::{sync::mpsc, time::interval};
 use tracing::warn;
 
+use self::long_names::{LongNames, is_long};
 use crate::{
     api::{
         Outcome, UserPoolGrant,
@@ -42,7 +45,8 @@ impl Events {
         let (warnings, mut urgent) = mpsc::channel(QUEUE);
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
-        let recorder = Recorder::new(client, reporter);
+        let recorder = Recorder::new(client.clone(), reporter.clone());
+        let mut long_names = LongNames::new(client, reporter);
         let counted = Arc::clone(&metrics);
         tokio::spawn(async move {
             let mut pace = interval(PERIOD);
@@ -53,7 +57,14 @@ impl Events {
                     Some(next) = other.recv() => next,
                     else => return,
                 };
-                match tokio::time::timeout(Duration::from_secs(5), recorder.publish(&event, &object)).await {
+                let publishing = async {
+                    if is_long(&object) {
+                        long_names.publish(&event, &object).await
+                    } else {
+                        recorder.publish(&event, &object).await
+                    }
+                };
+                match tokio::time::timeout(Duration::from_secs(5), publishing).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         counted.event_dropped();
@@ -99,9 +110,10 @@ impl Events {
         self.publish(grant, type_, &condition.reason, condition.message.clone(), "Check");
     }
 
-    /// Tells that an object cannot be understood.
-    pub fn not_understood(&self, object: ObjectReference, error: &str) {
-        self.send(EventType::Warning, "NotUnderstood", error.chars().take(1000).collect(), "Read", object);
+    /// Tells that an object cannot be read.
+    pub fn invalid_object(&self, object: ObjectReference, message: &str) {
+        let (reason, note) = (Reason::InvalidObject.as_str(), message.chars().take(1000).collect());
+        self.send(EventType::Warning, reason, note, "Read", object);
     }
 
     /// Tells that a request with a time to live will not be deleted, and why.

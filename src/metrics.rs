@@ -134,7 +134,7 @@ impl Metrics {
         registry.register("reconcile_errors", "Passes over a request that ended in an error", metrics.errors.clone());
         registry.register(
             "objects_not_understood",
-            "Objects that could not be parsed, each time one was met",
+            "Objects that could not be parsed, once for each state of one",
             metrics.not_understood.clone(),
         );
         registry.register("events_dropped", "Events that were not published", metrics.events_dropped.clone());

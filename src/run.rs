@@ -163,10 +163,11 @@ pub async fn serve<C: Cognito>(
             _ = leading.wait_for(|now| *now == Leadership::Leader) => {}
             () = stop.cancelled() => return,
         }
-        let chores = futures::future::join3(
+        let chores = futures::future::join4(
             watches::tell_grants(&client, &permissions, &events, &metrics, args.api_timeout),
             roles::run(performer.cognito(), &permissions, &metrics, args.role_check_period),
             history.run(),
+            unreadable.tell(&client, args.api_timeout),
         );
         // Both may have a call in flight, and finish it.
         let (controlled, unread) = (Arc::clone(&performer), unreadable.clone());

@@ -35,7 +35,7 @@ pub async fn run<C: Cognito>(
     let mut reported = BTreeSet::new();
     let mut report = |record: &DeserializeGuard<PasswordResetRecord>, error: &str| {
         if reported.insert(record.name_any()) {
-            unreadable.report(record, error);
+            unreadable.record(record, error);
         }
     };
     loop {

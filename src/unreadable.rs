@@ -1,11 +1,40 @@
-//! Objects that cannot be parsed: reported, never a stopped watch.
+//! Objects that cannot be parsed: told by log, metric and Event, and requests and grants by their status too. Never a stopped
+//! watch.
 
-use std::sync::Arc;
+mod backlog;
+pub mod status;
 
-use kube::{Resource, ResourceExt, core::DeserializeGuard};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Api, Client, Resource,
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
+    core::DeserializeGuard,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::{sync::Notify, time::sleep_until};
 use tracing::warn;
 
-use crate::{events::Events, metrics::Metrics};
+use self::{
+    backlog::{Backlog, Found},
+    status::Kind,
+};
+use crate::{
+    api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant},
+    events::Events,
+    metrics::Metrics,
+    reset::{
+        store::{StoreError, within},
+        turnstile::lock,
+    },
+};
 
 /// The longest report, in characters.
 const MAX_TEXT: usize = 300;
@@ -15,13 +44,27 @@ const MAX_TEXT: usize = 300;
 pub struct Unreadable {
     events: Events,
     metrics: Arc<Metrics>,
+    backlog: Arc<Mutex<Backlog>>,
+    news: Arc<Notify>,
+}
+
+/// What came of telling an object so in its status.
+enum Told {
+    /// Its status says so now.
+    Written,
+    /// Nothing had to be written.
+    Already,
+    /// It is gone, or can be read by now.
+    Nothing,
+    /// It has changed since it was read.
+    Conflict,
 }
 
 impl Unreadable {
     /// Reports by log, Event and metric.
     #[must_use]
-    pub const fn new(events: Events, metrics: Arc<Metrics>) -> Self {
-        Self { events, metrics }
+    pub fn new(events: Events, metrics: Arc<Metrics>) -> Self {
+        Self { events, metrics, backlog: Arc::default(), news: Arc::default() }
     }
 
     /// The metrics that it counts in.
@@ -30,15 +73,123 @@ impl Unreadable {
         &self.metrics
     }
 
-    /// Reports one, without the parser's quotes of the object: they may be a user's name.
-    pub fn report<K: Resource<DynamicType = ()>>(&self, object: &DeserializeGuard<K>, error: &str) {
+    /// Reports a record, without the parser's quotes of it: they may be a user's name. It has no status.
+    pub fn record(&self, record: &DeserializeGuard<PasswordResetRecord>, error: &str) {
+        let found = found(Kind::Record, record, error);
+        self.log(&found);
+        self.events.invalid_object(found.object, &status::message(Kind::Record, &found.error));
+    }
+
+    /// Reports a request in the same way, once for each state of it, and has its status tell it.
+    pub fn request(&self, request: &DeserializeGuard<PasswordResetRequest>, error: &str) {
+        self.found(found(Kind::Request, request, error));
+    }
+
+    /// Reports a grant in the same way.
+    pub fn grant(&self, grant: &DeserializeGuard<UserPoolGrant>, error: &str) {
+        self.found(found(Kind::Grant, grant, error));
+    }
+
+    fn found(&self, found: Found) {
+        if lock(&self.backlog).put(found.clone(), Instant::now()) {
+            self.log(&found);
+            self.news.notify_one();
+        }
+    }
+
+    fn log(&self, Found { object, error, .. }: &Found) {
         self.metrics.not_understood();
-        let error = without_values(error);
         warn!(
-            kind = %K::kind(&()), namespace = object.meta().namespace.as_deref().unwrap_or_default(), name = %object.name_any(), %error,
+            kind = object.kind, namespace = object.namespace, name = object.name, %error,
             "unable to understand an object; it is left alone"
         );
-        self.events.not_understood(object.object_ref(&()), &error);
+    }
+
+    /// Has the statuses of requests and grants tell what was found, for ever. Nothing is written where they do.
+    pub async fn tell(&self, client: &Client, limit: Duration) {
+        loop {
+            let due = lock(&self.backlog).due(Instant::now());
+            for found in due {
+                let told = match found.kind {
+                    Kind::Request => told::<PasswordResetRequest>(client, limit, &found).await,
+                    Kind::Grant => told::<UserPoolGrant>(client, limit, &found).await,
+                    Kind::Record => Ok(Told::Nothing),
+                };
+                self.note(&found, told);
+            }
+            let next = lock(&self.backlog).next();
+            let pause = async {
+                match next {
+                    Some(next) => sleep_until(next.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = pause => {}
+                () = self.news.notified() => {}
+            }
+        }
+    }
+
+    /// Remembers what came of it, and publishes the Event, once.
+    fn note(&self, found: &Found, told: Result<Told, StoreError>) {
+        let message = status::message(found.kind, &found.error);
+        let mut backlog = lock(&self.backlog);
+        match told {
+            Ok(Told::Written) => {
+                backlog.told(found);
+                self.events.invalid_object(found.object.clone(), &message);
+            }
+            // Whoever wrote it has published the Event.
+            Ok(Told::Already) => backlog.told(found),
+            Ok(Told::Nothing) => backlog.forget(found),
+            Ok(Told::Conflict) => {
+                backlog.failed(found, Instant::now());
+            }
+            Err(error) => {
+                let first = backlog.failed(found, Instant::now());
+                let ObjectReference { kind, namespace, name, .. } = &found.object;
+                warn!(kind, namespace, name, %error, "unable to write into an object's status that it cannot be understood; trying again");
+                if first {
+                    let message = format!("{message}. Its status cannot tell so: {error}");
+                    self.events.invalid_object(found.object.clone(), &message);
+                }
+            }
+        }
+    }
+}
+
+fn found<K: Resource<DynamicType = ()>>(kind: Kind, object: &DeserializeGuard<K>, error: &str) -> Found {
+    let generation = object.meta().generation;
+    Found { kind, object: object.object_ref(&()), generation, error: without_values(error) }
+}
+
+/// Reads the object afresh, in whatever shape it is, and writes what its status lacks.
+async fn told<K>(client: &Client, limit: Duration, found: &Found) -> Result<Told, StoreError>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let (resource, name) = (ApiResource::erase::<K>(&()), found.object.name.as_deref().unwrap_or_default());
+    let api: Api<DynamicObject> = match &found.object.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    // Of grants the operator may list, and not get.
+    let alone = ListParams::default().fields(&format!("metadata.name={name}"));
+    let mut read = within(limit, api.list(&alone)).await?.items;
+    let Some(object) = read.pop().filter(|it| it.metadata.uid == found.object.uid) else { return Ok(Told::Nothing) };
+    if object.clone().try_parse::<K>().is_ok() {
+        return Ok(Told::Nothing);
+    }
+    let standing = object.data.get("status").unwrap_or(&Value::Null);
+    let Some(patch) = status::patch(found.kind, &object.metadata, standing, &found.error, Timestamp::now()) else {
+        return Ok(Told::Already);
+    };
+    match within(limit, api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))).await {
+        Ok(_) => Ok(Told::Written),
+        Err(error) if error.is_conflict() => Ok(Told::Conflict),
+        Err(error) if error.is_not_found() => Ok(Told::Nothing),
+        Err(error) => Err(error),
     }
 }
 
@@ -91,7 +242,10 @@ mod tests {
                 json!({ "userPoolID": "p_1", "username": "a", "ifResetRequired": user }),
                 "Unknown variant. Expected one of Resend, Skip",
             ),
-            (json!({ "userPoolID": "p_1", "username": "a", "expirationTime": user }), "a value cannot be read"),
+            (
+                json!({ "userPoolID": "p_1", "username": "a", "expirationTime": user }),
+                "Invalid value. Expected a time such as 2036-01-01T00:00:00Z as expirationTime",
+            ),
         ] {
             assert_eq!(reported(spec), wanted);
         }

@@ -80,7 +80,7 @@ impl Follower<Guarded> for Grants<'_> {
             Ok(grant) => self.permissions.put_grant(grant.clone()),
             Err(invalid) => {
                 self.permissions.remove_grant(&object.name_any());
-                self.unreadable.report(&object, &invalid.error);
+                self.unreadable.grant(&object, &invalid.error);
             }
         }
     }

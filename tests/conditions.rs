@@ -28,6 +28,7 @@ use cognito_reset_operator::{
             Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot, Wishes,
         },
     },
+    unreadable::status::{self, Kind},
 };
 use jiff::{SignedDuration, Timestamp};
 use judges::{conditions, health, kstatus, kubectl_wait_returns};
@@ -252,6 +253,17 @@ impl Tellings {
         self.tell(state, situation, None, "uid")
     }
 
+    /// Tells a request that cannot be read, which is decided on by nobody.
+    fn unreadable(&mut self, state: &'static str) -> Result<()> {
+        let request = request()?;
+        let patch = status::patch(Kind::Request, &request.metadata, &Value::Null, "a value cannot be read", NOW);
+        let mut object = serde_json::to_value(&request)?;
+        object["status"] = patch.context("nothing is told")?["status"].clone();
+        let telling = project::waiting(Reason::InvalidObject);
+        self.0.push(Told { state, told: format!("{state}: unreadable"), telling, object });
+        Ok(())
+    }
+
     /// Tells the request of the record, and a later one of the same name.
     fn record(&mut self, state: &'static str, wishes: Wishes, record: &PasswordResetRecord) -> Result<()> {
         let ledger =
@@ -306,6 +318,7 @@ fn everything_told() -> Result<Vec<Told>> {
     let accepted = settled(Performed, Answer, None, None)?;
     all.tell("waiting: reset, not stored", &settled_before, Some(&accepted), "another")?;
     all.record("waiting", WISHES, &claimed()?)?;
+    all.unreadable("waiting")?;
     let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (Answer, Some(code)));
     for (evidence, code) in blocked.chain([(NeverSent, None), (Unreachable, None)]) {
         let record = settled(NotPerformed, evidence, code, None)?;

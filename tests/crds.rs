@@ -159,6 +159,7 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
     let username = &["spec.username"][..];
     let metadata = &["spec.clientMetadata"][..];
     let expiration = &["spec.expirationTime"][..];
+    let written = &["spec.expirationTime", "write the time as 2036-01-01T00:00:00Z", "for no limit, leave it out"][..];
     let deadline = &["spec.deadlineSeconds"][..];
     let lifetime = &["spec.ttlSecondsAfterFinished"][..];
     let requester = &["spec.requestedBy"][..];
@@ -224,13 +225,18 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("a time", json!({ "expirationTime": "2026-11-30T00:00:00Z" }), Accepts),
         ("a time with offset", json!({ "expirationTime": "2026-11-30T00:00:00.5+01:00" }), Accepts),
         ("a leap day", json!({ "expirationTime": "2028-02-29T00:00:00Z" }), Accepts),
-        ("no time at all", json!({ "expirationTime": "tomorrow" }), Refuses(expiration)),
-        ("an empty time", json!({ "expirationTime": "" }), Refuses(expiration)),
-        ("a date alone", json!({ "expirationTime": "2026-11-30" }), Refuses(expiration)),
-        ("a time without zone", json!({ "expirationTime": "2026-11-30T00:00:00" }), Refuses(expiration)),
-        ("a 13th month", json!({ "expirationTime": "2026-13-01T00:00:00Z" }), Refuses(expiration)),
-        ("a 30th of February", json!({ "expirationTime": "2026-02-30T00:00:00Z" }), Refuses(expiration)),
-        ("a 25th hour", json!({ "expirationTime": "2026-11-30T25:00:00Z" }), Refuses(expiration)),
+        ("no time at all", json!({ "expirationTime": "tomorrow" }), Refuses(written)),
+        ("an empty time", json!({ "expirationTime": "" }), Refuses(written)),
+        ("a date alone", json!({ "expirationTime": "2026-11-30" }), Refuses(written)),
+        ("a time without zone", json!({ "expirationTime": "2026-11-30T00:00:00" }), Refuses(written)),
+        ("a 13th month", json!({ "expirationTime": "2026-13-01T00:00:00Z" }), Refuses(written)),
+        (
+            "a 30th of February",
+            json!({ "expirationTime": "2026-02-30T00:00:00Z" }),
+            Refuses(&["spec.expirationTime", "the month has no such day"]),
+        ),
+        ("the end of all times", json!({ "expirationTime": "9999-12-31T23:59:59Z" }), Refuses(written)),
+        ("a 25th hour", json!({ "expirationTime": "2026-11-30T25:00:00Z" }), Refuses(written)),
         ("a time as number", json!({ "expirationTime": 1_700_000_000 }), Refuses(expiration)),
         ("one second", json!({ "deadlineSeconds": 1 }), Accepts),
         ("30 days", json!({ "deadlineSeconds": 2_592_000 }), Accepts),
@@ -615,6 +621,7 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
         ("prr", "at most once"),
         ("prr.spec.suspend", "only field that may change"),
         ("prr.spec.approved", "never taken back"),
+        ("prr.spec.expirationTime", "written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00`"),
         ("upg.status.conflictsWith", "differ in role or external id"),
         ("prr.status.conditions.reason", "exception of Cognito"),
         ("prrec.attempts.code", "exact code"),

@@ -440,9 +440,10 @@ async fn an_object_that_cannot_be_parsed_is_reported_and_stops_nobody() -> Resul
     .await?;
     let operator = bench.run().await?;
     assert_eq!(bench.ended("good").await?, "Succeeded/ResetAccepted");
+    bench.becomes("bad", "Pending/InvalidObject").await?;
     eventually(LIMIT, "the event", async || {
         let events = bench.kubectl(&["get", "events", "-o", "jsonpath={.items[*].reason}"]).await?;
-        ensure!(events.contains("NotUnderstood"), "{events}");
+        ensure!(events.contains("InvalidObject"), "{events}");
         anyhow::Ok(())
     })
     .await?;

@@ -389,8 +389,21 @@ impl Marked {
         .await
     }
 
-    /// What cannot be read: a record with a name where a list of attempts belongs.
+    /// What cannot be read: a request with a name where one of two words belongs, and at first no status; and a record with
+    /// a name where a list of attempts belongs.
     async fn unreadable(&self) -> Result<()> {
+        let words = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/ifResetRequired/enum";
+        let patch = json!([{ "op": "remove", "path": words }]).to_string();
+        let crd = "passwordresetrequests.cognito-reset.dev";
+        self.bench.kubectl(&["patch", "crd", crd, "--type=json", "-p", &patch]).await?;
+        let refused = self
+            .bench
+            .api
+            .once(Matcher::path(Method::PATCH, "/passwordresetrequests/invalid/status"), refusal(422, "Invalid"));
+        let invalid = self.bench.request("invalid", MARK, &format!("ifResetRequired: {MARK}"));
+        eventually(LIMIT, "the looser definition", async || self.bench.apply(&invalid).await).await?;
+        self.stands("invalid", "Pending/InvalidObject").await?;
+        ensure!(refused.hits() == 1, "its status was not refused");
         let broken = json!({
             "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": "r1-broken" },
             "schema": 1, "attempts": MARK, "username": [MARK],

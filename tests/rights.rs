@@ -205,6 +205,29 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
             })
             .await
         }
+        "tells-a-request-that-cannot-be-read" => {
+            let request = bench.request(tag, tag, "ifResetRequired: Perhaps");
+            taken_under_another_definition(bench, "passwordresetrequests", "ifResetRequired", &request).await?;
+            eventually(limit, "the request to say so", async || {
+                let seen = bench.stands(tag).await?;
+                ensure!(seen == "Pending/InvalidObject", "{seen}");
+                anyhow::Ok(())
+            })
+            .await
+        }
+        "tells-a-grant-that-cannot-be-read" => {
+            let grant = format!(
+                "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: {tag}}}\nspec: {{userPoolID: {}, namespaces: [default], maxPendingPerNamespace: few}}",
+                bench.pool
+            );
+            taken_under_another_definition(bench, "userpoolgrants", "maxPendingPerNamespace", &grant).await?;
+            eventually(limit, "the grant to say so", async || {
+                let ready = condition(&bench.get("upg", tag).await?, "Ready");
+                ensure!(ready["reason"] == "InvalidObject", "{ready}");
+                anyhow::Ok(())
+            })
+            .await
+        }
         "heeds-namespace-labels" => {
             bench.kubectl(&["create", "namespace", tag]).await?;
             bench.grant(tag, &format!("namespaceSelector: {{matchLabels: {{team: {tag}}}}}")).await?;
@@ -257,6 +280,26 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
         }
         other => bail!("there is no scenario {other}"),
     }
+}
+
+/// Creates an object under a definition that asks nothing of this field; the right one stands again afterwards.
+async fn taken_under_another_definition(bench: &Bench, plural: &str, field: &str, object: &str) -> Result<()> {
+    let crd = format!("{plural}.cognito-reset.dev");
+    let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
+    let right = bench.get("crd", &crd).await?.pointer(&path).cloned().unwrap_or_default();
+    // The definition's rules compare a string, which it may stay.
+    let any = match right["type"].as_str() {
+        Some("string") => json!({ "type": "string", "description": "any", "default": right["default"] }),
+        _ => json!({ "x-kubernetes-preserve-unknown-fields": true, "description": "any" }),
+    };
+    let replace = async |schema: &Value| {
+        let patch = json!([{ "op": "replace", "path": path, "value": schema }]).to_string();
+        bench.kubectl(&["patch", "crd", &crd, "--type=json", "-p", &patch]).await
+    };
+    replace(&any).await?;
+    eventually(LIMIT, "the other definition", async || bench.apply(object).await).await?;
+    replace(&right).await?;
+    Ok(())
 }
 
 /// A claim whose holder is gone, and whose request never was.

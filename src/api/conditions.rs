@@ -101,6 +101,8 @@ pub enum Reason {
     ObjectTooLarge,
     /// The API server refuses what the operator has to write, or does not store it; the message says what, by whom, and what did happen.
     WriteRefused,
+    /// The object holds what this operator cannot read; it is left alone.
+    InvalidObject,
     // Of grants.
     /// The grant is valid.
     Valid,
@@ -149,6 +151,7 @@ impl Reason {
             Self::RecordNotUsable => "RecordNotUsable",
             Self::ObjectTooLarge => "ObjectTooLarge",
             Self::WriteRefused => "WriteRefused",
+            Self::InvalidObject => "InvalidObject",
             Self::Valid => "Valid",
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, Unexpected},
+};
 
 use super::schema;
 
@@ -53,7 +56,7 @@ pub const UNPROVEN: &str = "unproven";
     validation = Rule::new("has(self.onBehalfOf) == has(oldSelf.onBehalfOf) && (!has(self.onBehalfOf) || self.onBehalfOf == oldSelf.onBehalfOf)").message("onBehalfOf is immutable: create a new request under a new name").field_path(".onBehalfOf"),
     validation = Rule::new("self.requestedBy == oldSelf.requestedBy").message("requestedBy is immutable: create a new request under a new name").field_path(".requestedBy"),
     validation = Rule::new("self.ifResetRequired == oldSelf.ifResetRequired").message("ifResetRequired is immutable: create a new request under a new name").field_path(".ifResetRequired"),
-    validation = Rule::new("has(self.expirationTime) == has(oldSelf.expirationTime) && (!has(self.expirationTime) || self.expirationTime == oldSelf.expirationTime)").message("expirationTime is immutable: create a new request under a new name").field_path(".expirationTime"),
+    validation = Rule::new(schema::same_moment("expirationTime")).message("expirationTime is immutable: create a new request under a new name").field_path(".expirationTime"),
     validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds"),
     validation = Rule::new("has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)").message("ttlSecondsAfterFinished is immutable: create a new request under a new name").field_path(".ttlSecondsAfterFinished"),
     validation = Rule::new("oldSelf.hasValue() || (!self.approved && !has(self.approvedBy))").optional_old_self(true).message("a request is never approved on creation: leave approved and approvedBy out, and have somebody else approve it once it stands").field_path(".approved"),
@@ -106,8 +109,9 @@ pub struct PasswordResetRequestSpec {
     #[serde(default)]
     pub if_reset_required: IfResetRequired,
 
-    /// Never performed after this moment (RFC 3339). The guard for requests that Git may apply again in a rebuilt cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Never performed after this moment, written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00` (RFC 3339; years 1970 to 9998, at most nine digits of a fraction); absent: no such limit. The guard for requests that Git may apply again in a rebuilt cluster.
+    #[serde(default, deserialize_with = "expiration_time", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::moment")]
     pub expiration_time: Option<Time>,
 
     /// Seconds from creation after which a request that was not performed fails, also while suspended or waiting, and whatever expirationTime says. 1 to 2592000 (30 days); default: 86400 (a day).
@@ -139,6 +143,12 @@ pub struct PasswordResetRequestSpec {
 
 fn default_deadline_seconds() -> i64 {
     86_400
+}
+
+/// A time, or an error that names the field: a parser of times says nothing of where one stood.
+fn expiration_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let expected = "a time such as 2036-01-01T00:00:00Z as expirationTime";
+    Option::deserialize(deserializer).map_err(|_| D::Error::invalid_value(Unexpected::Other("text"), &expected))
 }
 
 /// What to do when the user already has to reset the password.

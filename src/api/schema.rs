@@ -47,6 +47,44 @@ fn default_status(crd: &mut CustomResourceDefinition) {
     }
 }
 
+/// How a moment is spelled, as a literal of CEL: what the rules here, CEL's `timestamp` and the operator's parser all read.
+/// The format `date-time` is no such common ground. It lets through years, offsets and fractions that the operator cannot hold,
+/// and spellings (a small `t`, an offset of 99:99, text behind the time) that CEL fails on, at every later write of the object.
+pub(super) const SPELLED_TIME: &str = r"r'^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$'";
+
+/// A moment that people write. It is a plain string to CEL, and no rule fails on what is none.
+pub(super) fn moment(_: &mut SchemaGenerator) -> Schema {
+    let spelled = format!("self.matches({SPELLED_TIME})");
+    // Years are compared as text. The operator's times end a day before the year 9999 does.
+    let written = format!("{spelled} && self >= '1970' && self < '9999'");
+    let year = "int(self.substring(0, 4))";
+    let month = "self.substring(5, 7)";
+    let leap = format!("{year} % 4 == 0 && ({year} % 100 != 0 || {year} % 400 == 0)");
+    let days = format!("{month} in ['04', '06', '09', '11'] ? 30 : {month} != '02' ? 31 : {leap} ? 29 : 28");
+    json_schema!({
+        "type": "string",
+        "nullable": true,
+        "maxLength": 64,
+        "x-kubernetes-validations": [{
+            "rule": written,
+            "message": "write the time as 2036-01-01T00:00:00Z or 2036-01-01T02:00:00+02:00: years 1970 to 9998, T and Z in upper case, seconds up to 59, at most nine digits of a fraction after a dot, offsets up to 23:59; for no limit, leave it out",
+        }, {
+            "rule": format!("!{spelled} || int(self.substring(8, 10)) <= ({days})"),
+            "message": "the month has no such day",
+        }],
+    })
+}
+
+/// That a moment stays the same, spelled in whatever way. What was stored before these rules may be no time for CEL, so that
+/// the text is compared first.
+pub(super) fn same_moment(field: &str) -> String {
+    let (now, before) = (format!("self.{field}"), format!("oldSelf.{field}"));
+    let spelled = format!("[{now}, {before}].all(time, time.matches({SPELLED_TIME}))");
+    format!(
+        "has({now}) == has({before}) && (!has({now}) || {now} == {before} || ({spelled} && timestamp({now}) == timestamp({before})))"
+    )
+}
+
 pub(super) fn client_metadata(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

@@ -313,6 +313,7 @@ const fn waiting_message(reason: Reason) -> &'static str {
         | Reason::Expired
         | Reason::DeadlineExceeded
         | Reason::OutcomeUnknown
+        | Reason::InvalidObject
         | Reason::Valid
         | Reason::InvalidUsernamePattern
         | Reason::InvalidNamespaceSelector

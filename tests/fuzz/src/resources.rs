@@ -7,9 +7,13 @@ use cognito_reset_operator::{
     api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::Reason},
     grants::Permissions,
     reset::{ledger::Identity, project, store::StoreError},
-    unreadable,
+    unreadable::{
+        self,
+        status::{self, Kind},
+    },
 };
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
 use regex::Regex;
 use serde::{Serialize, de::DeserializeOwned};
@@ -102,7 +106,14 @@ fn check_round_trip<K: DeserializeOwned + Serialize + PartialEq + Debug>(object:
 
 /// What is reported of an object that cannot be read quotes none of its values.
 fn check_report(error: &str) {
-    check_error(&unreadable::without_values(error));
+    let error = unreadable::without_values(error);
+    check_error(&error);
+    for kind in [Kind::Request, Kind::Grant] {
+        let patch = status::patch(kind, &ObjectMeta::default(), &Value::Null, &error, Timestamp::UNIX_EPOCH)
+            .unwrap_or_default();
+        let conditions: Vec<Condition> = serde_json::from_value(patch["status"]["conditions"].clone()).unwrap();
+        statuses::check(&conditions);
+    }
 }
 
 fn check_error(text: &str) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use http::Method;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -84,6 +85,20 @@ async fn api(stage: &Stage, verb: Verb, how: Break, random: &mut Random) -> Resu
         }
         // Made where there is none, by whichever replica is quicker.
         Verb::CreateLease => either(stage, verb, broken, HIT, async || stage.delete_lease().await).await,
+        // Told once for each object: those that meet nothing else are made for it.
+        Verb::PatchStatus | Verb::PatchGrantStatus => {
+            let mut made = String::new();
+            let met = either(stage, verb, broken, HIT, async || {
+                made = match verb {
+                    Verb::PatchStatus => stage.make_unreadable_request().await?,
+                    _ => stage.make_unreadable_grant().await?,
+                };
+                Ok(())
+            })
+            .await?;
+            stage.server.insist(Method::DELETE, &made, None, &[200, 404]).await?;
+            Ok(met)
+        }
         _ if verb.is_rare() => either(stage, verb, broken, RARELY_HIT, async || Ok(())).await,
         _ if verb.is_at_start() => {
             either(stage, verb, broken, HIT, async || {

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::{
     random::Random,
     replica::Replica,
-    server::{GRANTS, LEASES, Server},
+    server::{GRANTS, LEASES, REQUESTS, Server},
 };
 use crate::{Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, Options, Tools, eventually};
 
@@ -23,6 +23,18 @@ const READY: Duration = Duration::from_secs(60);
 
 /// How long records are kept. What is applied again is so while its record is younger: see `traffic.rs`.
 pub(super) const RETENTION: Duration = Duration::from_secs(45);
+
+/// What the definitions let through here, as a newer release's may, so that there are objects that no operator can read.
+const LOOSER: [(&str, &str); 2] = [
+    (
+        "passwordresetrequests.cognito-reset.dev",
+        r#"[{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/ifResetRequired/enum"}]"#,
+    ),
+    (
+        "userpoolgrants.cognito-reset.dev",
+        r#"[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/maxPendingPerNamespace","value":{"x-kubernetes-preserve-unknown-fields":true}}]"#,
+    ),
+];
 
 /// The grant that goes and comes back.
 pub(super) const GUEST: &str = "guest";
@@ -68,6 +80,8 @@ pub(super) struct Stage {
     /// The path of the operator's Lease.
     lease: String,
     leased: AtomicBool,
+    /// How many objects that cannot be read there have been.
+    unreadable: AtomicUsize,
     _moto: Moto,
 }
 
@@ -86,6 +100,9 @@ impl Stage {
             "apply -k deploy/kustomize/base",
         ] {
             kubectl.run(&line.split(' ').collect::<Vec<_>>()).await?.success()?;
+        }
+        for (crd, patch) in LOOSER {
+            kubectl.run(&["patch", "crd", crd, "--type=json", "-p", patch]).await?.success()?;
         }
         let deployment = Deployment::render(&kubectl, &base).await?;
         let token = cluster.service_account_token(&deployment.namespace, &deployment.service_account).await?;
@@ -111,7 +128,18 @@ impl Stage {
         let versions = versions(&server, programs).await?;
         let lease = format!("{LEASES}/{}/leases/cognito-reset-operator", deployment.namespace);
         let (cluster, leased) = (Mutex::new(cluster), AtomicBool::new(true));
-        Ok(Self { replicas, cluster, server, users, pool, versions, lease, leased, _moto: moto })
+        Ok(Self {
+            replicas,
+            cluster,
+            server,
+            users,
+            pool,
+            versions,
+            lease,
+            leased,
+            unreadable: AtomicUsize::new(0),
+            _moto: moto,
+        })
     }
 
     /// Starts both replicas (again), with the lease or without.
@@ -167,6 +195,27 @@ impl Stage {
         let change = json!({ "spec": { "suspend": suspend } });
         self.server.insist(Method::PATCH, &format!("{GRANTS}/{GUEST}"), Some(&change), &[200]).await?;
         Ok(())
+    }
+
+    /// Makes a request that no operator can read, and gives its path. Nobody asks for a reset by it.
+    pub(super) async fn make_unreadable_request(&self) -> Result<String> {
+        let spec = json!({ "userPoolID": self.pool, "username": "nobody", "ifResetRequired": "Perhaps" });
+        self.make_unreadable(REQUESTS, "PasswordResetRequest", &spec).await
+    }
+
+    /// The same of a grant, for no namespace that there is.
+    pub(super) async fn make_unreadable_grant(&self) -> Result<String> {
+        let spec = json!({ "userPoolID": self.pool, "namespaces": ["none-such"], "maxPendingPerNamespace": "few" });
+        self.make_unreadable(GRANTS, "UserPoolGrant", &spec).await
+    }
+
+    async fn make_unreadable(&self, path: &str, kind: &str, spec: &Value) -> Result<String> {
+        let name = format!("unreadable-{}", self.unreadable.fetch_add(1, Ordering::Relaxed));
+        let object = json!({
+            "apiVersion": "cognito-reset.dev/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec,
+        });
+        self.server.insist(Method::POST, path, Some(&object), &[201, 409]).await?;
+        Ok(format!("{path}/{name}"))
     }
 
     /// Any of the replicas.

@@ -18,6 +18,8 @@ pub(super) enum Verb {
     ListEndedRequests,
     WatchRequests,
     UpdateStatus,
+    /// Of a request that cannot be read.
+    PatchStatus,
     DeleteRequest,
     GetRecord,
     /// Those whose claim is open.
@@ -30,6 +32,8 @@ pub(super) enum Verb {
     ListGrants,
     WatchGrants,
     UpdateGrantStatus,
+    /// Of a grant that cannot be read.
+    PatchGrantStatus,
     ListNamespaces,
     WatchNamespaces,
     CreateEvent,
@@ -40,13 +44,14 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) const ALL: [Self; 23] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::GetRequest,
         Self::GetRequestMetadata,
         Self::ListRequests,
         Self::ListEndedRequests,
         Self::WatchRequests,
         Self::UpdateStatus,
+        Self::PatchStatus,
         Self::DeleteRequest,
         Self::GetRecord,
         Self::ListOpenRecords,
@@ -57,6 +62,7 @@ impl Verb {
         Self::ListGrants,
         Self::WatchGrants,
         Self::UpdateGrantStatus,
+        Self::PatchGrantStatus,
         Self::ListNamespaces,
         Self::WatchNamespaces,
         Self::CreateEvent,
@@ -74,6 +80,7 @@ impl Verb {
             Self::ListEndedRequests => "list requests, to be collected",
             Self::WatchRequests => "watch requests",
             Self::UpdateStatus => "update status",
+            Self::PatchStatus => "patch status (unreadable)",
             Self::DeleteRequest => "delete request",
             Self::GetRecord => "get record",
             Self::ListOpenRecords => "list records, open",
@@ -84,6 +91,7 @@ impl Verb {
             Self::ListGrants => "list grants",
             Self::WatchGrants => "watch grants",
             Self::UpdateGrantStatus => "update grant status",
+            Self::PatchGrantStatus => "patch grant status (unreadable)",
             Self::ListNamespaces => "list namespaces",
             Self::WatchNamespaces => "watch namespaces",
             Self::CreateEvent => "create event",
@@ -140,6 +148,7 @@ impl Verb {
             Self::ListEndedRequests => get("/passwordresetrequests?", false).and(asks("labelSelector")),
             Self::WatchRequests => get("/passwordresetrequests?", true),
             Self::UpdateStatus => path(Method::PUT, "/passwordresetrequests/"),
+            Self::PatchStatus => path(Method::PATCH, "/passwordresetrequests/").and(asks("/status")),
             Self::DeleteRequest => path(Method::DELETE, "/passwordresetrequests/"),
             Self::GetRecord => path(Method::GET, "/passwordresetrecords/"),
             Self::ListOpenRecords => get("/passwordresetrecords?", false).and(asks("effect")),
@@ -153,6 +162,7 @@ impl Verb {
             Self::ListGrants => get("/userpoolgrants?", false).and(asks("limit=500")),
             Self::WatchGrants => get("/userpoolgrants?", true),
             Self::UpdateGrantStatus => path(Method::PUT, "/userpoolgrants/"),
+            Self::PatchGrantStatus => path(Method::PATCH, "/userpoolgrants/"),
             Self::ListNamespaces => get("/namespaces?", false),
             Self::WatchNamespaces => get("/namespaces?", true),
             Self::CreateEvent => path(Method::POST, "/events"),
@@ -246,6 +256,12 @@ mod tests {
                 Method::PUT,
                 "/namespaces/default/passwordresetrequests/a/status?",
             ),
+            Verb::PatchStatus => (
+                "passwordresetrequests/status",
+                "patch",
+                Method::PATCH,
+                "/namespaces/default/passwordresetrequests/a/status?",
+            ),
             Verb::DeleteRequest => (requests, "delete", Method::DELETE, "/namespaces/default/passwordresetrequests/a?"),
             Verb::GetRecord => (records, "get", Method::GET, "/passwordresetrecords/r1-a"),
             Verb::ListOpenRecords => {
@@ -258,6 +274,7 @@ mod tests {
             Verb::ListGrants => ("userpoolgrants", "list", Method::GET, "/userpoolgrants?&limit=500"),
             Verb::WatchGrants => ("userpoolgrants", "watch", Method::GET, "/userpoolgrants?&watch=true"),
             Verb::UpdateGrantStatus => ("userpoolgrants/status", "update", Method::PUT, "/userpoolgrants/own/status?"),
+            Verb::PatchGrantStatus => ("userpoolgrants/status", "patch", Method::PATCH, "/userpoolgrants/own/status?"),
             Verb::ListNamespaces => ("namespaces", "list", Method::GET, "/api/v1/namespaces?&limit=500"),
             Verb::WatchNamespaces => ("namespaces", "watch", Method::GET, "/api/v1/namespaces?&watch=true"),
             Verb::CreateEvent => {

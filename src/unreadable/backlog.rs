@@ -1,0 +1,163 @@
+//! Which objects that cannot be read are still to be told so in their status, and when. Pure.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
+use super::status::Kind;
+
+/// How many objects are remembered. Each takes less than two kilobytes.
+const MOST: usize = 2000;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// A state of an object that cannot be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) kind: Kind,
+    pub(super) object: ObjectReference,
+    pub(super) generation: Option<i64>,
+    /// Why, without its values.
+    pub(super) error: String,
+}
+
+impl Found {
+    /// Whether nothing that is told differs. Another resourceVersion alone does not: our own write of the status makes one,
+    /// and so does that of a newer operator, which is not to be answered for ever.
+    fn is_of_the_state(&self, other: &Self) -> bool {
+        (&self.object.uid, self.generation, &self.error) == (&other.object.uid, other.generation, &other.error)
+    }
+}
+
+/// By kind, namespace and name.
+type Key = (Kind, Option<String>, Option<String>);
+
+fn key(found: &Found) -> Key {
+    (found.kind, found.object.namespace.clone(), found.object.name.clone())
+}
+
+#[derive(Debug)]
+struct Entry {
+    found: Found,
+    /// When it is to be told; never again once it has been.
+    due: Option<Instant>,
+    failures: u32,
+}
+
+/// Objects that cannot be read, each in the state last found.
+#[derive(Debug, Default)]
+pub(super) struct Backlog(HashMap<Key, Entry>);
+
+impl Backlog {
+    /// Takes a state that was found. Tells whether it is new.
+    pub(super) fn put(&mut self, found: Found, now: Instant) -> bool {
+        let key = key(&found);
+        if self.0.get(&key).is_some_and(|entry| entry.found.is_of_the_state(&found)) {
+            return false;
+        }
+        if self.0.len() >= MOST {
+            // Found again, they are looked at again, and nothing is written.
+            self.0.retain(|_, entry| entry.due.is_some());
+        }
+        if self.0.len() < MOST || self.0.contains_key(&key) {
+            self.0.insert(key, Entry { found, due: Some(now), failures: 0 });
+        }
+        true
+    }
+
+    /// What is to be told now.
+    pub(super) fn due(&self, now: Instant) -> Vec<Found> {
+        let due = self.0.values().filter(|entry| entry.due.is_some_and(|due| due <= now));
+        due.map(|entry| entry.found.clone()).collect()
+    }
+
+    /// When the next one is to be told.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.values().filter_map(|entry| entry.due).min()
+    }
+
+    /// It has been told: this state never again.
+    pub(super) fn told(&mut self, found: &Found) {
+        if let Some(entry) = self.0.get_mut(&key(found)).filter(|entry| entry.found == *found) {
+            entry.due = None;
+        }
+    }
+
+    /// It is gone, or can be read by now.
+    pub(super) fn forget(&mut self, found: &Found) {
+        let key = key(found);
+        if self.0.get(&key).is_some_and(|entry| entry.found == *found) {
+            self.0.remove(&key);
+        }
+    }
+
+    /// It could not be told: later again. Tells whether this was the first time.
+    pub(super) fn failed(&mut self, found: &Found, now: Instant) -> bool {
+        let Some(entry) = self.0.get_mut(&key(found)).filter(|entry| entry.found == *found) else { return false };
+        entry.due = Some(now + (FIRST_PAUSE * 2_u32.saturating_pow(entry.failures.min(16))).min(LONGEST_PAUSE));
+        entry.failures += 1;
+        entry.failures == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(name: &str, uid: &str, generation: i64, error: &str) -> Found {
+        let object = ObjectReference { name: Some(name.into()), uid: Some(uid.into()), ..ObjectReference::default() };
+        Found { kind: Kind::Grant, object, generation: Some(generation), error: error.into() }
+    }
+
+    #[test]
+    fn a_state_is_told_once_whatever_else_changes() {
+        let now = Instant::now();
+        let mut backlog = Backlog::default();
+        let first = found("a", "1", 1, "bad");
+        assert!(backlog.put(first.clone(), now));
+        assert_eq!(backlog.due(now), vec![first.clone()]);
+        backlog.told(&first);
+        let mut labelled = first.clone();
+        labelled.object.resource_version = Some("9".into());
+        assert!(!backlog.put(labelled, now));
+        assert_eq!((backlog.due(now), backlog.next()), (vec![], None));
+        for other in [found("a", "2", 1, "bad"), found("a", "2", 2, "bad"), found("a", "2", 2, "worse")] {
+            assert!(backlog.put(other.clone(), now));
+            backlog.told(&first);
+            backlog.forget(&first);
+            assert_eq!(backlog.due(now), [other], "what was told of an earlier state is not told of this one");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_tried_again_with_growing_pauses() {
+        let mut now = Instant::now();
+        let mut backlog = Backlog::default();
+        let found = found("a", "1", 1, "bad");
+        backlog.put(found.clone(), now);
+        for (number, seconds) in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].into_iter().enumerate() {
+            assert_eq!(backlog.failed(&found, now), number == 0);
+            let due = now + Duration::from_secs(seconds);
+            assert_eq!((backlog.next(), backlog.due(due - Duration::from_millis(1))), (Some(due), vec![]));
+            now = due;
+        }
+        backlog.forget(&found);
+        assert_eq!(backlog.next(), None);
+    }
+
+    #[test]
+    fn only_so_many_are_remembered_and_those_that_were_told_give_way() {
+        let now = Instant::now();
+        let mut backlog = Backlog::default();
+        let told = found("told", "1", 1, "bad");
+        backlog.put(told.clone(), now);
+        backlog.told(&told);
+        for number in 0..2 * MOST {
+            assert!(backlog.put(found(&number.to_string(), "1", 1, "bad"), now));
+        }
+        assert_eq!(backlog.due(now).len(), MOST);
+    }
+}

@@ -1,0 +1,246 @@
+//! Objects that the operator cannot read, stored under other definitions: each says so in its status, once, whatever it holds;
+//! and where that is refused, by an Event. Events reach objects with the longest names.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod common;
+
+use anyhow::{Context, Result, ensure};
+use common::{Bench, LIMIT, condition};
+use http::Method;
+use serde_json::{Value, json};
+use testbed::{Fault, Matcher, Reply, eventually};
+
+const INVALID: &str = "Pending/InvalidObject";
+const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+
+impl Bench {
+    /// Has objects taken under another definition, and puts the right one back.
+    async fn taken_under(&self, plural: &str, change: impl Fn(&mut Value), objects: &[String]) -> Result<()> {
+        let name = format!("{plural}.cognito-reset.dev");
+        let right = self.get("crd", &name).await?;
+        let mut other = right.clone();
+        change(other.pointer_mut(SCHEMA).context("no schema")?);
+        let replaced = async |spec: &Value| -> Result<()> {
+            let patch = json!([{ "op": "replace", "path": "/spec", "value": spec }]).to_string();
+            self.kubectl(&["patch", "crd", &name, "--type=json", "-p", &patch]).await?;
+            Ok(())
+        };
+        replaced(&other["spec"]).await?;
+        for object in objects {
+            eventually(LIMIT, "the other definition", async || self.apply(object).await).await?;
+        }
+        replaced(&right["spec"]).await?;
+        let probe = objects[0].replace("metadata: {name: ", "metadata: {name: probe-");
+        let dry = ["apply", "--dry-run=server", "-f", "-"];
+        eventually(LIMIT, "the right definition", async || {
+            self.cluster.as_admin().run_with_input(&dry, &probe).await?.refusal()
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// What the operator sent to write the status of the object.
+    fn tellings(&self, plural: &str, name: &str) -> Vec<Value> {
+        let path = format!("/{plural}/{name}/status");
+        let patches = self.api.requests().into_iter().filter(|it| it.seen.method == Method::PATCH);
+        patches.filter(|it| it.seen.path.contains(&path)).map(|it| it.seen.json()).collect()
+    }
+
+    /// How often the operator has looked at the object by itself.
+    fn looks(&self, name: &str) -> usize {
+        let selector = format!("metadata.name%3D{name}");
+        self.api.requests().iter().filter(|it| it.seen.path.contains(&selector)).count()
+    }
+
+    async fn events_about(&self, name: &str, reason: &str) -> Result<Vec<Value>> {
+        let list: Value = serde_json::from_str(&self.kubectl(&["get", "events.events.k8s.io", "-o", "json"]).await?)?;
+        let events = list["items"].as_array().context("no items")?.iter().cloned();
+        Ok(events.filter(|it| it["regarding"]["name"] == name && it["reason"] == reason).collect())
+    }
+
+    async fn event(&self, name: &str, reason: &str) -> Result<Value> {
+        eventually(LIMIT, format!("the event {reason} of {name}"), async || {
+            let mut events = self.events_about(name, reason).await?;
+            ensure!(events.len() == 1, "{events:?}");
+            Ok(events.remove(0))
+        })
+        .await
+    }
+}
+
+/// `expirationTime` as it was once defined.
+fn by_format(spec: &mut Value) {
+    spec["properties"]["expirationTime"] = json!({ "type": "string", "format": "date-time" });
+    if let Some(rules) = spec["x-kubernetes-validations"].as_array_mut() {
+        rules.retain(|rule| rule["fieldPath"] != ".expirationTime");
+    }
+}
+
+/// A limit of any type.
+fn with_any_limit(spec: &mut Value) {
+    spec["properties"]["maxPendingPerNamespace"] =
+        json!({ "x-kubernetes-preserve-unknown-fields": true, "description": "any" });
+}
+
+#[tokio::test]
+async fn a_request_whose_time_cannot_be_read_says_so_once_also_past_its_deadline_and_nothing_is_sent() -> Result<()> {
+    let times = [
+        ("never", "\"9999-12-31T23:59:59Z\""),
+        ("fraction", "\"2036-01-01T00:00:00.1234567891Z\""),
+        ("offset", "\"2036-01-01T00:00:00+99:99\""),
+        ("tail", "\"2036-01-01T00:00:00Ztail\""),
+    ];
+    let bench = Bench::start().await?;
+    let mut objects = Vec::new();
+    for (name, time) in times {
+        bench.users.create_user(&bench.pool, name).await?;
+        objects.push(bench.request(name, name, &format!("deadlineSeconds: 1\nexpirationTime: {time}")));
+    }
+    bench.taken_under("passwordresetrequests", by_format, &objects).await?;
+    let mut operator = bench.run().await?;
+    for (name, time) in times {
+        bench.becomes(name, INVALID).await?;
+        let told = bench.get("prr", name).await?;
+        let shown: Vec<_> = ["Succeeded", "Ready", "PasswordInvalidated", "Reconciling"]
+            .map(|type_| condition(&told, type_)["status"].clone())
+            .to_vec();
+        assert_eq!(json!(shown), json!(["Unknown", "Unknown", "Unknown", "True"]), "{name}");
+        assert_eq!(told["status"]["observedGeneration"], 1, "{name}");
+        let event = bench.event(name, "InvalidObject").await?;
+        for said in [condition(&told, "Ready")["message"].to_string(), event["note"].to_string()] {
+            assert!(said.contains("expirationTime. Nothing is sent"), "{name}: {said}");
+            assert!(
+                said.contains("create a corrected one under a new name, or upgrade the operator"),
+                "{name}: {said}"
+            );
+            assert!(!said.contains(time.trim_matches('"')), "{name}: {said}");
+        }
+    }
+    // One that can be read has its deadline meanwhile, which is later than theirs; then another process looks at them.
+    bench.apply(&bench.request("clock", "clock", "suspend: true\ndeadlineSeconds: 1")).await?;
+    assert_eq!(bench.ended("clock").await?, "Failed/DeadlineExceeded");
+    operator.sigkill().await?;
+    for (name, _) in times {
+        let tellings = bench.tellings("passwordresetrequests", name);
+        assert_eq!(tellings.len(), 1, "{name}: {tellings:?}");
+        assert!(tellings[0]["metadata"]["uid"].is_string() && tellings[0]["metadata"]["resourceVersion"].is_string());
+    }
+    bench.api.forget();
+    let operator = bench.run().await?;
+    for (name, _) in times {
+        eventually(LIMIT, format!("a look at {name}"), async || (bench.looks(name) > 0).then_some(())).await?;
+    }
+    // Another change of it brings it through the watch again.
+    bench.kubectl(&["label", "prr", "never", "seen=again"]).await?;
+    bench.ask("ordinary").await?;
+    assert_eq!(bench.ended("ordinary").await?, "Succeeded/ResetAccepted");
+    for (name, _) in times {
+        assert_eq!(bench.stands(name).await?, INVALID);
+        assert_eq!(bench.tellings("passwordresetrequests", name), Vec::<Value>::new(), "{name}: nothing new is told");
+        assert_eq!((bench.looks(name), bench.calls(name), bench.record(name).await?), (1, 0, None), "{name}");
+        assert_eq!(bench.events_about(name, "InvalidObject").await?.len(), 1, "{name}");
+    }
+    common::is_sound(&operator.logs())
+}
+
+#[tokio::test]
+async fn where_the_status_is_refused_too_an_event_says_both() -> Result<()> {
+    let bench = Bench::start().await?;
+    // A list passes the format, and no rule can be asked about it ever after.
+    let list = bench.request("list", "list", "expirationTime: []");
+    let read = bench.request("good", "list", "expirationTime: 2036-01-01T00:00:00.1234567891Z");
+    bench.taken_under("passwordresetrequests", by_format, &[list, read]).await?;
+    let failing = bench.api.once(
+        Matcher::path(Method::PATCH, "/passwordresetrequests/good/status"),
+        Fault::Respond(Reply::kubernetes_error(503, "ServiceUnavailable")),
+    );
+    let operator = bench.run().await?;
+    let note = bench.event("list", "InvalidObject").await?["note"].to_string();
+    assert!(note.contains("cannot read the request") && note.contains("Its status cannot tell so"), "{note}");
+    assert!(note.contains("the API server answered 422 Invalid for spec"), "{note}");
+    assert_eq!(bench.stands("list").await?, "Pending/Pending");
+    // What was refused for a moment is told a moment later, and the Event of the failure is the only one.
+    bench.becomes("good", INVALID).await?;
+    assert_eq!(failing.hits(), 1);
+    let note = bench.event("good", "InvalidObject").await?["note"].to_string();
+    assert!(note.contains("503"), "{note}");
+    eventually(LIMIT, "another try", async || {
+        (bench.tellings("passwordresetrequests", "list").len() > 2).then_some(())
+    })
+    .await?;
+    assert_eq!(bench.events_about("list", "InvalidObject").await?.len(), 1);
+    common::is_sound(&operator.logs())
+}
+
+#[tokio::test]
+async fn a_grant_that_cannot_be_read_is_stalled_allows_nothing_and_is_in_force_again_when_it_is_corrected() -> Result<()>
+{
+    let bench = Bench::start().await?;
+    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    let grant = |limit: &str| {
+        format!(
+            "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: some}}\nspec:\n  userPoolID: {}\n  namespaces: [default]\n  maxPendingPerNamespace: {limit}\n",
+            bench.pool
+        )
+    };
+    bench.apply(&grant("5")).await?;
+    let becomes = async |ready: &str, reason: &str| {
+        eventually(LIMIT, format!("the grant to be {ready}"), async || {
+            let told = bench.get("upg", "some").await?;
+            let condition = condition(&told, "Ready");
+            ensure!(condition["status"] == ready && condition["reason"] == reason, "{condition}");
+            ensure!(condition["observedGeneration"] == told["metadata"]["generation"], "{told}");
+            anyhow::Ok(told)
+        })
+        .await
+    };
+    let operator = bench.run().await?;
+    becomes("True", "Valid").await?;
+    bench.taken_under("userpoolgrants", with_any_limit, &[grant("few")]).await?;
+    let told = becomes("False", "InvalidObject").await?;
+    assert_eq!(condition(&told, "Stalled")["status"], "True");
+    assert_eq!(told["status"]["matchedNamespaces"], Value::Null);
+    let note = bench.event("some", "InvalidObject").await?["note"].to_string();
+    for said in [condition(&told, "Ready")["message"].to_string(), note] {
+        assert!(said.contains("Expected i64. It allows nothing") && !said.contains("few"), "{said}");
+    }
+    bench.ask("waiting").await?;
+    bench.becomes("waiting", "Pending/UserPoolNotGranted").await?;
+    assert_eq!(bench.tellings("userpoolgrants", "some").len(), 1);
+    bench.apply(&grant("5")).await?;
+    let told = becomes("True", "Valid").await?;
+    assert_eq!(condition(&told, "Stalled"), Value::Null);
+    assert_eq!(bench.ended("waiting").await?, "Succeeded/ResetAccepted");
+    common::is_sound(&operator.logs())
+}
+
+#[tokio::test]
+async fn an_event_reaches_an_object_whose_name_is_of_any_length() -> Result<()> {
+    let bench = Bench::start().await?;
+    let operator = bench.run().await?;
+    // kube's Recorder names an Event after its object, and has room for 236 characters of it.
+    for length in [236, 237, 253] {
+        // As few letters as may be between dots, wherever a name is cut.
+        let name = format!("n{length}{}", ".a".repeat(length))[..length].trim_end_matches('.').to_owned();
+        let name = format!("{name}{}", "z".repeat(length - name.len()));
+        bench.users.create_user(&bench.pool, "alice").await.ok();
+        bench.apply(&bench.request(&name, "alice", "")).await?;
+        assert_eq!(bench.ended(&name).await?, "Succeeded/ResetAccepted");
+        let event = bench.event(&name, "ResetAccepted").await?;
+        let request = bench.get("prr", &name).await?;
+        let (regarding, metadata) = (&event["regarding"], &request["metadata"]);
+        assert_eq!((&regarding["name"], &regarding["uid"]), (&metadata["name"], &metadata["uid"]));
+        assert_eq!((&event["type"], &event["action"]), (&json!("Normal"), &json!("Reset")));
+        assert_eq!(event["reportingController"], "cognito-reset-operator");
+        assert_eq!(event["note"], condition(&request, "Ready")["message"]);
+        let described = bench.kubectl(&["describe", "prr", &name]).await?;
+        assert!(described.contains("ResetAccepted") && !described.contains("Events:  <none>"), "{described}");
+        bench.grant(&name, "namespaces: [none-such]").await?;
+        bench.event(&name, "NoNamespaceMatches").await?;
+        bench.kubectl(&["delete", "upg", &name]).await?;
+    }
+    let (_, metrics) = operator.page("/metrics").await?;
+    assert!(metrics.contains("cognito_reset_events_dropped_total 0"), "{metrics}");
+    common::is_sound(&operator.logs())
+}
