@@ -60,8 +60,7 @@ async fn reset_by(
 }
 
 fn panicking() -> String {
-    let nothing: Option<String> = None;
-    nothing.expect("a test")
+    panic!("a test")
 }
 
 struct Connect(Arc<dyn Fn(HttpRequest) -> HttpConnectorFuture + Send + Sync>);
