@@ -4,27 +4,26 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
-use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::info;
 use uuid::Uuid;
 
 use super::{
     decide::Settlement,
     knowledge::Knowledge,
-    lasting::Awaited,
-    ledger::{self, Identity},
+    ledger::Identity,
     performer::{Next, Performer},
-    project::{self, Telling},
+    project::Telling,
     situation::{Budget as Means, Credentials, RecordWrite, Request},
     store::{StoreError, Told},
     turnstile::lock,
 };
 use crate::{
-    api::{Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, UserStatus, conditions::Reason},
+    api::{Attempt, Effect, Evidence, PasswordResetRecord, conditions::Reason},
     budget::{QuotaKey, Turn},
     cognito::{
         outcome::Class,
-        port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, UserRef, region},
+        port::{Cognito, region},
     },
     history::tracked,
     metrics::AwsStep,
@@ -42,14 +41,14 @@ const BUSY_WAIT: SignedDuration = SignedDuration::from_secs(1);
 pub(super) struct Pass<'a, C: Cognito> {
     pub(super) performer: &'a Performer<C>,
     pub(super) known: Knowledge,
-    session: Option<C::Session>,
+    pub(super) session: Option<C::Session>,
     /// Past this moment, the call of the claim is not sent.
     send_until: Instant,
-    probed: u32,
+    pub(super) probed: u32,
     /// How often nothing that was read before was good any more, the first reading included.
     read_anew: u32,
     /// What is missing of AWS, in a word for whoever waits.
-    missing: Option<String>,
+    pub(super) missing: Option<String>,
 }
 
 impl<'a, C: Cognito> Pass<'a, C> {
@@ -103,7 +102,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
         }
     }
 
-    fn uid(&self) -> String {
+    pub(super) fn uid(&self) -> String {
         self.known.request.as_ref().and_then(ResourceExt::uid).unwrap_or_default()
     }
 
@@ -119,106 +118,9 @@ impl<'a, C: Cognito> Pass<'a, C> {
         };
     }
 
-    fn access(&self, role: Option<Role>, uid: String) -> Access {
-        let request = &self.known.identity.request;
-        Access {
-            region: region(&self.known.identity.user_pool_id).to_owned(),
-            role,
-            purpose: Purpose::Reset { namespace: request.namespace.clone(), name: request.name.clone(), uid },
-        }
-    }
-
-    /// With the rights that the last attempt was made with: its grant or its request may be gone by now.
-    fn access_of_attempt(&self) -> Option<Access> {
-        let attempt = self.known.record.as_ref().and_then(ledger::last)?;
-        let session_tags = attempt.session_tags.unwrap_or_default();
-        let role = attempt.role_arn.clone();
-        let role = role.map(|arn| Role { arn, external_id: attempt.external_id.clone(), session_tags });
-        Some(self.access(role, attempt.request_uid.clone()))
-    }
-
     /// When something that other people have to mend is tried again.
     pub(super) fn slowly(&self) -> Timestamp {
         after(Timestamp::now(), self.performer.settings.waits.backoff.after(3, &Uuid::new_v4().to_string()))
-    }
-
-    pub(super) async fn load_credentials(&mut self) {
-        let role = self.known.allowed.as_ref().and_then(|allowed| allowed.role.clone());
-        let access = self.access(role, self.uid());
-        self.known.situation.credentials = match self.performer.cognito.session(&access).await {
-            Ok(session) => {
-                self.session = Some(session);
-                self.performer.lasting.over(&self.awaited(Reason::AwsCredentialsUnavailable));
-                Credentials::Loaded
-            }
-            Err(error) => {
-                self.count(&access, &error);
-                warn!(request = %self.object(), %error, "no credentials for a reset");
-                let reason = error.failure.reason();
-                self.missing =
-                    (error.failure != SessionFailure::RegionNotServed).then(|| error.failure.in_words().to_owned());
-                self.tell_if_it_lasts(reason);
-                Credentials::Unavailable { until: self.slowly(), reason }
-            }
-        };
-    }
-
-    fn count(&self, access: &Access, error: &SessionError) {
-        let step = if access.role.is_some() { AwsStep::Role } else { AwsStep::Credentials };
-        self.performer.metrics.aws_failed(step, error.failure.as_str());
-    }
-
-    /// What a request waits for that waits for AWS.
-    fn awaited(&self, reason: Reason) -> Awaited {
-        let Identity { request, user_pool_id, .. } = &self.known.identity;
-        let role = self.known.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
-        let scope = role.map_or_else(|| region(user_pool_id).to_owned(), |role| role.arn.clone());
-        Awaited { namespace: request.namespace.clone(), reason, scope }
-    }
-
-    fn tell_if_it_lasts(&self, reason: Reason) {
-        let awaited = self.awaited(reason);
-        if let Some(requests) = self.performer.lasting.failed(awaited, &self.known.identity.request.name)
-            && let Some(request) = &self.known.request
-        {
-            self.performer.events.waits(request, &self.waiting(reason), requests);
-        }
-    }
-
-    /// What is told while it waits, with what is known of why.
-    fn waiting(&self, reason: Reason) -> Telling {
-        let word = match reason {
-            Reason::CognitoUnreachable => {
-                let last = self.known.record.as_ref().and_then(ledger::last);
-                last.and_then(|last| last.cause).map(FailureCause::in_words)
-            }
-            Reason::AwsCredentialsUnavailable | Reason::UserStateUnreadable => self.missing.as_deref(),
-            _ => None,
-        };
-        match word {
-            Some(word) => project::waiting_for(reason, Some(word)),
-            None => self.known.waiting(reason),
-        }
-    }
-
-    fn user(&self) -> UserRef<'_> {
-        UserRef { pool: &self.known.identity.user_pool_id, username: &self.known.identity.username }
-    }
-
-    pub(super) async fn take_snapshot(&mut self) {
-        let Some(session) = &self.session else {
-            self.known.situation.credentials = Credentials::NotLoaded;
-            return;
-        };
-        match self.performer.cognito.user(session, self.user()).await {
-            Ok(user) => self.known.snapshot(Ok(user), self.slowly()),
-            Err(error) => {
-                self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
-                info!(request = %self.object(), %error, "no snapshot before a reset");
-                self.missing = Some(error.word().to_owned());
-                self.known.snapshot(Err(&error), self.slowly());
-            }
-        }
     }
 
     pub(super) async fn claim(&mut self) -> Result<(), StoreError> {
@@ -276,37 +178,6 @@ impl<'a, C: Cognito> Pass<'a, C> {
         }
         drop(budget);
         self.known.answered(reply);
-    }
-
-    pub(super) async fn probe(&mut self) {
-        if self.probed > 0 {
-            sleep(self.performer.settings.probe_pause * (1 << (self.probed - 1).min(8))).await;
-        }
-        self.probed += 1;
-        let seen = self.read_user_again().await;
-        self.known.probed(seen);
-    }
-
-    async fn read_user_again(&mut self) -> Option<UserStatus> {
-        if self.session.is_none()
-            && let Some(access) = self.access_of_attempt()
-        {
-            match self.performer.cognito.session(&access).await {
-                Ok(session) => self.session = Some(session),
-                Err(error) => {
-                    self.count(&access, &error);
-                    warn!(request = %self.object(), %error, "no credentials for a probe");
-                }
-            }
-        }
-        match self.performer.cognito.user(self.session.as_ref()?, self.user()).await {
-            Ok(user) => Some(user.status),
-            Err(error) => {
-                self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
-                info!(request = %self.object(), %error, "a probe could not read the user");
-                None
-            }
-        }
     }
 
     pub(super) async fn settle(&mut self, settlement: Settlement) -> Result<(), StoreError> {

@@ -1,0 +1,147 @@
+//! What a pass needs of AWS beside the one call: credentials, and the user's state before and after; and what is told of a wait for them.
+
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::{
+    lasting::Awaited,
+    ledger::{self, Identity},
+    pass::Pass,
+    project::{self, Telling},
+    situation::Credentials,
+};
+use crate::{
+    api::{FailureCause, UserStatus, conditions::Reason},
+    cognito::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, UserRef, region},
+    metrics::AwsStep,
+};
+
+impl<C: Cognito> Pass<'_, C> {
+    fn access(&self, role: Option<Role>, uid: String) -> Access {
+        let request = &self.known.identity.request;
+        Access {
+            region: region(&self.known.identity.user_pool_id).to_owned(),
+            role,
+            purpose: Purpose::Reset { namespace: request.namespace.clone(), name: request.name.clone(), uid },
+        }
+    }
+
+    /// With the rights that the last attempt was made with: its grant or its request may be gone by now.
+    fn access_of_attempt(&self) -> Option<Access> {
+        let attempt = self.known.record.as_ref().and_then(ledger::last)?;
+        let session_tags = attempt.session_tags.unwrap_or_default();
+        let role = attempt.role_arn.clone();
+        let role = role.map(|arn| Role { arn, external_id: attempt.external_id.clone(), session_tags });
+        Some(self.access(role, attempt.request_uid.clone()))
+    }
+
+    pub(super) async fn load_credentials(&mut self) {
+        let role = self.known.allowed.as_ref().and_then(|allowed| allowed.role.clone());
+        let access = self.access(role, self.uid());
+        self.known.situation.credentials = match self.performer.cognito.session(&access).await {
+            Ok(session) => {
+                self.session = Some(session);
+                self.performer.lasting.over(&self.awaited(Reason::AwsCredentialsUnavailable));
+                Credentials::Loaded
+            }
+            Err(error) => {
+                self.count(&access, &error);
+                warn!(request = %self.object(), %error, "no credentials for a reset");
+                let reason = error.failure.reason();
+                self.missing =
+                    (error.failure != SessionFailure::RegionNotServed).then(|| error.failure.in_words().to_owned());
+                self.tell_if_it_lasts(reason);
+                Credentials::Unavailable { until: self.slowly(), reason }
+            }
+        };
+    }
+
+    fn count(&self, access: &Access, error: &SessionError) {
+        let step = if access.role.is_some() { AwsStep::Role } else { AwsStep::Credentials };
+        self.performer.metrics.aws_failed(step, error.failure.as_str());
+    }
+
+    /// What a request waits for that waits for AWS.
+    pub(super) fn awaited(&self, reason: Reason) -> Awaited {
+        let Identity { request, user_pool_id, .. } = &self.known.identity;
+        let role = self.known.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
+        let scope = role.map_or_else(|| region(user_pool_id).to_owned(), |role| role.arn.clone());
+        Awaited { namespace: request.namespace.clone(), reason, scope }
+    }
+
+    pub(super) fn tell_if_it_lasts(&self, reason: Reason) {
+        let awaited = self.awaited(reason);
+        if let Some(requests) = self.performer.lasting.failed(awaited, &self.known.identity.request.name)
+            && let Some(request) = &self.known.request
+        {
+            self.performer.events.waits(request, &self.waiting(reason), requests);
+        }
+    }
+
+    /// What is told while it waits, with what is known of why.
+    pub(super) fn waiting(&self, reason: Reason) -> Telling {
+        let word = match reason {
+            Reason::CognitoUnreachable => {
+                let last = self.known.record.as_ref().and_then(ledger::last);
+                last.and_then(|last| last.cause).map(FailureCause::in_words)
+            }
+            Reason::AwsCredentialsUnavailable | Reason::UserStateUnreadable => self.missing.as_deref(),
+            _ => None,
+        };
+        match word {
+            Some(word) => project::waiting_for(reason, Some(word)),
+            None => self.known.waiting(reason),
+        }
+    }
+
+    pub(super) fn user(&self) -> UserRef<'_> {
+        UserRef { pool: &self.known.identity.user_pool_id, username: &self.known.identity.username }
+    }
+
+    pub(super) async fn take_snapshot(&mut self) {
+        let Some(session) = &self.session else {
+            self.known.situation.credentials = Credentials::NotLoaded;
+            return;
+        };
+        match self.performer.cognito.user(session, self.user()).await {
+            Ok(user) => self.known.snapshot(Ok(user), self.slowly()),
+            Err(error) => {
+                self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
+                info!(request = %self.object(), %error, "no snapshot before a reset");
+                self.missing = Some(error.word().to_owned());
+                self.known.snapshot(Err(&error), self.slowly());
+            }
+        }
+    }
+
+    pub(super) async fn probe(&mut self) {
+        if self.probed > 0 {
+            sleep(self.performer.settings.probe_pause * (1 << (self.probed - 1).min(8))).await;
+        }
+        self.probed += 1;
+        let seen = self.read_user_again().await;
+        self.known.probed(seen);
+    }
+
+    async fn read_user_again(&mut self) -> Option<UserStatus> {
+        if self.session.is_none()
+            && let Some(access) = self.access_of_attempt()
+        {
+            match self.performer.cognito.session(&access).await {
+                Ok(session) => self.session = Some(session),
+                Err(error) => {
+                    self.count(&access, &error);
+                    warn!(request = %self.object(), %error, "no credentials for a probe");
+                }
+            }
+        }
+        match self.performer.cognito.user(self.session.as_ref()?, self.user()).await {
+            Ok(user) => Some(user.status),
+            Err(error) => {
+                self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
+                info!(request = %self.object(), %error, "a probe could not read the user");
+                None
+            }
+        }
+    }
+}
