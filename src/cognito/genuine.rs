@@ -44,8 +44,11 @@ impl Body {
 pub(super) fn names_only(response: &HttpResponse, code: &str) -> bool {
     let in_headers = response.headers().get_all("x-amzn-errortype").all(|name| bare(name) == code);
     let bytes = response.body().bytes().unwrap_or_default();
-    // What cannot be read is refused by `Body::Error`.
-    let Ok(Names(named)) = serde_json::from_slice(bytes) else { return in_headers };
+    if bytes.is_empty() {
+        return in_headers;
+    }
+    // `Body::Error` passes over values, so that one which cannot be read (a number without bounds, say) is met here first.
+    let Ok(Names(named)) = serde_json::from_slice(bytes) else { return false };
     in_headers && named.iter().all(|name| name.as_str().is_some_and(|name| bare(name) == code))
 }
 

@@ -69,6 +69,9 @@ fn an_error_that_names_two_codes_proves_neither() {
         ("", r#"{"__type":"UserNotFoundException","code":"InternalErrorException"}"#),
         ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"__type":"InternalErrorException"}"#),
         ("x-amzn-errortype: UserNotFoundException\r\nx-amzn-errortype: InternalErrorException\r\n", "{}"),
+        // What stands beside the header cannot be read.
+        ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"code":1e999}"#),
+        ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"code":["UserNotFoundException"]}"#),
     ] {
         assert_eq!(reset("400 Bad Request", headers, body), Answer::Lost, "{headers}{body}");
     }
