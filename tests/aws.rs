@@ -97,6 +97,35 @@ async fn credentials_that_no_request_can_carry_keep_requests_waiting_and_say_so_
 }
 
 #[tokio::test]
+async fn a_panic_within_the_sdk_ends_one_call_and_is_one_line_of_the_log() -> Result<()> {
+    let bench = Bench::start().await?;
+    let folder = tempfile::tempdir()?;
+    // The SDK itself calls STS with these, before anybody else sees them.
+    let profiles = folder.path().join("config");
+    let chain = format!("[default]\nrole_arn = {ROLE}\nsource_profile = base\n");
+    fs::write(
+        &profiles,
+        format!("{chain}[profile base]\naws_access_key_id = AKIA\u{1}TEST\naws_secret_access_key = secret\n"),
+    )?;
+    let mut operator = bench.run_with(bench.without_credentials().env("AWS_CONFIG_FILE", &profiles)).await?;
+    bench.ask("waits").await?;
+    bench.becomes("waits", "Pending/AwsCredentialsUnavailable").await?;
+    counts(&operator, "credentials", "Other", 1).await?;
+    assert!(operator.is_running());
+    let logs = operator.logs();
+    common::is_sound(&logs)?;
+    let caught: Vec<_> = logs.lines().filter(|line| line.contains("a panic was caught")).collect();
+    assert!(!caught.is_empty() && caught.iter().all(|line| line.contains("\"place\":")), "{logs}");
+    assert!(!logs.contains("AKIA"), "{logs}");
+    fs::write(
+        &profiles,
+        format!("{chain}[profile base]\naws_access_key_id = AKIATEST\naws_secret_access_key = secret\n"),
+    )?;
+    assert_eq!(bench.ended("waits").await?, "Succeeded/ResetAccepted");
+    Ok(())
+}
+
+#[tokio::test]
 async fn credentials_that_aws_refuses_are_loaded_anew_from_the_whole_chain() -> Result<()> {
     let bench = Bench::start().await?;
     let folder = tempfile::tempdir()?;
