@@ -25,7 +25,6 @@ use crate::{
     cli::RunArgs,
     cognito::port::Cognito,
     grants::{Named, Permissions},
-    panics::caught,
     reset::{
         ledger::{Backoff, Identity},
         performer::{Next, Performer},
@@ -176,7 +175,7 @@ async fn reconcile<C: Cognito>(object: Arc<Slim>, context: Arc<Context<C>>) -> R
         }
     };
     let _working = context.unreadable.metrics().working();
-    let next = caught(context.performer.run(Identity::of_request(request))).await??;
+    let next = context.performer.run(Identity::of_request(request)).await?;
     context.succeeded(&name(&object));
     match next {
         Next::Done => Ok(Action::requeue(LOOK_AGAIN)),

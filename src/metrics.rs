@@ -40,6 +40,8 @@ struct Failed {
 /// What of AWS was to be done and failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AwsStep {
+    /// To find an endpoint for the pool's Region.
+    Endpoint,
     /// To load the operator's own credentials.
     Credentials,
     /// To assume a grant's role.
@@ -53,6 +55,7 @@ pub enum AwsStep {
 impl AwsStep {
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Endpoint => "endpoint",
             Self::Credentials => "credentials",
             Self::Role => "role",
             Self::Read => "read",
@@ -128,7 +131,7 @@ impl Metrics {
         registry.register("attempts_settled", "Attempts settled in the ledger, by effect", metrics.settled.clone());
         registry.register(
             "aws_failures",
-            "Failures before or without an answer to a reset, by step (credentials, role, read, reset) and cause",
+            "Failures before or without an answer to a reset, by step (endpoint, credentials, role, read, reset) and cause",
             metrics.aws_failures.clone(),
         );
         registry.register("reconcile_errors", "Passes over a request that ended in an error", metrics.errors.clone());

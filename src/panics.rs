@@ -28,7 +28,7 @@ pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
 pub fn log_them() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(%place, text = fixed_text(panic.payload()), "a panic was caught");
+        error!(%place, text = fixed_text(panic.payload()), "a panic");
     }));
 }
 

@@ -43,6 +43,9 @@ const IN_FLIGHT_MARGIN: Duration = Duration::from_secs(5);
 /// Waits below this are not worth a write to the API server.
 const SHOWN_WAIT: SignedDuration = SignedDuration::from_secs(2);
 
+/// How many times the first pause between attempts a wait for AWS has to last until an Event tells of it.
+const LASTING: u32 = 4;
+
 /// A retention below this is more likely a mistake than a wish.
 const SHORT_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
@@ -236,6 +239,7 @@ fn settings(args: &RunArgs) -> Settings {
         },
         probes: args.probes,
         probe_pause: args.probe_pause,
+        patience: args.retry_initial * LASTING,
         shown_wait: SHOWN_WAIT,
         // The other half is left to tell of everything else.
         most_held_up: usize::from(args.concurrency.div_ceil(2)),

@@ -10,7 +10,6 @@ use tracing::{info, warn};
 use crate::{
     api::{Outcome, PasswordResetRecord, PasswordResetRequest},
     cognito::port::Cognito,
-    panics::caught,
     reset::{
         ledger::Identity,
         performer::Performer,
@@ -93,7 +92,7 @@ async fn resolve<C: Cognito>(store: &Store, performer: &Performer<C>, identity: 
     };
     if !request.is_some_and(has_its_pass) {
         info!(record = %identity.record_name(), "found an open claim without a pending request");
-        caught(performer.run(identity)).await??;
+        performer.run(identity).await?;
     }
     Ok(())
 }

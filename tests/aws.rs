@@ -5,7 +5,11 @@
 
 mod common;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use anyhow::{Context, Result, ensure};
 use common::{Bench, LIMIT, condition};
@@ -114,7 +118,7 @@ async fn a_panic_within_the_sdk_ends_one_call_and_is_one_line_of_the_log() -> Re
     assert!(operator.is_running());
     let logs = operator.logs();
     common::is_sound(&logs)?;
-    let caught: Vec<_> = logs.lines().filter(|line| line.contains("a panic was caught")).collect();
+    let caught: Vec<_> = logs.lines().filter(|line| line.contains("\"message\":\"a panic\"")).collect();
     assert!(!caught.is_empty() && caught.iter().all(|line| line.contains("\"place\":")), "{logs}");
     assert!(!logs.contains("AKIA"), "{logs}");
     fs::write(
@@ -158,17 +162,42 @@ async fn credentials_that_aws_refuses_are_loaded_anew_from_the_whole_chain() -> 
         refusals.remove();
     }
 
+    // Where better ones are there already, no attempt is made with those that are refused.
+    write("NEW3")?;
+    let refuse = || Fault::Respond(Reply::aws_error(400, "UnrecognizedClientException"));
+    let refusals = bench.cognito.always(Matcher::any().and(signed_with("NEW2")), refuse());
+    bench.ask("at-once").await?;
+    assert_eq!(bench.ended("at-once").await?, "Succeeded/ResetAccepted");
+    refusals.remove();
+    let record = bench.record("at-once").await?.context("no record")?;
+    assert_eq!(record["attempts"].as_array().map(Vec::len), Some(1));
+    assert_eq!(record["attempts"][0]["userStatusBefore"], "CONFIRMED");
+
+    // Nor does a probe end with them: what was lost is found out by others.
+    write("NEW4")?;
+    let reads = AtomicUsize::new(0);
+    let probes = Matcher::operation("AdminGetUser")
+        .and(|seen| seen.user().is_some_and(|(_, name)| name == "probed"))
+        .and(move |_| reads.fetch_add(1, Ordering::SeqCst) > 0)
+        .and(signed_with("NEW3"));
+    let refusals = bench.cognito.always(probes, refuse());
+    bench.cognito.once(Matcher::reset_of("probed"), Fault::ForwardThenLose);
+    bench.ask("probed").await?;
+    assert_eq!(bench.ended("probed").await?, "Succeeded/ConfirmedByProbe");
+    assert_eq!((refusals.hits(), bench.calls("probed")), (1, 1));
+    refusals.remove();
+
     // STS refuses the operator's own credentials as well as Cognito does.
     bench.kubectl(&["delete", "upg", "everyone"]).await?;
     bench.grant("by-role", &format!("namespaces: [default]\nroleARN: {ROLE}")).await?;
     let error = "<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>no</Message></Error></ErrorResponse>";
     let refuse = Fault::Respond(Reply::new(403, error).header("content-type", "text/xml"));
-    bench.cognito.always(assumes_a_role().and(signed_with("NEW2")), refuse);
+    bench.cognito.always(assumes_a_role().and(signed_with("NEW4")), refuse);
     bench.ask("by-role").await?;
     bench.becomes("by-role", "Pending/AwsCredentialsUnavailable").await?;
     assert!(bench.message("by-role").await?.contains("STS refuses the operator's own credentials"));
     counts(&operator, "role", "CredentialsRefused", 1).await?;
-    write("NEW3")?;
+    write("NEW5")?;
     assert_eq!(bench.ended("by-role").await?, "Succeeded/ResetAccepted");
     Ok(())
 }
@@ -326,7 +355,8 @@ async fn web_identity_needs_no_region_and_an_endpoint_is_for_the_pools_of_its_re
     let token = folder.path().join("token");
     fs::write(&token, "header.payload.signature")?;
     {
-        let web_identity = bench.without_credentials().without_env("AWS_REGION");
+        // Empty is as good as absent.
+        let web_identity = bench.without_credentials().env("AWS_REGION", "");
         let web_identity = web_identity.env("AWS_WEB_IDENTITY_TOKEN_FILE", &token).env("AWS_ROLE_ARN", ROLE);
         let _operator = bench.run_with(web_identity).await?;
         bench.ask("irsa").await?;
@@ -349,7 +379,7 @@ async fn web_identity_needs_no_region_and_an_endpoint_is_for_the_pools_of_its_re
     let request = bench.request("elsewhere", "elsewhere", "").replace(&bench.pool, pool);
     bench.apply(&format!("{grant}---\n{request}")).await?;
     bench.becomes("elsewhere", "Pending/RegionNotServed").await?;
-    counts(&operator, "credentials", "RegionNotServed", 1).await?;
+    counts(&operator, "endpoint", "RegionNotServed", 1).await?;
     assert!(bench.record("elsewhere").await?.is_none(), "nothing is claimed");
     Ok(())
 }

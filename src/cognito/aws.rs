@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     error::Error as StdError,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -24,7 +24,6 @@ use aws_types::{
     os_shim_internal::{Env, Fs},
     service_config::ServiceConfigKey,
 };
-use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::{
@@ -32,18 +31,17 @@ use super::{
     endpoint::{Service, Unusable},
     genuine::{Body, Genuine, names_only},
     outcome::{Answer, Code},
-    port::{Access, Cognito, Purpose, ReadError, Reply, Role, SessionError, SessionFailure, User, UserRef},
-    transport::{self, cause_of, sources, witnessed},
+    port::{Access, Cognito, Purpose, ReadError, Reply, SessionError, SessionFailure, User, UserRef},
+    transport::{self, cause_of, described, witnessed},
 };
 use crate::{
     api::{FailureCause, UserStatus},
     panics::caught,
+    reset::turnstile::lock,
 };
 
 /// The longest request id that is kept; AWS's have 36 characters.
 const MAX_REQUEST_ID: usize = 64;
-/// The longest text of a failed connection that is kept for the log, in characters.
-const MAX_TEXT: usize = 1000;
 /// What stands in place of a code that repeats the user's name.
 const WITHHELD: &str = "Withheld";
 const SHORTEST_NAME: usize = 6;
@@ -66,8 +64,11 @@ pub struct Aws {
     base: SdkConfig,
     http: SharedHttpClient,
     limits: Limits,
-    clients: Mutex<HashMap<(Option<Role>, String), Client>>,
+    /// By Region: each call brings its own credentials.
+    clients: Mutex<HashMap<String, Client>>,
     own: OwnCredentials,
+    /// The Region that STS is asked in; `None` for that of the pool.
+    sts_region: Option<String>,
     /// Of the endpoint that is configured for Cognito, where its name has one.
     endpoint_region: Option<String>,
 }
@@ -96,7 +97,7 @@ impl Aws {
                 warn!("{ignored} is set and has no effect: a reset is never repeated by the SDK");
             }
         }
-        let bundle = ca_bundle().await;
+        let bundle = caught(ca_bundle()).await.map_err(|_| Unusable::Configuration)?;
         let http = transport::client(bundle.as_ref().map(|(source, path)| (*source, path.as_path())))?;
         let loader = move || aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
         caught(Self::load(loader, limits)).await.map_err(|_| Unusable::Configuration)?
@@ -121,8 +122,10 @@ impl Aws {
         };
         let base = base.into_builder().http_client(http.clone()).build();
         let own = OwnCredentials::new(loader, limits.read, limits.call + limits.read * 4);
-        let endpoint_region = configured(&base, Service::Cognito).and_then(|url| Service::Cognito.region_of(&url));
-        Ok(Self { base, http, limits, clients: Mutex::default(), own, endpoint_region })
+        let region_of = |service: Service| configured(&base, service).and_then(|url| service.region_of(&url));
+        let (endpoint_region, of_sts) = (region_of(Service::Cognito), region_of(Service::Sts));
+        let sts_region = region(&base).map(str::to_owned).or(of_sts);
+        Ok(Self { base, http, limits, clients: Mutex::default(), own, sts_region, endpoint_region })
     }
 
     /// Checks that calls can be made with what is configured, and, unless this is a test, that none leads anywhere but to AWS:
@@ -131,10 +134,15 @@ impl Aws {
     /// # Errors
     /// Names the first setting with which nothing could ever be sent, or the first endpoint that is not the service's own.
     pub fn check(&self, test_endpoints: bool) -> Result<(), Unusable> {
-        if let Some(region) = self.base.region()
-            && !region.as_ref().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        {
+        let region = region(&self.base);
+        if !region.unwrap_or_default().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return Err(Unusable::Region);
+        }
+        let of_sts = configured(&self.base, Service::Sts).and_then(|url| Service::Sts.region_of(&url));
+        if let (Some(of_sts), Some(region)) = (of_sts, region)
+            && of_sts != region
+        {
+            return Err(Unusable::RegionOfSts { endpoint: of_sts, region: region.to_owned() });
         }
         for service in Service::ALL {
             let Some(url) = configured(&self.base, service) else { continue };
@@ -153,9 +161,8 @@ impl Aws {
         Ok(())
     }
 
-    async fn client(&self, access: &Access) -> Client {
-        let key = (access.role.clone(), access.region.clone());
-        self.clients.lock().await.entry(key).or_insert_with(|| self.new_client(&access.region)).clone()
+    fn client(&self, region: &str) -> Client {
+        lock(&self.clients).entry(region.to_owned()).or_insert_with(|| self.new_client(region)).clone()
     }
 
     fn new_client(&self, region: &str) -> Client {
@@ -170,11 +177,10 @@ impl Aws {
     }
 
     async fn credentials(&self, access: &Access) -> Result<Credentials, SessionError> {
-        // STS is asked in the pool's Region where none is configured.
-        let region = self.base.region().map_or(access.region.as_str(), AsRef::as_ref);
+        let region = self.sts_region.as_ref().unwrap_or(&access.region);
         let own = self.own.get(region).await?;
         let Some(role) = &access.role else { return Ok(own) };
-        let assumed = assume(&self.base, own.clone(), role, access, self.limits.read).await;
+        let assumed = assume(&self.base, region, own.clone(), role, &access.purpose, self.limits.read).await;
         if matches!(&assumed, Err(error) if error.failure == SessionFailure::CredentialsRefused) {
             self.own.refused(&own);
         }
@@ -229,6 +235,11 @@ impl Aws {
     }
 }
 
+/// The Region that is configured. An empty one, as a manifest may have it, is none.
+fn region(base: &SdkConfig) -> Option<&str> {
+    base.region().map(AsRef::as_ref).filter(|region| !region.is_empty())
+}
+
 /// The endpoint that environment or profile name for a service.
 fn configured(base: &SdkConfig, service: Service) -> Option<String> {
     let key = ServiceConfigKey::builder()
@@ -261,7 +272,7 @@ impl Cognito for Aws {
             return Err(SessionError { failure: SessionFailure::RegionNotServed, detail });
         }
         let credentials = self.credentials(access).await?;
-        Ok(AwsSession { client: self.client(access).await, credentials })
+        Ok(AwsSession { client: self.client(&access.region), credentials })
     }
 
     async fn user(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
@@ -295,7 +306,7 @@ impl Cognito for Aws {
             Ok(Ok(output)) => Reply { answer: Answer::Accepted, request_id: request_id(output.request_id()) },
             Ok(Err(error)) => {
                 if let Some(cause) = witness.not_sent() {
-                    let detail = without_name_in(chain(&error), user.username);
+                    let detail = without_name_in(described(&error), user.username);
                     warn!(cause = cause.in_words(), %detail, "a reset could not be sent");
                     return Reply { answer: Answer::NotSent(cause), request_id: None };
                 }
@@ -340,12 +351,6 @@ fn repeats(text: &str, username: &str) -> bool {
     };
     let name = plain(username);
     name.len() >= SHORTEST_NAME && plain(text).contains(&name)
-}
-
-/// What went wrong and why, cut.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let whole = sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    whole.chars().take(MAX_TEXT).collect()
 }
 
 /// A text for the log, unless it repeats the user's name.

@@ -52,10 +52,8 @@ async fn reset_by(
     };
     let limits = Limits { connect: LIMIT, call: LIMIT, read: LIMIT };
     let aws = Aws::load(loader, limits).await.unwrap();
-    let purpose = Purpose::Reset { namespace: "a".into(), name: "b".into(), uid: "c".into() };
-    let access = Access { region: region.into(), role: None, purpose };
     // Made by hand: `session` would not give one with credentials that no request can carry.
-    let session = AwsSession { client: aws.client(&access).await, credentials };
+    let session = AwsSession { client: aws.client(region), credentials };
     (aws.reset(&session, USER, None).await.answer, handed.load(Ordering::SeqCst))
 }
 

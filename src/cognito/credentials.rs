@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    error::Error as StdError,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -23,13 +22,10 @@ use futures::{
 
 use super::{
     outcome::Exception,
-    port::{Access, Purpose, Role, SessionError, SessionFailure},
-    transport::{cause_of, sources},
+    port::{Purpose, Role, SessionError, SessionFailure},
+    transport::{cause_of, described, sources},
 };
 use crate::{api::SessionTags, panics::caught, reset::turnstile::lock};
-
-/// The longest text of a credentials' provider that is kept for the log, in characters.
-const MAX_TEXT: usize = 1000;
 
 /// The most characters of a request's name in a session tag. STS bounds the size of all tags packed together, and says by
 /// how much only afterwards. The uid says which request it was.
@@ -120,21 +116,22 @@ impl OwnCredentials {
     }
 }
 
-/// Assumes a role for this purpose, with these credentials of the operator's own.
+/// Assumes a role for this purpose, at the STS of this Region, with these credentials of the operator's own.
 pub(super) async fn assume(
     base: &SdkConfig,
+    region: &str,
     own: Credentials,
     role: &Role,
-    access: &Access,
+    purpose: &Purpose,
     timeout: Duration,
 ) -> Result<Credentials, SessionError> {
-    let mut assume = AssumeRoleProvider::builder(&role.arn).configure(base).session_name(session_name(&access.purpose));
-    let tags = session_tags(&access.purpose, role.session_tags);
+    let mut assume = AssumeRoleProvider::builder(&role.arn)
+        .configure(base)
+        .region(Region::new(region.to_owned()))
+        .session_name(session_name(purpose));
+    let tags = session_tags(purpose, role.session_tags);
     if !tags.is_empty() {
         assume = assume.tags(tags);
-    }
-    if base.region().is_none() {
-        assume = assume.region(Region::new(access.region.clone()));
     }
     if let Some(external_id) = &role.external_id {
         assume = assume.external_id(external_id);
@@ -153,7 +150,7 @@ async fn in_time(
     };
     let credentials = loaded
         .map_err(|panicked| failed(SessionFailure::Other, panicked.to_string()))?
-        .map_err(|error| failed(failure_of(&error), chain(&error)))?;
+        .map_err(|error| failed(failure_of(&error), described(&error)))?;
     match misfit(&credentials) {
         None => Ok(credentials),
         Some(misfit) => Err(failed(SessionFailure::Malformed, misfit)),
@@ -217,12 +214,6 @@ fn failure_of_code(code: &str) -> SessionFailure {
 
 fn refuses_credentials(code: &str) -> bool {
     STS_REFUSALS.contains(&code) || Exception::from_code(code).is_some_and(Exception::refuses_credentials)
-}
-
-/// What went wrong and why, cut: a server may have written most of it.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let whole = sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    whole.chars().take(MAX_TEXT).collect()
 }
 
 /// For CloudTrail. STS takes up to 64 letters, digits and `_=,.@-`: a uid of the API server has 36.

@@ -141,6 +141,16 @@ pub enum Unusable {
         /// The variable of the endpoint.
         endpoint: &'static str,
     },
+    /// STS would be asked in one Region by a request that is signed for another.
+    #[error(
+        "failed to start: the endpoint of AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL or the profile is of {endpoint}, and the configured Region (AWS_REGION, AWS_DEFAULT_REGION or the profile) is {region}: STS would refuse every request; make them agree, or leave the Region out"
+    )]
+    RegionOfSts {
+        /// The endpoint's Region.
+        endpoint: String,
+        /// The configured one.
+        region: String,
+    },
     /// The Region is not a name.
     #[error(
         "failed to start: AWS_REGION, AWS_DEFAULT_REGION or the profile's region has a character that no Region has, such as a line break at its end; correct it"

@@ -236,6 +236,15 @@ impl ReadError {
         }
     }
 
+    /// Whether Cognito refuses the credentials, so that others may be accepted.
+    #[must_use]
+    pub const fn refuses_credentials(&self) -> bool {
+        match self {
+            Self::Exception(Code::Known(exception)) => exception.refuses_credentials(),
+            Self::Exception(Code::Unrecognized(_)) | Self::Connection(_) | Self::NoResponse => false,
+        }
+    }
+
     /// The name, for metrics: a closed list.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

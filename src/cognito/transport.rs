@@ -34,6 +34,9 @@ use crate::api::FailureCause;
 /// characters each, is shorter even where every character takes the six bytes of an escape.
 pub const MAX_RESPONSE: usize = 1 << 20;
 
+/// The longest text about an error that is kept for the log, in characters.
+const MAX_TEXT: usize = 1000;
+
 /// What this program calls itself, as the SDK writes the name of an application. The SDK has a setting for it, which does not
 /// reach the requests that load credentials.
 const APPLICATION: &str = concat!("app/", env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
@@ -243,6 +246,12 @@ fn cause_named_by(error: &(dyn StdError + 'static)) -> Option<FailureCause> {
         _ if text.starts_with("tunnel error") => Some(FailureCause::Proxy),
         _ => None,
     }
+}
+
+/// What went wrong and why, for the log; cut, as a server may have written most of it.
+pub(super) fn described(error: &(dyn StdError + 'static)) -> String {
+    let whole = sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    whole.chars().take(MAX_TEXT).collect()
 }
 
 /// An error and what caused it, through the errors that an `io::Error` wraps.

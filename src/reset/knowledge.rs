@@ -243,6 +243,15 @@ impl Knowledge {
         None
     }
 
+    /// Gives a claim back that no call was made for, and now none will be. `false` where there is none to give back.
+    pub fn give_back(&mut self) -> bool {
+        let held = self.attempt.as_ref().is_some_and(|claim| !claim.consumed);
+        if held {
+            self.consume(false);
+        }
+        held
+    }
+
     /// What came of the call.
     pub fn answered(&mut self, reply: Reply) {
         if reply.answer.cause().is_some() {

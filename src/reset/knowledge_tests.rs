@@ -221,6 +221,18 @@ fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_ano
 }
 
 #[test]
+fn a_claim_is_given_back_once_and_only_before_its_call() {
+    let mut known = claimed();
+    assert!(known.give_back());
+    assert_eq!(known.situation.attempt, Held::Claimed { too_late: true });
+    assert!(!known.give_back(), "it is given back already");
+    let mut sent = claimed();
+    assert!(sent.consume(true).is_some());
+    assert!(!sent.give_back(), "its call may have been made");
+    assert!(!gathered(Some(request()), None).give_back(), "nothing was claimed");
+}
+
+#[test]
 fn a_call_that_was_not_sent_has_no_time_at_which_it_was_and_says_why() {
     let mut known = claimed();
     known.sent_at = Some(NOW);

@@ -14,7 +14,7 @@ use super::{
     ledger::Identity,
     performer::{Next, Performer},
     project::Telling,
-    situation::{Budget as Means, Credentials, RecordWrite, Request},
+    situation::{Budget as Means, Credentials, Ledger, RecordWrite, Request},
     store::{StoreError, Told},
     turnstile::lock,
 };
@@ -49,6 +49,8 @@ pub(super) struct Pass<'a, C: Cognito> {
     read_anew: u32,
     /// What is missing of AWS, in a word for whoever waits.
     pub(super) missing: Option<String>,
+    /// Whether credentials that Cognito refused have been loaded anew already.
+    pub(super) loaded_again: bool,
 }
 
 impl<'a, C: Cognito> Pass<'a, C> {
@@ -56,7 +58,16 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) fn new(performer: &'a Performer<C>, identity: Identity, busy: bool) -> Self {
         let user_busy = busy.then(|| after(Timestamp::now(), BUSY_WAIT));
         let known = Knowledge::none(identity, performer.settings.probes, user_busy);
-        Self { performer, known, session: None, send_until: Instant::now(), probed: 0, read_anew: 0, missing: None }
+        Self {
+            performer,
+            known,
+            session: None,
+            send_until: Instant::now(),
+            probed: 0,
+            read_anew: 0,
+            missing: None,
+            loaded_again: false,
+        }
     }
 
     pub(super) async fn gather(&mut self) -> Result<(), StoreError> {
@@ -162,10 +173,11 @@ impl<'a, C: Cognito> Pass<'a, C> {
                 info!(request = %self.object(), %attempt, cause = cause.in_words(), "nothing was sent to Cognito");
                 self.performer.metrics.aws_failed(AwsStep::Reset, cause.as_str());
             }
-            None => {
-                info!(request = %self.object(), %attempt, answer = reply.answer.name(), "called Cognito");
-                self.performer.lasting.over(&self.awaited(Reason::CognitoUnreachable));
-            }
+            None => info!(request = %self.object(), %attempt, answer = reply.answer.name(), "called Cognito"),
+        }
+        match reply.answer.class() {
+            Some(Class::Blocked | Class::Ambiguous) => {}
+            Some(Class::Refused | Class::Throttled | Class::AmbiguousFailure) | None => self.answered(),
         }
         self.performer.metrics.call(&reply.answer);
         let mut budget = lock(&self.performer.budget);
@@ -196,8 +208,10 @@ impl<'a, C: Cognito> Pass<'a, C> {
         self.known.settled(self.performer.settings.probes);
         self.probed = 0;
         self.read_record(Some(stored));
-        if settlement.evidence == Evidence::Unreachable {
-            self.tell_if_it_lasts(Reason::CognitoUnreachable);
+        if let Ledger::Retryable { reason: reason @ (Reason::CognitoUnreachable | Reason::Cognito(_)), .. } =
+            self.known.situation.ledger
+        {
+            self.tell_if_it_lasts(reason);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::{
     performer::{Next, Performer},
     store::StoreError,
 };
-use crate::cognito::port::Cognito;
+use crate::{cognito::port::Cognito, panics::caught};
 
 impl<C: Cognito> Performer<C> {
     /// Takes a request, or a record whose request is gone, as far as it goes at present.
@@ -21,29 +21,40 @@ impl<C: Cognito> Performer<C> {
         let inside = self.turnstile.enter(&identity);
         let mut pass = Pass::new(self, identity, inside.is_none());
         loop {
-            match decide(&pass.known.situation, Timestamp::now()) {
-                Step::Gather => pass.gather().await?,
-                Step::AskBudget => pass.ask_budget(),
-                Step::LoadCredentials => pass.load_credentials().await,
-                Step::TakeSnapshot => pass.take_snapshot().await,
-                Step::Claim => pass.claim().await?,
-                Step::Send => pass.send().await,
-                Step::Probe => pass.probe().await,
-                Step::Settle(settlement) => pass.settle(settlement).await?,
-                Step::Close(evidence) => pass.close(evidence).await?,
-                Step::Remember(_) => pass.remember().await?,
-                Step::Tell => {
-                    if pass.tell_end().await? {
-                        return Ok(pass.done());
+            let step = decide(&pass.known.situation, Timestamp::now());
+            match caught(pass.take(step)).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(next))) => return Ok(next),
+                Ok(Err(error)) => return Err(error),
+                // What was claimed and surely not sent is settled as that.
+                Err(panicked) => {
+                    if !pass.known.give_back() {
+                        return Err(panicked.into());
                     }
                 }
-                Step::Wait { reason, until } => {
-                    if let Some(next) = pass.wait(reason, until).await? {
-                        return Ok(next);
-                    }
-                }
-                Step::Leave => return Ok(pass.done()),
             }
         }
+    }
+}
+
+impl<C: Cognito> Pass<'_, C> {
+    /// Takes one step; `Some` where it was the last one.
+    async fn take(&mut self, step: Step) -> Result<Option<Next>, StoreError> {
+        match step {
+            Step::Gather => self.gather().await?,
+            Step::AskBudget => self.ask_budget(),
+            Step::LoadCredentials => self.load_credentials().await,
+            Step::TakeSnapshot => self.take_snapshot().await,
+            Step::Claim => self.claim().await?,
+            Step::Send => self.send().await,
+            Step::Probe => self.probe().await,
+            Step::Settle(settlement) => self.settle(settlement).await?,
+            Step::Close(evidence) => self.close(evidence).await?,
+            Step::Remember(_) => self.remember().await?,
+            Step::Tell => return Ok(self.tell_end().await?.then(|| self.done())),
+            Step::Wait { reason, until } => return self.wait(reason, until).await,
+            Step::Leave => return Ok(Some(self.done())),
+        }
+        Ok(None)
     }
 }

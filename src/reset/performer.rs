@@ -28,6 +28,8 @@ pub struct Settings {
     pub probes: u32,
     /// Before the second of these reads; doubled for each further one.
     pub probe_pause: Duration,
+    /// A wait for AWS that goes on for longer is told by an Event.
+    pub patience: Duration,
     /// Waits that are shorter are not written into the status.
     pub shown_wait: SignedDuration,
     /// Where the effects of so many requests cannot be stored, nothing further is claimed.
@@ -70,6 +72,7 @@ impl<C: Cognito> Performer<C> {
         events: Events,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let lasting = LastingWaits::new(settings.patience);
         Self {
             settings,
             store,
@@ -80,7 +83,7 @@ impl<C: Cognito> Performer<C> {
             metrics,
             turnstile: Turnstile::default(),
             sightings: Sightings::default(),
-            lasting: LastingWaits::default(),
+            lasting,
             refusals: Refusals::default(),
             held_up: HeldUp::default(),
         }
@@ -102,6 +105,7 @@ impl<C: Cognito> Performer<C> {
         let record = identity.record_name();
         self.sightings.forget(&record);
         self.refusals.forget(&record);
+        self.lasting.forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
             lock(&self.budget).forget(uid);
         }

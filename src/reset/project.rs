@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     api::{
-        Attempt, Effect, Evidence, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestStatus,
-        RecordRef, UserStatus,
+        Attempt, Effect, Evidence, FailureCause, Outcome, PasswordResetRecord, PasswordResetRequest,
+        PasswordResetRequestStatus, RecordRef, UserStatus,
         conditions::{ConditionType, Reason, Truth, conditions},
     },
     cognito::outcome::{Class, Code},
@@ -51,15 +51,34 @@ impl Telling {
 /// What is told of a request that waits.
 #[must_use]
 pub fn waiting(reason: Reason) -> Telling {
-    waiting_for(reason, None)
+    let message = waiting_message(reason).to_owned();
+    Telling { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
 }
 
 /// The same, with a word about what it waits for: a cause of a failed connection, a code, never anybody's text.
 #[must_use]
-pub fn waiting_for(reason: Reason, word: Option<&str>) -> Telling {
-    let said = waiting_message(reason);
-    let message = word.map_or_else(|| said.to_owned(), |word| format!("{said} ({word})"));
-    Telling { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
+pub fn waiting_for(reason: Reason, word: &str) -> Telling {
+    let message = format!("{} ({word})", waiting_message(reason));
+    Telling { message, ..waiting(reason) }
+}
+
+/// What is told of a request whose call could not be sent, for this cause.
+#[must_use]
+pub fn unreachable(cause: FailureCause) -> Telling {
+    let told = waiting_for(Reason::CognitoUnreachable, cause.in_words());
+    match cause {
+        FailureCause::Request => {
+            let message =
+                "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log";
+            Telling { message: message.to_owned(), ..told }
+        }
+        FailureCause::Dns
+        | FailureCause::Refused
+        | FailureCause::TimedOut
+        | FailureCause::Tls
+        | FailureCause::Proxy
+        | FailureCause::Network => told,
+    }
 }
 
 /// What is told of a request that cannot go on because a write is refused: by `refuser`, or fails where there is none.

@@ -236,9 +236,20 @@ fn a_request_that_waits_says_what_ends_the_wait() {
 
 #[test]
 fn a_request_that_waits_says_in_a_word_what_is_missing_where_that_is_known() {
-    let told = waiting_for(Reason::CognitoUnreachable, Some(FailureCause::Tls.in_words()));
-    assert_eq!(told.message, "cannot connect to Cognito; nothing was sent, retrying (TLS handshake failed)");
-    assert_eq!(waiting_for(Reason::CognitoUnreachable, None), waiting(Reason::CognitoUnreachable));
+    for cause in FailureCause::ALL {
+        let told = unreachable(cause);
+        assert_eq!(gist(&told), (Outcome::Pending, "CognitoUnreachable", Truth::Unknown));
+        let wanted = match cause {
+            FailureCause::Request => {
+                "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log"
+                    .to_owned()
+            }
+            cause => format!("cannot connect to Cognito; nothing was sent, retrying ({})", cause.in_words()),
+        };
+        assert_eq!(told.message, wanted);
+    }
+    let told = waiting_for(Reason::AwsCredentialsUnavailable, "no response in time");
+    assert!(told.message.ends_with("see the operator's log (no response in time)"), "{}", told.message);
 }
 
 #[test]

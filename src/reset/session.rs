@@ -1,6 +1,6 @@
 //! What a pass needs of AWS beside the one call: credentials, and the user's state before and after; and what is told of a wait for them.
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::{
@@ -8,10 +8,10 @@ use super::{
     ledger::{self, Identity},
     pass::Pass,
     project::{self, Telling},
-    situation::Credentials,
+    situation::{Credentials, Request},
 };
 use crate::{
-    api::{FailureCause, UserStatus, conditions::Reason},
+    api::{UserStatus, conditions::Reason},
     cognito::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, UserRef, region},
     metrics::AwsStep,
 };
@@ -41,7 +41,6 @@ impl<C: Cognito> Pass<'_, C> {
         self.known.situation.credentials = match self.performer.cognito.session(&access).await {
             Ok(session) => {
                 self.session = Some(session);
-                self.performer.lasting.over(&self.awaited(Reason::AwsCredentialsUnavailable));
                 Credentials::Loaded
             }
             Err(error) => {
@@ -57,21 +56,31 @@ impl<C: Cognito> Pass<'_, C> {
     }
 
     fn count(&self, access: &Access, error: &SessionError) {
-        let step = if access.role.is_some() { AwsStep::Role } else { AwsStep::Credentials };
+        let step = match error.failure {
+            SessionFailure::RegionNotServed => AwsStep::Endpoint,
+            _ if access.role.is_some() => AwsStep::Role,
+            _ => AwsStep::Credentials,
+        };
         self.performer.metrics.aws_failed(step, error.failure.as_str());
     }
 
     /// What a request waits for that waits for AWS.
-    pub(super) fn awaited(&self, reason: Reason) -> Awaited {
+    fn awaited(&self) -> Awaited {
         let Identity { request, user_pool_id, .. } = &self.known.identity;
         let role = self.known.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
         let scope = role.map_or_else(|| region(user_pool_id).to_owned(), |role| role.arn.clone());
-        Awaited { namespace: request.namespace.clone(), reason, scope }
+        Awaited { namespace: request.namespace.clone(), scope }
     }
 
+    /// Cognito has answered: whatever kept requests like this one waiting is mended.
+    pub(super) fn answered(&self) {
+        self.performer.lasting.over(&self.awaited());
+    }
+
+    /// It has failed for a reason that only people can mend, and an Event tells so where that lasts.
     pub(super) fn tell_if_it_lasts(&self, reason: Reason) {
-        let awaited = self.awaited(reason);
-        if let Some(requests) = self.performer.lasting.failed(awaited, &self.known.identity.request.name)
+        let (awaited, name) = (self.awaited(), &self.known.identity.request.name);
+        if let Some(requests) = self.performer.lasting.failed(awaited, reason, name, Instant::now())
             && let Some(request) = &self.known.request
         {
             self.performer.events.waits(request, &self.waiting(reason), requests);
@@ -80,17 +89,13 @@ impl<C: Cognito> Pass<'_, C> {
 
     /// What is told while it waits, with what is known of why.
     pub(super) fn waiting(&self, reason: Reason) -> Telling {
-        let word = match reason {
-            Reason::CognitoUnreachable => {
-                let last = self.known.record.as_ref().and_then(ledger::last);
-                last.and_then(|last| last.cause).map(FailureCause::in_words)
+        let last = self.known.record.as_ref().and_then(ledger::last);
+        match (reason, last.and_then(|last| last.cause), &self.missing) {
+            (Reason::CognitoUnreachable, Some(cause), _) => project::unreachable(cause),
+            (Reason::AwsCredentialsUnavailable | Reason::UserStateUnreadable, _, Some(missing)) => {
+                project::waiting_for(reason, missing)
             }
-            Reason::AwsCredentialsUnavailable | Reason::UserStateUnreadable => self.missing.as_deref(),
-            _ => None,
-        };
-        match word {
-            Some(word) => project::waiting_for(reason, Some(word)),
-            None => self.known.waiting(reason),
+            _ => self.known.waiting(reason),
         }
     }
 
@@ -108,8 +113,17 @@ impl<C: Cognito> Pass<'_, C> {
             Err(error) => {
                 self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
                 info!(request = %self.object(), %error, "no snapshot before a reset");
+                if error.refuses_credentials() && !self.loaded_again {
+                    self.loaded_again = true;
+                    self.session = None;
+                    self.known.situation.credentials = Credentials::NotLoaded;
+                    return;
+                }
                 self.missing = Some(error.word().to_owned());
                 self.known.snapshot(Err(&error), self.slowly());
+                if matches!(self.known.situation.request, Request::Pending(wishes) if wishes.skip_if_reset_required) {
+                    self.tell_if_it_lasts(Reason::UserStateUnreadable);
+                }
             }
         }
     }
@@ -140,6 +154,9 @@ impl<C: Cognito> Pass<'_, C> {
             Err(error) => {
                 self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
                 info!(request = %self.object(), %error, "a probe could not read the user");
+                if error.refuses_credentials() {
+                    self.session = None;
+                }
                 None
             }
         }
