@@ -87,6 +87,17 @@ exceptions! {
     RequestExpired = "RequestExpired",
 }
 
+/// What an exception is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// A common error of AWS: the credentials of the call.
+    Credentials,
+    /// A common error of AWS: who calls, when and how often.
+    Caller,
+    /// One of Cognito's own.
+    Reset,
+}
+
 /// What an exception says about the reset, and what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -120,48 +131,36 @@ impl Exception {
 
     /// Whether it is one of the errors that every service of AWS has, rather than one of Cognito's own.
     const fn is_common(self) -> bool {
-        match self {
-            Self::Throttling
-            | Self::RequestLimitExceeded
-            | Self::ServiceUnavailable
-            | Self::AccessDenied
-            | Self::ExpiredToken
-            | Self::ExpiredTokenException
-            | Self::UnrecognizedClient
-            | Self::InvalidSignature
-            | Self::IncompleteSignature
-            | Self::MissingAuthenticationToken
-            | Self::OptInRequired
-            | Self::RequestExpired => true,
-            Self::InternalError
-            | Self::InvalidEmailRoleAccessPolicy
-            | Self::InvalidLambdaResponse
-            | Self::InvalidParameter
-            | Self::InvalidSmsRoleAccessPolicy
-            | Self::InvalidSmsRoleTrustRelationship
-            | Self::LimitExceeded
-            | Self::NotAuthorized
-            | Self::ResourceNotFound
-            | Self::TooManyRequests
-            | Self::UnexpectedLambda
-            | Self::UserLambdaValidation
-            | Self::UserNotFound
-            | Self::OperationNotEnabled
-            | Self::CodeDeliveryFailure => false,
+        match self.about() {
+            About::Credentials | About::Caller => true,
+            About::Reset => false,
         }
     }
 
-    /// Whether it refuses the credentials of the call, so that others may be accepted. `AccessDenied` is about what they
-    /// may do, and `RequestExpired` about the clock.
+    /// Whether it refuses the credentials of the call, so that others may be accepted.
     #[must_use]
     pub const fn refuses_credentials(self) -> bool {
+        match self.about() {
+            About::Credentials => true,
+            About::Caller | About::Reset => false,
+        }
+    }
+
+    const fn about(self) -> About {
         match self {
             Self::ExpiredToken
             | Self::ExpiredTokenException
             | Self::UnrecognizedClient
             | Self::InvalidSignature
             | Self::IncompleteSignature
-            | Self::MissingAuthenticationToken => true,
+            | Self::MissingAuthenticationToken => About::Credentials,
+            // What the credentials may do, the clock, and the load are no fault of theirs.
+            Self::AccessDenied
+            | Self::OptInRequired
+            | Self::RequestExpired
+            | Self::Throttling
+            | Self::RequestLimitExceeded
+            | Self::ServiceUnavailable => About::Caller,
             Self::InternalError
             | Self::InvalidEmailRoleAccessPolicy
             | Self::InvalidLambdaResponse
@@ -176,13 +175,7 @@ impl Exception {
             | Self::UserLambdaValidation
             | Self::UserNotFound
             | Self::OperationNotEnabled
-            | Self::CodeDeliveryFailure
-            | Self::Throttling
-            | Self::RequestLimitExceeded
-            | Self::ServiceUnavailable
-            | Self::AccessDenied
-            | Self::OptInRequired
-            | Self::RequestExpired => false,
+            | Self::CodeDeliveryFailure => About::Reset,
         }
     }
 
