@@ -230,15 +230,7 @@ async fn a_request_that_needs_the_users_state_ends_by_what_cognito_answers_to_re
         bench.apply(&bench.request(name, name, skip)).await?;
         assert_eq!(bench.ended(name).await?, "Failed/NotAuthorizedException");
     }
-    let unknown = r#"{"Username":"unheard","UserStatus":"UNKNOWN","UserAttributes":[]}"#;
-    bench.cognito.once(
-        Matcher::operation("AdminGetUser").and(|seen| seen.user().is_some_and(|(_, name)| name == "unheard")),
-        Fault::Respond(Reply::new(200, unknown).header("content-type", "application/x-amz-json-1.1")),
-    );
-    bench.users.create_user(&bench.pool, "unheard").await?;
-    bench.apply(&bench.request("unheard", "unheard", skip)).await?;
-    assert_eq!(bench.ended("unheard").await?, "Succeeded/ResetAccepted");
-    for (name, calls) in [("nobody", 0), ("disabled", 1), ("unconfirmed", 1), ("unheard", 1)] {
+    for (name, calls) in [("nobody", 0), ("disabled", 1), ("unconfirmed", 1)] {
         assert_eq!(bench.calls(name), calls, "{name}");
     }
     // What somebody can mend is waited for.

@@ -241,7 +241,6 @@ fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
         ("confirmed", skip(Snapshot::Read(UserStatus::Confirmed)), Step::Claim),
         ("has a temporary password", skip(Snapshot::Read(UserStatus::ForceChangePassword)), Step::Claim),
         ("signs in elsewhere", skip(Snapshot::Read(UserStatus::ExternalProvider)), Step::Claim),
-        ("in a state that is not known", skip(Snapshot::Read(UserStatus::Unknown)), Step::Claim),
     ]);
 }
 

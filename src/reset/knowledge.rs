@@ -139,12 +139,16 @@ impl Knowledge {
     }
 
     /// What came of reading the user before the claim. `again` is when a request that cannot go on without it tries again,
-    /// where that may help: an exception by which Cognito refuses for good stays what it is.
+    /// where that may help: an exception by which Cognito refuses for good stays what it is. A state that Cognito itself does
+    /// not know has not been read.
     pub fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
         self.situation.before = match read {
             Ok(user) => {
                 self.sub = user.sub;
-                Snapshot::Read(user.status)
+                match user.status {
+                    UserStatus::Unknown => Snapshot::Unreadable { until: again },
+                    known => Snapshot::Read(known),
+                }
             }
             Err(ReadError::Exception(Code::Known(exception))) if exception.class() == Class::Refused => {
                 Snapshot::Refused(*exception)

@@ -109,7 +109,11 @@ impl<C: Cognito> Pass<'_, C> {
             return;
         };
         match self.performer.cognito.user(session, self.user()).await {
-            Ok(user) => self.known.snapshot(Ok(user), self.slowly()),
+            Ok(user) => {
+                self.missing =
+                    (user.status == UserStatus::Unknown).then(|| "Cognito does not know its state".to_owned());
+                self.known.snapshot(Ok(user), self.slowly());
+            }
             Err(error) => {
                 self.performer.metrics.aws_failed(AwsStep::Read, error.as_str());
                 info!(request = %self.object(), %error, "no snapshot before a reset");

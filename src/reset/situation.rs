@@ -156,14 +156,14 @@ pub enum Credentials {
 pub enum Snapshot {
     /// Not read yet.
     NotRead,
-    /// Could not be read now.
+    /// Could not be read now, or Cognito does not know it.
     Unreadable {
         /// When a request that cannot go on without it tries again.
         until: Timestamp,
     },
     /// Cognito answered with this exception, and would again: there is no such user or pool, for one.
     Refused(Exception),
-    /// Read. `Unknown` is what Cognito itself may say.
+    /// Read, and known to Cognito: never `Unknown`.
     Read(UserStatus),
 }
 
