@@ -1,6 +1,6 @@
 //! Kubernetes Events about requests and grants, within a budget of their own, so that they never compete with resets.
 
-mod long_names;
+mod direct;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use kube::{
 use tokio::{sync::mpsc, time::interval};
 use tracing::warn;
 
-use self::long_names::{LongNames, is_long};
+use self::direct::Direct;
 use crate::{
     api::{
         Outcome, UserPoolGrant,
@@ -46,7 +46,7 @@ impl Events {
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
-        let mut long_names = LongNames::new(client, reporter);
+        let mut direct = Direct::new(client, reporter);
         let counted = Arc::clone(&metrics);
         tokio::spawn(async move {
             let mut pace = interval(PERIOD);
@@ -58,8 +58,8 @@ impl Events {
                     else => return,
                 };
                 let publishing = async {
-                    if is_long(&object) {
-                        long_names.publish(&event, &object).await
+                    if direct.takes(&event, &object) {
+                        direct.publish(&event, &object).await
                     } else {
                         recorder.publish(&event, &object).await
                     }
@@ -97,8 +97,7 @@ impl Events {
         self.publish(object, EventType::Warning, waiting.reason.as_str(), note, "Reset");
     }
 
-    /// Warns of a write that is refused. Events that differ in their note alone are counted as one, under the first note:
-    /// so `action` says which write it is about.
+    /// Warns of a write that is refused; `action` says which write it is about.
     pub fn refused(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
         self.send(EventType::Warning, reason, note.chars().take(MAX_NOTE).collect(), action, object);
     }

@@ -131,27 +131,28 @@ impl Unreadable {
         }
     }
 
-    /// Remembers what came of it, and publishes the Event, once.
+    /// Remembers what came of it, and publishes an Event: once of the state, and once of each failure to write it.
     fn note(&self, found: &Found, told: Result<Told, StoreError>) {
         let message = status::message(found.kind, &found.error);
         let mut backlog = lock(&self.backlog);
         match told {
             Ok(Told::Written) => {
+                if !backlog.is_said(found) {
+                    self.events.invalid_object(found.object.clone(), &message);
+                }
                 backlog.told(found);
-                self.events.invalid_object(found.object.clone(), &message);
             }
             // Whoever wrote it has published the Event.
             Ok(Told::Already) => backlog.told(found),
             Ok(Told::Nothing) => backlog.forget(found),
-            Ok(Told::Conflict) => {
-                backlog.failed(found, Instant::now());
-            }
+            Ok(Told::Conflict) => backlog.failed(found, Instant::now()),
             Err(error) => {
-                let first = backlog.failed(found, Instant::now());
+                backlog.failed(found, Instant::now());
                 let ObjectReference { kind, namespace, name, .. } = &found.object;
                 warn!(kind, namespace, name, %error, "unable to write into an object's status that it cannot be understood; trying again");
-                if first {
-                    let message = format!("{message}. Its status cannot tell so: {error}");
+                let error = error.to_string();
+                if backlog.is_news(found, &error) {
+                    let message = format!("{message}. The status cannot be written: {error}; retrying");
                     self.events.invalid_object(found.object.clone(), &message);
                 }
             }

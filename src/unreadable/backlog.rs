@@ -8,6 +8,7 @@ use std::{
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::status::Kind;
+use crate::lately::Lately;
 
 /// How many objects are remembered. Each takes less than two kilobytes.
 const MOST: usize = 2000;
@@ -45,6 +46,8 @@ struct Entry {
     /// When it is to be told; never again once it has been.
     due: Option<Instant>,
     failures: u32,
+    /// What an Event has said of this state already.
+    said: Lately<String>,
 }
 
 /// Objects that cannot be read, each in the state last found.
@@ -63,7 +66,7 @@ impl Backlog {
             self.0.retain(|_, entry| entry.due.is_some());
         }
         if self.0.len() < MOST || self.0.contains_key(&key) {
-            self.0.insert(key, Entry { found, due: Some(now), failures: 0 });
+            self.0.insert(key, Entry { found, due: Some(now), failures: 0, said: Lately::default() });
         }
         true
     }
@@ -81,7 +84,7 @@ impl Backlog {
 
     /// It has been told: this state never again.
     pub(super) fn told(&mut self, found: &Found) {
-        if let Some(entry) = self.0.get_mut(&key(found)).filter(|entry| entry.found == *found) {
+        if let Some(entry) = self.entry(found) {
             entry.due = None;
         }
     }
@@ -94,12 +97,26 @@ impl Backlog {
         }
     }
 
-    /// It could not be told: later again. Tells whether this was the first time.
-    pub(super) fn failed(&mut self, found: &Found, now: Instant) -> bool {
-        let Some(entry) = self.0.get_mut(&key(found)).filter(|entry| entry.found == *found) else { return false };
-        entry.due = Some(now + (FIRST_PAUSE * 2_u32.saturating_pow(entry.failures.min(16))).min(LONGEST_PAUSE));
-        entry.failures += 1;
-        entry.failures == 1
+    /// It could not be told: later again.
+    pub(super) fn failed(&mut self, found: &Found, now: Instant) {
+        if let Some(entry) = self.entry(found) {
+            entry.due = Some(now + (FIRST_PAUSE * 2_u32.saturating_pow(entry.failures.min(16))).min(LONGEST_PAUSE));
+            entry.failures += 1;
+        }
+    }
+
+    /// Whether no Event has said this of the state yet. From now on one has.
+    pub(super) fn is_news(&mut self, found: &Found, text: &str) -> bool {
+        self.entry(found).is_some_and(|entry| entry.said.is_new(&text.to_owned()))
+    }
+
+    /// Whether an Event has said anything of the state.
+    pub(super) fn is_said(&mut self, found: &Found) -> bool {
+        self.entry(found).is_some_and(|entry| entry.said.newest().is_some())
+    }
+
+    fn entry(&mut self, found: &Found) -> Option<&mut Entry> {
+        self.0.get_mut(&key(found)).filter(|entry| entry.found == *found)
     }
 }
 
@@ -138,14 +155,33 @@ mod tests {
         let mut backlog = Backlog::default();
         let found = found("a", "1", 1, "bad");
         backlog.put(found.clone(), now);
-        for (number, seconds) in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].into_iter().enumerate() {
-            assert_eq!(backlog.failed(&found, now), number == 0);
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            backlog.failed(&found, now);
             let due = now + Duration::from_secs(seconds);
             assert_eq!((backlog.next(), backlog.due(due - Duration::from_millis(1))), (Some(due), vec![]));
             now = due;
         }
         backlog.forget(&found);
         assert_eq!(backlog.next(), None);
+    }
+
+    #[test]
+    fn each_failure_is_said_when_it_is_met_first_whatever_failed_before_and_not_of_another_state() {
+        let now = Instant::now();
+        let mut backlog = Backlog::default();
+        let (state, next) = (found("a", "1", 1, "bad"), found("a", "1", 2, "bad"));
+        backlog.put(state.clone(), now);
+        // A conflict says nothing.
+        backlog.failed(&state, now);
+        assert!(!backlog.is_said(&state));
+        for (text, is_news) in [("503", true), ("422", true), ("422", false), ("503", false), ("refused by a", true)] {
+            backlog.failed(&state, now);
+            assert_eq!(backlog.is_news(&state, text), is_news, "{text}");
+            assert!(backlog.is_said(&state));
+        }
+        assert!(!backlog.is_news(&next, "503"), "nothing is said of a state that was not put");
+        backlog.put(next.clone(), now);
+        assert!(!backlog.is_said(&next) && backlog.is_news(&next, "503") && !backlog.is_news(&state, "504"));
     }
 
     #[test]
