@@ -171,10 +171,10 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     refusing.enforce(&yaml, &["label", "--dry-run=server", "--overwrite", "prrec", name, "probe=probe"], "").await?;
     let by = "refused by the ValidatingAdmissionPolicy frozen-records";
     bench.ask("sent").await?;
-    let sent = refusing.says("sent", &["Cognito accepted the reset", "Storing that in the record", by]).await?;
+    let sent = refusing.says("sent", &["Cognito accepted the reset", "Writing this into the record", by]).await?;
     assert_eq!(condition(&sent, "PasswordInvalidated")["status"], "True", "{sent}");
     bench.apply(&bench.request("refused", "nobody", "")).await?;
-    refusing.says("refused", &["Cognito answered with UserNotFoundException", "nothing happened", by]).await?;
+    refusing.says("refused", &["Cognito refused with UserNotFoundException", "nothing happened", by]).await?;
     // A later request of the first name has an expiry that its record would have to remember.
     bench.kubectl(&["delete", "prr", "before"]).await?;
     bench.apply(&bench.request("before", "before", "expirationTime: \"2099-01-01T00:00:00Z\"")).await?;
@@ -396,7 +396,7 @@ async fn a_webhook_that_is_down_a_lost_permission_and_a_write_that_keeps_failing
     let broken = Fault::Respond(Reply::kubernetes_error(500, "InternalError"));
     let failing = bench.api.always(Matcher::path(Method::PUT, "/passwordresetrecords/"), broken);
     bench.ask("failing").await?;
-    refusing.says("failing", &["Cognito accepted the reset", "Storing that in the record fails"]).await?;
+    refusing.says("failing", &["Cognito accepted the reset", "Writing this into the record fails"]).await?;
     failing.remove();
     assert_eq!(bench.ended("failing").await?, RESET);
     for name in ["unasked", "not-permitted", "failing"] {

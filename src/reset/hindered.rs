@@ -134,9 +134,10 @@ impl<C: Cognito> Pass<'_, C> {
         if !matches!(known.situation.request, Request::Pending(_)) {
             return Ok(Told::Gone);
         }
+        let Some(attempt) = ledger::last(record) else { return Ok(Told::Gone) };
         let uid = known.request.as_ref().and_then(ResourceExt::uid);
-        let ours = ledger::last(record).map(|last| last.request_uid.as_str()) == uid.as_deref();
-        self.tell_of(&known, &project::held_up(finding, refuser, ours), Timestamp::now()).await
+        let ours = Some(attempt.request_uid.as_str()) == uid.as_deref();
+        self.tell_of(&known, &project::held_up(attempt, finding, refuser, ours), Timestamp::now()).await
     }
 
     /// After a status was written that says what is refused: an Event says it too, once.
