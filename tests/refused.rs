@@ -270,7 +270,7 @@ async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> R
     let cannot = "The status cannot be written";
     refusing.warns("told-by-event", "ResetAccepted", &["Cognito accepted the reset", cannot, by]).await?;
     refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
-    refusing.warns("another", "WriteRefused", &["cannot write the status", by]).await?;
+    refusing.warns("another", "NoNamespaceMatches", &["no namespace of the cluster is selected", cannot, by]).await?;
     refusing.counted("status", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy no-statuses");
     let tries = |name: &str| {
@@ -282,7 +282,7 @@ async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> R
         (tries("told-by-event") > so_far.0 + 1 && tries("another") > so_far.1 + 1).then_some(())
     })
     .await?;
-    for (name, reason) in [("told-by-event", "ResetAccepted"), ("another", "WriteRefused")] {
+    for (name, reason) in [("told-by-event", "ResetAccepted"), ("another", "NoNamespaceMatches")] {
         let told = refusing.events(name, reason).await?;
         assert!(told.len() == 1 && told[0]["series"].is_null(), "{told:?}");
     }
