@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     reset::{
         ledger::{Backoff, Waits},
-        performer::{Performer, Settings},
+        performer::{Performer, Settings, most_held_up},
         store::Store,
     },
     rights::{self, Needs, StartError},
@@ -237,8 +237,7 @@ fn settings(args: &RunArgs) -> Settings {
         probes: args.probes,
         probe_pause: args.probe_pause,
         shown_wait: SHOWN_WAIT,
-        // The other half is left to tell of everything else.
-        most_held_up: usize::from(args.concurrency.div_ceil(2)),
+        most_held_up: most_held_up(args.concurrency),
     }
 }
 
