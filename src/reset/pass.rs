@@ -79,7 +79,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             self.session = None;
         }
         self.read_record(record);
-        self.look_at_held_up();
+        self.recall_refusals();
         Ok(())
     }
 
@@ -299,7 +299,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     }
 }
 
-fn signed(duration: Duration) -> SignedDuration {
+pub(super) fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
