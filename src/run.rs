@@ -192,7 +192,7 @@ pub async fn serve<C: Cognito>(
             None => work.await,
             Some(election) => tokio::select! {
                 () = work => {}
-                () = election.run() => return Err(RunError::LeaseLost),
+                () = async { election.run().await; performer.warn_of_held_up(); } => return Err(RunError::LeaseLost),
             },
         }
         Ok(())
@@ -200,8 +200,10 @@ pub async fn serve<C: Cognito>(
     let late = async {
         stop.cancelled().await;
         info!("stopping: finishing what is in flight");
+        performer.warn_of_held_up();
         health.stopping();
         tokio::time::sleep(args.shutdown_timeout).await;
+        performer.warn_of_held_up();
     };
     let result = tokio::select! {
         result = stand => result,

@@ -4,6 +4,8 @@
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
 mod common;
+#[path = "refused/stopped.rs"]
+mod stopped;
 #[path = "refused/woken.rs"]
 mod woken;
 

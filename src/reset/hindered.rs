@@ -10,6 +10,7 @@ use super::{
     knowledge::{Knowledge, has_room},
     ledger::{self, Finding},
     pass::{Pass, after, signed},
+    performer::Performer,
     project::{self, Telling},
     situation::{RecordWrite, Refused, Request},
     store::{FIRST_PAUSE, LONGEST_PAUSE, StoreError, Told},
@@ -30,6 +31,20 @@ use crate::{
 const PATIENCE: u32 = 5;
 const TOO_LARGE: &str =
     "the request's metadata takes more than 1 MiB; remove labels, annotations, owners, finalizers or field managers";
+
+impl<C: Cognito> Performer<C> {
+    /// Names the records whose effect would be lost if the process ended now.
+    pub fn warn_of_held_up(&self) {
+        let records = self.held_up.records();
+        if !records.is_empty() {
+            let (number, records) = (records.len(), records.join(" "));
+            warn!(
+                number, %records,
+                "what happened to requests is not stored in their records; if the operator ends before it is, their outcome may be Unknown: let the API server accept writes to the records"
+            );
+        }
+    }
+}
 
 impl<C: Cognito> Pass<'_, C> {
     /// A write to the record failed. Where it was refused, that is what the request waits for, and else an error.

@@ -203,6 +203,13 @@ impl HeldUp {
         HeldUpEntry { all: self, record }
     }
 
+    /// Which they are.
+    pub fn records(&self) -> Vec<String> {
+        let mut records: Vec<_> = lock(&self.records).keys().cloned().collect();
+        records.sort();
+        records
+    }
+
     /// Whether there are as many as `most`; and who refuses one of them, where it is refused.
     pub fn too_many(&self, most: usize) -> Option<Option<Refuser>> {
         let records = lock(&self.records);
@@ -372,9 +379,10 @@ mod tests {
         two.add(Some(Refuser::Permission));
         two.add(Some(Refuser::Definition));
         assert_eq!((held_up.too_many(2), held_up.too_many(3)), (Some(Some(Refuser::Definition)), None));
+        assert_eq!(held_up.records(), ["r1", "r2"]);
         drop(two);
         assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
         drop(one);
-        assert_eq!(held_up.too_many(1), None);
+        assert_eq!((held_up.too_many(1), held_up.records()), (None, vec![]));
     }
 }
