@@ -290,7 +290,7 @@ impl History {
             uid: metadata.uid,
             ..ObjectReference::default()
         };
-        self.events.not_deleted(object, mark.note());
+        self.events.not_deleted(object, &mark.note());
     }
 }
 

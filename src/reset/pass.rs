@@ -236,7 +236,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
                 if let Some(request) = &self.known.request {
                     self.performer.events.tell(request, &telling);
                     if let Some(mark) = tracked::exempt(request) {
-                        self.performer.events.not_deleted(request.object_ref(&()), mark.note());
+                        self.performer.events.not_deleted(request.object_ref(&()), &mark.note());
                     }
                 }
                 info!(request = %self.object(), outcome = telling.outcome.as_str(), reason = %telling.reason, "request finished");
