@@ -188,7 +188,7 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     bench.apply(&bench.request("before", "before", "expirationTime: \"2099-01-01T00:00:00Z\"")).await?;
     refusing.says("before", &["performed at", "expirationTime", by]).await?;
     bench.ask("next").await?;
-    refusing.says("next", &["nothing was sent", "what happened to earlier requests", by]).await?;
+    refusing.says("next", &["nothing was sent", "the results of earlier requests", by]).await?;
     refusing.warns("sent", "WriteRefused", &["Cognito accepted the reset", by]).await?;
     refusing.counted("record", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy frozen-records");

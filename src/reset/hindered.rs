@@ -40,7 +40,7 @@ impl<C: Cognito> Performer<C> {
             let (number, records) = (records.len(), records.join(" "));
             warn!(
                 number, %records,
-                "what happened to requests is not stored in their records; if the operator ends before it is, their outcome may be Unknown: let the API server accept writes to the records"
+                "the results of these requests are not in their records yet, because the API server does not accept them; if the operator ends before it does, their outcome may be Unknown"
             );
         }
     }
@@ -138,7 +138,7 @@ impl<C: Cognito> Pass<'_, C> {
                 Ok(Told::Written | Told::Gone) => so_far.told = true,
                 Ok(Told::Conflict) => {}
                 Err(error) => {
-                    debug!(request = %self.object(), %error, "unable to say yet that an effect is not stored")
+                    debug!(request = %self.object(), %error, "unable to report in the status yet that an effect is not stored")
                 }
             }
         }

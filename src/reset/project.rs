@@ -69,10 +69,10 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
     let hindrance = hindrance(refuser);
     let message = match write {
         RecordWrite::Claim => format!(
-            "nothing was sent: writing the record that has to precede the call {hindrance}; retrying until the deadline"
+            "nothing was sent: writing the record that must exist before a call {hindrance}; retrying until the deadline"
         ),
         RecordWrite::EarlierEffects => format!(
-            "nothing was sent: storing what happened to earlier requests {hindrance}, and no further call is made meanwhile; retrying until the deadline"
+            "nothing was sent: writing the results of earlier requests into their records {hindrance}, and no new call is made until that succeeds; retrying until the deadline"
         ),
         // Another replica may have been quicker: only the record can say that nothing was sent.
         RecordWrite::Close(evidence) => {
@@ -88,11 +88,11 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
                 | Evidence::Inconclusive => "the request is over",
             };
             format!(
-                "{cause} and nothing is sent, but closing the record {hindrance}; until it is closed, the outcome stays Pending; retrying"
+                "{cause} and nothing is sent, but closing the record {hindrance}; the outcome stays Pending until it is closed; retrying"
             )
         }
         RecordWrite::Remember => format!(
-            "{}. The outcome stays Pending until the record holds the request's expirationTime, and writing that {hindrance}; retrying",
+            "{}. Writing the request's expirationTime into the record {hindrance}; the outcome stays Pending until it is written; retrying",
             ended.message
         ),
     };
@@ -125,7 +125,7 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
     let of_whom = if ours { "" } else { "for an earlier request of this name: " };
     let hindrance = hindrance(refuser);
     let message = format!(
-        "{of_whom}{known}. Writing this into the record {hindrance}; until it is written, the outcome stays Pending; retrying"
+        "{of_whom}{known}. Writing this into the record {hindrance}; the outcome stays Pending until it is written; retrying"
     );
     let invalidated = match invalidated {
         Truth::True => Truth::True,

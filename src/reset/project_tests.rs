@@ -270,7 +270,7 @@ fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
         assert!(telling.message.contains(by), "{}", telling.message);
     }
     let failing = refused(RecordWrite::EarlierEffects, None, &accepted).message;
-    assert!(failing.contains("earlier requests fails"), "{failing}");
+    assert!(failing.contains("writing the results of earlier requests into their records fails"), "{failing}");
 }
 
 #[test]
