@@ -85,8 +85,8 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
-    /// Requests worked on at the same time.
-    #[arg(long, env = "COGNITO_RESET_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "NUMBER")]
+    /// Requests worked on at the same time, at least 2. Where results cannot be written into records, up to half of these wait until they can; while that many wait, no new calls are made.
+    #[arg(long, env = "COGNITO_RESET_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1024), value_name = "NUMBER")]
     pub concurrency: u16,
 
     /// Resets a second for each AWS account and Region; Cognito's own limit is 30, shared with the users' forgotten passwords.

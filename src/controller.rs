@@ -36,7 +36,8 @@ use crate::{
 };
 
 /// When a request that was found gone or finished is looked for again, should the watch still show it as pending: what
-/// stands between here and the API server may have made up a 404.
+/// stands between here and the API server may have made up a 404. Also when one is reported that cannot be read, where too
+/// many of them are to be reported already.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// How many requests one page of the first list has: with 1.5 MiB each, as the most that etcd takes, they fit into a
@@ -170,8 +171,8 @@ async fn reconcile<C: Cognito>(object: Arc<Slim>, context: Arc<Context<C>>) -> R
     let request = match &object.0.0 {
         Ok(request) => request,
         Err(invalid) => {
-            context.unreadable.request(&object.0, &invalid.error);
-            return Ok(Action::await_change());
+            let is_reported = context.unreadable.request(&object.0, &invalid.error);
+            return Ok(if is_reported { Action::await_change() } else { Action::requeue(LOOK_AGAIN) });
         }
     };
     let _working = context.unreadable.metrics().working();

@@ -1,6 +1,6 @@
 //! Kubernetes Events about requests and grants, within a budget of their own, so that they never compete with resets.
 
-mod long_names;
+mod direct;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use kube::{
 use tokio::{sync::mpsc, time::interval};
 use tracing::warn;
 
-use self::long_names::{LongNames, is_long};
+use self::direct::Direct;
 use crate::{
     api::{
         Outcome, UserPoolGrant,
@@ -25,7 +25,7 @@ use crate::{
 
 /// How many Events may wait; what comes on top is dropped and counted.
 const QUEUE: usize = 256;
-/// The most characters of an Event's note that the API server takes.
+/// The most bytes of an Event's note that the API server takes.
 const MAX_NOTE: usize = 1024;
 /// The time between two Events.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ impl Events {
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
-        let mut long_names = LongNames::new(client, reporter);
+        let mut direct = Direct::new(client, reporter);
         let counted = Arc::clone(&metrics);
         tokio::spawn(async move {
             let mut pace = interval(PERIOD);
@@ -58,8 +58,8 @@ impl Events {
                     else => return,
                 };
                 let publishing = async {
-                    if is_long(&object) {
-                        long_names.publish(&event, &object).await
+                    if direct.takes(&event, &object) {
+                        direct.publish(&event, &object).await
                     } else {
                         recorder.publish(&event, &object).await
                     }
@@ -85,7 +85,7 @@ impl Events {
     pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &Telling) {
         let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
         let type_ = if well { EventType::Normal } else { EventType::Warning };
-        self.publish(object, type_, telling.reason.as_str(), telling.message.clone(), "Reset");
+        self.publish(object, type_, telling.reason.as_str(), &telling.message, "Reset");
     }
 
     /// Tells that requests of this one's namespace wait for AWS, and that it lasts.
@@ -94,30 +94,28 @@ impl Events {
             1 => waiting.message.clone(),
             _ => format!("{}; {requests} requests of this namespace wait for this", waiting.message),
         };
-        self.publish(object, EventType::Warning, waiting.reason.as_str(), note, "Reset");
+        self.publish(object, EventType::Warning, waiting.reason.as_str(), &note, "Reset");
     }
 
-    /// Warns of a write that is refused. Events that differ in their note alone are counted as one, under the first note:
-    /// so `action` says which write it is about.
+    /// Warns of a write that is refused; `action` says which write it is about.
     pub fn refused(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
-        self.send(EventType::Warning, reason, note.chars().take(MAX_NOTE).collect(), action, object);
+        self.send(EventType::Warning, reason, note, action, object);
     }
 
     /// Tells what is new of a grant.
     pub fn of_grant(&self, grant: &UserPoolGrant, condition: &Condition) {
         let well = condition.status == Truth::True.as_str();
         let type_ = if well { EventType::Normal } else { EventType::Warning };
-        self.publish(grant, type_, &condition.reason, condition.message.clone(), "Check");
+        self.publish(grant, type_, &condition.reason, &condition.message, "Check");
     }
 
     /// Tells that an object cannot be read.
     pub fn invalid_object(&self, object: ObjectReference, message: &str) {
-        let (reason, note) = (Reason::InvalidObject.as_str(), message.chars().take(1000).collect());
-        self.send(EventType::Warning, reason, note, "Read", object);
+        self.send(EventType::Warning, Reason::InvalidObject.as_str(), message, "Read", object);
     }
 
     /// Tells that a request with a time to live will not be deleted, and why.
-    pub fn not_deleted(&self, object: ObjectReference, note: String) {
+    pub fn not_deleted(&self, object: ObjectReference, note: &str) {
         self.send(EventType::Warning, "TTLNotApplied", note, "Delete", object);
     }
 
@@ -126,20 +124,63 @@ impl Events {
         object: &K,
         type_: EventType,
         reason: &str,
-        note: String,
+        note: &str,
         action: &str,
     ) {
         self.send(type_, reason, note, action, object.object_ref(&()));
     }
 
-    fn send(&self, type_: EventType, reason: &str, note: String, action: &str, object: ObjectReference) {
-        let event = Event { type_, reason: reason.into(), note: Some(note), action: action.into(), secondary: None };
+    fn send(&self, type_: EventType, reason: &str, note: &str, action: &str, object: ObjectReference) {
+        let note = Some(cut(note).to_owned());
+        let event = Event { type_, reason: reason.into(), note, action: action.into(), secondary: None };
         let queue = match event.type_ {
             EventType::Warning => &self.warnings,
             EventType::Normal => &self.normal,
         };
         if queue.try_send((event, object)).is_err() {
             self.metrics.event_dropped();
+        }
+    }
+}
+
+/// As much of a note as the API server takes.
+fn cut(note: &str) -> &str {
+    note.get(..note.floor_char_boundary(MAX_NOTE)).unwrap_or(note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_note_is_cut_to_what_the_api_server_takes() {
+        let (warnings, mut urgent) = mpsc::channel(QUEUE);
+        let events = Events { normal: warnings.clone(), warnings, metrics: Arc::new(Metrics::new()) };
+        let object = ObjectReference::default;
+        for (note, length) in [
+            ("a".repeat(1024), 1024),
+            ("a".repeat(1025), 1024),
+            ("\u{e9}".repeat(513), 1024),
+            (format!("a{}", "\u{e9}".repeat(512)), 1023),
+            (String::new(), 0),
+        ] {
+            events.refused(object(), "WriteRefused", &note, "Tell");
+            events.invalid_object(object(), &note);
+            events.not_deleted(object(), &note);
+            let telling = Telling {
+                outcome: Outcome::Failed,
+                reason: Reason::Expired,
+                invalidated: Truth::False,
+                message: note.clone(),
+            };
+            let grant = UserPoolGrant::new("a", serde_json::from_str(r#"{"userPoolID":"p_1"}"#).unwrap());
+            events.tell(&grant, &telling);
+            events.waits(&grant, &telling, 1);
+            for _ in 0..5 {
+                let (event, _) = urgent.try_recv().unwrap();
+                let said = event.note.unwrap();
+                assert!(note.starts_with(&said) && said.len() == length, "{}: {said}", event.reason);
+            }
         }
     }
 }

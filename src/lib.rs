@@ -19,6 +19,7 @@ pub mod grants;
 pub mod hidden;
 pub mod history;
 pub mod kube_config;
+pub mod lately;
 pub mod lease;
 pub mod metrics;
 pub mod panics;

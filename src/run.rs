@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     reset::{
         ledger::{Backoff, Waits},
-        performer::{Performer, Settings},
+        performer::{Performer, Settings, most_held_up},
         store::Store,
     },
     rights::{self, Needs, StartError},
@@ -195,7 +195,7 @@ pub async fn serve<C: Cognito>(
             None => work.await,
             Some(election) => tokio::select! {
                 () = work => {}
-                () = election.run() => return Err(RunError::LeaseLost),
+                () = async { election.run().await; performer.warn_of_held_up(); } => return Err(RunError::LeaseLost),
             },
         }
         Ok(())
@@ -203,8 +203,10 @@ pub async fn serve<C: Cognito>(
     let late = async {
         stop.cancelled().await;
         info!("stopping: finishing what is in flight");
+        performer.warn_of_held_up();
         health.stopping();
         tokio::time::sleep(args.shutdown_timeout).await;
+        performer.warn_of_held_up();
     };
     let result = tokio::select! {
         result = stand => result,
@@ -241,8 +243,7 @@ fn settings(args: &RunArgs) -> Settings {
         probe_pause: args.probe_pause,
         patience: args.retry_initial * LASTING,
         shown_wait: SHOWN_WAIT,
-        // The other half is left to tell of everything else.
-        most_held_up: usize::from(args.concurrency.div_ceil(2)),
+        most_held_up: most_held_up(args.concurrency),
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::{sync::Notify, time::sleep_until};
 use tracing::warn;
 
 use self::{
-    backlog::{Backlog, Found},
+    backlog::{Backlog, Found, Taken},
     status::Kind,
 };
 use crate::{
@@ -80,21 +80,31 @@ impl Unreadable {
         self.events.invalid_object(found.object, &status::message(Kind::Record, &found.error));
     }
 
-    /// Reports a request in the same way, once for each state of it, and has its status tell it.
-    pub fn request(&self, request: &DeserializeGuard<PasswordResetRequest>, error: &str) {
-        self.found(found(Kind::Request, request, error));
+    /// Reports a request in the same way, once for each state of it, and has its status tell it. `false` where so many are
+    /// still to be told that this one has to be found again later.
+    #[must_use]
+    pub fn request(&self, request: &DeserializeGuard<PasswordResetRequest>, error: &str) -> bool {
+        self.found(found(Kind::Request, request, error))
     }
 
-    /// Reports a grant in the same way.
+    /// Reports a grant in the same way; where there are too many, when the watch shows it again.
     pub fn grant(&self, grant: &DeserializeGuard<UserPoolGrant>, error: &str) {
         self.found(found(Kind::Grant, grant, error));
     }
 
-    fn found(&self, found: Found) {
-        if lock(&self.backlog).put(found.clone(), Instant::now()) {
-            self.log(&found);
-            self.news.notify_one();
+    fn found(&self, found: Found) -> bool {
+        let taken = lock(&self.backlog).put(found.clone(), Instant::now());
+        match taken {
+            Taken::New => {
+                self.log(&found);
+                self.news.notify_one();
+            }
+            Taken::Known | Taken::TooMany { first: false } => {}
+            Taken::TooMany { first: true } => warn!(
+                "too many objects cannot be understood; further ones are not reported until the statuses of these are written"
+            ),
         }
+        !matches!(taken, Taken::TooMany { .. })
     }
 
     fn log(&self, Found { object, error, .. }: &Found) {
@@ -131,27 +141,28 @@ impl Unreadable {
         }
     }
 
-    /// Remembers what came of it, and publishes the Event, once.
+    /// Remembers what came of it, and publishes an Event: once of the state, and once of each failure to write it.
     fn note(&self, found: &Found, told: Result<Told, StoreError>) {
         let message = status::message(found.kind, &found.error);
         let mut backlog = lock(&self.backlog);
         match told {
             Ok(Told::Written) => {
+                if !backlog.is_said(found) {
+                    self.events.invalid_object(found.object.clone(), &message);
+                }
                 backlog.told(found);
-                self.events.invalid_object(found.object.clone(), &message);
             }
             // Whoever wrote it has published the Event.
             Ok(Told::Already) => backlog.told(found),
             Ok(Told::Nothing) => backlog.forget(found),
-            Ok(Told::Conflict) => {
-                backlog.failed(found, Instant::now());
-            }
+            Ok(Told::Conflict) => backlog.failed(found, Instant::now()),
             Err(error) => {
-                let first = backlog.failed(found, Instant::now());
+                backlog.failed(found, Instant::now());
                 let ObjectReference { kind, namespace, name, .. } = &found.object;
-                warn!(kind, namespace, name, %error, "unable to write into an object's status that it cannot be understood; trying again");
-                if first {
-                    let message = format!("{message}. Its status cannot tell so: {error}");
+                warn!(kind, namespace, name, %error, "unable to say in the status of an object that it cannot be understood; trying again");
+                let error = error.to_string();
+                if backlog.is_news(found, &error) {
+                    let message = format!("{message}. The status cannot be written: {error}; retrying");
                     self.events.invalid_object(found.object.clone(), &message);
                 }
             }

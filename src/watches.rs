@@ -1,9 +1,8 @@
 //! Follows the grants and the namespaces, and keeps the grants' statuses true.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+mod untold;
+
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{Stream, TryStreamExt};
 use jiff::Timestamp;
@@ -19,23 +18,27 @@ use kube::{
 };
 use tokio::{
     sync::oneshot,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, warn};
 
+use self::untold::{Said, Untold, said};
 use crate::{
-    api::{UserPoolGrant, conditions::Reason},
+    api::UserPoolGrant,
     api_errors::of_watch,
     events::Events,
     grants::{Permissions, Stale},
     metrics::{Metrics, Target},
-    refusal::Refuser,
     reset::store::{StoreError, within},
     unreadable::Unreadable,
 };
 
 /// The least time between two rounds in which statuses of grants are written.
 const BETWEEN_TELLINGS: Duration = Duration::from_millis(500);
+/// Before a write is repeated that failed without being refused.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
+/// The longest time without a look at all grants.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 type Guarded = DeserializeGuard<UserPoolGrant>;
 
@@ -153,54 +156,63 @@ pub async fn tell_grants(
 ) {
     let mut changes = permissions.to_tell();
     let api: Api<UserPoolGrant> = Api::all(client.clone());
-    let mut refused = RefusedGrants { events, metrics, refusers: HashMap::new() };
+    let mut refused = RefusedGrants { events, metrics, untold: Untold::default() };
     loop {
         let mut failed = false;
-        let mut written_any = false;
-        for Stale { grant, news } in permissions.stale_statuses(Timestamp::now()) {
-            written_any = true;
-            match within(limit, api.replace_status(&grant.name_any(), &PostParams::default(), &grant)).await {
+        let mut tried_any = false;
+        let stale = permissions.stale_statuses(Timestamp::now());
+        refused.untold.retain(&stale.iter().map(|stale| stale.grant.name_any()).collect());
+        for Stale { grant, news } in stale {
+            let (name, said) = (grant.name_any(), said(&news));
+            if !refused.untold.is_due(&name, &said, Instant::now()) {
+                continue;
+            }
+            tried_any = true;
+            match within(limit, api.replace_status(&name, &PostParams::default(), &grant)).await {
                 Ok(stored) => {
                     permissions.status_written(&stored);
-                    refused.refusers.remove(&stored.name_any());
+                    refused.untold.written(&name);
                     news.iter().for_each(|condition| events.of_grant(&stored, condition));
                 }
-                Err(error) => {
-                    failed = true;
-                    refused.report(&grant, &error);
-                }
+                Err(error) => failed |= !refused.report(&grant, said, &error),
             }
         }
-        if written_any {
+        if tried_any {
             // Many namespaces may come and go, and grants say how many they select.
             sleep(BETWEEN_TELLINGS).await;
         }
-        let again = if failed { Duration::from_secs(1) } else { Duration::from_secs(3600) };
+        let due = refused.untold.next().map(|due| due.saturating_duration_since(Instant::now()));
+        let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };
         // Either a change or the end of the pause: both mean to look again.
         let _ = timeout(again, changes.changed()).await;
     }
 }
 
-/// Tells of grants whose status is refused: once for each and by whom, though it is tried again every second.
+/// Tells of grants whose status is refused.
 struct RefusedGrants<'a> {
     events: &'a Events,
     metrics: &'a Metrics,
-    refusers: HashMap<String, Refuser>,
+    untold: Untold,
 }
 
 impl RefusedGrants<'_> {
-    fn report(&mut self, grant: &UserPoolGrant, error: &StoreError) {
+    /// Tells by an Event what the status would have said. Gives whether it was refused, and did not fail in another way.
+    fn report(&mut self, grant: &UserPoolGrant, news: Vec<Said>, error: &StoreError) -> bool {
         let name = grant.name_any();
         let Some(refuser) = error.refuser() else {
-            return debug!(grant = %name, %error, "unable to write a grant's status yet");
+            debug!(grant = %name, %error, "unable to write a grant's status yet");
+            return false;
         };
         self.metrics.write_refused(Target::Status, &refuser);
-        if self.refusers.get(&name) == Some(&refuser) {
-            return debug!(grant = %name, %error, "the API server still refuses a grant's status");
+        let told = self.untold.refused(&name, news, &refuser, Instant::now());
+        if told.is_empty() {
+            debug!(grant = %name, %error, "the API server still refuses a grant's status");
+            return true;
         }
         warn!(grant = %name, %error, "the API server refuses a grant's status; trying again");
-        let note = format!("cannot write the status, so it may be out of date: refused by {refuser}; retrying");
-        self.events.refused(grant.object_ref(&()), Reason::WriteRefused.as_str(), &note, "Tell");
-        self.refusers.insert(name, refuser);
+        for (reason, note) in told {
+            self.events.refused(grant.object_ref(&()), &reason, &note, "Tell");
+        }
+        true
     }
 }

@@ -241,10 +241,19 @@ impl Tellings {
     }
 
     /// Tells an effect that is not stored.
-    fn held_up(&mut self, state: &'static str, effect: Effect, evidence: Evidence, code: Option<&str>) -> Result<()> {
-        let finding = finding(effect, evidence, code, None);
+    fn held_up(
+        &mut self,
+        state: &'static str,
+        effect: Effect,
+        evidence: Evidence,
+        code: Option<&str>,
+        after: Option<UserStatus>,
+    ) -> Result<()> {
+        let finding = finding(effect, evidence, code, after);
+        let claimed = claimed()?;
+        let attempt = ledger::last(&claimed).context("no attempt")?;
         for (refuser, ours) in [(Some(refuser()), true), (Some(refuser()), false), (None, true)] {
-            self.push(state, Some(&claimed()?), project::held_up(&finding, refuser.as_ref(), ours))?;
+            self.push(state, Some(&claimed), project::held_up(attempt, &finding, refuser.as_ref(), ours))?;
         }
         Ok(())
     }
@@ -301,17 +310,19 @@ fn everything_told() -> Result<Vec<Told>> {
     };
     all.gate("waiting", &unread)?;
     all.gate("waiting", &Situation { before: has_to_reset, ..skipping })?;
-    for (state, effect, evidence, code) in [
-        ("waiting", NotPerformed, NeverSent, None),
-        ("waiting", NotPerformed, Unreachable, None),
-        ("waiting", NotPerformed, Answer, Some(LONGEST)),
-        ("waiting", Unknown, Inconclusive, None),
-        ("waiting", Unknown, Inconclusive, Some(LONGEST)),
-        ("waiting: reset, not stored", Performed, Answer, None),
-        ("waiting: reset, not stored", Performed, Probe, None),
-        ("waiting: reset, not stored", Performed, Probe, Some(LONGEST)),
+    let seen = Some(UserStatus::ResetRequired);
+    for (state, effect, evidence, code, after) in [
+        ("waiting", NotPerformed, NeverSent, None, None),
+        ("waiting", NotPerformed, Unreachable, None, None),
+        ("waiting", NotPerformed, Answer, Some(LONGEST), None),
+        ("waiting", Unknown, Inconclusive, None, None),
+        ("waiting", Unknown, Inconclusive, Some(LONGEST), None),
+        ("waiting: reset, not stored", Unknown, Inconclusive, None, seen),
+        ("waiting: reset, not stored", Performed, Answer, None, None),
+        ("waiting: reset, not stored", Performed, Probe, None, seen),
+        ("waiting: reset, not stored", Performed, Probe, Some(LONGEST), seen),
     ] {
-        all.held_up(state, effect, evidence, code)?;
+        all.held_up(state, effect, evidence, code, after)?;
     }
     let expiring = Wishes { expires: Some(LATER), ..WISHES };
     let settled_before = Situation { ledger: Ledger::Settled(Performed), ..refused(RecordWrite::Remember, expiring) };

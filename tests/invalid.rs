@@ -150,15 +150,27 @@ async fn where_the_status_is_refused_too_an_event_says_both() -> Result<()> {
     // A list passes the format, and no rule can be asked about it ever after.
     let list = bench.request("list", "list", "expirationTime: []");
     let read = bench.request("good", "list", "expirationTime: 2036-01-01T00:00:00.1234567891Z");
-    bench.taken_under("passwordresetrequests", by_format, &[list, read]).await?;
-    let failing = bench.api.once(
-        Matcher::path(Method::PATCH, "/passwordresetrequests/good/status"),
-        Fault::Respond(Reply::kubernetes_error(503, "ServiceUnavailable")),
-    );
+    let first_fails = bench.request("fails", "list", "expirationTime: []");
+    bench.taken_under("passwordresetrequests", by_format, &[list, read, first_fails]).await?;
+    let once = |name: &str, code, reason| {
+        let path = format!("/passwordresetrequests/{name}/status");
+        bench.api.once(Matcher::path(Method::PATCH, &path), Fault::Respond(Reply::kubernetes_error(code, reason)))
+    };
+    let failing = once("good", 503, "ServiceUnavailable");
+    // What passes does not keep what lasts from being told.
+    let passing = [once("list", 409, "Conflict"), once("fails", 503, "ServiceUnavailable")];
     let operator = bench.run().await?;
+    let lasting = "The status cannot be written: the API server answered 422 Invalid for spec";
     let note = bench.event("list", "InvalidObject").await?["note"].to_string();
-    assert!(note.contains("cannot read the request") && note.contains("Its status cannot tell so"), "{note}");
-    assert!(note.contains("the API server answered 422 Invalid for spec"), "{note}");
+    assert!(note.contains("cannot read the request") && note.contains(lasting), "{note}");
+    eventually(LIMIT, "the lasting refusal to be told", async || {
+        let events = bench.events_about("fails", "InvalidObject").await?;
+        let notes: Vec<_> = events.iter().map(|event| event["note"].to_string()).collect();
+        ensure!(notes.len() == 2 && notes.iter().any(|note| note.contains(lasting)), "{notes:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!(passing.map(|fault| fault.hits()), [1, 1]);
     assert_eq!(bench.stands("list").await?, "Pending/Pending");
     // What was refused for a moment is told a moment later, and the Event of the failure is the only one.
     bench.becomes("good", INVALID).await?;

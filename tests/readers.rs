@@ -12,11 +12,7 @@ use cognito_reset_operator::api::{PasswordResetRequest, UserPoolGrant};
 use common::root;
 use jiff::Timestamp;
 use kube::ResourceExt;
-use proptest::{
-    prelude::*,
-    strategy::ValueTree,
-    test_runner::{Config, TestRunner},
-};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use testbed::{ControlPlane, Options, Tools};
@@ -178,7 +174,8 @@ fn made_up() -> impl Strategy<Value = String> {
 #[tokio::test]
 async fn a_time_that_is_taken_is_taken_at_every_later_write_and_all_read_the_same_moment_in_it() -> Result<()> {
     let served = Served::start().await?;
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    // The same ones each time, so that a failure can be seen again.
+    let mut runner = TestRunner::deterministic();
     let made_up =
         (0..MADE_UP).map(|_| Ok(made_up().new_tree(&mut runner).map_err(|why| anyhow::anyhow!("{why}"))?.current()));
     let made_up = made_up.collect::<Result<Vec<_>>>()?;
@@ -300,18 +297,26 @@ fn odd_requests() -> Vec<String> {
 
 fn odd_grants() -> Vec<String> {
     let fields = [
+        "userPoolID",
         "usernamePattern",
         "roleARN",
         "externalID",
+        "sessionTags",
         "requireExpiration",
         "requireApproval",
         "suspend",
         "maxPendingPerNamespace",
     ];
+    let role = r#""roleARN":"arn:aws:iam::123456789012:role/one""#;
+    let tags = [r#""Full""#, r#""UID""#, r#""None""#, r#""Uid""#, r#""full""#, r#""none""#, r#"["UID"]"#];
     let named: Vec<_> = [
         each(&fields, &ANYTHING),
         each(&["maxPendingPerNamespace"], &NUMBERS),
         each(&["namespaceSelector"], &ANYTHING),
+        // These are taken beside a role alone.
+        each(&["externalID", "sessionTags"], &ANYTHING).iter().map(|fields| format!("{role},{fields}")).collect(),
+        each(&["sessionTags"], &tags).iter().map(|fields| format!("{role},{fields}")).collect(),
+        each(&["roleARN"], &[r#""arn:aws:iam::123456789012:role/one""#, r#""arn:aws:iam::123456789012:user/one""#]),
     ]
     .concat()
     .into_iter()

@@ -4,12 +4,16 @@
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
 mod common;
+#[path = "refused/stopped.rs"]
+mod stopped;
+#[path = "refused/woken.rs"]
+mod woken;
 
 use anyhow::{Context, Result, ensure};
 use common::{Bench, LIMIT, condition};
 use http::Method;
 use serde_json::{Value, json};
-use testbed::{Fault, Matcher, Operator, Reply, eventually};
+use testbed::{Fault, Matcher, Operator, Recorded, Reply, eventually};
 
 /// What a policy says in its own words, and nobody may repeat.
 const OWN_WORDS: &str = "zq-own-words-of-the-policy";
@@ -80,6 +84,18 @@ impl Refusing<'_> {
         .await
     }
 
+    /// How often the operator has tried to create the record of this request.
+    fn claims(&self, name: &str) -> usize {
+        let created =
+            |sent: &Recorded| sent.seen.method == Method::POST && sent.seen.path.contains("/passwordresetrecords");
+        self.bench
+            .api
+            .requests()
+            .iter()
+            .filter(|sent| created(sent) && sent.seen.json()["request"]["name"] == name)
+            .count()
+    }
+
     async fn events(&self, name: &str, reason: &str) -> Result<Vec<Value>> {
         let json = self.bench.kubectl(&["get", "events.events.k8s.io", "-n", "default", "-o", "json"]).await?;
         let list: Value = serde_json::from_str(&json)?;
@@ -129,16 +145,8 @@ async fn a_policy_that_refuses_records_is_named_and_nothing_is_sent_and_nothing_
     refusing.says("late", &["deadlineSeconds", "closing the record", by]).await?;
     refusing.says("old", &["expirationTime", "closing the record", by]).await?;
     // It has been tried again, and that was told once.
-    let claims = || {
-        bench
-            .api
-            .requests()
-            .iter()
-            .filter(|sent| sent.seen.method == Method::POST && sent.seen.path.contains("passwordresetrecords"))
-            .count()
-    };
-    let so_far = claims();
-    eventually(LIMIT, "further tries", async || (claims() >= so_far + 6).then_some(())).await?;
+    let so_far = refusing.claims("held");
+    eventually(LIMIT, "further tries", async || (refusing.claims("held") >= so_far + 2).then_some(())).await?;
     refusing.warns("held", "WriteRefused", &[by, "nothing was sent"]).await?;
     refusing.warns("late", "WriteRefused", &[by, "closing the record"]).await?;
     let told = refusing.events("held", "WriteRefused").await?;
@@ -171,16 +179,16 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     refusing.enforce(&yaml, &["label", "--dry-run=server", "--overwrite", "prrec", name, "probe=probe"], "").await?;
     let by = "refused by the ValidatingAdmissionPolicy frozen-records";
     bench.ask("sent").await?;
-    let sent = refusing.says("sent", &["Cognito accepted the reset", "Storing that in the record", by]).await?;
+    let sent = refusing.says("sent", &["Cognito accepted the reset", "Writing this into the record", by]).await?;
     assert_eq!(condition(&sent, "PasswordInvalidated")["status"], "True", "{sent}");
     bench.apply(&bench.request("refused", "nobody", "")).await?;
-    refusing.says("refused", &["Cognito answered with UserNotFoundException", "nothing happened", by]).await?;
+    refusing.says("refused", &["Cognito refused with UserNotFoundException", "nothing happened", by]).await?;
     // A later request of the first name has an expiry that its record would have to remember.
     bench.kubectl(&["delete", "prr", "before"]).await?;
     bench.apply(&bench.request("before", "before", "expirationTime: \"2099-01-01T00:00:00Z\"")).await?;
     refusing.says("before", &["performed at", "expirationTime", by]).await?;
     bench.ask("next").await?;
-    refusing.says("next", &["nothing was sent", "what happened to earlier requests", by]).await?;
+    refusing.says("next", &["nothing was sent", "the results of earlier requests", by]).await?;
     refusing.warns("sent", "WriteRefused", &["Cognito accepted the reset", by]).await?;
     refusing.counted("record", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy frozen-records");
@@ -270,7 +278,7 @@ async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> R
     let cannot = "The status cannot be written";
     refusing.warns("told-by-event", "ResetAccepted", &["Cognito accepted the reset", cannot, by]).await?;
     refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
-    refusing.warns("another", "WriteRefused", &["cannot write the status", by]).await?;
+    refusing.warns("another", "NoNamespaceMatches", &["no namespace of the cluster is selected", cannot, by]).await?;
     refusing.counted("status", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy no-statuses");
     let tries = |name: &str| {
@@ -282,7 +290,7 @@ async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> R
         (tries("told-by-event") > so_far.0 + 1 && tries("another") > so_far.1 + 1).then_some(())
     })
     .await?;
-    for (name, reason) in [("told-by-event", "ResetAccepted"), ("another", "WriteRefused")] {
+    for (name, reason) in [("told-by-event", "ResetAccepted"), ("another", "NoNamespaceMatches")] {
         let told = refusing.events(name, reason).await?;
         assert!(told.len() == 1 && told[0]["series"].is_null(), "{told:?}");
     }
@@ -396,7 +404,7 @@ async fn a_webhook_that_is_down_a_lost_permission_and_a_write_that_keeps_failing
     let broken = Fault::Respond(Reply::kubernetes_error(500, "InternalError"));
     let failing = bench.api.always(Matcher::path(Method::PUT, "/passwordresetrecords/"), broken);
     bench.ask("failing").await?;
-    refusing.says("failing", &["Cognito accepted the reset", "Storing that in the record fails"]).await?;
+    refusing.says("failing", &["Cognito accepted the reset", "Writing this into the record fails"]).await?;
     failing.remove();
     assert_eq!(bench.ended("failing").await?, RESET);
     for name in ["unasked", "not-permitted", "failing"] {

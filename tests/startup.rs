@@ -37,6 +37,7 @@ fn a_bad_flag_is_named() -> Result<()> {
     for (flag, value) in [
         ("--listen", "nowhere"),
         ("--concurrency", "0"),
+        ("--concurrency", "1"),
         ("--rate", "0"),
         ("--call-timeout", "soon"),
         ("--call-timeout", "-5s"),

@@ -1,7 +1,7 @@
 //! Looks through the history and deletes what the judge lets go. Thin: what may go is never decided here.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     api::PasswordResetRequest,
     events::Events,
+    lately::Lately,
     metrics::{Metrics, Target},
     refusal::Refuser,
     reset::{store::StoreError, turnstile::lock},
@@ -55,8 +56,44 @@ pub struct History {
     metrics: Arc<Metrics>,
     pace: tokio::sync::Mutex<Interval>,
     told: Mutex<Told>,
-    /// Who refuses what, as the log says already.
-    refusers: Mutex<HashSet<(&'static str, Refuser)>>,
+    refusing: Mutex<Refusing>,
+}
+
+/// Who refuses deletions, as the log says already.
+#[derive(Debug, Default)]
+struct Refusing {
+    requests: OfKind,
+    records: OfKind,
+}
+
+#[derive(Debug, Default)]
+struct OfKind {
+    refusers: Lately<Refuser>,
+    in_this_look: bool,
+}
+
+impl Refusing {
+    fn of(&mut self, kind: Kind) -> &mut OfKind {
+        match kind {
+            Kind::Request => &mut self.requests,
+            Kind::Record => &mut self.records,
+        }
+    }
+
+    /// A deletion was refused. Whether that is to be told: once for each who refuses.
+    fn is_new(&mut self, kind: Kind, refuser: &Refuser) -> bool {
+        let of_kind = self.of(kind);
+        of_kind.in_this_look = true;
+        of_kind.refusers.is_new(refuser)
+    }
+
+    /// All of a kind was looked through. Where nothing was refused, the next refusal is told again.
+    fn looked(&mut self, kind: Kind) {
+        let of_kind = self.of(kind);
+        if !std::mem::take(&mut of_kind.in_this_look) {
+            *of_kind = OfKind::default();
+        }
+    }
 }
 
 /// The requests of which it was told that a tool tracks them.
@@ -90,7 +127,7 @@ impl History {
             metrics,
             pace: pace.into(),
             told: Mutex::default(),
-            refusers: Mutex::default(),
+            refusing: Mutex::default(),
         }
     }
 
@@ -140,6 +177,7 @@ impl History {
             token = next;
             if token.is_none() {
                 self.metrics.history_swept(kind, now);
+                lock(&self.refusing).looked(kind);
                 return Ok(());
             }
         }
@@ -221,8 +259,8 @@ impl History {
     /// What one policy refuses, it may refuse of every old object, at every look: whoever refuses is told once.
     fn report(&self, kind: Kind, candidate: &Place, error: &StoreError) {
         self.metrics.history_error(kind);
+        let is_new = error.refuser().is_none_or(|refuser| lock(&self.refusing).is_new(kind, &refuser));
         let (kind, Place { namespace, name }) = (kind.as_str(), candidate);
-        let is_new = error.refuser().is_none_or(|refuser| lock(&self.refusers).insert((kind, refuser)));
         if is_new {
             warn!(kind, %namespace, %name, %error, "unable to judge or delete an object; trying again");
         } else {
@@ -252,7 +290,7 @@ impl History {
             uid: metadata.uid,
             ..ObjectReference::default()
         };
-        self.events.not_deleted(object, mark.note());
+        self.events.not_deleted(object, &mark.note());
     }
 }
 
@@ -276,5 +314,20 @@ mod tests {
         assert_eq!((look(0, 30), look(0, 30), look(0, 30), look(0, 30)), (10, 10, 6, 0));
         let all: usize = (0..1000).map(|_| look(0, 10 * MOST_TOLD)).sum();
         assert_eq!(30 + all, MOST_TOLD);
+    }
+
+    #[test]
+    fn who_refuses_is_told_once_and_again_after_a_look_without_a_refusal() {
+        let mut refusing = Refusing::default();
+        let policy = |name: &str| Refuser::ValidatingPolicy(name.into());
+        let (a, b) = (policy("a"), policy("b"));
+        assert!(refusing.is_new(Kind::Request, &a) && !refusing.is_new(Kind::Request, &a));
+        assert!(refusing.is_new(Kind::Request, &b) && refusing.is_new(Kind::Record, &a));
+        refusing.looked(Kind::Request);
+        assert!(!refusing.is_new(Kind::Request, &a), "it still refuses");
+        refusing.looked(Kind::Request);
+        refusing.looked(Kind::Request);
+        assert!(refusing.is_new(Kind::Request, &a) && refusing.is_new(Kind::Request, &b));
+        assert!(!refusing.is_new(Kind::Record, &a), "records were not looked through");
     }
 }

@@ -9,10 +9,12 @@ use uuid::Uuid;
 use super::{
     knowledge::{Knowledge, has_room},
     ledger::{self, Finding},
-    pass::{Pass, after},
+    pass::{Pass, after, signed},
+    performer::Performer,
     project::{self, Telling},
     situation::{RecordWrite, Refused, Request},
     store::{FIRST_PAUSE, LONGEST_PAUSE, StoreError, Told},
+    turnstile::Standing,
 };
 use crate::{
     api::{
@@ -20,6 +22,7 @@ use crate::{
         conditions::{ConditionType, Reason},
     },
     cognito::port::Cognito,
+    lately::Lately,
     metrics::Target,
     refusal::Refuser,
 };
@@ -28,6 +31,20 @@ use crate::{
 const PATIENCE: u32 = 5;
 const TOO_LARGE: &str =
     "the request's metadata takes more than 1 MiB; remove labels, annotations, owners, finalizers or field managers";
+
+impl<C: Cognito> Performer<C> {
+    /// Names the records whose effect would be lost if the process ended now.
+    pub fn warn_of_held_up(&self) {
+        let records = self.held_up.records();
+        if !records.is_empty() {
+            let (number, records) = (records.len(), records.join(" "));
+            warn!(
+                number, %records,
+                "the results of these requests are not in their records yet, because the API server does not accept them; if the operator ends before it does, their outcome may be Unknown"
+            );
+        }
+    }
+}
 
 impl<C: Cognito> Pass<'_, C> {
     /// A write to the record failed. Where it was refused, that is what the request waits for, and else an error.
@@ -40,10 +57,15 @@ impl<C: Cognito> Pass<'_, C> {
             "the API server refuses to write a record; trying again"
         );
         // Each try of a claim takes a turn of the budget and reads the user.
-        let before = self.performer.refusals.again(&record, Instant::now());
-        let pause = self.performer.settings.waits.backoff.after(before, &Uuid::new_v4().to_string());
-        self.known.refused(write, Some(refuser), after(Timestamp::now(), pause));
+        let backoff = self.performer.settings.waits.backoff;
+        let pause = |before| backoff.after(before, &Uuid::new_v4().to_string()).unsigned_abs();
+        let standing = self.performer.refusals.again(&record, write, &refuser, pause, Instant::now());
+        self.wait_for(standing);
         Ok(())
+    }
+
+    fn wait_for(&mut self, Standing { write, refuser, pause }: Standing) {
+        self.known.refused(write, refuser, after(Timestamp::now(), signed(pause)));
     }
 
     /// Writes what is known of an attempt into its record, and tries until it is stored or the record already says as much.
@@ -65,11 +87,11 @@ impl<C: Cognito> Pass<'_, C> {
                 Err(error) => error,
             };
             self.hindered(&current, finding, &error, &mut hindrance).await;
-            if self.known.attempt.is_none() && hindrance.refuser.is_some() {
+            if self.known.attempt.is_none() && hindrance.is_refused() {
                 return Err(error);
             }
             if hindrance.lasts() {
-                held_up.add(hindrance.refuser.clone());
+                held_up.add(hindrance.refusers.newest().cloned());
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -80,9 +102,13 @@ impl<C: Cognito> Pass<'_, C> {
         }
     }
 
-    /// Where the effects of so many requests are not stored that hardly a task is left to tell of anything, this one waits.
-    pub(super) fn look_at_held_up(&mut self) {
-        if let Some(refuser) = self.performer.held_up.too_many(self.performer.settings.most_held_up) {
+    /// What an earlier pass met is known to this one, whatever has woken it. Where the effects of so many requests are not
+    /// stored that hardly a task is left to tell of anything, this one waits.
+    pub(super) fn recall_refusals(&mut self) {
+        let record = self.known.identity.record_name();
+        if let Some(standing) = self.performer.refusals.standing(&record, Instant::now()) {
+            self.wait_for(standing);
+        } else if let Some(refuser) = self.performer.held_up.too_many(self.performer.settings.most_held_up) {
             self.known.refused(RecordWrite::EarlierEffects, refuser, self.slowly());
         }
     }
@@ -95,24 +121,24 @@ impl<C: Cognito> Pass<'_, C> {
         so_far: &mut Hindrance,
     ) {
         let (name, refuser) = (record.name_any(), error.refuser());
+        let is_new = so_far.met(refuser.as_ref(), error.is_answer());
         match &refuser {
             Some(refuser) => {
                 self.performer.metrics.write_refused(Target::Record, refuser);
-                if so_far.refuser.as_ref() == Some(refuser) {
-                    debug!(%error, record = %name, "the API server still refuses an effect");
-                } else {
+                if is_new {
                     error!(%error, record = %name, "the API server refuses an effect; trying again until it is stored");
+                } else {
+                    debug!(%error, record = %name, "the API server still refuses an effect");
                 }
             }
             None => warn!(%error, record = %name, "unable to write an effect yet"),
         }
-        so_far.met(refuser, error.is_answer());
         if so_far.is_to_be_told() {
-            match self.tell_held_up(record, finding, so_far.refuser.as_ref()).await {
+            match self.tell_held_up(record, finding, so_far.refusers.newest()).await {
                 Ok(Told::Written | Told::Gone) => so_far.told = true,
                 Ok(Told::Conflict) => {}
                 Err(error) => {
-                    debug!(request = %self.object(), %error, "unable to say yet that an effect is not stored")
+                    debug!(request = %self.object(), %error, "unable to report in the status yet that an effect is not stored")
                 }
             }
         }
@@ -134,9 +160,10 @@ impl<C: Cognito> Pass<'_, C> {
         if !matches!(known.situation.request, Request::Pending(_)) {
             return Ok(Told::Gone);
         }
+        let Some(attempt) = ledger::last(record) else { return Ok(Told::Gone) };
         let uid = known.request.as_ref().and_then(ResourceExt::uid);
-        let ours = ledger::last(record).map(|last| last.request_uid.as_str()) == uid.as_deref();
-        self.tell_of(&known, &project::held_up(finding, refuser, ours), Timestamp::now()).await
+        let ours = Some(attempt.request_uid.as_str()) == uid.as_deref();
+        self.tell_of(&known, &project::held_up(attempt, finding, refuser, ours), Timestamp::now()).await
     }
 
     /// After a status was written that says what is refused: an Event says it too, once.
@@ -160,7 +187,8 @@ impl<C: Cognito> Pass<'_, C> {
         }
         let Some(request) = &known.request else { return };
         let Some((reason, note)) = in_place_of_status(request, telling, refuser.as_ref()) else { return };
-        if self.performer.refusals.is_news(&known.identity.record_name(), &note, Instant::now()) {
+        let record = known.identity.record_name();
+        if self.performer.refusals.is_news(&record, &telling.message, refuser.as_ref(), Instant::now()) {
             let object = request.object_ref(&());
             self.performer.events.refused(object, reason.as_str(), &note, action(known, telling));
         }
@@ -201,27 +229,35 @@ fn in_place_of_status(
 /// What has kept an effect from being stored so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Hindrance {
-    refuser: Option<Refuser>,
+    /// Who has refused it. Several may do so in turn, and each is told once.
+    refusers: Lately<Refuser>,
     /// How many answers were neither the effect nor a refusal.
     failures: u32,
     told: bool,
 }
 
 impl Hindrance {
-    /// Another try failed: `refuser` where it was refused, `answered` where the API server answered at all.
-    fn met(&mut self, refuser: Option<Refuser>, answered: bool) {
-        match refuser {
-            Some(_) if self.refuser == refuser => {}
-            Some(_) => (self.refuser, self.told) = (refuser, false),
-            None => self.failures += u32::from(answered),
+    /// Another try failed: `refuser` where it was refused, `answered` where the API server answered at all. Gives whether
+    /// somebody new refuses.
+    fn met(&mut self, refuser: Option<&Refuser>, answered: bool) -> bool {
+        let is_new = refuser.is_some_and(|refuser| self.refusers.is_new(refuser));
+        if is_new {
+            self.told = false;
+        } else if refuser.is_none() {
+            self.failures = self.failures.saturating_add(u32::from(answered));
         }
+        is_new
     }
 
-    const fn lasts(&self) -> bool {
-        self.refuser.is_some() || self.failures >= PATIENCE
+    fn is_refused(&self) -> bool {
+        self.refusers.newest().is_some()
     }
 
-    const fn is_to_be_told(&self) -> bool {
+    fn lasts(&self) -> bool {
+        self.is_refused() || self.failures >= PATIENCE
+    }
+
+    fn is_to_be_told(&self) -> bool {
         self.lasts() && !self.told
     }
 }
@@ -248,16 +284,23 @@ mod tests {
             (None, false, false),
             (policy("b"), true, true),
             (policy("b"), true, false),
+            // Two in turn.
+            (policy("a"), true, false),
+            (policy("b"), true, false),
+            (policy("a"), true, false),
+            (policy("c"), true, true),
+            (policy("a"), true, false),
         ]
         .into_iter()
         .enumerate()
         {
-            so_far.met(refuser, answered);
+            let is_new = so_far.met(refuser.as_ref(), answered);
             assert_eq!(so_far.is_to_be_told(), wanted, "try {number}");
+            assert_eq!(is_new, wanted && refuser.is_some(), "try {number}");
             so_far.told = so_far.told || wanted;
         }
         let mut refused = Hindrance::default();
-        refused.met(policy("a"), true);
+        refused.met(policy("a").as_ref(), true);
         assert!(refused.is_to_be_told());
     }
 }

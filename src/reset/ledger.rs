@@ -310,6 +310,18 @@ pub struct Finding {
     pub user_status_after: Option<UserStatus>,
 }
 
+impl Finding {
+    /// The attempt says what was found, as it does in the record once that is stored.
+    pub fn put_into(&self, attempt: &mut Attempt) {
+        attempt.evidence = Some(self.settlement.evidence);
+        attempt.cause = self.cause;
+        attempt.code.clone_from(&self.code);
+        attempt.sent_at = self.sent_at.map(Time).or_else(|| attempt.sent_at.clone());
+        attempt.aws_request_id.clone_from(&self.aws_request_id);
+        attempt.user_status_after = self.user_status_after;
+    }
+}
+
 /// What a finding makes of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settling {
@@ -347,12 +359,7 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
         return Settling::Stands;
     }
     attempt.settled_at = Some(Time(now));
-    attempt.evidence = Some(finding.settlement.evidence);
-    attempt.cause = finding.cause;
-    attempt.code.clone_from(&finding.code);
-    attempt.sent_at = finding.sent_at.map(Time).or_else(|| attempt.sent_at.clone());
-    attempt.aws_request_id.clone_from(&finding.aws_request_id);
-    attempt.user_status_after = finding.user_status_after;
+    finding.put_into(attempt);
     record.spec.effect = Some(finding.settlement.effect);
     Settling::Write(Box::new(record))
 }

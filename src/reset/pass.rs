@@ -90,7 +90,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             self.session = None;
         }
         self.read_record(record);
-        self.look_at_held_up();
+        self.recall_refusals();
         Ok(())
     }
 
@@ -250,7 +250,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
                 if let Some(request) = &self.known.request {
                     self.performer.events.tell(request, &telling);
                     if let Some(mark) = tracked::exempt(request) {
-                        self.performer.events.not_deleted(request.object_ref(&()), mark.note());
+                        self.performer.events.not_deleted(request.object_ref(&()), &mark.note());
                     }
                 }
                 info!(request = %self.object(), outcome = telling.outcome.as_str(), reason = %telling.reason, "request finished");
@@ -313,7 +313,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     }
 }
 
-fn signed(duration: Duration) -> SignedDuration {
+pub(super) fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 

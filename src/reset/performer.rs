@@ -36,6 +36,13 @@ pub struct Settings {
     pub most_held_up: usize,
 }
 
+/// With this many requests worked on at a time, two or more, the effects of so many may be held up: half of them at the
+/// most, so that one at the least is left to tell of everything else.
+#[must_use]
+pub const fn most_held_up(concurrency: u16) -> usize {
+    (concurrency / 2) as usize
+}
+
 /// Performs resets.
 pub struct Performer<C: Cognito> {
     pub(super) settings: Settings,
@@ -108,6 +115,30 @@ impl<C: Cognito> Performer<C> {
         self.lasting.forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
             lock(&self.budget).forget(uid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::most_held_up;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn however_few_requests_are_worked_on_at_a_time_one_is_left_to_tell_of_those_that_wait() {
+        let taken = |number: u16| {
+            let arguments = ["cognito-reset-operator".to_owned(), "run".into(), format!("--concurrency={number}")];
+            match Cli::try_parse_from(arguments).ok()?.command {
+                Command::Run(args) => Some(args.concurrency),
+                Command::Crds(_) => None,
+            }
+        };
+        let taken: Vec<u16> = (0..=1025).filter_map(taken).collect();
+        assert_eq!((taken.first(), taken.last()), (Some(&2), Some(&1024)));
+        for concurrency in taken {
+            assert!((1..usize::from(concurrency)).contains(&most_held_up(concurrency)), "{concurrency}");
         }
     }
 }

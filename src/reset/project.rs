@@ -88,10 +88,10 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
     let hindrance = hindrance(refuser);
     let message = match write {
         RecordWrite::Claim => format!(
-            "nothing was sent: writing the record that has to precede the call {hindrance}; retrying until the deadline"
+            "nothing was sent: writing the record that must exist before a call {hindrance}; retrying until the deadline"
         ),
         RecordWrite::EarlierEffects => format!(
-            "nothing was sent: storing what happened to earlier requests {hindrance}, and no further call is made meanwhile; retrying until the deadline"
+            "nothing was sent: writing the results of earlier requests into their records {hindrance}, and no new call is made until that succeeds; retrying until the deadline"
         ),
         // Another replica may have been quicker: only the record can say that nothing was sent.
         RecordWrite::Close(evidence) => {
@@ -107,11 +107,11 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
                 | Evidence::Inconclusive => "the request is over",
             };
             format!(
-                "{cause} and nothing is sent, but closing the record {hindrance}; until it is closed, the outcome stays Pending; retrying"
+                "{cause} and nothing is sent, but closing the record {hindrance}; the outcome stays Pending until it is closed; retrying"
             )
         }
         RecordWrite::Remember => format!(
-            "{}. The outcome stays Pending until the record holds the request's expirationTime, and writing that {hindrance}; retrying",
+            "{}. Writing the request's expirationTime into the record {hindrance}; the outcome stays Pending until it is written; retrying",
             ended.message
         ),
     };
@@ -126,34 +126,30 @@ fn hindrance(refuser: Option<&Refuser>) -> String {
     refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
 }
 
-/// What is told of a request while what happened cannot be stored in its record. `refuser` is whoever refuses that; `None`
-/// where it fails in another way. `ours` where it happened for this object, and not for an earlier one of the name.
+/// What is told of a request while what is known of its attempt cannot be stored in its record: what will be told once
+/// it is, but for the outcome. `refuser` is whoever refuses that; `None` where it fails in another way. `ours` where the
+/// attempt was made for this object, and not for an earlier one of the name.
 #[must_use]
-pub fn held_up(finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> Telling {
-    let code = finding.code.as_deref().and_then(Code::parse);
-    let answered = code.map(|code| format!("Cognito answered with {}", code.as_str()));
-    let known = match (finding.settlement.effect, finding.settlement.evidence) {
-        (Effect::Performed, Evidence::Answer) => "Cognito accepted the reset".to_owned(),
-        (Effect::Performed, _) => {
-            let answered = answered.unwrap_or_else(|| "no answer of Cognito is known".into());
-            format!("{answered}, but the password was invalidated")
-        }
-        (Effect::NotPerformed, _) => {
-            answered.map_or_else(|| "nothing was sent".into(), |answered| format!("{answered}; nothing happened"))
-        }
-        (Effect::Unknown, _) => {
-            let answered = answered.unwrap_or_else(|| "no answer of Cognito is known".into());
-            format!("{answered}, and nothing proves whether the reset was made; nothing more will be sent")
+pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> Telling {
+    let mut settled = attempt.clone();
+    finding.put_into(&mut settled);
+    let (invalidated, known) = match (ledger::retry_reason(&settled), ledger::code(&settled)) {
+        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito answered with {}; nothing happened", code.as_str())),
+        (Some(_), None) => (Truth::Unknown, "nothing was sent".to_owned()),
+        (None, _) => {
+            let told = settled_attempt(finding.settlement.effect, &settled);
+            (told.invalidated, told.message)
         }
     };
     let of_whom = if ours { "" } else { "for an earlier request of this name: " };
     let hindrance = hindrance(refuser);
     let message = format!(
-        "{of_whom}{known}. Storing that in the record {hindrance}; until it is stored, the outcome stays Pending; retrying"
+        "{of_whom}{known}. Writing this into the record {hindrance}; the outcome stays Pending until it is written; retrying"
     );
-    let invalidated = match finding.settlement.effect {
-        Effect::Performed => Truth::True,
-        Effect::NotPerformed | Effect::Unknown => Truth::Unknown,
+    let invalidated = match invalidated {
+        Truth::True => Truth::True,
+        // Only the record can say that nothing happened.
+        Truth::False | Truth::Unknown => Truth::Unknown,
     };
     Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
 }

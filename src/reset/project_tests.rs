@@ -281,66 +281,58 @@ fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
         assert!(telling.message.contains(by), "{}", telling.message);
     }
     let failing = refused(RecordWrite::EarlierEffects, None, &accepted).message;
-    assert!(failing.contains("earlier requests fails"), "{failing}");
+    assert!(failing.contains("writing the results of earlier requests into their records fails"), "{failing}");
 }
 
 #[test]
-fn what_happened_is_told_while_it_cannot_be_stored() {
+fn what_happened_is_told_while_it_cannot_be_stored_as_it_will_be_told_afterwards() {
+    use {Effect::*, Evidence::*, UserStatus::ResetRequired};
     let quota = Refuser::Quota("few".into());
-    let finding = |effect, evidence, code: Option<&str>| Finding {
-        attempt_id: "a".into(),
-        settlement: crate::reset::decide::Settlement { effect, evidence },
-        cause: None,
-        code: code.map(str::to_owned),
-        sent_at: None,
-        aws_request_id: None,
-        user_status_after: None,
-    };
-    let (refused_code, answered) = (Some("UserNotFoundException"), "Cognito answered with UserNotFoundException");
-    for (effect, evidence, code, invalidated, known) in [
-        (Effect::Performed, Evidence::Answer, None, Truth::True, "Cognito accepted the reset.".to_owned()),
-        (
-            Effect::Performed,
-            Evidence::Probe,
-            None,
-            Truth::True,
-            "no answer of Cognito is known, but the password was invalidated.".into(),
-        ),
-        (
-            Effect::Performed,
-            Evidence::Probe,
-            Some("CodeDeliveryFailureException"),
-            Truth::True,
-            "Cognito answered with CodeDeliveryFailureException, but the password was invalidated.".into(),
-        ),
-        (Effect::NotPerformed, Evidence::NeverSent, None, Truth::Unknown, "nothing was sent.".into()),
-        (Effect::NotPerformed, Evidence::Unreachable, None, Truth::Unknown, "nothing was sent.".into()),
-        (
-            Effect::NotPerformed,
-            Evidence::Answer,
-            refused_code,
-            Truth::Unknown,
-            format!("{answered}; nothing happened."),
-        ),
-        (
-            Effect::Unknown,
-            Evidence::Inconclusive,
-            None,
-            Truth::Unknown,
-            "no answer of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent."
-                .into(),
-        ),
+    let failing = "Writing this into the record fails";
+    let refused = "Writing this into the record is refused by the ResourceQuota few";
+    let open = ended_as(None, None);
+    for (effect, evidence, code, after) in [
+        (Performed, Answer, None, None),
+        (Performed, Probe, None, Some(ResetRequired)),
+        (Performed, Probe, Some("InternalErrorException"), Some(ResetRequired)),
+        (Performed, Probe, Some("CodeDeliveryFailureException"), Some(ResetRequired)),
+        (NotPerformed, NeverSent, None, None),
+        (NotPerformed, Unreachable, None, None),
+        (NotPerformed, Answer, Some("TooManyRequestsException"), None),
+        (NotPerformed, Answer, Some("AccessDeniedException"), None),
+        (NotPerformed, Answer, Some("UserNotFoundException"), None),
+        (Unknown, Inconclusive, None, None),
+        (Unknown, Inconclusive, None, Some(ResetRequired)),
+        (Unknown, Inconclusive, Some("BrandNewException"), Some(UserStatus::Confirmed)),
     ] {
-        let finding = finding(effect, evidence, code);
-        for (refuser, ours, begins, hindrance) in [
-            (Some(&quota), true, "", "Storing that in the record is refused by the ResourceQuota few"),
-            (None, true, "", "Storing that in the record fails"),
-            (Some(&quota), false, "for an earlier request of this name: ", "refused by the ResourceQuota few"),
-        ] {
-            let telling = held_up(&finding, refuser, ours);
+        let finding = Finding {
+            attempt_id: open.id.clone(),
+            settlement: crate::reset::decide::Settlement { effect, evidence },
+            cause: None,
+            code: code.map(str::to_owned),
+            sent_at: None,
+            aws_request_id: None,
+            user_status_after: after,
+        };
+        let Settling::Write(stored) = ledger::settled(&record(None, open.clone()), &finding, NOW) else {
+            panic!("{effect:?} {evidence:?} is not written");
+        };
+        let afterwards = ended(Some(&stored), Some("uid"));
+        let is_retried = ledger::last(&stored).and_then(ledger::retry_reason).is_some();
+        for (refuser, ours, hindrance) in
+            [(Some(&quota), true, refused), (None, true, failing), (Some(&quota), false, refused)]
+        {
+            let telling = held_up(&open, &finding, refuser, ours);
+            // That nothing happened is for the record alone to say.
+            let invalidated = if afterwards.invalidated == Truth::True { Truth::True } else { Truth::Unknown };
             assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{effect:?} {evidence:?}");
-            assert!(telling.message.starts_with(&format!("{begins}{known}")), "{}", telling.message);
-            assert!(telling.message.contains(hindrance), "{}", telling.message);
+            let known = match (is_retried, code) {
+                (false, _) => afterwards.message.clone(),
+                (true, None) => "nothing was sent".into(),
+                (true, Some(code)) => format!("Cognito answered with {code}; nothing happened"),
+            };
+            let of_whom = if ours { "" } else { "for an earlier request of this name: " };
+            assert!(telling.message.starts_with(&format!("{of_whom}{known}. {hindrance}; ")), "{}", telling.message);
         }
     }
 }

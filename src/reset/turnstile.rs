@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::ledger::Identity;
-use crate::refusal::Refuser;
+use super::{ledger::Identity, situation::RecordWrite};
+use crate::{lately::Lately, refusal::Refuser};
 
 /// Locks; what these locks guard is consistent after each statement, so a panic elsewhere is no matter.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -96,23 +96,66 @@ pub struct Refusals {
 #[derive(Debug)]
 struct Met {
     times: usize,
+    write: Option<(RecordWrite, Instant)>,
+    refusers: Lately<Refuser>,
     said: String,
+    said_of: Lately<Option<Refuser>>,
     last: Instant,
 }
 
+/// A write to a record that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub write: RecordWrite,
+    /// Who refuses it; where several do so in turn, the newest of them.
+    pub refuser: Option<Refuser>,
+    /// How long it is not tried again.
+    pub pause: Duration,
+}
+
 impl Refusals {
-    /// Another write to the record was refused. How often that was so before: each time is followed by a longer pause.
-    pub fn again(&self, record: &str, now: Instant) -> usize {
+    /// A write to the record was refused. Each refusal is followed by a longer pause: `pause` gives it, by how many there
+    /// were before.
+    pub fn again(
+        &self,
+        record: &str,
+        write: RecordWrite,
+        refuser: &Refuser,
+        pause: impl FnOnce(usize) -> Duration,
+        now: Instant,
+    ) -> Standing {
         self.of(record, now, |met| {
+            let pause = pause(met.times);
             met.times = met.times.saturating_add(1);
-            met.times - 1
+            if met.write.is_none_or(|(before, _)| before != write) {
+                met.refusers = Lately::default();
+            }
+            met.write = Some((write, now + pause));
+            met.refusers.is_new(refuser);
+            Standing { write, refuser: met.refusers.newest().cloned(), pause }
         })
     }
 
-    /// Whether this is not what was last said by an Event because no status can say it. From now on it is, so that it is
-    /// said once and not at each try.
-    pub fn is_news(&self, record: &str, text: &str, now: Instant) -> bool {
-        self.of(record, now, |met| std::mem::replace(&mut met.said, text.to_owned()) != text)
+    /// What was refused of the record, where its pause is not over yet: whatever wakes a request, it waits for that.
+    pub fn standing(&self, record: &str, now: Instant) -> Option<Standing> {
+        let mut all = lock(&self.met);
+        let met = all.get_mut(record)?;
+        met.last = now;
+        let (write, until) = met.write.filter(|(_, until)| now < *until)?;
+        Some(Standing { write, refuser: met.refusers.newest().cloned(), pause: until.saturating_duration_since(now) })
+    }
+
+    /// Whether this is not what an Event said last because `refuser` keeps the status from saying it. From now on it is, so
+    /// that it is said once for each of those who refuse, and not at each try.
+    pub fn is_news(&self, record: &str, text: &str, refuser: Option<&Refuser>, now: Instant) -> bool {
+        self.of(record, now, |met| {
+            if met.said != text {
+                text.clone_into(&mut met.said);
+                met.said_of = Lately::default();
+            }
+            met.said_of.is_new(&refuser.cloned())
+        })
     }
 
     fn of<T>(&self, record: &str, now: Instant, then: impl FnOnce(&mut Met) -> T) -> T {
@@ -121,7 +164,14 @@ impl Refusals {
             // A request that is deleted while it waits is never forgotten by name.
             all.retain(|_, met| now.saturating_duration_since(met.last) < LONG_AGO);
         }
-        let met = all.entry(record.to_owned()).or_insert_with(|| Met { times: 0, said: String::new(), last: now });
+        let met = all.entry(record.to_owned()).or_insert_with(|| Met {
+            times: 0,
+            write: None,
+            refusers: Lately::default(),
+            said: String::new(),
+            said_of: Lately::default(),
+            last: now,
+        });
         met.last = now;
         then(met)
     }
@@ -151,6 +201,13 @@ impl HeldUp {
     #[must_use]
     pub const fn entry<'a>(&'a self, record: &'a str) -> HeldUpEntry<'a> {
         HeldUpEntry { all: self, record }
+    }
+
+    /// Which they are.
+    pub fn records(&self) -> Vec<String> {
+        let mut records: Vec<_> = lock(&self.records).keys().cloned().collect();
+        records.sort();
+        records
     }
 
     /// Whether there are as many as `most`; and who refuses one of them, where it is refused.
@@ -233,22 +290,42 @@ mod tests {
         assert_eq!(sightings.seen_for("r1", "b", false, again), Duration::ZERO);
     }
 
+    fn policy(name: &str) -> Refuser {
+        Refuser::ValidatingPolicy(name.into())
+    }
+
     #[test]
-    fn what_no_status_can_say_is_said_once_until_it_is_something_else() {
+    fn what_no_status_can_say_is_said_once_for_each_who_refuses_until_it_is_something_else() {
         let (refusals, now) = (Refusals::default(), Instant::now());
-        for (record, text, is_news) in
-            [("r1", "a", true), ("r1", "a", false), ("r2", "a", true), ("r1", "b", true), ("r1", "a", true)]
-        {
-            assert_eq!(refusals.is_news(record, text, now), is_news, "{record} {text}");
+        for (record, text, by, is_news) in [
+            ("r1", "a", "one", true),
+            ("r1", "a", "one", false),
+            ("r1", "a", "two", true),
+            ("r1", "a", "one", false),
+            ("r2", "a", "one", true),
+            ("r1", "b", "one", true),
+            ("r1", "a", "one", true),
+        ] {
+            assert_eq!(refusals.is_news(record, text, Some(&policy(by)), now), is_news, "{record} {text} {by}");
         }
+        assert!(refusals.is_news("r1", "a", None, now) && !refusals.is_news("r1", "a", None, now));
         refusals.forget("r1");
-        assert!(refusals.is_news("r1", "a", now));
-        assert!(!refusals.is_news("r2", "a", now));
+        assert!(refusals.is_news("r1", "a", Some(&policy("one")), now));
+        assert!(!refusals.is_news("r2", "a", Some(&policy("one")), now));
     }
 
     #[test]
     fn refusals_of_a_record_are_counted_until_it_is_written_or_not_looked_at_for_long() {
         let (refusals, start) = (Refusals::default(), Instant::now());
+        let again = |record: &str, now| {
+            let mut before = None;
+            let pause = |times| {
+                before = Some(times);
+                Duration::ZERO
+            };
+            refusals.again(record, RecordWrite::Claim, &policy("a"), pause, now);
+            before
+        };
         for (seconds, record, before) in [
             (0, "r1", 0),
             (1, "r1", 1),
@@ -263,10 +340,33 @@ mod tests {
             (20_000, "r1", 5),
         ] {
             let now = start + Duration::from_secs(seconds);
-            assert_eq!(refusals.again(record, now), before, "{record} at {seconds} s");
+            assert_eq!(again(record, now), Some(before), "{record} at {seconds} s");
         }
         refusals.forget("r1");
-        assert_eq!(refusals.again("r1", start + Duration::from_secs(20_001)), 0);
+        assert_eq!(again("r1", start + Duration::from_secs(20_001)), Some(0));
+    }
+
+    #[test]
+    fn a_refused_write_stands_for_every_pass_until_its_pause_is_over() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (claim, close) = (RecordWrite::Claim, RecordWrite::Close(crate::api::Evidence::Expired));
+        let standing =
+            |write, by, seconds| Standing { write, refuser: Some(policy(by)), pause: Duration::from_secs(seconds) };
+        assert_eq!(refusals.standing("r1", at(0)), None);
+        let pause = |_| Duration::from_secs(10);
+        assert_eq!(refusals.again("r1", claim, &policy("a"), pause, at(0)), standing(claim, "a", 10));
+        assert_eq!(refusals.standing("r1", at(3)), Some(standing(claim, "a", 7)));
+        assert_eq!(refusals.standing("r2", at(3)), None);
+        assert_eq!(refusals.standing("r1", at(10)), None);
+        // Who refuses in turn is named when it is new.
+        for (by, named) in [("b", "b"), ("a", "b"), ("b", "b"), ("c", "c"), ("a", "c")] {
+            assert_eq!(refusals.again("r1", claim, &policy(by), pause, at(20)), standing(claim, named, 10), "{by}");
+        }
+        assert_eq!(refusals.again("r1", close, &policy("a"), pause, at(30)), standing(close, "a", 10));
+        assert_eq!(refusals.standing("r1", at(31)), Some(standing(close, "a", 9)));
+        refusals.forget("r1");
+        assert_eq!(refusals.standing("r1", at(31)), None);
     }
 
     #[test]
@@ -279,9 +379,10 @@ mod tests {
         two.add(Some(Refuser::Permission));
         two.add(Some(Refuser::Definition));
         assert_eq!((held_up.too_many(2), held_up.too_many(3)), (Some(Some(Refuser::Definition)), None));
+        assert_eq!(held_up.records(), ["r1", "r2"]);
         drop(two);
         assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
         drop(one);
-        assert_eq!(held_up.too_many(1), None);
+        assert_eq!((held_up.too_many(1), held_up.records()), (None, vec![]));
     }
 }

@@ -191,8 +191,8 @@ async fn an_answer_made_to_exhaust_or_mislead_is_bounded_and_proves_no_more_than
 #[tokio::test]
 async fn an_answer_sent_ahead_is_not_taken_for_that_to_the_next_call() -> Result<()> {
     let bench = Bench::start().await?;
-    // One at a time, on one connection, should it be kept.
-    let _operator = bench.run_with(bench.operator().args(["--concurrency=1"])).await?;
+    // One request after the other, on one connection, should it be kept.
+    let _operator = bench.run_with(bench.operator().args(["--concurrency=2"])).await?;
     let kept = |text: &str| text.replace("connection: close\r\n", "");
     let refusal = kept(&format!("{BAD}x-amzn-errortype: UserNotFoundException\r\ncontent-length: 2\r\n\r\n{{}}"));
     let success = kept(&format!("{OK}content-length: 0\r\n\r\n"));

@@ -1,0 +1,65 @@
+//! What was said lately, so that what alternates is not said again each time. Pure.
+
+/// How many different things are remembered; the oldest gives way.
+const MOST: usize = 8;
+
+/// The last few different things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lately<T>(Vec<T>);
+
+impl<T> Default for Lately<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: PartialEq + Clone> Lately<T> {
+    /// Whether this is none of them. From now on it is one.
+    pub fn is_new(&mut self, thing: &T) -> bool {
+        if self.0.contains(thing) {
+            return false;
+        }
+        if self.0.len() >= MOST {
+            self.0.remove(0);
+        }
+        self.0.push(thing.clone());
+        true
+    }
+
+    /// The one that was new last.
+    #[must_use]
+    pub fn newest(&self) -> Option<&T> {
+        self.0.last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_alternates_is_new_once_each() {
+        let mut lately = Lately::default();
+        assert_eq!(lately.newest(), None);
+        for (thing, is_new, newest) in [
+            ("a", true, "a"),
+            ("a", false, "a"),
+            ("b", true, "b"),
+            ("a", false, "b"),
+            ("b", false, "b"),
+            ("c", true, "c"),
+        ] {
+            assert_eq!((lately.is_new(&thing), lately.newest()), (is_new, Some(&newest)), "{thing}");
+        }
+    }
+
+    #[test]
+    fn however_much_is_met_a_few_are_remembered_and_the_oldest_gives_way() {
+        let mut lately = Lately::default();
+        for number in 0..10 * MOST {
+            assert!(lately.is_new(&number));
+            assert!(lately.0.len() <= MOST);
+        }
+        assert!(!lately.is_new(&(9 * MOST)) && lately.is_new(&(9 * MOST - 1)));
+    }
+}
