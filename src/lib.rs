@@ -22,6 +22,7 @@ pub mod kube_config;
 pub mod lease;
 pub mod metrics;
 pub mod panics;
+pub mod proxies;
 pub mod refusal;
 pub mod reset;
 pub mod rights;

@@ -255,7 +255,12 @@ async fn a_proxy_that_refuses_or_cannot_be_used_ends_the_start_with_one_line_tha
     for (name, value, says) in [
         ("HTTPS_PROXY", format!("http://{USER}@{}", proxy.address()), "proxy authorization required"),
         ("HTTPS_PROXY", format!("ftp://{USER}@{}", proxy.address()), "HTTPS_PROXY"),
-        ("https_proxy", format!("http://{USER} @{}", proxy.address()), "HTTPS_PROXY"),
+        ("https_proxy", format!("http://{USER} @{}", proxy.address()), "https_proxy"),
+        // The API server could be reached through these, and AWS never.
+        ("HTTPS_PROXY", format!("socks5://{USER}@{}", proxy.address()), "HTTPS_PROXY names: give an address"),
+        ("all_proxy", format!("socks5h://{USER}@{}", proxy.address()), "all_proxy names: give an address"),
+        // This one is for neither of them, as both have https.
+        ("HTTP_PROXY", format!("socks5://{USER}@{}", proxy.address()), "HTTP_PROXY names: give an address"),
     ] {
         let mut operator = bench.operator().kubeconfig(&path).env(name, &value).args(["--log=error"]).start()?;
         let status = operator.wait_exit(LIMIT).await?;
