@@ -18,9 +18,8 @@ use crate::{
         Outcome, UserPoolGrant,
         conditions::{Reason, Truth},
     },
-    api_errors::of_client,
     metrics::Metrics,
-    reset::project::Telling,
+    reset::{project::Telling, store::within},
 };
 
 /// How many Events may wait; what comes on top is dropped and counted.
@@ -29,6 +28,33 @@ const QUEUE: usize = 256;
 const MAX_NOTE: usize = 1024;
 /// The time between two Events.
 const PERIOD: Duration = Duration::from_millis(200);
+
+/// How long the API server has to take one.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Publishes one Event after the other.
+struct Publisher {
+    recorder: Recorder,
+    long_names: LongNames,
+    metrics: Arc<Metrics>,
+}
+
+impl Publisher {
+    /// One that cannot be published is dropped, and keeps no later one from being published, even where it panics.
+    async fn publish(&mut self, event: &Event, object: &ObjectReference) {
+        let publishing = async {
+            if is_long(object) {
+                self.long_names.publish(event, object).await
+            } else {
+                self.recorder.publish(event, object).await
+            }
+        };
+        if let Err(error) = within(LIMIT, publishing).await {
+            self.metrics.event_dropped();
+            warn!(%error, "unable to publish an event");
+        }
+    }
+}
 
 /// Takes Events and never blocks.
 #[derive(Clone)]
@@ -46,8 +72,8 @@ impl Events {
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
-        let mut long_names = LongNames::new(client, reporter);
-        let counted = Arc::clone(&metrics);
+        let long_names = LongNames::new(client, reporter);
+        let mut publisher = Publisher { recorder, long_names, metrics: Arc::clone(&metrics) };
         tokio::spawn(async move {
             let mut pace = interval(PERIOD);
             loop {
@@ -57,24 +83,7 @@ impl Events {
                     Some(next) = other.recv() => next,
                     else => return,
                 };
-                let publishing = async {
-                    if is_long(&object) {
-                        long_names.publish(&event, &object).await
-                    } else {
-                        recorder.publish(&event, &object).await
-                    }
-                };
-                match tokio::time::timeout(Duration::from_secs(5), publishing).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        counted.event_dropped();
-                        warn!(error = %of_client(&error), "unable to publish an event");
-                    }
-                    Err(_) => {
-                        counted.event_dropped();
-                        warn!("unable to publish an event in time");
-                    }
-                }
+                publisher.publish(&event, &object).await;
                 pace.tick().await;
             }
         });
@@ -143,3 +152,7 @@ impl Events {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

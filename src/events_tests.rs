@@ -1,0 +1,58 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Request, Response, StatusCode};
+use kube::client::Body;
+use tokio::time::timeout;
+
+use super::*;
+
+/// An API server that takes each Event as this says, given its number, and tells the notes.
+fn api_server(
+    take: impl Fn(usize) -> StatusCode + Clone + Send + 'static,
+) -> (Client, mpsc::UnboundedReceiver<(StatusCode, String)>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let number = Arc::new(AtomicUsize::new(0));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (take, tell, number) = (take.clone(), tell.clone(), number.fetch_add(1, Ordering::SeqCst));
+        async move {
+            let sent = request.into_body().collect_bytes().await?;
+            let status = take(number);
+            let event: serde_json::Value = serde_json::from_slice(&sent)?;
+            tell.send((status, event["note"].as_str().unwrap_or_default().to_owned()))?;
+            let body = if status.is_success() { sent.to_vec() } else { refusal(status).to_string().into_bytes() };
+            Ok::<_, tower::BoxError>(Response::builder().status(status).body(Body::from(body))?)
+        }
+    });
+    (Client::new(service, "default"), told)
+}
+
+fn refusal(status: StatusCode) -> serde_json::Value {
+    let message = "events.events.k8s.io \"a\" is forbidden: ValidatingAdmissionPolicy 'no-events' with binding 'b' denied request: x";
+    serde_json::json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status.as_u16(), "reason": "Invalid", "message": message })
+}
+
+fn regarding(name: &str) -> ObjectReference {
+    ObjectReference {
+        name: Some(name.into()),
+        namespace: Some("default".into()),
+        uid: Some(name.into()),
+        ..ObjectReference::default()
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_panics_ends_itself_alone() {
+    let take = |number| {
+        assert!(number > 0, "the first one panics");
+        StatusCode::CREATED
+    };
+    let (client, mut told) = api_server(take);
+    let metrics = Arc::new(Metrics::new());
+    let events = Events::start(client, "test".into(), Arc::clone(&metrics));
+    for name in ["first", "second"] {
+        events.refused(regarding(name), "WriteRefused", name, "Claim");
+    }
+    let second = timeout(Duration::from_secs(60), told.recv()).await.unwrap();
+    assert_eq!(second, Some((StatusCode::CREATED, "second".into())));
+    assert!(metrics.text().unwrap().contains("cognito_reset_events_dropped_total 1"), "{}", metrics.text().unwrap());
+}
