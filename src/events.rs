@@ -10,7 +10,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::{sync::mpsc, time::interval};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::long_names::{LongNames, is_long};
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
         Outcome, UserPoolGrant,
         conditions::{Reason, Truth},
     },
-    metrics::Metrics,
+    metrics::{Metrics, Target},
+    refusal::Refuser,
     reset::{project::Telling, store::within},
 };
 
@@ -37,6 +38,8 @@ struct Publisher {
     recorder: Recorder,
     long_names: LongNames,
     metrics: Arc<Metrics>,
+    /// Who refused the last one, if anybody.
+    refuser: Option<Refuser>,
 }
 
 impl Publisher {
@@ -49,10 +52,19 @@ impl Publisher {
                 self.recorder.publish(event, object).await
             }
         };
-        if let Err(error) = within(LIMIT, publishing).await {
-            self.metrics.event_dropped();
-            warn!(%error, "unable to publish an event");
+        let error = match within(LIMIT, publishing).await {
+            Ok(()) => return self.refuser = None,
+            Err(error) => error,
+        };
+        self.metrics.event_dropped();
+        let Some(refuser) = error.refuser() else { return warn!(%error, "unable to publish an event") };
+        self.metrics.write_refused(Target::Event, &refuser);
+        if self.refuser.as_ref() == Some(&refuser) {
+            debug!(%error, "the API server still refuses events");
+        } else {
+            warn!(%error, "the API server refuses an event; what it would have said is in the status, if anywhere");
         }
+        self.refuser = Some(refuser);
     }
 }
 
@@ -73,7 +85,7 @@ impl Events {
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
         let long_names = LongNames::new(client, reporter);
-        let mut publisher = Publisher { recorder, long_names, metrics: Arc::clone(&metrics) };
+        let mut publisher = Publisher { recorder, long_names, metrics: Arc::clone(&metrics), refuser: None };
         tokio::spawn(async move {
             let mut pace = interval(PERIOD);
             loop {

@@ -56,3 +56,22 @@ async fn an_event_that_panics_ends_itself_alone() {
     assert_eq!(second, Some((StatusCode::CREATED, "second".into())));
     assert!(metrics.text().unwrap().contains("cognito_reset_events_dropped_total 1"), "{}", metrics.text().unwrap());
 }
+
+#[tokio::test]
+async fn a_refused_event_is_counted_by_who_refuses_and_keeps_no_later_one_from_being_published() {
+    let take = |number| if number < 2 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
+    let (client, mut told) = api_server(take);
+    let metrics = Arc::new(Metrics::new());
+    let events = Events::start(client, "test".into(), Arc::clone(&metrics));
+    let long = "c".repeat(250);
+    for name in ["a", &long, "last"] {
+        events.refused(regarding(name), "WriteRefused", "a note", "Claim");
+        timeout(Duration::from_secs(60), told.recv()).await.unwrap();
+    }
+    let text = metrics.text().unwrap();
+    for counted in
+        ["cognito_reset_writes_refused_total{object=\"event\",by=\"policy\"} 2", "cognito_reset_events_dropped_total 2"]
+    {
+        assert!(text.contains(counted), "{counted}: {text}");
+    }
+}

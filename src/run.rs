@@ -130,8 +130,10 @@ pub async fn serve<C: Cognito>(
     health.reading();
     let metrics = health.metrics();
     let mut election = lease.map(|namespace| {
-        Election::new(client.clone(), &namespace, &args.identity, args.lease_duration, args.api_timeout)
+        let (duration, limit) = (args.lease_duration, args.api_timeout);
+        Election::new(client.clone(), &namespace, &args.identity, duration, limit, Arc::clone(&metrics))
     });
+    let lease_refuser = election.as_ref().map_or_else(|| watch::channel(None).1, Election::refuser);
     let leadership = election.as_ref().map_or_else(|| watch::channel(Leadership::Leader).1, Election::leadership);
     let permissions = Arc::new(Permissions::default());
     let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
@@ -186,7 +188,7 @@ pub async fn serve<C: Cognito>(
             _ = async { tokio::join!(when_grants, when_namespaces) } => {}
             () = stop.cancelled() => return Ok(()),
         }
-        health.standing(standing);
+        health.standing(standing, lease_refuser);
         info!("ready");
         match &mut election {
             None => work.await,
