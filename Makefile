@@ -38,6 +38,15 @@ test: test-tools servers build ## Run every test of the project
 	$(say) "building and running the tests (the first build takes about 5 minutes on two cores)"
 	$(CARGO) test --workspace --locked --no-fail-fast
 
+# What `make fresh` runs.
+FRESH ?= make demo && make test
+export FRESH
+
+.PHONY: fresh
+fresh: ## Run both commands of the README in a clone with every cache empty (FRESH='...' for another command; an hour and a half)
+	@.ci/require git
+	@.ci/fresh "$$FRESH"
+
 # What `make faults` does: CYCLES faults, or LOAD requests while replicas are killed; SEED repeats the order of an earlier
 # run, and REPORT names a file for the report.
 CYCLES ?= 200

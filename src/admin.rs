@@ -10,7 +10,7 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{cli::Listen, lease::Leadership, metrics::Metrics};
+use crate::{cli::Listen, lease::Leadership, metrics::Metrics, refusal::Refuser};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -20,7 +20,7 @@ const BACKLOG: i32 = 1024;
 enum Phase {
     Checking,
     Reading,
-    Standing(watch::Receiver<Leadership>),
+    Standing { leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>> },
     Stopping,
 }
 
@@ -49,9 +49,9 @@ impl Health {
         self.phase.send_replace(Phase::Reading);
     }
 
-    /// The operator can work on requests, should it be the leader.
-    pub fn standing(&self, leadership: watch::Receiver<Leadership>) {
-        self.phase.send_replace(Phase::Standing(leadership));
+    /// The operator can work on requests, should it be the leader, which whoever refuses the Lease may keep it from.
+    pub fn standing(&self, leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>>) {
+        self.phase.send_replace(Phase::Standing { leadership, lease_refuser });
     }
 
     /// It takes no more work.
@@ -66,11 +66,16 @@ impl Health {
             Phase::Checking => no("not ready: the operator is checking that the cluster has what it needs"),
             Phase::Reading => no("not ready: the grants and namespaces are not read yet"),
             Phase::Stopping => no("not ready: the operator is stopping"),
-            Phase::Standing(leadership) => {
+            Phase::Standing { leadership, lease_refuser } => {
                 let leadership = *leadership.borrow();
-                match leadership {
-                    Leadership::Leader | Leadership::Standby => (StatusCode::OK, format!("{}\n", leadership.as_str())),
-                    Leadership::NoLeaderSeen => no(leadership.as_str()),
+                match (leadership, &*lease_refuser.borrow()) {
+                    (Leadership::Leader | Leadership::Standby, _) => {
+                        (StatusCode::OK, format!("{}\n", leadership.as_str()))
+                    }
+                    (Leadership::NoLeaderSeen, None) => no(leadership.as_str()),
+                    (Leadership::NoLeaderSeen, Some(refuser)) => {
+                        no(&format!("{}: the Lease is refused by {refuser}", leadership.as_str()))
+                    }
                 }
             }
         }
@@ -148,12 +153,13 @@ mod tests {
     use tokio::sync::watch;
 
     use super::{Health, bind_everywhere};
-    use crate::{lease::Leadership, metrics::Metrics};
+    use crate::{lease::Leadership, metrics::Metrics, refusal::Refuser};
 
     #[test]
     fn readiness_says_what_is_not_done_yet() {
         let health = Health::new(Arc::new(Metrics::new()));
         let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
+        let (refuses, lease_refuser) = watch::channel(None);
         let told = |status: u16, text: &str| {
             let (seen, why) = health.readiness();
             assert!(seen.as_u16() == status && why.contains(text), "{status} {text}: {seen} {why}");
@@ -161,13 +167,17 @@ mod tests {
         told(503, "checking that the cluster has what it needs");
         health.reading();
         told(503, "not read yet");
-        health.standing(leadership);
+        health.standing(leadership, lease_refuser);
         for (leadership, status) in
             [(Leadership::NoLeaderSeen, 503), (Leadership::Standby, 200), (Leadership::Leader, 200)]
         {
             leads.send_replace(leadership);
             told(status, leadership.as_str());
         }
+        refuses.send_replace(Some(Refuser::ValidatingPolicy("owner-label".into())));
+        told(200, "leader\n");
+        leads.send_replace(Leadership::NoLeaderSeen);
+        told(503, "no leader seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
         health.stopping();
         told(503, "stopping");
     }

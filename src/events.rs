@@ -10,7 +10,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::{sync::mpsc, time::interval};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use self::direct::Direct;
 use crate::{
@@ -18,9 +18,9 @@ use crate::{
         Outcome, UserPoolGrant,
         conditions::{Reason, Truth},
     },
-    api_errors::of_client,
-    metrics::Metrics,
-    reset::project::Telling,
+    metrics::{Metrics, Target},
+    refusal::Refuser,
+    reset::{project::Telling, store::within},
 };
 
 /// How many Events may wait; what comes on top is dropped and counted.
@@ -29,6 +29,44 @@ const QUEUE: usize = 256;
 const MAX_NOTE: usize = 1024;
 /// The time between two Events.
 const PERIOD: Duration = Duration::from_millis(200);
+
+/// How long the API server has to take one.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Publishes one Event after the other.
+struct Publisher {
+    recorder: Recorder,
+    direct: Direct,
+    metrics: Arc<Metrics>,
+    /// Who refused the last one, if anybody.
+    refuser: Option<Refuser>,
+}
+
+impl Publisher {
+    /// One that cannot be published is dropped, and keeps no later one from being published, even where it panics.
+    async fn publish(&mut self, event: &Event, object: &ObjectReference) {
+        let publishing = async {
+            if self.direct.takes(event, object) {
+                self.direct.publish(event, object).await
+            } else {
+                self.recorder.publish(event, object).await
+            }
+        };
+        let error = match within(LIMIT, publishing).await {
+            Ok(()) => return self.refuser = None,
+            Err(error) => error,
+        };
+        self.metrics.event_dropped();
+        let Some(refuser) = error.refuser() else { return warn!(%error, "unable to publish an event") };
+        self.metrics.write_refused(Target::Event, &refuser);
+        if self.refuser.as_ref() == Some(&refuser) {
+            debug!(%error, "the API server still refuses events");
+        } else {
+            warn!(%error, "the API server refuses an event; what it would have said is in the status, if anywhere");
+        }
+        self.refuser = Some(refuser);
+    }
+}
 
 /// Takes Events and never blocks.
 #[derive(Clone)]
@@ -46,8 +84,8 @@ impl Events {
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
-        let mut direct = Direct::new(client, reporter);
-        let counted = Arc::clone(&metrics);
+        let direct = Direct::new(client, reporter);
+        let mut publisher = Publisher { recorder, direct, metrics: Arc::clone(&metrics), refuser: None };
         tokio::spawn(async move {
             let mut pace = interval(PERIOD);
             loop {
@@ -57,24 +95,7 @@ impl Events {
                     Some(next) = other.recv() => next,
                     else => return,
                 };
-                let publishing = async {
-                    if direct.takes(&event, &object) {
-                        direct.publish(&event, &object).await
-                    } else {
-                        recorder.publish(&event, &object).await
-                    }
-                };
-                match tokio::time::timeout(Duration::from_secs(5), publishing).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        counted.event_dropped();
-                        warn!(error = %of_client(&error), "unable to publish an event");
-                    }
-                    Err(_) => {
-                        counted.event_dropped();
-                        warn!("unable to publish an event in time");
-                    }
-                }
+                publisher.publish(&event, &object).await;
                 pace.tick().await;
             }
         });
@@ -149,38 +170,5 @@ fn cut(note: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_note_is_cut_to_what_the_api_server_takes() {
-        let (warnings, mut urgent) = mpsc::channel(QUEUE);
-        let events = Events { normal: warnings.clone(), warnings, metrics: Arc::new(Metrics::new()) };
-        let object = ObjectReference::default;
-        for (note, length) in [
-            ("a".repeat(1024), 1024),
-            ("a".repeat(1025), 1024),
-            ("\u{e9}".repeat(513), 1024),
-            (format!("a{}", "\u{e9}".repeat(512)), 1023),
-            (String::new(), 0),
-        ] {
-            events.refused(object(), "WriteRefused", &note, "Tell");
-            events.invalid_object(object(), &note);
-            events.not_deleted(object(), &note);
-            let telling = Telling {
-                outcome: Outcome::Failed,
-                reason: Reason::Expired,
-                invalidated: Truth::False,
-                message: note.clone(),
-            };
-            let grant = UserPoolGrant::new("a", serde_json::from_str(r#"{"userPoolID":"p_1"}"#).unwrap());
-            events.tell(&grant, &telling);
-            events.waits(&grant, &telling, 1);
-            for _ in 0..5 {
-                let (event, _) = urgent.try_recv().unwrap();
-                let said = event.note.unwrap();
-                assert!(note.starts_with(&said) && said.len() == length, "{}: {said}", event.reason);
-            }
-        }
-    }
-}
+#[path = "events_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! kube asks `NO_PROXY` about the proxy in place of the server, refuses lists that other tools take, and knows of no proxy
 //! in a pod. So what it reads of proxies is not used: client-go's rules are kept here, and the client is put together from
-//! kube's own parts. A proxy's password is in no text that comes from here.
+//! kube's own parts.
 
 use std::net::IpAddr;
 
@@ -30,11 +30,10 @@ use kube::{
 use thiserror::Error;
 use tower::{BoxError, Service, ServiceBuilder, util::option_layer};
 
+use crate::proxies::{Environment, NamedBy, UnusableProxy, usable};
+
 /// Who calls. What comes before the slash is the name of the writer in `managedFields`.
 const USER_AGENT: &str = concat!("cognito-reset-operator/", env!("CARGO_PKG_VERSION"));
-
-/// Where a kubeconfig names a proxy.
-const PROXY_URL: &str = "the kubeconfig's proxy-url";
 
 /// The port of a SOCKS proxy that names none.
 const SOCKS_PORT: u16 = 1080;
@@ -46,10 +45,8 @@ pub enum ClusterError {
     #[error("failed to find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     NotFound(String),
     /// A proxy is configured that cannot be used.
-    #[error(
-        "failed to use the proxy that {0} names: give an address such as http://proxy.example.com:3128 (http, https, socks5 or socks5h)"
-    )]
-    Proxy(&'static str),
+    #[error(transparent)]
+    Proxy(#[from] UnusableProxy),
 }
 
 /// A cluster as it is configured, before anything is asked of it.
@@ -66,12 +63,11 @@ impl Cluster {
     /// # Errors
     /// Where there is neither, or a proxy is configured that cannot be used.
     pub async fn find() -> Result<Self, ClusterError> {
-        let environment = Environment::of_process();
-        // kube would parse this one as well, and say less.
-        usable(&environment.https, "HTTPS_PROXY")?;
+        // First, as kube would parse some of it as well, and say less.
+        let environment = Environment::of_process()?;
         let (mut config, proxy_url) = match local().await {
             Ok(found) => found,
-            Err(KubeconfigError::ParseProxyUrl(_)) => return Err(ClusterError::Proxy(PROXY_URL)),
+            Err(KubeconfigError::ParseProxyUrl(_)) => return Err(UnusableProxy(NamedBy::Kubeconfig).into()),
             Err(kubeconfig) => {
                 let neither = |pod| ClusterError::NotFound(format!("in-cluster: ({pod}), kubeconfig: ({kubeconfig})"));
                 (Config::incluster().map_err(neither)?, None)
@@ -122,53 +118,19 @@ fn proxy_url_of(kubeconfig: &Kubeconfig) -> Option<String> {
     cluster.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
-/// What configures the proxies of a process. Empty where it is not set.
-#[derive(Debug, Default)]
-struct Environment {
-    http: String,
-    https: String,
-    no: String,
-}
-
-impl Environment {
-    fn of_process() -> Self {
-        let first = |names: [&str; 2]| {
-            let mut values = names.into_iter().filter_map(|name| std::env::var(name).ok());
-            values.find(|value| !value.is_empty()).unwrap_or_default()
-        };
-        Self {
-            http: first(["HTTP_PROXY", "http_proxy"]),
-            https: first(["HTTPS_PROXY", "https_proxy"]),
-            no: first(["NO_PROXY", "no_proxy"]),
-        }
-    }
-}
-
 /// The proxy on the way to a server, as client-go has it: the kubeconfig's own whatever the environment says; else that of
 /// the environment, unless the server is of this machine or `NO_PROXY` names it. Pure.
-fn proxy(server: &Uri, own: Option<&str>, environment: &Environment) -> Result<Option<Intercept>, ClusterError> {
+fn proxy(server: &Uri, own: Option<&str>, environment: &Environment) -> Result<Option<Intercept>, UnusableProxy> {
     if let Some(own) = own {
-        return usable(own, PROXY_URL);
+        return usable(own, NamedBy::Kubeconfig);
     }
-    let (configured, name, port) = match server.scheme_str() {
-        Some("http") => (&environment.http, "HTTP_PROXY", 80),
-        _ => (&environment.https, "HTTPS_PROXY", 443),
+    let (configured, port) = match server.scheme_str() {
+        Some("http") => (&environment.http, 80),
+        _ => (&environment.https, 443),
     };
-    let proxy = usable(configured, name)?;
     let port = server.port_u16().unwrap_or(port);
-    Ok(proxy.filter(|_| !is_of_this_machine(server) && !is_excepted(server, &environment.no, port)))
-}
-
-/// The proxy of an address, if there is one.
-fn usable(address: &str, source: &'static str) -> Result<Option<Intercept>, ClusterError> {
-    if address.is_empty() {
-        return Ok(None);
-    }
-    let anywhere = Uri::from_static("https://server");
-    let proxy = Matcher::builder().all(address).build().intercept(&anywhere);
-    let understood =
-        |proxy: &Intercept| matches!(proxy.uri().scheme_str(), Some("http" | "https" | "socks5" | "socks5h"));
-    proxy.filter(understood).map(Some).ok_or(ClusterError::Proxy(source))
+    let is_direct = is_of_this_machine(server) || is_excepted(server, &environment.no, port);
+    Ok(configured.clone().filter(|_| !is_direct))
 }
 
 fn is_of_this_machine(server: &Uri) -> bool {

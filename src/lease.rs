@@ -4,7 +4,7 @@
 //! write is guarded by the resourceVersion that was read; whether a holder is alive is told by how
 //! long its Lease has not changed, on this process's monotonic clock, never by comparing two clocks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,12 +17,16 @@ use kube::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use crate::api_errors::of_client;
+use crate::{
+    metrics::{Metrics, Target},
+    refusal::Refuser,
+    reset::store::{StoreError, within},
+};
 
 /// The name of the Lease.
 pub const NAME: &str = "cognito-reset-operator";
@@ -132,6 +136,9 @@ pub struct Election {
     observer: Observer,
     limit: Duration,
     tell: watch::Sender<Leadership>,
+    /// Who refuses to have the Lease written, where the last try was refused.
+    refuser: watch::Sender<Option<Refuser>>,
+    metrics: Arc<Metrics>,
     /// The Lease as this replica wrote it last.
     held: Option<Lease>,
 }
@@ -143,12 +150,21 @@ impl Election {
     /// `duration` is how long a leader that has stopped renewing keeps others waiting; `limit` bounds
     /// every call to the API server.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, identity: &str, duration: Duration, limit: Duration) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        identity: &str,
+        duration: Duration,
+        limit: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             observer: Observer::new(format!("{identity}_{}", Uuid::new_v4()), duration),
             limit: limit.min(duration / RENEWALS),
             tell: watch::Sender::new(Leadership::NoLeaderSeen),
+            refuser: watch::Sender::new(None),
+            metrics,
             held: None,
         }
     }
@@ -157,6 +173,12 @@ impl Election {
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.tell.subscribe()
+    }
+
+    /// Who refuses to have the Lease written at present.
+    #[must_use]
+    pub fn refuser(&self) -> watch::Receiver<Option<Refuser>> {
+        self.refuser.subscribe()
     }
 
     /// Stands by, leads and renews, until the Lease is lost after it was held.
@@ -185,15 +207,19 @@ impl Election {
         }
         let standing = match self.held.take() {
             Some(held) => Some(held),
-            None => match timeout(self.limit, self.leases.get_opt(NAME)).await {
-                Ok(Ok(lease)) => lease,
-                Ok(Err(error)) => return self.failed("read", &of_client(&error)),
-                Err(_) => return self.failed("read", &"no answer in time"),
+            None => match within(self.limit, self.leases.get_opt(NAME)).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    warn!(lease = NAME, %error, "unable to read the lease; trying again");
+                    return Move::Leave;
+                }
             },
         };
         let next = self.observer.see(standing.as_ref(), begun);
-        if matches!(next, Move::Take | Move::Renew) {
-            self.write(standing, next, begun).await;
+        match next {
+            Move::Take | Move::Renew => self.write(standing, next, begun).await,
+            // Another one holds it, and nothing is to be written here.
+            Move::Leave | Move::Lost => self.not_refused(),
         }
         next
     }
@@ -208,27 +234,35 @@ impl Election {
                 self.leases.create(&params, &wanted).await
             }
         };
-        match timeout(self.limit, write).await {
-            Ok(Ok(stored)) => {
+        match within(self.limit, write).await {
+            Ok(stored) => {
                 if self.observer.renewed.replace(begun).is_none() {
                     info!(lease = NAME, holder = %self.observer.holder, "leading");
                 }
                 self.held = Some(stored);
+                self.not_refused();
             }
             // Another replica was quicker, or this is the reply to an own write whose reply was lost: read it next.
-            Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-            Ok(Err(error)) => {
-                self.failed("write", &of_client(&error));
-            }
-            Err(_) => {
-                self.failed("write", &"no answer in time");
-            }
+            Err(error) if error.is_conflict() => {}
+            Err(error) => self.not_written(&error),
         }
     }
 
-    fn failed(&self, what: &'static str, error: &dyn std::fmt::Display) -> Move {
-        warn!(lease = NAME, %error, "unable to {what} the lease; trying again");
-        Move::Leave
+    /// A refusal is counted at each try, and logged once for each who refuses.
+    fn not_written(&self, error: &StoreError) {
+        let Some(refuser) = error.refuser() else {
+            return warn!(lease = NAME, %error, "unable to write the lease; trying again");
+        };
+        self.metrics.write_refused(Target::Lease, &refuser);
+        if self.refuser.send_replace(Some(refuser.clone())).as_ref() == Some(&refuser) {
+            debug!(lease = NAME, %error, "the API server still refuses the lease");
+        } else {
+            warn!(lease = NAME, %error, "the API server refuses the lease, without which this replica cannot lead; trying again");
+        }
+    }
+
+    fn not_refused(&self) {
+        self.refuser.send_if_modified(|refuser| refuser.take().is_some());
     }
 
     /// The Lease as this replica holds it. Where the reply to a renewal is not known, it is read.
@@ -236,14 +270,10 @@ impl Election {
         if self.held.is_some() || self.observer.renewed.is_none() {
             return self.held.take();
         }
-        let read = match timeout(self.limit, self.leases.get_opt(NAME)).await {
-            Ok(Ok(read)) => read?,
-            Ok(Err(error)) => {
-                warn!(lease = NAME, error = %of_client(&error), "failed to read the lease; it expires");
-                return None;
-            }
-            Err(_) => {
-                warn!(lease = NAME, "failed to read the lease in time; it expires");
+        let read = match within(self.limit, self.leases.get_opt(NAME)).await {
+            Ok(read) => read?,
+            Err(error) => {
+                warn!(lease = NAME, %error, "failed to read the lease; it expires");
                 return None;
             }
         };
@@ -258,12 +288,14 @@ impl Election {
             spec.holder_identity = None;
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        match timeout(self.limit, self.leases.replace(NAME, &PostParams::default(), &lease)).await {
-            Ok(Ok(_)) => info!(lease = NAME, "released"),
-            Ok(Err(error)) => {
-                warn!(lease = NAME, error = %of_client(&error), "failed to release the lease; it expires")
+        match within(self.limit, self.leases.replace(NAME, &PostParams::default(), &lease)).await {
+            Ok(_) => info!(lease = NAME, "released"),
+            Err(error) => {
+                if let Some(refuser) = error.refuser() {
+                    self.metrics.write_refused(Target::Lease, &refuser);
+                }
+                warn!(lease = NAME, %error, "failed to release the lease; it expires");
             }
-            Err(_) => warn!(lease = NAME, "failed to release the lease in time; it expires"),
         }
     }
 }
@@ -291,71 +323,5 @@ fn held_by(holder: &str, duration: Duration, standing: Option<Lease>, step: Move
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DURATION: Duration = Duration::from_secs(15);
-
-    fn lease(holder: &str, version: &str) -> Lease {
-        let mut lease = held_by(holder, DURATION, None, Move::Take);
-        lease.metadata.resource_version = Some(version.into());
-        lease
-    }
-
-    #[test]
-    fn a_lease_expires_when_it_has_not_changed_for_its_duration_by_the_own_clock() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut observer = Observer::new("me".into(), DURATION);
-        let mut stale = lease("other", "1");
-        // What the holder's clock says counts for nothing.
-        stale.spec.as_mut().unwrap().renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
-        for (seconds, version, wanted) in [
-            (0, "1", Move::Leave),
-            (14, "1", Move::Leave),
-            (15, "2", Move::Leave),
-            (29, "2", Move::Leave),
-            (30, "2", Move::Take),
-        ] {
-            stale.metadata.resource_version = Some(version.into());
-            assert_eq!(observer.see(Some(&stale), at(seconds)), wanted, "after {seconds} s");
-        }
-    }
-
-    #[test]
-    fn a_lease_is_taken_where_there_is_none_or_it_was_released_and_renewed_where_it_is_ours() {
-        let now = Instant::now();
-        let mut observer = Observer::new("me".into(), DURATION);
-        assert_eq!(observer.see(None, now), Move::Take);
-        assert_eq!(observer.see(Some(&Lease::default()), now), Move::Take);
-        assert_eq!(observer.see(Some(&lease("", "1")), now), Move::Take);
-        assert_eq!(observer.see(Some(&lease("me", "1")), now), Move::Renew);
-        assert_eq!(observer.see(Some(&lease("other", "1")), now), Move::Leave);
-        observer.renewed = Some(now);
-        assert_eq!(observer.see(Some(&lease("other", "2")), now), Move::Lost);
-    }
-
-    #[test]
-    fn a_replica_tells_whether_there_is_a_leader() {
-        let now = Instant::now();
-        let mut observer = Observer::new("me".into(), DURATION);
-        assert_eq!(observer.leadership(now), Leadership::NoLeaderSeen);
-        let _ = observer.see(Some(&lease("other", "1")), now);
-        assert_eq!(observer.leadership(now), Leadership::Standby);
-        assert_eq!(observer.leadership(now + DURATION), Leadership::NoLeaderSeen);
-        observer.renewed = Some(now);
-        assert_eq!(observer.leadership(now), Leadership::Leader);
-        assert!(observer.must_stop_at().unwrap() < now + DURATION);
-    }
-
-    #[test]
-    fn a_renewal_keeps_when_it_was_taken_and_a_taking_counts_a_transition() {
-        let first = held_by("one", DURATION, None, Move::Take).spec.unwrap();
-        let standing = Lease { spec: Some(first.clone()), ..Lease::default() };
-        let renewed = held_by("one", DURATION, Some(standing.clone()), Move::Renew).spec.unwrap();
-        assert_eq!((renewed.acquire_time, renewed.lease_transitions), (first.acquire_time, Some(1)));
-        let taken = held_by("two", Duration::from_millis(1500), Some(standing), Move::Take).spec.unwrap();
-        assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("two"), Some(2)));
-        assert_eq!(taken.lease_duration_seconds, Some(2), "rounded up");
-    }
-}
+#[path = "lease_tests.rs"]
+mod tests;

@@ -23,6 +23,7 @@ pub mod lately;
 pub mod lease;
 pub mod metrics;
 pub mod panics;
+pub mod proxies;
 pub mod refusal;
 pub mod reset;
 pub mod rights;

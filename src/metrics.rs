@@ -89,6 +89,10 @@ pub enum Target {
     Status,
     /// A finished request, to be deleted.
     Request,
+    /// The Lease that lets one of several replicas work.
+    Lease,
+    /// An Event about an object.
+    Event,
 }
 
 impl Target {
@@ -97,6 +101,8 @@ impl Target {
             Self::Record => "record",
             Self::Status => "status",
             Self::Request => "request",
+            Self::Lease => "lease",
+            Self::Event => "event",
         }
     }
 }

@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::{
-    cognito::port::{Access, Cognito, Purpose, Role, SessionFailure, region},
+    cognito::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, region},
     grants::{NamedRole, Permissions},
     metrics::{AwsStep, Metrics},
+    panics::caught,
 };
 
 /// How many roles are tried at the same time.
@@ -51,7 +52,10 @@ async fn assume<C: Cognito>(cognito: &C, named: &NamedRole, metrics: &Metrics) -
         role: Some(named.role.clone()),
         purpose: Purpose::Trial { grant: named.grant.clone(), uid: named.uid.clone() },
     };
-    match cognito.session(&access).await {
+    let session = caught(cognito.session(&access)).await;
+    match session
+        .unwrap_or_else(|panicked| Err(SessionError { failure: SessionFailure::Other, detail: panicked.to_string() }))
+    {
         Ok(_) => Ok(()),
         Err(error) => {
             metrics.aws_failed(AwsStep::Role, error.failure.as_str());

@@ -27,6 +27,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 struct Sts {
     asked: Mutex<Vec<Access>>,
     refuses: AtomicBool,
+    panics: AtomicBool,
     busy: AtomicUsize,
     busiest: AtomicUsize,
 }
@@ -45,6 +46,7 @@ impl Cognito for Sts {
         lock(&self.asked).push(access.clone());
         self.busiest.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         sleep(ANSWER).await;
+        assert!(!self.panics.load(Ordering::SeqCst), "as a library may");
         self.busy.fetch_sub(1, Ordering::SeqCst);
         if self.refuses.load(Ordering::SeqCst) {
             Err(SessionError { failure: SessionFailure::AccessDenied, detail: "refused".into() })
@@ -120,6 +122,17 @@ async fn a_role_that_could_not_be_assumed_is_tried_again_sooner_and_either_is_to
     sts.refuses.store(false, Ordering::SeqCst);
     within(&sts, &permissions, PERIOD / 10).await;
     assert_eq!(reason().as_deref(), Some("RoleAssumed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_a_role_is_tried_is_a_failure_of_that_role_alone() {
+    let (sts, permissions) = (Sts::default(), Permissions::default());
+    permissions.put_grant(grant("a", Some("one")));
+    sts.panics.store(true, Ordering::SeqCst);
+    assert_eq!(within(&sts, &permissions, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
+    let stale = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
+    let reason = stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason);
+    assert_eq!(reason.as_deref(), Some("RoleNotAssumable"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,13 @@
 //! Wires it together, from the flags to the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use kube::{Client, runtime::watcher};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     admin::{self, Health},
@@ -25,6 +25,7 @@ use crate::{
     kube_config::{Cluster, ClusterError},
     lease::{Election, Leadership},
     metrics::Metrics,
+    panics::caught,
     reset::{
         ledger::{Backoff, Waits},
         performer::{Performer, Settings, most_held_up},
@@ -67,11 +68,14 @@ pub enum RunError {
         /// The address.
         address: String,
         /// What went wrong.
-        cause: std::io::Error,
+        cause: io::Error,
     },
+    /// Probes are not answered any more: whoever asks would end the process.
+    #[error("failed to serve /livez, /readyz and /metrics any longer: {0}")]
+    Unserved(String),
     /// The operating system refuses.
     #[error("failed to {0}: {1}")]
-    System(&'static str, std::io::Error),
+    System(&'static str, io::Error),
     /// Another replica may be leading by now.
     #[error(
         "failed to keep the lease: it could not be renewed in time or another replica has it; what is in flight is resolved by the next leader"
@@ -91,7 +95,35 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let listener =
         admin::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     let health = Health::new(Arc::new(Metrics::new()));
-    tokio::spawn(admin::serve(listener, health.clone()));
+    let stop = CancellationToken::new();
+    beside(admin::serve(listener, health.clone()), start(args, health, &stop), &stop).await
+}
+
+/// Does `work`, and stops it in an orderly way where what serves beside it ends, by an error, a panic or for no reason.
+async fn beside(
+    serving: impl Future<Output = io::Result<()>> + Send + 'static,
+    work: impl Future<Output = Result<(), RunError>>,
+    stop: &CancellationToken,
+) -> Result<(), RunError> {
+    let mut work = pin!(work);
+    let ended = tokio::select! {
+        result = &mut work => return result,
+        ended = tokio::spawn(caught(serving)) => ended,
+    };
+    let cause = match ended {
+        Ok(Ok(Ok(()))) => "it has ended".to_owned(),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(panicked)) => panicked.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let unserved = RunError::Unserved(cause);
+    error!(error = %unserved, "probes are not answered any more");
+    stop.cancel();
+    work.await.and(Err(unserved))
+}
+
+/// Checks that everything is there, and works until `stop` is cancelled.
+async fn start(args: RunArgs, health: Health, stop: &CancellationToken) -> Result<(), RunError> {
     let mut cluster = Cluster::find().await?;
     let config = &mut cluster.config;
     config.read_timeout = Some(args.watch_timeout + WATCH_GRACE);
@@ -115,7 +147,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         );
     }
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");
-    serve(args, lease, client, cognito, health, stop_signal()?).await
+    stop_on_signal(stop.clone())?;
+    serve(args, lease, client, cognito, health, stop.clone()).await
 }
 
 /// Runs against any Cognito, until `stop` is cancelled; with a lease in the namespace `lease`, if any.
@@ -133,8 +166,10 @@ pub async fn serve<C: Cognito>(
     health.reading();
     let metrics = health.metrics();
     let mut election = lease.map(|namespace| {
-        Election::new(client.clone(), &namespace, &args.identity, args.lease_duration, args.api_timeout)
+        let (duration, limit) = (args.lease_duration, args.api_timeout);
+        Election::new(client.clone(), &namespace, &args.identity, duration, limit, Arc::clone(&metrics))
     });
+    let lease_refuser = election.as_ref().map_or_else(|| watch::channel(None).1, Election::refuser);
     let leadership = election.as_ref().map_or_else(|| watch::channel(Leadership::Leader).1, Election::leadership);
     let permissions = Arc::new(Permissions::default());
     let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
@@ -189,7 +224,7 @@ pub async fn serve<C: Cognito>(
             _ = async { tokio::join!(when_grants, when_namespaces) } => {}
             () = stop.cancelled() => return Ok(()),
         }
-        health.standing(standing);
+        health.standing(standing, lease_refuser);
         info!("ready");
         match &mut election {
             None => work.await,
@@ -257,19 +292,21 @@ fn history_settings(args: &RunArgs) -> history::Settings {
     }
 }
 
-/// Cancelled by SIGTERM or SIGINT.
-fn stop_signal() -> Result<CancellationToken, RunError> {
+/// Has SIGTERM or SIGINT cancel it.
+fn stop_on_signal(stop: CancellationToken) -> Result<(), RunError> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| RunError::System("listen for signals", error));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let stop = CancellationToken::new();
-    let token = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        token.cancel();
+        stop.cancel();
     });
-    Ok(stop)
+    Ok(())
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use common::{Bench, LIMIT, binary, root};
+use common::{Bench, LIMIT, binary, condition, root};
 use serde_json::{Value, json};
 use testbed::{ConnectProxy, Deployment, Kubectl, OperatorBuilder, Tools, eventually};
 
@@ -140,19 +140,25 @@ async fn kubeconfig(bench: &Bench, folder: &Path, proxy_url: Option<&str>) -> Re
     Ok(path)
 }
 
-/// A proxy that refuses has passed nothing on, and the record says so.
+/// A proxy that refuses has passed nothing on: the record says so, and the status why.
 async fn was_not_sent(bench: &Bench, name: &str) -> Result<()> {
     eventually(LIMIT, format!("an attempt of {name} to be known as not performed"), async || {
         let record = bench.record(name).await?.context("no record")?;
         ensure!(record["effect"] == "NotPerformed", "{record}");
+        let causes: Vec<_> = record["attempts"].as_array().into_iter().flatten().map(|it| &it["cause"]).collect();
+        ensure!(causes.contains(&&json!("Proxy")) && causes.iter().all(|it| **it == "Proxy"), "{record}");
+        let ready = condition(&bench.get("prr", name).await?, "Ready");
+        let message = ready["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("the proxy opened no tunnel"), "{ready}");
         anyhow::Ok(())
     })
     .await
 }
 
-/// Sends AWS's calls to their own addresses.
+/// Sends AWS's calls to their own addresses. What fails there waits for long enough to be shown in the status.
 fn to_aws(operator: OperatorBuilder) -> OperatorBuilder {
     let emulated = ["COGNITO_IDENTITY_PROVIDER", "STS"].map(|service| format!("AWS_ENDPOINT_URL_{service}"));
+    let operator = operator.args(["--retry-initial=20s", "--retry-max=20s"]);
     emulated.iter().fold(operator, |operator, name| operator.without_env(name))
 }
 
@@ -255,7 +261,12 @@ async fn a_proxy_that_refuses_or_cannot_be_used_ends_the_start_with_one_line_tha
     for (name, value, says) in [
         ("HTTPS_PROXY", format!("http://{USER}@{}", proxy.address()), "proxy authorization required"),
         ("HTTPS_PROXY", format!("ftp://{USER}@{}", proxy.address()), "HTTPS_PROXY"),
-        ("https_proxy", format!("http://{USER} @{}", proxy.address()), "HTTPS_PROXY"),
+        ("https_proxy", format!("http://{USER} @{}", proxy.address()), "https_proxy"),
+        // The API server could be reached through these, and AWS never.
+        ("HTTPS_PROXY", format!("socks5://{USER}@{}", proxy.address()), "HTTPS_PROXY names: give an address"),
+        ("all_proxy", format!("socks5h://{USER}@{}", proxy.address()), "all_proxy names: give an address"),
+        // This one is for neither of them, as both have https.
+        ("HTTP_PROXY", format!("socks5://{USER}@{}", proxy.address()), "HTTP_PROXY names: give an address"),
     ] {
         let mut operator = bench.operator().kubeconfig(&path).env(name, &value).args(["--log=error"]).start()?;
         let status = operator.wait_exit(LIMIT).await?;

@@ -22,7 +22,12 @@ const REFUSED: &str = "Pending/WriteRefused";
 
 /// A policy that refuses these operations on these resources unless the expression holds.
 fn policy(name: &str, operations: &[&str], resources: &[&str], expression: &str) -> String {
-    let rule = json!({ "apiGroups": ["cognito-reset.dev"], "apiVersions": ["*"], "operations": operations, "resources": resources });
+    policy_of("cognito-reset.dev", name, operations, resources, expression)
+}
+
+/// The same for resources of this API group, or of every one.
+fn policy_of(group: &str, name: &str, operations: &[&str], resources: &[&str], expression: &str) -> String {
+    let rule = json!({ "apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": resources });
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": name },
         "spec": {
@@ -327,6 +332,65 @@ async fn who_refuses_the_deletion_of_an_old_request_is_logged_once_and_counted_e
         anyhow::Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn a_policy_that_wants_a_label_on_everything_is_named_by_readyz_and_counted_for_the_lease_and_for_events()
+-> Result<()> {
+    let bench = Bench::start().await?;
+    let wants_label = "has(object.metadata.labels) && 'owner' in object.metadata.labels";
+    let yaml = policy_of("*", "owner-label", &["CREATE", "UPDATE"], &["*"], wants_label);
+    let operator = bench.replica("replica", Some("3s"));
+    let bare = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "probe" } }).to_string();
+    let probe = ["create", "--dry-run=server", "-f", "-"];
+    bench.apply(&yaml).await?;
+    eventually(LIMIT, "the policy to be in force", async || {
+        let said = bench.cluster.as_admin().run_with_input(&probe, &bare).await?;
+        ensure!(said.refusal()?.contains("denied"), "not by it");
+        anyhow::Ok(())
+    })
+    .await?;
+    let operator = operator.start()?;
+    let refusing = Refusing { bench: &bench, operator: &operator };
+    let refused = "no leader seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label";
+    eventually(LIMIT, "readyz to say who refuses the lease", async || {
+        let (status, text) = operator.page("/readyz").await?;
+        ensure!(status == 503 && text.trim() == refused, "{status} {text}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let tries = || {
+        let of_lease = |path: &str| path.contains("/leases");
+        bench.api.requests().iter().filter(|it| it.seen.method == Method::POST && of_lease(&it.seen.path)).count()
+    };
+    let so_far = tries();
+    eventually(LIMIT, "further tries", async || (tries() > so_far + 2).then_some(())).await?;
+    refusing.counted("lease", "policy").await?;
+    refusing.logged("the ValidatingAdmissionPolicy owner-label");
+    let logs = operator.logs();
+    let warnings = logs.lines().filter(|line| line.contains("\"WARN\"") && line.contains("refuses the lease"));
+    assert_eq!(warnings.count(), 1, "{logs}");
+    refusing.lift("owner-label").await?;
+    eventually(LIMIT, "it to lead", async || {
+        let (status, text) = operator.page("/readyz").await?;
+        ensure!(status == 200 && text.trim() == "leader", "{status} {text}");
+        anyhow::Ok(())
+    })
+    .await?;
+
+    // Then of Events alone: resets go on.
+    let yaml = policy_of("*", "owner-label", &["CREATE"], &["events"], "false");
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": { "name": "probe", "namespace": "default" },
+        "involvedObject": { "kind": "Pod", "namespace": "default", "name": "a" }, "reason": "Probe", "message": "a",
+    });
+    refusing.enforce(&yaml, &probe, &event.to_string()).await?;
+    bench.ask("untold").await?;
+    assert_eq!(bench.ended("untold").await?, RESET);
+    eventually(LIMIT, "the refused event to be counted", async || refusing.counted("event", "policy").await).await?;
+    assert!(refusing.events("untold", "ResetAccepted").await?.is_empty());
+    refusing.logged("the API server refuses an event");
+    Ok(())
 }
 
 const DEAD_WEBHOOK: &str = r#"

@@ -77,7 +77,8 @@ pub struct Bench {
     pub users: Cognito,
     pub pool: String,
     deployment: Deployment,
-    kubeconfig: PathBuf,
+    /// Of the operator's account, through the proxy.
+    pub kubeconfig: PathBuf,
 }
 
 impl Bench {

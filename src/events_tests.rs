@@ -1,0 +1,109 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Request, Response, StatusCode};
+use kube::client::Body;
+use tokio::time::timeout;
+
+use super::*;
+
+/// An API server that takes each Event as this says, given its number, and tells the notes.
+fn api_server(
+    take: impl Fn(usize) -> StatusCode + Clone + Send + 'static,
+) -> (Client, mpsc::UnboundedReceiver<(StatusCode, String)>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let number = Arc::new(AtomicUsize::new(0));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (take, tell, number) = (take.clone(), tell.clone(), number.fetch_add(1, Ordering::SeqCst));
+        async move {
+            let sent = request.into_body().collect_bytes().await?;
+            let status = take(number);
+            let event: serde_json::Value = serde_json::from_slice(&sent)?;
+            tell.send((status, event["note"].as_str().unwrap_or_default().to_owned()))?;
+            let body = if status.is_success() { sent.to_vec() } else { refusal(status).to_string().into_bytes() };
+            Ok::<_, tower::BoxError>(Response::builder().status(status).body(Body::from(body))?)
+        }
+    });
+    (Client::new(service, "default"), told)
+}
+
+fn refusal(status: StatusCode) -> serde_json::Value {
+    let message = "events.events.k8s.io \"a\" is forbidden: ValidatingAdmissionPolicy 'no-events' with binding 'b' denied request: x";
+    serde_json::json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status.as_u16(), "reason": "Invalid", "message": message })
+}
+
+fn regarding(name: &str) -> ObjectReference {
+    ObjectReference {
+        name: Some(name.into()),
+        namespace: Some("default".into()),
+        uid: Some(name.into()),
+        ..ObjectReference::default()
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_panics_ends_itself_alone() {
+    let take = |number| {
+        assert!(number > 0, "the first one panics");
+        StatusCode::CREATED
+    };
+    let (client, mut told) = api_server(take);
+    let metrics = Arc::new(Metrics::new());
+    let events = Events::start(client, "test".into(), Arc::clone(&metrics));
+    for name in ["first", "second"] {
+        events.refused(regarding(name), "WriteRefused", name, "Claim");
+    }
+    let second = timeout(Duration::from_secs(60), told.recv()).await.unwrap();
+    assert_eq!(second, Some((StatusCode::CREATED, "second".into())));
+    assert!(metrics.text().unwrap().contains("cognito_reset_events_dropped_total 1"), "{}", metrics.text().unwrap());
+}
+
+#[tokio::test]
+async fn a_refused_event_is_counted_by_who_refuses_and_keeps_no_later_one_from_being_published() {
+    let take = |number| if number < 2 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
+    let (client, mut told) = api_server(take);
+    let metrics = Arc::new(Metrics::new());
+    let events = Events::start(client, "test".into(), Arc::clone(&metrics));
+    let long = "c".repeat(250);
+    for name in ["a", &long, "last"] {
+        events.refused(regarding(name), "WriteRefused", "a note", "Claim");
+        timeout(Duration::from_secs(60), told.recv()).await.unwrap();
+    }
+    let text = metrics.text().unwrap();
+    for counted in
+        ["cognito_reset_writes_refused_total{object=\"event\",by=\"policy\"} 2", "cognito_reset_events_dropped_total 2"]
+    {
+        assert!(text.contains(counted), "{counted}: {text}");
+    }
+}
+
+#[test]
+fn every_note_is_cut_to_what_the_api_server_takes() {
+    let (warnings, mut urgent) = mpsc::channel(QUEUE);
+    let events = Events { normal: warnings.clone(), warnings, metrics: Arc::new(Metrics::new()) };
+    let object = ObjectReference::default;
+    for (note, length) in [
+        ("a".repeat(1024), 1024),
+        ("a".repeat(1025), 1024),
+        ("\u{e9}".repeat(513), 1024),
+        (format!("a{}", "\u{e9}".repeat(512)), 1023),
+        (String::new(), 0),
+    ] {
+        events.refused(object(), "WriteRefused", &note, "Tell");
+        events.invalid_object(object(), &note);
+        events.not_deleted(object(), &note);
+        let telling = Telling {
+            outcome: Outcome::Failed,
+            reason: Reason::Expired,
+            invalidated: Truth::False,
+            message: note.clone(),
+        };
+        let grant = UserPoolGrant::new("a", serde_json::from_str(r#"{"userPoolID":"p_1"}"#).unwrap());
+        events.tell(&grant, &telling);
+        events.waits(&grant, &telling, 1);
+        for _ in 0..5 {
+            let (event, _) = urgent.try_recv().unwrap();
+            let said = event.note.unwrap();
+            assert!(note.starts_with(&said) && said.len() == length, "{}: {said}", event.reason);
+        }
+    }
+}

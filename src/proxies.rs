@@ -1,0 +1,182 @@
+//! The proxies that are configured: where each is named, and whether it can be used from there.
+//!
+//! The client of the API server can use SOCKS, and the one of AWS cannot: it would take such an address, and then fail
+//! at every call. So a variable of the environment, which counts for both, may name http and https alone. All of them
+//! are read at the start, whether or not this start uses them. A proxy's password is in no text that comes from here.
+
+use std::{ffi::OsString, fmt};
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use thiserror::Error;
+
+/// The variables that name the proxy for servers with `https:`, those for `http:`, and those for both, which the client
+/// of AWS alone uses. Of two spellings the first one that is not empty counts.
+const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+const NO: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// Where a proxy is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// A kubeconfig, for the API server alone.
+    Kubeconfig,
+    /// This variable of the environment.
+    Variable(&'static str),
+}
+
+impl NamedBy {
+    /// The schemes of proxies that can be used from there.
+    const fn schemes(self) -> &'static [&'static str] {
+        match self {
+            Self::Kubeconfig => &["http", "https", "socks5", "socks5h"],
+            Self::Variable(_) => &["http", "https"],
+        }
+    }
+}
+
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubeconfig => f.write_str("the kubeconfig's proxy-url"),
+            Self::Variable(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A proxy is configured that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "failed to use the proxy that {0} names: give an address such as http://proxy.example.com:3128 (supported schemes: {schemes})",
+    schemes = .0.schemes().join(", ")
+)]
+pub struct UnusableProxy(pub NamedBy);
+
+/// What the environment says of proxies, as the client of the API server needs it.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// The proxy for servers with `http:`.
+    pub http: Option<Intercept>,
+    /// The proxy for servers with `https:`.
+    pub https: Option<Intercept>,
+    /// What is reached without.
+    pub no: String,
+}
+
+impl Environment {
+    /// That of this process.
+    ///
+    /// # Errors
+    /// Where any variable names a proxy that cannot be used, also one that only AWS would be reached through.
+    pub fn of_process() -> Result<Self, UnusableProxy> {
+        Self::read(|name| std::env::var_os(name))
+    }
+
+    /// Reads it from these variables.
+    ///
+    /// # Errors
+    /// As for [`Self::of_process`].
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, UnusableProxy> {
+        let one = |name| {
+            let value = variable(name).unwrap_or_default().into_string();
+            // What is no text is no address either; the client of AWS would pass it over and connect directly.
+            let value = value.map_err(|_| UnusableProxy(NamedBy::Variable(name)))?;
+            usable(&value, NamedBy::Variable(name))
+        };
+        let first = |[upper, lower]: [&'static str; 2]| Ok(one(upper)?.or(one(lower)?));
+        first(ALL)?;
+        let mut lists = NO.into_iter().filter_map(|name| variable(name)?.into_string().ok());
+        let no = lists.find(|list| !list.is_empty()).unwrap_or_default();
+        Ok(Self { http: first(HTTP)?, https: first(HTTPS)?, no })
+    }
+}
+
+/// The proxy of an address, if there is one.
+///
+/// # Errors
+/// Where it cannot be used.
+pub fn usable(address: &str, named_by: NamedBy) -> Result<Option<Intercept>, UnusableProxy> {
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let anywhere = Uri::from_static("https://server");
+    let proxy = Matcher::builder().all(address).build().intercept(&anywhere);
+    let fits = |proxy: &Intercept| proxy.uri().scheme_str().is_some_and(|it| named_by.schemes().contains(&it));
+    proxy.filter(fits).map(Some).ok_or(UnusableProxy(named_by))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    const VARIABLES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+    fn read(variables: &[(&str, &str)]) -> Result<Environment, UnusableProxy> {
+        Environment::read(|name| variables.iter().find(|(it, _)| *it == name).map(|(_, value)| OsString::from(*value)))
+    }
+
+    #[test]
+    fn a_variable_may_name_only_what_the_clients_of_aws_and_of_the_api_server_can_use() {
+        for (address, in_variable, in_kubeconfig) in [
+            ("", true, true),
+            ("http://alice:secret@proxy:1", true, true),
+            ("HTTP://proxy:1", true, true),
+            ("https://alice:secret@proxy", true, true),
+            ("alice:secret@proxy:1", true, true),
+            ("socks5://alice:secret@proxy", false, true),
+            ("socks5h://alice:secret@proxy:1080", false, true),
+            ("socks4://alice:secret@proxy:1", false, false),
+            ("ftp://alice:secret@proxy:1", false, false),
+            ("http://alice:secret@", false, false),
+            ("al ice:secret@x", false, false),
+        ] {
+            for name in VARIABLES {
+                let error = read(&[(name, address)]).err();
+                let named_by = NamedBy::Variable(name);
+                assert_eq!(error, (!in_variable).then_some(UnusableProxy(named_by)), "{name}={address}");
+                let said = UnusableProxy(named_by).to_string();
+                assert!(said.contains(name) && said.ends_with("(supported schemes: http, https)"), "{said}");
+            }
+            assert_eq!(usable(address, NamedBy::Kubeconfig).is_ok(), in_kubeconfig, "proxy-url: {address}");
+        }
+        let said = UnusableProxy(NamedBy::Kubeconfig).to_string();
+        assert!(said.contains("proxy-url") && said.ends_with("http, https, socks5, socks5h)"), "{said}");
+    }
+
+    #[test]
+    fn every_variable_is_read_whatever_the_others_say_and_of_two_spellings_the_first_that_says_anything_counts() {
+        let good = "http://proxy:1";
+        for wrong in VARIABLES {
+            let all: Vec<_> =
+                VARIABLES.iter().map(|name| (*name, if *name == wrong { "socks5://x" } else { good })).collect();
+            assert_eq!(read(&all).unwrap_err(), UnusableProxy(NamedBy::Variable(wrong)));
+        }
+        let host = |proxy: Option<Intercept>| proxy.and_then(|proxy| proxy.uri().host().map(str::to_owned));
+        let upper = read(&[("HTTPS_PROXY", "upper"), ("https_proxy", "lower"), ("NO_PROXY", "a"), ("no_proxy", "b")]);
+        let upper = upper.unwrap();
+        assert_eq!((host(upper.https), host(upper.http), upper.no.as_str()), (Some("upper".into()), None, "a"));
+        let lower = read(&[("HTTP_PROXY", ""), ("http_proxy", "lower"), ("NO_PROXY", ""), ("no_proxy", "b")]).unwrap();
+        assert_eq!((host(lower.http), host(lower.https), lower.no.as_str()), (Some("lower".into()), None, "b"));
+        // It is not for the API server.
+        let all = read(&[("ALL_PROXY", good)]).unwrap();
+        assert!(all.http.is_none() && all.https.is_none());
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_no_proxy() {
+        let garbled = |name: &str| (name == "all_proxy").then(|| OsString::from_vec(vec![b'h', 0xff]));
+        assert_eq!(Environment::read(garbled).unwrap_err(), UnusableProxy(NamedBy::Variable("all_proxy")));
+    }
+
+    #[test]
+    fn no_text_has_the_password_of_a_proxy() {
+        for address in ["http://alice:secret@proxy:1", "socks5://alice:secret@proxy", "alice:secret@proxy:1"] {
+            let found = usable(address, NamedBy::Kubeconfig).unwrap().unwrap();
+            assert!(!format!("{found:?} {}", found.uri()).contains("secret"), "{address}");
+            assert!(found.basic_auth().is_some() || found.raw_auth() == Some(("alice", "secret")), "{address}");
+        }
+    }
+}
