@@ -96,7 +96,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         admin::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     let health = Health::new(Arc::new(Metrics::new()));
     let stop = CancellationToken::new();
-    beside(admin::serve(listener, health.clone()), start(args, health, &stop), &stop).await
+    // In a box, as are the parts: what is all of the operator would be copied from frame to frame of a debug build's stack.
+    beside(admin::serve(listener, health.clone()), Box::pin(start(args, health, &stop)), &stop).await
 }
 
 /// Does `work`, and stops it in an orderly way where what serves beside it ends, by an error, a panic or for no reason.
@@ -148,7 +149,7 @@ async fn start(args: RunArgs, health: Health, stop: &CancellationToken) -> Resul
     }
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");
     stop_on_signal(stop.clone())?;
-    serve(args, lease, client, cognito, health, stop.clone()).await
+    Box::pin(serve(args, lease, client, cognito, health, stop.clone())).await
 }
 
 /// Runs against any Cognito, until `stop` is cancelled; with a lease in the namespace `lease`, if any.

@@ -1,6 +1,8 @@
+use clap::Parser;
 use futures::future::BoxFuture;
 
 use super::*;
+use crate::cli::{Cli, Command};
 
 #[tokio::test]
 async fn where_probes_are_not_answered_any_more_the_work_is_stopped_and_finishes_and_the_end_says_why() {
@@ -30,4 +32,11 @@ async fn work_that_ends_by_itself_ends_as_it_does_while_probes_are_answered() {
     assert!(beside(serving(), async { Ok(()) }, &stop).await.is_ok());
     let lost = beside(serving(), async { Err(RunError::LeaseLost) }, &stop).await;
     assert!(matches!(lost, Err(RunError::LeaseLost)) && !stop.is_cancelled());
+}
+
+#[test]
+fn the_whole_operator_is_a_small_value_which_a_stack_has_room_for_many_times() {
+    let Command::Run(args) = Cli::parse_from(["cognito-reset-operator", "run"]).command else { unreachable!() };
+    let size = size_of_val(&run(*args));
+    assert!(size < 16 << 10, "{size} bytes");
 }
