@@ -12,9 +12,9 @@ use super::{
     pass::{Pass, after, signed},
     performer::Performer,
     project::{self, Telling},
+    refusals::Standing,
     situation::{RecordWrite, Refused, Request},
     store::{FIRST_PAUSE, LONGEST_PAUSE, StoreError, Told},
-    turnstile::Standing,
 };
 use crate::{
     api::{

@@ -13,6 +13,7 @@ mod pass;
 mod perform;
 pub mod performer;
 pub mod project;
+pub mod refusals;
 mod session;
 pub mod situation;
 pub mod store;

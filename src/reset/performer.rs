@@ -10,8 +10,9 @@ use jiff::SignedDuration;
 use super::{
     lasting::LastingWaits,
     ledger::{Backoff, Identity, Waits},
+    refusals::{HeldUp, Refusals},
     store::Store,
-    turnstile::{HeldUp, Refusals, Sightings, Turnstile, lock},
+    turnstile::{Sightings, Turnstile, lock},
 };
 use crate::{budget::Budget, cognito::port::Cognito, events::Events, grants::Permissions, metrics::Metrics};
 
