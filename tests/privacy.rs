@@ -309,6 +309,13 @@ impl Marked {
         })
         .await?;
         self.saw("RateLimited");
+        self.keep(&operator).await?;
+        drop(operator);
+        // An endpoint of another Region than the pool's.
+        let elsewhere = "https://cognito-idp.us-east-1.amazonaws.com";
+        let operator = self.bench.operator().cognito(elsewhere).args([LOUD]).args(slow);
+        let operator = self.bench.run_with(operator).await?;
+        self.becomes("elsewhere", "", "Pending/RegionNotServed").await?;
         self.keep(&operator).await
     }
 
