@@ -137,7 +137,7 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
         Mend => vec![
             row("mended", 2, alone.clone(), accepted(3, 3)),
             Row {
-                spec: "deadlineSeconds: 5",
+                spec: "deadlineSeconds: 20",
                 ..row(
                     "not-mended",
                     usize::MAX,
