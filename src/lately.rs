@@ -14,7 +14,7 @@ impl<T> Default for Lately<T> {
 }
 
 impl<T: PartialEq + Clone> Lately<T> {
-    /// Whether this is none of them. From now on it is one.
+    /// Adds the thing where it is not among them, and gives whether it was added.
     pub fn is_new(&mut self, thing: &T) -> bool {
         if self.0.contains(thing) {
             return false;
@@ -26,7 +26,7 @@ impl<T: PartialEq + Clone> Lately<T> {
         true
     }
 
-    /// The one that was new last.
+    /// The one that was added last.
     #[must_use]
     pub fn newest(&self) -> Option<&T> {
         self.0.last()

@@ -30,6 +30,7 @@ pub mod rights;
 pub mod roles;
 pub mod run;
 pub mod slim;
+pub mod status_retry;
 pub mod sweep;
 pub mod telemetry;
 pub mod unreadable;

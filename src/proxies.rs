@@ -80,7 +80,7 @@ impl Environment {
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, UnusableProxy> {
         let one = |name| {
             let value = variable(name).unwrap_or_default().into_string();
-            // What is no text is no address either; the client of AWS would pass it over and connect directly.
+            // A value that is not UTF-8 is refused: the client of AWS would ignore it and connect directly.
             let value = value.map_err(|_| UnusableProxy(NamedBy::Variable(name)))?;
             usable(&value, NamedBy::Variable(name))
         };

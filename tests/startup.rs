@@ -2,14 +2,17 @@
 
 mod common;
 
-use std::process::{Command, Output};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 
 use anyhow::Result;
 use common::{Bench, LIMIT, binary};
 use http::Method;
 use testbed::{ControlPlane, Fault, Matcher, Operator, Options, Tools, eventually};
 
-/// A cluster of which nothing listens.
+/// A kubeconfig whose server nothing listens at.
 const UNREACHABLE: &str = r#"{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],
         "clusters":[{"name":"x","cluster":{"server":"http://127.0.0.1:9"}}],"users":[{"name":"x","user":{}}]}"#;
 
@@ -22,6 +25,13 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
     command.env("COGNITO_RESET_LISTEN", "127.0.0.1:0");
     command.env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
     Ok(command.output()?)
+}
+
+/// Writes a file into the folder, and gives its path.
+fn write_file(folder: &Path, name: &str, text: &str) -> Result<String> {
+    let path = folder.join(name);
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
 }
 
 /// The one line on standard error of a start that fails.
@@ -109,11 +119,7 @@ async fn an_unreachable_server_missing_definitions_and_missing_rights_are_one_cl
 #[test]
 fn what_can_never_work_with_aws_ends_the_start_with_a_line_that_names_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = |name: &str, text: &str| -> Result<String> {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text)?;
-        Ok(path.display().to_string())
-    };
+    let file = |name: &str, text: &str| write_file(folder.path(), name, text);
     // Nothing listens there: what gets as far as the cluster says so.
     let kubeconfig = file("kubeconfig", UNREACHABLE)?;
     let start = |environment: &[(&str, &str)]| {
@@ -216,11 +222,7 @@ async fn at_sigterm_before_the_requests_were_first_read_it_does_not_wait_for_the
 #[test]
 fn an_endpoint_that_is_not_aws_ends_the_start_unless_a_flag_says_that_it_is_a_test() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = |name: &str, text: &str| -> Result<String> {
-        let path = folder.path().join(name);
-        std::fs::write(&path, text)?;
-        Ok(path.display().to_string())
-    };
+    let file = |name: &str, text: &str| write_file(folder.path(), name, text);
     let kubeconfig = file("kubeconfig", UNREACHABLE)?;
     let profile = file("global", "[default]\nendpoint_url = http://127.0.0.1:1\n")?;
     let section = "[default]\nservices = here\n[services here]\nsts =\n  endpoint_url = https://sts.example.com\n";

@@ -49,8 +49,8 @@ impl LastingWaits {
         Self { patience, known: Mutex::default() }
     }
 
-    /// A request has tried and has to wait. Where that is to be told now, gives how many requests wait: when one has failed
-    /// that long after the first, and then not again until the wait is over.
+    /// A request has tried and has to wait. Gives how many requests wait, if an Event is due: once for each wait, at the
+    /// first failure that comes at least `patience` after the wait began.
     pub fn failed(&self, awaited: Awaited, reason: Reason, request: &str, now: Instant) -> Option<usize> {
         let mut known = lock(&self.known);
         known.retain(|_, waiting| now.saturating_duration_since(waiting.last) < UNSEEN);

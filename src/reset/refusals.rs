@@ -70,8 +70,8 @@ impl Refusals {
         Some(Standing { write, refuser: met.refusers.newest().cloned(), pause: until.saturating_duration_since(now) })
     }
 
-    /// Whether this is not what an Event said last because `refuser` keeps the status from saying it. From now on it is, so
-    /// that it is said once for each of those who refuse, and not at each try.
+    /// Whether no Event of this record has said this text for this refuser, who keeps it out of the status. The text counts
+    /// as said from now on: each refuser gets one Event for it, however often the write is tried.
     pub fn is_news(&self, record: &str, text: &str, refuser: Option<&Refuser>, now: Instant) -> bool {
         self.of(record, now, |met| {
             if met.said != text {

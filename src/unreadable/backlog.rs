@@ -1,19 +1,14 @@
 //! Which objects that cannot be read are still to be told so in their status, and when. Pure.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::status::Kind;
-use crate::lately::Lately;
+use crate::{lately::Lately, status_retry::pause_after};
 
 /// How many objects are remembered. Each takes less than two kilobytes.
 const MOST: usize = 2000;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// A state of an object that cannot be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,7 +115,7 @@ impl Backlog {
     /// It could not be told: later again.
     pub(super) fn failed(&mut self, found: &Found, now: Instant) {
         if let Some(entry) = self.entry(found) {
-            entry.due = Some(now + (FIRST_PAUSE * 2_u32.saturating_pow(entry.failures.min(16))).min(LONGEST_PAUSE));
+            entry.due = Some(now + pause_after(entry.failures));
             entry.failures += 1;
         }
     }
@@ -142,6 +137,8 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn found(name: &str, uid: &str, generation: i64, error: &str) -> Found {

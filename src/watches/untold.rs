@@ -3,12 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
-use crate::{api::conditions::Reason, lately::Lately, refusal::Refuser};
-
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+use crate::{api::conditions::Reason, lately::Lately, refusal::Refuser, status_retry::pause_after};
 
 /// Reason and message of a condition that is new, or of an Event.
 pub(super) type Said = (String, String);
@@ -49,7 +46,7 @@ impl Untold {
             entry.news = news;
             entry.refusers = Lately::default();
         }
-        entry.due = now + (FIRST_PAUSE * 2_u32.saturating_pow(entry.failures.min(16))).min(LONGEST_PAUSE);
+        entry.due = now + pause_after(entry.failures);
         entry.failures = entry.failures.saturating_add(1);
         if !entry.refusers.is_new(refuser) {
             return Vec::new();
@@ -82,6 +79,8 @@ impl Untold {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn policy(name: &str) -> Refuser {
