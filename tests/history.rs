@@ -7,10 +7,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cognito_reset_operator::{
-    api::{RequestRef, record::SCHEMA},
-    history::{judge::KEEP, tracked::Mark},
-    reset::ledger::Identity,
+use cognito_reset_api::{RequestRef, record::SCHEMA};
+use cognito_reset_core::{
+    ledger::Identity,
+    retention::{gitops::Mark, policy::KEEP},
 };
 use common::{Bench, LIMIT};
 use http::Method;

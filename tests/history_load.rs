@@ -8,10 +8,8 @@ mod common;
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
-use cognito_reset_operator::{
-    api::{PasswordResetRecord, RequestRef, record::SCHEMA},
-    reset::ledger::Identity,
-};
+use cognito_reset_api::{PasswordResetRecord, RequestRef, record::SCHEMA};
+use cognito_reset_core::ledger::Identity;
 use common::Bench;
 use futures::{StreamExt, TryStreamExt};
 use kube::{

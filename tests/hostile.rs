@@ -12,7 +12,7 @@ mod patterns;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use cognito_reset_operator::hidden::is_hidden;
+use cognito_reset_core::escape::is_hidden;
 use common::{Bench, LIMIT};
 use http::Method;
 use serde_json::{Map, Value, json};

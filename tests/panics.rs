@@ -15,16 +15,15 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use cognito_reset_api::UserStatus;
+use cognito_reset_core::action::{
+    port::{Access, Cognito, ReadError, Reply, SessionError, User, UserRef},
+    response::Answer,
+};
 use cognito_reset_operator::{
-    admin::Health,
-    api::UserStatus,
     cli::{Cli, Command},
-    cognito::{
-        outcome::Answer,
-        port::{Access, Cognito, ReadError, Reply, SessionError, User, UserRef},
-    },
-    metrics::Metrics,
     run,
+    telemetry::{metrics::Metrics, server::Health},
 };
 use common::{Bench, LIMIT, QUICK};
 use kube::{

@@ -9,7 +9,7 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 use anyhow::{Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use cognito_reset_operator::cognito::outcome::Exception;
+use cognito_reset_api::Exception;
 use common::{Bench, LIMIT};
 use http::Method;
 use serde_json::{Value, json};
@@ -429,7 +429,7 @@ impl Marked {
 
 /// The closed list, as `docs/reasons.md` is compared with it.
 fn reasons() -> BTreeSet<String> {
-    let list = include_str!("../src/api/conditions.rs");
+    let list = include_str!("../src/api/src/conditions.rs");
     let names = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
     let names = names.unwrap_or_default().split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
     names.chain(Exception::ALL.iter().map(|exception| exception.code())).map(str::to_owned).collect()

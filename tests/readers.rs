@@ -8,7 +8,7 @@ mod common;
 use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::{Context, Result, ensure};
-use cognito_reset_operator::api::{PasswordResetRequest, UserPoolGrant};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant};
 use common::root;
 use jiff::Timestamp;
 use kube::ResourceExt;

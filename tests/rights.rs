@@ -7,11 +7,9 @@ mod common;
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Result, bail, ensure};
-use cognito_reset_operator::{
-    api::RequestRef,
-    reset::ledger::Identity,
-    rights::{Right, rights},
-};
+use cognito_reset_api::RequestRef;
+use cognito_reset_core::ledger::Identity;
+use cognito_reset_operator::kube::preflight::{Right, rights};
 use common::{Bench, LIMIT, condition, root};
 use serde_json::{Value, json};
 use testbed::{Deployment, Fault, Matcher, Operator, Reply, eventually};

@@ -5,10 +5,8 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use cognito_reset_operator::{
-    api::{RequestRef, record::SCHEMA},
-    reset::ledger::Identity,
-};
+use cognito_reset_api::{RequestRef, record::SCHEMA};
+use cognito_reset_core::ledger::Identity;
 use common::{Bench, LIMIT, condition};
 use http::Method;
 use serde_json::{Value, json};

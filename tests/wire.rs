@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use cognito_reset_operator::cognito::outcome::Exception;
+use cognito_reset_api::Exception;
 use common::{Bench, LIMIT, condition};
 use futures::future::try_join_all;
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use cognito_reset_operator::hidden::is_hidden;
+use cognito_reset_core::escape::is_hidden;
 use serde_json::Value;
 use testbed::{
     Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, OperatorBuilder, Options, Tools, eventually,
@@ -233,7 +233,7 @@ fn indent(yaml: &str) -> String {
 
 /// A path in the repository.
 pub fn root(path: &str) -> String {
-    format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The binary under test: the release build where it is named, else the one that cargo built for this test.

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cognito_reset_operator::{
-    api::{PasswordResetRequest, UserPoolGrant, conditions::Reason},
-    grants::Permissions,
-};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_core::grants::GrantIndex;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -73,7 +71,7 @@ fn a_pattern_built_to_be_slow_is_quick_or_refused() {
         assert!(pattern.chars().count() <= 256, "{pattern}");
         let spec = json!({ "userPoolID": POOL, "namespaces": ["*"], "usernamePattern": pattern });
         let grant = UserPoolGrant::new("slow", serde_json::from_value(spec).unwrap());
-        let permissions = Permissions::default();
+        let mut permissions = GrantIndex::default();
         permissions.put_namespace("support".into(), [].into());
         let started = Instant::now();
         permissions.put_grant(grant);

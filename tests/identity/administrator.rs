@@ -1,6 +1,7 @@
 //! Whoever has every right in a namespace has no way to an outcome but a new request.
 
-use cognito_reset_operator::{api::PasswordResetRequest, reset::ledger::Identity};
+use cognito_reset_api::PasswordResetRequest;
+use cognito_reset_core::ledger::Identity;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Codes of exceptions: known, nearly known and new ones, as they may stand in an answer or in a record.
 
 use arbitrary::Arbitrary;
-use cognito_reset_operator::cognito::outcome::Exception;
+use cognito_reset_api::Exception;
 
 /// The codes that prove that nothing happened, written down once more: from the API reference, not from the code.
 pub const PROOFS: [&str; 17] = [

@@ -1,10 +1,8 @@
 //! A grant's pattern against a user's name.
 
 use arbitrary::Arbitrary;
-use cognito_reset_operator::{
-    api::{PasswordResetRequest, UserPoolGrant, conditions::Reason},
-    grants::Permissions,
-};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_core::grants::GrantIndex;
 use jiff::Timestamp;
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
@@ -99,7 +97,7 @@ pub fn check(input: &Match) {
     });
     let grant: UserPoolGrant = serde_json::from_value(grant).unwrap();
     let request: PasswordResetRequest = serde_json::from_value(request).unwrap();
-    let permissions = Permissions::default();
+    let mut permissions = GrantIndex::default();
     permissions.put_namespace("team-a".into(), [].into());
     permissions.put_grant(grant);
     let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();

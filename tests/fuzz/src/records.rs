@@ -1,19 +1,15 @@
 //! A record of any kind, as an administrator, another version or a fault may leave it: read, decided on and told.
 
 use arbitrary::Arbitrary;
-use cognito_reset_operator::{
-    api::{
-        Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec, RecordFields,
-        RequestRef, RequestedBy, UserStatus,
-        record::{MAX_ATTEMPTS, SCHEMA},
-    },
-    cognito::outcome::{Class, Exception},
-    reset::{
-        decide::Settlement,
-        ledger::{self, Backoff, Finding, Identity, Settling, Waits},
-        project,
-        situation::Ledger,
-    },
+use cognito_reset_api::{
+    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec,
+    RecordFields, RequestRef, RequestedBy, UserStatus,
+    record::{MAX_ATTEMPTS, SCHEMA},
+};
+use cognito_reset_core::{
+    action::response::Class,
+    ledger::{self, Backoff, Finding, Identity, Settling, Waits},
+    machine::{decide::Settlement, state::Ledger, status},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -168,7 +164,7 @@ pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Time
         (true, Some(effect)) => view == Ledger::Settled(effect),
     };
     assert!(wanted, "{view:?} of {record:?}");
-    let status = project::status(&request(), Some(record), &project::ended(Some(record), Some(UID)), now);
+    let status = status::status(&request(), Some(record), &status::ended(Some(record), Some(UID)), now);
     statuses::check(&status.conditions);
 }
 
@@ -179,7 +175,7 @@ fn proves_retry(record: &PasswordResetRecord) -> bool {
         Some(Evidence::NeverSent | Evidence::Unreachable) => true,
         Some(Evidence::Answer) => {
             let known = last.code.as_deref().and_then(Exception::from_code);
-            matches!(known.map(Exception::class), Some(Class::Throttled | Class::Blocked))
+            matches!(known.map(Class::of), Some(Class::Throttled | Class::Blocked))
         }
         _ => false,
     }
@@ -229,8 +225,8 @@ pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option
     let Settling::Write(record) = ledger::settled(&open, &finding, now) else { panic!("an open claim is not settled") };
     assert_eq!(ledger::last(&record).and_then(|last| last.code.as_deref()), code);
     check_record(&record, &identity(), now);
-    let told = project::ended(Some(&record), Some(UID));
-    let succeeded = told.outcome == cognito_reset_operator::api::Outcome::Succeeded;
+    let told = status::ended(Some(&record), Some(UID));
+    let succeeded = told.outcome == cognito_reset_api::Outcome::Succeeded;
     assert_eq!(succeeded, settlement.effect == Effect::Performed, "{told:?}");
 }
 
@@ -244,7 +240,7 @@ fn request() -> PasswordResetRequest {
         ticket: None,
         on_behalf_of: None,
         requested_by: RequestedBy::default(),
-        if_reset_required: cognito_reset_operator::api::IfResetRequired::Resend,
+        if_reset_required: cognito_reset_api::IfResetRequired::Resend,
         expiration_time: None,
         deadline_seconds: 86_400,
         ttl_seconds_after_finished: None,

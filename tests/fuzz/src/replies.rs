@@ -1,15 +1,15 @@
 //! An HTTP reply, through hyper and the SDK to what the operator takes it for, and on to record and status.
 
 use arbitrary::Arbitrary;
-use cognito_reset_operator::{
-    api::Effect,
-    cognito::{
-        outcome::{Answer, Class, Code as Parsed, Exception, MAX_CODE},
+use cognito_reset_api::{Effect, Exception};
+use cognito_reset_core::{
+    action::{
         port::ReadError,
+        response::{Answer, Class, Code as Parsed, MAX_CODE},
     },
-    reset::{
+    machine::{
         decide::{Settlement, Step, decide},
-        situation::{Attempt, Situation},
+        state::{Attempt, Situation},
     },
 };
 use jiff::Timestamp;

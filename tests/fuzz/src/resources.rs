@@ -3,15 +3,14 @@
 use std::{fmt::Debug, sync::LazyLock};
 
 use arbitrary::Arbitrary;
-use cognito_reset_operator::{
-    api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::Reason},
-    grants::Permissions,
-    reset::{ledger::Identity, project, store::StoreError},
-    unreadable::{
-        self,
-        status::{self, Kind},
-    },
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_core::{
+    grants::GrantIndex,
+    invalid_objects::{self, Kind},
+    ledger::Identity,
+    machine::status,
 };
+use cognito_reset_operator::kube::store::StoreError;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
@@ -106,10 +105,10 @@ fn check_round_trip<K: DeserializeOwned + Serialize + PartialEq + Debug>(object:
 
 /// What is reported of an object that cannot be read quotes none of its values.
 fn check_report(error: &str) {
-    let error = unreadable::without_values(error);
+    let error = invalid_objects::without_values(error);
     check_error(&error);
     for kind in [Kind::Request, Kind::Grant] {
-        let patch = status::patch(kind, &ObjectMeta::default(), &Value::Null, &error, Timestamp::UNIX_EPOCH)
+        let patch = invalid_objects::patch(kind, &ObjectMeta::default(), &Value::Null, &error, Timestamp::UNIX_EPOCH)
             .unwrap_or_default();
         let conditions: Vec<Condition> = serde_json::from_value(patch["status"]["conditions"].clone()).unwrap();
         statuses::check(&conditions);
@@ -128,7 +127,7 @@ fn check_request(request: PasswordResetRequest) {
     assert!(
         name.len() == 67 && name.strip_prefix("r1-").is_some_and(|hash| hash.bytes().all(|it| it.is_ascii_hexdigit()))
     );
-    let status = project::status(&request, None, &project::waiting(Reason::Suspended), Timestamp::UNIX_EPOCH);
+    let status = status::status(&request, None, &status::waiting(Reason::Suspended), Timestamp::UNIX_EPOCH);
     statuses::check(&status.conditions);
 }
 
@@ -137,7 +136,7 @@ fn check_record(record: PasswordResetRecord) {
 }
 
 fn check_grant(grant: UserPoolGrant) {
-    let permissions = Permissions::default();
+    let mut permissions = GrantIndex::default();
     permissions.put_namespace("team-a".into(), [("team".into(), "a".into())].into());
     permissions.put_grant(grant);
     for stale in permissions.stale_statuses(Timestamp::UNIX_EPOCH) {

@@ -16,11 +16,11 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use cognito_reset_operator::cognito::{
-    aws::{Aws, AwsSession, Limits},
-    port::{Access, Cognito, Purpose, ReadError, Reply, User, UserRef},
+use cognito_reset_aws::{
+    client::{Aws, AwsSession, Limits},
     transport::bounded,
 };
+use cognito_reset_core::action::port::{Access, Cognito, Purpose, ReadError, Reply, User, UserRef};
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;

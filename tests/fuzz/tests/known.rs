@@ -3,13 +3,11 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use cognito_reset_operator::{
-    api::{FailureCause, UserStatus},
-    cognito::{
-        outcome::{Answer, Code},
-        port::User,
-        transport::MAX_RESPONSE,
-    },
+use cognito_reset_api::{FailureCause, UserStatus};
+use cognito_reset_aws::transport::MAX_RESPONSE;
+use cognito_reset_core::action::{
+    port::User,
+    response::{Answer, Code},
 };
 use fuzz::wire;
 

@@ -1,0 +1,25 @@
+//! The resources that people see: `PasswordResetRequest`, `PasswordResetRecord`, `UserPoolGrant`.
+//!
+//! The types are the only source of the manifests in `crds/`; [`crds`] generates them.
+
+pub mod conditions;
+pub mod exception;
+pub mod grant;
+pub mod record;
+pub mod request;
+mod schema;
+
+pub use conditions::{ConditionType, Reason};
+pub use exception::Exception;
+pub use grant::{SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
+pub use record::{Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, RecordFields, RequestRef, UserStatus};
+pub use request::{
+    ApprovedBy, IfResetRequired, Outcome, PasswordResetRequest, PasswordResetRequestSpec, PasswordResetRequestStatus,
+    RecordRef, RequestedBy,
+};
+pub use schema::crds;
+
+/// The API group of every resource.
+pub const GROUP: &str = "cognito-reset.dev";
+/// The one served and stored version.
+pub const VERSION: &str = "v1alpha1";

@@ -1,0 +1,40 @@
+//! The documentation names what there is.
+
+use cognito_reset_api::Exception;
+
+#[test]
+fn every_exception_and_reason_is_documented() {
+    let page = include_str!("../../../docs/reasons.md");
+    for exception in Exception::ALL {
+        assert!(page.contains(&format!("| `{}` |", exception.code())), "{}", exception.code());
+    }
+    // The names stand in the one list of reasons, behind `=> "`.
+    let list = include_str!("../src/conditions.rs");
+    let names =
+        list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next()).unwrap_or_default();
+    let names: Vec<_> = names.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("| `{name}` |")), "{name}");
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() -> anyhow::Result<()> {
+    let page = include_str!("../../../docs/threat-model.md");
+    let threats = page.split("\n## Threats\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+    let rows: Vec<_> = threats.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(rows.len() > 20, "{rows:?}");
+    for row in rows {
+        let named: Vec<_> = row.split('`').filter_map(|text| text.split_once("::")).collect();
+        assert!(!named.is_empty() || row.contains("| no test: "), "no test shows it: {row}");
+        for (file, test) in named {
+            let text = std::fs::read_to_string(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")))?;
+            let before = text.split(&format!("fn {test}(")).next().filter(|before| before.len() < text.len());
+            let attribute = before.and_then(|before| before.trim_end_matches("async ").trim_end().lines().last());
+            let is_test = attribute.is_some_and(|line| line.contains("test]"));
+            assert!(is_test, "{file} has no test {test}");
+        }
+    }
+    Ok(())
+}

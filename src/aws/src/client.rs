@@ -1,0 +1,384 @@
+//! The port by the AWS SDK: one attempt a call, within time limits, and no hidden retries.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    error::Error as StdError,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use aws_config::{
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, profile, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_credential_types::Credentials;
+use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_sdk_cognitoidentityprovider::{
+    Client,
+    config::{Builder, SharedHttpClient, http::HttpResponse},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+    types::UserStatusType,
+};
+use aws_types::{
+    os_shim_internal::{Env, Fs},
+    service_config::ServiceConfigKey,
+};
+use cognito_reset_api::{FailureCause, UserStatus};
+use cognito_reset_core::{
+    action::{
+        port::{Access, Cognito, Purpose, ReadError, Reply, SessionError, SessionFailure, User, UserRef},
+        response::{Answer, Code},
+    },
+    panics::caught,
+};
+use parking_lot::Mutex;
+use tracing::warn;
+
+use crate::{
+    credentials::{Loader, OwnCredentials, assume},
+    endpoint::{Service, Unusable},
+    transport::{self, cause_of, described, witnessed},
+    validate_response::{Body, Genuine, names_only},
+};
+
+/// The longest request id that is kept; AWS's have 36 characters.
+const MAX_REQUEST_ID: usize = 64;
+/// What stands in place of a code that repeats the user's name.
+const WITHHELD: &str = "Withheld";
+const SHORTEST_NAME: usize = 6;
+
+const CA_BUNDLE_VARIABLE: &str = "AWS_CA_BUNDLE";
+
+/// Time limits of calls to AWS.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To connect.
+    pub connect: Duration,
+    /// For a whole call of AdminResetUserPassword; a Lambda trigger may take 15 s.
+    pub call: Duration,
+    /// For a whole call of AdminGetUser, and to load credentials.
+    pub read: Duration,
+}
+
+/// Amazon Cognito through the AWS SDK.
+pub struct Aws {
+    base: SdkConfig,
+    http: SharedHttpClient,
+    limits: Limits,
+    /// By Region: each call brings its own credentials.
+    clients: Mutex<HashMap<String, Client>>,
+    own: OwnCredentials,
+    /// The Region that STS is asked in; `None` for that of the pool.
+    sts_region: Option<String>,
+    /// Of the endpoint that is configured for Cognito, where its name has one.
+    endpoint_region: Option<String>,
+}
+
+/// Credentials loaded for one request, and the client that they are used with.
+pub struct AwsSession {
+    client: Client,
+    credentials: Credentials,
+}
+
+impl AwsSession {
+    /// What one call is made with, and what its success has to look like.
+    fn settings(&self, body: Body) -> Builder {
+        Builder::new().credentials_provider(self.credentials.clone()).interceptor(Genuine(body))
+    }
+}
+
+impl Aws {
+    /// Reads the environment, profile, endpoints and certificate authorities as every AWS SDK does.
+    ///
+    /// # Errors
+    /// Where they cannot be used. Names what is to be changed.
+    pub async fn from_environment(limits: Limits) -> Result<Self, Unusable> {
+        for ignored in ["AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"] {
+            if std::env::var_os(ignored).is_some() {
+                warn!("{ignored} is set and has no effect: a reset is never repeated by the SDK");
+            }
+        }
+        let bundle = caught(ca_bundle()).await.map_err(|_| Unusable::Configuration)?;
+        let http = transport::client(bundle.as_ref().map(|(source, path)| (*source, path.as_path())))?;
+        let loader = move || aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
+        caught(Self::load(loader, limits)).await.map_err(|_| Unusable::Configuration)?
+    }
+
+    /// Reads from the environment what the loader does not set: an HTTP client that is no network, for one.
+    ///
+    /// # Errors
+    /// Where no HTTP client can be made.
+    pub async fn load(
+        loader: impl Fn() -> ConfigLoader + Send + Sync + 'static,
+        limits: Limits,
+    ) -> Result<Self, Unusable> {
+        // Set here, they are not looked for in the environment, where some values end the process.
+        let settings = TimeoutConfig::builder().connect_timeout(limits.connect).operation_timeout(limits.read).build();
+        let loader: Loader =
+            Arc::new(move || loader().timeout_config(settings.clone()).retry_config(RetryConfig::standard()));
+        let base = loader().load().await;
+        let http = match base.http_client() {
+            Some(client) => client,
+            None => transport::client(None)?,
+        };
+        let base = base.into_builder().http_client(http.clone()).build();
+        let own = OwnCredentials::new(loader, limits.read, limits.call + limits.read * 4);
+        let region_of = |service: Service| configured(&base, service).and_then(|url| service.region_of(&url));
+        let (endpoint_region, of_sts) = (region_of(Service::Cognito), region_of(Service::Sts));
+        let sts_region = region(&base).map(str::to_owned).or(of_sts);
+        Ok(Self { base, http, limits, clients: Mutex::default(), own, sts_region, endpoint_region })
+    }
+
+    /// Checks that calls can be made with what is configured, and, unless this is a test, that none leads anywhere but to AWS:
+    /// environment, profile and web identity alike.
+    ///
+    /// # Errors
+    /// Names the first setting with which nothing could ever be sent, or the first endpoint that is not the service's own.
+    pub fn check(&self, test_endpoints: bool) -> Result<(), Unusable> {
+        let region = region(&self.base);
+        if !region.unwrap_or_default().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(Unusable::Region);
+        }
+        let of_sts = configured(&self.base, Service::Sts).and_then(|url| Service::Sts.region_of(&url));
+        if let (Some(of_sts), Some(region)) = (of_sts, region)
+            && of_sts != region
+        {
+            return Err(Unusable::RegionOfSts { endpoint: of_sts, region: region.to_owned() });
+        }
+        for service in Service::ALL {
+            let Some(url) = configured(&self.base, service) else { continue };
+            for (is_set, setting) in [
+                (self.base.use_fips(), "AWS_USE_FIPS_ENDPOINT"),
+                (self.base.use_dual_stack(), "AWS_USE_DUALSTACK_ENDPOINT"),
+            ] {
+                if is_set == Some(true) {
+                    return Err(Unusable::VariantOfEndpoint { setting, endpoint: service.variable() });
+                }
+            }
+            if !test_endpoints {
+                service.accepts(&url)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn client(&self, region: &str) -> Client {
+        self.clients.lock().entry(region.to_owned()).or_insert_with(|| self.new_client(region)).clone()
+    }
+
+    fn new_client(&self, region: &str) -> Client {
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(self.limits.connect).operation_timeout(self.limits.call).build();
+        let config = Builder::from(&self.base)
+            .region(Region::new(region.to_owned()))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .build();
+        Client::from_conf(config)
+    }
+
+    async fn credentials(&self, access: &Access) -> Result<Credentials, SessionError> {
+        let region = self.sts_region.as_ref().unwrap_or(&access.region);
+        let own = self.own.get(region).await?;
+        let Some(role) = &access.role else { return Ok(own) };
+        let assumed = assume(&self.base, region, own.clone(), role, &access.purpose, self.limits.read).await;
+        if matches!(&assumed, Err(error) if error.failure == SessionFailure::CredentialsRefused) {
+            self.own.refused(&own);
+        }
+        assumed
+    }
+
+    /// One look at the user.
+    async fn read(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
+        let limits = TimeoutConfig::builder().operation_timeout(self.limits.read).build();
+        let call = session
+            .client
+            .admin_get_user()
+            .user_pool_id(user.pool)
+            .username(user.username)
+            .customize()
+            .config_override(session.settings(Body::Object).timeout_config(limits))
+            .send();
+        let answer = match caught(call).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(self.read_error(&error, session, user.username)),
+            Err(_) => return Err(ReadError::NoResponse),
+        };
+        let status = answer.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
+        let sub = answer.user_attributes().iter().find(|attribute| attribute.name() == "sub");
+        Ok(User { status, sub: sub.and_then(|sub| sub.value()).and_then(identifier) })
+    }
+
+    fn read_error<E: ProvideErrorMetadata + StdError + 'static>(
+        &self,
+        error: &SdkError<E, HttpResponse>,
+        session: &AwsSession,
+        username: &str,
+    ) -> ReadError {
+        match error {
+            SdkError::ConstructionFailure(_) => ReadError::Connection(FailureCause::Request),
+            SdkError::DispatchFailure(failure) => {
+                ReadError::Connection(failure.as_connector_error().map_or(FailureCause::Network, |it| cause_of(it)))
+            }
+            error => match self.heard(without_name(answer(error), username), session) {
+                Answer::Exception(code) => ReadError::Exception(code),
+                Answer::Accepted | Answer::NotSent(_) | Answer::Lost => ReadError::NoResponse,
+            },
+        }
+    }
+
+    /// An answer as it is, after what it says of the credentials is heeded.
+    fn heard(&self, answer: Answer, session: &AwsSession) -> Answer {
+        if matches!(answer.code(), Some(Code::Known(exception)) if exception.refuses_credentials()) {
+            self.own.refused(&session.credentials);
+        }
+        answer
+    }
+}
+
+/// The Region that is configured. An empty one, as a manifest may have it, is none.
+fn region(base: &SdkConfig) -> Option<&str> {
+    base.region().map(AsRef::as_ref).filter(|region| !region.is_empty())
+}
+
+/// The endpoint that environment or profile name for a service.
+fn configured(base: &SdkConfig, service: Service) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id(service.id())
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    let own = base.service_config().and_then(|config| config.load_config(key));
+    own.or_else(|| base.endpoint_url().map(str::to_owned))
+}
+
+/// The file of certificate authorities that environment or profile name, and which of them does.
+async fn ca_bundle() -> Option<(&'static str, PathBuf)> {
+    if let Some(path) = std::env::var_os(CA_BUNDLE_VARIABLE).filter(|path| !path.is_empty()) {
+        return Some((CA_BUNDLE_VARIABLE, path.into()));
+    }
+    // A profile that cannot be read is told of where credentials are looked for in it.
+    let profiles = profile::load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), None).await.ok()?;
+    Some(("the profile's ca_bundle", profiles.get("ca_bundle")?.into()))
+}
+
+impl Cognito for Aws {
+    type Session = AwsSession;
+
+    async fn session(&self, access: &Access) -> Result<AwsSession, SessionError> {
+        let of_another = |region: &String| *region != access.region && matches!(access.purpose, Purpose::Reset { .. });
+        if let Some(region) = self.endpoint_region.as_ref().filter(|region| of_another(region)) {
+            let detail = format!("the endpoint is of {region} and the pool of {}", access.region);
+            return Err(SessionError { failure: SessionFailure::RegionNotServed, detail });
+        }
+        let credentials = self.credentials(access).await?;
+        Ok(AwsSession { client: self.client(&access.region), credentials })
+    }
+
+    async fn user(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
+        match self.read(session, user).await {
+            // That the other side has closed an idle connection shows when it is used next. A read may be repeated.
+            Err(ReadError::Connection(_)) => self.read(session, user).await,
+            read => read,
+        }
+    }
+
+    async fn reset(
+        &self,
+        session: &AwsSession,
+        user: UserRef<'_>,
+        client_metadata: Option<&BTreeMap<String, String>>,
+    ) -> Reply {
+        let metadata = client_metadata.map(|metadata| metadata.clone().into_iter().collect());
+        let (http, witness) = witnessed(self.http.clone());
+        let call = session
+            .client
+            .admin_reset_user_password()
+            .user_pool_id(user.pool)
+            .username(user.username)
+            .set_client_metadata(metadata)
+            .customize()
+            .config_override(session.settings(Body::Nothing).http_client(http))
+            .send();
+        let result = caught(call).await;
+        let request_id = |id: Option<&str>| id.filter(|id| !repeats(id, user.username)).and_then(identifier);
+        match result {
+            Ok(Ok(output)) => Reply { answer: Answer::Accepted, request_id: request_id(output.request_id()) },
+            Ok(Err(error)) => {
+                if let Some(cause) = witness.not_sent() {
+                    let detail = without_name_in(described(&error), user.username);
+                    warn!(cause = cause.in_words(), %detail, "a reset could not be sent");
+                    return Reply { answer: Answer::NotSent(cause), request_id: None };
+                }
+                let answer = self.heard(without_name(answer(&error), user.username), session);
+                Reply { answer, request_id: request_id(error.request_id()) }
+            }
+            Err(_) => Reply { answer: witness.not_sent().map_or(Answer::Lost, Answer::NotSent), request_id: None },
+        }
+    }
+}
+
+/// What an error of the SDK says about a call that may have been sent. Whatever is not proven is lost.
+fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
+    match error {
+        // The SDK reads a code out of what only begins like an answer, too.
+        SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
+            let status = error.raw().status().as_u16();
+            let code = error.err().code().filter(|code| names_only(error.raw(), code));
+            code.map_or(Answer::Lost, |code| Answer::exception(status, code))
+        }
+        _ => Answer::Lost,
+    }
+}
+
+/// A code that nobody knows may hold anything, also the user's name, which stays in the resources. What it says of the
+/// reset is not in its letters.
+fn without_name(answer: Answer, username: &str) -> Answer {
+    match answer {
+        Answer::Exception(Code::Unrecognized(code)) if repeats(&code, username) => {
+            Answer::Exception(Code::Unrecognized(WITHHELD.into()))
+        }
+        answer => answer,
+    }
+}
+
+/// Whether a text of an answer repeats a user's name, as far as letters and digits of ASCII tell. Names of less than
+/// [`SHORTEST_NAME`] of those stand in many texts by chance.
+fn repeats(text: &str, username: &str) -> bool {
+    let plain = |text: &str| {
+        let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+        plain.to_ascii_lowercase()
+    };
+    let name = plain(username);
+    name.len() >= SHORTEST_NAME && plain(text).contains(&name)
+}
+
+/// A text for the log, unless it repeats the user's name.
+fn without_name_in(text: String, username: &str) -> String {
+    if text.contains(username) || repeats(&text, username) { WITHHELD.to_owned() } else { text }
+}
+
+/// An identifier from the wire, if it looks like one: letters, digits and hyphens.
+fn identifier(text: &str) -> Option<String> {
+    let fits = (1..=MAX_REQUEST_ID).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    fits.then(|| text.to_owned())
+}
+
+fn user_status(status: &UserStatusType) -> UserStatus {
+    match status {
+        UserStatusType::Archived => UserStatus::Archived,
+        UserStatusType::Compromised => UserStatus::Compromised,
+        UserStatusType::Confirmed => UserStatus::Confirmed,
+        UserStatusType::ExternalProvider => UserStatus::ExternalProvider,
+        UserStatusType::ForceChangePassword => UserStatus::ForceChangePassword,
+        UserStatusType::ResetRequired => UserStatus::ResetRequired,
+        UserStatusType::Unconfirmed => UserStatus::Unconfirmed,
+        _ => UserStatus::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! Classification: what an answer of AdminResetUserPassword says about the reset.
+//!
+//! Exceptions and their status codes are from the API reference of AdminResetUserPassword
+//! (API version 2016-04-18) and its common errors. Only codes are looked at, never message texts.
+
+use cognito_reset_api::{Exception, FailureCause};
+
+/// The longest code of an unrecognized exception that is kept, in characters.
+pub const MAX_CODE: usize = 64;
+
+/// What an exception says about the reset, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Nothing happened, and the same call would be refused again: the end.
+    Refused,
+    /// Nothing happened; tried again, and the account and Region are slowed down.
+    Throttled,
+    /// Nothing happened; somebody has to change the configuration: tried again slowly.
+    Blocked,
+    /// Nobody knows; a probe may confirm the reset, and then it succeeded.
+    Ambiguous,
+    /// Nobody knows, and whatever a probe says the exception is the result.
+    AmbiguousFailure,
+}
+
+impl Class {
+    /// What it says about the reset.
+    #[must_use]
+    pub const fn of(exception: Exception) -> Self {
+        match exception {
+            Exception::InvalidParameter
+            | Exception::NotAuthorized
+            | Exception::ResourceNotFound
+            | Exception::UserNotFound
+            | Exception::OperationNotEnabled => Self::Refused,
+            Exception::TooManyRequests | Exception::Throttling | Exception::RequestLimitExceeded => Self::Throttled,
+            Exception::AccessDenied
+            | Exception::ExpiredToken
+            | Exception::ExpiredTokenException
+            | Exception::UnrecognizedClient
+            | Exception::InvalidSignature
+            | Exception::IncompleteSignature
+            | Exception::MissingAuthenticationToken
+            | Exception::OptInRequired
+            | Exception::RequestExpired => Self::Blocked,
+            Exception::InternalError | Exception::ServiceUnavailable => Self::Ambiguous,
+            Exception::InvalidEmailRoleAccessPolicy
+            | Exception::InvalidLambdaResponse
+            | Exception::InvalidSmsRoleAccessPolicy
+            | Exception::InvalidSmsRoleTrustRelationship
+            | Exception::LimitExceeded
+            | Exception::UnexpectedLambda
+            | Exception::UserLambdaValidation
+            | Exception::CodeDeliveryFailure => Self::AmbiguousFailure,
+        }
+    }
+}
+
+/// An exception's code, known or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// One of the table.
+    Known(Exception),
+    /// Another one, cleaned and cut.
+    Unrecognized(String),
+}
+
+impl Code {
+    /// Reads a code from the wire or from a record. `None` where nothing usable is left of it.
+    ///
+    /// What is kept of an unrecognized code are ASCII letters and digits, at most [`MAX_CODE`],
+    /// so that it can stand in a status; cleaning never turns it into a known one.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        if let Some(exception) = Exception::from_code(code) {
+            return Some(Self::Known(exception));
+        }
+        let cleaned: String = code.chars().filter(char::is_ascii_alphanumeric).take(MAX_CODE).collect();
+        let usable = !cleaned.is_empty() && Exception::from_code(&cleaned).is_none();
+        usable.then_some(Self::Unrecognized(cleaned))
+    }
+
+    /// As it is kept in a record.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(exception) => exception.code(),
+            Self::Unrecognized(code) => code,
+        }
+    }
+
+    /// What it says about the reset; a code that is not in the table says nothing.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Known(exception) => Class::of(*exception),
+            Self::Unrecognized(_) => Class::AmbiguousFailure,
+        }
+    }
+}
+
+/// What came of one call of AdminResetUserPassword.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// HTTP 200: accepted, not delivered.
+    Accepted,
+    /// An exception.
+    Exception(Code),
+    /// Proven that nothing was sent: the request was never handed to the transport, or no connection was made.
+    NotSent(FailureCause),
+    /// Nothing readable came back, and the request may have left.
+    Lost,
+}
+
+impl Answer {
+    /// What an error with this HTTP status says that names this code.
+    ///
+    /// A refusal comes with a status of 4xx, and throttling with one of 4xx or 5xx (API reference, common errors). With any
+    /// other status it contradicts itself: it may be of something on the way, and proves nothing.
+    #[must_use]
+    pub fn exception(status: u16, code: &str) -> Self {
+        let Some(code) = Code::parse(code) else { return Self::Lost };
+        let fits = match code.class() {
+            Class::Refused | Class::Blocked => (400..500).contains(&status),
+            Class::Throttled => (400..600).contains(&status),
+            Class::Ambiguous | Class::AmbiguousFailure => true,
+        };
+        if fits { Self::Exception(code) } else { Self::Lost }
+    }
+
+    /// What it says about the reset; `None` for success.
+    #[must_use]
+    pub const fn class(&self) -> Option<Class> {
+        match self {
+            Self::Accepted => None,
+            Self::Exception(code) => Some(code.class()),
+            Self::NotSent(_) => Some(Class::Blocked),
+            Self::Lost => Some(Class::Ambiguous),
+        }
+    }
+
+    /// One word for logs and metrics, out of a closed list.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Exception(Code::Known(exception)) => exception.code(),
+            Self::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
+            Self::NotSent(_) => "NotSent",
+            Self::Lost => "Lost",
+        }
+    }
+
+    /// Why nothing was sent, where that is the answer.
+    #[must_use]
+    pub const fn cause(&self) -> Option<FailureCause> {
+        match self {
+            Self::NotSent(cause) => Some(*cause),
+            Self::Accepted | Self::Exception(_) | Self::Lost => None,
+        }
+    }
+
+    /// The exception's code, where there is one.
+    #[must_use]
+    pub const fn code(&self) -> Option<&Code> {
+        match self {
+            Self::Exception(code) => Some(code),
+            Self::Accepted | Self::NotSent(_) | Self::Lost => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_read_back() {
+        for exception in Exception::ALL {
+            assert_eq!(Code::parse(exception.code()), Some(Code::Known(*exception)));
+        }
+        let mut codes: Vec<_> = Exception::ALL.iter().map(|exception| exception.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Exception::ALL.len());
+    }
+
+    #[test]
+    fn a_common_error_is_the_same_by_its_name_in_either_protocol() {
+        for (code, same) in [
+            ("IncompleteSignatureException", Exception::IncompleteSignature),
+            ("MissingAuthenticationTokenException", Exception::MissingAuthenticationToken),
+            ("AccessDenied", Exception::AccessDenied),
+            ("InvalidSignature", Exception::InvalidSignature),
+            ("OptInRequiredException", Exception::OptInRequired),
+            ("RequestExpiredException", Exception::RequestExpired),
+            ("RequestLimitExceededException", Exception::RequestLimitExceeded),
+            ("ServiceUnavailableException", Exception::ServiceUnavailable),
+            ("Throttling", Exception::Throttling),
+            ("UnrecognizedClient", Exception::UnrecognizedClient),
+            ("ExpiredToken", Exception::ExpiredToken),
+            ("ExpiredTokenException", Exception::ExpiredTokenException),
+        ] {
+            assert_eq!(Code::parse(code), Some(Code::Known(same)), "{code}");
+        }
+        // What proves something alone by its full name keeps to it.
+        for code in ["UserNotFound", "NotAuthorized", "TooManyRequests", "ThrottlingExceptionException", "Exception"] {
+            assert_eq!(Code::parse(code), Some(Code::Unrecognized(code.into())), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_unrecognized_code_is_cleaned_and_cut() {
+        let cases = [
+            ("BrandNewException", Some("BrandNewException")),
+            ("Brand\u{202e}New\n<b>Ex", Some("BrandNewbEx")),
+            ("userNotFoundException", Some("userNotFoundException")),
+            ("\u{7}\u{1b}[31m", Some("31m")),
+            ("UserNotFound-Exception", None),
+            ("", None),
+            ("---", None),
+        ];
+        for (raw, kept) in cases {
+            assert_eq!(Code::parse(raw), kept.map(|code| Code::Unrecognized(code.into())), "{raw:?}");
+        }
+        assert_eq!(Code::parse(&"x".repeat(4096)).map(|code| code.as_str().len()), Some(MAX_CODE));
+    }
+
+    #[test]
+    fn an_unrecognized_code_proves_nothing() {
+        assert_eq!(Code::Unrecognized("BrandNew".into()).class(), Class::AmbiguousFailure);
+    }
+
+    #[test]
+    fn a_proof_that_contradicts_its_status_proves_nothing() {
+        let statuses = [302, 399, 400, 403, 429, 499, 500, 503, 599, 600];
+        let client: &[u16] = &[400, 403, 429, 499];
+        let any_error: &[u16] = &[400, 403, 429, 499, 500, 503, 599];
+        for (code, heard_with) in [
+            ("UserNotFoundException", client),
+            ("AccessDeniedException", client),
+            ("TooManyRequestsException", any_error),
+            ("InternalErrorException", &statuses),
+            ("BrandNewException", &statuses),
+        ] {
+            let exception = Answer::Exception(Code::parse(code).unwrap());
+            for status in statuses {
+                let wanted = if heard_with.contains(&status) { exception.clone() } else { Answer::Lost };
+                assert_eq!(Answer::exception(status, code), wanted, "{code} {status}");
+            }
+        }
+        assert_eq!(Answer::exception(400, "---"), Answer::Lost);
+    }
+
+    #[test]
+    fn an_answer_says_something_of_the_account_and_region_and_has_a_name_for_logs() {
+        let exception = |code| Answer::Exception(Code::parse(code).unwrap());
+        for (answer, class, name) in [
+            (Answer::Accepted, None, "Accepted"),
+            (Answer::NotSent(FailureCause::Tls), Some(Class::Blocked), "NotSent"),
+            (Answer::Lost, Some(Class::Ambiguous), "Lost"),
+            (exception("TooManyRequestsException"), Some(Class::Throttled), "TooManyRequestsException"),
+            (exception("UserNotFoundException"), Some(Class::Refused), "UserNotFoundException"),
+            (exception("BrandNewException"), Some(Class::AmbiguousFailure), "UnrecognizedError"),
+        ] {
+            assert_eq!((answer.class(), answer.name()), (class, name), "{answer:?}");
+        }
+    }
+}

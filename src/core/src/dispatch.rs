@@ -1,0 +1,288 @@
+//! How many resets a second an account and Region gets, and how throttling slows them.
+//!
+//! Requests that have to wait are given a place in a queue, and come back when it is their turn;
+//! nobody waits inside. Pure: the monotonic clock is an argument.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// What shares a quota of Cognito: an account, where the grant's role tells it, and a Region.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct QuotaKey {
+    /// The account of the role to assume; absent for the operator's own credentials.
+    pub account: Option<String>,
+    /// The Region of the pool.
+    pub region: String,
+}
+
+/// The answer to a request that asks to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Call now.
+    Now,
+    /// Not yet.
+    Later {
+        /// When to ask again.
+        at: Instant,
+        /// Whether Cognito's throttling is what slows.
+        throttled: bool,
+    },
+}
+
+/// The budgets of all accounts and Regions.
+#[derive(Debug)]
+pub struct Budget {
+    period: Duration,
+    quotas: HashMap<QuotaKey, Quota>,
+}
+
+#[derive(Debug)]
+struct Quota {
+    /// How often the period has been doubled.
+    slowed: u32,
+    /// When throttling last slowed or acceptance last sped up.
+    changed: Instant,
+    /// From when on the next call may be made.
+    next: Instant,
+    /// The turn that the next newcomer gets.
+    tail: Instant,
+    /// Turns that were given, by the request's uid.
+    places: HashMap<String, Instant>,
+    /// When places that nobody came back for were last dropped.
+    tidied: Instant,
+}
+
+impl Budget {
+    /// The longest time between two calls, however much Cognito throttles.
+    pub const SLOWEST: Duration = Duration::from_secs(10);
+
+    /// After this time a place that nobody came back for is given up: its request was deleted.
+    pub const ABANDONED: Duration = Duration::from_secs(60);
+
+    /// `per_second` calls a second for each account and Region, evenly spaced.
+    #[must_use]
+    pub fn new(per_second: f64) -> Self {
+        Self { period: Duration::from_secs_f64(1.0 / per_second), quotas: HashMap::new() }
+    }
+
+    fn quota(&mut self, key: &QuotaKey, now: Instant) -> &mut Quota {
+        self.quotas.entry(key.clone()).or_insert_with(|| Quota {
+            slowed: 0,
+            changed: now,
+            next: now,
+            tail: now,
+            places: HashMap::new(),
+            tidied: now,
+        })
+    }
+
+    /// Asks for one call, for the request with this uid.
+    pub fn ask(&mut self, key: &QuotaKey, uid: &str, now: Instant) -> Turn {
+        let base = self.period;
+        let quota = self.quota(key, now);
+        let period = quota.period(base);
+        let place = quota.places.get(uid).copied();
+        let mine = place.unwrap_or_else(|| quota.tail.max(quota.next).max(now));
+        let at = mine.max(quota.next);
+        if at <= now {
+            quota.places.remove(uid);
+            quota.next = now + period;
+            quota.tail = quota.tail.max(quota.next);
+            return Turn::Now;
+        }
+        if place.is_none() {
+            quota.tidy(now);
+            quota.places.insert(uid.to_owned(), mine);
+            quota.tail = mine + period;
+        }
+        Turn::Later { at, throttled: quota.slowed > 0 }
+    }
+
+    /// Gives a place back, of a request that has ended.
+    pub fn forget(&mut self, uid: &str) {
+        for quota in self.quotas.values_mut() {
+            quota.places.remove(uid);
+        }
+    }
+
+    /// Cognito throttled: halves the pace, once for all answers to calls of the same time.
+    pub fn throttled(&mut self, key: &QuotaKey, now: Instant) {
+        let base = self.period;
+        let quota = self.quota(key, now);
+        let period = quota.period(base);
+        if (quota.slowed == 0 || now >= quota.changed + period) && period < Self::SLOWEST {
+            quota.slowed += 1;
+            quota.changed = now;
+        }
+        quota.next = quota.next.max(now + quota.period(base));
+    }
+
+    /// Cognito did not throttle: doubles the pace again, step by step.
+    pub fn accepted(&mut self, key: &QuotaKey, now: Instant) {
+        let base = self.period;
+        let quota = self.quota(key, now);
+        if quota.slowed > 0 && now >= quota.changed + quota.period(base) * 10 {
+            quota.slowed -= 1;
+            quota.changed = now;
+        }
+    }
+}
+
+impl Quota {
+    fn tidy(&mut self, now: Instant) {
+        if now >= self.tidied + Budget::ABANDONED {
+            self.places.retain(|_, turn| *turn + Budget::ABANDONED > now);
+            self.tidied = now;
+        }
+    }
+
+    fn period(&self, base: Duration) -> Duration {
+        base.saturating_mul(1 << self.slowed.min(24)).min(Budget::SLOWEST.max(base))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(region: &str) -> QuotaKey {
+        QuotaKey { account: None, region: region.into() }
+    }
+
+    fn millis(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+
+    #[test]
+    fn newcomers_queue_up_one_period_apart_and_keep_their_place() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10.0);
+        let here = key("eu-west-1");
+        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        for (uid, wait) in [("b", 100), ("c", 200), ("d", 300), ("c", 200)] {
+            let later = Turn::Later { at: start + millis(wait), throttled: false };
+            assert_eq!(budget.ask(&here, uid, start), later, "{uid}");
+        }
+        assert_eq!(budget.ask(&here, "b", start + millis(100)), Turn::Now);
+        assert!(matches!(budget.ask(&here, "c", start + millis(150)), Turn::Later { .. }));
+        assert_eq!(budget.ask(&here, "c", start + millis(200)), Turn::Now);
+    }
+
+    #[test]
+    fn never_more_calls_than_the_budget_whoever_asks_and_however_often() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10.0);
+        let here = key("eu-west-1");
+        let mut calls = 0;
+        for tick in 0..1000u64 {
+            for uid in 0..7u64 {
+                let uid = (tick * 7 + uid) % 997;
+                calls += u32::from(budget.ask(&here, &uid.to_string(), start + millis(tick)) == Turn::Now);
+            }
+        }
+        assert!((5..=11).contains(&calls), "{calls} calls in a second");
+    }
+
+    #[test]
+    fn accounts_and_regions_do_not_wait_for_each_other() {
+        let start = Instant::now();
+        let mut budget = Budget::new(1.0);
+        let other = QuotaKey { account: Some("123456789012".into()), region: "eu-west-1".into() };
+        for key in [key("eu-west-1"), key("us-east-1"), other] {
+            assert_eq!(budget.ask(&key, "a", start), Turn::Now);
+        }
+    }
+
+    #[test]
+    fn throttling_halves_the_pace_once_for_answers_of_the_same_time_and_recovers() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10.0);
+        let here = key("eu-west-1");
+        budget.throttled(&here, start);
+        budget.throttled(&here, start + millis(1));
+        let slower = Turn::Later { at: start + millis(201), throttled: true };
+        assert_eq!(budget.ask(&here, "a", start + millis(100)), slower);
+        budget.accepted(&here, start + millis(200));
+        assert_eq!(budget.ask(&here, "a", start + millis(201)), Turn::Now);
+        assert_eq!(
+            budget.ask(&here, "b", start + millis(201)),
+            Turn::Later { at: start + millis(401), throttled: true }
+        );
+        budget.accepted(&here, start + millis(2500));
+        assert_eq!(budget.ask(&here, "b", start + millis(2500)), Turn::Now);
+        assert_eq!(
+            budget.ask(&here, "c", start + millis(2500)),
+            Turn::Later { at: start + millis(2600), throttled: false }
+        );
+        budget.accepted(&here, start + millis(9000));
+        assert_eq!(budget.ask(&here, "c", start + millis(9000)), Turn::Now, "at full pace there is no more to recover");
+    }
+
+    #[test]
+    fn places_of_deleted_requests_are_given_up() {
+        let start = Instant::now();
+        let mut budget = Budget::new(1000.0);
+        let here = key("eu-west-1");
+        for uid in 0..100 {
+            budget.ask(&here, &uid.to_string(), start);
+        }
+        let later = start + Budget::ABANDONED * 2;
+        assert_eq!(budget.ask(&here, "now", later), Turn::Now);
+        assert!(matches!(budget.ask(&here, "next", later), Turn::Later { .. }));
+        assert_eq!(budget.quotas.values().map(|quota| quota.places.len()).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn a_place_is_kept_until_its_turn_has_been_over_for_a_minute() {
+        let start = Instant::now();
+        let mut budget = Budget::new(0.01);
+        let here = key("eu-west-1");
+        let seconds = |number| start + Duration::from_secs(number);
+        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        for (asked, uid, at) in [(0, "b", 100), (0, "c", 200), (90, "d", 300)] {
+            let later = Turn::Later { at: seconds(at), throttled: false };
+            assert_eq!(budget.ask(&here, uid, seconds(asked)), later, "{uid}");
+        }
+        let places = |budget: &Budget| budget.quotas.values().map(|quota| quota.places.len()).sum::<usize>();
+        assert_eq!(places(&budget), 3, "nobody's turn has come");
+        budget.ask(&here, "e", seconds(160));
+        assert_eq!(places(&budget), 3, "b's turn is given up");
+        assert_eq!(budget.ask(&here, "c", seconds(200)), Turn::Now);
+    }
+
+    #[test]
+    fn a_request_that_has_ended_gives_its_place_back() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10.0);
+        let here = key("eu-west-1");
+        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        for (asks, wait) in [("b", 100), ("c", 200)] {
+            assert_eq!(budget.ask(&here, asks, start), Turn::Later { at: start + millis(wait), throttled: false });
+        }
+        budget.forget("b");
+        let last = Turn::Later { at: start + millis(300), throttled: false };
+        assert_eq!(budget.ask(&here, "b", start), last, "it queues up again");
+        assert_eq!(budget.ask(&here, "c", start + millis(200)), Turn::Now, "and nobody else has to");
+    }
+
+    #[test]
+    fn however_much_cognito_throttles_the_pace_has_a_floor() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10.0);
+        let here = key("eu-west-1");
+        let mut now = start;
+        for _ in 0..50 {
+            budget.throttled(&here, now);
+            now += Budget::SLOWEST;
+        }
+        assert_eq!(budget.ask(&here, "a", now), Turn::Now);
+        assert_eq!(budget.ask(&here, "b", now), Turn::Later { at: now + Budget::SLOWEST, throttled: true });
+        // From there, too, one step leads to a better pace: 6.4 s.
+        now += Budget::SLOWEST * 10;
+        budget.accepted(&here, now);
+        assert_eq!(budget.ask(&here, "b", now), Turn::Now);
+        assert_eq!(budget.ask(&here, "c", now), Turn::Later { at: now + millis(6400), throttled: true });
+    }
+}

@@ -1,0 +1,149 @@
+//! What a grant's status should say. Pure.
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use cognito_reset_api::{
+    UserPoolGrantStatus,
+    conditions::{ConditionType, Reason, Truth, conditions},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::grants::{Labels, compiled::Rule};
+
+/// How many other grants `conflictsWith` names.
+const MAX_CONFLICTS: usize = 16;
+
+/// The numbers of the namespaces that a grant selects, ascending.
+type Selected = Vec<usize>;
+
+/// Each grant with the status that it should have.
+pub(super) fn statuses<'a>(
+    rules: &'a BTreeMap<String, Rule>,
+    namespaces: &BTreeMap<String, Labels>,
+    now: Timestamp,
+) -> impl Iterator<Item = (&'a Rule, UserPoolGrantStatus)> {
+    let mut pools: BTreeMap<&str, Vec<(&Rule, Selected)>> = BTreeMap::new();
+    for rule in rules.values() {
+        pools.entry(&rule.grant.spec.user_pool_id).or_default().push((rule, selected(rule, namespaces)));
+    }
+    pools.into_values().flat_map(move |pool| {
+        let statuses = pool.iter().map(|(rule, selected)| (*rule, status(rule, selected, &pool, now)));
+        statuses.collect::<Vec<_>>()
+    })
+}
+
+fn selected(rule: &Rule, namespaces: &BTreeMap<String, Labels>) -> Selected {
+    let Ok(selects) = &rule.namespaces else { return Vec::new() };
+    let numbered = namespaces.iter().enumerate();
+    numbered.filter(|(_, (name, labels))| selects.contains(name, Some(labels))).map(|(number, _)| number).collect()
+}
+
+/// Whether requests can be ambiguous between two grants of a pool. Where two different patterns may match one user is
+/// not decided here: it takes both automata, and the requests that it happens to are told so.
+fn in_conflict((one, ones): (&Rule, &[usize]), (other, others): (&Rule, &[usize])) -> bool {
+    let patterns = (&one.grant.spec.username_pattern, &other.grant.spec.username_pattern);
+    let same_users = match patterns {
+        (Some(a), Some(b)) => a == b,
+        (None, _) | (_, None) => true,
+    };
+    let usable = one.usernames.is_ok() && other.usernames.is_ok();
+    usable && same_users && one.role() != other.role() && have_one_in_common(ones, others)
+}
+
+/// Whether two ascending lists share a number.
+fn have_one_in_common(mut ones: &[usize], mut others: &[usize]) -> bool {
+    while let (Some((one, ones_left)), Some((other, others_left))) = (ones.split_first(), others.split_first()) {
+        match one.cmp(other) {
+            Ordering::Equal => return true,
+            Ordering::Less => ones = ones_left,
+            Ordering::Greater => others = others_left,
+        }
+    }
+    false
+}
+
+fn status(rule: &Rule, selected: &[usize], pool: &[(&Rule, Selected)], now: Timestamp) -> UserPoolGrantStatus {
+    let in_conflict = pool.iter().filter(|(other, others)| in_conflict((rule, selected), (other, others)));
+    let conflicts_with: Vec<_> = in_conflict.map(|(other, _)| other.name()).take(MAX_CONFLICTS).collect();
+    let (wanted, reason, message) = readiness(rule, selected.len(), &conflicts_with);
+    let standing = rule.grant.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let generation = rule.grant.metadata.generation;
+    let mut told = conditions(standing, wanted, reason, message, generation, now);
+    told.extend(assumable(rule, standing, now));
+    UserPoolGrantStatus {
+        observed_generation: generation,
+        matched_namespaces: Some(i64::try_from(selected.len()).unwrap_or(i64::MAX)),
+        conflicts_with,
+        conditions: told,
+    }
+}
+
+fn readiness(
+    rule: &Rule,
+    selected: usize,
+    conflicts_with: &[String],
+) -> (&'static [(ConditionType, Truth)], Reason, &'static str) {
+    use ConditionType::{Ready, Stalled};
+    const NEVER: &[(ConditionType, Truth)] = &[(Ready, Truth::False), (Stalled, Truth::True)];
+    const NOT_NOW: &[(ConditionType, Truth)] = &[(Ready, Truth::False)];
+    match (&rule.namespaces, &rule.usernames) {
+        (Err(reason), _) => (NEVER, *reason, "this grant can never match: correct namespaces or namespaceSelector"),
+        (_, Err(reason)) => (
+            NEVER,
+            *reason,
+            "this grant can never match: usernamePattern is not a valid or not a small enough regular expression",
+        ),
+        (Ok(_), Ok(_)) if rule.grant.spec.suspend => (
+            NOT_NOW,
+            Reason::GrantSuspended,
+            "suspended: every request that this grant concerns waits, whatever other grants say",
+        ),
+        (Ok(_), Ok(_)) if selected == 0 => (
+            NOT_NOW,
+            Reason::NoNamespaceMatches,
+            "no namespace of the cluster is selected at present; nothing is allowed",
+        ),
+        (Ok(_), Ok(_)) if !conflicts_with.is_empty() => (
+            NOT_NOW,
+            Reason::AmbiguousGrant,
+            "the grants of status.conflictsWith differ from this one in roleARN, externalID or sessionTags: what both allow waits until they agree",
+        ),
+        (Ok(_), Ok(_)) => (&[(Ready, Truth::True)], Reason::Valid, "the grant is in force"),
+    }
+}
+
+/// What the last try of the role has shown: this process's own, else that of an earlier one with the same spec.
+fn assumable(rule: &Rule, standing: &[Condition], now: Timestamp) -> Vec<Condition> {
+    let type_ = ConditionType::RoleAssumable;
+    let generation = rule.grant.metadata.generation;
+    if rule.grant.spec.role_arn.is_none() {
+        return Vec::new();
+    }
+    let (truth, reason, message) = match rule.assumable {
+        Some(Ok(())) => (Truth::True, Reason::RoleAssumed, "the role could be assumed at the last try".to_owned()),
+        Some(Err(failure)) => (
+            Truth::False,
+            Reason::RoleNotAssumable,
+            format!(
+                "the role could not be assumed at the last try ({failure}): check its trust policy, externalID and the operator's own rights in AWS; the operator's log says more"
+            ),
+        ),
+        None => {
+            let same = |old: &&Condition| old.type_ == type_.as_str() && old.observed_generation == generation;
+            return standing.iter().filter(same).cloned().collect();
+        }
+    };
+    conditions(standing, &[(type_, truth)], reason, &message, generation, now)
+}
+
+/// The conditions that say something new of a grant: another reason, or at first that all is not well.
+pub(super) fn news(before: Option<&UserPoolGrantStatus>, after: &UserPoolGrantStatus) -> Vec<Condition> {
+    let told = [ConditionType::Ready, ConditionType::RoleAssumable].map(ConditionType::as_str);
+    let is_new = |condition: &&Condition| {
+        let standing = before.and_then(|status| status.conditions.iter().find(|old| old.type_ == condition.type_));
+        let changed = standing.map_or(condition.status != Truth::True.as_str(), |old| old.reason != condition.reason);
+        told.contains(&condition.type_.as_str()) && changed
+    };
+    after.conditions.iter().filter(is_new).cloned().collect()
+}

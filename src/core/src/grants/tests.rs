@@ -1,0 +1,663 @@
+//! Given these grants, this request is allowed, or not for that reason.
+
+use cognito_reset_api::SessionTags;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const ONE: &str = "arn:aws:iam::123456789012:role/one";
+const TWO: &str = "arn:aws:iam::123456789012:role/two";
+
+/// A grant of the pool, with what `more` says on top.
+fn grant(name: &str, more: Value) -> UserPoolGrant {
+    let mut spec = json!({ "userPoolID": "eu-west-1_Example01" });
+    spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+    let mut grant = UserPoolGrant::new(name, serde_json::from_value(spec).unwrap());
+    grant.metadata.generation = Some(3);
+    grant
+}
+
+/// A request from the namespace `support` for alice, with what `more` says on top.
+fn request(more: Value) -> PasswordResetRequest {
+    let mut spec = json!({ "userPoolID": "eu-west-1_Example01", "username": "alice" });
+    spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+    let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());
+    request.metadata.namespace = Some("support".into());
+    request
+}
+
+fn alice() -> PasswordResetRequest {
+    request(json!({}))
+}
+
+fn of_user(username: &str) -> PasswordResetRequest {
+    request(json!({ "username": username }))
+}
+
+fn expiring() -> PasswordResetRequest {
+    request(json!({ "expirationTime": "2030-01-01T00:00:00Z" }))
+}
+
+fn from(namespace: &str) -> PasswordResetRequest {
+    let mut request = alice();
+    request.metadata.namespace = Some(namespace.into());
+    request
+}
+
+/// A cluster with the namespaces `support` (team: support, tier: gold) and `web` (team: web).
+fn permissions(grants: &[UserPoolGrant]) -> GrantIndex {
+    let mut permissions = GrantIndex::default();
+    let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    permissions.put_namespace("support".into(), labels(&[("team", "support"), ("tier", "gold")]));
+    permissions.put_namespace("web".into(), labels(&[("team", "web")]));
+    for grant in grants {
+        permissions.put_grant(grant.clone());
+    }
+    permissions
+}
+
+/// The grants whose status is stale, with the one that they should have.
+fn stale(permissions: &GrantIndex, now: Timestamp) -> Vec<UserPoolGrant> {
+    permissions.stale_statuses(now).into_iter().map(|stale| stale.grant).collect()
+}
+
+fn all(name: &str, more: Value) -> UserPoolGrant {
+    let mut grant = grant(name, more);
+    grant.spec.namespaces = Some(vec!["*".into()]);
+    grant
+}
+
+fn selecting(selector: Value) -> UserPoolGrant {
+    grant("labels", json!({ "namespaceSelector": selector }))
+}
+
+fn matching(pattern: &str) -> UserPoolGrant {
+    all("pattern", json!({ "usernamePattern": pattern }))
+}
+
+type Case = (&'static str, Vec<UserPoolGrant>, PasswordResetRequest, Result<Vec<&'static str>, Reason>);
+
+/// Compares the names of the grants that allow, or the reason for which none does.
+fn check(cases: Vec<Case>) {
+    for (name, grants, request, wanted) in cases {
+        let allowed = permissions(&grants).allowed(&request).map(|allowed| allowed.grants);
+        assert_eq!(allowed, wanted.map(|names| names.into_iter().map(str::to_owned).collect()), "{name}");
+    }
+}
+
+const NOT_GRANTED: Result<Vec<&str>, Reason> = Err(Reason::UserPoolNotGranted);
+
+#[test]
+fn nothing_is_allowed_but_what_a_grant_of_the_pool_and_namespace_allows() {
+    let named = || grant("named", json!({ "namespaces": ["support", "ops"] }));
+    let mut both = named();
+    both.spec.namespace_selector =
+        Some(serde_json::from_value(json!({ "matchLabels": { "team": "support" } })).unwrap());
+    check(vec![
+        ("no grant", vec![], alice(), NOT_GRANTED),
+        ("of another pool", vec![all("other", json!({ "userPoolID": "eu-west-1_Example02" }))], alice(), NOT_GRANTED),
+        ("named", vec![named()], alice(), Ok(vec!["named"])),
+        ("named and not there yet", vec![named()], from("ops"), Ok(vec!["named"])),
+        ("not named", vec![named()], from("web"), NOT_GRANTED),
+        ("part of a name", vec![named()], from("supp"), NOT_GRANTED),
+        ("all", vec![all("all", json!({}))], from("unheard-of"), Ok(vec!["all"])),
+        ("neither names nor selector", vec![grant("nothing", json!({}))], alice(), NOT_GRANTED),
+        ("both names and selector", vec![both], alice(), NOT_GRANTED),
+        ("no names", vec![grant("nothing", json!({ "namespaces": [] }))], alice(), NOT_GRANTED),
+    ]);
+}
+
+#[test]
+fn a_selector_allows_the_namespaces_whose_labels_it_matches() {
+    let team = || selecting(json!({ "matchLabels": { "team": "support" } }));
+    let expression = |operator: &str, values: Value| {
+        selecting(json!({ "matchExpressions": [{ "key": "team", "operator": operator, "values": values }] }))
+    };
+    let not_web = || expression("NotIn", json!(["web"]));
+    let both = json!({ "matchLabels": { "team": "support" }, "matchExpressions": [{ "key": "tier", "operator": "DoesNotExist" }] });
+    let labels = || Ok(vec!["labels"]);
+    check(vec![
+        ("label", vec![team()], alice(), labels()),
+        ("another label", vec![team()], from("web"), NOT_GRANTED),
+        ("labels of a namespace that is not known", vec![team()], from("unheard-of"), NOT_GRANTED),
+        ("In", vec![expression("In", json!(["ops", "support"]))], alice(), labels()),
+        ("In, but not", vec![expression("In", json!(["ops"]))], alice(), NOT_GRANTED),
+        ("NotIn", vec![not_web()], alice(), labels()),
+        ("NotIn, but in", vec![not_web()], from("web"), NOT_GRANTED),
+        ("NotIn, of a namespace that is not known", vec![not_web()], from("unheard-of"), NOT_GRANTED),
+        ("Exists", vec![expression("Exists", json!(null))], from("web"), labels()),
+        ("DoesNotExist", vec![expression("DoesNotExist", json!(null))], alice(), NOT_GRANTED),
+        ("all of it has to match", vec![selecting(both)], alice(), NOT_GRANTED),
+        ("empty", vec![selecting(json!({}))], alice(), NOT_GRANTED),
+        ("empty lists", vec![selecting(json!({ "matchLabels": {}, "matchExpressions": [] }))], alice(), NOT_GRANTED),
+        ("an operator that there is not", vec![expression("Near", json!(["support"]))], alice(), NOT_GRANTED),
+    ]);
+}
+
+#[test]
+fn a_pattern_has_to_match_the_whole_user_name() {
+    let cases = [
+        ("alice", "alice", true),
+        ("alice", "malice", false),
+        ("alice", "alices", false),
+        ("alice", "Alice", false),
+        ("alice", "alice@example.com", false),
+        ("josé", "jose\u{301}", false),
+        ("alice", "alice\n", false),
+        ("alice", "bob\nalice", false),
+        ("(?m)alice", "bob\nalice", false),
+        ("(?m)^alice$", "alice\nbob", false),
+        ("alice|bob", "alice", true),
+        ("alice|bob", "bob", true),
+        ("alice|bob", "alice-the-admin", false),
+        ("alice|bob", "the-admin-bob", false),
+        (".*@example\\.com", "alice@example.com", true),
+        (".*@example\\.com", "alice@example.community", false),
+        (".*", "alice\nbob", false),
+        ("(?i)ÅSA", "åsa", true),
+        ("\\p{Greek}+", "Σοφία", true),
+        ("[\\p{L}.]+", "Åsa.漢字", true),
+        ("", "alice", false),
+    ];
+    for (pattern, username, allowed) in cases {
+        let result = permissions(&[matching(pattern)]).allowed(&of_user(username));
+        assert_eq!(result.is_ok(), allowed, "{pattern:?} {username:?}");
+    }
+}
+
+#[test]
+fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
+    let huge = "(a{1000}){1000}";
+    for pattern in ["a)|(b", ".*)|(.*", "(", "alice\\", "[a", "(?=alice)", "(?x)alice # or anybody", huge] {
+        let permissions = permissions(&[matching(pattern)]);
+        for username in ["alice", "a", "b", "a)|(b"] {
+            assert_eq!(permissions.allowed(&of_user(username)), Err(Reason::UserPoolNotGranted), "{pattern:?}");
+        }
+        let stale = stale(&permissions, NOW);
+        assert_eq!(said(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
+        let told = serde_json::to_string(&stale[0].status).unwrap();
+        assert!(!told.contains(pattern), "{told}");
+    }
+}
+
+#[test]
+fn a_suspended_grant_holds_back_what_it_concerns_whatever_others_say() {
+    let kill = |more: Value| {
+        let mut grant = all("kill", more);
+        grant.spec.suspend = true;
+        grant
+    };
+    let everyone = || all("everyone", json!({}));
+    let suspended = Err(Reason::GrantSuspended);
+    let mut broken = selecting(json!({ "matchExpressions": [{ "key": "team", "operator": "Nonsense" }] }));
+    broken.spec.suspend = true;
+    check(vec![
+        ("alone", vec![kill(json!({}))], alice(), suspended.clone()),
+        ("beside another", vec![everyone(), kill(json!({}))], alice(), suspended.clone()),
+        ("with another role", vec![everyone(), kill(json!({ "roleARN": ONE }))], alice(), suspended.clone()),
+        (
+            "with a broken pattern",
+            vec![everyone(), kill(json!({ "usernamePattern": "(" }))],
+            alice(),
+            suspended.clone(),
+        ),
+        ("with a broken selector", vec![everyone(), broken], alice(), suspended.clone()),
+        ("that needs an expiration", vec![everyone(), kill(json!({ "requireExpiration": true }))], alice(), suspended),
+        ("of other users", vec![everyone(), kill(json!({ "usernamePattern": "bob" }))], alice(), Ok(vec!["everyone"])),
+        (
+            "of another pool",
+            vec![everyone(), kill(json!({ "userPoolID": "eu-west-1_Example02" }))],
+            alice(),
+            Ok(vec!["everyone"]),
+        ),
+    ]);
+}
+
+#[test]
+fn grants_add_up_unless_they_differ_in_role_or_external_id() {
+    let strict = |more: Value| {
+        let mut grant = all("strict", more);
+        grant.spec.require_expiration = true;
+        grant
+    };
+    let role = |name: &str, arn: &str| all(name, json!({ "roleARN": arn }));
+    let external = |id: &str| all("external", json!({ "roleARN": ONE, "externalID": id }));
+    let elsewhere = grant("elsewhere", json!({ "namespaces": ["web"], "roleARN": TWO }));
+    let ambiguous = Err(Reason::AmbiguousGrant);
+    check(vec![
+        ("two without role", vec![all("b", json!({})), all("a", json!({}))], alice(), Ok(vec!["a", "b"])),
+        ("two of one role", vec![role("a", ONE), role("b", ONE)], alice(), Ok(vec!["a", "b"])),
+        ("two roles", vec![role("a", ONE), role("b", TWO)], alice(), ambiguous.clone()),
+        ("a role and none", vec![role("a", ONE), all("b", json!({}))], alice(), ambiguous.clone()),
+        ("an external id and none", vec![role("a", ONE), external("id")], alice(), ambiguous.clone()),
+        ("of which one does not match", vec![role("a", ONE), elsewhere], alice(), Ok(vec!["a"])),
+        ("an expiration is required", vec![strict(json!({}))], alice(), Err(Reason::ExpirationRequired)),
+        ("and given", vec![strict(json!({}))], expiring(), Ok(vec!["strict"])),
+        ("or not by another", vec![strict(json!({})), all("lax", json!({}))], alice(), Ok(vec!["lax"])),
+        ("both allow", vec![strict(json!({})), all("lax", json!({}))], expiring(), Ok(vec!["lax", "strict"])),
+        (
+            "one of two roles needs an expiration",
+            vec![strict(json!({ "roleARN": TWO })), role("a", ONE)],
+            alice(),
+            Ok(vec!["a"]),
+        ),
+        ("and it is given", vec![strict(json!({ "roleARN": TWO })), role("a", ONE)], expiring(), ambiguous),
+    ]);
+    let two_ids = [external("one"), UserPoolGrant { spec: external("two").spec, ..role("b", ONE) }];
+    assert_eq!(permissions(&two_ids).allowed(&alice()), Err(Reason::AmbiguousGrant));
+}
+
+#[test]
+fn what_allows_a_request_names_its_role_and_at_most_sixteen_grants() {
+    let external = all("external", json!({ "roleARN": ONE, "externalID": "id" }));
+    let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
+    assert_eq!(
+        permissions(&[external]).allowed(&alice()),
+        Ok(Allowed { role: Some(role), grants: vec!["external".into()] })
+    );
+    let many: Vec<_> = (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).collect();
+    let allowed = permissions(&many).allowed(&alice()).unwrap();
+    assert_eq!((allowed.role, allowed.grants.len(), allowed.grants[15].as_str()), (None, 16, "grant-15"));
+}
+
+const AWAITING: Result<Vec<&str>, Reason> = Err(Reason::AwaitingApproval);
+const NOT_PROVEN: Result<Vec<&str>, Reason> = Err(Reason::ApprovalNotProven);
+
+/// A request of mallory, with what `more` says on top.
+fn of_mallory(more: Value) -> PasswordResetRequest {
+    let mut spec = json!({ "requestedBy": { "username": "mallory", "uid": "1" } });
+    spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+    request(spec)
+}
+
+fn approved_by(who: Value) -> PasswordResetRequest {
+    of_mallory(json!({ "approved": true, "approvedBy": who }))
+}
+
+#[test]
+fn an_approval_counts_where_it_is_proven_and_by_somebody_else() {
+    let strict = || vec![all("strict", json!({ "requireApproval": true }))];
+    let unproven = json!({ "username": "unproven" });
+    let stamped = json!({ "approved": true, "approvedBy": { "username": "bob" }, "requestedBy": unproven });
+    let ok = || Ok(vec!["strict"]);
+    check(vec![
+        ("approved by another", strict(), approved_by(json!({ "username": "bob", "uid": "2" })), ok()),
+        ("by a user without uid", strict(), approved_by(json!({ "username": "bob" })), ok()),
+        ("not approved", strict(), of_mallory(json!({})), AWAITING),
+        ("named, but not approved", strict(), of_mallory(json!({ "approvedBy": { "username": "bob" } })), AWAITING),
+        ("approved by nobody", strict(), of_mallory(json!({ "approved": true })), NOT_PROVEN),
+        ("by the requester", strict(), approved_by(json!({ "username": "mallory", "uid": "1" })), NOT_PROVEN),
+        ("by one of the same name", strict(), approved_by(json!({ "username": "mallory", "uid": "2" })), NOT_PROVEN),
+        ("by one of the same uid", strict(), approved_by(json!({ "username": "bob", "uid": "1" })), NOT_PROVEN),
+        ("asked by nobody who is proven", strict(), alice(), NOT_PROVEN),
+        ("the same, and approved", strict(), request(stamped), NOT_PROVEN),
+    ]);
+}
+
+#[test]
+fn of_grants_that_ask_for_more_the_reason_is_that_of_the_closest() {
+    let expiring = || all("expiring", json!({ "requireExpiration": true }));
+    let approved = || all("approved", json!({ "requireApproval": true }));
+    let both = || all("both", json!({ "requireExpiration": true, "requireApproval": true }));
+    let full = || all("full", json!({ "maxPendingPerNamespace": 0 }));
+    let held = all("held", json!({ "requireApproval": true, "suspend": true }));
+    let until = json!({ "expirationTime": "2030-01-01T00:00:00Z" });
+    check(vec![
+        ("both in one", vec![both()], of_mallory(json!({})), Err(Reason::ExpirationRequired)),
+        ("both in one, and it expires", vec![both()], of_mallory(until.clone()), AWAITING),
+        ("one of each", vec![expiring(), approved()], of_mallory(json!({})), AWAITING),
+        ("one of each, unproven", vec![expiring(), approved()], alice(), NOT_PROVEN),
+        ("one of each, and it expires", vec![expiring(), approved()], of_mallory(until), Ok(vec!["expiring"])),
+        ("or its turn", vec![approved(), full()], of_mallory(json!({})), Err(Reason::PendingLimitReached)),
+        ("none of it where another allows", vec![approved(), full(), all("lax", json!({}))], alice(), Ok(vec!["lax"])),
+        ("a suspended one", vec![held, all("lax", json!({}))], alice(), Err(Reason::GrantSuspended)),
+        (
+            "of another namespace",
+            vec![grant("a", json!({ "namespaces": ["web"], "requireApproval": true }))],
+            alice(),
+            NOT_GRANTED,
+        ),
+    ]);
+}
+
+/// A pending request from a namespace, created at a second.
+fn waiting(namespace: &str, name: &str, second: i64, more: Value) -> PasswordResetRequest {
+    let mut waiting = request(more);
+    waiting.metadata.namespace = Some(namespace.into());
+    waiting.metadata.name = Some(name.into());
+    let created = Timestamp::from_second(second).unwrap();
+    waiting.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created));
+    waiting
+}
+
+fn named(namespace: &str, name: &str) -> Named {
+    (namespace.into(), name.into())
+}
+
+fn at_most(limit: i64) -> UserPoolGrant {
+    all("limited", json!({ "maxPendingPerNamespace": limit, "usernamePattern": "alice" }))
+}
+
+#[test]
+fn of_a_namespaces_pending_requests_the_oldest_go_on_and_the_next_is_named_when_one_ends() {
+    let mut permissions = permissions(&[at_most(2)]);
+    let limited = Err(Reason::PendingLimitReached);
+    let [c, b, a, late] =
+        [("c", 10), ("b", 11), ("a", 11), ("0", 12)].map(|(name, second)| waiting("support", name, second, json!({})));
+    for request in [&late, &a, &b, &c] {
+        assert_eq!(permissions.put_pending(request), [], "nobody's turn comes by a new one");
+    }
+    // Others do not count: another namespace, another pool, another user.
+    for other in [
+        waiting("web", "old", 1, json!({})),
+        waiting("support", "old", 1, json!({ "userPoolID": "eu-west-1_Example02" })),
+        waiting("support", "older", 1, json!({ "username": "bob" })),
+    ] {
+        permissions.put_pending(&other);
+    }
+    let stand = |index: &GrantIndex| [&c, &a, &b, &late].map(|request| index.allowed(request).is_ok());
+    assert_eq!(stand(&permissions), [true, true, false, false], "by creation, then by name");
+    assert_eq!(permissions.allowed(&late).map(drop), limited);
+    assert!(permissions.allowed(&waiting("web", "new", 99, json!({}))).is_ok(), "each namespace for itself");
+    assert_eq!(permissions.allowed(&waiting("support", "unseen", 99, json!({}))).map(drop), limited);
+    assert!(permissions.allowed(&waiting("support", "unseen", 9, json!({}))).is_ok(), "nothing older is known");
+
+    assert_eq!(permissions.remove_pending(&named("support", "b")), [], "it was not its turn");
+    assert_eq!(permissions.put_pending(&b), []);
+    assert_eq!(permissions.remove_pending(&named("support", "c")), [named("support", "b")]);
+    assert_eq!(stand(&permissions)[1..], [true, true, false]);
+    assert_eq!(permissions.remove_pending(&named("support", "c")), [], "it is gone already");
+    // Deleted and created again, it is the youngest.
+    assert_eq!(permissions.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
+    assert_eq!(permissions.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
+    assert!(permissions.allowed(&waiting("support", "a", 20, json!({}))).is_ok());
+}
+
+#[test]
+fn a_limit_counts_those_that_wait_already_and_goes_with_its_grant() {
+    let mut permissions = permissions(&[]);
+    let [first, second] = [1, 2].map(|at| waiting("support", &format!("at-{at}"), at, json!({})));
+    permissions.put_pending(&first);
+    permissions.put_pending(&second);
+    permissions.put_grant(at_most(1));
+    assert_eq!(permissions.allowed(&second), Err(Reason::PendingLimitReached));
+    permissions.put_grant(at_most(2));
+    assert!(permissions.allowed(&second).is_ok());
+    permissions.put_grant(at_most(1));
+    permissions.put_grant(all("unlimited", json!({})));
+    assert_eq!(permissions.allowed(&second).unwrap().grants, ["unlimited"], "grants add up");
+    permissions.remove_grant("unlimited");
+    assert_eq!(permissions.remove_pending(&named("support", "at-1")), [named("support", "at-2")]);
+}
+
+proptest! {
+    /// Whatever comes and goes in whatever order, the oldest go on, and whoever may go on from now is named.
+    #[test]
+    fn whose_turn_it_is_follows_from_who_waits(
+        limit in 1..4_usize,
+        steps in proptest::collection::vec((any::<bool>(), 0..8_i64, 0..4_i64), 0..60),
+    ) {
+        let mut permissions = permissions(&[at_most(i64::try_from(limit).unwrap())]);
+        let mut model: BTreeMap<String, i64> = BTreeMap::new();
+        for (comes, number, second) in steps {
+            let name = format!("request-{number}");
+            let before = turns(&model, limit);
+            let moved_up = if comes {
+                model.insert(name.clone(), second);
+                permissions.put_pending(&waiting("support", &name, second, json!({})))
+            } else {
+                model.remove(&name);
+                permissions.remove_pending(&named("support", &name))
+            };
+            let after = turns(&model, limit);
+            for (name, second) in &model {
+                let allowed = permissions.allowed(&waiting("support", name, *second, json!({}))).is_ok();
+                prop_assert_eq!(allowed, after.contains(name), "{}", name);
+            }
+            // The one that came is looked at anyway.
+            for new in after.difference(&before).filter(|new| **new != name) {
+                prop_assert!(moved_up.contains(&named("support", new)), "{} is not in {:?}", new, moved_up);
+            }
+            prop_assert!(moved_up.len() <= 1);
+        }
+    }
+}
+
+/// Whose turn it is, by sorting all that wait.
+fn turns(waiting: &BTreeMap<String, i64>, limit: usize) -> BTreeSet<String> {
+    let mut all: Vec<_> = waiting.iter().map(|(name, second)| (second, name)).collect();
+    all.sort();
+    all.into_iter().take(limit).map(|(_, name)| name.clone()).collect()
+}
+
+/// Type, status and reason of each condition.
+fn said(grant: &UserPoolGrant) -> Vec<String> {
+    let status = grant.status.as_ref().unwrap();
+    assert_eq!(status.observed_generation, Some(3));
+    let conditions = status.conditions.iter();
+    conditions
+        .map(|condition| {
+            assert_eq!(condition.observed_generation, Some(3));
+            format!("{} {} {}", condition.type_, condition.status, condition.reason)
+        })
+        .collect()
+}
+
+#[test]
+fn a_grant_says_whether_it_can_allow_anything() {
+    let ready = vec!["Ready True Valid"];
+    let nowhere = vec!["Ready False NoNamespaceMatches"];
+    let never = vec!["Ready False InvalidNamespaceSelector", "Stalled True InvalidNamespaceSelector"];
+    let cases = [
+        ("all", all("a", json!({})), ready.clone()),
+        ("named", grant("a", json!({ "namespaces": ["ops", "web"] })), ready.clone()),
+        ("selected", selecting(json!({ "matchLabels": { "team": "web" } })), ready.clone()),
+        ("valid pattern", matching("alice|bob"), ready),
+        ("named, but not there", grant("a", json!({ "namespaces": ["ops"] })), nowhere.clone()),
+        ("selects none", selecting(json!({ "matchLabels": { "team": "ops" } })), nowhere),
+        ("suspended", all("a", json!({ "suspend": true })), vec!["Ready False GrantSuspended"]),
+        ("empty selector", selecting(json!({})), never.clone()),
+        ("neither names nor selector", grant("a", json!({})), never),
+    ];
+    for (name, grant, wanted) in cases {
+        let stale = stale(&permissions(&[grant]), NOW);
+        assert_eq!(stale.iter().map(said).collect::<Vec<_>>(), [wanted], "{name}");
+    }
+}
+
+#[test]
+fn a_grants_status_is_stale_until_it_was_written_and_when_the_cluster_has_changed() {
+    let later = NOW + jiff::SignedDuration::from_secs(60);
+    let mut permissions = permissions(&[selecting(json!({ "matchLabels": { "team": "ops" } }))]);
+    let first = stale(&permissions, NOW).remove(0);
+    assert_eq!(stale(&permissions, later).len(), 1);
+    permissions.status_written(&first);
+    assert_eq!(stale(&permissions, later), []);
+    permissions.put_namespace("ops".into(), [("team".into(), "ops".into())].into());
+    let second = stale(&permissions, later).remove(0);
+    assert_eq!(said(&second), ["Ready True Valid"]);
+    permissions.status_written(&second);
+    permissions.remove_namespace("ops");
+    assert_eq!(said(&stale(&permissions, later)[0]), ["Ready False NoNamespaceMatches"]);
+    permissions.put_grant(UserPoolGrant { status: None, ..first });
+    permissions.remove_grant("labels");
+    assert_eq!(stale(&permissions, later), []);
+}
+
+#[test]
+fn a_late_reply_to_a_status_write_never_brings_an_older_grant_back() {
+    let mut permissions = permissions(&[all("a", json!({}))]);
+    let written = stale(&permissions, NOW).remove(0);
+    permissions.put_grant(all("a", json!({ "suspend": true })));
+    permissions.status_written(&written);
+    assert_eq!(permissions.allowed(&alice()), Err(Reason::GrantSuspended));
+    permissions.remove_grant("a");
+    permissions.status_written(&written);
+    assert_eq!(permissions.allowed(&alice()), Err(Reason::UserPoolNotGranted));
+}
+
+#[test]
+fn only_what_may_alter_what_is_allowed_is_a_change() {
+    let mut permissions = permissions(&[all("a", json!({}))]);
+    let stale = stale(&permissions, NOW).remove(0);
+    assert!(!permissions.put_grant(stale), "a status");
+    let labels: Labels = [("team".into(), "web".into())].into();
+    assert!(!permissions.put_namespace("web".into(), labels), "the same labels");
+    assert!(permissions.put_namespace("web".into(), Labels::new()), "other labels");
+    assert!(permissions.put_grant(all("a", json!({ "suspend": true }))), "a spec");
+    assert!(!permissions.retain_grants(&["a".into()].into()), "every grant is still there");
+    let both = ["support".into(), "web".into()].into();
+    assert!(!permissions.retain_namespaces(&both), "every namespace is still there");
+    assert!(permissions.retain_namespaces(&["support".into()].into()), "a namespace is gone");
+    assert!(permissions.retain_grants(&BTreeSet::new()), "a grant is gone");
+    assert!(!permissions.remove_grant("a"), "a grant that was not there is gone");
+    assert!(!permissions.remove_namespace("web"), "a namespace that was not there is gone");
+}
+
+/// What each grant says of itself, and of the others.
+fn told(grants: &[UserPoolGrant]) -> Vec<(String, Vec<String>, Option<i64>)> {
+    let stale = stale(&permissions(grants), NOW);
+    let told = stale.iter().map(|grant| {
+        let status = grant.status.clone().unwrap();
+        (said(grant)[0].clone(), status.conflicts_with, status.matched_namespaces)
+    });
+    told.collect()
+}
+
+#[test]
+fn grants_name_those_that_they_are_in_conflict_with() {
+    let one = |more: Value| {
+        let mut spec = json!({ "roleARN": ONE });
+        spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        all("one", spec)
+    };
+    let two = |more: Value| {
+        let mut grant = one(more);
+        grant.metadata.name = Some("two".into());
+        grant.spec.role_arn = Some(TWO.into());
+        grant
+    };
+    let in_namespace = |mut grant: UserPoolGrant, name: &str| {
+        grant.spec.namespaces = Some(vec![name.into()]);
+        grant
+    };
+    let pattern = |text: &str| json!({ "usernamePattern": text });
+    let pool = json!({ "userPoolID": "eu-west-1_Example02" });
+    for (name, grants, wanted) in [
+        ("two roles", [one(json!({})), two(json!({}))], true),
+        ("a role and none", [one(json!({})), all("two", json!({}))], true),
+        ("two external ids", [one(json!({ "externalID": "id" })), all("two", json!({ "roleARN": ONE }))], true),
+        ("one role", [one(json!({})), all("two", json!({ "roleARN": ONE }))], false),
+        ("two pools", [one(pool), two(json!({}))], false),
+        ("a namespace in common", [one(json!({})), in_namespace(two(json!({})), "web")], true),
+        ("the same one", [in_namespace(one(json!({})), "web"), in_namespace(two(json!({})), "web")], true),
+        ("none in common", [in_namespace(one(json!({})), "support"), in_namespace(two(json!({})), "web")], false),
+        ("one that is not there", [one(json!({})), in_namespace(two(json!({})), "ops")], false),
+        ("the same pattern", [one(pattern("a.*")), two(pattern("a.*"))], true),
+        ("one pattern", [one(pattern("a.*")), two(json!({}))], true),
+        ("two patterns", [one(pattern("a.*")), two(pattern("b.*"))], false),
+        ("a pattern that cannot be used and none", [one(pattern("(")), two(json!({}))], false),
+        ("a pattern that cannot be used", [one(pattern("(")), two(pattern("("))], false),
+        ("one that is suspended", [one(json!({ "suspend": true })), two(json!({}))], true),
+    ] {
+        let conflicts: Vec<_> = told(&grants).into_iter().map(|(_, conflicts, _)| conflicts).collect();
+        let names = if wanted { [vec!["two"], vec!["one"]] } else { [vec![], vec![]] };
+        assert_eq!(conflicts, names, "{name}");
+    }
+    let ambiguous = told(&[one(json!({})), two(json!({}))]);
+    assert!(ambiguous.iter().all(|(said, ..)| said == "Ready False AmbiguousGrant"), "{ambiguous:?}");
+    let held = told(&[one(json!({ "suspend": true })), two(json!({}))]);
+    assert_eq!((held[0].0.as_str(), held[1].0.as_str()), ("Ready False GrantSuspended", "Ready False AmbiguousGrant"));
+    let many: Vec<_> =
+        (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).chain([one(json!({}))]).collect();
+    let (_, conflicts, _) = told(&many).pop().unwrap();
+    assert_eq!((conflicts.len(), conflicts[15].as_str()), (16, "grant-15"));
+}
+
+#[test]
+fn a_grant_says_how_many_namespaces_it_selects() {
+    for (name, grant, wanted) in [
+        ("all", all("a", json!({})), 2),
+        ("named", grant("a", json!({ "namespaces": ["web", "ops"] })), 1),
+        ("selected", selecting(json!({ "matchLabels": { "tier": "gold" } })), 1),
+        ("none", selecting(json!({ "matchLabels": { "tier": "iron" } })), 0),
+        ("cannot be used", grant("a", json!({})), 0),
+    ] {
+        assert_eq!(told(&[grant])[0].2, Some(wanted), "{name}");
+    }
+}
+
+/// The grant as it is stored, with the status that it should have.
+fn stored(permissions: &mut GrantIndex) -> UserPoolGrant {
+    let grant = stale(&*permissions, NOW).remove(0);
+    permissions.status_written(&grant);
+    grant
+}
+
+#[test]
+fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
+    let with = |arn: &str, generation: i64, suspend: bool| {
+        let mut grant = all("a", json!({ "roleARN": arn, "suspend": suspend }));
+        grant.metadata.generation = Some(generation);
+        grant
+    };
+    let mut permissions = permissions(&[with(ONE, 3, false)]);
+    let tried = permissions.roles().remove(0);
+    assert_eq!(tried.role.arn, ONE);
+    assert_eq!(said(&stored(&mut permissions)), ["Ready True Valid"], "not tried yet");
+    assert!(permissions.role_tried(&tried, Ok(())));
+    assert_eq!(said(&stored(&mut permissions))[1], "RoleAssumable True RoleAssumed");
+    assert!(!permissions.role_tried(&tried, Ok(())), "nothing new");
+    assert_eq!(stale(&permissions, NOW), []);
+    assert!(permissions.role_tried(&tried, Err(SessionFailure::NoResponse)));
+    let refused = stored(&mut permissions);
+    assert_eq!(said(&refused), ["Ready True Valid", "RoleAssumable False RoleNotAssumable"]);
+    assert!(!serde_json::to_string(&refused.status).unwrap().contains(ONE));
+
+    // What another process has seen stays while the spec does, and what this one has seen while the role does.
+    let mut other = self::permissions(&[]);
+    other.put_grant(refused.clone());
+    assert_eq!(stale(&other, NOW), []);
+    permissions.put_grant(with(ONE, 3, true));
+    assert_eq!(said(&stored(&mut permissions))[1], "RoleAssumable False RoleNotAssumable");
+    permissions.put_grant(UserPoolGrant { status: refused.status.clone(), ..with(TWO, 4, true) });
+    let conditions = stale(&permissions, NOW).remove(0).status.unwrap().conditions;
+    assert_eq!(conditions.len(), 1, "the new role was not tried yet: {conditions:?}");
+    permissions.role_tried(&tried, Ok(()));
+    let conditions = stale(&permissions, NOW).remove(0).status.unwrap().conditions;
+    assert_eq!(conditions.len(), 1, "of the old role: {conditions:?}");
+    let without = all("b", json!({}));
+    assert_eq!(self::permissions(&[without]).roles(), []);
+}
+
+#[test]
+fn what_is_new_of_a_grant_is_another_reason_or_that_all_is_not_well() {
+    let reasons = |permissions: &mut GrantIndex| {
+        let stale = permissions.stale_statuses(NOW).remove(0);
+        permissions.status_written(&stale.grant);
+        stale.news.into_iter().map(|condition| condition.reason).collect::<Vec<_>>()
+    };
+    let with = |suspend: bool| all("a", json!({ "roleARN": ONE, "suspend": suspend }));
+    let mut permissions = permissions(&[with(false)]);
+    let tried = permissions.roles().remove(0);
+    assert!(reasons(&mut permissions).is_empty(), "well from the start");
+    permissions.role_tried(&tried, Ok(()));
+    assert!(reasons(&mut permissions).is_empty(), "well at the first try");
+    permissions.role_tried(&tried, Err(SessionFailure::NoResponse));
+    assert_eq!(reasons(&mut permissions), ["RoleNotAssumable"]);
+    permissions.put_grant(UserPoolGrant { status: permissions_status(&permissions), ..with(true) });
+    assert_eq!(reasons(&mut permissions), ["GrantSuspended"]);
+    permissions.role_tried(&tried, Ok(()));
+    assert_eq!(reasons(&mut permissions), ["RoleAssumed"]);
+    permissions.put_namespace("ops".into(), Labels::new());
+    assert!(reasons(&mut permissions).is_empty(), "a number is no news");
+    let mut broken = self::permissions(&[matching("(")]);
+    assert_eq!(reasons(&mut broken), ["InvalidUsernamePattern"], "said once, and not of Stalled too");
+}
+
+/// As it stands in the API server.
+fn permissions_status(permissions: &GrantIndex) -> Option<cognito_reset_api::UserPoolGrantStatus> {
+    permissions.rules["a"].grant.status.clone()
+}

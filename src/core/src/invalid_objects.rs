@@ -1,0 +1,226 @@
+//! What the status of an object that cannot be read should say. Pure.
+
+use cognito_reset_api::{
+    Outcome,
+    conditions::{ConditionType, Reason, Truth, conditions},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use serde_json::{Value, json};
+
+use crate::machine::status;
+
+/// The longest report, in characters.
+pub const MAX_TEXT: usize = 300;
+
+/// What cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A request.
+    Request,
+    /// A grant.
+    Grant,
+    /// A record.
+    Record,
+}
+
+/// The sentence for people; `error` quotes no value of the object.
+#[must_use]
+pub fn message(kind: Kind, error: &str) -> String {
+    match kind {
+        Kind::Request => format!(
+            "this operator cannot read the request: {error}. Nothing is sent for it: create a corrected one under a new name, or upgrade the operator"
+        ),
+        Kind::Grant => format!(
+            "this operator cannot read the grant: {error}. It allows nothing and holds nothing back: correct it, or upgrade the operator"
+        ),
+        Kind::Record => {
+            format!("this operator cannot read the record: {error}. It is left alone: upgrade the operator")
+        }
+    }
+}
+
+/// A merge patch for the subresource `status` that says so, guarded by the uid and resourceVersion of the object that was
+/// read; `None` where that object says so already, or has ended. `standing` is its status, in whatever shape.
+#[must_use]
+pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, now: Timestamp) -> Option<Value> {
+    let generation = metadata.generation;
+    let before: Vec<Condition> =
+        standing.get("conditions").cloned().and_then(|all| serde_json::from_value(all).ok()).unwrap_or_default();
+    let (wanted, more) = match kind {
+        Kind::Request => {
+            let pending = Outcome::Pending.as_str();
+            if standing.get("outcome").is_some_and(|outcome| outcome != pending) {
+                // Whoever could read it has performed it, or closed it.
+                return None;
+            }
+            (status::waiting(Reason::InvalidObject).conditions(), json!({ "outcome": pending }))
+        }
+        // What was counted for an earlier spec holds no longer.
+        Kind::Grant => (
+            vec![(ConditionType::Ready, Truth::False), (ConditionType::Stalled, Truth::True)],
+            json!({ "matchedNamespaces": null, "conflictsWith": null }),
+        ),
+        // It has no status.
+        Kind::Record => return None,
+    };
+    let told = conditions(&before, &wanted, Reason::InvalidObject, &message(kind, error), generation, now);
+    if told == before && standing.get("observedGeneration").and_then(Value::as_i64) == generation {
+        return None;
+    }
+    let mut status = json!({ "observedGeneration": generation, "conditions": told });
+    if let (Some(status), Value::Object(more)) = (status.as_object_mut(), more) {
+        status.extend(more);
+    }
+    let guard = json!({ "uid": metadata.uid, "resourceVersion": metadata.resource_version });
+    Some(json!({ "metadata": guard, "status": status }))
+}
+
+/// What a parser says of an object, in one line, without what it quotes of it.
+///
+/// Its texts quote without any marks (`Unknown variant alice. Expected one of Resend, Skip`), and those of parsers
+/// within it say anything. So nothing is cut out: only what this program itself has put into a text is kept.
+#[must_use]
+pub fn without_values(text: &str) -> String {
+    const QUOTING: [&str; 5] = ["Invalid type", "Invalid value", "Invalid length", "Unknown variant", "Unknown field"];
+    const NAMING: [&str; 2] = ["Missing field", "Duplicate field"];
+    let of_a_field = |mistake: &&&str| {
+        let field = text.strip_prefix(**mistake).and_then(|rest| rest.strip_prefix(' '));
+        field.is_some_and(|field| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    };
+    if NAMING.iter().any(|mistake| of_a_field(&mistake)) {
+        return text.chars().take(MAX_TEXT).collect();
+    }
+    let Some(mistake) = QUOTING.iter().find(|mistake| text.starts_with(**mistake)) else {
+        return "a value cannot be read".to_owned();
+    };
+    // A value may hold the same words; what comes after the last ones is no part of it.
+    let expected = text.rsplit_once(". Expected ").map_or("something else", |(_, expected)| expected);
+    format!("{mistake}. Expected {expected}").chars().filter(|it| !it.is_control()).take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+    use cognito_reset_api::PasswordResetRequest;
+    use kube::core::DeserializeGuard;
+
+    use super::*;
+
+    fn metadata() -> ObjectMeta {
+        ObjectMeta {
+            uid: Some("7".into()),
+            resource_version: Some("8".into()),
+            generation: Some(2),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn told(kind: Kind, standing: &Value, second: i64) -> Option<Value> {
+        patch(kind, &metadata(), standing, "Missing field username", Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn a_request_waits_and_a_grant_is_stalled_and_each_says_what_is_wrong_and_what_to_do() {
+        for (kind, wanted, words) in [
+            (
+                Kind::Request,
+                "Succeeded=Unknown Ready=Unknown PasswordInvalidated=Unknown Reconciling=True",
+                ["Missing field username. Nothing is sent", "under a new name, or upgrade the operator"],
+            ),
+            (
+                Kind::Grant,
+                "Ready=False Stalled=True",
+                ["Missing field username. It allows nothing", "correct it, or upgrade the operator"],
+            ),
+        ] {
+            let patch = told(kind, &json!({}), 1).unwrap();
+            assert_eq!(patch["metadata"], json!({ "uid": "7", "resourceVersion": "8" }));
+            let status = &patch["status"];
+            assert_eq!(status["observedGeneration"], 2);
+            let conditions: Vec<Condition> = serde_json::from_value(status["conditions"].clone()).unwrap();
+            let shown: Vec<_> = conditions.iter().map(|it| format!("{}={}", it.type_, it.status)).collect();
+            assert_eq!(shown.join(" "), wanted);
+            for condition in conditions {
+                assert_eq!((condition.reason.as_str(), condition.observed_generation), ("InvalidObject", Some(2)));
+                assert!(words.iter().all(|word| condition.message.contains(word)), "{}", condition.message);
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_of_the_longest_error_fits_into_a_condition_and_an_event() {
+        for kind in [Kind::Request, Kind::Grant, Kind::Record] {
+            assert!(message(kind, &"a".repeat(MAX_TEXT)).len() < 600, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_already_is_not_written_again_and_what_is_new_keeps_the_time_of_a_status_that_stays() {
+        for kind in [Kind::Request, Kind::Grant] {
+            let first = told(kind, &json!({ "matchedNamespaces": 3 }), 1).unwrap()["status"].clone();
+            assert_eq!(told(kind, &first, 2), None, "{kind:?}");
+            let mut older = first.clone();
+            older["observedGeneration"] = json!(1);
+            let again = told(kind, &older, 2).unwrap()["status"].clone();
+            assert_eq!(again, first, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_has_ended_says_so_for_good_and_a_record_has_no_status() {
+        for outcome in ["Succeeded", "Failed", "Unknown", "OfANewerOperator"] {
+            assert_eq!(told(Kind::Request, &json!({ "outcome": outcome }), 1), None, "{outcome}");
+        }
+        assert!(told(Kind::Request, &json!({ "outcome": "Pending" }), 1).is_some());
+        assert_eq!(told(Kind::Record, &json!({}), 1), None);
+    }
+
+    #[test]
+    fn a_status_in_whatever_shape_is_replaced() {
+        for standing in [json!(null), json!([]), json!({ "conditions": 7 }), json!({ "conditions": [{ "type": 7 }] })] {
+            for kind in [Kind::Request, Kind::Grant] {
+                assert!(told(kind, &standing, 1).is_some(), "{kind:?} {standing}");
+            }
+        }
+    }
+
+    fn reported(spec: Value) -> String {
+        let object = json!({ "metadata": { "name": "reset" }, "spec": spec });
+        let guarded: DeserializeGuard<PasswordResetRequest> = serde_json::from_value(object).unwrap();
+        without_values(&guarded.0.unwrap_err().error)
+    }
+
+    #[test]
+    fn a_report_of_an_object_says_what_is_wrong_and_quotes_no_value() {
+        let user = json!("alice. Expected `alice\n\"alice");
+        for (spec, wanted) in [
+            (json!({ "userPoolID": "p_1" }), "Missing field username"),
+            (json!({ "userPoolID": "p_1", "username": ["alice"] }), "Invalid type. Expected a string"),
+            (json!({ "userPoolID": "p_1", "username": "a", "suspend": user }), "Invalid type. Expected a boolean"),
+            (json!({ "userPoolID": "p_1", "username": "a", "deadlineSeconds": 0.5 }), "Invalid type. Expected i64"),
+            (
+                json!({ "userPoolID": "p_1", "username": "a", "ifResetRequired": user }),
+                "Unknown variant. Expected one of Resend, Skip",
+            ),
+            (
+                json!({ "userPoolID": "p_1", "username": "a", "expirationTime": user }),
+                "Invalid value. Expected a time such as 2036-01-01T00:00:00Z as expirationTime",
+            ),
+        ] {
+            assert_eq!(reported(spec), wanted);
+        }
+    }
+
+    #[test]
+    fn a_number_in_what_others_put_into_an_object_is_written_back_as_it_was_read() {
+        let number = "2.434422246840973e+266";
+        let text = format!(
+            r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{number}}}]}},"spec":{{"userPoolID":"eu-west-1_A","username":"a"}}}}"#
+        );
+        let read: PasswordResetRequest = serde_json::from_str(&text).unwrap();
+        let written = serde_json::to_string(&read).unwrap();
+        assert!(written.contains(number), "{written}");
+    }
+}

@@ -1,0 +1,368 @@
+//! The ledger's rules: how a record is named, claimed, settled and read. Pure; [`store`](super::store) writes.
+
+use cognito_reset_api::{
+    Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields, RequestRef,
+    UserStatus,
+    conditions::Reason,
+    record::{MAX_ATTEMPTS, SCHEMA},
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    action::response::{Class, Code},
+    machine::{decide::Settlement, state::Ledger},
+};
+
+/// What makes two requests the same one: namespace, name, pool and user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Namespace and name.
+    pub request: RequestRef,
+    /// The pool's id.
+    pub user_pool_id: String,
+    /// The user name as requested.
+    pub username: String,
+}
+
+impl Identity {
+    /// Of a request.
+    #[must_use]
+    pub fn of_request(request: &PasswordResetRequest) -> Self {
+        Self {
+            request: RequestRef { namespace: request.namespace().unwrap_or_default(), name: request.name_any() },
+            user_pool_id: request.spec.user_pool_id.clone(),
+            username: request.spec.username.clone(),
+        }
+    }
+
+    /// As a record states it.
+    #[must_use]
+    pub fn of_record(record: &PasswordResetRecord) -> Self {
+        let RecordFields { request, user_pool_id, username, .. } = &record.spec;
+        Self { request: request.clone(), user_pool_id: user_pool_id.clone(), username: username.clone() }
+    }
+
+    /// The record's name: `r1-` and the hex SHA-256 of the four, joined by newlines. Frozen.
+    #[must_use]
+    pub fn record_name(&self) -> String {
+        let RequestRef { namespace, name } = &self.request;
+        let joined = [namespace.as_str(), name, &self.user_pool_id, &self.username].join("\n");
+        format!("r1-{}", hex::encode(Sha256::digest(joined)))
+    }
+}
+
+/// How the time between attempts grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first attempt.
+    pub initial: SignedDuration,
+    /// At the most.
+    pub max: SignedDuration,
+}
+
+impl Backoff {
+    /// The time after the attempt with this number, counted from 0: doubled each time up to the
+    /// maximum, then spread over its upper half by the attempt's random id.
+    #[must_use]
+    pub fn after(&self, number: usize, id: &str) -> SignedDuration {
+        let doublings = u32::try_from(number).unwrap_or(u32::MAX).min(24);
+        let full = self.initial.saturating_mul(1 << doublings).min(self.max);
+        let spread = f64::from(Sha256::digest(id).first().copied().unwrap_or_default()) / 255.0;
+        full.mul_f64(0.5 + spread / 2.0)
+    }
+}
+
+/// How long is waited, always by how long this process has seen what it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Between attempts.
+    pub backoff: Backoff,
+    /// From when an open claim is first seen until its call cannot be in flight any more.
+    pub in_flight: SignedDuration,
+}
+
+/// The last attempt: the only one that can be open or have had an effect.
+#[must_use]
+pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
+    record.spec.attempts.last()
+}
+
+/// Attempts made, throttled ones not counted.
+#[must_use]
+pub fn attempts(record: &PasswordResetRecord) -> i64 {
+    let counts = |attempt: &&Attempt| retry_reason(attempt) != Some(Reason::Throttled);
+    let listed = made(record).filter(counts).count();
+    record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
+}
+
+/// The attempts that are listed, oldest first, without the entry that closes a record.
+pub fn made(record: &PasswordResetRecord) -> impl DoubleEndedIterator<Item = &Attempt> {
+    record.spec.attempts.iter().filter(|attempt| closing(attempt).is_none())
+}
+
+/// Why a record was closed without a call; `None` for an attempt.
+#[must_use]
+pub fn closing(attempt: &Attempt) -> Option<Reason> {
+    match attempt.evidence {
+        Some(Evidence::Expired) => Some(Reason::Expired),
+        Some(Evidence::DeadlineExceeded) => Some(Reason::DeadlineExceeded),
+        Some(Evidence::AlreadyResetRequired) => Some(Reason::AlreadyResetRequired),
+        Some(Evidence::ReadAnswer) => Some(match code(attempt) {
+            Some(Code::Known(exception)) => Reason::Cognito(exception),
+            Some(Code::Unrecognized(_)) | None => Reason::UnrecognizedError,
+        }),
+        Some(
+            Evidence::Answer | Evidence::Probe | Evidence::NeverSent | Evidence::Unreachable | Evidence::Inconclusive,
+        )
+        | None => None,
+    }
+}
+
+/// Reads a record for the decision.
+///
+/// `seen_for` tells for how long this process has seen the last attempt as it stands, by its monotonic clock. It is
+/// asked only where something is waited for: a call that may be in flight, or the time between attempts.
+#[must_use]
+pub fn view(
+    record: Option<&PasswordResetRecord>,
+    identity: &Identity,
+    waits: &Waits,
+    seen_for: impl FnOnce(&Attempt) -> SignedDuration,
+    now: Timestamp,
+) -> Ledger {
+    let Some(record) = record else { return Ledger::Absent };
+    let Some(attempt) = last(record) else { return Ledger::NotUsable };
+    if record.is_of_newer_schema() || Identity::of_record(record) != *identity {
+        return Ledger::NotUsable;
+    }
+    match record.spec.effect {
+        None => {
+            let left = waits.in_flight.saturating_sub(seen_for(attempt));
+            let in_flight_until = left.is_positive().then(|| now.saturating_add(left).unwrap_or(Timestamp::MAX));
+            Ledger::Open { in_flight_until, before: attempt.user_status_before }
+        }
+        Some(Effect::NotPerformed) => match retry_reason(attempt) {
+            Some(reason) => {
+                let delay = delay(record, attempt, &waits.backoff);
+                Ledger::Retryable { not_before: not_before(attempt, delay, seen_for(attempt), now), reason }
+            }
+            None => Ledger::Settled(Effect::NotPerformed),
+        },
+        Some(effect) => Ledger::Settled(effect),
+    }
+}
+
+/// Why an attempt without effect may be followed by another; `None` where it may not.
+#[must_use]
+pub fn retry_reason(attempt: &Attempt) -> Option<Reason> {
+    match attempt.evidence? {
+        Evidence::NeverSent => Some(Reason::ClaimTimedOut),
+        Evidence::Unreachable => Some(Reason::CognitoUnreachable),
+        Evidence::Answer => match code(attempt)? {
+            Code::Known(exception) => match Class::of(exception) {
+                Class::Throttled => Some(Reason::Throttled),
+                Class::Blocked => Some(Reason::Cognito(exception)),
+                Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
+            },
+            Code::Unrecognized(_) => None,
+        },
+        Evidence::Probe
+        | Evidence::Inconclusive
+        | Evidence::Expired
+        | Evidence::DeadlineExceeded
+        | Evidence::AlreadyResetRequired
+        | Evidence::ReadAnswer => None,
+    }
+}
+
+/// The code that Cognito answered an attempt with.
+#[must_use]
+pub fn code(attempt: &Attempt) -> Option<Code> {
+    Code::parse(attempt.code.as_deref()?)
+}
+
+/// Counted from when the attempt was settled, but never further off than from when it was first seen so here: a clock
+/// may jump, and come back with a time in the record that is long to come.
+fn not_before(attempt: &Attempt, delay: SignedDuration, seen_for: SignedDuration, now: Timestamp) -> Timestamp {
+    let left = delay.saturating_sub(seen_for).max(SignedDuration::ZERO);
+    let seen = now.saturating_add(left).unwrap_or(Timestamp::MAX);
+    let settled = attempt.settled_at.as_ref().and_then(|time| time.0.saturating_add(delay).ok());
+    settled.map_or(seen, |settled| settled.min(seen))
+}
+
+fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> SignedDuration {
+    let number = match retry_reason(attempt) {
+        // The budget of the account and Region sees to the pace.
+        Some(Reason::Throttled) => 0,
+        _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
+    };
+    backoff.after(number, &attempt.id)
+}
+
+/// The record with another claim: a new one, or one whose last attempt had no effect.
+#[must_use]
+pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, attempt: Attempt) -> PasswordResetRecord {
+    let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
+    // A throttling answer costs no attempt.
+    if last(&record).and_then(retry_reason) == Some(Reason::Throttled) {
+        record.spec.attempts.pop();
+    }
+    push(&mut record, attempt);
+    record.spec.effect = None;
+    record
+}
+
+/// The record closed for good by this entry: a new one, or one whose last attempt had no effect.
+#[must_use]
+pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry: Attempt) -> PasswordResetRecord {
+    let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
+    push(&mut record, entry);
+    record.spec.effect = Some(Effect::NotPerformed);
+    record
+}
+
+/// The latest expiry of a request that the record remembers.
+#[must_use]
+pub fn remembered(record: &PasswordResetRecord) -> Option<Timestamp> {
+    record.spec.expiration_time.as_ref().map(|time| time.0)
+}
+
+/// The record, remembering this expiry too, rounded up to the whole seconds that the API server keeps.
+#[must_use]
+pub fn remembering(mut record: PasswordResetRecord, expires: Option<Timestamp>) -> PasswordResetRecord {
+    let rounded = expires.map(|expires| match expires.subsec_nanosecond() {
+        0 => expires,
+        _ => Timestamp::from_second(expires.as_second().saturating_add(1)).unwrap_or(expires),
+    });
+    record.spec.expiration_time = remembered(&record).max(rounded).map(Time);
+    record
+}
+
+fn push(record: &mut PasswordResetRecord, attempt: Attempt) {
+    let fields = &mut record.spec;
+    fields.attempts.push(attempt);
+    let surplus = fields.attempts.len().saturating_sub(MAX_ATTEMPTS);
+    fields.attempts.drain(..surplus);
+    fields.omitted_attempts = fields.omitted_attempts.saturating_add(i64::try_from(surplus).unwrap_or(i64::MAX));
+}
+
+fn empty(identity: &Identity) -> PasswordResetRecord {
+    PasswordResetRecord::new(
+        &identity.record_name(),
+        RecordFields {
+            schema: SCHEMA,
+            request: identity.request.clone(),
+            user_pool_id: identity.user_pool_id.clone(),
+            username: identity.username.clone(),
+            sub: None,
+            expiration_time: None,
+            effect: None,
+            attempts: Vec::new(),
+            omitted_attempts: 0,
+        },
+    )
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claimed {
+    /// It stands, and it is ours.
+    Ours(Box<PasswordResetRecord>),
+    /// Somebody else's stands in its place.
+    Theirs,
+    /// It could not be told in time; if it stands, it is to be settled as never sent.
+    TooLate,
+}
+
+/// What a claim came to whose write met a conflict: what stands may be that very claim, its reply lost.
+#[must_use]
+pub fn after_conflict(wanted: &PasswordResetRecord, standing: Option<PasswordResetRecord>) -> Claimed {
+    match standing {
+        Some(standing) if is_same_claim(&standing, wanted) => Claimed::Ours(Box::new(standing)),
+        Some(_) | None => Claimed::Theirs,
+    }
+}
+
+fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
+    let ids = (last(standing).map(|last| &last.id), last(wanted).map(|last| &last.id));
+    !standing.is_of_newer_schema() && standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
+}
+
+/// What is to be written into a record when an attempt is settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The attempt's id.
+    pub attempt_id: String,
+    /// Effect and evidence.
+    pub settlement: Settlement,
+    /// Why nothing could be sent.
+    pub cause: Option<FailureCause>,
+    /// The code that Cognito answered.
+    pub code: Option<String>,
+    /// When the call was sent, where it was and whoever settles knows.
+    pub sent_at: Option<Timestamp>,
+    /// Cognito's request id.
+    pub aws_request_id: Option<String>,
+    /// The state that the last probe saw.
+    pub user_status_after: Option<UserStatus>,
+}
+
+impl Finding {
+    /// The attempt says what was found, as it does in the record once that is stored.
+    pub fn put_into(&self, attempt: &mut Attempt) {
+        attempt.evidence = Some(self.settlement.evidence);
+        attempt.cause = self.cause;
+        attempt.code.clone_from(&self.code);
+        attempt.sent_at = self.sent_at.map(Time).or_else(|| attempt.sent_at.clone());
+        attempt.aws_request_id.clone_from(&self.aws_request_id);
+        attempt.user_status_after = self.user_status_after;
+    }
+}
+
+/// What a finding makes of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settling {
+    /// This is to be written.
+    Write(Box<PasswordResetRecord>),
+    /// The record already says as much or more, or has gone on to another attempt, or is a newer operator's by now.
+    Stands,
+}
+
+/// What an effect goes into when its write did not come through: what stands now. Where nothing stands, the record
+/// as it was known is created with its effect, so that a claim on its way cannot win any more.
+#[must_use]
+pub fn to_settle(known: &PasswordResetRecord, standing: Option<PasswordResetRecord>) -> PasswordResetRecord {
+    standing.unwrap_or_else(|| {
+        let mut anew = known.clone();
+        anew.metadata.resource_version = None;
+        anew.metadata.uid = None;
+        anew
+    })
+}
+
+/// Settles an attempt: an open claim gets its effect, and `Unknown` may become `Performed`.
+#[must_use]
+pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) -> Settling {
+    let grows = match record.spec.effect {
+        None => true,
+        Some(Effect::Unknown) => finding.settlement.effect == Effect::Performed,
+        Some(Effect::NotPerformed | Effect::Performed) => false,
+    };
+    // A newer operator has taken it over, and it alone knows what else the record says.
+    let newer = record.is_of_newer_schema();
+    let mut record = record.clone();
+    let Some(attempt) = record.spec.attempts.last_mut() else { return Settling::Stands };
+    if newer || !grows || attempt.id != finding.attempt_id {
+        return Settling::Stands;
+    }
+    attempt.settled_at = Some(Time(now));
+    finding.put_into(attempt);
+    record.spec.effect = Some(finding.settlement.effect);
+    Settling::Write(Box::new(record))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+//! Given this record, it is named, read, claimed and settled so.
+
+use cognito_reset_api::{Exception, RequestedBy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const WAITS: Waits = Waits { backoff: BACKOFF, in_flight: SignedDuration::from_secs(45) };
+const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
+const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
+const EVIDENCE: [Evidence; 5] =
+    [Evidence::Answer, Evidence::Probe, Evidence::NeverSent, Evidence::Unreachable, Evidence::Inconclusive];
+
+fn at(seconds: i64) -> Timestamp {
+    NOW + SignedDuration::from_secs(seconds)
+}
+
+fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+fn identity_of(namespace: &str, name: &str, pool: &str, username: &str) -> Identity {
+    Identity {
+        request: RequestRef { namespace: namespace.into(), name: name.into() },
+        user_pool_id: pool.into(),
+        username: username.into(),
+    }
+}
+
+fn identity() -> Identity {
+    identity_of("team-a", "reset-alice", "eu-west-1_Example01", "alice")
+}
+
+fn attempt(id: &str) -> Attempt {
+    Attempt {
+        id: id.into(),
+        holder: "operator-1".into(),
+        request_uid: "uid".into(),
+        requested_by: RequestedBy::default(),
+        approved_by: None,
+        reason: None,
+        ticket: None,
+        on_behalf_of: None,
+        grants: vec!["everyone".into()],
+        role_arn: None,
+        external_id: None,
+        session_tags: None,
+        claimed_at: Time(at(-90)),
+        sent_at: None,
+        user_status_before: Some(UserStatus::Confirmed),
+        settled_at: None,
+        evidence: None,
+        cause: None,
+        code: None,
+        aws_request_id: None,
+        user_status_after: None,
+    }
+}
+
+fn ended(id: &str, evidence: Option<Evidence>, code: Option<&str>) -> Attempt {
+    Attempt { settled_at: Some(Time(at(-60))), evidence, code: code.map(str::to_owned), ..attempt(id) }
+}
+
+fn unreachable(id: &str) -> Attempt {
+    ended(id, Some(Evidence::Unreachable), None)
+}
+
+fn throttled(id: &str) -> Attempt {
+    ended(id, Some(Evidence::Answer), Some("TooManyRequestsException"))
+}
+
+fn record(effect: Option<Effect>, attempts: Vec<Attempt>) -> PasswordResetRecord {
+    let mut record = claimed(None, &identity(), attempt("none"));
+    record.metadata.resource_version = Some("7".into());
+    record.spec.sub = Some("sub".into());
+    record.spec.effect = effect;
+    record.spec.attempts = attempts;
+    record
+}
+
+fn ids(record: &PasswordResetRecord) -> Vec<&str> {
+    record.spec.attempts.iter().map(|attempt| attempt.id.as_str()).collect()
+}
+
+/// Reads a record that is seen for the first time.
+fn seen(record: &PasswordResetRecord) -> Ledger {
+    view(Some(record), &identity(), &WAITS, |_| SignedDuration::ZERO, NOW)
+}
+
+fn retryable_from(ledger: &Ledger) -> Timestamp {
+    let Ledger::Retryable { not_before, .. } = ledger else { panic!("{ledger:?}") };
+    *not_before
+}
+
+#[test]
+fn a_records_name_is_frozen() {
+    // printf 'team-a\nreset-alice\neu-west-1_Example01\nalice' | sha256sum
+    let cases = [
+        (identity(), "r1-618bca54a8fd9f4ffa335d1cd2a123d85d53da92f32a0e881bbae003c457d5e9"),
+        (
+            identity_of("team-a", "reset-alice", "eu-west-1_Example01", "Åsa.漢字"),
+            "r1-32cb697a80d8f93908da5f4e5526640d40b75a383a0edac0f7f769a1c184803b",
+        ),
+        (
+            identity_of("team-ar", "eset-alice", "eu-west-1_Example01", "alice"),
+            "r1-be8187011a1a037a44ae90c6668e068b0d5d6696478a2fa4e3a984081472ec56",
+        ),
+        (
+            identity_of("team-a", "reset-alicee", "u-west-1_Example01", "alice"),
+            "r1-f72abb1759c3baff032e18d29e6b619205b3c142861341715618ea2362e1fc55",
+        ),
+        (
+            identity_of("team-a", "reset-alice", "eu-west-1_Example0", "1alice"),
+            "r1-8a1630921a1e1e4066b684e1d1fcc4c8810028a3fba7e173b49e98e8d31a7403",
+        ),
+    ];
+    for (identity, name) in cases {
+        assert_eq!(identity.record_name(), name, "{identity:?}");
+    }
+}
+
+#[test]
+fn a_record_of_another_request_or_a_newer_operator_is_not_usable() {
+    let mut newer = record(Some(Effect::NotPerformed), vec![unreachable("a")]);
+    newer.spec.schema = SCHEMA + 1;
+    let mut newer_and_open = record(None, vec![attempt("a")]);
+    newer_and_open.spec.schema = SCHEMA + 1;
+    let of = |identity: Identity| claimed(None, &identity, attempt("a"));
+    let cases = [
+        ("no attempt", record(None, vec![])),
+        ("newer", newer),
+        ("not to be parsed", PasswordResetRecord::not_understood(ObjectMeta::default())),
+        ("newer and open", newer_and_open),
+        ("namespace", of(identity_of("team-b", "reset-alice", "eu-west-1_Example01", "alice"))),
+        ("name", of(identity_of("team-a", "reset-bob", "eu-west-1_Example01", "alice"))),
+        ("pool", of(identity_of("team-a", "reset-alice", "eu-west-1_Example02", "alice"))),
+        ("user", of(identity_of("team-a", "reset-alice", "eu-west-1_Example01", "Alice"))),
+    ];
+    for (name, record) in cases {
+        assert_eq!(seen(&record), Ledger::NotUsable, "{name}");
+    }
+    let nobody_asks = |_: &Attempt| panic!("nothing is open");
+    assert_eq!(view(None, &identity(), &WAITS, nobody_asks, NOW), Ledger::Absent);
+}
+
+#[test]
+fn the_call_of_an_open_claim_may_be_in_flight_until_it_was_seen_for_that_long() {
+    let open = record(None, vec![unreachable("a"), attempt("b")]);
+    for (seen_for, in_flight_until) in [(0, Some(at(45))), (40, Some(at(5))), (45, None), (50, None)] {
+        let asked = |attempt: &Attempt| {
+            assert_eq!(attempt.id, "b");
+            seconds(seen_for)
+        };
+        assert_eq!(
+            view(Some(&open), &identity(), &WAITS, asked, NOW),
+            Ledger::Open { in_flight_until, before: Some(UserStatus::Confirmed) }
+        );
+    }
+}
+
+#[test]
+fn only_what_proves_that_nothing_happened_and_may_pass_is_retryable() {
+    let mut cases = vec![
+        (Some(Evidence::NeverSent), None, Some(Reason::ClaimTimedOut)),
+        (Some(Evidence::Unreachable), None, Some(Reason::CognitoUnreachable)),
+        (Some(Evidence::Answer), None, None),
+        (Some(Evidence::Answer), Some("BrandNewException"), None),
+        (Some(Evidence::Answer), Some("---"), None),
+        (Some(Evidence::Probe), None, None),
+        (Some(Evidence::Inconclusive), None, None),
+        (None, None, None),
+    ];
+    for exception in Exception::ALL {
+        let reason = match Class::of(*exception) {
+            Class::Throttled => Some(Reason::Throttled),
+            Class::Blocked => Some(Reason::Cognito(*exception)),
+            Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
+        };
+        cases.push((Some(Evidence::Answer), Some(exception.code()), reason));
+        for evidence in [Some(Evidence::Probe), Some(Evidence::Inconclusive), None] {
+            cases.push((evidence, Some(exception.code()), None));
+        }
+    }
+    for (evidence, code, reason) in cases {
+        let ledger = seen(&record(Some(Effect::NotPerformed), vec![ended("a", evidence, code)]));
+        let wanted = reason.map_or(Ledger::Settled(Effect::NotPerformed), |reason| Ledger::Retryable {
+            not_before: retryable_from(&ledger),
+            reason,
+        });
+        assert_eq!(ledger, wanted, "{evidence:?} {code:?}");
+    }
+}
+
+#[test]
+fn what_happened_or_may_have_happened_is_the_end_whatever_it_is_known_from() {
+    let codes = Exception::ALL.iter().map(|exception| Some(exception.code())).chain([None, Some("BrandNew")]);
+    for code in codes {
+        for evidence in EVIDENCE.map(Some).into_iter().chain([None]) {
+            for effect in [Effect::Unknown, Effect::Performed] {
+                let record = record(Some(effect), vec![ended("a", evidence, code)]);
+                assert_eq!(seen(&record), Ledger::Settled(effect), "{evidence:?} {code:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_claim_makes_a_new_record() {
+    let record = claimed(None, &identity(), attempt("a"));
+    assert_eq!(record.name_any(), identity().record_name());
+    assert_eq!(record.metadata.resource_version, None);
+    assert_eq!(
+        record.spec,
+        RecordFields {
+            schema: SCHEMA,
+            request: identity().request,
+            user_pool_id: "eu-west-1_Example01".into(),
+            username: "alice".into(),
+            sub: None,
+            expiration_time: None,
+            effect: None,
+            attempts: vec![attempt("a")],
+            omitted_attempts: 0,
+        }
+    );
+}
+
+#[test]
+fn another_claim_opens_the_record_again_and_keeps_what_it_knows() {
+    let before = record(Some(Effect::NotPerformed), vec![unreachable("a"), unreachable("b")]);
+    let after = claimed(Some(&before), &identity(), attempt("c"));
+    let mut wanted = before.clone();
+    wanted.spec.effect = None;
+    wanted.spec.attempts.push(attempt("c"));
+    assert_eq!(after, wanted);
+    assert_eq!(attempts(&after), 3);
+}
+
+#[test]
+fn a_throttled_attempt_is_replaced_and_not_counted() {
+    let before = record(Some(Effect::NotPerformed), vec![unreachable("a"), throttled("b")]);
+    assert_eq!(attempts(&before), 1);
+    let after = claimed(Some(&before), &identity(), attempt("c"));
+    assert_eq!(ids(&after), ["a", "c"]);
+    assert_eq!((attempts(&after), after.spec.omitted_attempts), (2, 0));
+}
+
+#[test]
+fn a_record_lists_the_last_sixteen_attempts_and_counts_the_rest() {
+    let mut record = claimed(None, &identity(), unreachable("0"));
+    for number in 1..40 {
+        record = claimed(Some(&record), &identity(), unreachable(&number.to_string()));
+        assert_eq!(attempts(&record), number + 1);
+        assert_eq!(record.spec.omitted_attempts, (number - 15).max(0));
+    }
+    let wanted: Vec<_> = (24..40).map(|number| number.to_string()).collect();
+    assert_eq!(ids(&record), wanted);
+    record.spec.omitted_attempts = i64::MAX;
+    assert_eq!(attempts(&record), i64::MAX);
+    assert_eq!(claimed(Some(&record), &identity(), attempt("a")).spec.omitted_attempts, i64::MAX);
+}
+
+#[test]
+fn an_effect_is_written_only_where_knowledge_grows() {
+    const WRITTEN: &[(Option<Effect>, Effect)] = &[
+        (None, Effect::NotPerformed),
+        (None, Effect::Unknown),
+        (None, Effect::Performed),
+        (Some(Effect::Unknown), Effect::Performed),
+    ];
+    for before in EFFECTS.map(Some).into_iter().chain([None]) {
+        for effect in EFFECTS {
+            let finding = |attempt_id: &str| Finding {
+                attempt_id: attempt_id.into(),
+                settlement: Settlement { effect, evidence: Evidence::Answer },
+                cause: None,
+                code: Some("LimitExceededException".into()),
+                sent_at: None,
+                aws_request_id: Some("aws".into()),
+                user_status_after: Some(UserStatus::ResetRequired),
+            };
+            let standing = record(before, vec![unreachable("a"), attempt("b")]);
+            let mut written = standing.clone();
+            written.spec.effect = Some(effect);
+            written.spec.attempts[1] = Attempt {
+                settled_at: Some(Time(NOW)),
+                evidence: Some(Evidence::Answer),
+                cause: None,
+                code: Some("LimitExceededException".into()),
+                aws_request_id: Some("aws".into()),
+                user_status_after: Some(UserStatus::ResetRequired),
+                ..attempt("b")
+            };
+            let wanted = match WRITTEN.contains(&(before, effect)) {
+                true => Settling::Write(Box::new(written)),
+                false => Settling::Stands,
+            };
+            assert_eq!(settled(&standing, &finding("b"), NOW), wanted, "{before:?} {effect:?}");
+            let mut newer = standing.clone();
+            newer.spec.schema = SCHEMA + 1;
+            assert_eq!(settled(&newer, &finding("b"), NOW), Settling::Stands, "newer: {before:?} {effect:?}");
+            for other in ["a", "c"] {
+                assert_eq!(settled(&standing, &finding(other), NOW), Settling::Stands, "{before:?} {effect:?} {other}");
+            }
+            assert_eq!(settled(&record(before, vec![]), &finding("b"), NOW), Settling::Stands);
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_a_newer_operator_has_taken_over_is_not_ours_any_more() {
+    let wanted = record(None, vec![attempt("a")]);
+    assert_eq!(after_conflict(&wanted, Some(wanted.clone())), Claimed::Ours(Box::new(wanted.clone())));
+    let mut newer = wanted.clone();
+    newer.spec.schema = SCHEMA + 1;
+    assert_eq!(after_conflict(&wanted, Some(newer)), Claimed::Theirs);
+    let strange = PasswordResetRecord::not_understood(ObjectMeta::default());
+    assert_eq!(after_conflict(&wanted, Some(strange)), Claimed::Theirs);
+}
+
+#[test]
+fn an_effect_forgets_what_was_known_less_well() {
+    let sent_at = Some(Time(at(-70)));
+    let unsure = Attempt {
+        user_status_after: Some(UserStatus::Confirmed),
+        sent_at: sent_at.clone(),
+        ..ended("a", None, Some("BrandNew"))
+    };
+    let finding = Finding {
+        attempt_id: "a".into(),
+        settlement: Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
+        cause: None,
+        code: None,
+        sent_at: None,
+        aws_request_id: None,
+        user_status_after: None,
+    };
+    let Settling::Write(written) = settled(&record(Some(Effect::Unknown), vec![unsure]), &finding, NOW) else {
+        panic!("it stands");
+    };
+    let wanted = Attempt { sent_at, settled_at: Some(Time(NOW)), ..ended("a", Some(Evidence::Answer), None) };
+    assert_eq!(written.spec.attempts, [wanted]);
+}
+
+#[test]
+fn the_time_between_attempts_doubles_up_to_its_maximum_and_is_spread_over_its_upper_half() {
+    let cases = [(0, 10), (1, 20), (2, 40), (5, 320), (6, 600), (7, 600), (63, 600), (usize::MAX, 600)];
+    for (number, full) in cases {
+        let delays: Vec<_> = (0..500).map(|id| BACKOFF.after(number, &id.to_string())).collect();
+        let (shortest, longest) = (delays.iter().min().unwrap(), delays.iter().max().unwrap());
+        assert!(*shortest >= seconds(full) / 2 && *longest <= seconds(full), "{number}: {shortest}..{longest}");
+        assert!(*shortest < seconds(full) * 51 / 100 && *longest > seconds(full) * 99 / 100, "{number}");
+    }
+    assert_eq!(BACKOFF.after(3, "a"), BACKOFF.after(3, "a"));
+}
+
+#[test]
+fn the_time_between_attempts_never_overflows() {
+    let day = seconds(86_400);
+    for (initial, max) in [(day, SignedDuration::MAX), (SignedDuration::MAX, SignedDuration::MAX)] {
+        for id in 0..500 {
+            assert!(Backoff { initial, max }.after(usize::MAX, &id.to_string()) >= day);
+        }
+    }
+    let endless = Backoff { initial: SignedDuration::MAX, max: SignedDuration::MAX };
+    let unreached = record(Some(Effect::NotPerformed), vec![unreachable("a")]);
+    let waits = Waits { backoff: endless, in_flight: SignedDuration::MAX };
+    let ledger = view(Some(&unreached), &identity(), &waits, |_| SignedDuration::ZERO, NOW);
+    assert_eq!(retryable_from(&ledger), Timestamp::MAX);
+}
+
+#[test]
+fn the_next_attempt_waits_as_its_predecessors_deserve() {
+    let never_sent = |id: &str| ended(id, Some(Evidence::NeverSent), None);
+    let cases = [
+        ("the first", vec![unreachable("a")], 0, 10),
+        ("the third", vec![unreachable("a"), unreachable("b"), unreachable("c")], 0, 40),
+        ("with omitted ones", vec![unreachable("a")], 3, 80),
+        ("throttled: the budget sees to it", vec![unreachable("a"), unreachable("b"), throttled("c")], 9, 10),
+        (
+            "never sent: the API server may be in trouble",
+            vec![unreachable("a"), never_sent("b"), never_sent("c")],
+            0,
+            40,
+        ),
+    ];
+    for (name, attempts, omitted, full) in cases {
+        let mut record = record(Some(Effect::NotPerformed), attempts);
+        record.spec.omitted_attempts = omitted;
+        let delay = retryable_from(&seen(&record)).duration_since(at(-60));
+        assert!(delay >= seconds(full) / 2 && delay <= seconds(full), "{name}: {delay}");
+    }
+}
+
+#[test]
+fn the_next_attempt_is_never_further_off_than_one_delay_from_when_its_predecessor_was_first_seen() {
+    // A clock that was an hour fast has left its time behind: nobody waits for that hour.
+    for settled_at in [Some(at(1)), Some(at(3600)), Some(at(86_400 * 365)), Some(Timestamp::MAX), None] {
+        let attempt = Attempt { settled_at: settled_at.map(Time), ..unreachable("a") };
+        let record = record(Some(Effect::NotPerformed), vec![attempt]);
+        let after = |seen_for| {
+            let ledger = view(Some(&record), &identity(), &WAITS, |_| seconds(seen_for), NOW);
+            retryable_from(&ledger).duration_since(NOW)
+        };
+        let delay = after(0);
+        assert!(delay >= seconds(5) && delay <= seconds(10), "{settled_at:?}: {delay}");
+        assert_eq!(after(4), delay - seconds(4), "{settled_at:?}");
+        assert_eq!(after(10), SignedDuration::ZERO, "{settled_at:?}");
+    }
+}
+
+#[test]
+fn a_record_remembers_the_latest_expiry_in_whole_seconds_and_forgets_none() {
+    let second = Some(at(60));
+    let part = Timestamp::new(at(60).as_second(), 1).ok();
+    for (name, before, expires, after) in [
+        ("nothing", None, None, None),
+        ("the first", None, second, second),
+        ("a later one", second, Some(at(61)), Some(at(61))),
+        ("an earlier one", second, Some(at(59)), second),
+        ("none any more", second, None, second),
+        ("a part of a second", second, part, Some(at(61))),
+        ("the last moment that there is", second, Some(Timestamp::MAX), Some(Timestamp::MAX)),
+    ] {
+        let mut known = record(Some(Effect::Performed), vec![attempt("a")]);
+        known.spec.expiration_time = before.map(Time);
+        assert_eq!(remembered(&remembering(known, expires)), after, "{name}");
+    }
+}

@@ -1,0 +1,19 @@
+//! Every decision of cognito-reset-operator.
+//!
+//! Nothing here reads a clock, draws randomness, or has a client: time, random values and what the world answered are
+//! arguments. Start with [`machine::decide`], the one function that decides what happens next to a request.
+
+#![forbid(unsafe_code)]
+
+pub mod action;
+pub mod dispatch;
+pub mod escape;
+pub mod grants;
+pub mod invalid_objects;
+pub mod ledger;
+pub mod machine;
+pub mod panics;
+pub mod recent;
+pub mod refusal;
+pub mod retention;
+pub mod status_retry;

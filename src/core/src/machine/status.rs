@@ -1,0 +1,373 @@
+//! What a request's status says: of its record, or of why it waits. Pure.
+
+use cognito_reset_api::{
+    Attempt, Effect, Evidence, FailureCause, Outcome, PasswordResetRecord, PasswordResetRequest,
+    PasswordResetRequestStatus, RecordRef, UserStatus,
+    conditions::{ConditionType, Reason, Truth, conditions},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use crate::{
+    action::response::{Class, Code},
+    ledger::{self, Finding},
+    machine::state::RecordWrite,
+    refusal::Refuser,
+};
+
+/// What is told of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The reason of every condition.
+    pub reason: Reason,
+    /// Whether the password was invalidated.
+    pub invalidated: Truth,
+    /// One sentence for people. No user name, no upstream text.
+    pub message: String,
+}
+
+impl Telling {
+    /// The conditions that stand in this state; the rest are absent.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<(ConditionType, Truth)> {
+        use ConditionType::{PasswordInvalidated, Ready, Reconciling, Stalled, Succeeded};
+        let (succeeded, ready, last) = match self.outcome {
+            Outcome::Pending => (Truth::Unknown, Truth::Unknown, Some(Reconciling)),
+            Outcome::Succeeded => (Truth::True, Truth::True, None),
+            Outcome::Failed => (Truth::False, Truth::False, Some(Stalled)),
+            Outcome::Unknown => (Truth::Unknown, Truth::False, Some(Stalled)),
+        };
+        let mut wanted = vec![(Succeeded, succeeded), (Ready, ready), (PasswordInvalidated, self.invalidated)];
+        wanted.extend(last.map(|type_| (type_, Truth::True)));
+        wanted
+    }
+}
+
+/// What is told of a request that waits.
+#[must_use]
+pub fn waiting(reason: Reason) -> Telling {
+    let message = waiting_message(reason).to_owned();
+    Telling { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
+}
+
+/// The same, with a word about what it waits for: a cause of a failed connection, a code, never anybody's text.
+#[must_use]
+pub fn waiting_for(reason: Reason, word: &str) -> Telling {
+    let message = format!("{} ({word})", waiting_message(reason));
+    Telling { message, ..waiting(reason) }
+}
+
+/// What is told of a request whose call could not be sent, for this cause.
+#[must_use]
+pub fn unreachable(cause: FailureCause) -> Telling {
+    let told = waiting_for(Reason::CognitoUnreachable, cause.in_words());
+    match cause {
+        FailureCause::Request => {
+            let message =
+                "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log";
+            Telling { message: message.to_owned(), ..told }
+        }
+        FailureCause::Dns
+        | FailureCause::Refused
+        | FailureCause::TimedOut
+        | FailureCause::Tls
+        | FailureCause::Proxy
+        | FailureCause::Network => told,
+    }
+}
+
+/// What is told of a request that cannot go on because a write is refused: by `refuser`, or fails where there is none.
+/// `ended` is what its settled record says, where that is only to remember an expiry.
+#[must_use]
+pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -> Telling {
+    let hindrance = hindrance(refuser);
+    let message = match write {
+        RecordWrite::Claim => format!(
+            "nothing was sent: writing the record that must exist before a call {hindrance}; retrying until the deadline"
+        ),
+        RecordWrite::EarlierEffects => format!(
+            "nothing was sent: writing the results of earlier requests into their records {hindrance}, and no new call is made until that succeeds; retrying until the deadline"
+        ),
+        // Another replica may have been quicker: only the record can say that nothing was sent.
+        RecordWrite::Close(evidence) => {
+            let cause = match evidence {
+                Evidence::Expired => "expirationTime has passed",
+                Evidence::DeadlineExceeded => "deadlineSeconds have passed",
+                Evidence::AlreadyResetRequired => "the user already has to reset the password",
+                Evidence::ReadAnswer => "Cognito refuses to read the user",
+                Evidence::Answer
+                | Evidence::Probe
+                | Evidence::NeverSent
+                | Evidence::Unreachable
+                | Evidence::Inconclusive => "the request is over",
+            };
+            format!(
+                "{cause} and nothing is sent, but closing the record {hindrance}; the outcome stays Pending until it is closed; retrying"
+            )
+        }
+        RecordWrite::Remember => format!(
+            "{}. Writing the request's expirationTime into the record {hindrance}; the outcome stays Pending until it is written; retrying",
+            ended.message
+        ),
+    };
+    let invalidated = match write {
+        RecordWrite::Claim | RecordWrite::EarlierEffects | RecordWrite::Close(_) => Truth::Unknown,
+        RecordWrite::Remember => ended.invalidated,
+    };
+    Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+}
+
+fn hindrance(refuser: Option<&Refuser>) -> String {
+    refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
+}
+
+/// What is told of a request while what is known of its attempt cannot be stored in its record: what will be told once
+/// it is, but for the outcome. `refuser` is whoever refuses that; `None` where it fails in another way. `ours` where the
+/// attempt was made for this object, and not for an earlier one of the name.
+#[must_use]
+pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> Telling {
+    let mut settled = attempt.clone();
+    finding.put_into(&mut settled);
+    let (invalidated, known) = match (ledger::retry_reason(&settled), ledger::code(&settled)) {
+        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito answered with {}; nothing happened", code.as_str())),
+        (Some(_), None) => (Truth::Unknown, "nothing was sent".to_owned()),
+        (None, _) => {
+            let told = settled_attempt(finding.settlement.effect, &settled);
+            (told.invalidated, told.message)
+        }
+    };
+    let of_whom = if ours { "" } else { "for an earlier request of this name: " };
+    let hindrance = hindrance(refuser);
+    let message = format!(
+        "{of_whom}{known}. Writing this into the record {hindrance}; the outcome stays Pending until it is written; retrying"
+    );
+    let invalidated = match invalidated {
+        Truth::True => Truth::True,
+        // Only the record can say that nothing happened.
+        Truth::False | Truth::Unknown => Truth::Unknown,
+    };
+    Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+}
+
+/// What is told of a request that has ended, as its settled record says.
+#[must_use]
+pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) -> Telling {
+    let settled = record.and_then(|record| Some((record, record.spec.effect?, ledger::last(record)?)));
+    let Some((record, effect, last)) = settled else {
+        return Telling {
+            outcome: Outcome::Unknown,
+            reason: Reason::OutcomeUnknown,
+            invalidated: Truth::Unknown,
+            message: "the record is not settled".into(),
+        };
+    };
+    let told = match ledger::closing(last) {
+        Some(reason) => closed(reason, ledger::made(record).next_back()),
+        None => settled_attempt(effect, last),
+    };
+    if request_uid == Some(last.request_uid.as_str()) { told } else { of_an_earlier_one(told, last) }
+}
+
+/// What a record says that was closed without a call.
+fn closed(reason: Reason, last: Option<&Attempt>) -> Telling {
+    if reason == Reason::AlreadyResetRequired {
+        return Telling {
+            outcome: Outcome::Succeeded,
+            reason,
+            invalidated: Truth::True,
+            message: "nothing was sent: the user already had to reset the password".into(),
+        };
+    }
+    let message = match reason {
+        Reason::Cognito(exception) => {
+            format!("Cognito answered AdminGetUser with {}; nothing was sent", exception.code())
+        }
+        _ => nothing_happened(reason, last),
+    };
+    Telling { outcome: Outcome::Failed, reason, invalidated: Truth::False, message }
+}
+
+/// What a settled attempt says.
+fn settled_attempt(effect: Effect, attempt: &Attempt) -> Telling {
+    let code = ledger::code(attempt);
+    let reason = code.as_ref().map(|code| match code {
+        Code::Known(exception) => Reason::Cognito(*exception),
+        Code::Unrecognized(_) => Reason::UnrecognizedError,
+    });
+    let (outcome, reason, invalidated) = match effect {
+        Effect::Performed => match code.as_ref().map(Code::class) {
+            None if attempt.evidence == Some(Evidence::Answer) => {
+                (Outcome::Succeeded, Reason::ResetAccepted, Truth::True)
+            }
+            None | Some(Class::Ambiguous) => (Outcome::Succeeded, Reason::ConfirmedByProbe, Truth::True),
+            Some(Class::AmbiguousFailure | Class::Refused | Class::Throttled | Class::Blocked) => {
+                (Outcome::Failed, reason.unwrap_or(Reason::OutcomeUnknown), Truth::True)
+            }
+        },
+        Effect::NotPerformed => (Outcome::Failed, reason.unwrap_or(Reason::OutcomeUnknown), Truth::False),
+        Effect::Unknown => {
+            let seen = attempt.user_status_after == Some(UserStatus::ResetRequired);
+            let invalidated = if seen { Truth::True } else { Truth::Unknown };
+            (Outcome::Unknown, reason.unwrap_or(Reason::OutcomeUnknown), invalidated)
+        }
+    };
+    let message = message(reason, outcome, invalidated, code.as_ref());
+    Telling { outcome, reason, invalidated, message }
+}
+
+/// What a later request of the same name is told.
+fn of_an_earlier_one(told: Telling, last: &Attempt) -> Telling {
+    let at = last.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
+    if told.outcome == Outcome::Succeeded && told.reason != Reason::AlreadyResetRequired {
+        let message = format!(
+            "nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"
+        );
+        return Telling { reason: Reason::AlreadyPerformed, message, ..told };
+    }
+    let message = format!(
+        "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {}",
+        told.message
+    );
+    Telling { message, ..told }
+}
+
+fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
+    let named = code.map_or("an unnamed exception", Code::as_str);
+    let answer = code.map_or_else(
+        || "no answer of Cognito is known".to_owned(),
+        |code| format!("Cognito answered with {}", code.as_str()),
+    );
+    match (outcome, invalidated) {
+        (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
+            "Cognito accepted the reset; whether a code reached the user is not known to it".into()
+        }
+        (Outcome::Succeeded, _) => {
+            "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call".into()
+        }
+        (Outcome::Failed, Truth::True) => {
+            format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")
+        }
+        (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened"),
+        (Outcome::Unknown, Truth::True) => format!(
+            "{answer}; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
+        ),
+        (Outcome::Unknown | Outcome::Pending, _) => {
+            format!("{answer}, and nothing proves whether the reset was made; nothing more will be sent")
+        }
+    }
+}
+
+fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
+    let cause = match reason {
+        Reason::Expired => "expirationTime passed",
+        Reason::DeadlineExceeded => "deadlineSeconds passed",
+        _ => "the request ended",
+    };
+    match last.and_then(ledger::retry_reason) {
+        Some(last) => {
+            format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing happened")
+        }
+        None => format!("{cause} before the reset was performed; nothing was sent"),
+    }
+}
+
+const fn waiting_message(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Suspended => "spec.suspend is true: set it to false to go on",
+        Reason::UserPoolNotGranted => {
+            "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
+        }
+        Reason::AmbiguousGrant => {
+            "the UserPoolGrants that match differ in roleARN, externalID or sessionTags; a platform administrator has to make them agree"
+        }
+        Reason::GrantSuspended => "a matching UserPoolGrant is suspended; a platform administrator holds resets back",
+        Reason::ExpirationRequired => {
+            "the matching UserPoolGrants allow only requests with expirationTime; create a new request that has one"
+        }
+        Reason::AwaitingApproval => {
+            "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
+        }
+        Reason::ApprovalNotProven => {
+            "the matching UserPoolGrants ask for an approval, and who asked or who approved is not proven, or they are one: install the component stamp-requester, and create a new request"
+        }
+        Reason::PendingLimitReached => {
+            "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"
+        }
+        Reason::RateLimited => "waiting for its turn in the budget of the account and Region",
+        Reason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
+        Reason::AwsCredentialsUnavailable => {
+            "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
+        }
+        Reason::UserStateUnreadable => "ifResetRequired is Skip, and the user cannot be read by AdminGetUser; retrying",
+        Reason::AwaitingPriorAttempt => "an earlier attempt, or another request for the same user, has to end first",
+        Reason::CognitoUnreachable => "cannot connect to Cognito; nothing was sent, retrying",
+        Reason::RegionNotServed => {
+            "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
+        }
+        Reason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
+        Reason::RecordNotUsable => {
+            "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
+        }
+        Reason::ObjectTooLarge => {
+            "the request's metadata takes more than 1 MiB, which leaves no room for its status, and nothing is sent: remove labels, annotations, owners, finalizers or field managers"
+        }
+        Reason::WriteRefused => "the API server refuses what the operator has to write; retrying",
+        Reason::Cognito(_) => {
+            "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly"
+        }
+        Reason::ResetAccepted
+        | Reason::ConfirmedByProbe
+        | Reason::AlreadyPerformed
+        | Reason::AlreadyResetRequired
+        | Reason::UnrecognizedError
+        | Reason::Expired
+        | Reason::DeadlineExceeded
+        | Reason::OutcomeUnknown
+        | Reason::InvalidObject
+        | Reason::Valid
+        | Reason::InvalidUsernamePattern
+        | Reason::InvalidNamespaceSelector
+        | Reason::NoNamespaceMatches
+        | Reason::RoleAssumed
+        | Reason::RoleNotAssumable => "waiting",
+    }
+}
+
+/// The status that tells it, made from the one that stands: nothing changes where nothing new is told.
+#[must_use]
+pub fn status(
+    request: &PasswordResetRequest,
+    record: Option<&PasswordResetRecord>,
+    telling: &Telling,
+    now: Timestamp,
+) -> PasswordResetRequestStatus {
+    let standing = request.status.clone().unwrap_or_default();
+    let generation = request.metadata.generation;
+    let attempt = record.and_then(|record| ledger::made(record).next_back());
+    let ended = telling.outcome != Outcome::Pending;
+    PasswordResetRequestStatus {
+        outcome: telling.outcome,
+        observed_generation: generation,
+        // The record drops early attempts: what was told once stays.
+        start_time: standing.start_time.or_else(|| Some(ledger::made(record?).next()?.claimed_at.clone())),
+        completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
+        attempts: Some(record.map_or(0, ledger::attempts)),
+        aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
+        user_sub: record.and_then(|record| record.spec.sub.clone()),
+        record_ref: record.map(|record| RecordRef { name: record.name_any() }),
+        conditions: conditions(
+            &standing.conditions,
+            &telling.conditions(),
+            telling.reason,
+            &telling.message,
+            generation,
+            now,
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

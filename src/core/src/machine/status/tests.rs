@@ -1,0 +1,509 @@
+//! Given this record, or this reason to wait, the request's status says that.
+
+use cognito_reset_api::{Exception, FailureCause, RequestedBy, conditions::ConditionType as Type};
+use serde_json::json;
+
+use super::*;
+use crate::ledger::{Finding, Identity, Settling, claimed, settled};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const USER: &str = "alice@example.com";
+const POOL: &str = "eu-west-1_Example01";
+const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
+const EVIDENCE: [Evidence; 5] =
+    [Evidence::Answer, Evidence::Probe, Evidence::NeverSent, Evidence::Unreachable, Evidence::Inconclusive];
+const STATES: [UserStatus; 8] = [
+    UserStatus::Unconfirmed,
+    UserStatus::Confirmed,
+    UserStatus::Archived,
+    UserStatus::Compromised,
+    UserStatus::Unknown,
+    UserStatus::ResetRequired,
+    UserStatus::ForceChangePassword,
+    UserStatus::ExternalProvider,
+];
+
+fn at(seconds: i64) -> Timestamp {
+    NOW + jiff::SignedDuration::from_secs(seconds)
+}
+
+fn request() -> PasswordResetRequest {
+    let mut request = PasswordResetRequest::new(
+        "reset-alice",
+        serde_json::from_value(json!({ "userPoolID": POOL, "username": USER })).unwrap(),
+    );
+    request.metadata.namespace = Some("support".into());
+    request.metadata.uid = Some("uid".into());
+    request.metadata.generation = Some(2);
+    request
+}
+
+fn attempt(id: &str) -> Attempt {
+    Attempt {
+        id: id.into(),
+        holder: "operator-1".into(),
+        request_uid: "uid".into(),
+        requested_by: RequestedBy::default(),
+        approved_by: None,
+        reason: None,
+        ticket: None,
+        on_behalf_of: None,
+        grants: Vec::new(),
+        role_arn: None,
+        external_id: None,
+        session_tags: None,
+        claimed_at: Time(at(-90)),
+        sent_at: None,
+        user_status_before: Some(UserStatus::Confirmed),
+        settled_at: None,
+        evidence: None,
+        cause: None,
+        code: None,
+        aws_request_id: None,
+        user_status_after: None,
+    }
+}
+
+fn ended_as(evidence: Option<Evidence>, code: Option<&str>) -> Attempt {
+    Attempt { settled_at: Some(Time(at(-60))), evidence, code: code.map(str::to_owned), ..attempt("a") }
+}
+
+fn record(effect: Option<Effect>, attempt: Attempt) -> PasswordResetRecord {
+    let mut record = claimed(None, &Identity::of_request(&request()), attempt);
+    record.spec.effect = effect;
+    record
+}
+
+fn told(effect: Effect, attempt: Attempt, uid: &str) -> Telling {
+    ended(Some(&record(Some(effect), attempt)), Some(uid))
+}
+
+fn gist(telling: &Telling) -> (Outcome, &'static str, Truth) {
+    (telling.outcome, telling.reason.as_str(), telling.invalidated)
+}
+
+/// The codes of a class, the unrecognized one among its own.
+fn codes(class: Class) -> Vec<&'static str> {
+    let known = Exception::ALL.iter().filter(|exception| Class::of(**exception) == class).map(|known| known.code());
+    known.chain((class == Class::AmbiguousFailure).then_some("BrandNewException")).collect()
+}
+
+fn reason_of(code: &'static str) -> &'static str {
+    if code == "BrandNewException" { "UnrecognizedError" } else { code }
+}
+
+#[test]
+fn a_settled_record_says_its_outcome_to_the_request_that_it_was_made_for() {
+    use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
+    let mut cases = vec![
+        (E::Performed, Ev::Answer, None, (Succeeded, "ResetAccepted", T::True)),
+        (E::Performed, Ev::Probe, None, (Succeeded, "ConfirmedByProbe", T::True)),
+        (E::Unknown, Ev::Inconclusive, None, (Unknown, "OutcomeUnknown", T::Unknown)),
+    ];
+    for code in codes(Class::Refused) {
+        cases.push((E::NotPerformed, Ev::Answer, Some(code), (Failed, code, T::False)));
+    }
+    for code in [Class::Refused, Class::Throttled, Class::Blocked].into_iter().flat_map(codes) {
+        cases.push((E::Performed, Ev::Probe, Some(code), (Failed, code, T::True)));
+    }
+    for code in codes(Class::Ambiguous) {
+        cases.push((E::Performed, Ev::Probe, Some(code), (Succeeded, "ConfirmedByProbe", T::True)));
+        cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, code, T::Unknown)));
+    }
+    for code in codes(Class::AmbiguousFailure) {
+        cases.push((E::Performed, Ev::Probe, Some(code), (Failed, reason_of(code), T::True)));
+        cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, reason_of(code), T::Unknown)));
+    }
+    for (effect, evidence, code, wanted) in cases {
+        let telling = told(effect, ended_as(Some(evidence), code), "uid");
+        assert_eq!(gist(&telling), wanted, "{effect:?} {evidence:?} {code:?}");
+    }
+}
+
+#[test]
+fn an_unknown_outcome_says_that_the_password_is_invalid_only_where_the_user_was_seen_to_have_to_reset() {
+    for code in [None, Some("InternalErrorException"), Some("BrandNewException")] {
+        for after in STATES.map(Some).into_iter().chain([None]) {
+            let attempt = Attempt { user_status_after: after, ..ended_as(Some(Evidence::Inconclusive), code) };
+            let telling = told(Effect::Unknown, attempt, "uid");
+            let seen = after == Some(UserStatus::ResetRequired);
+            assert_eq!(telling.invalidated, if seen { Truth::True } else { Truth::Unknown }, "{after:?} {code:?}");
+            assert_eq!(telling.message.contains("the user has to reset"), seen, "{}", telling.message);
+        }
+    }
+}
+
+#[test]
+fn a_later_request_of_the_same_name_is_told_the_earlier_ones_outcome() {
+    use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
+    let performed = "nothing was sent: performed at 2027-01-15T07:59:00Z for an earlier request of this name";
+    let recorded = "nothing was sent: recorded at 2027-01-15T07:59:00Z for an earlier request of this name";
+    let cases = [
+        (E::Performed, Ev::Answer, None, (Succeeded, "AlreadyPerformed", T::True), performed),
+        (E::Performed, Ev::Probe, None, (Succeeded, "AlreadyPerformed", T::True), performed),
+        (E::Performed, Ev::Probe, Some("InternalErrorException"), (Succeeded, "AlreadyPerformed", T::True), performed),
+        (
+            E::Performed,
+            Ev::Probe,
+            Some("LimitExceededException"),
+            (Failed, "LimitExceededException", T::True),
+            recorded,
+        ),
+        (
+            E::NotPerformed,
+            Ev::Answer,
+            Some("UserNotFoundException"),
+            (Failed, "UserNotFoundException", T::False),
+            recorded,
+        ),
+        (E::Unknown, Ev::Inconclusive, None, (Unknown, "OutcomeUnknown", T::Unknown), recorded),
+    ];
+    for (effect, evidence, code, wanted, message) in cases {
+        let attempt = ended_as(Some(evidence), code);
+        for uid in [Some("another"), Some(""), None] {
+            let telling = ended(Some(&record(Some(effect), attempt.clone())), uid);
+            assert_eq!(gist(&telling), wanted, "{effect:?} {code:?}");
+            assert!(telling.message.starts_with(message), "{}", telling.message);
+            assert!(telling.message.contains("use a new name"), "{}", telling.message);
+        }
+        let own = told(effect, attempt.clone(), "uid").message;
+        let other = told(effect, attempt, "another").message;
+        assert_eq!(other.ends_with(&own), message == recorded, "{other}");
+    }
+}
+
+#[test]
+fn nothing_is_told_beyond_what_the_record_knows() {
+    let codes: Vec<_> = Exception::ALL.iter().map(|known| known.code()).chain(["BrandNewException", "---"]).collect();
+    for effect in EFFECTS {
+        for evidence in EVIDENCE.map(Some).into_iter().chain([None]) {
+            for code in codes.iter().copied().map(Some).chain([None]) {
+                for after in [None, Some(UserStatus::Confirmed), Some(UserStatus::ResetRequired)] {
+                    for uid in ["uid", "another"] {
+                        let attempt = Attempt { user_status_after: after, ..ended_as(evidence, code) };
+                        let telling = told(effect, attempt, uid);
+                        let case = format!("{effect:?} {evidence:?} {code:?} {after:?} {telling:?}");
+                        match effect {
+                            Effect::NotPerformed if evidence == Some(Evidence::AlreadyResetRequired) => {
+                                let wanted = (Outcome::Succeeded, Truth::True);
+                                assert_eq!((telling.outcome, telling.invalidated), wanted, "{case}");
+                            }
+                            Effect::NotPerformed => {
+                                let wanted = (Outcome::Failed, Truth::False);
+                                assert_eq!((telling.outcome, telling.invalidated), wanted, "{case}");
+                            }
+                            Effect::Unknown => assert_eq!(telling.outcome, Outcome::Unknown, "{case}"),
+                            Effect::Performed => assert_eq!(telling.invalidated, Truth::True, "{case}"),
+                        }
+                        assert!(!telling.message.contains(USER) && !telling.message.contains(POOL), "{case}");
+                        assert!(telling.message.len() <= 1024, "{case}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_that_waits_says_what_ends_the_wait() {
+    for (reason, says) in [
+        (Reason::Suspended, "spec.suspend"),
+        (Reason::UserPoolNotGranted, "ask a platform administrator"),
+        (Reason::AmbiguousGrant, "roleARN, externalID or sessionTags"),
+        (Reason::GrantSuspended, "suspended"),
+        (Reason::ExpirationRequired, "expirationTime"),
+        (Reason::AwaitingApproval, "spec.approved"),
+        (Reason::ApprovalNotProven, "stamp-requester"),
+        (Reason::PendingLimitReached, "maxPendingPerNamespace"),
+        (Reason::RateLimited, "its turn"),
+        (Reason::Throttled, "throttles"),
+        (Reason::AwsCredentialsUnavailable, "credentials"),
+        (Reason::UserStateUnreadable, "AdminGetUser"),
+        (Reason::AwaitingPriorAttempt, "has to end first"),
+        (Reason::CognitoUnreachable, "cannot connect"),
+        (Reason::RegionNotServed, "another Region"),
+        (Reason::ClaimTimedOut, "claim"),
+        (Reason::RecordNotUsable, "upgrade the operator"),
+    ] {
+        let telling = waiting(reason);
+        assert!(telling.message.contains(says), "{reason}: {}", telling.message);
+        assert_eq!(gist(&telling), (Outcome::Pending, reason.as_str(), Truth::Unknown));
+    }
+}
+
+#[test]
+fn a_request_that_waits_says_in_a_word_what_is_missing_where_that_is_known() {
+    for cause in FailureCause::ALL {
+        let told = unreachable(cause);
+        assert_eq!(gist(&told), (Outcome::Pending, "CognitoUnreachable", Truth::Unknown));
+        let wanted = match cause {
+            FailureCause::Request => {
+                "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log"
+                    .to_owned()
+            }
+            cause => format!("cannot connect to Cognito; nothing was sent, retrying ({})", cause.in_words()),
+        };
+        assert_eq!(told.message, wanted);
+    }
+    let told = waiting_for(Reason::AwsCredentialsUnavailable, "no response in time");
+    assert!(told.message.ends_with("see the operator's log (no response in time)"), "{}", told.message);
+}
+
+#[test]
+fn a_request_that_ends_by_the_answer_to_a_read_says_that_nothing_was_sent() {
+    let entry = ended_as(Some(Evidence::ReadAnswer), Some("UserNotFoundException"));
+    let told = told(Effect::NotPerformed, entry, "uid");
+    assert_eq!(gist(&told), (Outcome::Failed, "UserNotFoundException", Truth::False));
+    assert_eq!(told.message, "Cognito answered AdminGetUser with UserNotFoundException; nothing was sent");
+}
+
+#[test]
+fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
+    let policy = Refuser::ValidatingPolicy("owner-label".into());
+    let by = "is refused by the ValidatingAdmissionPolicy owner-label";
+    let accepted = told(Effect::Performed, ended_as(Some(Evidence::Answer), None), "uid");
+    let closing = RecordWrite::Close;
+    for (write, invalidated, parts) in [
+        (RecordWrite::Claim, Truth::Unknown, vec!["nothing was sent", "until the deadline"]),
+        (RecordWrite::EarlierEffects, Truth::Unknown, vec!["nothing was sent", "earlier requests"]),
+        (closing(Evidence::DeadlineExceeded), Truth::Unknown, vec!["deadlineSeconds", "nothing is sent", "Pending"]),
+        (closing(Evidence::Expired), Truth::Unknown, vec!["expirationTime has passed", "nothing is sent", "Pending"]),
+        (closing(Evidence::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
+        (closing(Evidence::ReadAnswer), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
+        (RecordWrite::Remember, Truth::True, vec!["Cognito accepted the reset", "expirationTime", "Pending"]),
+    ] {
+        let telling = refused(write, Some(&policy), &accepted);
+        assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
+        assert!(parts.iter().all(|part| telling.message.contains(part)), "{}", telling.message);
+        assert!(telling.message.contains(by), "{}", telling.message);
+    }
+    let failing = refused(RecordWrite::EarlierEffects, None, &accepted).message;
+    assert!(failing.contains("writing the results of earlier requests into their records fails"), "{failing}");
+}
+
+#[test]
+fn what_happened_is_told_while_it_cannot_be_stored_as_it_will_be_told_afterwards() {
+    use {Effect::*, Evidence::*, UserStatus::ResetRequired};
+    let quota = Refuser::Quota("few".into());
+    let failing = "Writing this into the record fails";
+    let refused = "Writing this into the record is refused by the ResourceQuota few";
+    let open = ended_as(None, None);
+    for (effect, evidence, code, after) in [
+        (Performed, Answer, None, None),
+        (Performed, Probe, None, Some(ResetRequired)),
+        (Performed, Probe, Some("InternalErrorException"), Some(ResetRequired)),
+        (Performed, Probe, Some("CodeDeliveryFailureException"), Some(ResetRequired)),
+        (NotPerformed, NeverSent, None, None),
+        (NotPerformed, Unreachable, None, None),
+        (NotPerformed, Answer, Some("TooManyRequestsException"), None),
+        (NotPerformed, Answer, Some("AccessDeniedException"), None),
+        (NotPerformed, Answer, Some("UserNotFoundException"), None),
+        (Unknown, Inconclusive, None, None),
+        (Unknown, Inconclusive, None, Some(ResetRequired)),
+        (Unknown, Inconclusive, Some("BrandNewException"), Some(UserStatus::Confirmed)),
+    ] {
+        let finding = Finding {
+            attempt_id: open.id.clone(),
+            settlement: crate::machine::decide::Settlement { effect, evidence },
+            cause: None,
+            code: code.map(str::to_owned),
+            sent_at: None,
+            aws_request_id: None,
+            user_status_after: after,
+        };
+        let Settling::Write(stored) = ledger::settled(&record(None, open.clone()), &finding, NOW) else {
+            panic!("{effect:?} {evidence:?} is not written");
+        };
+        let afterwards = ended(Some(&stored), Some("uid"));
+        let is_retried = ledger::last(&stored).and_then(ledger::retry_reason).is_some();
+        for (refuser, ours, hindrance) in
+            [(Some(&quota), true, refused), (None, true, failing), (Some(&quota), false, refused)]
+        {
+            let telling = held_up(&open, &finding, refuser, ours);
+            // That nothing happened is for the record alone to say.
+            let invalidated = if afterwards.invalidated == Truth::True { Truth::True } else { Truth::Unknown };
+            assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{effect:?} {evidence:?}");
+            let known = match (is_retried, code) {
+                (false, _) => afterwards.message.clone(),
+                (true, None) => "nothing was sent".into(),
+                (true, Some(code)) => format!("Cognito answered with {code}; nothing happened"),
+            };
+            let of_whom = if ours { "" } else { "for an earlier request of this name: " };
+            assert!(telling.message.starts_with(&format!("{of_whom}{known}. {hindrance}; ")), "{}", telling.message);
+        }
+    }
+}
+
+#[test]
+fn a_message_names_only_an_answer_that_was_read() {
+    let unknown = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
+    assert_eq!(
+        unknown.message,
+        "no answer of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent"
+    );
+    let seen = Attempt {
+        user_status_after: Some(UserStatus::ResetRequired),
+        ..ended_as(Some(Evidence::Inconclusive), Some("BrandNewException"))
+    };
+    assert_eq!(
+        told(Effect::Unknown, seen, "uid").message,
+        "Cognito answered with BrandNewException; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
+    );
+    assert_eq!(
+        told(Effect::Performed, ended_as(Some(Evidence::Probe), None), "uid").message,
+        "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call"
+    );
+    assert_eq!(
+        told(Effect::Performed, ended_as(Some(Evidence::Answer), None), "uid").message,
+        "Cognito accepted the reset; whether a code reached the user is not known to it"
+    );
+    let refused = told(Effect::NotPerformed, ended_as(Some(Evidence::Answer), Some("UserNotFoundException")), "uid");
+    assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
+    let hostile = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
+    assert!(hostile.message.starts_with("Cognito answered with EvilbEx,"), "{}", hostile.message);
+}
+
+#[test]
+fn a_request_that_ended_without_a_call_says_why_and_how_the_last_attempt_ended() {
+    use {Evidence as Ev, Reason::*};
+    let close = |record: Option<PasswordResetRecord>, evidence| {
+        let entry = Attempt { id: "closing".into(), ..ended_as(Some(evidence), None) };
+        crate::ledger::closed(record.as_ref(), &Identity::of_request(&request()), entry)
+    };
+    let cases = [
+        (Expired, None, "expirationTime passed before the reset was performed; nothing was sent"),
+        (DeadlineExceeded, None, "deadlineSeconds passed before the reset was performed; nothing was sent"),
+        (
+            Expired,
+            Some(ended_as(Some(Ev::Answer), Some("AccessDeniedException"))),
+            "expirationTime passed before the reset was performed; the last attempt ended with AccessDeniedException; nothing happened",
+        ),
+        (
+            DeadlineExceeded,
+            Some(ended_as(Some(Ev::Answer), Some("TooManyRequestsException"))),
+            "deadlineSeconds passed before the reset was performed; the last attempt ended with Throttled; nothing happened",
+        ),
+        (
+            DeadlineExceeded,
+            Some(ended_as(Some(Ev::Unreachable), None)),
+            "deadlineSeconds passed before the reset was performed; the last attempt ended with CognitoUnreachable; nothing happened",
+        ),
+    ];
+    for (reason, attempt, message) in cases {
+        let record = attempt.map(|attempt| record(Some(Effect::NotPerformed), attempt));
+        let attempts = i64::from(message.contains("last attempt") && !message.contains("Throttled"));
+        let record = close(record, if reason == Expired { Ev::Expired } else { Ev::DeadlineExceeded });
+        let own = ended(Some(&record), Some("uid"));
+        assert_eq!(gist(&own), (Outcome::Failed, reason.as_str(), Truth::False));
+        assert_eq!(own.message, message);
+        assert_eq!(status(&request(), Some(&record), &own, NOW).attempts, Some(attempts), "{message}");
+        let other = ended(Some(&record), Some("another"));
+        assert_eq!(gist(&other), gist(&own));
+        assert!(other.message.contains("use a new name to try again") && other.message.ends_with(message), "{other:?}");
+    }
+    let skipped = close(None, Ev::AlreadyResetRequired);
+    for uid in ["uid", "another"] {
+        let telling = ended(Some(&skipped), Some(uid));
+        assert_eq!(gist(&telling), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
+        let told = status(&request(), Some(&skipped), &telling, NOW);
+        assert_eq!((told.start_time, told.attempts, told.record_ref.is_some()), (None, Some(0), true));
+    }
+}
+
+#[test]
+fn a_record_that_is_not_settled_says_nothing() {
+    for record in [None, Some(record(None, attempt("a")))] {
+        let telling = ended(record.as_ref(), Some("uid"));
+        assert_eq!(gist(&telling), (Outcome::Unknown, "OutcomeUnknown", Truth::Unknown));
+    }
+}
+
+#[test]
+fn a_status_is_made_of_the_record() {
+    let mut record = record(None, Attempt { claimed_at: Time(at(-90)), ..attempt("a") });
+    record.spec.sub = Some("sub".into());
+    let waits = status(&request(), None, &waiting(Reason::Suspended), NOW);
+    let open = status(&request(), Some(&record), &waiting(Reason::AwaitingPriorAttempt), NOW);
+    let finding = Finding {
+        attempt_id: "a".into(),
+        settlement: crate::machine::decide::Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
+        cause: None,
+        code: None,
+        sent_at: None,
+        aws_request_id: Some("aws".into()),
+        user_status_after: None,
+    };
+    let Settling::Write(record) = settled(&record, &finding, at(1)) else { panic!("it stands") };
+    let end = status(&request(), Some(&record), &ended(Some(&record), Some("uid")), at(2));
+    let fields = |status: &PasswordResetRequestStatus| {
+        let mut fields = serde_json::to_value(status).unwrap();
+        fields.as_object_mut().unwrap().remove("conditions");
+        fields
+    };
+    let record_ref = json!({ "name": record.name_any() });
+    assert_eq!(fields(&waits), json!({ "outcome": "Pending", "observedGeneration": 2, "attempts": 0 }));
+    assert_eq!(
+        fields(&open),
+        json!({
+            "outcome": "Pending", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
+            "userSub": "sub", "recordRef": record_ref,
+        })
+    );
+    assert_eq!(
+        fields(&end),
+        json!({
+            "outcome": "Succeeded", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
+            "completionTime": "2027-01-15T08:00:02Z", "awsRequestID": "aws", "userSub": "sub", "recordRef": record_ref,
+        })
+    );
+}
+
+#[test]
+fn what_is_told_again_changes_nothing() {
+    let settled = |effect, evidence, code| {
+        let record = record(Some(effect), ended_as(Some(evidence), code));
+        (ended(Some(&record), Some("uid")), Some(record))
+    };
+    let cases = [
+        (waiting(Reason::Suspended), None),
+        (waiting(Reason::AwaitingPriorAttempt), Some(record(None, attempt("a")))),
+        settled(Effect::NotPerformed, Evidence::Expired, None),
+        settled(Effect::Performed, Evidence::Answer, None),
+        settled(Effect::NotPerformed, Evidence::Answer, Some("UserNotFoundException")),
+        settled(Effect::Unknown, Evidence::Inconclusive, None),
+    ];
+    for (telling, record) in cases {
+        let mut request = request();
+        let first = status(&request, record.as_ref(), &telling, NOW);
+        request.status = Some(first.clone());
+        assert_eq!(status(&request, record.as_ref(), &telling, at(60)), first, "{telling:?}");
+        let ended = telling.outcome != Outcome::Pending;
+        assert_eq!(first.completion_time, ended.then_some(Time(NOW)), "{telling:?}");
+    }
+}
+
+#[test]
+fn the_times_of_a_status_stay_while_the_record_goes_on() {
+    let mut request = request();
+    let claim = |id: &str, seconds| Attempt { claimed_at: Time(at(seconds)), ..attempt(id) };
+    let not_performed = |attempt: Attempt, code: &str| Attempt {
+        evidence: Some(Evidence::Answer),
+        cause: None,
+        code: Some(code.into()),
+        aws_request_id: Some("aws".into()),
+        ..attempt
+    };
+    let identity = Identity::of_request(&request);
+    let throttled = record(Some(Effect::NotPerformed), not_performed(claim("a", 0), "TooManyRequestsException"));
+    request.status = Some(status(&request, Some(&throttled), &waiting(Reason::Throttled), at(1)));
+    let mut record = claimed(Some(&throttled), &identity, claim("b", 10));
+    for number in 0..20 {
+        record = claimed(Some(&record), &identity, not_performed(claim("c", 20 + number), "AccessDeniedException"));
+    }
+    let record = claimed(Some(&record), &identity, claim("d", 90));
+    let now = status(&request, Some(&record), &waiting(Reason::AwaitingPriorAttempt), at(100));
+    assert_eq!((now.start_time, now.attempts), (Some(Time(at(0))), Some(22)));
+    assert_eq!(now.aws_request_id, None, "an earlier attempt's id would be looked up for this one");
+    let ready = now.conditions.iter().find(|condition| condition.type_ == Type::Ready.as_str()).unwrap();
+    assert_eq!((&ready.last_transition_time, ready.reason.as_str()), (&Time(at(1)), "AwaitingPriorAttempt"));
+}

@@ -1,0 +1,34 @@
+//! Panics of code that is not ours: caught where it is called.
+
+use std::{future::Future, panic::AssertUnwindSafe};
+
+use futures::FutureExt;
+use thiserror::Error;
+
+/// Code that was called has panicked. What it was about stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a panic ended the call; the log has its place in the code")]
+pub struct Panicked;
+
+/// Runs a future, and ends it where it panics.
+///
+/// What it shares with others must be consistent at every point where it may panic: here those are locks that are held for
+/// single statements.
+///
+/// # Errors
+/// Where it panics.
+pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|_| Panicked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_future_that_panics_ends_as_an_error_and_one_that_does_not_as_its_output() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let panicking = async { panic!("a test") };
+        assert_eq!(caught::<_>(panicking).await.map(|(): ()| ()), Err(Panicked));
+    }
+}

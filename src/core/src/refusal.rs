@@ -1,0 +1,144 @@
+//! Who refuses a write, as the API server's answer says.
+//!
+//! Only a name is ever taken from the text of an answer, and only from the place where the API server itself puts it:
+//! the rest of the text is a policy's own words, or quotes what was written, and may hold a user's name.
+
+use std::fmt;
+
+use kube::core::Status;
+
+/// The longest name of an object.
+const MAX_NAME: usize = 253;
+
+/// Who refuses a write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Refuser {
+    /// A ValidatingAdmissionPolicy, by name.
+    ValidatingPolicy(String),
+    /// A MutatingAdmissionPolicy, by name.
+    MutatingPolicy(String),
+    /// An admission webhook, by name.
+    Webhook(String),
+    /// An admission webhook that has to be asked, and cannot be; by name.
+    UnreachableWebhook(String),
+    /// A ResourceQuota, by name.
+    Quota(String),
+    /// The operator lacks a permission.
+    Permission,
+    /// The resource definition does not allow what is written.
+    Definition,
+    /// Nobody whom the answer names.
+    Other {
+        /// The status code of the answer.
+        code: u16,
+        /// The reason of the answer, such as `Forbidden`.
+        reason: String,
+    },
+}
+
+impl Refuser {
+    /// Reads it from an answer that refuses.
+    #[must_use]
+    pub fn of(status: &Status) -> Self {
+        let text = innermost(&status.message);
+        by_name(text).unwrap_or_else(|| {
+            if status.code == 403 && text.starts_with("User \"") {
+                Self::Permission
+            } else if status.code == 422 && names_fields(status) {
+                Self::Definition
+            } else {
+                let reason = status.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+                Self::Other { code: status.code, reason }
+            }
+        })
+    }
+
+    /// What it is, as a label of a metric: one of few words.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::ValidatingPolicy(_) | Self::MutatingPolicy(_) => "policy",
+            Self::Webhook(_) | Self::UnreachableWebhook(_) => "webhook",
+            Self::Quota(_) => "quota",
+            Self::Permission => "permission",
+            Self::Definition => "definition",
+            Self::Other { .. } => "other",
+        }
+    }
+
+    /// Whether admission refused. That comes before anything is stored, so nothing was written, whatever the status code
+    /// is: a webhook chooses its own, and one that cannot be asked is answered for with 500.
+    #[must_use]
+    pub const fn is_of_admission(&self) -> bool {
+        match self {
+            Self::ValidatingPolicy(_)
+            | Self::MutatingPolicy(_)
+            | Self::Webhook(_)
+            | Self::UnreachableWebhook(_)
+            | Self::Quota(_) => true,
+            Self::Permission | Self::Definition | Self::Other { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Refuser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ValidatingPolicy(name) => write!(f, "the ValidatingAdmissionPolicy {name}"),
+            Self::MutatingPolicy(name) => write!(f, "the MutatingAdmissionPolicy {name}"),
+            Self::Webhook(name) => write!(f, "the admission webhook {name}"),
+            Self::UnreachableWebhook(name) => write!(f, "the admission webhook {name}, which cannot be called"),
+            Self::Quota(name) => write!(f, "the ResourceQuota {name}"),
+            Self::Permission => f.write_str("RBAC, for lack of a permission"),
+            Self::Definition => f.write_str("the resource definition"),
+            Self::Other { code, reason } if reason.is_empty() => write!(f, "the API server ({code})"),
+            Self::Other { code, reason } => write!(f, "the API server ({code} {reason})"),
+        }
+    }
+}
+
+/// What is said behind the API server's own words about which object it is.
+fn innermost(message: &str) -> &str {
+    let message = message.strip_prefix("Internal error occurred: ").unwrap_or(message);
+    match message.split_once(" is forbidden: ") {
+        Some((object, said)) if is_object(object) => said,
+        Some(_) | None => message,
+    }
+}
+
+/// Whether this is `RESOURCE.GROUP` or `RESOURCE.GROUP "NAME"`, and no text that somebody else chose.
+fn is_object(text: &str) -> bool {
+    let is_name = |text: &str| !text.is_empty() && text.chars().all(|it| is_of_name(it) || it == '/');
+    match text.split_once(' ') {
+        None => is_name(text),
+        Some((resource, name)) => {
+            let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+            is_name(resource) && name.is_some_and(is_name)
+        }
+    }
+}
+
+const fn is_of_name(character: char) -> bool {
+    matches!(character, 'a'..='z' | '0'..='9' | '.' | '-')
+}
+
+fn by_name(text: &str) -> Option<Refuser> {
+    let named = |before: &str, end: char| {
+        let (name, _) = text.strip_prefix(before)?.split_once(end)?;
+        let fits = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(is_of_name);
+        fits.then(|| name.to_owned())
+    };
+    None.or_else(|| named("ValidatingAdmissionPolicy '", '\'').map(Refuser::ValidatingPolicy))
+        .or_else(|| named("policy '", '\'').map(Refuser::MutatingPolicy))
+        .or_else(|| named("policy \"", '"').map(Refuser::MutatingPolicy))
+        .or_else(|| named("admission webhook \"", '"').map(Refuser::Webhook))
+        .or_else(|| named("failed calling webhook \"", '"').map(Refuser::UnreachableWebhook))
+        .or_else(|| named("exceeded quota: ", ',').map(Refuser::Quota))
+}
+
+fn names_fields(status: &Status) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| !cause.field.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Which requests a GitOps tool tracks: it would create them again, were they deleted. Pure.
+
+use cognito_reset_api::PasswordResetRequest;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// What a tool writes on an object that it applies. Looked for among labels and annotations alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Argo CD's annotation; its default since 3.0.
+    ArgoTrackingId,
+    /// The label that Argo CD's documentation proposes in place of the next one.
+    ArgoInstance,
+    /// Argo CD's default label before 3.0. Helm charts write it, too: whatever it comes from would be applied again.
+    Instance,
+    /// Flux's kustomize-controller.
+    FluxKustomization,
+    /// Flux's helm-controller.
+    FluxHelmRelease,
+    /// A `ResourceSet` of the Flux operator.
+    FluxResourceSet,
+    /// A `FluxInstance` of the Flux operator.
+    FluxInstance,
+}
+
+impl Mark {
+    /// All of them, the surest first.
+    pub const ALL: [Self; 7] = [
+        Self::ArgoTrackingId,
+        Self::FluxKustomization,
+        Self::FluxHelmRelease,
+        Self::FluxResourceSet,
+        Self::FluxInstance,
+        Self::ArgoInstance,
+        Self::Instance,
+    ];
+
+    /// The key of the label or annotation.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::ArgoTrackingId => "argocd.argoproj.io/tracking-id",
+            Self::ArgoInstance => "argocd.argoproj.io/instance",
+            Self::Instance => "app.kubernetes.io/instance",
+            Self::FluxKustomization => "kustomize.toolkit.fluxcd.io/name",
+            Self::FluxHelmRelease => "helm.toolkit.fluxcd.io/name",
+            Self::FluxResourceSet => "resourceset.fluxcd.controlplane.io/name",
+            Self::FluxInstance => "fluxcd.controlplane.io/name",
+        }
+    }
+
+    /// The tool, for people.
+    #[must_use]
+    pub const fn tool(self) -> &'static str {
+        match self {
+            Self::ArgoTrackingId | Self::ArgoInstance => "Argo CD",
+            Self::Instance => "Argo CD or Helm",
+            Self::FluxKustomization | Self::FluxHelmRelease | Self::FluxResourceSet | Self::FluxInstance => "Flux",
+        }
+    }
+
+    /// What is told of a request whose time to live is not applied for this mark.
+    #[must_use]
+    pub fn note(self) -> String {
+        format!(
+            "ttlSecondsAfterFinished is not applied: {} tracks this request, as {} says, and would create it again; \
+             remove it where it is applied from",
+            self.tool(),
+            self.key()
+        )
+    }
+}
+
+/// The mark of a tool that tracks the object, if there is one.
+#[must_use]
+pub fn mark(metadata: &ObjectMeta) -> Option<Mark> {
+    let maps = [metadata.labels.as_ref(), metadata.annotations.as_ref()];
+    let has = |mark: &Mark| maps.iter().flatten().any(|map| map.contains_key(mark.key()));
+    Mark::ALL.into_iter().find(has)
+}
+
+/// The mark that exempts a request from its time to live; `None` where it has no time to live, or no tool tracks it.
+#[must_use]
+pub fn exempt(request: &PasswordResetRequest) -> Option<Mark> {
+    request.spec.ttl_seconds_after_finished.and_then(|_| mark(&request.metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tracked_request_is_exempt_only_from_a_time_to_live_that_it_has() {
+        for (ttl, marked) in [(Some(0), true), (Some(60), true), (Some(60), false), (None, true)] {
+            let spec = serde_json::json!({ "userPoolID": "p_1", "username": "alice", "ttlSecondsAfterFinished": ttl });
+            let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());
+            let found = Mark::FluxHelmRelease;
+            request.metadata.labels = marked.then(|| [(found.key().to_owned(), String::new())].into());
+            let wanted = (ttl.is_some() && marked).then_some(found);
+            assert_eq!(exempt(&request), wanted, "{ttl:?}, marked: {marked}");
+        }
+    }
+
+    #[test]
+    fn every_mark_is_found_as_label_and_as_annotation() {
+        for wanted in Mark::ALL {
+            let map = || Some([(wanted.key().to_owned(), "anything".to_owned())].into());
+            let labelled = ObjectMeta { labels: map(), ..ObjectMeta::default() };
+            let annotated = ObjectMeta { annotations: map(), ..ObjectMeta::default() };
+            assert_eq!((mark(&labelled), mark(&annotated)), (Some(wanted), Some(wanted)));
+            let tool = if wanted.key().contains("flux") { "Flux" } else { "Argo CD" };
+            let note = wanted.note();
+            assert!(note.contains(wanted.key()) && note.contains(&format!(": {tool}")), "{note}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_on_a_request_is_no_mark() {
+        let keys = [
+            "kubectl.kubernetes.io/last-applied-configuration",
+            "app.kubernetes.io/name",
+            "argocd.argoproj.io/sync-wave",
+            "kustomize.toolkit.fluxcd.io/prune",
+        ];
+        let map = Some(keys.map(|key| (key.to_owned(), "anything".to_owned())).into());
+        let metadata = ObjectMeta { labels: map.clone(), annotations: map, ..ObjectMeta::default() };
+        assert_eq!(mark(&metadata), None);
+        assert_eq!(mark(&ObjectMeta::default()), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! Which records and finished requests are deleted, and when.
+
+pub mod gitops;
+pub mod page;
+pub mod policy;

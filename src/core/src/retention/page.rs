@@ -1,0 +1,222 @@
+//! What is kept of a page of the history: what the judge asks for, and nothing that anybody may attach by the megabyte. Pure.
+
+use std::collections::BTreeMap;
+
+use cognito_reset_api::Outcome;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ManagedFieldsEntry, ObjectMeta, Time};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::retention::{
+    gitops::Mark,
+    policy::{KEEP, Life},
+};
+
+/// Some of what there is.
+#[derive(Debug)]
+pub struct Page {
+    /// The API server's time when it answered; `None` where it does not say.
+    pub now: Option<Timestamp>,
+    /// What stands on it; of an object that cannot be understood, where it stands.
+    pub items: Vec<Result<Item, Place>>,
+    /// How to go on.
+    pub next: Option<String>,
+}
+
+/// Where an object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Empty where it has none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What the judge asks for of an object.
+#[derive(Debug, PartialEq)]
+pub struct Item {
+    /// Its metadata, without the rest of what is attached to it.
+    pub metadata: ObjectMeta,
+    /// What it says of its end, if it is a request.
+    pub life: Life,
+}
+
+impl Page {
+    /// The page, and the kind that the answer says it is of.
+    ///
+    /// # Errors
+    /// Where it is no list.
+    pub fn parse(body: &[u8], now: Option<Timestamp>) -> serde_json::Result<(String, Self)> {
+        let Listed { kind, metadata, items } = serde_json::from_slice(body)?;
+        let items = items.into_iter().flatten().map(|Guarded(item)| item).collect();
+        let next = metadata.continue_.filter(|token| !token.is_empty());
+        Ok((kind, Self { now, items, next }))
+    }
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    kind: String,
+    metadata: ListMeta,
+    /// `null` where there is none.
+    items: Option<Vec<Guarded>>,
+}
+
+/// An object, or where it stands: what cannot be understood of one is no reason to miss the others.
+struct Guarded(Result<Item, Place>);
+
+impl<'de> Deserialize<'de> for Guarded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // One at a time: a page holds little more than its bytes and one object.
+        let whole = Value::deserialize(deserializer)?;
+        let text = |path| whole.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let place = Place { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
+        Ok(Self(serde_json::from_value(whole).map(LeanObject::into).map_err(|_| place)))
+    }
+}
+
+#[derive(Deserialize)]
+struct LeanObject {
+    metadata: Lean,
+    #[serde(default)]
+    spec: LeanSpec,
+    status: Option<LeanStatus>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanSpec {
+    ttl_seconds_after_finished: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanStatus {
+    #[serde(default)]
+    outcome: Outcome,
+    completion_time: Option<Time>,
+}
+
+impl From<LeanObject> for Item {
+    fn from(LeanObject { metadata, spec, status }: LeanObject) -> Self {
+        let status = status.unwrap_or_default();
+        let life = Life {
+            seconds: spec.ttl_seconds_after_finished,
+            outcome: status.outcome,
+            completed: status.completion_time.map(|time| time.0),
+        };
+        Self { metadata: metadata.into(), life }
+    }
+}
+
+/// The metadata that is asked for, without what anybody may attach by the megabyte.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lean {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    managed_fields: Option<Vec<LeanEntry>>,
+}
+
+#[derive(Deserialize)]
+struct LeanEntry {
+    subresource: Option<String>,
+    time: Option<Time>,
+}
+
+impl From<Lean> for ObjectMeta {
+    fn from(lean: Lean) -> Self {
+        let asked_for = |map: Option<BTreeMap<String, String>>| {
+            let mut map = map?;
+            map.retain(|key, _| key == KEEP || Mark::ALL.iter().any(|mark| mark.key() == key));
+            Some(map)
+        };
+        let entry = |LeanEntry { subresource, time }| ManagedFieldsEntry { subresource, time, ..Default::default() };
+        Self {
+            name: lean.name,
+            namespace: lean.namespace,
+            uid: lean.uid,
+            resource_version: lean.resource_version,
+            creation_timestamp: lean.creation_timestamp,
+            deletion_timestamp: lean.deletion_timestamp,
+            labels: asked_for(lean.labels),
+            annotations: asked_for(lean.annotations),
+            managed_fields: lean.managed_fields.map(|entries| entries.into_iter().map(entry).collect()),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(object: Value) -> Result<Item, Place> {
+        serde_json::from_value::<Guarded>(object).unwrap().0
+    }
+
+    #[test]
+    fn of_an_object_only_what_the_judge_asks_for_is_kept() {
+        let object = json!({
+            "metadata": {
+                "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8", "generation": 3,
+                "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
+                "labels": { KEEP: "x", "much": "more" }, "finalizers": ["a/b"],
+                "annotations": { Mark::ArgoTrackingId.key(): "y", "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+                "managedFields": [{ "manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+                    "fieldsV1": { "f:status": {} }, "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
+            },
+            "spec": { "username": "alice", "ttlSecondsAfterFinished": 60 },
+            "status": { "outcome": "Failed", "completionTime": "2026-11-24T21:56:58Z", "conditions": [] },
+        });
+        let kept = json!({
+            "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8",
+            "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
+            "labels": { KEEP: "x" }, "annotations": { Mark::ArgoTrackingId.key(): "y" },
+            "managedFields": [{ "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
+        });
+        let item = parsed(object).unwrap();
+        assert_eq!(serde_json::to_value(item.metadata).unwrap(), kept);
+        let completed = Some(Timestamp::constant(1_795_557_418, 0));
+        assert_eq!(item.life, Life { seconds: Some(60), outcome: Outcome::Failed, completed });
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_understood_hides_no_other_and_says_where_it_stands() {
+        let metadata = json!({ "name": "reset", "namespace": "team-a" });
+        let of = |spec, status| json!({ "metadata": metadata, "spec": spec, "status": status });
+        let items = [
+            ("understood", of(json!({}), json!({})), true),
+            ("of a record", json!({ "metadata": metadata }), true),
+            ("without a time to live", of(json!({ "ttlSecondsAfterFinished": null }), json!({})), true),
+            ("with a time to live in words", of(json!({ "ttlSecondsAfterFinished": "1h" }), json!({})), false),
+            ("with half a second", of(json!({ "ttlSecondsAfterFinished": 0.5 }), json!({})), false),
+            ("with an outcome of a newer operator", of(json!({}), json!({ "outcome": "Cancelled" })), false),
+            ("with an end at no time", of(json!({}), json!({ "completionTime": "soon" })), false),
+            ("with a spec in words", of(json!("none"), json!({})), false),
+            ("without a status", of(json!({}), Value::Null), true),
+            ("with managed fields of no time", json!({ "metadata": { "managedFields": [{ "time": 1 }] } }), false),
+            ("that is none", json!("reset"), false),
+        ];
+        let objects: Vec<&Value> = items.iter().map(|(_, object, _)| object).collect();
+        let list = json!({ "kind": "PasswordResetRequestList", "metadata": {}, "items": objects });
+        let (kind, page) = Page::parse(list.to_string().as_bytes(), None).unwrap();
+        assert_eq!((kind.as_str(), page.items.len()), ("PasswordResetRequestList", items.len()));
+        for ((name, object, understood), found) in items.iter().zip(page.items) {
+            assert_eq!(found.is_ok(), *understood, "{name}");
+            let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+            if let Err(place) = found {
+                assert_eq!(place, Place { namespace: text("namespace"), name: text("name") }, "{name}");
+            }
+        }
+    }
+}

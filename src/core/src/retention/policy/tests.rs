@@ -1,0 +1,220 @@
+//! Given what is known of an object, that is its verdict: tables.
+
+use cognito_reset_api::record::SCHEMA;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const DAY: i64 = 86_400;
+const RETENTION: SignedDuration = SignedDuration::from_hours(10 * 24);
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::from_second(NOW.as_second() - seconds).unwrap()
+}
+
+fn entry(seconds_ago: i64, subresource: Option<&str>) -> ManagedFieldsEntry {
+    let subresource = subresource.map(str::to_owned);
+    ManagedFieldsEntry { time: Some(Time(ago(seconds_ago))), subresource, ..ManagedFieldsEntry::default() }
+}
+
+fn metadata(name: &str, created_ago: i64) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some("default".into()),
+        uid: Some("uid".into()),
+        resource_version: Some("7".into()),
+        creation_timestamp: Some(Time(ago(created_ago))),
+        managed_fields: Some(vec![entry(created_ago, None)]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn guard() -> Guard {
+    Guard { uid: "uid".into(), resource_version: "7".into() }
+}
+
+/// Settled, written 11 days ago, and nobody's any more.
+fn old() -> PasswordResetRecord {
+    let mut record: PasswordResetRecord = serde_json::from_value(json!({
+        "metadata": {}, "schema": SCHEMA, "request": { "namespace": "default", "name": "reset" },
+        "userPoolID": "eu-west-1_Example01", "username": "alice", "effect": "Performed",
+        "attempts": [{ "id": "a", "holder": "h", "requestUID": "u", "requestedBy": { "username": "unproven" },
+            "claimedAt": "2026-01-01T00:00:00Z", "evidence": "Answer", "settledAt": "2026-01-01T00:00:01Z" }],
+    }))
+    .unwrap();
+    record.metadata = metadata(&Identity::of_record(&record).record_name(), 11 * DAY);
+    record
+}
+
+fn with(change: impl FnOnce(&mut PasswordResetRecord)) -> PasswordResetRecord {
+    let mut changed = old();
+    change(&mut changed);
+    changed
+}
+
+fn of_record(record: &PasswordResetRecord, request: Presence) -> Verdict {
+    super::record(&record.metadata, Some(record), request, Some(NOW), RETENTION)
+}
+
+#[test]
+fn a_record_is_read_only_when_its_retention_has_passed_since_it_was_last_written() {
+    let page = |metadata: &ObjectMeta, now| super::record(metadata, None, Presence::NotRead, now, RETENTION);
+    let aged = |change: fn(&mut ObjectMeta)| {
+        let mut changed = metadata("r1", 11 * DAY);
+        change(&mut changed);
+        changed
+    };
+    for (name, metadata, wanted) in [
+        ("long ago", aged(|_| {}), Verdict::ReadFurther),
+        ("just so long ago", metadata("r1", 10 * DAY), Verdict::ReadFurther),
+        ("a second less", metadata("r1", 10 * DAY - 1), Verdict::Keep(Why::Young)),
+        ("in the future", metadata("r1", -DAY), Verdict::Keep(Why::Young)),
+        (
+            "created long ago, and written since",
+            aged(|it| it.managed_fields.as_mut().unwrap().push(entry(DAY, None))),
+            Verdict::Keep(Why::Young),
+        ),
+        (
+            "written by whomever, in whatever order",
+            aged(|it| it.managed_fields.as_mut().unwrap().insert(0, entry(DAY, Some("status")))),
+            Verdict::Keep(Why::Young),
+        ),
+        (
+            "created later than written, as by a restore",
+            aged(|it| it.creation_timestamp = Some(Time(ago(DAY)))),
+            Verdict::Keep(Why::Young),
+        ),
+        ("with its managed fields cut off", aged(|it| it.managed_fields = None), Verdict::ReadFurther),
+        (
+            "without any time",
+            aged(|it| (it.managed_fields, it.creation_timestamp) = (None, None)),
+            Verdict::Keep(Why::Nameless),
+        ),
+        ("without a uid", aged(|it| it.uid = None), Verdict::Keep(Why::Nameless)),
+        ("without a resourceVersion", aged(|it| it.resource_version = None), Verdict::Keep(Why::Nameless)),
+        ("being deleted", aged(|it| it.deletion_timestamp = Some(Time(ago(1)))), Verdict::Keep(Why::BeingDeleted)),
+    ] {
+        assert_eq!(page(&metadata, Some(NOW)), wanted, "{name}");
+        assert_eq!(page(&metadata, None), Verdict::Keep(Why::ClockUnknown), "{name}, the time not being known");
+    }
+    let endless = super::record(&aged(|_| {}), None, Presence::NotRead, Some(NOW), SignedDuration::MAX);
+    assert_eq!(endless, Verdict::Keep(Why::Young));
+}
+
+#[test]
+fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
+    let expiring = |second| with(|it| it.spec.expiration_time = Some(Time(ago(second))));
+    let effect = |effect| with(|it| it.spec.effect = effect);
+    use cognito_reset_api::Effect::{NotPerformed, Performed, Unknown};
+    for (name, record, kept) in [
+        ("performed", effect(Some(Performed)), None),
+        ("unknown", effect(Some(Unknown)), None),
+        ("not performed", effect(Some(NotPerformed)), None),
+        ("open", effect(None), Some(Why::Open)),
+        ("of a newer schema", with(|it| it.spec.schema = SCHEMA + 1), Some(Why::OfNewerOperator)),
+        ("not understood", PasswordResetRecord::not_understood(old().metadata), Some(Why::OfNewerOperator)),
+        ("under another name", with(|it| it.metadata.name = Some("r1-other".into())), Some(Why::Misnamed)),
+        ("of another user", with(|it| it.spec.username = "bob".into()), Some(Why::Misnamed)),
+        ("an expiry to come", expiring(-1), Some(Why::Unexpired)),
+        ("an expiry now", expiring(0), None),
+        ("an expiry that has passed", expiring(DAY), None),
+        (
+            "its last attempt settled just so long ago",
+            with(|it| it.spec.attempts[0].settled_at = Some(Time(ago(10 * DAY)))),
+            None,
+        ),
+        (
+            "its managed fields taken away, its last attempt settled a moment ago",
+            with(|it| {
+                it.metadata.managed_fields = None;
+                it.spec.attempts[0].settled_at = Some(Time(ago(1)));
+            }),
+            Some(Why::Young),
+        ),
+        (
+            "written between page and reading",
+            with(|it| it.metadata.managed_fields = Some(vec![entry(1, None)])),
+            Some(Why::Young),
+        ),
+    ] {
+        let kept = kept.map(Verdict::Keep);
+        for (request, otherwise) in [
+            (Presence::NotRead, Verdict::ReadFurther),
+            (Presence::Present, Verdict::Keep(Why::Requested)),
+            (Presence::Absent, Verdict::Delete(guard())),
+        ] {
+            assert_eq!(of_record(&record, request), kept.clone().unwrap_or(otherwise), "{name}, {request:?}");
+        }
+    }
+}
+
+/// Ended 100 s ago with 60 s to live.
+fn finished() -> PasswordResetRequest {
+    let spec = json!({ "userPoolID": "p_1", "username": "alice", "ttlSecondsAfterFinished": 60 });
+    let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());
+    request.metadata = metadata("reset", DAY);
+    request.metadata.managed_fields = Some(vec![entry(DAY, None), entry(100, Some("status")), entry(5, None)]);
+    request.status = serde_json::from_value(json!({ "outcome": "Succeeded" })).unwrap();
+    request.status.as_mut().unwrap().completion_time = Some(Time(ago(100)));
+    request
+}
+
+fn ended(change: impl FnOnce(&mut PasswordResetRequest)) -> PasswordResetRequest {
+    let mut changed = finished();
+    change(&mut changed);
+    changed
+}
+
+fn labelled(key: &str, value: &str) -> PasswordResetRequest {
+    ended(|it| it.metadata.labels = Some([(key.to_owned(), value.to_owned())].into()))
+}
+
+#[test]
+fn a_request_is_deleted_only_when_its_time_to_live_has_passed_since_its_end_and_nothing_keeps_it() {
+    let outcome = |outcome| ended(|it| it.status.as_mut().unwrap().outcome = outcome);
+    let lives = |seconds| ended(|it| it.spec.ttl_seconds_after_finished = seconds);
+    let told =
+        |second| ended(|it| it.metadata.managed_fields = Some(vec![entry(DAY, None), entry(second, Some("status"))]));
+    let tracked = |mut request: PasswordResetRequest| {
+        request.metadata.annotations = Some([(Mark::ArgoTrackingId.key().to_owned(), "app:…".to_owned())].into());
+        request
+    };
+    for (name, request, wanted) in [
+        ("due", finished(), None),
+        ("failed", outcome(Outcome::Failed), None),
+        ("unknown", outcome(Outcome::Unknown), None),
+        ("pending", outcome(Outcome::Pending), Some(Why::Unfinished)),
+        ("without a status", ended(|it| it.status = None), Some(Why::Unfinished)),
+        (
+            "without a time of completion",
+            ended(|it| it.status.as_mut().unwrap().completion_time = None),
+            Some(Why::Unfinished),
+        ),
+        ("without a time to live", lives(None), Some(Why::Unlimited)),
+        ("a second short of it", lives(Some(101)), Some(Why::Alive)),
+        ("just due", lives(Some(100)), None),
+        ("with nothing to live", lives(Some(0)), None),
+        ("with longer to live than there is time", lives(Some(i64::MAX)), Some(Why::Alive)),
+        ("completed by a clock that was behind", told(59), Some(Why::Alive)),
+        ("completed by a clock that was ahead", told(DAY), None),
+        ("with its managed fields taken away", ended(|it| it.metadata.managed_fields = None), None),
+        ("with the label that keeps it", labelled(KEEP, "for the audit of 2026"), Some(Why::Labelled)),
+        ("with that label and no value", labelled(KEEP, ""), Some(Why::Labelled)),
+        ("with another label", labelled("cognito-reset.dev/kept", "true"), None),
+        ("tracked", tracked(finished()), Some(Why::Tracked(Mark::ArgoTrackingId))),
+        ("tracked, and not due", tracked(lives(Some(101))), Some(Why::Alive)),
+        ("tracked, without a time to live", tracked(lives(None)), Some(Why::Unlimited)),
+        ("tracked, and kept by the label", tracked(labelled(KEEP, "")), Some(Why::Labelled)),
+        ("being deleted", ended(|it| it.metadata.deletion_timestamp = Some(Time(NOW))), Some(Why::BeingDeleted)),
+        ("without a uid", ended(|it| it.metadata.uid = None), Some(Why::Nameless)),
+        ("without a resourceVersion", ended(|it| it.metadata.resource_version = None), Some(Why::Nameless)),
+    ] {
+        let wanted = wanted.map_or_else(|| Verdict::Delete(guard()), Verdict::Keep);
+        let life = Life::of(&request);
+        assert_eq!(super::request(&request.metadata, life, Some(NOW)), wanted, "{name}");
+        let timeless = super::request(&request.metadata, life, None);
+        assert_eq!(timeless, Verdict::Keep(Why::ClockUnknown), "{name}, the time not being known");
+    }
+}

@@ -1,0 +1,462 @@
+//! Every state of a request, as it is told, before those who judge it without knowing the operator:
+//! kstatus, `kubectl wait` and generic health checks, each by its own written rules.
+
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod judges;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use cognito_reset_api::{
+    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, Reason, RequestedBy,
+    UserPoolGrant, UserStatus,
+};
+use cognito_reset_core::{
+    action::{port::SessionFailure, response::Class},
+    grants::GrantIndex,
+    invalid_objects::{self, Kind},
+    ledger::{self, Backoff, Finding, Identity, Settling, Waits},
+    machine::{
+        decide::{Settlement, Step, decide},
+        state::{Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot, Wishes},
+        status::{self, Telling},
+    },
+    refusal::Refuser,
+};
+use jiff::{SignedDuration, Timestamp};
+use judges::{conditions, health, kstatus, kubectl_wait_returns};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use regex::Regex;
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
+const PATIENCE: Waits = Waits {
+    backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
+    in_flight: SignedDuration::from_secs(60),
+};
+
+/// A code that is not known, as long as one may be.
+const LONGEST: &str = "BrandNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNe";
+
+const SUCCEEDED: &str = "condition=Succeeded";
+const READY: &str = "condition=Ready";
+const STALLED: &str = "condition=Stalled";
+const COMPLETED: &str = "jsonpath={.status.completionTime}";
+const WAITS: [&str; 4] = [SUCCEEDED, READY, STALLED, COMPLETED];
+
+const TYPES: [&str; 5] = ["Succeeded", "Ready", "Reconciling", "Stalled", "PasswordInvalidated"];
+type Row = (&'static str, [&'static str; 5], &'static str, &'static str, &'static [&'static str]);
+
+/// State; the conditions in the order of [`TYPES`]; kstatus; health; for what `kubectl wait` returns.
+#[rustfmt::skip]
+const TABLE: [Row; 8] = [
+    ("unseen",                        ["–",       "Unknown", "–",    "–",    "–"],       "InProgress", "progressing", &[]),
+    ("waiting",                       ["Unknown", "Unknown", "True", "–",    "Unknown"], "InProgress", "progressing", &[]),
+    ("waiting: reset, not stored",    ["Unknown", "Unknown", "True", "–",    "True"],    "InProgress", "progressing", &[]),
+    ("reset",                         ["True",    "True",    "–",    "–",    "True"],    "Current",    "healthy",     &[SUCCEEDED, READY, COMPLETED]),
+    ("failed: nothing happened",      ["False",   "False",   "–",    "True", "False"],   "Failed",     "broken",      &[STALLED, COMPLETED]),
+    ("failed: invalidated",           ["False",   "False",   "–",    "True", "True"],    "Failed",     "broken",      &[STALLED, COMPLETED]),
+    ("unknown",                       ["Unknown", "False",   "–",    "True", "Unknown"], "Failed",     "broken",      &[STALLED, COMPLETED]),
+    ("unknown: seen RESET_REQUIRED",  ["Unknown", "False",   "–",    "True", "True"],    "Failed",     "broken",      &[STALLED, COMPLETED]),
+];
+
+fn request() -> Result<PasswordResetRequest> {
+    let spec = json!({ "userPoolID": "eu-west-1_Example01", "username": "alice@example.com" });
+    let mut request = PasswordResetRequest::new("reset-alice", serde_json::from_value(spec)?);
+    request.metadata.namespace = Some("support".into());
+    request.metadata.uid = Some("uid".into());
+    request.metadata.generation = Some(2);
+    Ok(request)
+}
+
+fn claimed() -> Result<PasswordResetRecord> {
+    let attempt = Attempt {
+        id: "a".into(),
+        holder: "operator-1".into(),
+        request_uid: "uid".into(),
+        requested_by: RequestedBy::default(),
+        approved_by: None,
+        reason: None,
+        ticket: None,
+        on_behalf_of: None,
+        grants: vec!["everyone".into()],
+        role_arn: None,
+        external_id: None,
+        session_tags: None,
+        claimed_at: Time(NOW),
+        sent_at: None,
+        user_status_before: Some(UserStatus::Confirmed),
+        settled_at: None,
+        evidence: None,
+        cause: None,
+        code: None,
+        aws_request_id: None,
+        user_status_after: None,
+    };
+    Ok(ledger::claimed(None, &Identity::of_request(&request()?), attempt))
+}
+
+/// With the longest name.
+fn refuser() -> Refuser {
+    Refuser::UnreachableWebhook("a".repeat(253))
+}
+
+fn finding(effect: Effect, evidence: Evidence, code: Option<&str>, after: Option<UserStatus>) -> Finding {
+    Finding {
+        attempt_id: "a".into(),
+        settlement: Settlement { effect, evidence },
+        cause: None,
+        code: code.map(str::to_owned),
+        sent_at: None,
+        aws_request_id: Some("aws".into()),
+        user_status_after: after,
+    }
+}
+
+fn settled(
+    effect: Effect,
+    evidence: Evidence,
+    code: Option<&str>,
+    after: Option<UserStatus>,
+) -> Result<PasswordResetRecord> {
+    match ledger::settled(&claimed()?, &finding(effect, evidence, code, after), NOW) {
+        Settling::Write(record) => Ok(*record),
+        Settling::Stands => bail!("an open claim is settled"),
+    }
+}
+
+const WISHES: Wishes = Wishes { suspended: false, expires: None, deadline: LATER, skip_if_reset_required: false };
+
+/// Nothing holds it back.
+fn free() -> Situation {
+    Situation {
+        read_at: NOW,
+        request: Request::Pending(WISHES),
+        ledger: Ledger::Absent,
+        permission: Permission::Granted,
+        budget: Budget::Granted,
+        credentials: Credentials::Loaded,
+        before: Snapshot::Read(UserStatus::Confirmed),
+        ..Situation::unknown(3)
+    }
+}
+
+fn asking(wishes: Wishes) -> Situation {
+    Situation { request: Request::Pending(wishes), ..free() }
+}
+
+/// A write to the record was refused.
+fn refused(write: RecordWrite, wishes: Wishes) -> Situation {
+    Situation { refused: Some(Refused { write, until: LATER }), ..asking(wishes) }
+}
+
+/// What keeps a request waiting, with no record of it.
+fn gates() -> Vec<Situation> {
+    let skip = Wishes { skip_if_reset_required: true, ..WISHES };
+    let denied = [
+        Reason::UserPoolNotGranted,
+        Reason::AmbiguousGrant,
+        Reason::GrantSuspended,
+        Reason::ExpirationRequired,
+        Reason::AwaitingApproval,
+        Reason::ApprovalNotProven,
+        Reason::PendingLimitReached,
+        Reason::ObjectTooLarge,
+    ];
+    let exhausted = [Reason::RateLimited, Reason::Throttled];
+    let mut gates = vec![
+        asking(Wishes { suspended: true, ..WISHES }),
+        Situation { user_busy: Some(LATER), ..free() },
+        Situation {
+            credentials: Credentials::Unavailable { until: LATER, reason: Reason::AwsCredentialsUnavailable },
+            ..free()
+        },
+        Situation { credentials: Credentials::Unavailable { until: LATER, reason: Reason::RegionNotServed }, ..free() },
+        Situation { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
+        Situation { ledger: Ledger::NotUsable, ..free() },
+    ];
+    gates.extend(denied.map(|reason| Situation { permission: Permission::Denied(reason), ..free() }));
+    gates.extend(exhausted.map(|reason| Situation { budget: Budget::Exhausted { until: LATER, reason }, ..free() }));
+    gates
+}
+
+/// A state of the table, what was decided on, and the status that tells it.
+struct Told {
+    state: &'static str,
+    told: String,
+    telling: Telling,
+    object: Value,
+}
+
+/// Everything that can be told, by way of the decision.
+#[derive(Default)]
+struct Tellings(Vec<Told>);
+
+impl Tellings {
+    fn tell(
+        &mut self,
+        state: &'static str,
+        situation: &Situation,
+        record: Option<&PasswordResetRecord>,
+        uid: &str,
+    ) -> Result<()> {
+        let request = request()?;
+        let telling = match decide(situation, NOW) {
+            Step::Wait { reason: Reason::WriteRefused, .. } => {
+                let refused = situation.refused.context("nothing was refused")?;
+                status::refused(refused.write, Some(&refuser()), &status::ended(record, Some(uid)))
+            }
+            Step::Wait { reason, .. } => status::waiting(reason),
+            Step::Tell => status::ended(record, Some(uid)),
+            // What closes the record is told as soon as that is written.
+            Step::Close(evidence) => {
+                let entry = Attempt {
+                    id: "closing".into(),
+                    settled_at: Some(Time(NOW)),
+                    evidence: Some(evidence),
+                    ..ledger::last(&claimed()?).context("no attempt")?.clone()
+                };
+                let record = ledger::closed(record, &Identity::of_request(&request), entry);
+                return self.record(state, WISHES, &record);
+            }
+            step => bail!("{state}: {step:?} tells nothing"),
+        };
+        self.push(state, record, telling)
+    }
+
+    fn push(&mut self, state: &'static str, record: Option<&PasswordResetRecord>, telling: Telling) -> Result<()> {
+        let mut request = request()?;
+        request.status = Some(status::status(&request, record, &telling, NOW));
+        let told = format!("{state}: {telling:?}");
+        self.0.push(Told { state, told, telling, object: serde_json::to_value(request)? });
+        Ok(())
+    }
+
+    /// Tells an effect that is not stored.
+    fn held_up(
+        &mut self,
+        state: &'static str,
+        effect: Effect,
+        evidence: Evidence,
+        code: Option<&str>,
+        after: Option<UserStatus>,
+    ) -> Result<()> {
+        let finding = finding(effect, evidence, code, after);
+        let claimed = claimed()?;
+        let attempt = ledger::last(&claimed).context("no attempt")?;
+        for (refuser, ours) in [(Some(refuser()), true), (Some(refuser()), false), (None, true)] {
+            self.push(state, Some(&claimed), status::held_up(attempt, &finding, refuser.as_ref(), ours))?;
+        }
+        Ok(())
+    }
+
+    fn gate(&mut self, state: &'static str, situation: &Situation) -> Result<()> {
+        self.tell(state, situation, None, "uid")
+    }
+
+    /// Tells a request that cannot be read, which is decided on by nobody.
+    fn unreadable(&mut self, state: &'static str) -> Result<()> {
+        let request = request()?;
+        let patch =
+            invalid_objects::patch(Kind::Request, &request.metadata, &Value::Null, "a value cannot be read", NOW);
+        let mut object = serde_json::to_value(&request)?;
+        object["status"] = patch.context("nothing is told")?["status"].clone();
+        let telling = status::waiting(Reason::InvalidObject);
+        self.0.push(Told { state, told: format!("{state}: unreadable"), telling, object });
+        Ok(())
+    }
+
+    /// Tells the request of the record, and a later one of the same name.
+    fn record(&mut self, state: &'static str, wishes: Wishes, record: &PasswordResetRecord) -> Result<()> {
+        let ledger =
+            ledger::view(Some(record), &Identity::of_request(&request()?), &PATIENCE, |_| SignedDuration::ZERO, NOW);
+        for uid in ["uid", "another"] {
+            self.tell(state, &Situation { ledger: ledger.clone(), ..asking(wishes) }, Some(record), uid)?;
+        }
+        Ok(())
+    }
+}
+
+fn codes(class: Class) -> impl Iterator<Item = &'static str> {
+    Exception::ALL.iter().filter(move |exception| Class::of(**exception) == class).map(|exception| exception.code())
+}
+
+fn everything_told() -> Result<Vec<Told>> {
+    use {Effect::*, Evidence::*};
+    let mut all = Tellings::default();
+    let expired = Wishes { expires: Some(NOW), ..WISHES };
+    let overdue = Wishes { deadline: NOW, ..WISHES };
+    let skip = Wishes { skip_if_reset_required: true, ..WISHES };
+
+    for situation in gates() {
+        all.gate("waiting", &situation)?;
+    }
+    all.gate("waiting", &refused(RecordWrite::Claim, WISHES))?;
+    all.gate("waiting", &refused(RecordWrite::EarlierEffects, WISHES))?;
+    all.gate("waiting", &refused(RecordWrite::Close(Expired), expired))?;
+    all.gate("waiting", &refused(RecordWrite::Close(DeadlineExceeded), overdue))?;
+    let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
+    let skipping = refused(RecordWrite::Close(AlreadyResetRequired), skip);
+    let unread = Situation {
+        before: Snapshot::Refused(Exception::UserNotFound),
+        ..refused(RecordWrite::Close(ReadAnswer), skip)
+    };
+    all.gate("waiting", &unread)?;
+    all.gate("waiting", &Situation { before: has_to_reset, ..skipping })?;
+    let seen = Some(UserStatus::ResetRequired);
+    for (state, effect, evidence, code, after) in [
+        ("waiting", NotPerformed, NeverSent, None, None),
+        ("waiting", NotPerformed, Unreachable, None, None),
+        ("waiting", NotPerformed, Answer, Some(LONGEST), None),
+        ("waiting", Unknown, Inconclusive, None, None),
+        ("waiting", Unknown, Inconclusive, Some(LONGEST), None),
+        ("waiting: reset, not stored", Unknown, Inconclusive, None, seen),
+        ("waiting: reset, not stored", Performed, Answer, None, None),
+        ("waiting: reset, not stored", Performed, Probe, None, seen),
+        ("waiting: reset, not stored", Performed, Probe, Some(LONGEST), seen),
+    ] {
+        all.held_up(state, effect, evidence, code, after)?;
+    }
+    let expiring = Wishes { expires: Some(LATER), ..WISHES };
+    let settled_before = Situation { ledger: Ledger::Settled(Performed), ..refused(RecordWrite::Remember, expiring) };
+    let accepted = settled(Performed, Answer, None, None)?;
+    all.tell("waiting: reset, not stored", &settled_before, Some(&accepted), "another")?;
+    all.record("waiting", WISHES, &claimed()?)?;
+    all.unreadable("waiting")?;
+    let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (Answer, Some(code)));
+    for (evidence, code) in blocked.chain([(NeverSent, None), (Unreachable, None)]) {
+        let record = settled(NotPerformed, evidence, code, None)?;
+        all.record("waiting", WISHES, &record)?;
+        all.record("failed: nothing happened", expired, &record)?;
+        all.record("failed: nothing happened", overdue, &record)?;
+    }
+
+    all.record("reset", WISHES, &settled(Performed, Answer, None, None)?)?;
+    all.gate("reset", &Situation { before: has_to_reset, ..asking(skip) })?;
+
+    all.gate("failed: nothing happened", &asking(expired))?;
+    let nobody = Snapshot::Refused(Exception::UserNotFound);
+    all.gate("failed: nothing happened", &Situation { before: nobody, ..asking(skip) })?;
+    all.gate("failed: nothing happened", &asking(overdue))?;
+    for code in codes(Class::Refused) {
+        all.record("failed: nothing happened", WISHES, &settled(NotPerformed, Answer, Some(code), None)?)?;
+    }
+
+    let lost = codes(Class::Ambiguous).map(Some).chain([None]).map(|code| ("reset", code));
+    let failures = codes(Class::AmbiguousFailure).chain([LONGEST]).map(|code| ("failed: invalidated", Some(code)));
+    for (confirmed, code) in lost.chain(failures) {
+        let seen = Some(UserStatus::ResetRequired);
+        all.record(confirmed, WISHES, &settled(Performed, Probe, code, seen)?)?;
+        all.record("unknown", WISHES, &settled(Unknown, Inconclusive, code, None)?)?;
+        all.record("unknown: seen RESET_REQUIRED", WISHES, &settled(Unknown, Inconclusive, code, seen)?)?;
+    }
+    Ok(all.0)
+}
+
+/// As the API server shows a request that no operator has seen.
+fn unseen() -> Result<Value> {
+    let definition: Value = serde_saphyr::from_str(include_str!("../../../../crds/passwordresetrequests.yaml"))?;
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut object = serde_json::to_value(request()?)?;
+    object["status"] = schema["properties"]["status"]["default"].clone();
+    Ok(object)
+}
+
+fn judged(state: &str, object: &Value) -> Result<()> {
+    let (_, statuses, is, healthy, returned) = TABLE.iter().find(|row| row.0 == state).context("no such state")?;
+    let stand: BTreeMap<_, _> =
+        conditions(object).iter().map(|it| (it["type"].as_str(), it["status"].as_str())).collect();
+    assert_eq!(stand.len(), conditions(object).len(), "a type stands twice");
+    assert_eq!(TYPES.map(|type_| stand.get(&Some(type_)).copied().flatten().unwrap_or("–")), *statuses);
+    assert_eq!(stand.len(), statuses.iter().filter(|status| **status != "–").count(), "a type of none of them");
+    assert_eq!(kstatus(object), *is);
+    assert_eq!(health(object), *healthy);
+    let returns: Vec<_> = WAITS.into_iter().filter(|wait| kubectl_wait_returns(object, wait)).collect();
+    assert_eq!(returns, *returned);
+    Ok(())
+}
+
+#[test]
+fn every_state_is_judged_as_the_table_says() -> Result<()> {
+    println!("unseen");
+    judged("unseen", &unseen()?)?;
+    let all = everything_told()?;
+    for Told { state, told, object, .. } in &all {
+        println!("{told}");
+        judged(state, object)?;
+    }
+    for row in &TABLE[1..] {
+        assert!(all.iter().any(|told| told.state == row.0), "{}", row.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_request_that_was_changed_or_deleted_since_is_judged_by_nothing_that_was_told_before() -> Result<()> {
+    for Told { told, mut object, .. } in everything_told()? {
+        object["metadata"]["generation"] = json!(3);
+        assert_eq!(kstatus(&object), "InProgress", "{told}");
+        for wait in [SUCCEEDED, READY, STALLED] {
+            assert!(!kubectl_wait_returns(&object, wait), "{wait} {told}");
+        }
+        object["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
+        assert_eq!(kstatus(&object), "Terminating", "{told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_condition_keeps_within_its_bounds() -> Result<()> {
+    let reason = Regex::new("^[A-Z][A-Za-z0-9]*$")?;
+    for Told { told, object, .. } in everything_told()? {
+        for condition in conditions(&object) {
+            let text = |field: &str| condition[field].as_str().unwrap_or_default();
+            assert!(reason.is_match(text("reason")) && text("reason").len() <= 64, "{told}");
+            assert!(!text("message").is_empty() && text("message").chars().count() <= 1024, "{told}");
+            assert!(!text("message").contains("alice") && !text("message").contains("Example01"), "{told}");
+            assert_eq!(condition["observedGeneration"], object["metadata"]["generation"], "{told}");
+            assert_eq!(condition["reason"], conditions(&object)[0]["reason"], "{told}");
+        }
+    }
+    Ok(())
+}
+
+/// What is told of grants that are valid, and of those that are not.
+fn told_of_grants() -> Result<BTreeSet<String>> {
+    let mut permissions = GrantIndex::default();
+    permissions.put_namespace("support".into(), BTreeMap::new());
+    let specs = [
+        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"] }),
+        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["ops"] }),
+        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "usernamePattern": "(" }),
+        json!({ "userPoolID": "eu-west-1_Example01" }),
+        json!({ "userPoolID": "eu-west-1_Example02", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
+        json!({ "userPoolID": "eu-west-1_Example03", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
+    ];
+    for (number, spec) in specs.into_iter().enumerate() {
+        permissions.put_grant(UserPoolGrant::new(&format!("grant-{number}"), serde_json::from_value(spec)?));
+    }
+    for (number, role) in permissions.roles().iter().enumerate() {
+        permissions.role_tried(role, if number == 0 { Ok(()) } else { Err(SessionFailure::AccessDenied) });
+    }
+    let stale = permissions.stale_statuses(NOW);
+    let conditions = stale.into_iter().filter_map(|stale| stale.grant.status).flat_map(|status| status.conditions);
+    Ok(conditions.map(|condition| condition.reason).collect())
+}
+
+#[test]
+fn every_reason_is_told_of_something() -> Result<()> {
+    let mut told = told_of_grants()?;
+    told.extend(everything_told()?.into_iter().map(|told| told.telling.reason.as_str().to_owned()));
+    // The names stand in the one list of reasons, behind `=> "`.
+    let list = include_str!("../../../api/src/conditions.rs");
+    let list = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
+    let ours = list.context("no list")?.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+    // Throttling is told as `Throttled`, whatever Cognito calls it.
+    let cognitos = Exception::ALL.iter().filter(|exception| Class::of(**exception) != Class::Throttled);
+    let wanted: BTreeSet<_> = ours.chain(cognitos.map(|exception| exception.code())).map(str::to_owned).collect();
+    assert_eq!(told, wanted);
+    Ok(())
+}

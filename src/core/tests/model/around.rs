@@ -1,0 +1,77 @@
+//! What happens around the replicas: what the network does to messages that nobody waits for, and what people do.
+
+use cognito_reset_api::Outcome;
+
+use crate::{
+    steps::{DEADLINE, Label, Steps},
+    world::{Message, Phase},
+};
+
+impl Steps<'_> {
+    /// What is on its way, and waited for by nobody, arrives or not.
+    pub fn network(&mut self) {
+        let waited: Vec<_> = self.from.replicas.iter().flatten().map(|pass| &pass.phase).collect();
+        for (place, message) in self.from.wire.iter().enumerate() {
+            let (waits, landed) = match message {
+                Message::Call { attempt, performed } => {
+                    (waited.contains(&&Phase::Calling(attempt.clone())), *performed)
+                }
+                Message::Record { .. } | Message::Status { .. } => (false, false),
+            };
+            if waits {
+                continue;
+            }
+            self.add(None, "a message is lost", true, |world| {
+                world.wire.remove(place);
+            });
+            if landed {
+                continue;
+            }
+            self.add(None, "a late message arrives", true, |world| {
+                match message {
+                    Message::Call { .. } => world.perform(place),
+                    Message::Record { subject, wanted } => {
+                        world.write_record(*subject, wanted);
+                    }
+                    Message::Status { subject, wanted } => {
+                        world.write_status(*subject, wanted);
+                    }
+                }
+                world.wire.remove(place);
+            });
+        }
+    }
+
+    pub fn people(&mut self) {
+        for (clock, over) in self.from.over.iter().enumerate() {
+            let (what, fair) = if *over { ("a clock is set back", false) } else { (DEADLINE, true) };
+            self.add(None, what, fair, |world| world.over[clock] = !over);
+        }
+        if self.from.user.last() == Some(&true) {
+            self.add(None, "the user completes the reset", false, |world| world.user.push(false));
+        }
+        self.add(None, "somebody else resets the user", false, |world| world.user.push(true));
+        let granted = self.from.granted;
+        self.add(None, "a grant comes or goes", false, |world| world.granted = !granted);
+        self.add(None, "a grant names another role", false, |world| world.role = 1 - world.role);
+        for subject in 0..self.from.requests.len() {
+            let Some(request) = &self.from.requests[subject] else {
+                // Whoever has deleted it may apply it again for the same fault.
+                let label = Label { replica: None, what: "the request is applied again", fair: false };
+                self.push(label, |world| world.apply(subject));
+                continue;
+            };
+            self.add(None, "the request is deleted", false, |world| world.requests[subject] = None);
+            if self.from.outcome(subject) == Some(Outcome::Pending) {
+                let suspend = !request.spec.suspend;
+                self.add(None, "suspend changes", false, |world| {
+                    world.edit(subject, |request| request.spec.suspend = suspend);
+                });
+            } else {
+                self.add(None, "the status is dropped", false, |world| {
+                    world.edit(subject, |request| request.status = None);
+                });
+            }
+        }
+    }
+}

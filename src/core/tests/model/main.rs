@@ -1,0 +1,250 @@
+//! Explores every order of events around the production functions `decide`, `Knowledge` and the ledger's rules: see
+//! `world.rs` for what there is, `steps.rs` for what can happen, `walk.rs` for how it is explored.
+//!
+//! No time limit, lease or wait is trusted here: a pass may begin at any moment over any request, an open claim may be
+//! resolved while its call is on its way, and a holder may send long after. What holds here holds without them.
+//!
+//! The walk is our own, because liveness and rest are questions to the whole graph, which checkers of paths do not keep.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test; what is wrong ends it"
+)]
+
+mod around;
+mod steps;
+mod walk;
+mod world;
+
+use cognito_reset_api::{Effect, Evidence, Outcome};
+use cognito_reset_core::ledger;
+use walk::{Sight, Walk};
+use world::{EXPIRES, Message, Phase, Start, World};
+
+/// Fewer or more faults than each walk's own number: `MODEL_FAULTS=1` adds one to each.
+const MORE: &str = "MODEL_FAULTS";
+
+fn reason(world: &World, subject: usize) -> &str {
+    let status = world.requests[subject].as_ref().and_then(|request| request.status.as_ref());
+    status
+        .and_then(|status| status.conditions.iter().find(|it| it.type_ == "Ready"))
+        .map_or("", |it| it.reason.as_str())
+}
+
+fn invalidated(world: &World, subject: usize) -> &str {
+    let status = world.requests[subject].as_ref().and_then(|request| request.status.as_ref());
+    let found = status.and_then(|status| status.conditions.iter().find(|it| it.type_ == "PasswordInvalidated"));
+    found.map_or("", |it| it.status.as_str())
+}
+
+/// Safety: what holds in every state.
+fn safe(world: &World) -> Result<(), &'static str> {
+    if let Some(broken) = world.broken {
+        return Err(broken);
+    }
+    for subject in 0..world.requests.len() {
+        let truths = || world.attempts.iter().filter(move |(_, truth)| truth.subject == subject);
+        let performed: u8 = truths().map(|(_, truth)| truth.performed).sum();
+        if performed > 1 {
+            return Err("Cognito performs a request at most once");
+        }
+        let record = world.records[subject].as_ref();
+        let last = record.and_then(|record| ledger::last(record));
+        let truth = last.and_then(|last| world.attempts.get(&last.id));
+        let since = truth.map_or(0, |truth| truth.snapshot);
+        let reset_since = world.user.iter().skip(since + 1).any(|reset| *reset);
+        match record.and_then(|record| record.spec.effect) {
+            Some(Effect::NotPerformed) if performed > 0 => {
+                return Err("what is recorded as NotPerformed was not performed");
+            }
+            Some(Effect::Performed) if !reset_since => {
+                return Err("Performed says that the password was invalidated since the snapshot");
+            }
+            _ => {}
+        }
+        match (world.outcome(subject), invalidated(world, subject)) {
+            (Some(Outcome::Succeeded), "True") if reset_since => {}
+            (Some(Outcome::Succeeded), "True") if reason(world, subject) == "AlreadyResetRequired" => {}
+            (Some(Outcome::Succeeded), _) => {
+                return Err("Succeeded says that the password was invalidated since the snapshot");
+            }
+            (Some(Outcome::Failed), "False") if performed > 0 => {
+                return Err("PasswordInvalidated=False says that no reset was or will be performed");
+            }
+            (Some(Outcome::Failed), "True") if !reset_since => {
+                return Err("an exception after a reset says that the password was invalidated since the snapshot");
+            }
+            (_, "True") if !world.user.contains(&true) => return Err("PasswordInvalidated=True says that it was"),
+            _ => {}
+        }
+        if reason(world, subject) == "ResetAccepted" && performed != 1 {
+            return Err("ResetAccepted says that Cognito performed it");
+        }
+    }
+    Ok(())
+}
+
+fn some(world: &World, is: impl Fn(usize) -> bool) -> bool {
+    (0..world.requests.len()).any(is)
+}
+
+fn ended(world: &World, outcome: Outcome, of_reason: &str) -> bool {
+    some(world, |subject| world.outcome(subject) == Some(outcome) && reason(world, subject) == of_reason)
+}
+
+fn evidence(world: &World, of_effect: Effect, of: Evidence) -> bool {
+    some(world, |subject| {
+        let record = world.records[subject].as_ref();
+        record.is_some_and(|record| record.spec.effect == Some(of_effect))
+            && record.and_then(|record| ledger::last(record)).and_then(|last| last.evidence) == Some(of)
+    })
+}
+
+/// What one fault is enough for.
+const SIGHTS: &[Sight] = &[
+    ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+    ("ConfirmedByProbe", |world| ended(world, Outcome::Succeeded, "ConfirmedByProbe")),
+    ("OutcomeUnknown", |world| ended(world, Outcome::Unknown, "OutcomeUnknown")),
+    ("refused", |world| ended(world, Outcome::Failed, "UserNotFoundException")),
+    ("invalidated, but failed", |world| {
+        ended(world, Outcome::Failed, "CodeDeliveryFailureException") && invalidated(world, 0) == "True"
+    }),
+    ("DeadlineExceeded", |world| ended(world, Outcome::Failed, "DeadlineExceeded")),
+    ("performed after a further attempt", |world| {
+        evidence(world, Effect::Performed, Evidence::Answer) && world.attempts.len() > 1
+    }),
+    ("never sent", |world| evidence(world, Effect::NotPerformed, Evidence::NeverSent)),
+    ("no connection", |world| evidence(world, Effect::NotPerformed, Evidence::Unreachable)),
+    ("over, with an open claim", |world| {
+        world.over.contains(&true)
+            && some(world, |subject| world.records[subject].as_ref().is_some_and(|it| it.spec.effect.is_none()))
+    }),
+    ("an orphaned claim was settled", |world| {
+        world.at_rest() && some(world, |subject| world.requests[subject].is_none() && world.records[subject].is_some())
+    }),
+    ("performed though recorded as Unknown", |world| {
+        evidence(world, Effect::Unknown, Evidence::Inconclusive) && world.attempts.values().any(|it| it.performed > 0)
+    }),
+];
+
+/// What takes two replicas.
+const SHARED: &[Sight] = &[
+    ("a claim that is resolved while its holder still waits", |world| {
+        let calling = world.replicas.iter().flatten().any(|pass| matches!(pass.phase, Phase::Calling(_)));
+        calling && evidence(world, Effect::Unknown, Evidence::Inconclusive)
+    }),
+    ("an answer that turns Unknown into Performed", |world| {
+        let unknown = some(world, |subject| world.outcome(subject) == Some(Outcome::Unknown));
+        unknown && evidence(world, Effect::Performed, Evidence::Answer)
+    }),
+    ("applied again over an open claim that is on its way to Cognito", |world| {
+        let calling = world.wire.iter().any(|message| matches!(message, Message::Call { performed: false, .. }));
+        calling
+            && some(world, |subject| {
+                let uid = world.requests[subject].as_ref().and_then(|request| request.metadata.uid.as_ref());
+                let open = world.records[subject].as_ref().filter(|record| record.spec.effect.is_none());
+                let last = open.and_then(|record| ledger::last(record)).map(|last| &last.request_uid);
+                uid.is_some() && last.is_some() && uid != last
+            })
+    }),
+];
+
+/// What takes a deletion.
+const AGAIN: &[Sight] = &[("AlreadyPerformed", |world| ended(world, Outcome::Succeeded, "AlreadyPerformed"))];
+
+/// What takes a user who already has to reset.
+const BEFORE: &[Sight] = &[
+    ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+    ("OutcomeUnknown, and the user has to reset", |world| {
+        ended(world, Outcome::Unknown, "OutcomeUnknown") && invalidated(world, 0) == "True"
+    }),
+];
+
+/// What takes a request that asks to skip, and expires.
+const CAUTIOUS: &[Sight] = &[
+    ("AlreadyResetRequired", |world| ended(world, Outcome::Succeeded, "AlreadyResetRequired")),
+    ("Expired", |world| ended(world, Outcome::Failed, "Expired")),
+    ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+    ("an expiry remembered after the end", |world| {
+        some(world, |subject| {
+            let record = world.records[subject].as_ref();
+            let spec = record.map(|record| &record.spec).filter(|spec| spec.effect.is_some());
+            spec.and_then(|spec| spec.expiration_time.as_ref()).is_some_and(|time| time.0 == EXPIRES[1])
+        })
+    }),
+];
+
+/// What takes two requests.
+const BOTH: &[Sight] = &[("both are performed", |world| {
+    world.at_rest() && world.attempts.values().filter(|truth| truth.performed == 1).count() == 2
+})];
+
+/// What takes somebody else's reset.
+const BY_OTHERS: &[Sight] = &[("ConfirmedByProbe, by somebody else's reset", |world| {
+    let performed = world.attempts.values().any(|truth| truth.performed > 0);
+    ended(world, Outcome::Succeeded, "ConfirmedByProbe") && !performed
+})];
+
+/// A number as people write it.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// Walks one configuration, prints its size, and asks that the documentation has it.
+fn explore(name: &str, start: Start, sights: &[&[Sight]]) {
+    let more: u8 = std::env::var(MORE).ok().map_or(0, |text| text.parse().expect("MODEL_FAULTS is a number"));
+    let start = Start { faults: start.faults + more, ..start };
+    let sights = sights.concat();
+    let walk = Walk::from(World::new(start), safe, &sights).unwrap_or_else(|broken| panic!("{name}: {broken}"));
+    let Start { requests, replicas, faults, .. } = start;
+    let (states, depth) = (grouped(walk.states()), walk.depth);
+    let row = format!("| {name} | {replicas} | {requests} | {faults} | {states} | {depth} |");
+    println!("{row} {} steps, {:.1?}", grouped(walk.edges), walk.took);
+    assert_eq!(walk.unseen(&sights), Vec::<&str>::new(), "{name}: never reached");
+    walk.rests().unwrap_or_else(|broken| panic!("{name}: {broken}"));
+    walk.ends().unwrap_or_else(|broken| panic!("{name}: {broken}"));
+    let documented = include_str!("../../../../docs/architecture.md").contains(&row);
+    assert!(more > 0 || documented, "docs/architecture.md does not have the row {row}");
+}
+
+const ONE: Start =
+    Start { requests: 1, replicas: 1, reset_before: false, cautious: false, one_clock: false, faults: 3 };
+
+#[test]
+fn one_replica_and_one_request() {
+    explore("one replica", ONE, &[SIGHTS, AGAIN, BY_OTHERS]);
+}
+
+#[test]
+fn a_user_who_already_has_to_reset() {
+    explore("the user has to reset before", Start { reset_before: true, ..ONE }, &[BEFORE]);
+}
+
+#[test]
+fn a_request_that_expires_and_skips_who_already_has_to_reset() {
+    explore("skip, and expire", Start { reset_before: true, cautious: true, ..ONE }, &[CAUTIOUS]);
+}
+
+#[test]
+fn two_replicas_without_a_lease() {
+    explore("two replicas, no lease", Start { replicas: 2, faults: 1, ..ONE }, &[SHARED]);
+}
+
+#[test]
+fn two_requests_of_one_user() {
+    explore("two requests of one user", Start { requests: 2, faults: 2, ..ONE }, &[BOTH]);
+}
+
+#[test]
+fn two_requests_of_one_user_and_two_replicas() {
+    explore(
+        "two requests and two replicas",
+        Start { requests: 2, replicas: 2, one_clock: true, faults: 0, ..ONE },
+        &[BOTH],
+    );
+}

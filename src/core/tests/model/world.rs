@@ -1,0 +1,383 @@
+//! The world around the operator: an API server with guarded writes, Cognito, a network that loses and delays, and
+//! replicas whose passes run the production functions. What is only here to be checked is called a ghost.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Deref,
+    sync::Arc,
+};
+
+use cognito_reset_api::{
+    Effect, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec, RequestRef, UserStatus,
+};
+use cognito_reset_core::{
+    ledger::{Backoff, Finding, Identity, Waits},
+    machine::knowledge::Knowledge,
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+/// The time of everything before the deadline.
+pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+/// The expirationTime of those that have one, where they are applied for the first time and again.
+pub const EXPIRES: [Timestamp; 2] =
+    [Timestamp::constant(1_800_000_000 + 100_000, 0), Timestamp::constant(1_800_000_000 + 110_000, 0)];
+/// The roles that a grant may name, one after the other.
+pub const ROLES: [&str; 2] = ["arn:aws:iam::123456789012:role/one", "arn:aws:iam::123456789012:role/two"];
+/// After every deadline.
+pub const AFTER: Timestamp = Timestamp::constant(1_800_000_000 + 200_000, 0);
+/// Nobody need wait, neither between attempts nor for a call in flight: time is the checker's to choose.
+pub const WAITS: Waits = Waits {
+    backoff: Backoff { initial: SignedDuration::ZERO, max: SignedDuration::ZERO },
+    in_flight: SignedDuration::ZERO,
+};
+/// Probes of one resolution.
+pub const PROBES: u32 = 1;
+
+/// A value with its fingerprint: cheap to copy, to compare and to hash.
+#[derive(Debug)]
+pub struct Frozen<T> {
+    value: Arc<T>,
+    print: u64,
+}
+
+impl<T: std::fmt::Debug> Frozen<T> {
+    pub fn new(value: T) -> Self {
+        let mut hasher = DefaultHasher::new();
+        format!("{value:?}").hash(&mut hasher);
+        Self { value: Arc::new(value), print: hasher.finish() }
+    }
+}
+
+impl<T> Clone for Frozen<T> {
+    fn clone(&self) -> Self {
+        Self { value: Arc::clone(&self.value), print: self.print }
+    }
+}
+
+impl<T> Deref for Frozen<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> PartialEq for Frozen<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.print == other.print
+    }
+}
+
+impl<T> Eq for Frozen<T> {}
+
+impl<T> Hash for Frozen<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.print.hash(state);
+    }
+}
+
+pub type Request = Frozen<PasswordResetRequest>;
+pub type Record = Frozen<PasswordResetRecord>;
+
+/// What a task of a replica is at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The next step is to be decided.
+    Deciding,
+    /// One of request and record is read, and the other is not yet.
+    Reading { request: Option<Option<Request>>, record: Option<Option<Record>> },
+    /// The claim is to be written.
+    Claiming(Record),
+    /// The call was sent, and its answer is waited for.
+    Calling(String),
+    /// The effect is to be written into what stands, as last seen.
+    Settling { known: Record, current: Record, finding: Frozen<Finding> },
+}
+
+/// A task of a replica at work on a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pass {
+    pub subject: usize,
+    pub known: Frozen<Knowledge>,
+    pub phase: Phase,
+    /// The role that its session is of.
+    pub session: Option<Frozen<String>>,
+    /// Ghost: which moment of the user's history its snapshot showed.
+    pub snapshot: usize,
+}
+
+/// What a walk begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub requests: usize,
+    pub replicas: usize,
+    /// The user already has to reset.
+    pub reset_before: bool,
+    /// The requests ask to skip in that case, and have an expirationTime.
+    pub cautious: bool,
+    /// All replicas read one clock.
+    pub one_clock: bool,
+    /// How much may go wrong or be done by people.
+    pub faults: u8,
+}
+
+/// What is on its way, its sender waiting for it or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// A call of AdminResetUserPassword.
+    Call { attempt: String, performed: bool },
+    /// A record whose sender has given up.
+    Record { subject: usize, wanted: Record },
+    /// A status whose sender has given up.
+    Status { subject: usize, wanted: Request },
+}
+
+/// Ghost: the truth about an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Truth {
+    pub subject: usize,
+    /// How often Cognito performed it.
+    pub performed: u8,
+    /// Which moment of the user's history its snapshot showed.
+    pub snapshot: usize,
+}
+
+/// One state of everything.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    pub requests: Vec<Option<Request>>,
+    pub records: Vec<Option<Record>>,
+    pub replicas: Vec<Option<Pass>>,
+    pub wire: Vec<Message>,
+    /// The user's states, oldest first: whether the password has to be reset.
+    pub user: Vec<bool>,
+    pub granted: bool,
+    /// Which of `ROLES` the grant names.
+    pub role: usize,
+    /// By which clocks every deadline has passed.
+    pub over: Vec<bool>,
+    pub cautious: bool,
+    /// How much may still go wrong.
+    pub faults: u8,
+    pub attempts: BTreeMap<String, Truth>,
+    /// Of each subject, the versions that its request and its record have had. Counted apart, so that the order of
+    /// writes to different objects makes no difference.
+    versions: Vec<[u16; 2]>,
+    /// Ghost: what must never happen, and did.
+    pub broken: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Request,
+    Record,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    Stored,
+    Conflict,
+    Gone,
+}
+
+impl World {
+    pub fn new(start: Start) -> Self {
+        let mut world = Self {
+            requests: vec![None; start.requests],
+            records: vec![None; start.requests],
+            replicas: vec![None; start.replicas],
+            wire: Vec::new(),
+            user: vec![start.reset_before],
+            granted: true,
+            role: 0,
+            over: vec![false; if start.one_clock { 1 } else { start.replicas }],
+            cautious: start.cautious,
+            faults: start.faults,
+            attempts: BTreeMap::new(),
+            versions: vec![[0; 2]; start.requests],
+            broken: None,
+        };
+        for subject in 0..start.requests {
+            world.apply(subject);
+        }
+        world
+    }
+
+    /// The time by a replica's clock.
+    pub fn now(&self, replica: usize) -> Timestamp {
+        if self.over[replica % self.over.len()] { AFTER } else { NOW }
+    }
+
+    fn version(&mut self, subject: usize, kind: Kind) -> String {
+        let version = &mut self.versions[subject][kind as usize];
+        *version += 1;
+        version.to_string()
+    }
+
+    /// The request is created: a new object each time.
+    pub fn apply(&mut self, subject: usize) {
+        let mut spec = serde_json::json!({ "userPoolID": "eu-west-1_Model", "username": "user" });
+        if self.cautious {
+            spec["ifResetRequired"] = "Skip".into();
+            let again = usize::from(self.versions[subject][Kind::Request as usize] > 0);
+            spec["expirationTime"] = EXPIRES[again].to_string().into();
+        }
+        let spec: PasswordResetRequestSpec = serde_json::from_value(spec).unwrap();
+        let mut request = PasswordResetRequest::new(&format!("request-{subject}"), spec);
+        let version = self.version(subject, Kind::Request);
+        let metadata = &mut request.metadata;
+        metadata.namespace = Some("default".into());
+        metadata.uid = Some(format!("uid-{version}"));
+        metadata.resource_version = Some(version);
+        metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
+        self.requests[subject] = Some(Frozen::new(request));
+    }
+
+    /// Changes the request as its author does.
+    pub fn edit(&mut self, subject: usize, edit: impl FnOnce(&mut PasswordResetRequest)) {
+        let version = self.version(subject, Kind::Request);
+        if let Some(request) = &self.requests[subject] {
+            let mut request = PasswordResetRequest::clone(request);
+            edit(&mut request);
+            request.metadata.resource_version = Some(version);
+            self.requests[subject] = Some(Frozen::new(request));
+        }
+    }
+
+    pub fn identity(subject: usize) -> Identity {
+        Identity {
+            request: RequestRef { namespace: "default".into(), name: format!("request-{subject}") },
+            user_pool_id: "eu-west-1_Model".into(),
+            username: "user".into(),
+        }
+    }
+
+    /// Creates or replaces a record, as the API server does: a creation needs that there is none, a replacement the
+    /// version that it was made from. The rules of the definition are not applied: they are the second line.
+    pub fn write_record(&mut self, subject: usize, wanted: &Record) -> Written {
+        let standing = self.records[subject].clone();
+        let guard = wanted.metadata.resource_version.clone();
+        match (&standing, &guard) {
+            (None, Some(_)) => return Written::Gone,
+            (Some(_), None) => return Written::Conflict,
+            (Some(standing), Some(_)) if standing.metadata.resource_version != guard => return Written::Conflict,
+            _ => {}
+        }
+        let before = standing.as_ref().and_then(|record| record.spec.effect);
+        let after = wanted.spec.effect;
+        let last = |record: &PasswordResetRecord| record.spec.attempts.last().map(|last| last.id.clone());
+        let same = standing.as_ref().is_some_and(|standing| last(standing) == last(wanted));
+        let standing_attempts = standing.as_ref().map(|record| &record.spec.attempts);
+        let grows = match (before, after) {
+            (None, None) => standing.is_none(),
+            (None, Some(_)) => standing.is_none() || same,
+            (Some(Effect::NotPerformed), None) => !same,
+            // What else it remembers may change.
+            (Some(before), Some(after)) if before == after && standing_attempts == Some(&wanted.spec.attempts) => true,
+            (Some(Effect::NotPerformed), Some(_)) => !same && after == Some(Effect::NotPerformed),
+            (Some(Effect::Unknown), Some(Effect::Performed)) => same,
+            _ => false,
+        };
+        if !grows {
+            self.broken = Some("effect only grows, and an open claim is never taken over");
+        }
+        let mut stored = PasswordResetRecord::clone(wanted);
+        stored.metadata.resource_version = Some(self.version(subject, Kind::Record));
+        self.records[subject] = Some(Frozen::new(stored));
+        Written::Stored
+    }
+
+    /// Replaces a status, guarded by uid and version.
+    pub fn write_status(&mut self, subject: usize, wanted: &Request) -> Written {
+        let Some(standing) = self.requests[subject].clone() else { return Written::Gone };
+        let guard = |request: &PasswordResetRequest| (request.uid(), request.resource_version());
+        if guard(&standing) != guard(wanted) {
+            return Written::Conflict;
+        }
+        let status = wanted.status.clone();
+        self.edit(subject, |request| request.status = status);
+        Written::Stored
+    }
+
+    /// Where the call of this attempt is on the wire.
+    pub fn call(&self, attempt: &str) -> Option<usize> {
+        self.wire.iter().position(|message| matches!(message, Message::Call { attempt: sent, .. } if sent == attempt))
+    }
+
+    /// Cognito performs the reset of the call at this place of the wire.
+    pub fn perform(&mut self, place: usize) {
+        if let Message::Call { attempt, performed } = &mut self.wire[place] {
+            *performed = true;
+            self.user.push(true);
+            self.attempts.get_mut(attempt).expect("a call has an attempt").performed += 1;
+        }
+    }
+
+    pub fn status_at(&self, moment: usize) -> UserStatus {
+        if self.user[moment] { UserStatus::ResetRequired } else { UserStatus::Confirmed }
+    }
+
+    /// The moments that a read may show: the last one, and where Cognito's replicas lag, the one before. A read is
+    /// never older than the one that it is compared with.
+    pub fn moments(&self, since: usize) -> impl Iterator<Item = (bool, usize)> + use<> {
+        let last = self.user.len() - 1;
+        let stale = last.checked_sub(1).filter(|moment| *moment >= since).map(|moment| (true, moment));
+        std::iter::once((false, last)).chain(stale)
+    }
+
+    pub fn outcome(&self, subject: usize) -> Option<Outcome> {
+        let request = self.requests[subject].as_ref()?;
+        Some(request.status.as_ref().map(|status| status.outcome).unwrap_or_default())
+    }
+
+    /// Whether nothing that people do or left undone holds any request back.
+    pub fn is_free(&self) -> bool {
+        let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
+        self.granted && !self.over.contains(&true) && !suspended
+    }
+
+    /// Whether every request has ended, every claim is settled, nobody is at work and nothing is on its way.
+    pub fn at_rest(&self) -> bool {
+        let ended = |subject: usize| self.outcome(subject) != Some(Outcome::Pending);
+        let settled = |record: &Option<Record>| record.as_ref().is_none_or(|record| record.spec.effect.is_some());
+        let idle = self.replicas.iter().all(Option::is_none) && self.wire.is_empty();
+        idle && (0..self.requests.len()).all(ended) && self.records.iter().all(settled)
+    }
+}
+
+impl World {
+    /// A call for this attempt is about to leave, by a session of this role: nothing of an earlier one may have happened or
+    /// be on its way.
+    pub fn check_call(&mut self, subject: usize, attempt: &str, role: Option<&str>) {
+        let earlier = self.attempts.iter().filter(|(id, truth)| truth.subject == subject && id.as_str() != attempt);
+        let mut sent = earlier.filter(|(id, truth)| {
+            let on_its_way = |message: &Message| matches!(message, Message::Call { attempt, .. } if attempt == *id);
+            truth.performed > 0 || self.wire.iter().any(on_its_way)
+        });
+        if sent.next().is_some() {
+            self.broken = Some("a further call follows only a recorded NotPerformed");
+        }
+        let record = self.records[subject].as_ref();
+        let claimed = record.and_then(|record| record.spec.attempts.last());
+        let known: Vec<_> = record.iter().flat_map(|record| &record.spec.attempts).collect();
+        let proven = known.iter().rev().skip(1).all(|earlier| {
+            use cognito_reset_api::Evidence::{Answer, NeverSent, Unreachable};
+            matches!(earlier.evidence, Some(Answer | NeverSent | Unreachable))
+        });
+        // The claim may have been settled by somebody else meanwhile; then it is still this attempt's.
+        if claimed.is_none_or(|last| last.id != attempt) || !proven {
+            self.broken = Some("a call belongs to the last claim in the record");
+        }
+        if claimed.is_some_and(|last| last.id == attempt && last.role_arn.as_deref() != role) {
+            self.broken = Some("a call is made with the role that its claim names");
+        }
+    }
+}
+
+impl<T: Clone> Frozen<T> {
+    pub fn to_owned_object(&self) -> T {
+        T::clone(&self.value)
+    }
+}

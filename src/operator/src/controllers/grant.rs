@@ -1,0 +1,225 @@
+//! Follows the grants and the namespaces, and keeps the grants' statuses true.
+
+pub mod role_check;
+pub mod shared;
+mod untold;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use cognito_reset_api::UserPoolGrant;
+use cognito_reset_core::grants::Stale;
+use futures::{Stream, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::PostParams,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
+use tracing::{debug, warn};
+
+use self::untold::{Said, Untold, said};
+use crate::{
+    controllers::grant::shared::SharedGrants,
+    kube::{
+        errors::of_watch,
+        store::{StoreError, within},
+    },
+    telemetry::{
+        events::Events,
+        invalid_objects::Unreadable,
+        metrics::{Metrics, Target},
+    },
+};
+
+/// The least time between two rounds in which statuses of grants are written.
+const BETWEEN_TELLINGS: Duration = Duration::from_millis(500);
+/// Before a write is repeated that failed without being refused.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
+/// The longest time without a look at all grants.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+type Guarded = DeserializeGuard<UserPoolGrant>;
+
+/// Follows the grants; tells when they have first been read.
+pub async fn grants(
+    client: &Client,
+    config: watcher::Config,
+    permissions: &SharedGrants,
+    unreadable: &Unreadable,
+    read: oneshot::Sender<()>,
+) {
+    let events = watcher(Api::<Guarded>::all(client.clone()), config);
+    follow(events, Grants { permissions, unreadable }, read).await;
+}
+
+/// Follows the namespaces' labels; tells when they have first been read.
+pub async fn namespaces(
+    client: &Client,
+    config: watcher::Config,
+    permissions: &SharedGrants,
+    read: oneshot::Sender<()>,
+) {
+    let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config);
+    follow(events, Namespaces { permissions }, read).await;
+}
+
+/// What a watch is followed by.
+trait Follower<K> {
+    fn put(&mut self, object: K);
+    fn remove(&mut self, object: &K);
+    fn retain(&mut self, names: &BTreeSet<String>);
+}
+
+struct Grants<'a> {
+    permissions: &'a SharedGrants,
+    unreadable: &'a Unreadable,
+}
+
+impl Follower<Guarded> for Grants<'_> {
+    fn put(&mut self, object: Guarded) {
+        match &object.0 {
+            Ok(grant) => self.permissions.put_grant(grant.clone()),
+            Err(invalid) => {
+                self.permissions.remove_grant(&object.name_any());
+                self.unreadable.grant(&object, &invalid.error);
+            }
+        }
+    }
+
+    fn remove(&mut self, object: &Guarded) {
+        self.permissions.remove_grant(&object.name_any());
+    }
+
+    fn retain(&mut self, names: &BTreeSet<String>) {
+        self.permissions.retain_grants(names);
+    }
+}
+
+struct Namespaces<'a> {
+    permissions: &'a SharedGrants,
+}
+
+impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
+    fn put(&mut self, object: PartialObjectMeta<Namespace>) {
+        self.permissions.put_namespace(object.name_any(), object.labels().clone());
+    }
+
+    fn remove(&mut self, object: &PartialObjectMeta<Namespace>) {
+        self.permissions.remove_namespace(&object.name_any());
+    }
+
+    fn retain(&mut self, names: &BTreeSet<String>) {
+        self.permissions.retain_namespaces(names);
+    }
+}
+
+/// Follows a watch for ever, backing off on errors, and tells when it has first read everything.
+async fn follow<K: Resource>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    mut follower: impl Follower<K>,
+    read: oneshot::Sender<()>,
+) {
+    let mut read = Some(read);
+    let mut listed = BTreeSet::new();
+    let mut events = std::pin::pin!(events.default_backoff());
+    loop {
+        match events.try_next().await {
+            Ok(Some(Event::Apply(object))) => follower.put(object),
+            Ok(Some(Event::Delete(object))) => follower.remove(&object),
+            Ok(Some(Event::Init)) => listed.clear(),
+            Ok(Some(Event::InitApply(object))) => {
+                listed.insert(object.meta().name.clone().unwrap_or_default());
+                follower.put(object);
+            }
+            Ok(Some(Event::InitDone)) => {
+                follower.retain(&listed);
+                if let Some(read) = read.take() {
+                    // Nobody listens any more while stopping.
+                    let _ = read.send(());
+                }
+            }
+            Ok(None) => return,
+            Err(error) => warn!(error = %of_watch(&error), "unable to watch; trying again"),
+        }
+    }
+}
+
+/// Keeps the grants' statuses true, for ever. Nothing is written while they are.
+pub async fn tell_grants(
+    client: &Client,
+    permissions: &SharedGrants,
+    events: &Events,
+    metrics: &Metrics,
+    limit: Duration,
+) {
+    let mut changes = permissions.status_changes();
+    let api: Api<UserPoolGrant> = Api::all(client.clone());
+    let mut refused = RefusedGrants { events, metrics, untold: Untold::default() };
+    loop {
+        let mut failed = false;
+        let mut tried_any = false;
+        let stale = permissions.stale_statuses(Timestamp::now());
+        refused.untold.retain(&stale.iter().map(|stale| stale.grant.name_any()).collect());
+        for Stale { grant, news } in stale {
+            let (name, said) = (grant.name_any(), said(&news));
+            if !refused.untold.is_due(&name, &said, Instant::now()) {
+                continue;
+            }
+            tried_any = true;
+            match within(limit, api.replace_status(&name, &PostParams::default(), &grant)).await {
+                Ok(stored) => {
+                    permissions.status_written(&stored);
+                    refused.untold.written(&name);
+                    news.iter().for_each(|condition| events.of_grant(&stored, condition));
+                }
+                Err(error) => failed |= !refused.report(&grant, said, &error),
+            }
+        }
+        if tried_any {
+            // Many namespaces may come and go, and grants say how many they select.
+            sleep(BETWEEN_TELLINGS).await;
+        }
+        let due = refused.untold.next().map(|due| due.saturating_duration_since(Instant::now()));
+        let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };
+        // Either a change or the end of the pause: both mean to look again.
+        let _ = timeout(again, changes.changed()).await;
+    }
+}
+
+/// Tells of grants whose status is refused.
+struct RefusedGrants<'a> {
+    events: &'a Events,
+    metrics: &'a Metrics,
+    untold: Untold,
+}
+
+impl RefusedGrants<'_> {
+    /// Tells by an Event what the status would have said. Gives whether it was refused, and did not fail in another way.
+    fn report(&mut self, grant: &UserPoolGrant, news: Vec<Said>, error: &StoreError) -> bool {
+        let name = grant.name_any();
+        let Some(refuser) = error.refuser() else {
+            debug!(grant = %name, %error, "unable to write a grant's status yet");
+            return false;
+        };
+        self.metrics.write_refused(Target::Status, &refuser);
+        let told = self.untold.refused(&name, news, &refuser, Instant::now());
+        if told.is_empty() {
+            debug!(grant = %name, %error, "the API server still refuses a grant's status");
+            return true;
+        }
+        warn!(grant = %name, %error, "the API server refuses a grant's status; trying again");
+        for (reason, note) in told {
+            self.events.refused(grant.object_ref(&()), &reason, &note, "Tell");
+        }
+        true
+    }
+}

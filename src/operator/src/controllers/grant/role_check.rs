@@ -1,0 +1,97 @@
+//! Tries whether the roles that grants name can be assumed. Nothing is called with them, and no reset waits for it.
+
+use std::{collections::HashMap, time::Duration};
+
+use cognito_reset_core::{
+    action::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, region},
+    grants::NamedRole,
+    panics::caught,
+};
+use futures::StreamExt;
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use crate::{
+    controllers::grant::shared::SharedGrants,
+    telemetry::metrics::{AwsStep, Metrics},
+};
+
+/// How many roles are tried at the same time.
+const AT_ONCE: usize = 2;
+/// How many are tried before it is looked again which ones there are.
+const ROUND: usize = 16;
+/// How much sooner a role is tried again that could not be assumed: somebody may be mending it.
+const SOONER: u32 = 10;
+
+/// Tries each grant's role when it is new or has changed, and again after `period`, for ever.
+pub async fn run<C: Cognito>(cognito: &C, permissions: &SharedGrants, metrics: &Metrics, period: Duration) {
+    let mut changes = permissions.changes();
+    let mut due = Due::default();
+    loop {
+        let mut roles = due.now(permissions.roles(), Instant::now());
+        let are_left = roles.len() > ROUND;
+        roles.truncate(ROUND);
+        let tried = futures::stream::iter(roles).map(|role| async move {
+            let assumable = assume(cognito, &role, metrics).await;
+            permissions.role_tried(&role, assumable);
+            (role, assumable)
+        });
+        for (role, assumable) in tried.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
+            let pause = if assumable.is_ok() { period } else { period / SOONER };
+            due.again(role, Instant::now() + pause);
+        }
+        if are_left {
+            continue;
+        }
+        let next = due.next().unwrap_or_else(|| Instant::now() + period);
+        // Either a change or the next one being due: both mean to look again.
+        let _ = timeout_at(next, changes.changed()).await;
+    }
+}
+
+async fn assume<C: Cognito>(cognito: &C, named: &NamedRole, metrics: &Metrics) -> Result<(), SessionFailure> {
+    let access = Access {
+        region: region(&named.user_pool_id).to_owned(),
+        role: Some(named.role.clone()),
+        purpose: Purpose::Trial { grant: named.grant.clone(), uid: named.uid.clone() },
+    };
+    let session = caught(cognito.session(&access)).await;
+    match session
+        .unwrap_or_else(|panicked| Err(SessionError { failure: SessionFailure::Other, detail: panicked.to_string() }))
+    {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            metrics.aws_failed(AwsStep::Role, error.failure.as_str());
+            warn!(grant = %named.grant, %error, "unable to assume the role of a grant; trying again");
+            Err(error.failure)
+        }
+    }
+}
+
+/// When each grant's role is to be tried again.
+#[derive(Debug, Default)]
+struct Due(HashMap<String, (Role, String, Instant)>);
+
+impl Due {
+    /// The roles whose time has come, those that were never tried first. What is not there any more is forgotten.
+    fn now(&mut self, mut roles: Vec<NamedRole>, now: Instant) -> Vec<NamedRole> {
+        let names: HashMap<_, _> = roles.iter().map(|named| (&named.grant, named)).collect();
+        self.0.retain(|grant, (role, uid, _)| {
+            names.get(grant).is_some_and(|named| named.role == *role && named.uid == *uid)
+        });
+        roles.retain(|named| self.0.get(&named.grant).is_none_or(|(_, _, at)| *at <= now));
+        roles.sort_by_key(|named| self.0.contains_key(&named.grant));
+        roles
+    }
+
+    fn again(&mut self, tried: NamedRole, at: Instant) {
+        self.0.insert(tried.grant, (tried.role, tried.uid, at));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.0.values().map(|(_, _, at)| *at).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;

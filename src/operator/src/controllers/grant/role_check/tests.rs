@@ -1,0 +1,185 @@
+//! When the roles of grants are tried, and as what. Time stands still but for waits.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use cognito_reset_api::{SessionTags, UserPoolGrant};
+use cognito_reset_core::action::port::{ReadError, Reply, SessionError, User, UserRef};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::*;
+
+const PERIOD: Duration = Duration::from_secs(600);
+/// How long an answer takes.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Records what it is asked for, and answers as it is told.
+#[derive(Default)]
+struct Sts {
+    asked: Mutex<Vec<Access>>,
+    refuses: AtomicBool,
+    panics: AtomicBool,
+    busy: AtomicUsize,
+    busiest: AtomicUsize,
+}
+
+impl Sts {
+    /// What it was asked since the last time.
+    fn asked(&self) -> Vec<Access> {
+        std::mem::take(&mut *self.asked.lock())
+    }
+}
+
+impl Cognito for Sts {
+    type Session = ();
+
+    async fn session(&self, access: &Access) -> Result<(), SessionError> {
+        self.asked.lock().push(access.clone());
+        self.busiest.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        sleep(ANSWER).await;
+        assert!(!self.panics.load(Ordering::SeqCst), "as a library may");
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        if self.refuses.load(Ordering::SeqCst) {
+            Err(SessionError { failure: SessionFailure::AccessDenied, detail: "refused".into() })
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn user(&self, (): &(), _: UserRef<'_>) -> Result<User, ReadError> {
+        panic!("nobody is looked up to try a role")
+    }
+
+    async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {
+        panic!("nobody is reset to try a role")
+    }
+}
+
+fn grant(name: &str, role: Option<&str>) -> UserPoolGrant {
+    let arn = role.map(|role| format!("arn:aws:iam::123456789012:role/{role}"));
+    let spec = json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "roleARN": arn });
+    let mut grant = UserPoolGrant::new(name, serde_json::from_value(spec).unwrap());
+    grant.metadata.uid = Some(format!("uid-of-{name}"));
+    grant
+}
+
+/// What was asked within this time.
+async fn within(sts: &Sts, permissions: &SharedGrants, time: Duration) -> Vec<Access> {
+    let metrics = Metrics::new();
+    tokio::select! {
+        () = run(sts, permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = sleep(time) => sts.asked(),
+    }
+}
+
+fn grants(asked: &[Access]) -> Vec<&str> {
+    let name = |access: &Access| match &access.purpose {
+        Purpose::Trial { grant, .. } => Some(grant.clone()),
+        Purpose::Reset { .. } => None,
+    };
+    asked.iter().map(|access| name(access).map_or("", |name| name.leak())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_is_tried_at_once_as_what_it_is_and_again_after_the_period() {
+    let (sts, permissions) = (Sts::default(), SharedGrants::default());
+    permissions.put_grant(grant("with", Some("one")));
+    permissions.put_grant(grant("without", None));
+    let asked = within(&sts, &permissions, PERIOD * 2 - ANSWER).await;
+    assert_eq!(grants(&asked), ["with", "with"]);
+    let role =
+        Role { arn: "arn:aws:iam::123456789012:role/one".into(), external_id: None, session_tags: SessionTags::Full };
+    let purpose = Purpose::Trial { grant: "with".into(), uid: "uid-of-with".into() };
+    assert_eq!(asked[0], Access { region: "eu-west-1".into(), role: Some(role), purpose });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_could_not_be_assumed_is_tried_again_sooner_and_either_is_told() {
+    let (sts, permissions) = (Sts::default(), SharedGrants::default());
+    permissions.put_grant(grant("a", Some("one")));
+    let reason = || {
+        let stale = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
+        stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason)
+    };
+    sts.refuses.store(true, Ordering::SeqCst);
+    let (mut to_tell, changes) = (permissions.status_changes(), permissions.changes());
+    to_tell.mark_unchanged();
+    assert_eq!(within(&sts, &permissions, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
+    assert_eq!(reason().as_deref(), Some("RoleNotAssumable"));
+    let message = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0).grant.status;
+    let message = message.unwrap_or_default().conditions.pop().map(|condition| condition.message).unwrap_or_default();
+    assert!(message.contains("STS denies the operator access to the role"), "{message}");
+    assert!(to_tell.has_changed().unwrap() && !changes.has_changed().unwrap(), "it alters nothing that is allowed");
+    sts.refuses.store(false, Ordering::SeqCst);
+    within(&sts, &permissions, PERIOD / 10).await;
+    assert_eq!(reason().as_deref(), Some("RoleAssumed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_a_role_is_tried_is_a_failure_of_that_role_alone() {
+    let (sts, permissions) = (Sts::default(), SharedGrants::default());
+    permissions.put_grant(grant("a", Some("one")));
+    sts.panics.store(true, Ordering::SeqCst);
+    assert_eq!(within(&sts, &permissions, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
+    let stale = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
+    let reason = stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason);
+    assert_eq!(reason.as_deref(), Some("RoleNotAssumable"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
+    let (sts, permissions) = (Sts::default(), SharedGrants::default());
+    permissions.put_grant(grant("a", Some("one")));
+    permissions.put_grant(grant("b", Some("one")));
+    let changes = async {
+        sleep(ANSWER * 10).await;
+        assert_eq!(grants(&sts.asked()).len(), 2);
+        permissions.put_namespace("web".into(), BTreeMap::new());
+        sleep(ANSWER * 10).await;
+        assert_eq!(grants(&sts.asked()).len(), 0, "another namespace is no other role");
+        permissions.put_grant(grant("a", Some("two")));
+        sleep(ANSWER * 10).await;
+        assert_eq!(grants(&sts.asked()), ["a"], "another role");
+        let mut anew = grant("b", Some("one"));
+        anew.metadata.uid = Some("another".into());
+        permissions.put_grant(anew);
+        sleep(ANSWER * 10).await;
+        assert_eq!(grants(&sts.asked()), ["b"], "deleted and created again");
+        permissions.remove_grant("b");
+        permissions.put_grant(grant("b", Some("one")));
+        sleep(ANSWER * 10).await;
+        assert_eq!(grants(&sts.asked()), ["b"]);
+    };
+    let metrics = Metrics::new();
+    tokio::select! {
+        () = run(&sts, &permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = changes => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_roles_few_are_tried_at_a_time_and_a_new_one_does_not_wait_for_all() {
+    let (sts, permissions) = (Sts::default(), SharedGrants::default());
+    for number in 0..200 {
+        permissions.put_grant(grant(&format!("grant-{number:03}"), Some("one")));
+    }
+    sts.refuses.store(true, Ordering::SeqCst);
+    let new = async {
+        sleep(ANSWER * 110).await;
+        permissions.put_grant(grant("zebra", Some("one")));
+        sleep(ANSWER * 20).await;
+    };
+    let metrics = Metrics::new();
+    tokio::select! {
+        () = run(&sts, &permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = new => {}
+    }
+    assert_eq!(sts.busiest.load(Ordering::SeqCst), 2);
+    let asked = sts.asked();
+    assert!(asked.len() > 200, "the first are tried anew: {}", asked.len());
+    assert!(grants(&asked).contains(&"zebra"));
+}

@@ -1,0 +1,126 @@
+//! The index of grants, shared by the tasks of the operator.
+
+use std::collections::BTreeSet;
+
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_core::{
+    action::port::SessionFailure,
+    grants::{Allowed, GrantIndex, Labels, Named, NamedRole, Stale},
+};
+use jiff::Timestamp;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+/// A [`GrantIndex`] behind a lock, with a notification of its changes.
+#[derive(Debug)]
+pub struct SharedGrants {
+    index: RwLock<GrantIndex>,
+    changes: watch::Sender<()>,
+    status_changes: watch::Sender<()>,
+}
+
+impl Default for SharedGrants {
+    fn default() -> Self {
+        Self { index: RwLock::default(), changes: watch::Sender::new(()), status_changes: watch::Sender::new(()) }
+    }
+}
+
+impl SharedGrants {
+    /// Notified of every change that may alter what is allowed, but for requests that come and go.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Notified of every change that may alter what a grant's status should say.
+    #[must_use]
+    pub fn status_changes(&self) -> watch::Receiver<()> {
+        self.status_changes.subscribe()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
+        let changed = change(&mut self.index.write());
+        if changed {
+            self.changes.send_replace(());
+            self.status_changes.send_replace(());
+        }
+    }
+
+    /// See [`GrantIndex::put_grant`].
+    pub fn put_grant(&self, grant: UserPoolGrant) {
+        self.change(|index| index.put_grant(grant));
+    }
+
+    /// See [`GrantIndex::status_written`].
+    pub fn status_written(&self, stored: &UserPoolGrant) {
+        self.index.write().status_written(stored);
+    }
+
+    /// See [`GrantIndex::remove_grant`].
+    pub fn remove_grant(&self, name: &str) {
+        self.change(|index| index.remove_grant(name));
+    }
+
+    /// See [`GrantIndex::retain_grants`].
+    pub fn retain_grants(&self, names: &BTreeSet<String>) {
+        self.change(|index| index.retain_grants(names));
+    }
+
+    /// See [`GrantIndex::put_namespace`].
+    pub fn put_namespace(&self, name: String, labels: Labels) {
+        self.change(|index| index.put_namespace(name, labels));
+    }
+
+    /// See [`GrantIndex::remove_namespace`].
+    pub fn remove_namespace(&self, name: &str) {
+        self.change(|index| index.remove_namespace(name));
+    }
+
+    /// See [`GrantIndex::retain_namespaces`].
+    pub fn retain_namespaces(&self, names: &BTreeSet<String>) {
+        self.change(|index| index.retain_namespaces(names));
+    }
+
+    /// See [`GrantIndex::put_pending`].
+    pub fn put_pending(&self, request: &PasswordResetRequest) -> Vec<Named> {
+        self.index.write().put_pending(request)
+    }
+
+    /// See [`GrantIndex::remove_pending`].
+    pub fn remove_pending(&self, name: &Named) -> Vec<Named> {
+        self.index.write().remove_pending(name)
+    }
+
+    /// See [`GrantIndex::retain_pending`].
+    pub fn retain_pending(&self, names: &BTreeSet<Named>) -> Vec<Named> {
+        self.index.write().retain_pending(names)
+    }
+
+    /// See [`GrantIndex::allowed`].
+    ///
+    /// # Errors
+    /// The reason for which the request is not allowed.
+    pub fn allowed(&self, request: &PasswordResetRequest) -> Result<Allowed, Reason> {
+        self.index.read().allowed(request)
+    }
+
+    /// See [`GrantIndex::stale_statuses`].
+    #[must_use]
+    pub fn stale_statuses(&self, now: Timestamp) -> Vec<Stale> {
+        self.index.read().stale_statuses(now)
+    }
+
+    /// See [`GrantIndex::roles`].
+    #[must_use]
+    pub fn roles(&self) -> Vec<NamedRole> {
+        self.index.read().roles()
+    }
+
+    /// See [`GrantIndex::role_tried`].
+    pub fn role_tried(&self, tried: &NamedRole, assumable: Result<(), SessionFailure>) {
+        let is_new = self.index.write().role_tried(tried, assumable);
+        if is_new {
+            self.status_changes.send_replace(());
+        }
+    }
+}

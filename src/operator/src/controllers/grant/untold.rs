@@ -1,0 +1,150 @@
+//! Grants whose status is refused: what an Event says in its place, and when it is tried again. Pure.
+
+use std::collections::{BTreeSet, HashMap};
+
+use cognito_reset_api::conditions::Reason;
+use cognito_reset_core::{recent::Lately, refusal::Refuser, status_retry::pause_after};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use tokio::time::Instant;
+
+/// Reason and message of a condition that is new, or of an Event.
+pub(super) type Said = (String, String);
+
+/// The grants whose status is refused, by name.
+#[derive(Debug, Default)]
+pub(super) struct Untold(HashMap<String, Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    /// What the status was to say anew.
+    news: Vec<Said>,
+    refusers: Lately<Refuser>,
+    failures: u32,
+    due: Instant,
+}
+
+/// What the conditions say, whenever they came about.
+pub(super) fn said(news: &[Condition]) -> Vec<Said> {
+    news.iter().map(|condition| (condition.reason.clone(), condition.message.clone())).collect()
+}
+
+impl Untold {
+    /// Whether the status of this grant is to be tried now. One that has something else to say does not wait.
+    pub(super) fn is_due(&self, grant: &str, news: &[Said], now: Instant) -> bool {
+        self.0.get(grant).is_none_or(|entry| entry.due <= now || entry.news != news)
+    }
+
+    /// It was refused. Gives what Events are to say in its place: each thing once for everybody who refuses it.
+    pub(super) fn refused(&mut self, grant: &str, news: Vec<Said>, refuser: &Refuser, now: Instant) -> Vec<Said> {
+        let entry = self.0.entry(grant.to_owned()).or_insert_with(|| Entry {
+            news: news.clone(),
+            refusers: Lately::default(),
+            failures: 0,
+            due: now,
+        });
+        if entry.news != news {
+            entry.news = news;
+            entry.refusers = Lately::default();
+        }
+        entry.due = now + pause_after(entry.failures);
+        entry.failures = entry.failures.saturating_add(1);
+        if !entry.refusers.is_new(refuser) {
+            return Vec::new();
+        }
+        if entry.news.is_empty() {
+            let note = format!("the status may be out of date: writing it is refused by {refuser}; retrying");
+            return vec![(Reason::WriteRefused.as_str().to_owned(), note)];
+        }
+        let stands_in = |(reason, message): &Said| {
+            (reason.clone(), format!("{message}. The status cannot be written: refused by {refuser}; retrying"))
+        };
+        entry.news.iter().map(stands_in).collect()
+    }
+
+    /// Its status was written.
+    pub(super) fn written(&mut self, grant: &str) {
+        self.0.remove(grant);
+    }
+
+    /// Forgets all but these, whose status is still to be written.
+    pub(super) fn retain(&mut self, grants: &BTreeSet<String>) {
+        self.0.retain(|grant, _| grants.contains(grant));
+    }
+
+    /// When the next one is to be tried.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.values().map(|entry| entry.due).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn policy(name: &str) -> Refuser {
+        Refuser::ValidatingPolicy(name.into())
+    }
+
+    fn new(reason: &str) -> Vec<Said> {
+        vec![(reason.to_owned(), format!("as for {reason}"))]
+    }
+
+    #[test]
+    fn an_event_says_what_the_status_would_have_said_once_for_everybody_who_refuses_it() {
+        let (mut untold, now) = (Untold::default(), Instant::now());
+        let both = [new("AmbiguousGrant"), new("RoleNotAssumable")].concat();
+        for (news, by, wanted) in [
+            (new("GrantSuspended"), "a", vec!["GrantSuspended"]),
+            (new("GrantSuspended"), "a", vec![]),
+            (new("GrantSuspended"), "b", vec!["GrantSuspended"]),
+            (new("GrantSuspended"), "a", vec![]),
+            (both.clone(), "b", vec!["AmbiguousGrant", "RoleNotAssumable"]),
+            (both, "b", vec![]),
+            (vec![], "b", vec!["WriteRefused"]),
+            (vec![], "b", vec![]),
+        ] {
+            let told = untold.refused("grant", news.clone(), &policy(by), now);
+            let reasons: Vec<_> = told.iter().map(|(reason, _)| reason.as_str()).collect();
+            assert_eq!(reasons, wanted, "{news:?} by {by}");
+            for (reason, note) in &told {
+                assert!(note.contains(&format!("refused by the ValidatingAdmissionPolicy {by}; retrying")), "{note}");
+                assert!(
+                    *reason == "WriteRefused" || note.starts_with(&format!("as for {reason}. The status")),
+                    "{note}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_status_is_tried_again_after_growing_pauses_and_at_once_where_it_says_something_else() {
+        let (mut untold, mut now) = (Untold::default(), Instant::now());
+        assert!(untold.is_due("grant", &new("Valid"), now));
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            untold.refused("grant", new("Valid"), &policy("a"), now);
+            let due = now + Duration::from_secs(seconds);
+            assert_eq!(untold.next(), Some(due));
+            assert!(!untold.is_due("grant", &new("Valid"), due - Duration::from_millis(1)));
+            assert!(untold.is_due("grant", &new("GrantSuspended"), now) && untold.is_due("another", &[], now));
+            assert!(untold.is_due("grant", &new("Valid"), due));
+            now = due;
+        }
+    }
+
+    #[test]
+    fn what_is_written_or_gone_is_forgotten_and_told_anew() {
+        let (mut untold, now) = (Untold::default(), Instant::now());
+        for grant in ["written", "gone", "stays"] {
+            assert_eq!(untold.refused(grant, vec![], &policy("a"), now).len(), 1);
+        }
+        untold.written("written");
+        untold.retain(&["stays".to_owned()].into());
+        for (grant, told) in [("written", 1), ("gone", 1), ("stays", 0)] {
+            assert_eq!(untold.refused(grant, vec![], &policy("a"), now).len(), told, "{grant}");
+        }
+        untold.retain(&BTreeSet::new());
+        assert_eq!(untold.next(), None);
+    }
+}

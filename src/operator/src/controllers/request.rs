@@ -1,0 +1,206 @@
+//! The controller of requests: it watches pending ones only, and hands each to the performer.
+
+mod hindered;
+mod lasting;
+mod pass;
+mod perform;
+pub mod performer;
+mod refusals;
+mod session;
+mod turnstile;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use cognito_reset_core::{
+    action::port::Cognito,
+    grants::Named,
+    ledger::{Backoff, Identity},
+};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc};
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        Controller, WatchStreamExt,
+        controller::{self, Action},
+        reflector::{self, ObjectRef, reflector},
+        watcher::{self, Event, watcher},
+    },
+};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::{
+    cli::RunArgs,
+    controllers::{
+        grant::shared::SharedGrants,
+        request::performer::{Next, Performer},
+    },
+    kube::{errors::of_watch, store::StoreError, trimmed::Slim},
+    telemetry::invalid_objects::Unreadable,
+};
+
+/// When a request that was found gone or finished is looked for again, should the watch still show it as pending: what
+/// stands between here and the API server may have made up a 404. Also when one is reported that cannot be read, where too
+/// many of them are to be reported already.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+
+/// How many requests one page of the first list has: with 1.5 MiB each, as the most that etcd takes, they fit into a
+/// small container's memory.
+const PAGE: u32 = 25;
+
+/// Works on pending requests until `stop` is cancelled and what is in flight has finished.
+pub async fn run<C: Cognito>(
+    client: &Client,
+    watch: watcher::Config,
+    args: &RunArgs,
+    performer: Arc<Performer<C>>,
+    permissions: &Arc<SharedGrants>,
+    unreadable: Unreadable,
+    stop: &CancellationToken,
+) {
+    let config = watch.fields("status.outcome=Pending").page_size(PAGE);
+    let changes = each(permissions.changes());
+    let backoff = performer.backoff();
+    let context = Arc::new(Context { performer, unreadable, backoff, failures: Mutex::default() });
+    let failures = Arc::clone(&context);
+    let (known, writer) = reflector::store();
+    let (mut queues, moved_up) = Queues::new(Arc::clone(permissions));
+    let events = watcher(Api::<Slim>::all(client.clone()), config).inspect_ok(move |event| queues.follow(event));
+    let working = Controller::for_stream(reflector(writer, events).applied_objects(), known.clone())
+        .reconcile_on(moved_up)
+        .with_config(controller::Config::default().concurrency(args.concurrency))
+        .reconcile_all_on(changes)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, retry, context)
+        .for_each(|result| async {
+            match result {
+                Ok(_) => {}
+                Err(controller::Error::ObjectNotFound(object)) => {
+                    debug!("a request is no longer pending");
+                    failures.succeeded(&(object.namespace.unwrap_or_default(), object.name));
+                }
+                Err(controller::Error::ReconcilerFailed(error, object)) => warn!(
+                    request = %format!("{}/{}", object.namespace.unwrap_or_default(), object.name), %error,
+                    "unable to go on with a request; trying again"
+                ),
+                Err(controller::Error::QueueError(error)) => {
+                    warn!(error = %of_watch(&error), "unable to watch requests; trying again");
+                }
+                Err(error) => warn!(%error, "unable to control requests; trying again"),
+            }
+        });
+    // The controller begins nothing before the first list is complete, and told to stop it would wait for that for ever.
+    let stopped_before_it_began = async {
+        stop.cancelled().await;
+        if known.wait_until_ready().now_or_never().is_none() {
+            return;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = working => {}
+        () = stopped_before_it_began => {}
+    }
+}
+
+/// Keeps what is known of pending requests as the watch shows them, and has those looked at again whose turn has come.
+struct Queues {
+    permissions: Arc<SharedGrants>,
+    listed: BTreeSet<Named>,
+    moved_up: mpsc::UnboundedSender<ObjectRef<Slim>>,
+}
+
+impl Queues {
+    fn new(permissions: Arc<SharedGrants>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<Slim>>) {
+        let (sender, moved_up) = mpsc::unbounded();
+        (Self { permissions, listed: BTreeSet::new(), moved_up: sender }, moved_up)
+    }
+
+    fn follow(&mut self, event: &Event<Slim>) {
+        let moved_up = match event {
+            Event::Init => {
+                self.listed.clear();
+                return;
+            }
+            Event::InitApply(object) => {
+                self.listed.insert(name(object));
+                self.put(object)
+            }
+            Event::InitDone => self.permissions.retain_pending(&std::mem::take(&mut self.listed)),
+            Event::Apply(object) => self.put(object),
+            Event::Delete(object) => self.permissions.remove_pending(&name(object)),
+        };
+        for (namespace, name) in moved_up {
+            // Nobody listens any more while stopping.
+            let _ = self.moved_up.unbounded_send(ObjectRef::new(&name).within(&namespace));
+        }
+    }
+
+    /// One that is being deleted waits for nothing; of one that cannot be read, nobody knows for whom it is.
+    fn put(&self, object: &Slim) -> Vec<Named> {
+        match &object.0.0 {
+            Ok(request) if request.metadata.deletion_timestamp.is_none() => self.permissions.put_pending(request),
+            Ok(_) | Err(_) => self.permissions.remove_pending(&name(object)),
+        }
+    }
+}
+
+struct Context<C: Cognito> {
+    performer: Arc<Performer<C>>,
+    unreadable: Unreadable,
+    backoff: Backoff,
+    /// How often in a row a pass over a request ended in an error, by namespace and name.
+    failures: Mutex<HashMap<Named, usize>>,
+}
+
+fn name(object: &Slim) -> Named {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+impl<C: Cognito> Context<C> {
+    fn succeeded(&self, name: &Named) {
+        self.failures.lock().remove(name);
+    }
+
+    /// When to try again after another failure.
+    fn failed(&self, name: Named) -> Duration {
+        let mut failures = self.failures.lock();
+        let number = failures.entry(name).or_default();
+        *number += 1;
+        self.backoff.after(*number - 1, &Uuid::new_v4().to_string()).unsigned_abs()
+    }
+}
+
+async fn reconcile<C: Cognito>(object: Arc<Slim>, context: Arc<Context<C>>) -> Result<Action, StoreError> {
+    let request = match &object.0.0 {
+        Ok(request) => request,
+        Err(invalid) => {
+            let is_reported = context.unreadable.request(&object.0, &invalid.error);
+            return Ok(if is_reported { Action::await_change() } else { Action::requeue(LOOK_AGAIN) });
+        }
+    };
+    let _working = context.unreadable.metrics().working();
+    let next = context.performer.run(Identity::of_request(request)).await?;
+    context.succeeded(&name(&object));
+    match next {
+        Next::Done => Ok(Action::requeue(LOOK_AGAIN)),
+        Next::After(wait) => Ok(Action::requeue(wait)),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
+fn retry<C: Cognito>(object: Arc<Slim>, _: &StoreError, context: Arc<Context<C>>) -> Action {
+    context.unreadable.metrics().error();
+    Action::requeue(context.failed(name(&object)))
+}
+
+/// A change as an item of a stream; several at once are one.
+fn each(changes: tokio::sync::watch::Receiver<()>) -> impl Stream<Item = ()> + Send + Sync + 'static {
+    futures::stream::unfold(changes, |mut changes| async move { changes.changed().await.ok().map(|()| ((), changes)) })
+}

@@ -1,0 +1,254 @@
+//! What the API server refuses, across passes: writes to records that wait, what Events have said, and effects that are held
+//! up.
+
+use std::{collections::HashMap, time::Duration};
+
+use cognito_reset_core::{machine::state::RecordWrite, recent::Lately, refusal::Refuser};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::controllers::request::turnstile::LONG_AGO;
+
+/// What the API server refuses of requests that have not ended, by record.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    met: Mutex<HashMap<String, Met>>,
+}
+
+#[derive(Debug)]
+struct Met {
+    times: usize,
+    write: Option<(RecordWrite, Instant)>,
+    refusers: Lately<Refuser>,
+    said: String,
+    said_of: Lately<Option<Refuser>>,
+    last: Instant,
+}
+
+/// A write to a record that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub write: RecordWrite,
+    /// Who refuses it; where several do so in turn, the newest of them.
+    pub refuser: Option<Refuser>,
+    /// How long it is not tried again.
+    pub pause: Duration,
+}
+
+impl Refusals {
+    /// A write to the record was refused. Each refusal is followed by a longer pause: `pause` gives it, by how many there
+    /// were before.
+    pub fn again(
+        &self,
+        record: &str,
+        write: RecordWrite,
+        refuser: &Refuser,
+        pause: impl FnOnce(usize) -> Duration,
+        now: Instant,
+    ) -> Standing {
+        self.of(record, now, |met| {
+            let pause = pause(met.times);
+            met.times = met.times.saturating_add(1);
+            if met.write.is_none_or(|(before, _)| before != write) {
+                met.refusers = Lately::default();
+            }
+            met.write = Some((write, now + pause));
+            met.refusers.is_new(refuser);
+            Standing { write, refuser: met.refusers.newest().cloned(), pause }
+        })
+    }
+
+    /// What was refused of the record, where its pause is not over yet: whatever wakes a request, it waits for that.
+    pub fn standing(&self, record: &str, now: Instant) -> Option<Standing> {
+        let mut all = self.met.lock();
+        let met = all.get_mut(record)?;
+        met.last = now;
+        let (write, until) = met.write.filter(|(_, until)| now < *until)?;
+        Some(Standing { write, refuser: met.refusers.newest().cloned(), pause: until.saturating_duration_since(now) })
+    }
+
+    /// Whether no Event of this record has said this text for this refuser, who keeps it out of the status. The text counts
+    /// as said from now on: each refuser gets one Event for it, however often the write is tried.
+    pub fn is_news(&self, record: &str, text: &str, refuser: Option<&Refuser>, now: Instant) -> bool {
+        self.of(record, now, |met| {
+            if met.said != text {
+                text.clone_into(&mut met.said);
+                met.said_of = Lately::default();
+            }
+            met.said_of.is_new(&refuser.cloned())
+        })
+    }
+
+    fn of<T>(&self, record: &str, now: Instant, then: impl FnOnce(&mut Met) -> T) -> T {
+        let mut all = self.met.lock();
+        if !all.contains_key(record) {
+            // A request that is deleted while it waits is never forgotten by name.
+            all.retain(|_, met| now.saturating_duration_since(met.last) < LONG_AGO);
+        }
+        let met = all.entry(record.to_owned()).or_insert_with(|| Met {
+            times: 0,
+            write: None,
+            refusers: Lately::default(),
+            said: String::new(),
+            said_of: Lately::default(),
+            last: now,
+        });
+        met.last = now;
+        then(met)
+    }
+
+    /// Forgets a record that was written, or whose request has ended.
+    pub fn forget(&self, record: &str) {
+        self.met.lock().remove(record);
+    }
+}
+
+/// The records whose effect is known and cannot be stored at present, and who refuses that, where it is refused. Each
+/// keeps a task busy.
+#[derive(Debug, Default)]
+pub struct HeldUp {
+    records: Mutex<HashMap<String, Option<Refuser>>>,
+}
+
+/// One of them, from when it is added until this is dropped.
+#[derive(Debug)]
+pub struct HeldUpEntry<'a> {
+    all: &'a HeldUp,
+    record: &'a str,
+}
+
+impl HeldUp {
+    /// The entry of a record, not added yet.
+    #[must_use]
+    pub const fn entry<'a>(&'a self, record: &'a str) -> HeldUpEntry<'a> {
+        HeldUpEntry { all: self, record }
+    }
+
+    /// Which they are.
+    pub fn records(&self) -> Vec<String> {
+        let mut records: Vec<_> = self.records.lock().keys().cloned().collect();
+        records.sort();
+        records
+    }
+
+    /// Whether there are as many as `most`; and who refuses one of them, where it is refused.
+    pub fn too_many(&self, most: usize) -> Option<Option<Refuser>> {
+        let records = self.records.lock();
+        (records.len() >= most).then(|| records.values().flatten().next().cloned())
+    }
+}
+
+impl HeldUpEntry<'_> {
+    /// It is held up, and by whom.
+    pub fn add(&self, refuser: Option<Refuser>) {
+        self.all.records.lock().insert(self.record.to_owned(), refuser);
+    }
+}
+
+impl Drop for HeldUpEntry<'_> {
+    fn drop(&mut self) {
+        self.all.records.lock().remove(self.record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(name: &str) -> Refuser {
+        Refuser::ValidatingPolicy(name.into())
+    }
+
+    #[test]
+    fn what_no_status_can_say_is_said_once_for_each_who_refuses_until_it_is_something_else() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        for (record, text, by, is_news) in [
+            ("r1", "a", "one", true),
+            ("r1", "a", "one", false),
+            ("r1", "a", "two", true),
+            ("r1", "a", "one", false),
+            ("r2", "a", "one", true),
+            ("r1", "b", "one", true),
+            ("r1", "a", "one", true),
+        ] {
+            assert_eq!(refusals.is_news(record, text, Some(&policy(by)), now), is_news, "{record} {text} {by}");
+        }
+        assert!(refusals.is_news("r1", "a", None, now) && !refusals.is_news("r1", "a", None, now));
+        refusals.forget("r1");
+        assert!(refusals.is_news("r1", "a", Some(&policy("one")), now));
+        assert!(!refusals.is_news("r2", "a", Some(&policy("one")), now));
+    }
+
+    #[test]
+    fn refusals_of_a_record_are_counted_until_it_is_written_or_not_looked_at_for_long() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let again = |record: &str, now| {
+            let mut before = None;
+            let pause = |times| {
+                before = Some(times);
+                Duration::ZERO
+            };
+            refusals.again(record, RecordWrite::Claim, &policy("a"), pause, now);
+            before
+        };
+        for (seconds, record, before) in [
+            (0, "r1", 0),
+            (1, "r1", 1),
+            (2, "r2", 0),
+            (7100, "r1", 2),
+            (7201, "r1", 3),
+            // What is new has the others looked through: r2 was not looked at for two hours.
+            (7202, "r3", 0),
+            (7203, "r2", 0),
+            (7203, "r1", 4),
+            // Itself a record is counted on, however long ago that was.
+            (20_000, "r1", 5),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(again(record, now), Some(before), "{record} at {seconds} s");
+        }
+        refusals.forget("r1");
+        assert_eq!(again("r1", start + Duration::from_secs(20_001)), Some(0));
+    }
+
+    #[test]
+    fn a_refused_write_stands_for_every_pass_until_its_pause_is_over() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let (claim, close) = (RecordWrite::Claim, RecordWrite::Close(cognito_reset_api::Evidence::Expired));
+        let standing =
+            |write, by, seconds| Standing { write, refuser: Some(policy(by)), pause: Duration::from_secs(seconds) };
+        assert_eq!(refusals.standing("r1", at(0)), None);
+        let pause = |_| Duration::from_secs(10);
+        assert_eq!(refusals.again("r1", claim, &policy("a"), pause, at(0)), standing(claim, "a", 10));
+        assert_eq!(refusals.standing("r1", at(3)), Some(standing(claim, "a", 7)));
+        assert_eq!(refusals.standing("r2", at(3)), None);
+        assert_eq!(refusals.standing("r1", at(10)), None);
+        // Who refuses in turn is named when it is new.
+        for (by, named) in [("b", "b"), ("a", "b"), ("b", "b"), ("c", "c"), ("a", "c")] {
+            assert_eq!(refusals.again("r1", claim, &policy(by), pause, at(20)), standing(claim, named, 10), "{by}");
+        }
+        assert_eq!(refusals.again("r1", close, &policy("a"), pause, at(30)), standing(close, "a", 10));
+        assert_eq!(refusals.standing("r1", at(31)), Some(standing(close, "a", 9)));
+        refusals.forget("r1");
+        assert_eq!(refusals.standing("r1", at(31)), None);
+    }
+
+    #[test]
+    fn effects_are_held_up_from_when_that_is_seen_until_they_are_stored() {
+        let held_up = HeldUp::default();
+        let (one, two) = (held_up.entry("r1"), held_up.entry("r2"));
+        assert_eq!(held_up.too_many(1), None);
+        one.add(None);
+        assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
+        two.add(Some(Refuser::Permission));
+        two.add(Some(Refuser::Definition));
+        assert_eq!((held_up.too_many(2), held_up.too_many(3)), (Some(Some(Refuser::Definition)), None));
+        assert_eq!(held_up.records(), ["r1", "r2"]);
+        drop(two);
+        assert_eq!((held_up.too_many(1), held_up.too_many(2)), (Some(None), None));
+        drop(one);
+        assert_eq!((held_up.too_many(1), held_up.records()), (None, vec![]));
+    }
+}

@@ -1,0 +1,336 @@
+//! Looks through the history and deletes what the judge lets go. Thin: what may go is never decided here.
+
+pub mod store;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use cognito_reset_api::PasswordResetRequest;
+use cognito_reset_core::{
+    recent::Lately,
+    refusal::Refuser,
+    retention::{
+        gitops::Mark,
+        page::{Item, Page, Place},
+        policy::{self, Life, Presence, Verdict, Why},
+    },
+};
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::Resource;
+use parking_lot::Mutex;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tracing::{debug, info, warn};
+
+use crate::{
+    controllers::retention::store::{Archive, Kind},
+    kube::store::StoreError,
+    telemetry::{
+        events::Events,
+        metrics::{Metrics, Target},
+    },
+};
+
+/// Objects that are read and deleted side by side.
+const ABREAST: usize = 4;
+/// How many requests are remembered as told that a tool tracks them.
+const MOST_TOLD: usize = 4096;
+/// How many of them are told in one look, so that their Events leave room for others.
+const TOLD_IN_A_LOOK: usize = 10;
+
+/// How long things are kept, and how often they are looked through.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a record is kept after it was last written; `None` for ever.
+    pub retention: Option<SignedDuration>,
+    /// Between two looks through all records.
+    pub records_period: Duration,
+    /// Between two looks through the finished requests with a time to live.
+    pub requests_period: Duration,
+    /// At most so many objects a second are read afresh, to be deleted.
+    pub rate: f64,
+}
+
+/// Deletes what the history does not need any more.
+pub struct History {
+    archive: Archive,
+    settings: Settings,
+    events: Events,
+    metrics: Arc<Metrics>,
+    pace: tokio::sync::Mutex<Interval>,
+    told: Mutex<Told>,
+    refusing: Mutex<Refusing>,
+}
+
+/// Who refuses deletions, as the log says already.
+#[derive(Debug, Default)]
+struct Refusing {
+    requests: OfKind,
+    records: OfKind,
+}
+
+#[derive(Debug, Default)]
+struct OfKind {
+    refusers: Lately<Refuser>,
+    in_this_look: bool,
+}
+
+impl Refusing {
+    fn of(&mut self, kind: Kind) -> &mut OfKind {
+        match kind {
+            Kind::Request => &mut self.requests,
+            Kind::Record => &mut self.records,
+        }
+    }
+
+    /// A deletion was refused. Whether that is to be told: once for each who refuses.
+    fn is_new(&mut self, kind: Kind, refuser: &Refuser) -> bool {
+        let of_kind = self.of(kind);
+        of_kind.in_this_look = true;
+        of_kind.refusers.is_new(refuser)
+    }
+
+    /// All of a kind was looked through. Where nothing was refused, the next refusal is told again.
+    fn looked(&mut self, kind: Kind) {
+        let of_kind = self.of(kind);
+        if !std::mem::take(&mut of_kind.in_this_look) {
+            *of_kind = OfKind::default();
+        }
+    }
+}
+
+/// The requests of which it was told that a tool tracks them.
+#[derive(Debug, Default)]
+struct Told {
+    uids: BTreeSet<String>,
+    in_this_look: usize,
+}
+
+impl Told {
+    /// Whether it is to be told of this one: once in the life of this process, and of the others in a later look.
+    fn is_new(&mut self, uid: &str) -> bool {
+        if self.in_this_look >= TOLD_IN_A_LOOK || self.uids.len() >= MOST_TOLD || !self.uids.insert(uid.to_owned()) {
+            return false;
+        }
+        self.in_this_look += 1;
+        true
+    }
+}
+
+impl History {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(archive: Archive, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
+        let mut pace = interval(Duration::from_secs_f64(1.0 / settings.rate));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            archive,
+            settings,
+            events,
+            metrics,
+            pace: pace.into(),
+            told: Mutex::default(),
+            refusing: Mutex::default(),
+        }
+    }
+
+    /// Looks through requests and records, for ever.
+    pub async fn run(&self) {
+        let requests = self.again_and_again(Kind::Request, self.settings.requests_period);
+        let records = async {
+            if self.settings.retention.is_some() {
+                self.again_and_again(Kind::Record, self.settings.records_period).await;
+            }
+        };
+        futures::future::join(requests, records).await;
+    }
+
+    async fn again_and_again(&self, kind: Kind, period: Duration) {
+        loop {
+            if let Err(error) = self.sweep(kind).await {
+                self.metrics.history_error(kind);
+                warn!(kind = kind.as_str(), %error, "unable to look through the history; trying again");
+            }
+            sleep(period).await;
+        }
+    }
+
+    /// One look through all of a kind. An object that cannot be read or deleted keeps no other one.
+    async fn sweep(&self, kind: Kind) -> Result<(), StoreError> {
+        let mut token = None;
+        if kind == Kind::Request {
+            self.told.lock().in_this_look = 0;
+        }
+        loop {
+            let Page { now, items, next } = self.archive.page(kind, token).await?;
+            if now.is_none() {
+                warn!(kind = kind.as_str(), "the API server's answer does not tell its time: nothing is deleted");
+            }
+            // Only what is worth another look is kept of the page.
+            let candidates: Vec<Place> =
+                items.into_iter().filter_map(|item| self.worth_reading(kind, item, now)).collect();
+            futures::stream::iter(candidates)
+                .for_each_concurrent(ABREAST, |candidate| async move {
+                    self.pace.lock().await.tick().await;
+                    if let Err(error) = self.consider(kind, &candidate, now).await {
+                        self.report(kind, &candidate, &error);
+                    }
+                })
+                .await;
+            token = next;
+            if token.is_none() {
+                self.metrics.history_swept(kind, now);
+                self.refusing.lock().looked(kind);
+                return Ok(());
+            }
+        }
+    }
+
+    fn worth_reading(&self, kind: Kind, item: Result<Item, Place>, now: Option<Timestamp>) -> Option<Place> {
+        let Item { metadata, life } = match item {
+            Ok(item) => item,
+            Err(Place { namespace, name }) => {
+                self.metrics.history_error(kind);
+                warn!(kind = kind.as_str(), %namespace, %name, "unable to understand an object of the history; it is left alone");
+                return None;
+            }
+        };
+        let verdict = match kind {
+            Kind::Request => policy::request(&metadata, life, now),
+            Kind::Record => self.judge_record(&metadata, None, Presence::NotRead, now),
+        };
+        match verdict {
+            Verdict::ReadFurther | Verdict::Delete(_) => {
+                let ObjectMeta { namespace, name, .. } = metadata;
+                Some(Place { namespace: namespace.unwrap_or_default(), name: name? })
+            }
+            Verdict::Keep(Why::Tracked(mark)) => {
+                self.tell_tracked(metadata, mark);
+                None
+            }
+            Verdict::Keep(_) => None,
+        }
+    }
+
+    /// Reads one afresh, asks again, and deletes it in the state that was read.
+    async fn consider(&self, kind: Kind, candidate: &Place, now: Option<Timestamp>) -> Result<(), StoreError> {
+        let deleted = match kind {
+            Kind::Request => self.consider_request(candidate, now).await?,
+            Kind::Record => self.consider_record(&candidate.name, now).await?,
+        };
+        if deleted {
+            self.metrics.collected(kind);
+            let Place { namespace, name } = candidate;
+            info!(kind = kind.as_str(), %namespace, %name, "deleted what the history does not need any more");
+        }
+        Ok(())
+    }
+
+    async fn consider_request(&self, at: &Place, now: Option<Timestamp>) -> Result<bool, StoreError> {
+        let Some(request) = self.archive.request(&at.namespace, &at.name).await? else { return Ok(false) };
+        match policy::request(&request.metadata, Life::of(&request), now) {
+            Verdict::Delete(guard) => {
+                let deleted = self.archive.delete_request(&at.namespace, &at.name, guard).await;
+                self.counted(Target::Request, deleted)
+            }
+            Verdict::Keep(why) => Ok(kept(&at.name, why)),
+            Verdict::ReadFurther => Ok(false),
+        }
+    }
+
+    async fn consider_record(&self, name: &str, now: Option<Timestamp>) -> Result<bool, StoreError> {
+        let Some(record) = self.archive.record(name).await? else { return Ok(false) };
+        let judged = |request| self.judge_record(&record.metadata, Some(&record), request, now);
+        let verdict = match judged(Presence::NotRead) {
+            Verdict::ReadFurther => judged(self.archive.presence(&record.spec.request).await?),
+            verdict @ (Verdict::Keep(_) | Verdict::Delete(_)) => verdict,
+        };
+        match verdict {
+            Verdict::Delete(guard) => self.counted(Target::Record, self.archive.delete_record(name, guard).await),
+            Verdict::Keep(why) => Ok(kept(name, why)),
+            Verdict::ReadFurther => Ok(false),
+        }
+    }
+
+    fn counted(&self, target: Target, deleted: Result<bool, StoreError>) -> Result<bool, StoreError> {
+        if let Some(refuser) = deleted.as_ref().err().and_then(StoreError::refuser) {
+            self.metrics.write_refused(target, &refuser);
+        }
+        deleted
+    }
+
+    /// What one policy refuses, it may refuse of every old object, at every look: whoever refuses is told once.
+    fn report(&self, kind: Kind, candidate: &Place, error: &StoreError) {
+        self.metrics.history_error(kind);
+        let is_new = error.refuser().is_none_or(|refuser| self.refusing.lock().is_new(kind, &refuser));
+        let (kind, Place { namespace, name }) = (kind.as_str(), candidate);
+        if is_new {
+            warn!(kind, %namespace, %name, %error, "unable to judge or delete an object; trying again");
+        } else {
+            debug!(kind, %namespace, %name, %error, "still unable to judge or delete an object");
+        }
+    }
+
+    fn judge_record(
+        &self,
+        metadata: &ObjectMeta,
+        record: Option<&cognito_reset_api::PasswordResetRecord>,
+        request: Presence,
+        now: Option<Timestamp>,
+    ) -> Verdict {
+        policy::record(metadata, record, request, now, self.settings.retention.unwrap_or(SignedDuration::MAX))
+    }
+
+    fn tell_tracked(&self, metadata: ObjectMeta, mark: Mark) {
+        if !self.told.lock().is_new(metadata.uid.as_deref().unwrap_or_default()) {
+            return;
+        }
+        let object = ObjectReference {
+            api_version: Some(PasswordResetRequest::api_version(&()).into_owned()),
+            kind: Some(PasswordResetRequest::kind(&()).into_owned()),
+            namespace: metadata.namespace,
+            name: metadata.name,
+            uid: metadata.uid,
+            ..ObjectReference::default()
+        };
+        self.events.not_deleted(object, &mark.note());
+    }
+}
+
+fn kept(name: &str, why: Why) -> bool {
+    debug!(%name, ?why, "kept an object of the history");
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_tracked_requests_each_is_told_once_a_few_in_a_look_and_no_more_than_are_remembered() {
+        let mut told = Told::default();
+        let mut look = |first: usize, last: usize| {
+            told.in_this_look = 0;
+            (first..last).filter(|number| told.is_new(&number.to_string())).count()
+        };
+        assert_eq!((look(0, 3), look(0, 3), look(0, 4)), (3, 0, 1));
+        assert_eq!((look(0, 30), look(0, 30), look(0, 30), look(0, 30)), (10, 10, 6, 0));
+        let all: usize = (0..1000).map(|_| look(0, 10 * MOST_TOLD)).sum();
+        assert_eq!(30 + all, MOST_TOLD);
+    }
+
+    #[test]
+    fn who_refuses_is_told_once_and_again_after_a_look_without_a_refusal() {
+        let mut refusing = Refusing::default();
+        let policy = |name: &str| Refuser::ValidatingPolicy(name.into());
+        let (a, b) = (policy("a"), policy("b"));
+        assert!(refusing.is_new(Kind::Request, &a) && !refusing.is_new(Kind::Request, &a));
+        assert!(refusing.is_new(Kind::Request, &b) && refusing.is_new(Kind::Record, &a));
+        refusing.looked(Kind::Request);
+        assert!(!refusing.is_new(Kind::Request, &a), "it still refuses");
+        refusing.looked(Kind::Request);
+        refusing.looked(Kind::Request);
+        assert!(refusing.is_new(Kind::Request, &a) && refusing.is_new(Kind::Request, &b));
+        assert!(!refusing.is_new(Kind::Record, &a), "records were not looked through");
+    }
+}

@@ -1,0 +1,273 @@
+//! Reads the history page by page, reads one object of it afresh, and deletes it: each call within a time limit.
+
+use std::{future::Future, time::Duration};
+
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, RequestRef};
+use cognito_reset_core::retention::{
+    page::Page,
+    policy::{Guard, KEEP, Presence},
+};
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, Limited};
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, ListParams, Preconditions},
+    client::Body,
+    core::{DeserializeGuard, PartialObjectMeta, Request, Status},
+};
+
+use crate::kube::store::{StoreError, understood, within};
+
+/// What has ended, and has a time to live: a field that is not there is as one that is empty.
+const FINISHED: &str = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
+/// Of a page.
+const REQUESTS: u32 = 10;
+const RECORDS: u32 = 500;
+/// The most bytes of a page: more than so many objects can have that etcd takes.
+const MAX_PAGE: usize = 32 << 20;
+
+/// What is looked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Finished requests with a time to live and without the label [`KEEP`].
+    Request,
+    /// All records.
+    Record,
+}
+
+impl Kind {
+    /// The name, for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Record => "record",
+        }
+    }
+
+    /// Asks for a page: of whole requests, since their end is in their status, and of the metadata of records.
+    fn list(self, token: Option<String>) -> kube::Result<http::Request<Vec<u8>>> {
+        let params = ListParams { continue_token: token, ..ListParams::default() };
+        let request = match self {
+            // People write them, up to 1.5 MiB each: so few at a time.
+            Self::Request => {
+                let params = params.fields(FINISHED).labels(&format!("!{KEEP}")).limit(REQUESTS);
+                Request::new(PasswordResetRequest::url_path(&(), None)).list(&params)
+            }
+            Self::Record => {
+                Request::new(PasswordResetRecord::url_path(&(), None)).list_metadata(&params.limit(RECORDS))
+            }
+        };
+        request.map_err(kube::Error::BuildRequest)
+    }
+
+    /// The kind of the answer.
+    const fn answer(self) -> &'static str {
+        match self {
+            Self::Request => "PasswordResetRequestList",
+            Self::Record => "PartialObjectMetadataList",
+        }
+    }
+}
+
+/// Requests and records in the API server.
+#[derive(Clone)]
+pub struct Archive {
+    client: Client,
+    limit: Duration,
+}
+
+impl Archive {
+    /// Every call gets `limit` to be answered.
+    #[must_use]
+    pub const fn new(client: Client, limit: Duration) -> Self {
+        Self { client, limit }
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
+        within(self.limit, call).await
+    }
+
+    /// The first page, or the one that a page before named. Where the server has forgotten what the pages are of, it says
+    /// how to go on with what there is now.
+    ///
+    /// # Errors
+    /// Where the API server does not answer with a page.
+    pub async fn page(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
+        match self.list(kind, token).await {
+            Err(StoreError::Client(kube::Error::Api(status))) if status.code == 410 => {
+                match status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone()) {
+                    Some(token) => self.list(kind, Some(token)).await,
+                    None => Err(StoreError::Client(kube::Error::Api(status))),
+                }
+            }
+            answer => answer,
+        }
+    }
+
+    async fn list(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
+        let request = kind.list(token).map_err(StoreError::Client)?;
+        let (now, body) = self
+            .call(async {
+                let answer = self.client.send(request.map(Body::from)).await?;
+                let (head, body) = answer.into_parts();
+                let body = Limited::new(body, MAX_PAGE).collect().await.map_err(kube::Error::Service)?.to_bytes();
+                if head.status.is_success() {
+                    return Ok((server_time(&head.headers), body));
+                }
+                let said: Option<Status> = serde_json::from_slice(&body).ok();
+                let said = said.unwrap_or_else(|| Status::failure("", "NotAStatus").with_code(head.status.as_u16()));
+                Err(kube::Error::Api(said.boxed()))
+            })
+            .await?;
+        let (answer, page) =
+            Page::parse(&body, now).map_err(|error| StoreError::Client(kube::Error::SerdeError(error)))?;
+        if answer != kind.answer() {
+            return Err(StoreError::AnotherList);
+        }
+        Ok(page)
+    }
+
+    /// The record, read afresh; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the API server does not answer with it or its absence.
+    pub async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
+        let api: Api<DeserializeGuard<PasswordResetRecord>> = Api::all(self.client.clone());
+        Ok(self.call(api.get_opt(name)).await?.map(understood))
+    }
+
+    /// The request, read afresh; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where the API server does not answer with it or its absence, or it cannot be understood.
+    pub async fn request(&self, namespace: &str, name: &str) -> Result<Option<PasswordResetRequest>, StoreError> {
+        let api: Api<PasswordResetRequest> = Api::namespaced(self.client.clone(), namespace);
+        self.call(api.get_opt(name)).await
+    }
+
+    /// Whether there is a request of this namespace and name, read afresh.
+    ///
+    /// # Errors
+    /// Where the API server does not answer, or says that there is none in words that may be of something on the way.
+    pub async fn presence(&self, of: &RequestRef) -> Result<Presence, StoreError> {
+        let api: Api<PasswordResetRequest> = Api::namespaced(self.client.clone(), &of.namespace);
+        match self.call(api.get_metadata(&of.name)).await {
+            Ok(_) => Ok(Presence::Present),
+            Err(StoreError::Client(kube::Error::Api(said))) if is_absence(&said, &of.name) => Ok(Presence::Absent),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a request in that one state; `false` where it has changed since, or is gone.
+    ///
+    /// # Errors
+    /// Where it cannot be told whether it was deleted, or the API server refuses.
+    pub async fn delete_request(&self, namespace: &str, name: &str, guard: Guard) -> Result<bool, StoreError> {
+        let api: Api<PartialObjectMeta<PasswordResetRequest>> = Api::namespaced(self.client.clone(), namespace);
+        self.delete(api, name, guard).await
+    }
+
+    /// Deletes a record in that one state; `false` where it has changed since, or is gone.
+    ///
+    /// # Errors
+    /// Where it cannot be told whether it was deleted, or the API server refuses.
+    pub async fn delete_record(&self, name: &str, guard: Guard) -> Result<bool, StoreError> {
+        let api: Api<PartialObjectMeta<PasswordResetRecord>> = Api::all(self.client.clone());
+        self.delete(api, name, guard).await
+    }
+
+    async fn delete<K>(&self, api: Api<PartialObjectMeta<K>>, name: &str, guard: Guard) -> Result<bool, StoreError>
+    where
+        K: Resource + Clone + std::fmt::Debug,
+    {
+        let Guard { uid, resource_version } = guard;
+        let only = Preconditions { uid: Some(uid), resource_version: Some(resource_version) };
+        match self.call(api.delete(name, &DeleteParams::default().preconditions(only))).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The API server's time, as it says with its answer. An answer that something on the way has kept is as old as that says.
+fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
+    let mut dates = headers.get_all(header::DATE).iter();
+    match (dates.next(), dates.next(), headers.get(header::AGE)) {
+        (Some(date), None, None) => DateTimeParser::new().parse_timestamp(date.to_str().ok()?).ok(),
+        (Some(_), _, _) | (None, _, _) => None,
+    }
+}
+
+/// Whether a refusal is the API server's word that there is no such request: something on the way, or a server without
+/// the definition, answers 404 as well, but does not name the object.
+fn is_absence(said: &Status, name: &str) -> bool {
+    let names = said.details.as_ref().is_some_and(|details| {
+        details.name == name
+            && details.kind == PasswordResetRequest::plural(&())
+            && details.group == PasswordResetRequest::group(&())
+    });
+    said.code == 404 && said.reason == "NotFound" && names
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_servers_time_is_known_only_from_one_date_of_a_fresh_answer() {
+        let date = |text: &'static str| (header::DATE, HeaderValue::from_static(text));
+        let good = date("Tue, 24 Nov 2026 21:55:58 GMT");
+        let age = (header::AGE, HeaderValue::from_static("0"));
+        let seen = Some(Timestamp::constant(1_795_557_358, 0));
+        for (name, headers, wanted) in [
+            ("one", vec![good.clone()], seen),
+            ("none", vec![], None),
+            ("two", vec![good.clone(), good.clone()], None),
+            ("of a cache", vec![good, age], None),
+            ("no date", vec![date("now")], None),
+            ("a part", vec![date("Tue, 24 Nov 2026")], None),
+            ("another weekday", vec![date("Wed, 24 Nov 2026 21:55:58 GMT")], None),
+        ] {
+            let mut map = HeaderMap::new();
+            for (key, value) in headers {
+                map.append(key, value);
+            }
+            assert_eq!(server_time(&map), wanted, "{name}");
+        }
+    }
+
+    fn not_found() -> Value {
+        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
+            "reason": "NotFound", "message": "passwordresetrequests.cognito-reset.dev \"reset\" not found",
+            "details": { "name": "reset", "group": "cognito-reset.dev", "kind": "passwordresetrequests" } })
+    }
+
+    #[test]
+    fn only_a_404_that_names_the_very_request_is_its_absence() {
+        let with = |path: &str, value: Value| {
+            let mut changed = not_found();
+            *changed.pointer_mut(path).unwrap() = value;
+            changed
+        };
+        for (name, said, wanted) in [
+            ("of the API server", not_found(), true),
+            ("of another name", with("/details/name", json!("other")), false),
+            ("of another resource", with("/details/kind", json!("namespaces")), false),
+            ("of another group", with("/details/group", json!("")), false),
+            ("without the definition", with("/details", json!({})), false),
+            ("without details", with("/details", Value::Null), false),
+            ("of another reason", with("/reason", json!("Forbidden")), false),
+            ("of another code", with("/code", json!(403)), false),
+        ] {
+            assert_eq!(is_absence(&serde_json::from_value(said).unwrap(), "reset"), wanted, "{name}");
+        }
+        let made_up = Status::failure("page not found", "Failed to parse error data").with_code(404);
+        assert!(!is_absence(&made_up, "reset"));
+    }
+}

@@ -1,0 +1,105 @@
+//! What errors of the Kubernetes client say, without the values that they quote: one may be a user's name.
+//!
+//! An API server that refuses an object repeats what it holds, and so may an admission policy in its own words. So of a
+//! refusal its reason, its code, the fields and the name of who refuses are told, and not its text.
+
+use cognito_reset_core::refusal::Refuser;
+use kube::{Error, core::Status, runtime::watcher};
+
+/// What a call that failed says.
+#[must_use]
+pub fn of_client(error: &Error) -> String {
+    match error {
+        Error::Api(status) => of_status(status),
+        Error::SerdeError(error) => {
+            let (kind, line, column) = (error.classify(), error.line(), error.column());
+            format!("an answer cannot be read: {kind:?} error at line {line} column {column}").to_lowercase()
+        }
+        // The proxy's refusal, the certificate or the network, by their own words: none of them quotes an object.
+        Error::Service(error) => {
+            let causes = std::iter::successors(error.source(), |cause| cause.source());
+            causes.fold(format!("no answer: {error}"), |said, cause| format!("{said}: {cause}"))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What a watch that failed says.
+#[must_use]
+pub fn of_watch(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error) => format!("failed to list: {}", of_client(error)),
+        watcher::Error::WatchStartFailed(error) => format!("failed to start: {}", of_client(error)),
+        watcher::Error::WatchFailed(error) => format!("failed: {}", of_client(error)),
+        watcher::Error::WatchError(status) => format!("ended: {}", of_status(status)),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    }
+}
+
+fn of_status(status: &Status) -> String {
+    let reason: String = status.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+    let mut said = format!("the API server answered {} {reason}", status.code);
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    // What follows a bracket may be a key that somebody chose.
+    let fields: Vec<String> = causes
+        .map(|cause| cause.field.chars().take_while(|it| it.is_ascii_alphanumeric() || *it == '.').take(128).collect())
+        .filter(|field: &String| !field.is_empty())
+        .take(8)
+        .collect();
+    if !fields.is_empty() {
+        said = format!("{said} for {}", fields.join(", "));
+    }
+    match Refuser::of(status) {
+        // What is said already.
+        Refuser::Definition | Refuser::Other { .. } => said,
+        refuser => format!("{said}: refused by {refuser}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::watcher;
+    use serde_json::json;
+
+    use super::{of_client, of_watch};
+
+    fn refusal() -> kube::Error {
+        let status = json!({
+            "status": "Failure", "code": 422, "reason": "Invalid", "message": "\"alice\" is invalid: alice is too long",
+            "details": { "name": "alice", "causes": [
+                { "field": "spec.username", "message": "Invalid value: \"alice\"", "reason": "FieldValueInvalid" },
+                { "field": "spec.clientMetadata[alice]", "message": "alice", "reason": "FieldValueInvalid" },
+            ] },
+        });
+        kube::Error::Api(serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_reason_code_and_fields_and_quotes_nothing() {
+        let told = "the API server answered 422 Invalid for spec.username, spec.clientMetadata";
+        assert_eq!(of_client(&refusal()), told);
+        assert_eq!(of_watch(&watcher::Error::InitialListFailed(refusal())), format!("failed to list: {told}"));
+        let kube::Error::Api(status) = refusal() else { return };
+        assert_eq!(of_watch(&watcher::Error::WatchError(status)), format!("ended: {told}"));
+    }
+
+    #[test]
+    fn a_refusal_names_the_policy_that_refuses() {
+        let status = json!({
+            "status": "Failure", "code": 422, "reason": "Invalid",
+            "message": "x \"a\" is forbidden: ValidatingAdmissionPolicy 'owner' with binding 'by' denied request: alice",
+        });
+        let refusal = kube::Error::Api(serde_json::from_value(status).unwrap());
+        let told = "the API server answered 422 Invalid: refused by the ValidatingAdmissionPolicy owner";
+        assert_eq!(of_client(&refusal), told);
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_told_by_its_place() {
+        let error = serde_json::from_str::<u8>("\"alice\"").unwrap_err();
+        assert_eq!(
+            of_client(&kube::Error::SerdeError(error)),
+            "an answer cannot be read: data error at line 1 column 7"
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! A Lease that saves work: of several replicas one works, and the others stand by.
+//!
+//! No promise rests on it: the record decides who may call Cognito, with any number of leaders. Every
+//! write is guarded by the resourceVersion that was read; whether a holder is alive is told by how
+//! long its Lease has not changed, on this process's monotonic clock, never by comparing two clocks.
+
+use std::{sync::Arc, time::Duration};
+
+use cognito_reset_core::refusal::Refuser;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use crate::{
+    kube::store::{StoreError, within},
+    telemetry::metrics::{Metrics, Target},
+};
+
+/// The name of the Lease.
+pub const NAME: &str = "cognito-reset-operator";
+
+/// How often a replica that stands by looks at the Lease.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a leader renews the Lease in its duration.
+const RENEWALS: u32 = 5;
+
+/// What a replica is, and whether the set of them has a leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Leadership {
+    /// This replica works.
+    Leader,
+    /// Another one does, as seen by its renewals.
+    Standby,
+    /// No renewal was seen for the lease's duration: nobody may be working.
+    NoLeaderSeen,
+}
+
+impl Leadership {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Leader, Self::Standby, Self::NoLeaderSeen];
+
+    /// In words, for `/readyz` and as a metric's label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Standby => "standby",
+            Self::NoLeaderSeen => "no leader seen",
+        }
+    }
+}
+
+/// What to do about the Lease as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    /// Take it: there is none, it was released, or its holder has not renewed it in time.
+    Take,
+    /// Renew it: it is ours.
+    Renew,
+    /// Leave it as it is.
+    Leave,
+    /// It was ours and is another's now.
+    Lost,
+}
+
+/// What this replica has seen of the Lease, by its own clock. Pure.
+#[derive(Debug)]
+struct Observer {
+    holder: String,
+    duration: Duration,
+    /// The version that another holder wrote last, and when it was first seen here.
+    others: Option<(String, Instant)>,
+    /// When the last renewal that was stored had been begun.
+    renewed: Option<Instant>,
+}
+
+impl Observer {
+    fn new(holder: String, duration: Duration) -> Self {
+        Self { holder, duration, others: None, renewed: None }
+    }
+
+    fn see(&mut self, lease: Option<&Lease>, now: Instant) -> Move {
+        let spec = lease.and_then(|lease| lease.spec.as_ref());
+        let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).filter(|holder| !holder.is_empty());
+        let Some(holder) = holder else { return Move::Take };
+        if holder == self.holder {
+            return Move::Renew;
+        }
+        if self.renewed.is_some() {
+            return Move::Lost;
+        }
+        let version = lease.and_then(|lease| lease.metadata.resource_version.clone()).unwrap_or_default();
+        let since = match &self.others {
+            Some((seen, since)) if *seen == version => *since,
+            _ => {
+                self.others = Some((version, now));
+                now
+            }
+        };
+        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|it| u64::try_from(it).ok());
+        let duration = seconds.map_or(self.duration, Duration::from_secs);
+        if now.duration_since(since) >= duration { Move::Take } else { Move::Leave }
+    }
+
+    /// A leader gives up this long before others may take its place.
+    fn must_stop_at(&self) -> Option<Instant> {
+        self.renewed.map(|renewed| renewed + self.duration.mul_f64(2.0 / 3.0))
+    }
+
+    fn leadership(&self, now: Instant) -> Leadership {
+        let alive = |(_, since): &(String, Instant)| now.duration_since(*since) < self.duration;
+        match (self.renewed, &self.others) {
+            (Some(_), _) => Leadership::Leader,
+            (None, Some(others)) if alive(others) => Leadership::Standby,
+            (None, _) => Leadership::NoLeaderSeen,
+        }
+    }
+}
+
+/// One replica's part in the election.
+pub struct Election {
+    leases: Api<Lease>,
+    observer: Observer,
+    limit: Duration,
+    tell: watch::Sender<Leadership>,
+    /// Who refuses to have the Lease written, where the last try was refused.
+    refuser: watch::Sender<Option<Refuser>>,
+    metrics: Arc<Metrics>,
+    /// The Lease as this replica wrote it last.
+    held: Option<Lease>,
+}
+
+impl Election {
+    /// Takes part as `identity`, made unique for this process: a container that is started again in
+    /// its pod is another holder.
+    ///
+    /// `duration` is how long a leader that has stopped renewing keeps others waiting; `limit` bounds
+    /// every call to the API server.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        identity: &str,
+        duration: Duration,
+        limit: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            observer: Observer::new(format!("{identity}_{}", Uuid::new_v4()), duration),
+            limit: limit.min(duration / RENEWALS),
+            tell: watch::Sender::new(Leadership::NoLeaderSeen),
+            refuser: watch::Sender::new(None),
+            metrics,
+            held: None,
+        }
+    }
+
+    /// What this replica is at present.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.tell.subscribe()
+    }
+
+    /// Who refuses to have the Lease written at present.
+    #[must_use]
+    pub fn refuser(&self) -> watch::Receiver<Option<Refuser>> {
+        self.refuser.subscribe()
+    }
+
+    /// Stands by, leads and renews, until the Lease is lost after it was held.
+    pub async fn run(&mut self) {
+        loop {
+            let begun = Instant::now();
+            let end = self.observer.must_stop_at();
+            let turn = self.turn(begun);
+            let turned = match end {
+                Some(end) => timeout_at(end, turn).await.unwrap_or(Move::Lost),
+                None => turn.await,
+            };
+            if turned == Move::Lost {
+                return;
+            }
+            let leadership = self.observer.leadership(Instant::now());
+            self.tell.send_if_modified(|told| std::mem::replace(told, leadership) != leadership);
+            sleep(LOOK.min(self.observer.duration / RENEWALS)).await;
+        }
+    }
+
+    /// Reads the Lease, or renews it while this replica holds it and a renewal is due.
+    async fn turn(&mut self, begun: Instant) -> Move {
+        if self.observer.renewed.is_some_and(|renewed| begun < renewed + self.observer.duration / RENEWALS) {
+            return Move::Leave;
+        }
+        let standing = match self.held.take() {
+            Some(held) => Some(held),
+            None => match within(self.limit, self.leases.get_opt(NAME)).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    warn!(lease = NAME, %error, "unable to read the lease; trying again");
+                    return Move::Leave;
+                }
+            },
+        };
+        let next = self.observer.see(standing.as_ref(), begun);
+        match next {
+            Move::Take | Move::Renew => self.write(standing, next, begun).await,
+            // Another one holds it, and nothing is to be written here.
+            Move::Leave | Move::Lost => self.not_refused(),
+        }
+        next
+    }
+
+    async fn write(&mut self, standing: Option<Lease>, step: Move, begun: Instant) {
+        let wanted = held_by(&self.observer.holder, self.observer.duration, standing, step);
+        let params = PostParams::default();
+        let write = async {
+            if wanted.metadata.resource_version.is_some() {
+                self.leases.replace(NAME, &params, &wanted).await
+            } else {
+                self.leases.create(&params, &wanted).await
+            }
+        };
+        match within(self.limit, write).await {
+            Ok(stored) => {
+                if self.observer.renewed.replace(begun).is_none() {
+                    info!(lease = NAME, holder = %self.observer.holder, "leading");
+                }
+                self.held = Some(stored);
+                self.not_refused();
+            }
+            // Another replica was quicker, or this is the reply to an own write whose reply was lost: read it next.
+            Err(error) if error.is_conflict() => {}
+            Err(error) => self.not_written(&error),
+        }
+    }
+
+    /// A refusal is counted at each try, and logged once for each who refuses.
+    fn not_written(&self, error: &StoreError) {
+        let Some(refuser) = error.refuser() else {
+            return warn!(lease = NAME, %error, "unable to write the lease; trying again");
+        };
+        self.metrics.write_refused(Target::Lease, &refuser);
+        if self.refuser.send_replace(Some(refuser.clone())).as_ref() == Some(&refuser) {
+            debug!(lease = NAME, %error, "the API server still refuses the lease");
+        } else {
+            warn!(lease = NAME, %error, "the API server refuses the lease, without which this replica cannot lead; trying again");
+        }
+    }
+
+    fn not_refused(&self) {
+        self.refuser.send_if_modified(|refuser| refuser.take().is_some());
+    }
+
+    /// The Lease as this replica holds it. Where the reply to a renewal is not known, it is read.
+    async fn standing(&mut self) -> Option<Lease> {
+        if self.held.is_some() || self.observer.renewed.is_none() {
+            return self.held.take();
+        }
+        let read = match within(self.limit, self.leases.get_opt(NAME)).await {
+            Ok(read) => read?,
+            Err(error) => {
+                warn!(lease = NAME, %error, "failed to read the lease; it expires");
+                return None;
+            }
+        };
+        let holder = read.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
+        (holder == Some(&self.observer.holder)).then_some(read)
+    }
+
+    /// Gives the Lease back, so that another replica need not wait for it to expire.
+    pub async fn release(mut self) {
+        let Some(mut lease) = self.standing().await else { return };
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = None;
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+        }
+        match within(self.limit, self.leases.replace(NAME, &PostParams::default(), &lease)).await {
+            Ok(_) => info!(lease = NAME, "released"),
+            Err(error) => {
+                if let Some(refuser) = error.refuser() {
+                    self.metrics.write_refused(Target::Lease, &refuser);
+                }
+                warn!(lease = NAME, %error, "failed to release the lease; it expires");
+            }
+        }
+    }
+}
+
+/// The Lease as this holder writes it. The times are for people; nobody compares them.
+fn held_by(holder: &str, duration: Duration, standing: Option<Lease>, step: Move) -> Lease {
+    let now = MicroTime(Timestamp::now());
+    let mut lease = standing.unwrap_or_else(|| Lease {
+        metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
+        ..Lease::default()
+    });
+    let before = lease.spec.take().unwrap_or_default();
+    let taken = step == Move::Take;
+    let transitions = before.lease_transitions.unwrap_or_default().saturating_add(i32::from(taken));
+    lease.spec = Some(LeaseSpec {
+        holder_identity: Some(holder.into()),
+        // Rounded up: others must not be quicker than the holder thinks.
+        lease_duration_seconds: i32::try_from(duration.as_millis().div_ceil(1000)).ok(),
+        acquire_time: if taken { Some(now.clone()) } else { before.acquire_time },
+        renew_time: Some(now),
+        lease_transitions: Some(transitions),
+        ..before
+    });
+    lease
+}
+
+#[cfg(test)]
+mod tests;

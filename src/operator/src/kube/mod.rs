@@ -1,0 +1,9 @@
+//! The wire to the Kubernetes API server.
+
+pub mod config;
+pub mod errors;
+pub mod lease;
+pub mod preflight;
+pub mod proxies;
+pub mod store;
+pub mod trimmed;

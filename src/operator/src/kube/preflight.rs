@@ -1,0 +1,156 @@
+//! Checks at the start that the cluster has what the operator needs: an API server that answers,
+//! the resource definitions, and every right of `deploy/rights.yaml`.
+
+use std::time::Duration;
+
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::{
+    Api, Client, Resource,
+    api::{ListParams, PostParams},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::kube::{errors::of_client, lease};
+
+/// The one list of the operator's rights.
+const RIGHTS: &str = include_str!("../../../../deploy/rights.yaml");
+
+/// Some verbs on one resource.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Right {
+    /// The API group; empty for the core group.
+    pub api_group: String,
+    /// The resource, with a subresource after a slash.
+    pub resource: String,
+    /// The verbs.
+    pub verbs: Vec<String>,
+    /// Only the operator's own Lease, in its own namespace.
+    #[serde(default)]
+    pub own_lease: bool,
+    /// Only where records are not kept for ever.
+    #[serde(default)]
+    pub with_retention: bool,
+    /// What it is needed for.
+    pub why: String,
+    /// The test case that fails without it.
+    pub scenario: String,
+}
+
+/// What this start makes use of, beside what every start does.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// The namespace of the Lease, where one is to be used.
+    pub lease: Option<&'a str>,
+    /// Whether records are deleted when their retention has passed.
+    pub retention: bool,
+}
+
+impl Needs<'_> {
+    const fn right(&self, right: &Right) -> bool {
+        (!right.own_lease || self.lease.is_some()) && (!right.with_retention || self.retention)
+    }
+}
+
+/// Why the operator cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The list compiled into the operator is broken.
+    #[error("failed to read the operator's own list of rights: {0}")]
+    List(String),
+    /// No API server.
+    #[error("failed to reach the Kubernetes API server at {url}: {cause}; check KUBECONFIG or the pod's network")]
+    Unreachable {
+        /// Where it was looked for.
+        url: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// A resource is not served.
+    #[error(
+        "failed to find the resource {0}: apply the resource definitions first, with kubectl apply -k deploy/kustomize/crds"
+    )]
+    MissingDefinition(String),
+    /// Rights are missing.
+    #[error("failed to start for missing rights: {0}; bind the roles of deploy/kustomize/base to this account")]
+    MissingRights(String),
+}
+
+/// The operator's rights.
+///
+/// # Errors
+/// Where the list cannot be parsed; a test sees to that.
+pub fn rights() -> Result<Vec<Right>, StartError> {
+    serde_saphyr::from_str(RIGHTS).map_err(|error| StartError::List(error.to_string()))
+}
+
+/// Checks all of it, in the order in which people would mend it.
+///
+/// # Errors
+/// The first thing that is missing; of rights, all that are.
+pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration) -> Result<(), StartError> {
+    let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
+    let version = timeout(limit, client.apiserver_version()).await;
+    version
+        .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
+        .map_err(|error| unreachable(of_client(&error)))?;
+    let missing = missing_rights(client, needs, limit).await.map_err(unreachable)?;
+    if !missing.is_empty() {
+        return Err(StartError::MissingRights(missing.join(", ")));
+    }
+    defined::<PasswordResetRequest>(client, url, limit).await?;
+    defined::<PasswordResetRecord>(client, url, limit).await?;
+    defined::<UserPoolGrant>(client, url, limit).await
+}
+
+async fn defined<K>(client: &Client, url: &str, limit: Duration) -> Result<(), StartError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let params = ListParams::default().limit(1);
+    let resource = format!("{}.{}", K::plural(&()), K::group(&()));
+    let cause = match timeout(limit, Api::<K>::all(client.clone()).list_metadata(&params)).await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingDefinition(resource)),
+        Ok(Err(error)) => of_client(&error),
+        Err(_) => format!("no answer within {limit:?}"),
+    };
+    Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
+}
+
+async fn missing_rights(client: &Client, needs: Needs<'_>, limit: Duration) -> Result<Vec<String>, String> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let list = rights().map_err(|error| error.to_string())?;
+    let mut missing = Vec::new();
+    for right in list.iter().filter(|right| needs.right(right)) {
+        let (resource, subresource) =
+            right.resource.split_once('/').map_or((right.resource.as_str(), None), |(a, b)| (a, Some(b)));
+        for verb in &right.verbs {
+            let attributes = ResourceAttributes {
+                group: Some(right.api_group.clone()),
+                resource: Some(resource.to_owned()),
+                subresource: subresource.map(str::to_owned),
+                verb: Some(verb.clone()),
+                namespace: needs.lease.filter(|_| right.own_lease).map(str::to_owned),
+                // RBAC cannot tell the name of what is only being created.
+                name: (right.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
+                ..ResourceAttributes::default()
+            };
+            let review = SelfSubjectAccessReview {
+                spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
+                ..Default::default()
+            };
+            let answer = timeout(limit, reviews.create(&PostParams::default(), &review))
+                .await
+                .map_err(|_| format!("no answer within {limit:?}"))?
+                .map_err(|error| of_client(&error))?;
+            if !answer.status.is_some_and(|status| status.allowed) {
+                missing.push(format!("{verb} {}", right.resource));
+            }
+        }
+    }
+    Ok(missing)
+}

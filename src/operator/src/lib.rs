@@ -1,0 +1,14 @@
+//! A Kubernetes operator that resets Amazon Cognito passwords: at most once for each request, and
+//! with a status that never claims more than is known.
+//!
+//! Start with [`cognito_reset_core::machine::decide`], the one function that decides what happens next, and
+//! `docs/architecture.md`, the map.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod command;
+pub mod controllers;
+pub mod kube;
+pub mod run;
+pub mod telemetry;

@@ -1,0 +1,222 @@
+//! Which objects that cannot be read are still to be told so in their status, and when. Pure.
+
+use std::{collections::HashMap, time::Instant};
+
+use cognito_reset_core::{invalid_objects::Kind, recent::Lately, status_retry::pause_after};
+use k8s_openapi::api::core::v1::ObjectReference;
+
+/// How many objects are remembered. Each takes less than two kilobytes.
+const MOST: usize = 2000;
+
+/// A state of an object that cannot be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    pub(super) kind: Kind,
+    pub(super) object: ObjectReference,
+    pub(super) generation: Option<i64>,
+    /// Why, without its values.
+    pub(super) error: String,
+}
+
+impl Found {
+    /// Whether nothing that is told differs. Another resourceVersion alone does not: our own write of the status makes one,
+    /// and so does that of a newer operator, which is not to be answered for ever.
+    fn is_of_the_state(&self, other: &Self) -> bool {
+        (&self.object.uid, self.generation, &self.error) == (&other.object.uid, other.generation, &other.error)
+    }
+}
+
+/// By kind, namespace and name.
+type Key = (Kind, Option<String>, Option<String>);
+
+fn key(found: &Found) -> Key {
+    (found.kind, found.object.namespace.clone(), found.object.name.clone())
+}
+
+#[derive(Debug)]
+struct Entry {
+    found: Found,
+    /// When it is to be told; never again once it has been.
+    due: Option<Instant>,
+    failures: u32,
+    /// What an Event has said of this state already.
+    said: Lately<String>,
+}
+
+/// What became of a state that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is new, and will be told.
+    New,
+    /// It is known already.
+    Known,
+    /// So many are to be told already that there is no room for it.
+    TooMany {
+        /// Whether it is the first one since there was room.
+        first: bool,
+    },
+}
+
+/// Objects that cannot be read, each in the state last found.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    entries: HashMap<Key, Entry>,
+    /// Whether there was no room for the last new one.
+    full: bool,
+}
+
+impl Backlog {
+    /// Takes a state that was found.
+    pub(super) fn put(&mut self, found: Found, now: Instant) -> Taken {
+        let key = key(&found);
+        if self.entries.get(&key).is_some_and(|entry| entry.found.is_of_the_state(&found)) {
+            return Taken::Known;
+        }
+        if self.entries.len() >= MOST {
+            // Found again, they are looked at again, and nothing is written.
+            self.entries.retain(|_, entry| entry.due.is_some());
+        }
+        if self.entries.len() >= MOST && !self.entries.contains_key(&key) {
+            return Taken::TooMany { first: !std::mem::replace(&mut self.full, true) };
+        }
+        self.full = false;
+        self.entries.insert(key, Entry { found, due: Some(now), failures: 0, said: Lately::default() });
+        Taken::New
+    }
+
+    /// What is to be told now.
+    pub(super) fn due(&self, now: Instant) -> Vec<Found> {
+        let due = self.entries.values().filter(|entry| entry.due.is_some_and(|due| due <= now));
+        due.map(|entry| entry.found.clone()).collect()
+    }
+
+    /// When the next one is to be told.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.entries.values().filter_map(|entry| entry.due).min()
+    }
+
+    /// It has been told: this state never again.
+    pub(super) fn told(&mut self, found: &Found) {
+        if let Some(entry) = self.entry(found) {
+            entry.due = None;
+        }
+    }
+
+    /// It is gone, or can be read by now.
+    pub(super) fn forget(&mut self, found: &Found) {
+        let key = key(found);
+        if self.entries.get(&key).is_some_and(|entry| entry.found == *found) {
+            self.entries.remove(&key);
+        }
+    }
+
+    /// It could not be told: later again.
+    pub(super) fn failed(&mut self, found: &Found, now: Instant) {
+        if let Some(entry) = self.entry(found) {
+            entry.due = Some(now + pause_after(entry.failures));
+            entry.failures += 1;
+        }
+    }
+
+    /// Whether no Event has said this of the state yet. From now on one has.
+    pub(super) fn is_news(&mut self, found: &Found, text: &str) -> bool {
+        self.entry(found).is_some_and(|entry| entry.said.is_new(&text.to_owned()))
+    }
+
+    /// Whether an Event has said anything of the state.
+    pub(super) fn is_said(&mut self, found: &Found) -> bool {
+        self.entry(found).is_some_and(|entry| entry.said.newest().is_some())
+    }
+
+    fn entry(&mut self, found: &Found) -> Option<&mut Entry> {
+        self.entries.get_mut(&key(found)).filter(|entry| entry.found == *found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn found(name: &str, uid: &str, generation: i64, error: &str) -> Found {
+        let object = ObjectReference { name: Some(name.into()), uid: Some(uid.into()), ..ObjectReference::default() };
+        Found { kind: Kind::Grant, object, generation: Some(generation), error: error.into() }
+    }
+
+    #[test]
+    fn a_state_is_told_once_whatever_else_changes() {
+        let now = Instant::now();
+        let mut backlog = Backlog::default();
+        let first = found("a", "1", 1, "bad");
+        assert_eq!(backlog.put(first.clone(), now), Taken::New);
+        assert_eq!(backlog.due(now), vec![first.clone()]);
+        backlog.told(&first);
+        let mut labelled = first.clone();
+        labelled.object.resource_version = Some("9".into());
+        assert_eq!(backlog.put(labelled, now), Taken::Known);
+        assert_eq!((backlog.due(now), backlog.next()), (vec![], None));
+        for other in [found("a", "2", 1, "bad"), found("a", "2", 2, "bad"), found("a", "2", 2, "worse")] {
+            assert_eq!(backlog.put(other.clone(), now), Taken::New);
+            backlog.told(&first);
+            backlog.forget(&first);
+            assert_eq!(backlog.due(now), [other], "what was told of an earlier state is not told of this one");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_tried_again_with_growing_pauses() {
+        let mut now = Instant::now();
+        let mut backlog = Backlog::default();
+        let found = found("a", "1", 1, "bad");
+        backlog.put(found.clone(), now);
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            backlog.failed(&found, now);
+            let due = now + Duration::from_secs(seconds);
+            assert_eq!((backlog.next(), backlog.due(due - Duration::from_millis(1))), (Some(due), vec![]));
+            now = due;
+        }
+        backlog.forget(&found);
+        assert_eq!(backlog.next(), None);
+    }
+
+    #[test]
+    fn each_failure_is_said_when_it_is_met_first_whatever_failed_before_and_not_of_another_state() {
+        let now = Instant::now();
+        let mut backlog = Backlog::default();
+        let (state, next) = (found("a", "1", 1, "bad"), found("a", "1", 2, "bad"));
+        backlog.put(state.clone(), now);
+        // A conflict says nothing.
+        backlog.failed(&state, now);
+        assert!(!backlog.is_said(&state));
+        for (text, is_news) in [("503", true), ("422", true), ("422", false), ("503", false), ("refused by a", true)] {
+            backlog.failed(&state, now);
+            assert_eq!(backlog.is_news(&state, text), is_news, "{text}");
+            assert!(backlog.is_said(&state));
+        }
+        assert!(!backlog.is_news(&next, "503"), "nothing is said of a state that was not put");
+        backlog.put(next.clone(), now);
+        assert!(!backlog.is_said(&next) && backlog.is_news(&next, "503") && !backlog.is_news(&state, "504"));
+    }
+
+    #[test]
+    fn only_so_many_are_remembered_and_those_that_were_told_give_way() {
+        let now = Instant::now();
+        let mut backlog = Backlog::default();
+        let told = found("told", "1", 1, "bad");
+        backlog.put(told.clone(), now);
+        backlog.told(&told);
+        let numbered = |number: usize| found(&number.to_string(), "1", 1, "bad");
+        for number in 0..2 * MOST {
+            let wanted = if number < MOST { Taken::New } else { Taken::TooMany { first: number == MOST } };
+            assert_eq!(backlog.put(numbered(number), now), wanted, "{number}");
+        }
+        assert_eq!(backlog.due(now).len(), MOST);
+        let known = [numbered(7), found("7", "1", 2, "bad")].map(|found| backlog.put(found, now));
+        assert_eq!(known, [Taken::Known, Taken::New], "what is remembered already may change");
+        backlog.told(&numbered(8));
+        let next = [MOST, MOST, MOST + 1, MOST + 1].map(|number| backlog.put(numbered(number), now));
+        let (first, later) = (Taken::TooMany { first: true }, Taken::TooMany { first: false });
+        assert_eq!(next, [Taken::New, Taken::Known, first, later]);
+    }
+}

@@ -1,0 +1,147 @@
+//! Logs through tracing, as JSON or for people.
+
+use std::io::{self, IsTerminal, Write};
+
+use cognito_reset_core::escape::escaped;
+use thiserror::Error;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::cli::LogFormat;
+
+/// A log filter that cannot be used.
+#[derive(Debug, Error)]
+#[error("failed to start logging: {0}; give a level (error, warn, info, debug or trace), or directives")]
+pub struct TelemetryError(String);
+
+/// Starts logging to standard error.
+///
+/// Whatever the filter says, other crates are heard from warnings on: below, they log requests and
+/// responses, which hold user names.
+///
+/// # Errors
+/// Where the filter cannot be parsed.
+pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError(error.to_string()))?;
+    let ansi = io::stderr().is_terminal();
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_ours_or_loud));
+    let layer = fmt::layer().with_ansi(ansi).with_target(false);
+    let started = match format {
+        LogFormat::Json => {
+            let writer = || OneLine { to: io::stderr(), colours: false };
+            registry.with(layer.with_writer(writer).json().flatten_event(true)).try_init()
+        }
+        LogFormat::Text => {
+            let writer = move || OneLine { to: io::stderr(), colours: ansi };
+            registry.with(layer.with_writer(writer)).try_init()
+        }
+    };
+    started.map_err(|error| TelemetryError(error.to_string()))
+}
+
+/// Of this crate; or a warning or an error of another, but for the Kubernetes client and the loading of credentials, which
+/// return every error as well: it is logged where it is met, without the server's words or with no more than some of them.
+fn is_ours_or_loud(metadata: &Metadata<'_>) -> bool {
+    let of =
+        |name: &str| metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    of("cognito_reset_operator") || (*metadata.level() <= Level::WARN && !of("kube_client") && !of("aws_config"))
+}
+
+/// Writes each entry as one line without hidden characters, whoever chose its words. An entry comes in one piece.
+struct OneLine<W> {
+    to: W,
+    /// Lets the escapes pass with which the formatter sets colours; within values it has replaced them itself.
+    colours: bool,
+}
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(entry);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let shown = escaped(line, |character| self.colours && character == '\u{1b}');
+        self.to.write_all(format!("{shown}\n").as_bytes())?;
+        Ok(entry.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use serde_json::Value;
+    use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt};
+
+    use super::{OneLine, is_ours_or_loud};
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Kept {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    const EVIL: &str = "a\nb\r\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\0\u{200b}\" {\"level\":\"ERROR\"}";
+
+    #[test]
+    fn whatever_a_value_holds_an_entry_is_one_line_that_shows_all_of_it() {
+        let (json, text) = (Kept::default(), Kept::default());
+        let (to_json, to_text) = (json.clone(), text.clone());
+        let say = || tracing::warn!(error = %EVIL, debug = ?EVIL, "{EVIL}");
+        let as_json = fmt::layer().with_writer(move || OneLine { to: to_json.clone(), colours: false });
+        let as_json = as_json.with_ansi(false).json().flatten_event(true);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(as_json), say);
+        let as_text = fmt::layer().with_writer(move || OneLine { to: to_text.clone(), colours: false });
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(as_text.with_ansi(false)), say);
+        for (kept, written) in [("json", json.text()), ("text", text.text())] {
+            assert_eq!(written.matches('\n').count(), 1, "{kept}: {written:?}");
+            assert!(
+                !written.trim_end_matches('\n').chars().any(cognito_reset_core::escape::is_hidden),
+                "{kept}: {written:?}"
+            );
+        }
+        let entry: Value = serde_json::from_str(&json.text()).unwrap();
+        assert_eq!(entry["error"], EVIL);
+        assert_eq!(entry["level"], "WARN");
+    }
+
+    #[test]
+    fn no_filter_lets_another_crate_speak_below_warnings() {
+        let kept = Kept::default();
+        let to = kept.clone();
+        let layer = fmt::layer().with_ansi(false).with_writer(move || OneLine { to: to.clone(), colours: false });
+        let filter =
+            EnvFilter::try_new("trace,hyper::proto=trace,kube_client=trace,aws_smithy_runtime::client=trace").unwrap();
+        let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(is_ours_or_loud)).with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "cognito_reset_operator::reset", "ours");
+            tracing::trace!(target: "cognito_reset_operator_of_others", "quiet");
+            tracing::info!(target: "hyper::proto", "quiet");
+            tracing::debug!(target: "aws_smithy_runtime::client", "quiet");
+            let _span = tracing::info_span!(target: "aws_sdk_sts", "span", body = "quiet").entered();
+            tracing::warn!(target: "hyper::proto", "loud");
+            tracing::error!(target: "kube_client::client", "quiet");
+            tracing::warn!(target: "aws_config::sts::assume_role", "quiet");
+        });
+        let text = kept.text();
+        assert!(text.contains("ours") && text.contains("loud") && !text.contains("quiet"), "{text}");
+    }
+}

@@ -1,0 +1,264 @@
+//! Prometheus metrics. No user, pool or object name is ever a label.
+
+use cognito_reset_api::{Effect, Outcome, conditions::Reason};
+use cognito_reset_core::{action::response::Answer, refusal::Refuser};
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{controllers::retention::store::Kind, kube::lease::Leadership};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Finished {
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Called {
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Settled {
+    effect: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    step: &'static str,
+    cause: &'static str,
+}
+
+/// What of AWS was to be done and failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsStep {
+    /// To find an endpoint for the pool's Region.
+    Endpoint,
+    /// To load the operator's own credentials.
+    Credentials,
+    /// To assume a grant's role.
+    Role,
+    /// To read a user by AdminGetUser.
+    Read,
+    /// To send a reset.
+    Reset,
+}
+
+impl AwsStep {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::Credentials => "credentials",
+            Self::Role => "role",
+            Self::Read => "read",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRefusal {
+    object: &'static str,
+    by: &'static str,
+}
+
+/// What a write that was refused was to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A record: a claim, an effect, its closing, or its deletion.
+    Record,
+    /// The status of a request or of a grant.
+    Status,
+    /// A finished request, to be deleted.
+    Request,
+    /// The Lease that lets one of several replicas work.
+    Lease,
+    /// An Event about an object.
+    Event,
+}
+
+impl Target {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Status => "status",
+            Self::Request => "request",
+            Self::Lease => "lease",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// The operator's metrics.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    registry: Registry,
+    finished: Family<Finished, Counter>,
+    calls: Family<Called, Counter>,
+    settled: Family<Settled, Counter>,
+    aws_failures: Family<Failed, Counter>,
+    errors: Counter,
+    not_understood: Counter,
+    events_dropped: Counter,
+    in_flight: Gauge,
+    leadership: Family<State, Gauge>,
+    collected: Family<OfKind, Counter>,
+    history_errors: Family<OfKind, Counter>,
+    history_swept: Family<OfKind, Gauge>,
+    writes_refused: Family<OfRefusal, Counter>,
+}
+
+impl Metrics {
+    /// Registers them all.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self::default();
+        let registry = metrics.registry.sub_registry_with_prefix("cognito_reset");
+        registry.register("requests_finished", "Requests that ended, by outcome and reason", metrics.finished.clone());
+        registry.register("calls", "Calls of AdminResetUserPassword, by answer", metrics.calls.clone());
+        registry.register("attempts_settled", "Attempts settled in the ledger, by effect", metrics.settled.clone());
+        registry.register(
+            "aws_failures",
+            "Failures before or without an answer to a reset, by step (endpoint, credentials, role, read, reset) and cause",
+            metrics.aws_failures.clone(),
+        );
+        registry.register("reconcile_errors", "Passes over a request that ended in an error", metrics.errors.clone());
+        registry.register(
+            "objects_not_understood",
+            "Objects that could not be parsed, once for each state of one",
+            metrics.not_understood.clone(),
+        );
+        registry.register("events_dropped", "Events that were not published", metrics.events_dropped.clone());
+        registry.register("requests_in_flight", "Requests being worked on at this moment", metrics.in_flight.clone());
+        registry.register(
+            "leadership",
+            "What this replica is, 1 for one of: leader, standby, no leader seen",
+            metrics.leadership.clone(),
+        );
+        registry.register(
+            "history_collected",
+            "Objects deleted for their age: requests past their time to live, records past their retention",
+            metrics.collected.clone(),
+        );
+        registry.register(
+            "history_errors",
+            "Objects that could not be judged or deleted, and looks through a kind that ended early",
+            metrics.history_errors.clone(),
+        );
+        registry.register(
+            "history_swept_timestamp_seconds",
+            "The API server's time, since 1970, at the end of the last complete look through a kind",
+            metrics.history_swept.clone(),
+        );
+        registry.register(
+            "writes_refused",
+            "Writes that the API server refused, by what they were to change and by what refuses",
+            metrics.writes_refused.clone(),
+        );
+        metrics
+    }
+
+    /// What this replica is now.
+    pub fn leadership(&self, now: Leadership) {
+        for each in Leadership::ALL {
+            self.leadership.get_or_create(&State { state: each.as_str() }).set(i64::from(each == now));
+        }
+    }
+
+    /// A request has ended.
+    pub fn finished(&self, outcome: Outcome, reason: Reason) {
+        self.finished.get_or_create(&Finished { outcome: outcome.as_str(), reason: reason.as_str() }).inc();
+    }
+
+    /// Cognito was called.
+    pub fn call(&self, answer: &Answer) {
+        self.calls.get_or_create(&Called { answer: answer.name() }).inc();
+    }
+
+    /// An attempt was settled.
+    pub fn settled(&self, effect: Effect) {
+        self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
+    }
+
+    /// Something of AWS failed, for this cause out of a closed list.
+    pub fn aws_failed(&self, step: AwsStep, cause: &'static str) {
+        self.aws_failures.get_or_create(&Failed { step: step.as_str(), cause }).inc();
+    }
+
+    /// A pass ended in an error.
+    pub fn error(&self) {
+        self.errors.inc();
+    }
+
+    /// An object could not be parsed.
+    pub fn not_understood(&self) {
+        self.not_understood.inc();
+    }
+
+    /// An Event was not published.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// An object of the history was deleted.
+    pub fn collected(&self, kind: Kind) {
+        self.collected.get_or_create(&OfKind { kind: kind.as_str() }).inc();
+    }
+
+    /// An object of the history could not be judged or deleted.
+    pub fn history_error(&self, kind: Kind) {
+        self.history_errors.get_or_create(&OfKind { kind: kind.as_str() }).inc();
+    }
+
+    /// All of a kind was looked through. Without the API server's time nothing could be told old.
+    pub fn history_swept(&self, kind: Kind, now: Option<Timestamp>) {
+        if let Some(now) = now {
+            self.history_swept.get_or_create(&OfKind { kind: kind.as_str() }).set(now.as_second());
+        }
+    }
+
+    /// The API server refused a write. The name of who refuses is no label: there is no end to names.
+    pub fn write_refused(&self, target: Target, by: &Refuser) {
+        self.writes_refused.get_or_create(&OfRefusal { object: target.as_str(), by: by.kind() }).inc();
+    }
+
+    /// Counts a request as being worked on until the guard is dropped.
+    #[must_use]
+    pub fn working(&self) -> Working {
+        self.in_flight.inc();
+        Working(self.in_flight.clone())
+    }
+
+    /// All of them, in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Where a metric cannot be written as text.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// A request being worked on.
+pub struct Working(Gauge);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,209 @@
+//! `/livez`, `/readyz` and `/metrics` on one port.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use cognito_reset_core::refusal::Refuser;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{cli::Listen, kube::lease::Leadership, telemetry::metrics::Metrics};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// How far the operator has come.
+#[derive(Clone, Debug)]
+enum Phase {
+    Checking,
+    Reading,
+    Standing { leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>> },
+    Stopping,
+}
+
+/// What the endpoints tell of.
+#[derive(Clone, Debug)]
+pub struct Health {
+    phase: watch::Sender<Phase>,
+    metrics: Arc<Metrics>,
+}
+
+impl Health {
+    /// Of an operator that checks whether the cluster has what it needs.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { phase: watch::Sender::new(Phase::Checking), metrics }
+    }
+
+    /// The metrics that are served.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// The cluster has what is needed; grants and namespaces are being read.
+    pub fn reading(&self) {
+        self.phase.send_replace(Phase::Reading);
+    }
+
+    /// The operator can work on requests, should it be the leader, which whoever refuses the Lease may keep it from.
+    pub fn standing(&self, leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>>) {
+        self.phase.send_replace(Phase::Standing { leadership, lease_refuser });
+    }
+
+    /// It takes no more work.
+    pub fn stopping(&self) {
+        self.phase.send_replace(Phase::Stopping);
+    }
+
+    /// What `/readyz` answers.
+    fn readiness(&self) -> (StatusCode, String) {
+        let no = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+        match &*self.phase.borrow() {
+            Phase::Checking => no("not ready: the operator is checking that the cluster has what it needs"),
+            Phase::Reading => no("not ready: the grants and namespaces are not read yet"),
+            Phase::Stopping => no("not ready: the operator is stopping"),
+            Phase::Standing { leadership, lease_refuser } => {
+                let leadership = *leadership.borrow();
+                match (leadership, &*lease_refuser.borrow()) {
+                    (Leadership::Leader | Leadership::Standby, _) => {
+                        (StatusCode::OK, format!("{}\n", leadership.as_str()))
+                    }
+                    (Leadership::NoLeaderSeen, None) => no(leadership.as_str()),
+                    (Leadership::NoLeaderSeen, Some(refuser)) => {
+                        no(&format!("{}: the Lease is refused by {refuser}", leadership.as_str()))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Listens there, so that a port in use is told at the start.
+///
+/// # Errors
+/// Where the address cannot be bound.
+pub fn bind(listen: Listen) -> io::Result<TcpListener> {
+    match listen {
+        Listen::At(address) => bind_at(address),
+        Listen::Everywhere(port) => bind_everywhere(port, bind_at),
+    }
+}
+
+/// One socket takes both families, or IPv4 alone where the kernel has no IPv6.
+fn bind_everywhere<T>(port: u16, bind_at: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
+    match bind_at((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if is_without_ipv6(&error) => bind_at((Ipv4Addr::UNSPECIFIED, port).into()),
+        bound => bound,
+    }
+}
+
+/// No socket of that family, or no address of it.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // Some kernels are told to keep the families apart (net.ipv6.bindv6only).
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves until the process ends.
+///
+/// # Errors
+/// Where the listener fails.
+pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(health);
+    axum::serve(listener, router).await
+}
+
+async fn ready(State(health): State<Health>) -> impl IntoResponse {
+    health.readiness()
+}
+
+async fn metrics(State(health): State<Health>) -> impl IntoResponse {
+    match health.metrics.text() {
+        Ok(text) => {
+            let type_ = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+            (type_, text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, io, net::SocketAddr, sync::Arc};
+
+    use tokio::sync::watch;
+
+    use super::{Health, bind_everywhere};
+    use crate::{kube::lease::Leadership, telemetry::metrics::Metrics};
+    use cognito_reset_core::refusal::Refuser;
+
+    #[test]
+    fn readiness_says_what_is_not_done_yet() {
+        let health = Health::new(Arc::new(Metrics::new()));
+        let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
+        let (refuses, lease_refuser) = watch::channel(None);
+        let told = |status: u16, text: &str| {
+            let (seen, why) = health.readiness();
+            assert!(seen.as_u16() == status && why.contains(text), "{status} {text}: {seen} {why}");
+        };
+        told(503, "checking that the cluster has what it needs");
+        health.reading();
+        told(503, "not read yet");
+        health.standing(leadership, lease_refuser);
+        for (leadership, status) in
+            [(Leadership::NoLeaderSeen, 503), (Leadership::Standby, 200), (Leadership::Leader, 200)]
+        {
+            leads.send_replace(leadership);
+            told(status, leadership.as_str());
+        }
+        refuses.send_replace(Some(Refuser::ValidatingPolicy("owner-label".into())));
+        told(200, "leader\n");
+        leads.send_replace(Leadership::NoLeaderSeen);
+        told(503, "no leader seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
+        health.stopping();
+        told(503, "stopping");
+    }
+
+    #[test]
+    fn without_ipv6_ipv4_alone_is_listened_on_and_any_other_error_is_told() {
+        let both = ["[::]:8080", "0.0.0.0:8080"];
+        for (code, tried) in [
+            (None, &both[..1]),
+            (Some(libc::EAFNOSUPPORT), &both[..]),
+            (Some(libc::EADDRNOTAVAIL), &both[..]),
+            (Some(libc::EADDRINUSE), &both[..1]),
+            (Some(libc::EACCES), &both[..1]),
+        ] {
+            let seen = RefCell::new(Vec::new());
+            let bound = bind_everywhere(8080, |address: SocketAddr| {
+                seen.borrow_mut().push(address.to_string());
+                code.filter(|_| address.is_ipv6()).map_or(Ok(address), |code| Err(io::Error::from_raw_os_error(code)))
+            });
+            assert_eq!(*seen.borrow(), tried, "{code:?}");
+            match bound {
+                Ok(address) => assert_eq!(address.to_string(), tried[tried.len() - 1]),
+                Err(error) => assert_eq!(error.raw_os_error(), code),
+            }
+        }
+    }
+}
