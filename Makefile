@@ -37,6 +37,7 @@ down: testbed ## Stop what `make up` started
 test: test-tools servers build ## Run every test of the project
 	$(say) "building and running the tests (the first build takes about 5 minutes on two cores)"
 	$(CARGO) test --workspace --locked --no-fail-fast
+	$(MODEL)
 
 # What `make fresh` runs.
 FRESH ?= make demo && make test
@@ -61,10 +62,13 @@ faults: servers build testbed ## Break everything that can break while two repli
 load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
 	@$(MAKE) faults LOAD=$(or $(LOAD),10000)
 
+# Walks through millions of states: optimized, and built of nothing but what is pure.
+MODEL = $(CARGO) test --locked --profile model --package cognito-reset-core --test model
+
 .PHONY: model
 model: ## Explore every order of events around the decision, and print what was explored (a part of make test, too)
 	@.ci/require cargo
-	$(CARGO) test --locked --test model -- --nocapture
+	$(MODEL) -- --nocapture
 
 .PHONY: breakages
 breakages: servers ## Break the operator on purpose, in each way of tests/breakages, and ask that a test notices
@@ -90,6 +94,8 @@ lint: ## Check formatting, and clippy with warnings denied
 	@.ci/require cargo rustfmt clippy
 	$(CARGO) fmt --all --check
 	$(say) "clippy (the first run takes about 4 minutes on two cores)"
+	@# Each crate alone: a build of all of them unifies features, and hides what one of them lacks.
+	for crate in api core aws; do $(CARGO) check --quiet --locked --package cognito-reset-$$crate || exit; done
 	@# The targets of make fuzz, too: nothing is linked here, so libFuzzer need not be there, nor a C++ compiler for it.
 	CUSTOM_LIBFUZZER_PATH=none/libnone.a $(CARGO) clippy --workspace --all-targets --features fuzz/libfuzzer --locked -- -D warnings
 
