@@ -673,7 +673,7 @@ async fn every_sample_can_be_used_and_what_the_pages_show() -> Result<()> {
     let samples = std::fs::read_dir(root("deploy/samples"))?.map(|entry| std::fs::read_to_string(entry?.path()));
     let samples = samples.collect::<Result<Vec<_>, _>>()?;
     let pages =
-        ["README.md", "docs/rights.md"].map(|page| std::fs::read_to_string(root(page)).map(|page| shown(&page)));
+        ["README.md", "docs/permissions.md"].map(|page| std::fs::read_to_string(root(page)).map(|page| shown(&page)));
     let shown = pages.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
     assert!(samples.len() > 2 && shown.len() > 2, "{} samples, {} shown", samples.len(), shown.len());
     for text in samples.into_iter().chain(shown) {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use cognito_reset_api::{RequestRef, record::SCHEMA};
 use cognito_reset_core::{
     ledger::Identity,
-    retention::{gitops::Mark, policy::KEEP},
+    retention::{gitops::Tracker, policy::KEEP},
 };
 use common::{Bench, LIMIT};
 use http::Method;
@@ -378,7 +378,7 @@ async fn told_of(bench: &Bench, name: &str, note: &str) -> Result<()> {
 async fn what_argo_cd_or_flux_tracks_is_not_deleted_and_an_event_says_so() -> Result<()> {
     let bench = Bench::start().await?;
     let operator = bench.run().await?;
-    let marks = [("argo", Mark::ArgoTrackingId, "annotations"), ("flux", Mark::FluxKustomization, "labels")];
+    let marks = [("argo", Tracker::ArgoTrackingId, "annotations"), ("flux", Tracker::FluxKustomization, "labels")];
     for (name, mark, place) in marks {
         bench.users.create_user(&bench.pool, name).await?;
         let manifest = bench.request(name, name, "ttlSecondsAfterFinished: 0");
@@ -392,14 +392,14 @@ async fn what_argo_cd_or_flux_tracks_is_not_deleted_and_an_event_says_so() -> Re
     let deletion = bench.api.always(Matcher::path(Method::DELETE, "/passwordresetrequests/later"), refusal);
     reset(&bench, "later", "ttlSecondsAfterFinished: 0").await?;
     eventually(LIMIT, "it to be due", async || (deletion.hits() > 0).then_some(())).await?;
-    bench.kubectl(&["annotate", "prr", "later", &format!("{}=app", Mark::ArgoTrackingId.key())]).await?;
-    told_of(&bench, "later", Mark::ArgoTrackingId.key()).await?;
+    bench.kubectl(&["annotate", "prr", "later", &format!("{}=app", Tracker::ArgoTrackingId.key())]).await?;
+    told_of(&bench, "later", Tracker::ArgoTrackingId.key()).await?;
     deletion.remove();
     looked_through(&operator, "request").await?;
     for name in ["argo", "flux", "later"] {
         assert!(!is_gone(&bench, "prr", name).await?, "{name}");
     }
     // Let go, it is deleted.
-    bench.kubectl(&["annotate", "prr", "later", &format!("{}-", Mark::ArgoTrackingId.key())]).await?;
+    bench.kubectl(&["annotate", "prr", "later", &format!("{}-", Tracker::ArgoTrackingId.key())]).await?;
     goes(&bench, "prr", "later").await
 }

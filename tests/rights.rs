@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use anyhow::{Result, bail, ensure};
 use cognito_reset_api::RequestRef;
 use cognito_reset_core::ledger::Identity;
-use cognito_reset_operator::kube::preflight::{Right, rights};
+use cognito_reset_operator::kube::preflight::{Permission, permissions};
 use common::{Bench, LIMIT, condition, root};
 use serde_json::{Value, json};
 use testbed::{Deployment, Fault, Matcher, Operator, Reply, eventually};
@@ -24,10 +24,10 @@ const ARGUMENTS: [&str; 4] = ["--watch-timeout=1s", "--probes=1", "--record-rete
 
 type Triple = (String, String, String);
 
-fn triples<'a>(list: impl IntoIterator<Item = &'a Right>) -> BTreeSet<Triple> {
-    let each = |right: &Right| {
-        let (group, resource) = (right.api_group.clone(), right.resource.clone());
-        right.verbs.clone().into_iter().map(move |verb| (group.clone(), resource.clone(), verb))
+fn triples<'a>(list: impl IntoIterator<Item = &'a Permission>) -> BTreeSet<Triple> {
+    let each = |permission: &Permission| {
+        let (group, resource) = (permission.api_group.clone(), permission.resource.clone());
+        permission.verbs.clone().into_iter().map(move |verb| (group.clone(), resource.clone(), verb))
     };
     list.into_iter().flat_map(each).collect()
 }
@@ -70,8 +70,8 @@ async fn the_base_gives_exactly_the_rights_of_the_list_and_none_on_secrets_confi
             }
         }
     }
-    assert_eq!(given, triples(&rights()?));
-    let own = triples(rights()?.iter().filter(|right| right.own_lease));
+    assert_eq!(given, triples(&permissions()?));
+    let own = triples(permissions()?.iter().filter(|permission| permission.own_lease));
     assert_eq!(own, given.into_iter().filter(|(group, ..)| group == "coordination.k8s.io").collect());
     for role in base.of_kind("ClusterRole") {
         assert!(!role["rules"].to_string().contains("coordination.k8s.io"), "the Lease is given for one namespace");
@@ -129,8 +129,8 @@ async fn told_of_the_operator(bench: &Bench, namespace: &str) -> Result<BTreeSet
 async fn the_api_server_gives_the_service_account_the_list_and_nothing_on_secrets_config_maps_or_pods() -> Result<()> {
     let bench = Bench::start().await?;
     bench.kubectl(&["create", "serviceaccount", "nobody", "-n", "default"]).await?;
-    let all = triples(&rights()?);
-    let elsewhere = triples(rights()?.iter().filter(|right| !right.own_lease));
+    let all = triples(&permissions()?);
+    let elsewhere = triples(permissions()?.iter().filter(|permission| !permission.own_lease));
     for (namespace, wanted) in [(NAMESPACE, &all), ("default", &elsewhere), ("kube-system", &elsewhere)] {
         eventually(LIMIT, "the roles to take effect", async || {
             let told = told_of_the_operator(&bench, namespace).await?;
@@ -150,7 +150,7 @@ async fn the_api_server_gives_the_service_account_the_list_and_nothing_on_secret
     bench.kubectl(&["create", "role", "more", "-n", "default", "--verb=get", "--resource=pods"]).await?;
     let more = ["create", "rolebinding", "more", "-n", "default", "--role=more"];
     bench.kubectl(&[&more[..], &[&format!("--serviceaccount={NAMESPACE}:{ROLE}")]].concat()).await?;
-    eventually(LIMIT, "a right too many to be told", async || {
+    eventually(LIMIT, "a permission too many to be told", async || {
         let told = told_of_the_operator(&bench, "default").await?;
         ensure!(told.iter().any(|(_, resource, _)| resource == "pods"), "{told:?}");
         anyhow::Ok(())
@@ -158,7 +158,7 @@ async fn the_api_server_gives_the_service_account_the_list_and_nothing_on_secret
     .await
 }
 
-/// A short pass of what a right is there for. `tag` makes its names its own.
+/// A short pass of what a permission is there for. `tag` makes its names its own.
 async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Result<()> {
     match name {
         "settles-a-request" => {
@@ -284,10 +284,10 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
 async fn taken_under_another_definition(bench: &Bench, plural: &str, field: &str, object: &str) -> Result<()> {
     let crd = format!("{plural}.cognito-reset.dev");
     let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
-    let right = bench.get("crd", &crd).await?.pointer(&path).cloned().unwrap_or_default();
+    let original = bench.get("crd", &crd).await?.pointer(&path).cloned().unwrap_or_default();
     // The definition's rules compare a string, which it may stay.
-    let any = match right["type"].as_str() {
-        Some("string") => json!({ "type": "string", "description": "any", "default": right["default"] }),
+    let any = match original["type"].as_str() {
+        Some("string") => json!({ "type": "string", "description": "any", "default": original["default"] }),
         _ => json!({ "x-kubernetes-preserve-unknown-fields": true, "description": "any" }),
     };
     let replace = async |schema: &Value| {
@@ -296,7 +296,7 @@ async fn taken_under_another_definition(bench: &Bench, plural: &str, field: &str
     };
     replace(&any).await?;
     eventually(LIMIT, "the other definition", async || bench.apply(object).await).await?;
-    replace(&right).await?;
+    replace(&original).await?;
     Ok(())
 }
 
@@ -340,7 +340,7 @@ async fn event(bench: &Bench, name: &str, limit: Duration, what: &str, fits: imp
     .await
 }
 
-/// A leader that watches anew every second, so that a right to list or watch is soon missed.
+/// A leader that watches anew every second, so that a permission to list or watch is soon missed.
 async fn operator(bench: &Bench) -> Result<Operator> {
     // Of one that was killed.
     bench.kubectl(&["delete", "lease", ROLE, "-n", NAMESPACE, "--ignore-not-found"]).await?;
@@ -351,18 +351,18 @@ async fn operator(bench: &Bench) -> Result<Operator> {
 async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start() -> Result<()> {
     let bench = Bench::start().await?;
     bench.kubectl(&["delete", "upg", "everyone"]).await?;
-    let all = triples(&rights()?);
-    let names: BTreeSet<_> = rights()?.into_iter().map(|right| right.scenario).collect();
+    let all = triples(&permissions()?);
+    let names: BTreeSet<_> = permissions()?.into_iter().map(|permission| permission.scenario).collect();
     {
         let _operator = operator(&bench).await?;
         for name in &names {
             scenario(&bench, name, &format!("with-{name}"), LIMIT).await?;
         }
     }
-    for (number, right) in rights()?.iter().enumerate() {
-        for verb in &right.verbs {
-            let missing = (right.api_group.clone(), right.resource.clone(), verb.clone());
-            let what = format!("{verb} {}", right.resource);
+    for (number, permission) in permissions()?.iter().enumerate() {
+        for verb in &permission.verbs {
+            let missing = (permission.api_group.clone(), permission.resource.clone(), verb.clone());
+            let what = format!("{verb} {}", permission.resource);
             let mut running = operator(&bench).await?;
             let mut left = all.clone();
             assert!(left.remove(&missing));
@@ -371,9 +371,9 @@ async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start
             refused(&bench, &missing).await?;
             bench.api.forget();
             let tag = format!("{number}-{verb}-without");
-            let result = scenario(&bench, &right.scenario, &tag, PATIENCE).await;
-            assert!(result.is_err(), "{} passes without {what}", right.scenario);
-            if right.own_lease {
+            let result = scenario(&bench, &permission.scenario, &tag, PATIENCE).await;
+            assert!(result.is_err(), "{} passes without {what}", permission.scenario);
+            if permission.own_lease {
                 assert!(!running.wait_exit(LIMIT).await?.success(), "{what}: {}", running.logs());
             } else {
                 assert!(running.is_running(), "{what}: {}", running.logs());
@@ -394,8 +394,8 @@ async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start
 #[tokio::test]
 async fn whoever_keeps_records_for_ever_needs_no_right_to_delete_them() -> Result<()> {
     let bench = Bench::start().await?;
-    let rights = rights()?;
-    let left = triples(rights.iter().filter(|right| !right.with_retention));
+    let rights = permissions()?;
+    let left = triples(rights.iter().filter(|permission| !permission.with_retention));
     assert_eq!(triples(&rights).difference(&left).count(), 1);
     set_rights(&bench, &left).await?;
     refused(&bench, &("cognito-reset.dev".into(), "passwordresetrecords".into(), "delete".into())).await?;

@@ -71,16 +71,16 @@ fn a_pattern_built_to_be_slow_is_quick_or_refused() {
         assert!(pattern.chars().count() <= 256, "{pattern}");
         let spec = json!({ "userPoolID": POOL, "namespaces": ["*"], "usernamePattern": pattern });
         let grant = UserPoolGrant::new("slow", serde_json::from_value(spec).unwrap());
-        let mut permissions = GrantIndex::default();
-        permissions.put_namespace("support".into(), [].into());
+        let mut index = GrantIndex::default();
+        index.put_namespace("support".into(), [].into());
         let started = Instant::now();
-        permissions.put_grant(grant);
+        index.put_grant(grant);
         let compiled = started.elapsed();
-        let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
+        let told = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
         let is_refused = told.conditions.iter().any(|it| it.reason == Reason::InvalidUsernamePattern.as_str());
         let started = Instant::now();
         for user in &users {
-            let allowed = permissions.allowed(user);
+            let allowed = index.authorize(user);
             assert!(!is_refused || allowed == Err(Reason::UserPoolNotGranted), "{pattern}");
         }
         let matched = started.elapsed();

@@ -221,7 +221,7 @@ fn refuses_credentials(code: &str) -> bool {
 fn session_name(purpose: &Purpose) -> String {
     match purpose {
         Purpose::Reset { uid, .. } => format!("prr-{uid}"),
-        Purpose::Trial { uid, .. } => format!("upg-{uid}"),
+        Purpose::RoleCheck { uid, .. } => format!("upg-{uid}"),
     }
 }
 
@@ -231,7 +231,7 @@ fn session_tags(purpose: &Purpose, which: SessionTags) -> Vec<(&'static str, Str
     let padded = |text: &str, length: usize| format!("{:-<length$}", cut(text, length));
     let (namespace, name, uid) = match purpose {
         Purpose::Reset { namespace, name, uid } => (namespace.clone(), cut(name, MAX_TAG), uid.clone()),
-        Purpose::Trial { grant, uid } => (padded(grant, LONGEST_NAMESPACE), padded(grant, MAX_TAG), uid.clone()),
+        Purpose::RoleCheck { grant, uid } => (padded(grant, LONGEST_NAMESPACE), padded(grant, MAX_TAG), uid.clone()),
     };
     match which {
         SessionTags::Full => {

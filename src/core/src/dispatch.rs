@@ -1,6 +1,6 @@
 //! How many resets a second an account and Region gets, and how throttling slows them.
 //!
-//! Requests that have to wait are given a place in a queue, and come back when it is their turn;
+//! Requests that have to wait are given a slot in a queue, and come back when it is their turn;
 //! nobody waits inside. Pure: the monotonic clock is an argument.
 
 use std::{
@@ -19,7 +19,7 @@ pub struct QuotaKey {
 
 /// The answer to a request that asks to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Slot {
     /// Call now.
     Now,
     /// Not yet.
@@ -33,7 +33,7 @@ pub enum Turn {
 
 /// The budgets of all accounts and Regions.
 #[derive(Debug)]
-pub struct Budget {
+pub struct Pacer {
     period: Duration,
     quotas: HashMap<QuotaKey, Quota>,
 }
@@ -47,18 +47,18 @@ struct Quota {
     /// From when on the next call may be made.
     next: Instant,
     /// The turn that the next newcomer gets.
-    tail: Instant,
+    next_free: Instant,
     /// Turns that were given, by the request's uid.
-    places: HashMap<String, Instant>,
-    /// When places that nobody came back for were last dropped.
+    slots: HashMap<String, Instant>,
+    /// When slots that nobody came back for were last dropped.
     tidied: Instant,
 }
 
-impl Budget {
+impl Pacer {
     /// The longest time between two calls, however much Cognito throttles.
     pub const SLOWEST: Duration = Duration::from_secs(10);
 
-    /// After this time a place that nobody came back for is given up: its request was deleted.
+    /// After this time a slot that nobody came back for is given up: its request was deleted.
     pub const ABANDONED: Duration = Duration::from_secs(60);
 
     /// `per_second` calls a second for each account and Region, evenly spaced.
@@ -72,38 +72,38 @@ impl Budget {
             slowed: 0,
             changed: now,
             next: now,
-            tail: now,
-            places: HashMap::new(),
+            next_free: now,
+            slots: HashMap::new(),
             tidied: now,
         })
     }
 
     /// Asks for one call, for the request with this uid.
-    pub fn ask(&mut self, key: &QuotaKey, uid: &str, now: Instant) -> Turn {
+    pub fn ask(&mut self, key: &QuotaKey, uid: &str, now: Instant) -> Slot {
         let base = self.period;
         let quota = self.quota(key, now);
         let period = quota.period(base);
-        let place = quota.places.get(uid).copied();
-        let mine = place.unwrap_or_else(|| quota.tail.max(quota.next).max(now));
+        let slot = quota.slots.get(uid).copied();
+        let mine = slot.unwrap_or_else(|| quota.next_free.max(quota.next).max(now));
         let at = mine.max(quota.next);
         if at <= now {
-            quota.places.remove(uid);
+            quota.slots.remove(uid);
             quota.next = now + period;
-            quota.tail = quota.tail.max(quota.next);
-            return Turn::Now;
+            quota.next_free = quota.next_free.max(quota.next);
+            return Slot::Now;
         }
-        if place.is_none() {
+        if slot.is_none() {
             quota.tidy(now);
-            quota.places.insert(uid.to_owned(), mine);
-            quota.tail = mine + period;
+            quota.slots.insert(uid.to_owned(), mine);
+            quota.next_free = mine + period;
         }
-        Turn::Later { at, throttled: quota.slowed > 0 }
+        Slot::Later { at, throttled: quota.slowed > 0 }
     }
 
-    /// Gives a place back, of a request that has ended.
+    /// Gives a slot back, of a request that has ended.
     pub fn forget(&mut self, uid: &str) {
         for quota in self.quotas.values_mut() {
-            quota.places.remove(uid);
+            quota.slots.remove(uid);
         }
     }
 
@@ -132,14 +132,14 @@ impl Budget {
 
 impl Quota {
     fn tidy(&mut self, now: Instant) {
-        if now >= self.tidied + Budget::ABANDONED {
-            self.places.retain(|_, turn| *turn + Budget::ABANDONED > now);
+        if now >= self.tidied + Pacer::ABANDONED {
+            self.slots.retain(|_, turn| *turn + Pacer::ABANDONED > now);
             self.tidied = now;
         }
     }
 
     fn period(&self, base: Duration) -> Duration {
-        base.saturating_mul(1 << self.slowed.min(24)).min(Budget::SLOWEST.max(base))
+        base.saturating_mul(1 << self.slowed.min(24)).min(Pacer::SLOWEST.max(base))
     }
 }
 
@@ -158,28 +158,28 @@ mod tests {
     #[test]
     fn newcomers_queue_up_one_period_apart_and_keep_their_place() {
         let start = Instant::now();
-        let mut budget = Budget::new(10.0);
+        let mut budget = Pacer::new(10.0);
         let here = key("eu-west-1");
-        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        assert_eq!(budget.ask(&here, "a", start), Slot::Now);
         for (uid, wait) in [("b", 100), ("c", 200), ("d", 300), ("c", 200)] {
-            let later = Turn::Later { at: start + millis(wait), throttled: false };
+            let later = Slot::Later { at: start + millis(wait), throttled: false };
             assert_eq!(budget.ask(&here, uid, start), later, "{uid}");
         }
-        assert_eq!(budget.ask(&here, "b", start + millis(100)), Turn::Now);
-        assert!(matches!(budget.ask(&here, "c", start + millis(150)), Turn::Later { .. }));
-        assert_eq!(budget.ask(&here, "c", start + millis(200)), Turn::Now);
+        assert_eq!(budget.ask(&here, "b", start + millis(100)), Slot::Now);
+        assert!(matches!(budget.ask(&here, "c", start + millis(150)), Slot::Later { .. }));
+        assert_eq!(budget.ask(&here, "c", start + millis(200)), Slot::Now);
     }
 
     #[test]
     fn never_more_calls_than_the_budget_whoever_asks_and_however_often() {
         let start = Instant::now();
-        let mut budget = Budget::new(10.0);
+        let mut budget = Pacer::new(10.0);
         let here = key("eu-west-1");
         let mut calls = 0;
         for tick in 0..1000u64 {
             for uid in 0..7u64 {
                 let uid = (tick * 7 + uid) % 997;
-                calls += u32::from(budget.ask(&here, &uid.to_string(), start + millis(tick)) == Turn::Now);
+                calls += u32::from(budget.ask(&here, &uid.to_string(), start + millis(tick)) == Slot::Now);
             }
         }
         assert!((5..=11).contains(&calls), "{calls} calls in a second");
@@ -188,101 +188,101 @@ mod tests {
     #[test]
     fn accounts_and_regions_do_not_wait_for_each_other() {
         let start = Instant::now();
-        let mut budget = Budget::new(1.0);
+        let mut budget = Pacer::new(1.0);
         let other = QuotaKey { account: Some("123456789012".into()), region: "eu-west-1".into() };
         for key in [key("eu-west-1"), key("us-east-1"), other] {
-            assert_eq!(budget.ask(&key, "a", start), Turn::Now);
+            assert_eq!(budget.ask(&key, "a", start), Slot::Now);
         }
     }
 
     #[test]
     fn throttling_halves_the_pace_once_for_answers_of_the_same_time_and_recovers() {
         let start = Instant::now();
-        let mut budget = Budget::new(10.0);
+        let mut budget = Pacer::new(10.0);
         let here = key("eu-west-1");
         budget.throttled(&here, start);
         budget.throttled(&here, start + millis(1));
-        let slower = Turn::Later { at: start + millis(201), throttled: true };
+        let slower = Slot::Later { at: start + millis(201), throttled: true };
         assert_eq!(budget.ask(&here, "a", start + millis(100)), slower);
         budget.accepted(&here, start + millis(200));
-        assert_eq!(budget.ask(&here, "a", start + millis(201)), Turn::Now);
+        assert_eq!(budget.ask(&here, "a", start + millis(201)), Slot::Now);
         assert_eq!(
             budget.ask(&here, "b", start + millis(201)),
-            Turn::Later { at: start + millis(401), throttled: true }
+            Slot::Later { at: start + millis(401), throttled: true }
         );
         budget.accepted(&here, start + millis(2500));
-        assert_eq!(budget.ask(&here, "b", start + millis(2500)), Turn::Now);
+        assert_eq!(budget.ask(&here, "b", start + millis(2500)), Slot::Now);
         assert_eq!(
             budget.ask(&here, "c", start + millis(2500)),
-            Turn::Later { at: start + millis(2600), throttled: false }
+            Slot::Later { at: start + millis(2600), throttled: false }
         );
         budget.accepted(&here, start + millis(9000));
-        assert_eq!(budget.ask(&here, "c", start + millis(9000)), Turn::Now, "at full pace there is no more to recover");
+        assert_eq!(budget.ask(&here, "c", start + millis(9000)), Slot::Now, "at full pace there is no more to recover");
     }
 
     #[test]
     fn places_of_deleted_requests_are_given_up() {
         let start = Instant::now();
-        let mut budget = Budget::new(1000.0);
+        let mut budget = Pacer::new(1000.0);
         let here = key("eu-west-1");
         for uid in 0..100 {
             budget.ask(&here, &uid.to_string(), start);
         }
-        let later = start + Budget::ABANDONED * 2;
-        assert_eq!(budget.ask(&here, "now", later), Turn::Now);
-        assert!(matches!(budget.ask(&here, "next", later), Turn::Later { .. }));
-        assert_eq!(budget.quotas.values().map(|quota| quota.places.len()).sum::<usize>(), 1);
+        let later = start + Pacer::ABANDONED * 2;
+        assert_eq!(budget.ask(&here, "now", later), Slot::Now);
+        assert!(matches!(budget.ask(&here, "next", later), Slot::Later { .. }));
+        assert_eq!(budget.quotas.values().map(|quota| quota.slots.len()).sum::<usize>(), 1);
     }
 
     #[test]
     fn a_place_is_kept_until_its_turn_has_been_over_for_a_minute() {
         let start = Instant::now();
-        let mut budget = Budget::new(0.01);
+        let mut budget = Pacer::new(0.01);
         let here = key("eu-west-1");
         let seconds = |number| start + Duration::from_secs(number);
-        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        assert_eq!(budget.ask(&here, "a", start), Slot::Now);
         for (asked, uid, at) in [(0, "b", 100), (0, "c", 200), (90, "d", 300)] {
-            let later = Turn::Later { at: seconds(at), throttled: false };
+            let later = Slot::Later { at: seconds(at), throttled: false };
             assert_eq!(budget.ask(&here, uid, seconds(asked)), later, "{uid}");
         }
-        let places = |budget: &Budget| budget.quotas.values().map(|quota| quota.places.len()).sum::<usize>();
-        assert_eq!(places(&budget), 3, "nobody's turn has come");
+        let slots = |budget: &Pacer| budget.quotas.values().map(|quota| quota.slots.len()).sum::<usize>();
+        assert_eq!(slots(&budget), 3, "nobody's turn has come");
         budget.ask(&here, "e", seconds(160));
-        assert_eq!(places(&budget), 3, "b's turn is given up");
-        assert_eq!(budget.ask(&here, "c", seconds(200)), Turn::Now);
+        assert_eq!(slots(&budget), 3, "b's turn is given up");
+        assert_eq!(budget.ask(&here, "c", seconds(200)), Slot::Now);
     }
 
     #[test]
     fn a_request_that_has_ended_gives_its_place_back() {
         let start = Instant::now();
-        let mut budget = Budget::new(10.0);
+        let mut budget = Pacer::new(10.0);
         let here = key("eu-west-1");
-        assert_eq!(budget.ask(&here, "a", start), Turn::Now);
+        assert_eq!(budget.ask(&here, "a", start), Slot::Now);
         for (asks, wait) in [("b", 100), ("c", 200)] {
-            assert_eq!(budget.ask(&here, asks, start), Turn::Later { at: start + millis(wait), throttled: false });
+            assert_eq!(budget.ask(&here, asks, start), Slot::Later { at: start + millis(wait), throttled: false });
         }
         budget.forget("b");
-        let last = Turn::Later { at: start + millis(300), throttled: false };
+        let last = Slot::Later { at: start + millis(300), throttled: false };
         assert_eq!(budget.ask(&here, "b", start), last, "it queues up again");
-        assert_eq!(budget.ask(&here, "c", start + millis(200)), Turn::Now, "and nobody else has to");
+        assert_eq!(budget.ask(&here, "c", start + millis(200)), Slot::Now, "and nobody else has to");
     }
 
     #[test]
     fn however_much_cognito_throttles_the_pace_has_a_floor() {
         let start = Instant::now();
-        let mut budget = Budget::new(10.0);
+        let mut budget = Pacer::new(10.0);
         let here = key("eu-west-1");
         let mut now = start;
         for _ in 0..50 {
             budget.throttled(&here, now);
-            now += Budget::SLOWEST;
+            now += Pacer::SLOWEST;
         }
-        assert_eq!(budget.ask(&here, "a", now), Turn::Now);
-        assert_eq!(budget.ask(&here, "b", now), Turn::Later { at: now + Budget::SLOWEST, throttled: true });
+        assert_eq!(budget.ask(&here, "a", now), Slot::Now);
+        assert_eq!(budget.ask(&here, "b", now), Slot::Later { at: now + Pacer::SLOWEST, throttled: true });
         // From there, too, one step leads to a better pace: 6.4 s.
-        now += Budget::SLOWEST * 10;
+        now += Pacer::SLOWEST * 10;
         budget.accepted(&here, now);
-        assert_eq!(budget.ask(&here, "b", now), Turn::Now);
-        assert_eq!(budget.ask(&here, "c", now), Turn::Later { at: now + millis(6400), throttled: true });
+        assert_eq!(budget.ask(&here, "b", now), Slot::Now);
+        assert_eq!(budget.ask(&here, "c", now), Slot::Later { at: now + millis(6400), throttled: true });
     }
 }

@@ -5,15 +5,15 @@ const MOST: usize = 8;
 
 /// The last few different things.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lately<T>(Vec<T>);
+pub struct RecentSet<T>(Vec<T>);
 
-impl<T> Default for Lately<T> {
+impl<T> Default for RecentSet<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<T: PartialEq + Clone> Lately<T> {
+impl<T: PartialEq + Clone> RecentSet<T> {
     /// Adds the thing where it is not among them, and gives whether it was added.
     pub fn is_new(&mut self, thing: &T) -> bool {
         if self.0.contains(thing) {
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn what_alternates_is_new_once_each() {
-        let mut lately = Lately::default();
+        let mut lately = RecentSet::default();
         assert_eq!(lately.newest(), None);
         for (thing, is_new, newest) in [
             ("a", true, "a"),
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn however_much_is_met_a_few_are_remembered_and_the_oldest_gives_way() {
-        let mut lately = Lately::default();
+        let mut lately = RecentSet::default();
         for number in 0..10 * MOST {
             assert!(lately.is_new(&number));
             assert!(lately.0.len() <= MOST);

@@ -8,7 +8,7 @@ use cognito_reset_aws::{
 };
 use cognito_reset_core::{
     action::port::Cognito,
-    dispatch::Budget,
+    dispatch::Pacer,
     ledger::{Backoff, Waits},
     panics::caught,
 };
@@ -28,7 +28,7 @@ use crate::{
             self,
             performer::{Performer, Settings, most_held_up},
         },
-        retention::{self, History, store::Archive},
+        retention::{self, Retention, store::RetentionStore},
     },
     kube::{
         config::{Cluster, ClusterError},
@@ -38,7 +38,7 @@ use crate::{
     },
     telemetry::{
         events::Events,
-        invalid_objects::Unreadable,
+        invalid_objects::InvalidObjects,
         metrics::Metrics,
         server::{self, Health},
     },
@@ -179,28 +179,28 @@ pub async fn serve<C: Cognito>(
     });
     let lease_refuser = election.as_ref().map_or_else(|| watch::channel(None).1, Election::refuser);
     let leadership = election.as_ref().map_or_else(|| watch::channel(Leadership::Leader).1, Election::leadership);
-    let permissions = Arc::new(SharedGrants::default());
+    let grants = Arc::new(SharedGrants::default());
     let events = Events::start(client.clone(), args.identity.clone(), Arc::clone(&metrics));
     let store = Store::new(client.clone(), args.api_timeout);
     let performer = Arc::new(Performer::new(
         settings(&args),
         store.clone(),
         cognito,
-        Arc::clone(&permissions),
-        Budget::new(args.rate),
+        Arc::clone(&grants),
+        Pacer::new(args.rate),
         events.clone(),
         Arc::clone(&metrics),
     ));
-    let archive = Archive::new(client.clone(), args.api_timeout);
-    let history = History::new(archive, history_settings(&args), events.clone(), Arc::clone(&metrics));
-    let unreadable = Unreadable::new(events.clone(), Arc::clone(&metrics));
+    let retention_store = RetentionStore::new(client.clone(), args.api_timeout);
+    let retention = Retention::new(retention_store, retention_settings(&args), events.clone(), Arc::clone(&metrics));
+    let unreadable = InvalidObjects::new(events.clone(), Arc::clone(&metrics));
     let seconds = u32::try_from(args.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
     let watched = watcher::Config::default().timeout(seconds);
     let (grants_read, when_grants) = oneshot::channel();
     let (namespaces_read, when_namespaces) = oneshot::channel();
     let watching = futures::future::join3(
-        grant::grants(&client, watched.clone(), &permissions, &unreadable, grants_read),
-        grant::namespaces(&client, watched.clone(), &permissions, namespaces_read),
+        grant::grants(&client, watched.clone(), &grants, &unreadable, grants_read),
+        grant::namespaces(&client, watched.clone(), &grants, namespaces_read),
         count(leadership.clone(), &metrics),
     );
     let (standing, mut leading) = (leadership.clone(), leadership);
@@ -210,15 +210,15 @@ pub async fn serve<C: Cognito>(
             () = stop.cancelled() => return,
         }
         let chores = futures::future::join4(
-            grant::tell_grants(&client, &permissions, &events, &metrics, args.api_timeout),
-            role_check::run(performer.cognito(), &permissions, &metrics, args.role_check_period),
-            history.run(),
+            grant::tell_grants(&client, &grants, &events, &metrics, args.api_timeout),
+            role_check::run(performer.cognito(), &grants, &metrics, args.role_check_period),
+            retention.run(),
             unreadable.tell(&client, args.api_timeout),
         );
         // Both may have a call in flight, and finish it.
         let (controlled, unread) = (Arc::clone(&performer), unreadable.clone());
         let resets = futures::future::join(
-            request::run(&client, watched, &args, controlled, &permissions, unread, &stop),
+            request::run(&client, watched, &args, controlled, &grants, unread, &stop),
             orphaned_claims::run(store, &performer, &unreadable, args.sweep_period, &stop),
         );
         tokio::select! {
@@ -290,7 +290,7 @@ fn settings(args: &RunArgs) -> Settings {
     }
 }
 
-fn history_settings(args: &RunArgs) -> retention::Settings {
+fn retention_settings(args: &RunArgs) -> retention::Settings {
     let retention = SignedDuration::try_from(args.record_retention).unwrap_or(SignedDuration::MAX);
     retention::Settings {
         retention: (!retention.is_zero()).then_some(retention),

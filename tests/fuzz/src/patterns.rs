@@ -97,10 +97,10 @@ pub fn check(input: &Match) {
     });
     let grant: UserPoolGrant = serde_json::from_value(grant).unwrap();
     let request: PasswordResetRequest = serde_json::from_value(request).unwrap();
-    let mut permissions = GrantIndex::default();
-    permissions.put_namespace("team-a".into(), [].into());
-    permissions.put_grant(grant);
-    let told = permissions.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
+    let mut index = GrantIndex::default();
+    index.put_namespace("team-a".into(), [].into());
+    index.put_grant(grant);
+    let told = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
     statuses::check(&told.conditions);
     let refused = told.conditions.iter().any(|it| it.reason == Reason::InvalidUsernamePattern.as_str());
     let wanted = match (refused, whole(&pattern, &username)) {
@@ -111,7 +111,7 @@ pub fn check(input: &Match) {
         (false, Some(true)) if input.suspend => Some(Err(Reason::GrantSuspended)),
         (false, Some(true)) => Some(Ok(())),
     };
-    let allowed = permissions.allowed(&request).map(drop);
+    let allowed = index.authorize(&request).map(drop);
     assert_eq!(allowed, wanted.unwrap_or(Err(Reason::UserPoolNotGranted)), "{pattern:?} {username:?}");
 }
 

@@ -136,10 +136,10 @@ fn check_record(record: PasswordResetRecord) {
 }
 
 fn check_grant(grant: UserPoolGrant) {
-    let mut permissions = GrantIndex::default();
-    permissions.put_namespace("team-a".into(), [("team".into(), "a".into())].into());
-    permissions.put_grant(grant);
-    for stale in permissions.stale_statuses(Timestamp::UNIX_EPOCH) {
+    let mut index = GrantIndex::default();
+    index.put_namespace("team-a".into(), [("team".into(), "a".into())].into());
+    index.put_grant(grant);
+    for stale in index.stale_statuses(Timestamp::UNIX_EPOCH) {
         statuses::check(&stale.grant.status.unwrap_or_default().conditions);
     }
 }

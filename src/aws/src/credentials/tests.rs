@@ -65,8 +65,8 @@ fn the_longest_names_of_kubernetes_fit_into_a_session_and_a_trial_is_as_long() {
     let uid = "00000000-0000-4000-8000-000000000000".to_owned();
     let reset = Purpose::Reset { namespace: "n".repeat(63), name: longest.clone(), uid: uid.clone() };
     for trial in [
-        Purpose::Trial { grant: longest, uid: uid.clone() },
-        Purpose::Trial { grant: "short".into(), uid: uid.clone() },
+        Purpose::RoleCheck { grant: longest, uid: uid.clone() },
+        Purpose::RoleCheck { grant: "short".into(), uid: uid.clone() },
     ] {
         for which in [SessionTags::Full, SessionTags::Uid, SessionTags::None] {
             let lengths = |purpose| -> Vec<_> {

@@ -53,7 +53,7 @@ pub enum Purpose {
         uid: String,
     },
     /// To see whether a grant's role can be assumed; nothing is called with them.
-    Trial {
+    RoleCheck {
         /// The grant's name.
         grant: String,
         /// The grant's uid.

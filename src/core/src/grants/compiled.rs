@@ -13,7 +13,7 @@ use crate::{
     action::port::{Role, SessionFailure},
     grants::{
         Labels,
-        queue::{Named, Pending, Queue, place},
+        queue::{NamespacedName, Pending, Queue, place},
     },
 };
 
@@ -22,8 +22,8 @@ const PATTERN_SIZE: usize = 1 << 18;
 
 /// A grant made ready to match, and what is known of it beside its spec.
 #[derive(Clone, Debug)]
-pub(super) struct Rule {
-    pub(super) grant: UserPoolGrant,
+pub(super) struct CompiledGrant {
+    pub(super) object: UserPoolGrant,
     pub(super) namespaces: Result<Namespaces, Reason>,
     pub(super) usernames: Result<Option<Regex>, Reason>,
     /// Kept only where there is a limit.
@@ -51,14 +51,14 @@ impl Namespaces {
 
 /// What a request lacks of what a grant that concerns it asks for, the furthest from being allowed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lack {
+pub(super) enum Unmet {
     Expiration,
     Proof,
     Approval,
     Turn,
 }
 
-impl Lack {
+impl Unmet {
     pub(super) const fn reason(self) -> Reason {
         match self {
             Self::Expiration => Reason::ExpirationRequired,
@@ -69,7 +69,7 @@ impl Lack {
     }
 }
 
-impl Rule {
+impl CompiledGrant {
     pub(super) fn new(grant: UserPoolGrant) -> Self {
         let namespaces = match (&grant.spec.namespaces, &grant.spec.namespace_selector) {
             (Some(names), None) if names.iter().any(|name| name == "*") => Ok(Namespaces::All),
@@ -83,78 +83,78 @@ impl Rule {
         };
         let usernames = grant.spec.username_pattern.as_deref().map(whole).transpose();
         let usernames = usernames.map_err(|_| Reason::InvalidUsernamePattern);
-        Self { namespaces, usernames, grant, queue: Queue::default(), assumable: None }
+        Self { namespaces, usernames, object: grant, queue: Queue::default(), assumable: None }
     }
 
     /// Whether it is about this user from this namespace, leaving aside what else it asks for.
     ///
     /// What cannot be understood allows nobody, and where the grant is suspended holds back everybody:
     /// a kill switch with a slip of the pen is one all the same.
-    pub(super) fn concerns(&self, request: &PasswordResetRequest, namespace: &str, labels: Option<&Labels>) -> bool {
-        let unclear = self.grant.spec.suspend;
+    pub(super) fn matches(&self, request: &PasswordResetRequest, namespace: &str, labels: Option<&Labels>) -> bool {
+        let unclear = self.object.spec.suspend;
         let in_namespaces = self.namespaces.as_ref().map_or(unclear, |selected| selected.contains(namespace, labels));
-        in_namespaces && self.is_about(&request.spec.user_pool_id, &request.spec.username, unclear)
+        in_namespaces && self.matches_user(&request.spec.user_pool_id, &request.spec.username, unclear)
     }
 
-    fn is_about(&self, user_pool_id: &str, username: &str, unclear: bool) -> bool {
+    fn matches_user(&self, user_pool_id: &str, username: &str, unclear: bool) -> bool {
         let of_username = |pattern: &Option<Regex>| pattern.as_ref().is_none_or(|pattern| pattern.is_match(username));
-        self.grant.spec.user_pool_id == user_pool_id && self.usernames.as_ref().map_or(unclear, of_username)
+        self.object.spec.user_pool_id == user_pool_id && self.usernames.as_ref().map_or(unclear, of_username)
     }
 
     /// What the request, which it concerns, lacks of what it asks for beside.
-    pub(super) fn lack(&self, request: &PasswordResetRequest, namespace: &str) -> Option<Lack> {
-        let asked = &self.grant.spec;
+    pub(super) fn unmet(&self, request: &PasswordResetRequest, namespace: &str) -> Option<Unmet> {
+        let asked = &self.object.spec;
         if asked.require_expiration && request.spec.expiration_time.is_none() {
-            return Some(Lack::Expiration);
+            return Some(Unmet::Expiration);
         }
         if asked.require_approval
-            && let Some(lack) = lack_of_approval(&request.spec)
+            && let Some(unmet) = unmet_approval(&request.spec)
         {
-            return Some(lack);
+            return Some(unmet);
         }
         let waits = self.limit().is_some_and(|limit| !self.queue.is_among_first(namespace, &place(request), limit));
-        waits.then_some(Lack::Turn)
+        waits.then_some(Unmet::Turn)
     }
 
     fn limit(&self) -> Option<usize> {
         // The definition has a minimum of 1. What is below it lets nobody pass.
-        self.grant.spec.max_pending_per_namespace.map(|limit| usize::try_from(limit).unwrap_or_default())
+        self.object.spec.max_pending_per_namespace.map(|limit| usize::try_from(limit).unwrap_or_default())
     }
 
     /// A request waits, by namespace and name.
-    pub(super) fn enqueue(&mut self, (namespace, name): &Named, pending: &Pending) {
-        if self.limit().is_some() && self.is_about(&pending.user_pool_id, &pending.username, false) {
+    pub(super) fn enqueue(&mut self, (namespace, name): &NamespacedName, pending: &Pending) {
+        if self.limit().is_some() && self.matches_user(&pending.user_pool_id, &pending.username, false) {
             self.queue.insert(namespace, (pending.created, name.clone()));
         }
     }
 
     /// It does not any more. Names the one whose turn has come thereby.
-    pub(super) fn dequeue(&mut self, (namespace, name): &Named, pending: &Pending) -> Option<Named> {
+    pub(super) fn dequeue(&mut self, (namespace, name): &NamespacedName, pending: &Pending) -> Option<NamespacedName> {
         let moved_up = self.queue.remove(namespace, &(pending.created, name.clone()), self.limit()?)?;
         Some((namespace.clone(), moved_up))
     }
 
     pub(super) fn name(&self) -> String {
-        self.grant.name_any()
+        self.object.name_any()
     }
 
     pub(super) fn role(&self) -> Option<Role> {
-        let arn = self.grant.spec.role_arn.clone()?;
-        let session_tags = self.grant.spec.session_tags.unwrap_or_default();
-        Some(Role { arn, external_id: self.grant.spec.external_id.clone(), session_tags })
+        let arn = self.object.spec.role_arn.clone()?;
+        let session_tags = self.object.spec.session_tags.unwrap_or_default();
+        Some(Role { arn, external_id: self.object.spec.external_id.clone(), session_tags })
     }
 }
 
 /// An approval counts where it is proven who asked and who approved, and the two differ.
-fn lack_of_approval(spec: &PasswordResetRequestSpec) -> Option<Lack> {
+fn unmet_approval(spec: &PasswordResetRequestSpec) -> Option<Unmet> {
     if !spec.requested_by.is_proven() {
-        return Some(Lack::Proof);
+        return Some(Unmet::Proof);
     }
     if !spec.approved {
-        return Some(Lack::Approval);
+        return Some(Unmet::Approval);
     }
     let by_another = spec.approved_by.as_ref().is_some_and(|approver| approver.differs_from(&spec.requested_by));
-    (!by_another).then_some(Lack::Proof)
+    (!by_another).then_some(Unmet::Proof)
 }
 
 /// A pattern that has to match the whole text, in linear time and bounded memory.

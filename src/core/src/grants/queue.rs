@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 /// A request by namespace and name.
-pub type Named = (String, String);
+pub type NamespacedName = (String, String);
 
 /// Where a request stands among those of its namespace: by its creation, then by its name.
 pub(super) type Place = (Timestamp, String);

@@ -9,7 +9,7 @@ use cognito_reset_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::grants::{Labels, compiled::Rule};
+use crate::grants::{Labels, compiled::CompiledGrant};
 
 /// How many other grants `conflictsWith` names.
 const MAX_CONFLICTS: usize = 16;
@@ -19,30 +19,30 @@ type Selected = Vec<usize>;
 
 /// Each grant with the status that it should have.
 pub(super) fn statuses<'a>(
-    rules: &'a BTreeMap<String, Rule>,
+    grants: &'a BTreeMap<String, CompiledGrant>,
     namespaces: &BTreeMap<String, Labels>,
     now: Timestamp,
-) -> impl Iterator<Item = (&'a Rule, UserPoolGrantStatus)> {
-    let mut pools: BTreeMap<&str, Vec<(&Rule, Selected)>> = BTreeMap::new();
-    for rule in rules.values() {
-        pools.entry(&rule.grant.spec.user_pool_id).or_default().push((rule, selected(rule, namespaces)));
+) -> impl Iterator<Item = (&'a CompiledGrant, UserPoolGrantStatus)> {
+    let mut pools: BTreeMap<&str, Vec<(&CompiledGrant, Selected)>> = BTreeMap::new();
+    for grant in grants.values() {
+        pools.entry(&grant.object.spec.user_pool_id).or_default().push((grant, selected(grant, namespaces)));
     }
     pools.into_values().flat_map(move |pool| {
-        let statuses = pool.iter().map(|(rule, selected)| (*rule, status(rule, selected, &pool, now)));
+        let statuses = pool.iter().map(|(grant, selected)| (*grant, status(grant, selected, &pool, now)));
         statuses.collect::<Vec<_>>()
     })
 }
 
-fn selected(rule: &Rule, namespaces: &BTreeMap<String, Labels>) -> Selected {
-    let Ok(selects) = &rule.namespaces else { return Vec::new() };
+fn selected(grant: &CompiledGrant, namespaces: &BTreeMap<String, Labels>) -> Selected {
+    let Ok(selects) = &grant.namespaces else { return Vec::new() };
     let numbered = namespaces.iter().enumerate();
     numbered.filter(|(_, (name, labels))| selects.contains(name, Some(labels))).map(|(number, _)| number).collect()
 }
 
 /// Whether requests can be ambiguous between two grants of a pool. Where two different patterns may match one user is
 /// not decided here: it takes both automata, and the requests that it happens to are told so.
-fn in_conflict((one, ones): (&Rule, &[usize]), (other, others): (&Rule, &[usize])) -> bool {
-    let patterns = (&one.grant.spec.username_pattern, &other.grant.spec.username_pattern);
+fn in_conflict((one, ones): (&CompiledGrant, &[usize]), (other, others): (&CompiledGrant, &[usize])) -> bool {
+    let patterns = (&one.object.spec.username_pattern, &other.object.spec.username_pattern);
     let same_users = match patterns {
         (Some(a), Some(b)) => a == b,
         (None, _) | (_, None) => true,
@@ -63,14 +63,19 @@ fn have_one_in_common(mut ones: &[usize], mut others: &[usize]) -> bool {
     false
 }
 
-fn status(rule: &Rule, selected: &[usize], pool: &[(&Rule, Selected)], now: Timestamp) -> UserPoolGrantStatus {
-    let in_conflict = pool.iter().filter(|(other, others)| in_conflict((rule, selected), (other, others)));
+fn status(
+    grant: &CompiledGrant,
+    selected: &[usize],
+    pool: &[(&CompiledGrant, Selected)],
+    now: Timestamp,
+) -> UserPoolGrantStatus {
+    let in_conflict = pool.iter().filter(|(other, others)| in_conflict((grant, selected), (other, others)));
     let conflicts_with: Vec<_> = in_conflict.map(|(other, _)| other.name()).take(MAX_CONFLICTS).collect();
-    let (wanted, reason, message) = readiness(rule, selected.len(), &conflicts_with);
-    let standing = rule.grant.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let generation = rule.grant.metadata.generation;
+    let (wanted, reason, message) = readiness(grant, selected.len(), &conflicts_with);
+    let standing = grant.object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let generation = grant.object.metadata.generation;
     let mut told = conditions(standing, wanted, reason, message, generation, now);
-    told.extend(assumable(rule, standing, now));
+    told.extend(assumable(grant, standing, now));
     UserPoolGrantStatus {
         observed_generation: generation,
         matched_namespaces: Some(i64::try_from(selected.len()).unwrap_or(i64::MAX)),
@@ -80,21 +85,21 @@ fn status(rule: &Rule, selected: &[usize], pool: &[(&Rule, Selected)], now: Time
 }
 
 fn readiness(
-    rule: &Rule,
+    grant: &CompiledGrant,
     selected: usize,
     conflicts_with: &[String],
 ) -> (&'static [(ConditionType, Truth)], Reason, &'static str) {
     use ConditionType::{Ready, Stalled};
     const NEVER: &[(ConditionType, Truth)] = &[(Ready, Truth::False), (Stalled, Truth::True)];
     const NOT_NOW: &[(ConditionType, Truth)] = &[(Ready, Truth::False)];
-    match (&rule.namespaces, &rule.usernames) {
+    match (&grant.namespaces, &grant.usernames) {
         (Err(reason), _) => (NEVER, *reason, "this grant can never match: correct namespaces or namespaceSelector"),
         (_, Err(reason)) => (
             NEVER,
             *reason,
             "this grant can never match: usernamePattern is not a valid or not a small enough regular expression",
         ),
-        (Ok(_), Ok(_)) if rule.grant.spec.suspend => (
+        (Ok(_), Ok(_)) if grant.object.spec.suspend => (
             NOT_NOW,
             Reason::GrantSuspended,
             "suspended: every request that this grant concerns waits, whatever other grants say",
@@ -114,13 +119,13 @@ fn readiness(
 }
 
 /// What the last try of the role has shown: this process's own, else that of an earlier one with the same spec.
-fn assumable(rule: &Rule, standing: &[Condition], now: Timestamp) -> Vec<Condition> {
+fn assumable(grant: &CompiledGrant, standing: &[Condition], now: Timestamp) -> Vec<Condition> {
     let type_ = ConditionType::RoleAssumable;
-    let generation = rule.grant.metadata.generation;
-    if rule.grant.spec.role_arn.is_none() {
+    let generation = grant.object.metadata.generation;
+    if grant.object.spec.role_arn.is_none() {
         return Vec::new();
     }
-    let (truth, reason, message) = match rule.assumable {
+    let (truth, reason, message) = match grant.assumable {
         Some(Ok(())) => (Truth::True, Reason::RoleAssumed, "the role could be assumed at the last try".to_owned()),
         Some(Err(failure)) => (
             Truth::False,
@@ -138,7 +143,7 @@ fn assumable(rule: &Rule, standing: &[Condition], now: Timestamp) -> Vec<Conditi
 }
 
 /// The conditions that say something new of a grant: another reason, or at first that all is not well.
-pub(super) fn news(before: Option<&UserPoolGrantStatus>, after: &UserPoolGrantStatus) -> Vec<Condition> {
+pub(super) fn changed_conditions(before: Option<&UserPoolGrantStatus>, after: &UserPoolGrantStatus) -> Vec<Condition> {
     let told = [ConditionType::Ready, ConditionType::RoleAssumable].map(ConditionType::as_str);
     let is_new = |condition: &&Condition| {
         let standing = before.and_then(|status| status.conditions.iter().find(|old| old.type_ == condition.type_));

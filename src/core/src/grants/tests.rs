@@ -47,20 +47,20 @@ fn from(namespace: &str) -> PasswordResetRequest {
 }
 
 /// A cluster with the namespaces `support` (team: support, tier: gold) and `web` (team: web).
-fn permissions(grants: &[UserPoolGrant]) -> GrantIndex {
-    let mut permissions = GrantIndex::default();
+fn index_of(grants: &[UserPoolGrant]) -> GrantIndex {
+    let mut index = GrantIndex::default();
     let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    permissions.put_namespace("support".into(), labels(&[("team", "support"), ("tier", "gold")]));
-    permissions.put_namespace("web".into(), labels(&[("team", "web")]));
+    index.put_namespace("support".into(), labels(&[("team", "support"), ("tier", "gold")]));
+    index.put_namespace("web".into(), labels(&[("team", "web")]));
     for grant in grants {
-        permissions.put_grant(grant.clone());
+        index.put_grant(grant.clone());
     }
-    permissions
+    index
 }
 
 /// The grants whose status is stale, with the one that they should have.
-fn stale(permissions: &GrantIndex, now: Timestamp) -> Vec<UserPoolGrant> {
-    permissions.stale_statuses(now).into_iter().map(|stale| stale.grant).collect()
+fn stale(index: &GrantIndex, now: Timestamp) -> Vec<UserPoolGrant> {
+    index.stale_statuses(now).into_iter().map(|stale| stale.grant).collect()
 }
 
 fn all(name: &str, more: Value) -> UserPoolGrant {
@@ -82,7 +82,7 @@ type Case = (&'static str, Vec<UserPoolGrant>, PasswordResetRequest, Result<Vec<
 /// Compares the names of the grants that allow, or the reason for which none does.
 fn check(cases: Vec<Case>) {
     for (name, grants, request, wanted) in cases {
-        let allowed = permissions(&grants).allowed(&request).map(|allowed| allowed.grants);
+        let allowed = index_of(&grants).authorize(&request).map(|allowed| allowed.grants);
         assert_eq!(allowed, wanted.map(|names| names.into_iter().map(str::to_owned).collect()), "{name}");
     }
 }
@@ -162,7 +162,7 @@ fn a_pattern_has_to_match_the_whole_user_name() {
         ("", "alice", false),
     ];
     for (pattern, username, allowed) in cases {
-        let result = permissions(&[matching(pattern)]).allowed(&of_user(username));
+        let result = index_of(&[matching(pattern)]).authorize(&of_user(username));
         assert_eq!(result.is_ok(), allowed, "{pattern:?} {username:?}");
     }
 }
@@ -171,11 +171,11 @@ fn a_pattern_has_to_match_the_whole_user_name() {
 fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
     let huge = "(a{1000}){1000}";
     for pattern in ["a)|(b", ".*)|(.*", "(", "alice\\", "[a", "(?=alice)", "(?x)alice # or anybody", huge] {
-        let permissions = permissions(&[matching(pattern)]);
+        let index = index_of(&[matching(pattern)]);
         for username in ["alice", "a", "b", "a)|(b"] {
-            assert_eq!(permissions.allowed(&of_user(username)), Err(Reason::UserPoolNotGranted), "{pattern:?}");
+            assert_eq!(index.authorize(&of_user(username)), Err(Reason::UserPoolNotGranted), "{pattern:?}");
         }
-        let stale = stale(&permissions, NOW);
+        let stale = stale(&index, NOW);
         assert_eq!(said(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
         let told = serde_json::to_string(&stale[0].status).unwrap();
         assert!(!told.contains(pattern), "{told}");
@@ -246,7 +246,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
         ("and it is given", vec![strict(json!({ "roleARN": TWO })), role("a", ONE)], expiring(), ambiguous),
     ]);
     let two_ids = [external("one"), UserPoolGrant { spec: external("two").spec, ..role("b", ONE) }];
-    assert_eq!(permissions(&two_ids).allowed(&alice()), Err(Reason::AmbiguousGrant));
+    assert_eq!(index_of(&two_ids).authorize(&alice()), Err(Reason::AmbiguousGrant));
 }
 
 #[test]
@@ -254,11 +254,11 @@ fn what_allows_a_request_names_its_role_and_at_most_sixteen_grants() {
     let external = all("external", json!({ "roleARN": ONE, "externalID": "id" }));
     let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
     assert_eq!(
-        permissions(&[external]).allowed(&alice()),
-        Ok(Allowed { role: Some(role), grants: vec!["external".into()] })
+        index_of(&[external]).authorize(&alice()),
+        Ok(Authorization { role: Some(role), grants: vec!["external".into()] })
     );
     let many: Vec<_> = (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).collect();
-    let allowed = permissions(&many).allowed(&alice()).unwrap();
+    let allowed = index_of(&many).authorize(&alice()).unwrap();
     assert_eq!((allowed.role, allowed.grants.len(), allowed.grants[15].as_str()), (None, 16, "grant-15"));
 }
 
@@ -332,7 +332,7 @@ fn waiting(namespace: &str, name: &str, second: i64, more: Value) -> PasswordRes
     waiting
 }
 
-fn named(namespace: &str, name: &str) -> Named {
+fn named(namespace: &str, name: &str) -> NamespacedName {
     (namespace.into(), name.into())
 }
 
@@ -342,12 +342,12 @@ fn at_most(limit: i64) -> UserPoolGrant {
 
 #[test]
 fn of_a_namespaces_pending_requests_the_oldest_go_on_and_the_next_is_named_when_one_ends() {
-    let mut permissions = permissions(&[at_most(2)]);
+    let mut index = index_of(&[at_most(2)]);
     let limited = Err(Reason::PendingLimitReached);
     let [c, b, a, late] =
         [("c", 10), ("b", 11), ("a", 11), ("0", 12)].map(|(name, second)| waiting("support", name, second, json!({})));
     for request in [&late, &a, &b, &c] {
-        assert_eq!(permissions.put_pending(request), [], "nobody's turn comes by a new one");
+        assert_eq!(index.put_pending(request), [], "nobody's turn comes by a new one");
     }
     // Others do not count: another namespace, another pool, another user.
     for other in [
@@ -355,41 +355,41 @@ fn of_a_namespaces_pending_requests_the_oldest_go_on_and_the_next_is_named_when_
         waiting("support", "old", 1, json!({ "userPoolID": "eu-west-1_Example02" })),
         waiting("support", "older", 1, json!({ "username": "bob" })),
     ] {
-        permissions.put_pending(&other);
+        index.put_pending(&other);
     }
-    let stand = |index: &GrantIndex| [&c, &a, &b, &late].map(|request| index.allowed(request).is_ok());
-    assert_eq!(stand(&permissions), [true, true, false, false], "by creation, then by name");
-    assert_eq!(permissions.allowed(&late).map(drop), limited);
-    assert!(permissions.allowed(&waiting("web", "new", 99, json!({}))).is_ok(), "each namespace for itself");
-    assert_eq!(permissions.allowed(&waiting("support", "unseen", 99, json!({}))).map(drop), limited);
-    assert!(permissions.allowed(&waiting("support", "unseen", 9, json!({}))).is_ok(), "nothing older is known");
+    let stand = |index: &GrantIndex| [&c, &a, &b, &late].map(|request| index.authorize(request).is_ok());
+    assert_eq!(stand(&index), [true, true, false, false], "by creation, then by name");
+    assert_eq!(index.authorize(&late).map(drop), limited);
+    assert!(index.authorize(&waiting("web", "new", 99, json!({}))).is_ok(), "each namespace for itself");
+    assert_eq!(index.authorize(&waiting("support", "unseen", 99, json!({}))).map(drop), limited);
+    assert!(index.authorize(&waiting("support", "unseen", 9, json!({}))).is_ok(), "nothing older is known");
 
-    assert_eq!(permissions.remove_pending(&named("support", "b")), [], "it was not its turn");
-    assert_eq!(permissions.put_pending(&b), []);
-    assert_eq!(permissions.remove_pending(&named("support", "c")), [named("support", "b")]);
-    assert_eq!(stand(&permissions)[1..], [true, true, false]);
-    assert_eq!(permissions.remove_pending(&named("support", "c")), [], "it is gone already");
+    assert_eq!(index.remove_pending(&named("support", "b")), [], "it was not its turn");
+    assert_eq!(index.put_pending(&b), []);
+    assert_eq!(index.remove_pending(&named("support", "c")), [named("support", "b")]);
+    assert_eq!(stand(&index)[1..], [true, true, false]);
+    assert_eq!(index.remove_pending(&named("support", "c")), [], "it is gone already");
     // Deleted and created again, it is the youngest.
-    assert_eq!(permissions.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
-    assert_eq!(permissions.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
-    assert!(permissions.allowed(&waiting("support", "a", 20, json!({}))).is_ok());
+    assert_eq!(index.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
+    assert_eq!(index.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
+    assert!(index.authorize(&waiting("support", "a", 20, json!({}))).is_ok());
 }
 
 #[test]
 fn a_limit_counts_those_that_wait_already_and_goes_with_its_grant() {
-    let mut permissions = permissions(&[]);
+    let mut index = index_of(&[]);
     let [first, second] = [1, 2].map(|at| waiting("support", &format!("at-{at}"), at, json!({})));
-    permissions.put_pending(&first);
-    permissions.put_pending(&second);
-    permissions.put_grant(at_most(1));
-    assert_eq!(permissions.allowed(&second), Err(Reason::PendingLimitReached));
-    permissions.put_grant(at_most(2));
-    assert!(permissions.allowed(&second).is_ok());
-    permissions.put_grant(at_most(1));
-    permissions.put_grant(all("unlimited", json!({})));
-    assert_eq!(permissions.allowed(&second).unwrap().grants, ["unlimited"], "grants add up");
-    permissions.remove_grant("unlimited");
-    assert_eq!(permissions.remove_pending(&named("support", "at-1")), [named("support", "at-2")]);
+    index.put_pending(&first);
+    index.put_pending(&second);
+    index.put_grant(at_most(1));
+    assert_eq!(index.authorize(&second), Err(Reason::PendingLimitReached));
+    index.put_grant(at_most(2));
+    assert!(index.authorize(&second).is_ok());
+    index.put_grant(at_most(1));
+    index.put_grant(all("unlimited", json!({})));
+    assert_eq!(index.authorize(&second).unwrap().grants, ["unlimited"], "grants add up");
+    index.remove_grant("unlimited");
+    assert_eq!(index.remove_pending(&named("support", "at-1")), [named("support", "at-2")]);
 }
 
 proptest! {
@@ -399,21 +399,21 @@ proptest! {
         limit in 1..4_usize,
         steps in proptest::collection::vec((any::<bool>(), 0..8_i64, 0..4_i64), 0..60),
     ) {
-        let mut permissions = permissions(&[at_most(i64::try_from(limit).unwrap())]);
+        let mut index = index_of(&[at_most(i64::try_from(limit).unwrap())]);
         let mut model: BTreeMap<String, i64> = BTreeMap::new();
         for (comes, number, second) in steps {
             let name = format!("request-{number}");
             let before = turns(&model, limit);
             let moved_up = if comes {
                 model.insert(name.clone(), second);
-                permissions.put_pending(&waiting("support", &name, second, json!({})))
+                index.put_pending(&waiting("support", &name, second, json!({})))
             } else {
                 model.remove(&name);
-                permissions.remove_pending(&named("support", &name))
+                index.remove_pending(&named("support", &name))
             };
             let after = turns(&model, limit);
             for (name, second) in &model {
-                let allowed = permissions.allowed(&waiting("support", name, *second, json!({}))).is_ok();
+                let allowed = index.authorize(&waiting("support", name, *second, json!({}))).is_ok();
                 prop_assert_eq!(allowed, after.contains(name), "{}", name);
             }
             // The one that came is looked at anyway.
@@ -462,7 +462,7 @@ fn a_grant_says_whether_it_can_allow_anything() {
         ("neither names nor selector", grant("a", json!({})), never),
     ];
     for (name, grant, wanted) in cases {
-        let stale = stale(&permissions(&[grant]), NOW);
+        let stale = stale(&index_of(&[grant]), NOW);
         assert_eq!(stale.iter().map(said).collect::<Vec<_>>(), [wanted], "{name}");
     }
 }
@@ -470,55 +470,55 @@ fn a_grant_says_whether_it_can_allow_anything() {
 #[test]
 fn a_grants_status_is_stale_until_it_was_written_and_when_the_cluster_has_changed() {
     let later = NOW + jiff::SignedDuration::from_secs(60);
-    let mut permissions = permissions(&[selecting(json!({ "matchLabels": { "team": "ops" } }))]);
-    let first = stale(&permissions, NOW).remove(0);
-    assert_eq!(stale(&permissions, later).len(), 1);
-    permissions.status_written(&first);
-    assert_eq!(stale(&permissions, later), []);
-    permissions.put_namespace("ops".into(), [("team".into(), "ops".into())].into());
-    let second = stale(&permissions, later).remove(0);
+    let mut index = index_of(&[selecting(json!({ "matchLabels": { "team": "ops" } }))]);
+    let first = stale(&index, NOW).remove(0);
+    assert_eq!(stale(&index, later).len(), 1);
+    index.status_written(&first);
+    assert_eq!(stale(&index, later), []);
+    index.put_namespace("ops".into(), [("team".into(), "ops".into())].into());
+    let second = stale(&index, later).remove(0);
     assert_eq!(said(&second), ["Ready True Valid"]);
-    permissions.status_written(&second);
-    permissions.remove_namespace("ops");
-    assert_eq!(said(&stale(&permissions, later)[0]), ["Ready False NoNamespaceMatches"]);
-    permissions.put_grant(UserPoolGrant { status: None, ..first });
-    permissions.remove_grant("labels");
-    assert_eq!(stale(&permissions, later), []);
+    index.status_written(&second);
+    index.remove_namespace("ops");
+    assert_eq!(said(&stale(&index, later)[0]), ["Ready False NoNamespaceMatches"]);
+    index.put_grant(UserPoolGrant { status: None, ..first });
+    index.remove_grant("labels");
+    assert_eq!(stale(&index, later), []);
 }
 
 #[test]
 fn a_late_reply_to_a_status_write_never_brings_an_older_grant_back() {
-    let mut permissions = permissions(&[all("a", json!({}))]);
-    let written = stale(&permissions, NOW).remove(0);
-    permissions.put_grant(all("a", json!({ "suspend": true })));
-    permissions.status_written(&written);
-    assert_eq!(permissions.allowed(&alice()), Err(Reason::GrantSuspended));
-    permissions.remove_grant("a");
-    permissions.status_written(&written);
-    assert_eq!(permissions.allowed(&alice()), Err(Reason::UserPoolNotGranted));
+    let mut index = index_of(&[all("a", json!({}))]);
+    let written = stale(&index, NOW).remove(0);
+    index.put_grant(all("a", json!({ "suspend": true })));
+    index.status_written(&written);
+    assert_eq!(index.authorize(&alice()), Err(Reason::GrantSuspended));
+    index.remove_grant("a");
+    index.status_written(&written);
+    assert_eq!(index.authorize(&alice()), Err(Reason::UserPoolNotGranted));
 }
 
 #[test]
 fn only_what_may_alter_what_is_allowed_is_a_change() {
-    let mut permissions = permissions(&[all("a", json!({}))]);
-    let stale = stale(&permissions, NOW).remove(0);
-    assert!(!permissions.put_grant(stale), "a status");
+    let mut index = index_of(&[all("a", json!({}))]);
+    let stale = stale(&index, NOW).remove(0);
+    assert!(!index.put_grant(stale), "a status");
     let labels: Labels = [("team".into(), "web".into())].into();
-    assert!(!permissions.put_namespace("web".into(), labels), "the same labels");
-    assert!(permissions.put_namespace("web".into(), Labels::new()), "other labels");
-    assert!(permissions.put_grant(all("a", json!({ "suspend": true }))), "a spec");
-    assert!(!permissions.retain_grants(&["a".into()].into()), "every grant is still there");
+    assert!(!index.put_namespace("web".into(), labels), "the same labels");
+    assert!(index.put_namespace("web".into(), Labels::new()), "other labels");
+    assert!(index.put_grant(all("a", json!({ "suspend": true }))), "a spec");
+    assert!(!index.retain_grants(&["a".into()].into()), "every grant is still there");
     let both = ["support".into(), "web".into()].into();
-    assert!(!permissions.retain_namespaces(&both), "every namespace is still there");
-    assert!(permissions.retain_namespaces(&["support".into()].into()), "a namespace is gone");
-    assert!(permissions.retain_grants(&BTreeSet::new()), "a grant is gone");
-    assert!(!permissions.remove_grant("a"), "a grant that was not there is gone");
-    assert!(!permissions.remove_namespace("web"), "a namespace that was not there is gone");
+    assert!(!index.retain_namespaces(&both), "every namespace is still there");
+    assert!(index.retain_namespaces(&["support".into()].into()), "a namespace is gone");
+    assert!(index.retain_grants(&BTreeSet::new()), "a grant is gone");
+    assert!(!index.remove_grant("a"), "a grant that was not there is gone");
+    assert!(!index.remove_namespace("web"), "a namespace that was not there is gone");
 }
 
 /// What each grant says of itself, and of the others.
 fn told(grants: &[UserPoolGrant]) -> Vec<(String, Vec<String>, Option<i64>)> {
-    let stale = stale(&permissions(grants), NOW);
+    let stale = stale(&index_of(grants), NOW);
     let told = stale.iter().map(|grant| {
         let status = grant.status.clone().unwrap();
         (said(grant)[0].clone(), status.conflicts_with, status.matched_namespaces)
@@ -590,9 +590,9 @@ fn a_grant_says_how_many_namespaces_it_selects() {
 }
 
 /// The grant as it is stored, with the status that it should have.
-fn stored(permissions: &mut GrantIndex) -> UserPoolGrant {
-    let grant = stale(&*permissions, NOW).remove(0);
-    permissions.status_written(&grant);
+fn stored(index: &mut GrantIndex) -> UserPoolGrant {
+    let grant = stale(&*index, NOW).remove(0);
+    index.status_written(&grant);
     grant
 }
 
@@ -603,61 +603,61 @@ fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
         grant.metadata.generation = Some(generation);
         grant
     };
-    let mut permissions = permissions(&[with(ONE, 3, false)]);
-    let tried = permissions.roles().remove(0);
+    let mut index = index_of(&[with(ONE, 3, false)]);
+    let tried = index.roles().remove(0);
     assert_eq!(tried.role.arn, ONE);
-    assert_eq!(said(&stored(&mut permissions)), ["Ready True Valid"], "not tried yet");
-    assert!(permissions.role_tried(&tried, Ok(())));
-    assert_eq!(said(&stored(&mut permissions))[1], "RoleAssumable True RoleAssumed");
-    assert!(!permissions.role_tried(&tried, Ok(())), "nothing new");
-    assert_eq!(stale(&permissions, NOW), []);
-    assert!(permissions.role_tried(&tried, Err(SessionFailure::NoResponse)));
-    let refused = stored(&mut permissions);
+    assert_eq!(said(&stored(&mut index)), ["Ready True Valid"], "not tried yet");
+    assert!(index.role_checked(&tried, Ok(())));
+    assert_eq!(said(&stored(&mut index))[1], "RoleAssumable True RoleAssumed");
+    assert!(!index.role_checked(&tried, Ok(())), "nothing new");
+    assert_eq!(stale(&index, NOW), []);
+    assert!(index.role_checked(&tried, Err(SessionFailure::NoResponse)));
+    let refused = stored(&mut index);
     assert_eq!(said(&refused), ["Ready True Valid", "RoleAssumable False RoleNotAssumable"]);
     assert!(!serde_json::to_string(&refused.status).unwrap().contains(ONE));
 
     // What another process has seen stays while the spec does, and what this one has seen while the role does.
-    let mut other = self::permissions(&[]);
+    let mut other = index_of(&[]);
     other.put_grant(refused.clone());
     assert_eq!(stale(&other, NOW), []);
-    permissions.put_grant(with(ONE, 3, true));
-    assert_eq!(said(&stored(&mut permissions))[1], "RoleAssumable False RoleNotAssumable");
-    permissions.put_grant(UserPoolGrant { status: refused.status.clone(), ..with(TWO, 4, true) });
-    let conditions = stale(&permissions, NOW).remove(0).status.unwrap().conditions;
+    index.put_grant(with(ONE, 3, true));
+    assert_eq!(said(&stored(&mut index))[1], "RoleAssumable False RoleNotAssumable");
+    index.put_grant(UserPoolGrant { status: refused.status.clone(), ..with(TWO, 4, true) });
+    let conditions = stale(&index, NOW).remove(0).status.unwrap().conditions;
     assert_eq!(conditions.len(), 1, "the new role was not tried yet: {conditions:?}");
-    permissions.role_tried(&tried, Ok(()));
-    let conditions = stale(&permissions, NOW).remove(0).status.unwrap().conditions;
+    index.role_checked(&tried, Ok(()));
+    let conditions = stale(&index, NOW).remove(0).status.unwrap().conditions;
     assert_eq!(conditions.len(), 1, "of the old role: {conditions:?}");
     let without = all("b", json!({}));
-    assert_eq!(self::permissions(&[without]).roles(), []);
+    assert_eq!(index_of(&[without]).roles(), []);
 }
 
 #[test]
 fn what_is_new_of_a_grant_is_another_reason_or_that_all_is_not_well() {
-    let reasons = |permissions: &mut GrantIndex| {
-        let stale = permissions.stale_statuses(NOW).remove(0);
-        permissions.status_written(&stale.grant);
-        stale.news.into_iter().map(|condition| condition.reason).collect::<Vec<_>>()
+    let reasons = |index: &mut GrantIndex| {
+        let stale = index.stale_statuses(NOW).remove(0);
+        index.status_written(&stale.grant);
+        stale.changed.into_iter().map(|condition| condition.reason).collect::<Vec<_>>()
     };
     let with = |suspend: bool| all("a", json!({ "roleARN": ONE, "suspend": suspend }));
-    let mut permissions = permissions(&[with(false)]);
-    let tried = permissions.roles().remove(0);
-    assert!(reasons(&mut permissions).is_empty(), "well from the start");
-    permissions.role_tried(&tried, Ok(()));
-    assert!(reasons(&mut permissions).is_empty(), "well at the first try");
-    permissions.role_tried(&tried, Err(SessionFailure::NoResponse));
-    assert_eq!(reasons(&mut permissions), ["RoleNotAssumable"]);
-    permissions.put_grant(UserPoolGrant { status: permissions_status(&permissions), ..with(true) });
-    assert_eq!(reasons(&mut permissions), ["GrantSuspended"]);
-    permissions.role_tried(&tried, Ok(()));
-    assert_eq!(reasons(&mut permissions), ["RoleAssumed"]);
-    permissions.put_namespace("ops".into(), Labels::new());
-    assert!(reasons(&mut permissions).is_empty(), "a number is no news");
-    let mut broken = self::permissions(&[matching("(")]);
+    let mut index = index_of(&[with(false)]);
+    let tried = index.roles().remove(0);
+    assert!(reasons(&mut index).is_empty(), "well from the start");
+    index.role_checked(&tried, Ok(()));
+    assert!(reasons(&mut index).is_empty(), "well at the first try");
+    index.role_checked(&tried, Err(SessionFailure::NoResponse));
+    assert_eq!(reasons(&mut index), ["RoleNotAssumable"]);
+    index.put_grant(UserPoolGrant { status: stored_status(&index), ..with(true) });
+    assert_eq!(reasons(&mut index), ["GrantSuspended"]);
+    index.role_checked(&tried, Ok(()));
+    assert_eq!(reasons(&mut index), ["RoleAssumed"]);
+    index.put_namespace("ops".into(), Labels::new());
+    assert!(reasons(&mut index).is_empty(), "a number is no news");
+    let mut broken = index_of(&[matching("(")]);
     assert_eq!(reasons(&mut broken), ["InvalidUsernamePattern"], "said once, and not of Stalled too");
 }
 
 /// As it stands in the API server.
-fn permissions_status(permissions: &GrantIndex) -> Option<cognito_reset_api::UserPoolGrantStatus> {
-    permissions.rules["a"].grant.status.clone()
+fn stored_status(index: &GrantIndex) -> Option<cognito_reset_api::UserPoolGrantStatus> {
+    index.grants["a"].object.status.clone()
 }

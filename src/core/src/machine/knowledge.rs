@@ -14,7 +14,7 @@ use crate::{
         port::{ReadError, Reply, Role, User},
         response::{Answer, Class, Code},
     },
-    grants::Allowed,
+    grants::Authorization,
     ledger::{self, Claimed, Finding, Identity, Waits},
     machine::{
         decide::Settlement,
@@ -39,7 +39,7 @@ pub struct Knowledge {
     /// The record, as last read or written.
     pub record: Option<PasswordResetRecord>,
     /// What allows the request, as of the last reading of it.
-    pub allowed: Option<Allowed>,
+    pub allowed: Option<Authorization>,
     /// The user's `sub`, as of the snapshot.
     pub sub: Option<String>,
     /// The attempt of this pass, until it is settled.
@@ -85,7 +85,7 @@ impl Knowledge {
     pub fn read_request(
         &mut self,
         request: Option<PasswordResetRequest>,
-        allowed: impl FnOnce(&PasswordResetRequest) -> Result<Allowed, Reason>,
+        allowed: impl FnOnce(&PasswordResetRequest) -> Result<Authorization, Reason>,
     ) {
         let meant_for = self.meant_for();
         self.request = request.filter(|request| {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// What a tool writes on an object that it applies. Looked for among labels and annotations alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum Tracker {
     /// Argo CD's annotation; its default since 3.0.
     ArgoTrackingId,
     /// The label that Argo CD's documentation proposes in place of the next one.
@@ -22,7 +22,7 @@ pub enum Mark {
     FluxInstance,
 }
 
-impl Mark {
+impl Tracker {
     /// All of them, the surest first.
     pub const ALL: [Self; 7] = [
         Self::ArgoTrackingId,
@@ -58,7 +58,7 @@ impl Mark {
         }
     }
 
-    /// What is told of a request whose time to live is not applied for this mark.
+    /// What is told of a request whose time to live is not applied for this tracker.
     #[must_use]
     pub fn note(self) -> String {
         format!(
@@ -70,18 +70,18 @@ impl Mark {
     }
 }
 
-/// The mark of a tool that tracks the object, if there is one.
+/// The tracker of a tool that tracks the object, if there is one.
 #[must_use]
-pub fn mark(metadata: &ObjectMeta) -> Option<Mark> {
+pub fn tracker(metadata: &ObjectMeta) -> Option<Tracker> {
     let maps = [metadata.labels.as_ref(), metadata.annotations.as_ref()];
-    let has = |mark: &Mark| maps.iter().flatten().any(|map| map.contains_key(mark.key()));
-    Mark::ALL.into_iter().find(has)
+    let has = |tracker: &Tracker| maps.iter().flatten().any(|map| map.contains_key(tracker.key()));
+    Tracker::ALL.into_iter().find(has)
 }
 
-/// The mark that exempts a request from its time to live; `None` where it has no time to live, or no tool tracks it.
+/// The tracker that exempts a request from its time to live; `None` where it has no time to live, or no tool tracks it.
 #[must_use]
-pub fn exempt(request: &PasswordResetRequest) -> Option<Mark> {
-    request.spec.ttl_seconds_after_finished.and_then(|_| mark(&request.metadata))
+pub fn exempt(request: &PasswordResetRequest) -> Option<Tracker> {
+    request.spec.ttl_seconds_after_finished.and_then(|_| tracker(&request.metadata))
 }
 
 #[cfg(test)]
@@ -90,23 +90,23 @@ mod tests {
 
     #[test]
     fn a_tracked_request_is_exempt_only_from_a_time_to_live_that_it_has() {
-        for (ttl, marked) in [(Some(0), true), (Some(60), true), (Some(60), false), (None, true)] {
+        for (ttl, tracked) in [(Some(0), true), (Some(60), true), (Some(60), false), (None, true)] {
             let spec = serde_json::json!({ "userPoolID": "p_1", "username": "alice", "ttlSecondsAfterFinished": ttl });
             let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());
-            let found = Mark::FluxHelmRelease;
-            request.metadata.labels = marked.then(|| [(found.key().to_owned(), String::new())].into());
-            let wanted = (ttl.is_some() && marked).then_some(found);
-            assert_eq!(exempt(&request), wanted, "{ttl:?}, marked: {marked}");
+            let found = Tracker::FluxHelmRelease;
+            request.metadata.labels = tracked.then(|| [(found.key().to_owned(), String::new())].into());
+            let wanted = (ttl.is_some() && tracked).then_some(found);
+            assert_eq!(exempt(&request), wanted, "{ttl:?}, tracked: {tracked}");
         }
     }
 
     #[test]
     fn every_mark_is_found_as_label_and_as_annotation() {
-        for wanted in Mark::ALL {
+        for wanted in Tracker::ALL {
             let map = || Some([(wanted.key().to_owned(), "anything".to_owned())].into());
             let labelled = ObjectMeta { labels: map(), ..ObjectMeta::default() };
             let annotated = ObjectMeta { annotations: map(), ..ObjectMeta::default() };
-            assert_eq!((mark(&labelled), mark(&annotated)), (Some(wanted), Some(wanted)));
+            assert_eq!((tracker(&labelled), tracker(&annotated)), (Some(wanted), Some(wanted)));
             let tool = if wanted.key().contains("flux") { "Flux" } else { "Argo CD" };
             let note = wanted.note();
             assert!(note.contains(wanted.key()) && note.contains(&format!(": {tool}")), "{note}");
@@ -123,7 +123,7 @@ mod tests {
         ];
         let map = Some(keys.map(|key| (key.to_owned(), "anything".to_owned())).into());
         let metadata = ObjectMeta { labels: map.clone(), annotations: map, ..ObjectMeta::default() };
-        assert_eq!(mark(&metadata), None);
-        assert_eq!(mark(&ObjectMeta::default()), None);
+        assert_eq!(tracker(&metadata), None);
+        assert_eq!(tracker(&ObjectMeta::default()), None);
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::retention::{
-    gitops::Mark,
+    gitops::Tracker,
     policy::{KEEP, Life},
 };
 
@@ -135,7 +135,7 @@ impl From<Lean> for ObjectMeta {
     fn from(lean: Lean) -> Self {
         let asked_for = |map: Option<BTreeMap<String, String>>| {
             let mut map = map?;
-            map.retain(|key, _| key == KEEP || Mark::ALL.iter().any(|mark| mark.key() == key));
+            map.retain(|key, _| key == KEEP || Tracker::ALL.iter().any(|mark| mark.key() == key));
             Some(map)
         };
         let entry = |LeanEntry { subresource, time }| ManagedFieldsEntry { subresource, time, ..Default::default() };
@@ -171,7 +171,7 @@ mod tests {
                 "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8", "generation": 3,
                 "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
                 "labels": { KEEP: "x", "much": "more" }, "finalizers": ["a/b"],
-                "annotations": { Mark::ArgoTrackingId.key(): "y", "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+                "annotations": { Tracker::ArgoTrackingId.key(): "y", "kubectl.kubernetes.io/last-applied-configuration": "{}" },
                 "managedFields": [{ "manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
                     "fieldsV1": { "f:status": {} }, "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
             },
@@ -181,7 +181,7 @@ mod tests {
         let kept = json!({
             "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8",
             "creationTimestamp": "2026-11-24T21:55:58Z", "deletionTimestamp": "2026-11-25T21:55:58Z",
-            "labels": { KEEP: "x" }, "annotations": { Mark::ArgoTrackingId.key(): "y" },
+            "labels": { KEEP: "x" }, "annotations": { Tracker::ArgoTrackingId.key(): "y" },
             "managedFields": [{ "subresource": "status", "time": "2026-11-24T21:56:58Z" }],
         });
         let item = parsed(object).unwrap();

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 
 use crate::{
     ledger::{self, Identity},
-    retention::gitops::{self, Mark},
+    retention::gitops::{self, Tracker},
 };
 
 /// The label that keeps a finished request for as long as it is there, whatever its value.
@@ -18,7 +18,7 @@ pub const KEEP: &str = "cognito-reset.dev/keep";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It stays.
-    Keep(Why),
+    Keep(KeepReason),
     /// So far nothing keeps it: what is not known yet has to be read.
     ReadFurther,
     /// It is deleted, where it is still this very one.
@@ -34,9 +34,9 @@ pub struct Guard {
     pub resource_version: String,
 }
 
-/// Why an object stays.
+/// KeepReason an object stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum KeepReason {
     /// The API server's time is not known.
     ClockUnknown,
     /// The object does not say when it was written, or which it is.
@@ -58,7 +58,7 @@ pub enum Why {
     /// Of a request: it has the label [`KEEP`].
     Labelled,
     /// Of a request: a tool tracks it.
-    Tracked(Mark),
+    Tracked(Tracker),
     /// Of a request: its outcome is Pending.
     Unfinished,
     /// Of a request: it has no time to live.
@@ -116,31 +116,31 @@ pub fn record(
         Ok(known) => known,
         Err(why) => return Verdict::Keep(why),
     };
-    let Some(written) = written(metadata, |_| true) else { return Verdict::Keep(Why::Nameless) };
+    let Some(written) = written(metadata, |_| true) else { return Verdict::Keep(KeepReason::Nameless) };
     if written.saturating_add(retention).unwrap_or(Timestamp::MAX) > now {
-        return Verdict::Keep(Why::Young);
+        return Verdict::Keep(KeepReason::Young);
     }
     let Some(record) = record else { return Verdict::ReadFurther };
     if record.is_of_newer_schema() {
-        return Verdict::Keep(Why::OfNewerOperator);
+        return Verdict::Keep(KeepReason::OfNewerOperator);
     }
     if metadata.name.as_deref() != Some(Identity::of_record(record).record_name().as_str()) {
-        return Verdict::Keep(Why::Misnamed);
+        return Verdict::Keep(KeepReason::Misnamed);
     }
     if record.spec.effect.is_none() {
-        return Verdict::Keep(Why::Open);
+        return Verdict::Keep(KeepReason::Open);
     }
     // What the record itself says of its last attempt can only keep it longer: managed fields can be taken away.
     let last = ledger::last(record).map(|last| last.settled_at.as_ref().unwrap_or(&last.claimed_at).0);
     if last.is_some_and(|last| last.saturating_add(retention).unwrap_or(Timestamp::MAX) > now) {
-        return Verdict::Keep(Why::Young);
+        return Verdict::Keep(KeepReason::Young);
     }
     if ledger::remembered(record).is_some_and(|expires| expires > now) {
-        return Verdict::Keep(Why::Unexpired);
+        return Verdict::Keep(KeepReason::Unexpired);
     }
     match request {
         Presence::NotRead => Verdict::ReadFurther,
-        Presence::Present => Verdict::Keep(Why::Requested),
+        Presence::Present => Verdict::Keep(KeepReason::Requested),
         Presence::Absent => Verdict::Delete(guard),
     }
 }
@@ -154,16 +154,16 @@ pub fn request(metadata: &ObjectMeta, life: Life, now: Option<Timestamp>) -> Ver
         Err(why) => return Verdict::Keep(why),
     };
     if metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(KEEP)) {
-        return Verdict::Keep(Why::Labelled);
+        return Verdict::Keep(KeepReason::Labelled);
     }
-    let Some(seconds) = life.seconds else { return Verdict::Keep(Why::Unlimited) };
-    let Some(end) = end(metadata, life) else { return Verdict::Keep(Why::Unfinished) };
+    let Some(seconds) = life.seconds else { return Verdict::Keep(KeepReason::Unlimited) };
+    let Some(end) = end(metadata, life) else { return Verdict::Keep(KeepReason::Unfinished) };
     if end.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX) > now {
-        return Verdict::Keep(Why::Alive);
+        return Verdict::Keep(KeepReason::Alive);
     }
     // Last of all: it is told of a request that would be deleted otherwise.
-    match gitops::mark(metadata) {
-        Some(mark) => Verdict::Keep(Why::Tracked(mark)),
+    match gitops::tracker(metadata) {
+        Some(mark) => Verdict::Keep(KeepReason::Tracked(mark)),
         None => Verdict::Delete(guard),
     }
 }
@@ -177,13 +177,13 @@ fn end(metadata: &ObjectMeta, life: Life) -> Option<Timestamp> {
 }
 
 /// What every deletion takes: the API server's time, and an object that can be named exactly.
-fn deletable(metadata: &ObjectMeta, now: Option<Timestamp>) -> Result<(Timestamp, Guard), Why> {
-    let now = now.ok_or(Why::ClockUnknown)?;
+fn deletable(metadata: &ObjectMeta, now: Option<Timestamp>) -> Result<(Timestamp, Guard), KeepReason> {
+    let now = now.ok_or(KeepReason::ClockUnknown)?;
     if metadata.deletion_timestamp.is_some() {
-        return Err(Why::BeingDeleted);
+        return Err(KeepReason::BeingDeleted);
     }
     let guard = metadata.uid.clone().zip(metadata.resource_version.clone());
-    let (uid, resource_version) = guard.ok_or(Why::Nameless)?;
+    let (uid, resource_version) = guard.ok_or(KeepReason::Nameless)?;
     Ok((now, Guard { uid, resource_version }))
 }
 

@@ -425,8 +425,8 @@ fn every_condition_keeps_within_its_bounds() -> Result<()> {
 
 /// What is told of grants that are valid, and of those that are not.
 fn told_of_grants() -> Result<BTreeSet<String>> {
-    let mut permissions = GrantIndex::default();
-    permissions.put_namespace("support".into(), BTreeMap::new());
+    let mut index = GrantIndex::default();
+    index.put_namespace("support".into(), BTreeMap::new());
     let specs = [
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"] }),
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["ops"] }),
@@ -436,12 +436,12 @@ fn told_of_grants() -> Result<BTreeSet<String>> {
         json!({ "userPoolID": "eu-west-1_Example03", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
     ];
     for (number, spec) in specs.into_iter().enumerate() {
-        permissions.put_grant(UserPoolGrant::new(&format!("grant-{number}"), serde_json::from_value(spec)?));
+        index.put_grant(UserPoolGrant::new(&format!("grant-{number}"), serde_json::from_value(spec)?));
     }
-    for (number, role) in permissions.roles().iter().enumerate() {
-        permissions.role_tried(role, if number == 0 { Ok(()) } else { Err(SessionFailure::AccessDenied) });
+    for (number, role) in index.roles().iter().enumerate() {
+        index.role_checked(role, if number == 0 { Ok(()) } else { Err(SessionFailure::AccessDenied) });
     }
-    let stale = permissions.stale_statuses(NOW);
+    let stale = index.stale_statuses(NOW);
     let conditions = stale.into_iter().filter_map(|stale| stale.grant.status).flat_map(|status| status.conditions);
     Ok(conditions.map(|condition| condition.reason).collect())
 }

@@ -1,13 +1,13 @@
 //! Follows the grants and the namespaces, and keeps the grants' statuses true.
 
+mod refused_statuses;
 pub mod role_check;
 pub mod shared;
-mod untold;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use cognito_reset_api::UserPoolGrant;
-use cognito_reset_core::grants::Stale;
+use cognito_reset_core::grants::StaleStatus;
 use futures::{Stream, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use self::untold::{Said, Untold, said};
+use self::refused_statuses::{Note, RefusedStatuses, notes};
 use crate::{
     controllers::grant::shared::SharedGrants,
     kube::{
@@ -35,7 +35,7 @@ use crate::{
     },
     telemetry::{
         events::Events,
-        invalid_objects::Unreadable,
+        invalid_objects::InvalidObjects,
         metrics::{Metrics, Target},
     },
 };
@@ -54,7 +54,7 @@ pub async fn grants(
     client: &Client,
     config: watcher::Config,
     permissions: &SharedGrants,
-    unreadable: &Unreadable,
+    unreadable: &InvalidObjects,
     read: oneshot::Sender<()>,
 ) {
     let events = watcher(Api::<Guarded>::all(client.clone()), config);
@@ -81,7 +81,7 @@ trait Follower<K> {
 
 struct Grants<'a> {
     permissions: &'a SharedGrants,
-    unreadable: &'a Unreadable,
+    unreadable: &'a InvalidObjects,
 }
 
 impl Follower<Guarded> for Grants<'_> {
@@ -163,23 +163,23 @@ pub async fn tell_grants(
 ) {
     let mut changes = permissions.status_changes();
     let api: Api<UserPoolGrant> = Api::all(client.clone());
-    let mut refused = RefusedGrants { events, metrics, untold: Untold::default() };
+    let mut refused = RefusedGrants { events, metrics, statuses: RefusedStatuses::default() };
     loop {
         let mut failed = false;
         let mut tried_any = false;
         let stale = permissions.stale_statuses(Timestamp::now());
-        refused.untold.retain(&stale.iter().map(|stale| stale.grant.name_any()).collect());
-        for Stale { grant, news } in stale {
-            let (name, said) = (grant.name_any(), said(&news));
-            if !refused.untold.is_due(&name, &said, Instant::now()) {
+        refused.statuses.retain(&stale.iter().map(|stale| stale.grant.name_any()).collect());
+        for StaleStatus { grant, changed } in stale {
+            let (name, said) = (grant.name_any(), notes(&changed));
+            if !refused.statuses.is_due(&name, &said, Instant::now()) {
                 continue;
             }
             tried_any = true;
             match within(limit, api.replace_status(&name, &PostParams::default(), &grant)).await {
                 Ok(stored) => {
                     permissions.status_written(&stored);
-                    refused.untold.written(&name);
-                    news.iter().for_each(|condition| events.of_grant(&stored, condition));
+                    refused.statuses.written(&name);
+                    changed.iter().for_each(|condition| events.of_grant(&stored, condition));
                 }
                 Err(error) => failed |= !refused.report(&grant, said, &error),
             }
@@ -188,7 +188,7 @@ pub async fn tell_grants(
             // Many namespaces may come and go, and grants say how many they select.
             sleep(BETWEEN_TELLINGS).await;
         }
-        let due = refused.untold.next().map(|due| due.saturating_duration_since(Instant::now()));
+        let due = refused.statuses.next().map(|due| due.saturating_duration_since(Instant::now()));
         let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };
         // Either a change or the end of the pause: both mean to look again.
         let _ = timeout(again, changes.changed()).await;
@@ -199,19 +199,19 @@ pub async fn tell_grants(
 struct RefusedGrants<'a> {
     events: &'a Events,
     metrics: &'a Metrics,
-    untold: Untold,
+    statuses: RefusedStatuses,
 }
 
 impl RefusedGrants<'_> {
     /// Tells by an Event what the status would have said. Gives whether it was refused, and did not fail in another way.
-    fn report(&mut self, grant: &UserPoolGrant, news: Vec<Said>, error: &StoreError) -> bool {
+    fn report(&mut self, grant: &UserPoolGrant, news: Vec<Note>, error: &StoreError) -> bool {
         let name = grant.name_any();
         let Some(refuser) = error.refuser() else {
             debug!(grant = %name, %error, "unable to write a grant's status yet");
             return false;
         };
         self.metrics.write_refused(Target::Status, &refuser);
-        let told = self.untold.refused(&name, news, &refuser, Instant::now());
+        let told = self.statuses.refused(&name, news, &refuser, Instant::now());
         if told.is_empty() {
             debug!(grant = %name, %error, "the API server still refuses a grant's status");
             return true;

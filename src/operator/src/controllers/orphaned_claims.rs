@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::{
     controllers::request::performer::Performer,
     kube::store::{Store, StoreError},
-    telemetry::invalid_objects::Unreadable,
+    telemetry::invalid_objects::InvalidObjects,
 };
 
 /// Looks through the open claims with `period` between two looks, until `stop` is cancelled and what is in flight has
@@ -24,7 +24,7 @@ use crate::{
 pub async fn run<C: Cognito>(
     store: Store,
     performer: &Performer<C>,
-    unreadable: &Unreadable,
+    unreadable: &InvalidObjects,
     period: Duration,
     stop: &CancellationToken,
 ) {

@@ -17,7 +17,7 @@ use std::{
 
 use cognito_reset_core::{
     action::port::Cognito,
-    grants::Named,
+    grants::NamespacedName,
     ledger::{Backoff, Identity},
 };
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc};
@@ -41,8 +41,8 @@ use crate::{
         grant::shared::SharedGrants,
         request::performer::{Next, Performer},
     },
-    kube::{errors::of_watch, store::StoreError, trimmed::Slim},
-    telemetry::invalid_objects::Unreadable,
+    kube::{errors::of_watch, store::StoreError, trimmed::TrimmedRequest},
+    telemetry::invalid_objects::InvalidObjects,
 };
 
 /// When a request that was found gone or finished is looked for again, should the watch still show it as pending: what
@@ -60,18 +60,19 @@ pub async fn run<C: Cognito>(
     watch: watcher::Config,
     args: &RunArgs,
     performer: Arc<Performer<C>>,
-    permissions: &Arc<SharedGrants>,
-    unreadable: Unreadable,
+    grants: &Arc<SharedGrants>,
+    unreadable: InvalidObjects,
     stop: &CancellationToken,
 ) {
     let config = watch.fields("status.outcome=Pending").page_size(PAGE);
-    let changes = each(permissions.changes());
+    let changes = each(grants.changes());
     let backoff = performer.backoff();
     let context = Arc::new(Context { performer, unreadable, backoff, failures: Mutex::default() });
     let failures = Arc::clone(&context);
     let (known, writer) = reflector::store();
-    let (mut queues, moved_up) = Queues::new(Arc::clone(permissions));
-    let events = watcher(Api::<Slim>::all(client.clone()), config).inspect_ok(move |event| queues.follow(event));
+    let (mut queues, moved_up) = Queues::new(Arc::clone(grants));
+    let events =
+        watcher(Api::<TrimmedRequest>::all(client.clone()), config).inspect_ok(move |event| queues.follow(event));
     let working = Controller::for_stream(reflector(writer, events).applied_objects(), known.clone())
         .reconcile_on(moved_up)
         .with_config(controller::Config::default().concurrency(args.concurrency))
@@ -111,18 +112,18 @@ pub async fn run<C: Cognito>(
 
 /// Keeps what is known of pending requests as the watch shows them, and has those looked at again whose turn has come.
 struct Queues {
-    permissions: Arc<SharedGrants>,
-    listed: BTreeSet<Named>,
-    moved_up: mpsc::UnboundedSender<ObjectRef<Slim>>,
+    grants: Arc<SharedGrants>,
+    listed: BTreeSet<NamespacedName>,
+    moved_up: mpsc::UnboundedSender<ObjectRef<TrimmedRequest>>,
 }
 
 impl Queues {
-    fn new(permissions: Arc<SharedGrants>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<Slim>>) {
+    fn new(grants: Arc<SharedGrants>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<TrimmedRequest>>) {
         let (sender, moved_up) = mpsc::unbounded();
-        (Self { permissions, listed: BTreeSet::new(), moved_up: sender }, moved_up)
+        (Self { grants, listed: BTreeSet::new(), moved_up: sender }, moved_up)
     }
 
-    fn follow(&mut self, event: &Event<Slim>) {
+    fn follow(&mut self, event: &Event<TrimmedRequest>) {
         let moved_up = match event {
             Event::Init => {
                 self.listed.clear();
@@ -132,9 +133,9 @@ impl Queues {
                 self.listed.insert(name(object));
                 self.put(object)
             }
-            Event::InitDone => self.permissions.retain_pending(&std::mem::take(&mut self.listed)),
+            Event::InitDone => self.grants.retain_pending(&std::mem::take(&mut self.listed)),
             Event::Apply(object) => self.put(object),
-            Event::Delete(object) => self.permissions.remove_pending(&name(object)),
+            Event::Delete(object) => self.grants.remove_pending(&name(object)),
         };
         for (namespace, name) in moved_up {
             // Nobody listens any more while stopping.
@@ -143,33 +144,33 @@ impl Queues {
     }
 
     /// One that is being deleted waits for nothing; of one that cannot be read, nobody knows for whom it is.
-    fn put(&self, object: &Slim) -> Vec<Named> {
+    fn put(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
         match &object.0.0 {
-            Ok(request) if request.metadata.deletion_timestamp.is_none() => self.permissions.put_pending(request),
-            Ok(_) | Err(_) => self.permissions.remove_pending(&name(object)),
+            Ok(request) if request.metadata.deletion_timestamp.is_none() => self.grants.put_pending(request),
+            Ok(_) | Err(_) => self.grants.remove_pending(&name(object)),
         }
     }
 }
 
 struct Context<C: Cognito> {
     performer: Arc<Performer<C>>,
-    unreadable: Unreadable,
+    unreadable: InvalidObjects,
     backoff: Backoff,
     /// How often in a row a pass over a request ended in an error, by namespace and name.
-    failures: Mutex<HashMap<Named, usize>>,
+    failures: Mutex<HashMap<NamespacedName, usize>>,
 }
 
-fn name(object: &Slim) -> Named {
+fn name(object: &TrimmedRequest) -> NamespacedName {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 impl<C: Cognito> Context<C> {
-    fn succeeded(&self, name: &Named) {
+    fn succeeded(&self, name: &NamespacedName) {
         self.failures.lock().remove(name);
     }
 
     /// When to try again after another failure.
-    fn failed(&self, name: Named) -> Duration {
+    fn failed(&self, name: NamespacedName) -> Duration {
         let mut failures = self.failures.lock();
         let number = failures.entry(name).or_default();
         *number += 1;
@@ -177,7 +178,7 @@ impl<C: Cognito> Context<C> {
     }
 }
 
-async fn reconcile<C: Cognito>(object: Arc<Slim>, context: Arc<Context<C>>) -> Result<Action, StoreError> {
+async fn reconcile<C: Cognito>(object: Arc<TrimmedRequest>, context: Arc<Context<C>>) -> Result<Action, StoreError> {
     let request = match &object.0.0 {
         Ok(request) => request,
         Err(invalid) => {
@@ -195,7 +196,7 @@ async fn reconcile<C: Cognito>(object: Arc<Slim>, context: Arc<Context<C>>) -> R
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
-fn retry<C: Cognito>(object: Arc<Slim>, _: &StoreError, context: Arc<Context<C>>) -> Action {
+fn retry<C: Cognito>(object: Arc<TrimmedRequest>, _: &StoreError, context: Arc<Context<C>>) -> Action {
     context.unreadable.metrics().error();
     Action::requeue(context.failed(name(&object)))
 }

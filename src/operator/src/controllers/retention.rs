@@ -6,12 +6,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cognito_reset_api::PasswordResetRequest;
 use cognito_reset_core::{
-    recent::Lately,
+    recent::RecentSet,
     refusal::Refuser,
     retention::{
-        gitops::Mark,
+        gitops::Tracker,
         page::{Item, Page, Place},
-        policy::{self, Life, Presence, Verdict, Why},
+        policy::{self, KeepReason, Life, Presence, Verdict},
     },
 };
 use futures::StreamExt;
@@ -23,7 +23,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use crate::{
-    controllers::retention::store::{Archive, Kind},
+    controllers::retention::store::{Kind, RetentionStore},
     kube::store::StoreError,
     telemetry::{
         events::Events,
@@ -52,8 +52,8 @@ pub struct Settings {
 }
 
 /// Deletes what the history does not need any more.
-pub struct History {
-    archive: Archive,
+pub struct Retention {
+    store: RetentionStore,
     settings: Settings,
     events: Events,
     metrics: Arc<Metrics>,
@@ -71,7 +71,7 @@ struct Refusing {
 
 #[derive(Debug, Default)]
 struct OfKind {
-    refusers: Lately<Refuser>,
+    refusers: RecentSet<Refuser>,
     in_this_look: bool,
 }
 
@@ -117,21 +117,13 @@ impl Told {
     }
 }
 
-impl History {
+impl Retention {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(archive: Archive, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: RetentionStore, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
         let mut pace = interval(Duration::from_secs_f64(1.0 / settings.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
-            archive,
-            settings,
-            events,
-            metrics,
-            pace: pace.into(),
-            told: Mutex::default(),
-            refusing: Mutex::default(),
-        }
+        Self { store, settings, events, metrics, pace: pace.into(), told: Mutex::default(), refusing: Mutex::default() }
     }
 
     /// Looks through requests and records, for ever.
@@ -162,7 +154,7 @@ impl History {
             self.told.lock().in_this_look = 0;
         }
         loop {
-            let Page { now, items, next } = self.archive.page(kind, token).await?;
+            let Page { now, items, next } = self.store.page(kind, token).await?;
             if now.is_none() {
                 warn!(kind = kind.as_str(), "the API server's answer does not tell its time: nothing is deleted");
             }
@@ -204,7 +196,7 @@ impl History {
                 let ObjectMeta { namespace, name, .. } = metadata;
                 Some(Place { namespace: namespace.unwrap_or_default(), name: name? })
             }
-            Verdict::Keep(Why::Tracked(mark)) => {
+            Verdict::Keep(KeepReason::Tracked(mark)) => {
                 self.tell_tracked(metadata, mark);
                 None
             }
@@ -227,10 +219,10 @@ impl History {
     }
 
     async fn consider_request(&self, at: &Place, now: Option<Timestamp>) -> Result<bool, StoreError> {
-        let Some(request) = self.archive.request(&at.namespace, &at.name).await? else { return Ok(false) };
+        let Some(request) = self.store.request(&at.namespace, &at.name).await? else { return Ok(false) };
         match policy::request(&request.metadata, Life::of(&request), now) {
             Verdict::Delete(guard) => {
-                let deleted = self.archive.delete_request(&at.namespace, &at.name, guard).await;
+                let deleted = self.store.delete_request(&at.namespace, &at.name, guard).await;
                 self.counted(Target::Request, deleted)
             }
             Verdict::Keep(why) => Ok(kept(&at.name, why)),
@@ -239,14 +231,14 @@ impl History {
     }
 
     async fn consider_record(&self, name: &str, now: Option<Timestamp>) -> Result<bool, StoreError> {
-        let Some(record) = self.archive.record(name).await? else { return Ok(false) };
+        let Some(record) = self.store.record(name).await? else { return Ok(false) };
         let judged = |request| self.judge_record(&record.metadata, Some(&record), request, now);
         let verdict = match judged(Presence::NotRead) {
-            Verdict::ReadFurther => judged(self.archive.presence(&record.spec.request).await?),
+            Verdict::ReadFurther => judged(self.store.presence(&record.spec.request).await?),
             verdict @ (Verdict::Keep(_) | Verdict::Delete(_)) => verdict,
         };
         match verdict {
-            Verdict::Delete(guard) => self.counted(Target::Record, self.archive.delete_record(name, guard).await),
+            Verdict::Delete(guard) => self.counted(Target::Record, self.store.delete_record(name, guard).await),
             Verdict::Keep(why) => Ok(kept(name, why)),
             Verdict::ReadFurther => Ok(false),
         }
@@ -281,7 +273,7 @@ impl History {
         policy::record(metadata, record, request, now, self.settings.retention.unwrap_or(SignedDuration::MAX))
     }
 
-    fn tell_tracked(&self, metadata: ObjectMeta, mark: Mark) {
+    fn tell_tracked(&self, metadata: ObjectMeta, mark: Tracker) {
         if !self.told.lock().is_new(metadata.uid.as_deref().unwrap_or_default()) {
             return;
         }
@@ -297,7 +289,7 @@ impl History {
     }
 }
 
-fn kept(name: &str, why: Why) -> bool {
+fn kept(name: &str, why: KeepReason) -> bool {
     debug!(%name, ?why, "kept an object of the history");
     false
 }

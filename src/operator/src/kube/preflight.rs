@@ -1,5 +1,5 @@
 //! Checks at the start that the cluster has what the operator needs: an API server that answers,
-//! the resource definitions, and every right of `deploy/rights.yaml`.
+//! the resource definitions, and every permission of `deploy/permissions.yaml`.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use tokio::time::timeout;
 use crate::kube::{errors::of_client, lease};
 
 /// The one list of the operator's rights.
-const RIGHTS: &str = include_str!("../../../../deploy/rights.yaml");
+const PERMISSIONS: &str = include_str!("../../../../deploy/permissions.yaml");
 
 /// Some verbs on one resource.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Right {
+pub struct Permission {
     /// The API group; empty for the core group.
     pub api_group: String,
     /// The resource, with a subresource after a slash.
@@ -50,8 +50,8 @@ pub struct Needs<'a> {
 }
 
 impl Needs<'_> {
-    const fn right(&self, right: &Right) -> bool {
-        (!right.own_lease || self.lease.is_some()) && (!right.with_retention || self.retention)
+    const fn permission(&self, permission: &Permission) -> bool {
+        (!permission.own_lease || self.lease.is_some()) && (!permission.with_retention || self.retention)
     }
 }
 
@@ -73,18 +73,18 @@ pub enum StartError {
     #[error(
         "failed to find the resource {0}: apply the resource definitions first, with kubectl apply -k deploy/kustomize/crds"
     )]
-    MissingDefinition(String),
+    MissingCrd(String),
     /// Rights are missing.
     #[error("failed to start for missing rights: {0}; bind the roles of deploy/kustomize/base to this account")]
-    MissingRights(String),
+    MissingPermissions(String),
 }
 
 /// The operator's rights.
 ///
 /// # Errors
 /// Where the list cannot be parsed; a test sees to that.
-pub fn rights() -> Result<Vec<Right>, StartError> {
-    serde_saphyr::from_str(RIGHTS).map_err(|error| StartError::List(error.to_string()))
+pub fn permissions() -> Result<Vec<Permission>, StartError> {
+    serde_saphyr::from_str(PERMISSIONS).map_err(|error| StartError::List(error.to_string()))
 }
 
 /// Checks all of it, in the order in which people would mend it.
@@ -97,9 +97,9 @@ pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration
     version
         .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
         .map_err(|error| unreachable(of_client(&error)))?;
-    let missing = missing_rights(client, needs, limit).await.map_err(unreachable)?;
+    let missing = missing_permissions(client, needs, limit).await.map_err(unreachable)?;
     if !missing.is_empty() {
-        return Err(StartError::MissingRights(missing.join(", ")));
+        return Err(StartError::MissingPermissions(missing.join(", ")));
     }
     defined::<PasswordResetRequest>(client, url, limit).await?;
     defined::<PasswordResetRecord>(client, url, limit).await?;
@@ -114,29 +114,29 @@ where
     let resource = format!("{}.{}", K::plural(&()), K::group(&()));
     let cause = match timeout(limit, Api::<K>::all(client.clone()).list_metadata(&params)).await {
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingDefinition(resource)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingCrd(resource)),
         Ok(Err(error)) => of_client(&error),
         Err(_) => format!("no answer within {limit:?}"),
     };
     Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
 }
 
-async fn missing_rights(client: &Client, needs: Needs<'_>, limit: Duration) -> Result<Vec<String>, String> {
+async fn missing_permissions(client: &Client, needs: Needs<'_>, limit: Duration) -> Result<Vec<String>, String> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let list = rights().map_err(|error| error.to_string())?;
+    let list = permissions().map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
-    for right in list.iter().filter(|right| needs.right(right)) {
+    for permission in list.iter().filter(|permission| needs.permission(permission)) {
         let (resource, subresource) =
-            right.resource.split_once('/').map_or((right.resource.as_str(), None), |(a, b)| (a, Some(b)));
-        for verb in &right.verbs {
+            permission.resource.split_once('/').map_or((permission.resource.as_str(), None), |(a, b)| (a, Some(b)));
+        for verb in &permission.verbs {
             let attributes = ResourceAttributes {
-                group: Some(right.api_group.clone()),
+                group: Some(permission.api_group.clone()),
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),
                 verb: Some(verb.clone()),
-                namespace: needs.lease.filter(|_| right.own_lease).map(str::to_owned),
+                namespace: needs.lease.filter(|_| permission.own_lease).map(str::to_owned),
                 // RBAC cannot tell the name of what is only being created.
-                name: (right.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
+                name: (permission.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
                 ..ResourceAttributes::default()
             };
             let review = SelfSubjectAccessReview {
@@ -148,7 +148,7 @@ async fn missing_rights(client: &Client, needs: Needs<'_>, limit: Duration) -> R
                 .map_err(|_| format!("no answer within {limit:?}"))?
                 .map_err(|error| of_client(&error))?;
             if !answer.status.is_some_and(|status| status.allowed) {
-                missing.push(format!("{verb} {}", right.resource));
+                missing.push(format!("{verb} {}", permission.resource));
             }
         }
     }

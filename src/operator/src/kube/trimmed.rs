@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer};
 /// A request, or why it cannot be parsed, without labels, annotations, owners, finalizers and managed fields. A pass reads the
 /// request afresh, with all of them.
 #[derive(Clone, Debug)]
-pub struct Slim(pub DeserializeGuard<PasswordResetRequest>);
+pub struct TrimmedRequest(pub DeserializeGuard<PasswordResetRequest>);
 
-impl<'de> Deserialize<'de> for Slim {
+impl<'de> Deserialize<'de> for TrimmedRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut whole = DeserializeGuard::deserialize(deserializer)?;
         let metadata: &mut ObjectMeta = DeserializeGuard::meta_mut(&mut whole);
@@ -25,7 +25,7 @@ impl<'de> Deserialize<'de> for Slim {
     }
 }
 
-impl Resource for Slim {
+impl Resource for TrimmedRequest {
     type DynamicType = ();
     type Scope = <PasswordResetRequest as Resource>::Scope;
 
@@ -59,7 +59,7 @@ mod tests {
     use kube::Resource;
     use serde_json::json;
 
-    use super::Slim;
+    use super::TrimmedRequest;
 
     #[test]
     fn what_is_attached_is_not_kept_and_the_rest_is() {
@@ -72,7 +72,7 @@ mod tests {
         for (spec, readable) in
             [(json!({ "userPoolID": "p_1", "username": "a" }), true), (json!({ "username": [] }), false)]
         {
-            let slim: Slim = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
+            let slim: TrimmedRequest = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
             assert_eq!(slim.0.0.is_ok(), readable);
             let kept =
                 json!({ "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8", "generation": 1 });

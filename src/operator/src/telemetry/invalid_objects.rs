@@ -35,7 +35,7 @@ use crate::{
 
 /// Reports objects that cannot be parsed.
 #[derive(Clone)]
-pub struct Unreadable {
+pub struct InvalidObjects {
     events: Events,
     metrics: Arc<Metrics>,
     backlog: Arc<Mutex<Backlog>>,
@@ -54,7 +54,7 @@ enum Told {
     Conflict,
 }
 
-impl Unreadable {
+impl InvalidObjects {
     /// Reports by log, Event and metric.
     #[must_use]
     pub fn new(events: Events, metrics: Arc<Metrics>) -> Self {

@@ -1,4 +1,4 @@
-//! What the operator asks of the API server, by `deploy/rights.yaml`: a closed list; and what may become of it.
+//! What the operator asks of the API server, by `deploy/permissions.yaml`: a closed list; and what may become of it.
 
 use std::time::Duration;
 
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_right_of_the_operator_has_its_verb_here() {
-        let rights: Vec<Value> = serde_saphyr::from_str(include_str!("../../../../deploy/rights.yaml")).unwrap();
+        let rights: Vec<Value> = serde_saphyr::from_str(include_str!("../../../../deploy/permissions.yaml")).unwrap();
         let mut wanted = BTreeSet::new();
         for right in &rights {
             let verbs = right["verbs"].as_array().unwrap().iter().map(|verb| verb.as_str().unwrap());

@@ -24,13 +24,13 @@ fn request() -> PasswordResetRequest {
     request
 }
 
-fn allowed() -> Allowed {
+fn allowed() -> Authorization {
     let role = Role {
         arn: "arn:aws:iam::123456789012:role/reset".into(),
         external_id: Some("ours".into()),
         session_tags: SessionTags::Uid,
     };
-    Allowed { role: Some(role), grants: vec!["support".into()] }
+    Authorization { role: Some(role), grants: vec!["support".into()] }
 }
 
 fn nothing() -> Knowledge {
@@ -192,7 +192,7 @@ fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_ano
         change(&mut request);
         request
     };
-    let with = |role: Option<Role>, grants: &[&str]| Allowed {
+    let with = |role: Option<Role>, grants: &[&str]| Authorization {
         role,
         grants: grants.iter().copied().map(Into::into).collect(),
     };

@@ -69,38 +69,42 @@ fn a_record_is_read_only_when_its_retention_has_passed_since_it_was_last_written
     for (name, metadata, wanted) in [
         ("long ago", aged(|_| {}), Verdict::ReadFurther),
         ("just so long ago", metadata("r1", 10 * DAY), Verdict::ReadFurther),
-        ("a second less", metadata("r1", 10 * DAY - 1), Verdict::Keep(Why::Young)),
-        ("in the future", metadata("r1", -DAY), Verdict::Keep(Why::Young)),
+        ("a second less", metadata("r1", 10 * DAY - 1), Verdict::Keep(KeepReason::Young)),
+        ("in the future", metadata("r1", -DAY), Verdict::Keep(KeepReason::Young)),
         (
             "created long ago, and written since",
             aged(|it| it.managed_fields.as_mut().unwrap().push(entry(DAY, None))),
-            Verdict::Keep(Why::Young),
+            Verdict::Keep(KeepReason::Young),
         ),
         (
             "written by whomever, in whatever order",
             aged(|it| it.managed_fields.as_mut().unwrap().insert(0, entry(DAY, Some("status")))),
-            Verdict::Keep(Why::Young),
+            Verdict::Keep(KeepReason::Young),
         ),
         (
             "created later than written, as by a restore",
             aged(|it| it.creation_timestamp = Some(Time(ago(DAY)))),
-            Verdict::Keep(Why::Young),
+            Verdict::Keep(KeepReason::Young),
         ),
         ("with its managed fields cut off", aged(|it| it.managed_fields = None), Verdict::ReadFurther),
         (
             "without any time",
             aged(|it| (it.managed_fields, it.creation_timestamp) = (None, None)),
-            Verdict::Keep(Why::Nameless),
+            Verdict::Keep(KeepReason::Nameless),
         ),
-        ("without a uid", aged(|it| it.uid = None), Verdict::Keep(Why::Nameless)),
-        ("without a resourceVersion", aged(|it| it.resource_version = None), Verdict::Keep(Why::Nameless)),
-        ("being deleted", aged(|it| it.deletion_timestamp = Some(Time(ago(1)))), Verdict::Keep(Why::BeingDeleted)),
+        ("without a uid", aged(|it| it.uid = None), Verdict::Keep(KeepReason::Nameless)),
+        ("without a resourceVersion", aged(|it| it.resource_version = None), Verdict::Keep(KeepReason::Nameless)),
+        (
+            "being deleted",
+            aged(|it| it.deletion_timestamp = Some(Time(ago(1)))),
+            Verdict::Keep(KeepReason::BeingDeleted),
+        ),
     ] {
         assert_eq!(page(&metadata, Some(NOW)), wanted, "{name}");
-        assert_eq!(page(&metadata, None), Verdict::Keep(Why::ClockUnknown), "{name}, the time not being known");
+        assert_eq!(page(&metadata, None), Verdict::Keep(KeepReason::ClockUnknown), "{name}, the time not being known");
     }
     let endless = super::record(&aged(|_| {}), None, Presence::NotRead, Some(NOW), SignedDuration::MAX);
-    assert_eq!(endless, Verdict::Keep(Why::Young));
+    assert_eq!(endless, Verdict::Keep(KeepReason::Young));
 }
 
 #[test]
@@ -112,12 +116,12 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
         ("performed", effect(Some(Performed)), None),
         ("unknown", effect(Some(Unknown)), None),
         ("not performed", effect(Some(NotPerformed)), None),
-        ("open", effect(None), Some(Why::Open)),
-        ("of a newer schema", with(|it| it.spec.schema = SCHEMA + 1), Some(Why::OfNewerOperator)),
-        ("not understood", PasswordResetRecord::not_understood(old().metadata), Some(Why::OfNewerOperator)),
-        ("under another name", with(|it| it.metadata.name = Some("r1-other".into())), Some(Why::Misnamed)),
-        ("of another user", with(|it| it.spec.username = "bob".into()), Some(Why::Misnamed)),
-        ("an expiry to come", expiring(-1), Some(Why::Unexpired)),
+        ("open", effect(None), Some(KeepReason::Open)),
+        ("of a newer schema", with(|it| it.spec.schema = SCHEMA + 1), Some(KeepReason::OfNewerOperator)),
+        ("not understood", PasswordResetRecord::not_understood(old().metadata), Some(KeepReason::OfNewerOperator)),
+        ("under another name", with(|it| it.metadata.name = Some("r1-other".into())), Some(KeepReason::Misnamed)),
+        ("of another user", with(|it| it.spec.username = "bob".into()), Some(KeepReason::Misnamed)),
+        ("an expiry to come", expiring(-1), Some(KeepReason::Unexpired)),
         ("an expiry now", expiring(0), None),
         ("an expiry that has passed", expiring(DAY), None),
         (
@@ -131,18 +135,18 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
                 it.metadata.managed_fields = None;
                 it.spec.attempts[0].settled_at = Some(Time(ago(1)));
             }),
-            Some(Why::Young),
+            Some(KeepReason::Young),
         ),
         (
             "written between page and reading",
             with(|it| it.metadata.managed_fields = Some(vec![entry(1, None)])),
-            Some(Why::Young),
+            Some(KeepReason::Young),
         ),
     ] {
         let kept = kept.map(Verdict::Keep);
         for (request, otherwise) in [
             (Presence::NotRead, Verdict::ReadFurther),
-            (Presence::Present, Verdict::Keep(Why::Requested)),
+            (Presence::Present, Verdict::Keep(KeepReason::Requested)),
             (Presence::Absent, Verdict::Delete(guard())),
         ] {
             assert_eq!(of_record(&record, request), kept.clone().unwrap_or(otherwise), "{name}, {request:?}");
@@ -178,43 +182,43 @@ fn a_request_is_deleted_only_when_its_time_to_live_has_passed_since_its_end_and_
     let told =
         |second| ended(|it| it.metadata.managed_fields = Some(vec![entry(DAY, None), entry(second, Some("status"))]));
     let tracked = |mut request: PasswordResetRequest| {
-        request.metadata.annotations = Some([(Mark::ArgoTrackingId.key().to_owned(), "app:…".to_owned())].into());
+        request.metadata.annotations = Some([(Tracker::ArgoTrackingId.key().to_owned(), "app:…".to_owned())].into());
         request
     };
     for (name, request, wanted) in [
         ("due", finished(), None),
         ("failed", outcome(Outcome::Failed), None),
         ("unknown", outcome(Outcome::Unknown), None),
-        ("pending", outcome(Outcome::Pending), Some(Why::Unfinished)),
-        ("without a status", ended(|it| it.status = None), Some(Why::Unfinished)),
+        ("pending", outcome(Outcome::Pending), Some(KeepReason::Unfinished)),
+        ("without a status", ended(|it| it.status = None), Some(KeepReason::Unfinished)),
         (
             "without a time of completion",
             ended(|it| it.status.as_mut().unwrap().completion_time = None),
-            Some(Why::Unfinished),
+            Some(KeepReason::Unfinished),
         ),
-        ("without a time to live", lives(None), Some(Why::Unlimited)),
-        ("a second short of it", lives(Some(101)), Some(Why::Alive)),
+        ("without a time to live", lives(None), Some(KeepReason::Unlimited)),
+        ("a second short of it", lives(Some(101)), Some(KeepReason::Alive)),
         ("just due", lives(Some(100)), None),
         ("with nothing to live", lives(Some(0)), None),
-        ("with longer to live than there is time", lives(Some(i64::MAX)), Some(Why::Alive)),
-        ("completed by a clock that was behind", told(59), Some(Why::Alive)),
+        ("with longer to live than there is time", lives(Some(i64::MAX)), Some(KeepReason::Alive)),
+        ("completed by a clock that was behind", told(59), Some(KeepReason::Alive)),
         ("completed by a clock that was ahead", told(DAY), None),
         ("with its managed fields taken away", ended(|it| it.metadata.managed_fields = None), None),
-        ("with the label that keeps it", labelled(KEEP, "for the audit of 2026"), Some(Why::Labelled)),
-        ("with that label and no value", labelled(KEEP, ""), Some(Why::Labelled)),
+        ("with the label that keeps it", labelled(KEEP, "for the audit of 2026"), Some(KeepReason::Labelled)),
+        ("with that label and no value", labelled(KEEP, ""), Some(KeepReason::Labelled)),
         ("with another label", labelled("cognito-reset.dev/kept", "true"), None),
-        ("tracked", tracked(finished()), Some(Why::Tracked(Mark::ArgoTrackingId))),
-        ("tracked, and not due", tracked(lives(Some(101))), Some(Why::Alive)),
-        ("tracked, without a time to live", tracked(lives(None)), Some(Why::Unlimited)),
-        ("tracked, and kept by the label", tracked(labelled(KEEP, "")), Some(Why::Labelled)),
-        ("being deleted", ended(|it| it.metadata.deletion_timestamp = Some(Time(NOW))), Some(Why::BeingDeleted)),
-        ("without a uid", ended(|it| it.metadata.uid = None), Some(Why::Nameless)),
-        ("without a resourceVersion", ended(|it| it.metadata.resource_version = None), Some(Why::Nameless)),
+        ("tracked", tracked(finished()), Some(KeepReason::Tracked(Tracker::ArgoTrackingId))),
+        ("tracked, and not due", tracked(lives(Some(101))), Some(KeepReason::Alive)),
+        ("tracked, without a time to live", tracked(lives(None)), Some(KeepReason::Unlimited)),
+        ("tracked, and kept by the label", tracked(labelled(KEEP, "")), Some(KeepReason::Labelled)),
+        ("being deleted", ended(|it| it.metadata.deletion_timestamp = Some(Time(NOW))), Some(KeepReason::BeingDeleted)),
+        ("without a uid", ended(|it| it.metadata.uid = None), Some(KeepReason::Nameless)),
+        ("without a resourceVersion", ended(|it| it.metadata.resource_version = None), Some(KeepReason::Nameless)),
     ] {
         let wanted = wanted.map_or_else(|| Verdict::Delete(guard()), Verdict::Keep);
         let life = Life::of(&request);
         assert_eq!(super::request(&request.metadata, life, Some(NOW)), wanted, "{name}");
         let timeless = super::request(&request.metadata, life, None);
-        assert_eq!(timeless, Verdict::Keep(Why::ClockUnknown), "{name}, the time not being known");
+        assert_eq!(timeless, Verdict::Keep(KeepReason::ClockUnknown), "{name}, the time not being known");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use cognito_reset_core::{
     action::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, region},
-    grants::NamedRole,
+    grants::GrantRole,
     panics::caught,
 };
 use futures::StreamExt;
@@ -24,16 +24,16 @@ const ROUND: usize = 16;
 const SOONER: u32 = 10;
 
 /// Tries each grant's role when it is new or has changed, and again after `period`, for ever.
-pub async fn run<C: Cognito>(cognito: &C, permissions: &SharedGrants, metrics: &Metrics, period: Duration) {
-    let mut changes = permissions.changes();
+pub async fn run<C: Cognito>(cognito: &C, grants: &SharedGrants, metrics: &Metrics, period: Duration) {
+    let mut changes = grants.changes();
     let mut due = Due::default();
     loop {
-        let mut roles = due.now(permissions.roles(), Instant::now());
+        let mut roles = due.now(grants.roles(), Instant::now());
         let are_left = roles.len() > ROUND;
         roles.truncate(ROUND);
         let tried = futures::stream::iter(roles).map(|role| async move {
             let assumable = assume(cognito, &role, metrics).await;
-            permissions.role_tried(&role, assumable);
+            grants.role_checked(&role, assumable);
             (role, assumable)
         });
         for (role, assumable) in tried.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
@@ -49,11 +49,11 @@ pub async fn run<C: Cognito>(cognito: &C, permissions: &SharedGrants, metrics: &
     }
 }
 
-async fn assume<C: Cognito>(cognito: &C, named: &NamedRole, metrics: &Metrics) -> Result<(), SessionFailure> {
+async fn assume<C: Cognito>(cognito: &C, named: &GrantRole, metrics: &Metrics) -> Result<(), SessionFailure> {
     let access = Access {
         region: region(&named.user_pool_id).to_owned(),
         role: Some(named.role.clone()),
-        purpose: Purpose::Trial { grant: named.grant.clone(), uid: named.uid.clone() },
+        purpose: Purpose::RoleCheck { grant: named.grant.clone(), uid: named.uid.clone() },
     };
     let session = caught(cognito.session(&access)).await;
     match session
@@ -74,7 +74,7 @@ struct Due(HashMap<String, (Role, String, Instant)>);
 
 impl Due {
     /// The roles whose time has come, those that were never tried first. What is not there any more is forgotten.
-    fn now(&mut self, mut roles: Vec<NamedRole>, now: Instant) -> Vec<NamedRole> {
+    fn now(&mut self, mut roles: Vec<GrantRole>, now: Instant) -> Vec<GrantRole> {
         let names: HashMap<_, _> = roles.iter().map(|named| (&named.grant, named)).collect();
         self.0.retain(|grant, (role, uid, _)| {
             names.get(grant).is_some_and(|named| named.role == *role && named.uid == *uid)
@@ -84,7 +84,7 @@ impl Due {
         roles
     }
 
-    fn again(&mut self, tried: NamedRole, at: Instant) {
+    fn again(&mut self, tried: GrantRole, at: Instant) {
         self.0.insert(tried.grant, (tried.role, tried.uid, at));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
 use cognito_reset_core::{
     action::port::SessionFailure,
-    grants::{Allowed, GrantIndex, Labels, Named, NamedRole, Stale},
+    grants::{Authorization, GrantIndex, GrantRole, Labels, NamespacedName, StaleStatus},
 };
 use jiff::Timestamp;
 use parking_lot::RwLock;
@@ -82,43 +82,43 @@ impl SharedGrants {
     }
 
     /// See [`GrantIndex::put_pending`].
-    pub fn put_pending(&self, request: &PasswordResetRequest) -> Vec<Named> {
+    pub fn put_pending(&self, request: &PasswordResetRequest) -> Vec<NamespacedName> {
         self.index.write().put_pending(request)
     }
 
     /// See [`GrantIndex::remove_pending`].
-    pub fn remove_pending(&self, name: &Named) -> Vec<Named> {
+    pub fn remove_pending(&self, name: &NamespacedName) -> Vec<NamespacedName> {
         self.index.write().remove_pending(name)
     }
 
     /// See [`GrantIndex::retain_pending`].
-    pub fn retain_pending(&self, names: &BTreeSet<Named>) -> Vec<Named> {
+    pub fn retain_pending(&self, names: &BTreeSet<NamespacedName>) -> Vec<NamespacedName> {
         self.index.write().retain_pending(names)
     }
 
-    /// See [`GrantIndex::allowed`].
+    /// See [`GrantIndex::authorize`].
     ///
     /// # Errors
     /// The reason for which the request is not allowed.
-    pub fn allowed(&self, request: &PasswordResetRequest) -> Result<Allowed, Reason> {
-        self.index.read().allowed(request)
+    pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, Reason> {
+        self.index.read().authorize(request)
     }
 
     /// See [`GrantIndex::stale_statuses`].
     #[must_use]
-    pub fn stale_statuses(&self, now: Timestamp) -> Vec<Stale> {
+    pub fn stale_statuses(&self, now: Timestamp) -> Vec<StaleStatus> {
         self.index.read().stale_statuses(now)
     }
 
     /// See [`GrantIndex::roles`].
     #[must_use]
-    pub fn roles(&self) -> Vec<NamedRole> {
+    pub fn roles(&self) -> Vec<GrantRole> {
         self.index.read().roles()
     }
 
-    /// See [`GrantIndex::role_tried`].
-    pub fn role_tried(&self, tried: &NamedRole, assumable: Result<(), SessionFailure>) {
-        let is_new = self.index.write().role_tried(tried, assumable);
+    /// See [`GrantIndex::role_checked`].
+    pub fn role_checked(&self, tried: &GrantRole, assumable: Result<(), SessionFailure>) {
+        let is_new = self.index.write().role_checked(tried, assumable);
         if is_new {
             self.status_changes.send_replace(());
         }

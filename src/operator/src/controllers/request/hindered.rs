@@ -12,7 +12,7 @@ use cognito_reset_core::{
         state::{RecordWrite, Refused, Request},
         status::{self, Telling},
     },
-    recent::Lately,
+    recent::RecentSet,
     refusal::Refuser,
 };
 use jiff::Timestamp;
@@ -234,7 +234,7 @@ fn in_place_of_status(
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Hindrance {
     /// Who has refused it. Several may do so in turn, and each is told once.
-    refusers: Lately<Refuser>,
+    refusers: RecentSet<Refuser>,
     /// How many answers were neither the effect nor a refusal.
     failures: u32,
     told: bool,

@@ -8,7 +8,7 @@ use cognito_reset_core::{
         port::{Cognito, region},
         response::Class,
     },
-    dispatch::{QuotaKey, Turn},
+    dispatch::{QuotaKey, Slot},
     ledger::Identity,
     machine::{
         decide::Settlement,
@@ -86,7 +86,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
             store.record(&name)
         )?;
         self.known.situation.read_at = Timestamp::now();
-        self.known.read_request(request, |request| self.performer.permissions.allowed(request));
+        self.known.read_request(request, |request| self.performer.grants.authorize(request));
         if self.known.situation.credentials == Credentials::NotLoaded {
             self.session = None;
         }
@@ -120,10 +120,10 @@ impl<'a, C: Cognito> Pass<'a, C> {
 
     pub(super) fn ask_budget(&mut self) {
         let asked = std::time::Instant::now();
-        let turn = self.performer.budget.lock().ask(&self.quota_key(), &self.uid(), asked);
+        let turn = self.performer.pacer.lock().ask(&self.quota_key(), &self.uid(), asked);
         self.known.situation.budget = match turn {
-            Turn::Now => Means::Granted,
-            Turn::Later { at, throttled } => Means::Exhausted {
+            Slot::Now => Means::Granted,
+            Slot::Later { at, throttled } => Means::Exhausted {
                 until: after(Timestamp::now(), signed(at.saturating_duration_since(asked))),
                 reason: if throttled { Reason::Throttled } else { Reason::RateLimited },
             },
@@ -138,7 +138,7 @@ impl<'a, C: Cognito> Pass<'a, C> {
     pub(super) async fn claim(&mut self) -> Result<(), StoreError> {
         // The watch may have shown something since the request was read.
         let request = self.known.request.as_ref();
-        if request.and_then(|request| self.performer.permissions.allowed(request).ok()) != self.known.allowed {
+        if request.and_then(|request| self.performer.grants.authorize(request).ok()) != self.known.allowed {
             self.known.outdated();
             return Ok(());
         }
@@ -181,15 +181,15 @@ impl<'a, C: Cognito> Pass<'a, C> {
             Some(Class::Refused | Class::Throttled | Class::AmbiguousFailure) | None => self.answered(),
         }
         self.performer.metrics.call(&reply.answer);
-        let mut budget = self.performer.budget.lock();
+        let mut pacer = self.performer.pacer.lock();
         match reply.answer.class() {
-            Some(Class::Throttled) => budget.throttled(&self.quota_key(), std::time::Instant::now()),
+            Some(Class::Throttled) => pacer.throttled(&self.quota_key(), std::time::Instant::now()),
             Some(Class::Refused | Class::Ambiguous | Class::AmbiguousFailure) | None => {
-                budget.accepted(&self.quota_key(), std::time::Instant::now());
+                pacer.accepted(&self.quota_key(), std::time::Instant::now());
             }
             Some(Class::Blocked) => {}
         }
-        drop(budget);
+        drop(pacer);
         self.known.answered(reply);
     }
 

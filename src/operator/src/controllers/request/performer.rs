@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cognito_reset_core::{
     action::port::Cognito,
-    dispatch::Budget,
+    dispatch::Pacer,
     ledger::{Backoff, Identity, Waits},
 };
 use jiff::SignedDuration;
@@ -56,8 +56,8 @@ pub struct Performer<C: Cognito> {
     pub(super) settings: Settings,
     pub(super) store: Store,
     pub(super) cognito: C,
-    pub(super) permissions: Arc<SharedGrants>,
-    pub(super) budget: Mutex<Budget>,
+    pub(super) grants: Arc<SharedGrants>,
+    pub(super) pacer: Mutex<Pacer>,
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
     pub(super) turnstile: Turnstile,
@@ -82,8 +82,8 @@ impl<C: Cognito> Performer<C> {
         settings: Settings,
         store: Store,
         cognito: C,
-        permissions: Arc<SharedGrants>,
-        budget: Budget,
+        grants: Arc<SharedGrants>,
+        pacer: Pacer,
         events: Events,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -92,8 +92,8 @@ impl<C: Cognito> Performer<C> {
             settings,
             store,
             cognito,
-            permissions,
-            budget: Mutex::new(budget),
+            grants,
+            pacer: Mutex::new(pacer),
             events,
             metrics,
             turnstile: Turnstile::default(),
@@ -122,7 +122,7 @@ impl<C: Cognito> Performer<C> {
         self.refusals.forget(&record);
         self.lasting.forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
-            self.budget.lock().forget(uid);
+            self.pacer.lock().forget(uid);
         }
     }
 }

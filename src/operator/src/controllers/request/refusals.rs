@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use cognito_reset_core::{machine::state::RecordWrite, recent::Lately, refusal::Refuser};
+use cognito_reset_core::{machine::state::RecordWrite, recent::RecentSet, refusal::Refuser};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -19,9 +19,9 @@ pub struct Refusals {
 struct Met {
     times: usize,
     write: Option<(RecordWrite, Instant)>,
-    refusers: Lately<Refuser>,
+    refusers: RecentSet<Refuser>,
     said: String,
-    said_of: Lately<Option<Refuser>>,
+    said_of: RecentSet<Option<Refuser>>,
     last: Instant,
 }
 
@@ -51,7 +51,7 @@ impl Refusals {
             let pause = pause(met.times);
             met.times = met.times.saturating_add(1);
             if met.write.is_none_or(|(before, _)| before != write) {
-                met.refusers = Lately::default();
+                met.refusers = RecentSet::default();
             }
             met.write = Some((write, now + pause));
             met.refusers.is_new(refuser);
@@ -74,7 +74,7 @@ impl Refusals {
         self.of(record, now, |met| {
             if met.said != text {
                 text.clone_into(&mut met.said);
-                met.said_of = Lately::default();
+                met.said_of = RecentSet::default();
             }
             met.said_of.is_new(&refuser.cloned())
         })
@@ -89,9 +89,9 @@ impl Refusals {
         let met = all.entry(record.to_owned()).or_insert_with(|| Met {
             times: 0,
             write: None,
-            refusers: Lately::default(),
+            refusers: RecentSet::default(),
             said: String::new(),
-            said_of: Lately::default(),
+            said_of: RecentSet::default(),
             last: now,
         });
         met.last = now;

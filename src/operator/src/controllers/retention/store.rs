@@ -73,12 +73,12 @@ impl Kind {
 
 /// Requests and records in the API server.
 #[derive(Clone)]
-pub struct Archive {
+pub struct RetentionStore {
     client: Client,
     limit: Duration,
 }
 
-impl Archive {
+impl RetentionStore {
     /// Every call gets `limit` to be answered.
     #[must_use]
     pub const fn new(client: Client, limit: Duration) -> Self {

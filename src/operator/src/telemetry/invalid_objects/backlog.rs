@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use cognito_reset_core::{invalid_objects::Kind, recent::Lately, status_retry::pause_after};
+use cognito_reset_core::{invalid_objects::Kind, recent::RecentSet, status_retry::pause_after};
 use k8s_openapi::api::core::v1::ObjectReference;
 
 /// How many objects are remembered. Each takes less than two kilobytes.
@@ -40,7 +40,7 @@ struct Entry {
     due: Option<Instant>,
     failures: u32,
     /// What an Event has said of this state already.
-    said: Lately<String>,
+    said: RecentSet<String>,
 }
 
 /// What became of a state that was found.
@@ -80,7 +80,7 @@ impl Backlog {
             return Taken::TooMany { first: !std::mem::replace(&mut self.full, true) };
         }
         self.full = false;
-        self.entries.insert(key, Entry { found, due: Some(now), failures: 0, said: Lately::default() });
+        self.entries.insert(key, Entry { found, due: Some(now), failures: 0, said: RecentSet::default() });
         Taken::New
     }
 

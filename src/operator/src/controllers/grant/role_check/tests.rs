@@ -68,17 +68,17 @@ fn grant(name: &str, role: Option<&str>) -> UserPoolGrant {
 }
 
 /// What was asked within this time.
-async fn within(sts: &Sts, permissions: &SharedGrants, time: Duration) -> Vec<Access> {
+async fn within(sts: &Sts, grants: &SharedGrants, time: Duration) -> Vec<Access> {
     let metrics = Metrics::new();
     tokio::select! {
-        () = run(sts, permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = run(sts, grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = sleep(time) => sts.asked(),
     }
 }
 
-fn grants(asked: &[Access]) -> Vec<&str> {
+fn names_of(asked: &[Access]) -> Vec<&str> {
     let name = |access: &Access| match &access.purpose {
-        Purpose::Trial { grant, .. } => Some(grant.clone()),
+        Purpose::RoleCheck { grant, .. } => Some(grant.clone()),
         Purpose::Reset { .. } => None,
     };
     asked.iter().map(|access| name(access).map_or("", |name| name.leak())).collect()
@@ -86,100 +86,100 @@ fn grants(asked: &[Access]) -> Vec<&str> {
 
 #[tokio::test(start_paused = true)]
 async fn a_role_is_tried_at_once_as_what_it_is_and_again_after_the_period() {
-    let (sts, permissions) = (Sts::default(), SharedGrants::default());
-    permissions.put_grant(grant("with", Some("one")));
-    permissions.put_grant(grant("without", None));
-    let asked = within(&sts, &permissions, PERIOD * 2 - ANSWER).await;
-    assert_eq!(grants(&asked), ["with", "with"]);
+    let (sts, grants) = (Sts::default(), SharedGrants::default());
+    grants.put_grant(grant("with", Some("one")));
+    grants.put_grant(grant("without", None));
+    let asked = within(&sts, &grants, PERIOD * 2 - ANSWER).await;
+    assert_eq!(names_of(&asked), ["with", "with"]);
     let role =
         Role { arn: "arn:aws:iam::123456789012:role/one".into(), external_id: None, session_tags: SessionTags::Full };
-    let purpose = Purpose::Trial { grant: "with".into(), uid: "uid-of-with".into() };
+    let purpose = Purpose::RoleCheck { grant: "with".into(), uid: "uid-of-with".into() };
     assert_eq!(asked[0], Access { region: "eu-west-1".into(), role: Some(role), purpose });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_role_that_could_not_be_assumed_is_tried_again_sooner_and_either_is_told() {
-    let (sts, permissions) = (Sts::default(), SharedGrants::default());
-    permissions.put_grant(grant("a", Some("one")));
+    let (sts, grants) = (Sts::default(), SharedGrants::default());
+    grants.put_grant(grant("a", Some("one")));
     let reason = || {
-        let stale = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
+        let stale = grants.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
         stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason)
     };
     sts.refuses.store(true, Ordering::SeqCst);
-    let (mut to_tell, changes) = (permissions.status_changes(), permissions.changes());
+    let (mut to_tell, changes) = (grants.status_changes(), grants.changes());
     to_tell.mark_unchanged();
-    assert_eq!(within(&sts, &permissions, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
+    assert_eq!(within(&sts, &grants, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
     assert_eq!(reason().as_deref(), Some("RoleNotAssumable"));
-    let message = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0).grant.status;
+    let message = grants.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0).grant.status;
     let message = message.unwrap_or_default().conditions.pop().map(|condition| condition.message).unwrap_or_default();
     assert!(message.contains("STS denies the operator access to the role"), "{message}");
     assert!(to_tell.has_changed().unwrap() && !changes.has_changed().unwrap(), "it alters nothing that is allowed");
     sts.refuses.store(false, Ordering::SeqCst);
-    within(&sts, &permissions, PERIOD / 10).await;
+    within(&sts, &grants, PERIOD / 10).await;
     assert_eq!(reason().as_deref(), Some("RoleAssumed"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_a_role_is_tried_is_a_failure_of_that_role_alone() {
-    let (sts, permissions) = (Sts::default(), SharedGrants::default());
-    permissions.put_grant(grant("a", Some("one")));
+    let (sts, grants) = (Sts::default(), SharedGrants::default());
+    grants.put_grant(grant("a", Some("one")));
     sts.panics.store(true, Ordering::SeqCst);
-    assert_eq!(within(&sts, &permissions, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
-    let stale = permissions.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
+    assert_eq!(within(&sts, &grants, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
+    let stale = grants.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
     let reason = stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason);
     assert_eq!(reason.as_deref(), Some("RoleNotAssumable"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
-    let (sts, permissions) = (Sts::default(), SharedGrants::default());
-    permissions.put_grant(grant("a", Some("one")));
-    permissions.put_grant(grant("b", Some("one")));
+    let (sts, grants) = (Sts::default(), SharedGrants::default());
+    grants.put_grant(grant("a", Some("one")));
+    grants.put_grant(grant("b", Some("one")));
     let changes = async {
         sleep(ANSWER * 10).await;
-        assert_eq!(grants(&sts.asked()).len(), 2);
-        permissions.put_namespace("web".into(), BTreeMap::new());
+        assert_eq!(names_of(&sts.asked()).len(), 2);
+        grants.put_namespace("web".into(), BTreeMap::new());
         sleep(ANSWER * 10).await;
-        assert_eq!(grants(&sts.asked()).len(), 0, "another namespace is no other role");
-        permissions.put_grant(grant("a", Some("two")));
+        assert_eq!(names_of(&sts.asked()).len(), 0, "another namespace is no other role");
+        grants.put_grant(grant("a", Some("two")));
         sleep(ANSWER * 10).await;
-        assert_eq!(grants(&sts.asked()), ["a"], "another role");
+        assert_eq!(names_of(&sts.asked()), ["a"], "another role");
         let mut anew = grant("b", Some("one"));
         anew.metadata.uid = Some("another".into());
-        permissions.put_grant(anew);
+        grants.put_grant(anew);
         sleep(ANSWER * 10).await;
-        assert_eq!(grants(&sts.asked()), ["b"], "deleted and created again");
-        permissions.remove_grant("b");
-        permissions.put_grant(grant("b", Some("one")));
+        assert_eq!(names_of(&sts.asked()), ["b"], "deleted and created again");
+        grants.remove_grant("b");
+        grants.put_grant(grant("b", Some("one")));
         sleep(ANSWER * 10).await;
-        assert_eq!(grants(&sts.asked()), ["b"]);
+        assert_eq!(names_of(&sts.asked()), ["b"]);
     };
     let metrics = Metrics::new();
     tokio::select! {
-        () = run(&sts, &permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = run(&sts, &grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = changes => {}
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_many_roles_few_are_tried_at_a_time_and_a_new_one_does_not_wait_for_all() {
-    let (sts, permissions) = (Sts::default(), SharedGrants::default());
+    let (sts, grants) = (Sts::default(), SharedGrants::default());
     for number in 0..200 {
-        permissions.put_grant(grant(&format!("grant-{number:03}"), Some("one")));
+        grants.put_grant(grant(&format!("grant-{number:03}"), Some("one")));
     }
     sts.refuses.store(true, Ordering::SeqCst);
     let new = async {
         sleep(ANSWER * 110).await;
-        permissions.put_grant(grant("zebra", Some("one")));
+        grants.put_grant(grant("zebra", Some("one")));
         sleep(ANSWER * 20).await;
     };
     let metrics = Metrics::new();
     tokio::select! {
-        () = run(&sts, &permissions, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = run(&sts, &grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = new => {}
     }
     assert_eq!(sts.busiest.load(Ordering::SeqCst), 2);
     let asked = sts.asked();
     assert!(asked.len() > 200, "the first are tried anew: {}", asked.len());
-    assert!(grants(&asked).contains(&"zebra"));
+    assert!(names_of(&asked).contains(&"zebra"));
 }

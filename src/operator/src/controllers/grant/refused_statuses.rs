@@ -3,48 +3,48 @@
 use std::collections::{BTreeSet, HashMap};
 
 use cognito_reset_api::conditions::Reason;
-use cognito_reset_core::{recent::Lately, refusal::Refuser, status_retry::pause_after};
+use cognito_reset_core::{recent::RecentSet, refusal::Refuser, status_retry::pause_after};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::time::Instant;
 
 /// Reason and message of a condition that is new, or of an Event.
-pub(super) type Said = (String, String);
+pub(super) type Note = (String, String);
 
 /// The grants whose status is refused, by name.
 #[derive(Debug, Default)]
-pub(super) struct Untold(HashMap<String, Entry>);
+pub(super) struct RefusedStatuses(HashMap<String, Entry>);
 
 #[derive(Debug)]
 struct Entry {
     /// What the status was to say anew.
-    news: Vec<Said>,
-    refusers: Lately<Refuser>,
+    news: Vec<Note>,
+    refusers: RecentSet<Refuser>,
     failures: u32,
     due: Instant,
 }
 
 /// What the conditions say, whenever they came about.
-pub(super) fn said(news: &[Condition]) -> Vec<Said> {
+pub(super) fn notes(news: &[Condition]) -> Vec<Note> {
     news.iter().map(|condition| (condition.reason.clone(), condition.message.clone())).collect()
 }
 
-impl Untold {
+impl RefusedStatuses {
     /// Whether the status of this grant is to be tried now. One that has something else to say does not wait.
-    pub(super) fn is_due(&self, grant: &str, news: &[Said], now: Instant) -> bool {
+    pub(super) fn is_due(&self, grant: &str, news: &[Note], now: Instant) -> bool {
         self.0.get(grant).is_none_or(|entry| entry.due <= now || entry.news != news)
     }
 
     /// It was refused. Gives what Events are to say in its place: each thing once for everybody who refuses it.
-    pub(super) fn refused(&mut self, grant: &str, news: Vec<Said>, refuser: &Refuser, now: Instant) -> Vec<Said> {
+    pub(super) fn refused(&mut self, grant: &str, news: Vec<Note>, refuser: &Refuser, now: Instant) -> Vec<Note> {
         let entry = self.0.entry(grant.to_owned()).or_insert_with(|| Entry {
             news: news.clone(),
-            refusers: Lately::default(),
+            refusers: RecentSet::default(),
             failures: 0,
             due: now,
         });
         if entry.news != news {
             entry.news = news;
-            entry.refusers = Lately::default();
+            entry.refusers = RecentSet::default();
         }
         entry.due = now + pause_after(entry.failures);
         entry.failures = entry.failures.saturating_add(1);
@@ -55,7 +55,7 @@ impl Untold {
             let note = format!("the status may be out of date: writing it is refused by {refuser}; retrying");
             return vec![(Reason::WriteRefused.as_str().to_owned(), note)];
         }
-        let stands_in = |(reason, message): &Said| {
+        let stands_in = |(reason, message): &Note| {
             (reason.clone(), format!("{message}. The status cannot be written: refused by {refuser}; retrying"))
         };
         entry.news.iter().map(stands_in).collect()
@@ -87,13 +87,13 @@ mod tests {
         Refuser::ValidatingPolicy(name.into())
     }
 
-    fn new(reason: &str) -> Vec<Said> {
+    fn new(reason: &str) -> Vec<Note> {
         vec![(reason.to_owned(), format!("as for {reason}"))]
     }
 
     #[test]
     fn an_event_says_what_the_status_would_have_said_once_for_everybody_who_refuses_it() {
-        let (mut untold, now) = (Untold::default(), Instant::now());
+        let (mut statuses, now) = (RefusedStatuses::default(), Instant::now());
         let both = [new("AmbiguousGrant"), new("RoleNotAssumable")].concat();
         for (news, by, wanted) in [
             (new("GrantSuspended"), "a", vec!["GrantSuspended"]),
@@ -105,7 +105,7 @@ mod tests {
             (vec![], "b", vec!["WriteRefused"]),
             (vec![], "b", vec![]),
         ] {
-            let told = untold.refused("grant", news.clone(), &policy(by), now);
+            let told = statuses.refused("grant", news.clone(), &policy(by), now);
             let reasons: Vec<_> = told.iter().map(|(reason, _)| reason.as_str()).collect();
             assert_eq!(reasons, wanted, "{news:?} by {by}");
             for (reason, note) in &told {
@@ -120,31 +120,31 @@ mod tests {
 
     #[test]
     fn a_refused_status_is_tried_again_after_growing_pauses_and_at_once_where_it_says_something_else() {
-        let (mut untold, mut now) = (Untold::default(), Instant::now());
-        assert!(untold.is_due("grant", &new("Valid"), now));
+        let (mut statuses, mut now) = (RefusedStatuses::default(), Instant::now());
+        assert!(statuses.is_due("grant", &new("Valid"), now));
         for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
-            untold.refused("grant", new("Valid"), &policy("a"), now);
+            statuses.refused("grant", new("Valid"), &policy("a"), now);
             let due = now + Duration::from_secs(seconds);
-            assert_eq!(untold.next(), Some(due));
-            assert!(!untold.is_due("grant", &new("Valid"), due - Duration::from_millis(1)));
-            assert!(untold.is_due("grant", &new("GrantSuspended"), now) && untold.is_due("another", &[], now));
-            assert!(untold.is_due("grant", &new("Valid"), due));
+            assert_eq!(statuses.next(), Some(due));
+            assert!(!statuses.is_due("grant", &new("Valid"), due - Duration::from_millis(1)));
+            assert!(statuses.is_due("grant", &new("GrantSuspended"), now) && statuses.is_due("another", &[], now));
+            assert!(statuses.is_due("grant", &new("Valid"), due));
             now = due;
         }
     }
 
     #[test]
     fn what_is_written_or_gone_is_forgotten_and_told_anew() {
-        let (mut untold, now) = (Untold::default(), Instant::now());
+        let (mut statuses, now) = (RefusedStatuses::default(), Instant::now());
         for grant in ["written", "gone", "stays"] {
-            assert_eq!(untold.refused(grant, vec![], &policy("a"), now).len(), 1);
+            assert_eq!(statuses.refused(grant, vec![], &policy("a"), now).len(), 1);
         }
-        untold.written("written");
-        untold.retain(&["stays".to_owned()].into());
+        statuses.written("written");
+        statuses.retain(&["stays".to_owned()].into());
         for (grant, told) in [("written", 1), ("gone", 1), ("stays", 0)] {
-            assert_eq!(untold.refused(grant, vec![], &policy("a"), now).len(), told, "{grant}");
+            assert_eq!(statuses.refused(grant, vec![], &policy("a"), now).len(), told, "{grant}");
         }
-        untold.retain(&BTreeSet::new());
-        assert_eq!(untold.next(), None);
+        statuses.retain(&BTreeSet::new());
+        assert_eq!(statuses.next(), None);
     }
 }
