@@ -120,7 +120,7 @@ fn grant(name: &str, fields: &Value) -> Value {
 fn record(name: &str, fields: &Value) -> Value {
     let mut record = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": name },
-        "schema": 1, "request": { "namespace": "support", "name": name },
+        "schema": 1, "action": "PasswordReset", "request": { "namespace": "support", "name": name },
         "userPoolID": "eu-west-1_Example01", "username": "alice", "attempts": [attempt("first")],
     });
     merge(&mut record, fields);
@@ -596,7 +596,7 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     }
     served.create(&request("reset-alice", &json!({}))).await?;
     served.create(&grant("support", &json!({}))).await?;
-    served.create(&record("r1-1", &json!({}))).await?;
+    served.create(&record("r2-1", &json!({}))).await?;
     let headers = [
         ("prr", "default", "NAME USER POOL OUTCOME REASON REQUESTER AGE"),
         ("prr", "wide", "NAME USER POOL OUTCOME REASON REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),

@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cognito_reset_api::{RequestRef, record::SCHEMA};
+use cognito_reset_api::{Action, RequestRef, record::SCHEMA};
 use cognito_reset_core::{
     ledger::Identity,
     retention::{gitops::Tracker, policy::KEEP},
@@ -58,14 +58,14 @@ async fn looked_through(operator: &Operator, kind: &str) -> Result<()> {
 
 fn identity(bench: &Bench, name: &str) -> Identity {
     let request = RequestRef { namespace: "default".into(), name: name.into() };
-    Identity { request, user_pool_id: bench.pool.clone(), username: name.into() }
+    Identity { action: Action::PasswordReset, request, user_pool_id: bench.pool.clone(), username: name.into() }
 }
 
 /// A record of the request and the user of this name, claimed by somebody who is gone, with these fields besides.
 fn record(bench: &Bench, name: &str, fields: &Value) -> Value {
     let mut record = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
-        "metadata": { "name": identity(bench, name).record_name() }, "schema": SCHEMA,
+        "metadata": { "name": identity(bench, name).record_name() }, "schema": SCHEMA, "action": "PasswordReset",
         "request": { "namespace": "default", "name": name }, "userPoolID": bench.pool, "username": name,
         "attempts": [{ "id": "8f0a", "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
             "claimedAt": "2026-01-01T00:00:00Z" }],
@@ -117,7 +117,7 @@ async fn a_record_is_forgotten_when_its_retention_has_passed_and_nothing_needs_i
     let operator = operator(&bench).await?;
     let settled = json!({ "effect": "Performed" });
     let mut misnamed = record(&bench, "misnamed", &settled);
-    misnamed["metadata"]["name"] = "r1-misnamed".into();
+    misnamed["metadata"]["name"] = "r2-misnamed".into();
     let newer = json!({ "effect": "Performed", "schema": SCHEMA + 1 });
     for record in [record(&bench, "open", &json!({})), record(&bench, "newer", &newer), misnamed] {
         bench.apply(&record.to_string()).await?;
@@ -134,7 +134,7 @@ async fn a_record_is_forgotten_when_its_retention_has_passed_and_nothing_needs_i
     assert!(age >= RETENTION - Duration::from_secs(1), "{age:?}");
     // By now, all others have been old enough as well.
     looked_through(&operator, "record").await?;
-    for kept in [name("open"), name("newer"), name("present"), name("expiring"), "r1-misnamed".into()] {
+    for kept in [name("open"), name("newer"), name("present"), name("expiring"), "r2-misnamed".into()] {
         assert!(!is_gone(&bench, "prrec", &kept).await?, "{kept}: {}", operator.logs());
     }
     let collected = "history_collected_total{kind=\"record\"}";

@@ -8,7 +8,7 @@ mod common;
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Result, ensure};
-use cognito_reset_api::{PasswordResetRecord, RequestRef, record::SCHEMA};
+use cognito_reset_api::{Action, PasswordResetRecord, RequestRef, record::SCHEMA};
 use cognito_reset_core::ledger::Identity;
 use common::Bench;
 use futures::{StreamExt, TryStreamExt};
@@ -51,9 +51,10 @@ fn kept(number: usize) -> Kept {
 fn record(pool: &str, number: usize) -> Result<PasswordResetRecord> {
     let name = format!("reset-{number}");
     let request = RequestRef { namespace: "default".into(), name: name.clone() };
-    let identity = Identity { request, user_pool_id: pool.into(), username: name.clone() };
+    let identity =
+        Identity { action: Action::PasswordReset, request, user_pool_id: pool.into(), username: name.clone() };
     let mut fields = json!({
-        "metadata": { "name": identity.record_name() }, "schema": SCHEMA, "userPoolID": pool, "username": name,
+        "metadata": { "name": identity.record_name() }, "schema": SCHEMA, "action": "PasswordReset", "userPoolID": pool, "username": name,
         "request": { "namespace": "default", "name": name }, "effect": "Performed",
         "attempts": [{ "id": "8f0a", "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
             "claimedAt": "2026-01-01T00:00:00Z", "evidence": "Answer", "settledAt": "2026-01-01T00:00:01Z" }],

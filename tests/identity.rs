@@ -183,8 +183,8 @@ async fn an_administrator_of_the_namespace_can_neither_settle_nor_cause_a_second
         .await?;
     bench.kubectl(&["create", "clusterrolebinding", "records", "--clusterrole=records", "--user=mallory"]).await?;
     let forged = json!({
-        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": "r1-forged" },
-        "schema": 1, "request": { "namespace": "default", "name": "x" }, "userPoolID": bench.pool, "username": "x",
+        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": "r2-forged" },
+        "schema": 1, "action": "PasswordReset", "request": { "namespace": "default", "name": "x" }, "userPoolID": bench.pool, "username": "x",
         "attempts": standing["attempts"],
     });
     for (what, arguments, input) in [

@@ -412,8 +412,8 @@ impl Marked {
         self.stands("invalid", "Pending/InvalidObject").await?;
         ensure!(refused.hits() == 1, "its status was not refused");
         let broken = json!({
-            "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": "r1-broken" },
-            "schema": 1, "attempts": MARK, "username": [MARK],
+            "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": "r2-broken" },
+            "schema": 1, "action": "PasswordReset", "attempts": MARK, "username": [MARK],
         });
         let reply = Reply::new(200, broken.to_string()).header("content-type", "application/json");
         self.bench.api.once(Matcher::path(Method::GET, "/passwordresetrecords/"), Fault::Respond(reply));

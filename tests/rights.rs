@@ -7,7 +7,7 @@ mod common;
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Result, bail, ensure};
-use cognito_reset_api::RequestRef;
+use cognito_reset_api::{Action, RequestRef};
 use cognito_reset_core::ledger::Identity;
 use cognito_reset_operator::kube::preflight::{Permission, permissions};
 use common::{Bench, LIMIT, condition, root};
@@ -169,7 +169,7 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
         "resolves-an-orphaned-claim" => {
             bench.apply(&claimed(bench, tag).to_string()).await?;
             eventually(limit, "the orphan to be found", async || {
-                let list = format!("/apis/cognito-reset.dev/v1alpha1/passwordresetrecords/r1-{tag}");
+                let list = format!("/apis/cognito-reset.dev/v1alpha1/passwordresetrecords/r2-{tag}");
                 let found = bench.api.requests().iter().any(|request| request.seen.path.contains(&list));
                 let swept = bench.api.requests().iter().any(|request| {
                     request.seen.path.contains("effect") && request.status.is_some_and(|status| status.is_success())
@@ -188,7 +188,12 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
         "collects-a-record" => {
             let mut record = claimed(bench, tag);
             let request = RequestRef { namespace: "default".into(), name: tag.into() };
-            let identity = Identity { request, user_pool_id: bench.pool.clone(), username: tag.into() };
+            let identity = Identity {
+                action: Action::PasswordReset,
+                request,
+                user_pool_id: bench.pool.clone(),
+                username: tag.into(),
+            };
             record["metadata"]["name"] = identity.record_name().into();
             record["effect"] = "Unknown".into();
             bench.apply(&record.to_string()).await?;
@@ -304,7 +309,7 @@ async fn taken_under_another_definition(bench: &Bench, plural: &str, field: &str
 fn claimed(bench: &Bench, tag: &str) -> Value {
     json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
-        "metadata": { "name": format!("r1-{tag}") }, "schema": 1, "userPoolID": bench.pool, "username": tag,
+        "metadata": { "name": format!("r2-{tag}") }, "schema": 1, "action": "PasswordReset", "userPoolID": bench.pool, "username": tag,
         "request": { "namespace": "default", "name": tag },
         "attempts": [{ "id": tag, "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
             "claimedAt": "2026-11-23T00:00:00Z" }],

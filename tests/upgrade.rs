@@ -5,7 +5,7 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use cognito_reset_api::{RequestRef, record::SCHEMA};
+use cognito_reset_api::{Action, RequestRef, record::SCHEMA};
 use cognito_reset_core::ledger::Identity;
 use common::{Bench, LIMIT, condition};
 use http::Method;
@@ -17,7 +17,8 @@ const NOT_USABLE: &str = "Pending/RecordNotUsable";
 
 fn record_name(bench: &Bench, name: &str) -> String {
     let request = RequestRef { namespace: "default".into(), name: name.into() };
-    Identity { request, user_pool_id: bench.pool.clone(), username: name.into() }.record_name()
+    Identity { action: Action::PasswordReset, request, user_pool_id: bench.pool.clone(), username: name.into() }
+        .record_name()
 }
 
 /// The record of the request and the user of this name, with these fields in place of an open claim's.
@@ -26,7 +27,7 @@ fn record(bench: &Bench, name: &str, schema: i64, fields: &Value) -> Value {
         "apiVersion": "cognito-reset.dev/v1alpha1",
         "kind": "PasswordResetRecord",
         "metadata": { "name": record_name(bench, name) },
-        "schema": schema,
+        "schema": schema, "action": "PasswordReset",
         "request": { "namespace": "default", "name": name },
         "userPoolID": bench.pool,
         "username": name,
@@ -251,5 +252,24 @@ async fn an_answer_that_comes_after_a_newer_operator_took_the_record_over_is_not
             && request.seen.path.contains("/passwordresetrecords/")
     };
     assert_eq!(bench.api.requests().iter().filter(|request| writes(request)).count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_of_an_earlier_version_ends_the_start_until_it_is_gone() -> Result<()> {
+    let bench = Bench::start().await?;
+    let mut old = record(&bench, "old", 1, &settled("Performed", "Answer"));
+    old["metadata"]["name"] = format!("r1-{}", "0".repeat(64)).into();
+    bench.apply(&record(&bench, "today", 1, &settled("Performed", "Answer")).to_string()).await?;
+    bench.apply(&old.to_string()).await?;
+    let mut operator = bench.operator().start()?;
+    let status = operator.wait_exit(LIMIT).await?;
+    let logs = operator.logs();
+    assert!(!status.success() && logs.trim_end().lines().count() == 1, "{logs}");
+    for part in ["error: failed to start", "r1-0000", "kubectl delete prrec --all"] {
+        assert!(logs.contains(part), "{part}: {logs}");
+    }
+    bench.kubectl(&["delete", "prrec", &format!("r1-{}", "0".repeat(64))]).await?;
+    let _operator = bench.run().await?;
     Ok(())
 }

@@ -138,7 +138,7 @@ async fn nobody_makes_a_record_ahead_of_the_operator_or_acts_as_it() -> Result<(
     let name = people.record_of("awaited")?;
     let forged = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": name },
-        "schema": 1, "request": { "namespace": "default", "name": "awaited" }, "userPoolID": bench.pool,
+        "schema": 1, "action": "PasswordReset", "request": { "namespace": "default", "name": "awaited" }, "userPoolID": bench.pool,
         "username": "awaited", "effect": "Performed", "attempts": [{
             "id": "forged", "holder": "mallory", "requestUID": "0", "requestedBy": { "username": "root" },
             "claimedAt": "2026-01-01T00:00:00Z",

@@ -12,7 +12,9 @@ mod schema;
 pub use conditions::{ConditionType, Reason};
 pub use exception::Exception;
 pub use grant::{SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
-pub use record::{Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, RecordFields, RequestRef, UserStatus};
+pub use record::{
+    Action, Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, RecordFields, RequestRef, UserStatus,
+};
 pub use request::{
     ApprovedBy, IfResetRequired, Outcome, PasswordResetRequest, PasswordResetRequestSpec, PasswordResetRequestStatus,
     RecordRef, RequestedBy,

@@ -32,11 +32,12 @@ pub const MAX_ATTEMPTS: usize = 16;
     selectable = ".username",
     printcolumn(name = "Namespace", type_ = "string", json_path = ".request.namespace", description = "the request's namespace"),
     printcolumn(name = "Request", type_ = "string", json_path = ".request.name", description = "the request's name"),
+    printcolumn(name = "Action", type_ = "string", json_path = ".action", description = "the action", priority = 1),
     printcolumn(name = "User", type_ = "string", json_path = ".username", description = "the user"),
     printcolumn(name = "Pool", type_ = "string", json_path = ".userPoolID", description = "the user pool"),
     printcolumn(name = "Effect", type_ = "string", json_path = ".effect", description = "what is known to have happened; empty while a claim is open"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since the first claim"),
-    validation = Rule::new("self.request == oldSelf.request && self.userPoolID == oldSelf.userPoolID && self.username == oldSelf.username").message("a record is of one request: request, userPoolID and username are immutable"),
+    validation = Rule::new("self.action == oldSelf.action && self.request == oldSelf.request && self.userPoolID == oldSelf.userPoolID && self.username == oldSelf.username").message("a record is of one request: action, request, userPoolID and username are immutable"),
     validation = Rule::new("self.schema >= oldSelf.schema").message("schema may only grow").field_path(".schema"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Performed' || (has(self.effect) && self.effect == 'Performed')").message("effect Performed is final").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Unknown' || (has(self.effect) && self.effect in ['Unknown', 'Performed'])").message("effect Unknown may only become Performed").field_path(".effect"),
@@ -50,6 +51,9 @@ pub struct RecordFields {
     /// The schema of this record. An operator leaves records with a higher schema than it knows alone.
     #[schemars(range(min = 1))]
     pub schema: i64,
+
+    /// The action that the request asks for. Another action on the same user has a record of its own.
+    pub action: Action,
 
     /// The request, by name: a request of the same name that is created again has the same record.
     pub request: RequestRef,
@@ -94,6 +98,7 @@ impl PasswordResetRecord {
         let nobody = RequestRef { namespace: String::new(), name: String::new() };
         let spec = RecordFields {
             schema: i64::MAX,
+            action: Action::PasswordReset,
             request: nobody,
             user_pool_id: String::new(),
             username: String::new(),
@@ -110,6 +115,23 @@ impl PasswordResetRecord {
     #[must_use]
     pub const fn is_of_newer_schema(&self) -> bool {
         self.spec.schema > SCHEMA
+    }
+}
+
+/// An action in Amazon Cognito.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Action {
+    /// AdminResetUserPassword.
+    PasswordReset,
+}
+
+impl Action {
+    /// The name as it stands in a record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PasswordReset => "PasswordReset",
+        }
     }
 }
 

@@ -38,7 +38,7 @@ const MAX_TEXT: usize = 1000;
 
 /// What this program calls itself, as the SDK writes the name of an application. The SDK has a setting for it, which does not
 /// reach the requests that load credentials.
-const APPLICATION: &str = concat!("app/", env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
+const APPLICATION: &str = concat!("app/cognito-reset-operator-", env!("CARGO_PKG_VERSION"));
 
 /// The certificate authorities of a file cannot be used.
 #[derive(Debug, Error)]

@@ -1,8 +1,8 @@
 //! The ledger's rules: how a record is named, claimed, settled and read. Pure; [`store`](super::store) writes.
 
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields, RequestRef,
-    UserStatus,
+    Action, Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields,
+    RequestRef, UserStatus,
     conditions::Reason,
     record::{MAX_ATTEMPTS, SCHEMA},
 };
@@ -16,9 +16,16 @@ use crate::{
     machine::{decide::Settlement, state::Ledger},
 };
 
-/// What makes two requests the same one: namespace, name, pool and user.
+/// What every record's name begins with.
+pub const NAME_PREFIX: &str = "r2-";
+/// What the names of records began with before they named the action.
+pub const OLD_NAME_PREFIX: &str = "r1-";
+
+/// What makes two requests the same one: action, namespace, name, pool and user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
+    /// The action.
+    pub action: Action,
     /// Namespace and name.
     pub request: RequestRef,
     /// The pool's id.
@@ -32,6 +39,7 @@ impl Identity {
     #[must_use]
     pub fn of_request(request: &PasswordResetRequest) -> Self {
         Self {
+            action: Action::PasswordReset,
             request: RequestRef { namespace: request.namespace().unwrap_or_default(), name: request.name_any() },
             user_pool_id: request.spec.user_pool_id.clone(),
             username: request.spec.username.clone(),
@@ -41,16 +49,21 @@ impl Identity {
     /// As a record states it.
     #[must_use]
     pub fn of_record(record: &PasswordResetRecord) -> Self {
-        let RecordFields { request, user_pool_id, username, .. } = &record.spec;
-        Self { request: request.clone(), user_pool_id: user_pool_id.clone(), username: username.clone() }
+        let RecordFields { action, request, user_pool_id, username, .. } = &record.spec;
+        Self {
+            action: *action,
+            request: request.clone(),
+            user_pool_id: user_pool_id.clone(),
+            username: username.clone(),
+        }
     }
 
-    /// The record's name: `r1-` and the hex SHA-256 of the four, joined by newlines. Frozen.
+    /// The record's name: `r2-` and the hex SHA-256 of the five, joined by newlines. Frozen.
     #[must_use]
     pub fn record_name(&self) -> String {
         let RequestRef { namespace, name } = &self.request;
-        let joined = [namespace.as_str(), name, &self.user_pool_id, &self.username].join("\n");
-        format!("r1-{}", hex::encode(Sha256::digest(joined)))
+        let joined = [self.action.as_str(), namespace.as_str(), name, &self.user_pool_id, &self.username].join("\n");
+        format!("{NAME_PREFIX}{}", hex::encode(Sha256::digest(joined)))
     }
 }
 
@@ -254,6 +267,7 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
         &identity.record_name(),
         RecordFields {
             schema: SCHEMA,
+            action: identity.action,
             request: identity.request.clone(),
             user_pool_id: identity.user_pool_id.clone(),
             username: identity.username.clone(),

@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec,
+    Action, Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec,
     RecordFields, RequestRef, RequestedBy, UserStatus,
     record::{MAX_ATTEMPTS, SCHEMA},
 };
@@ -72,6 +72,7 @@ fn at(second: i64) -> Timestamp {
 
 fn identity() -> Identity {
     Identity {
+        action: Action::PasswordReset,
         request: RequestRef { namespace: "team-a".into(), name: "reset-alice".into() },
         user_pool_id: "eu-west-1_Example01".into(),
         username: "alice".into(),
@@ -110,13 +111,14 @@ impl Record {
     fn record(&self) -> PasswordResetRecord {
         let mut whose = identity();
         if let Some((field, text)) = &self.other {
-            let Identity { request, user_pool_id, username } = &mut whose;
+            let Identity { action: _, request, user_pool_id, username } = &mut whose;
             let fields = [&mut request.namespace, &mut request.name, user_pool_id, username];
             let count = fields.len();
             fields.into_iter().nth(usize::from(*field) % count).unwrap().clone_from(text);
         }
         let fields = RecordFields {
             schema: self.schema.unwrap_or(SCHEMA),
+            action: Action::PasswordReset,
             request: whose.request,
             user_pool_id: whose.user_pool_id,
             username: whose.username,
@@ -231,7 +233,7 @@ pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option
 }
 
 fn request() -> PasswordResetRequest {
-    let Identity { request, user_pool_id, username } = identity();
+    let Identity { action: _, request, user_pool_id, username } = identity();
     let spec = PasswordResetRequestSpec {
         user_pool_id,
         username,

@@ -125,7 +125,7 @@ fn check_error(text: &str) {
 fn check_request(request: PasswordResetRequest) {
     let name = Identity::of_request(&request).record_name();
     assert!(
-        name.len() == 67 && name.strip_prefix("r1-").is_some_and(|hash| hash.bytes().all(|it| it.is_ascii_hexdigit()))
+        name.len() == 67 && name.strip_prefix("r2-").is_some_and(|hash| hash.bytes().all(|it| it.is_ascii_hexdigit()))
     );
     let status = status::status(&request, None, &status::waiting(Reason::Suspended), Timestamp::UNIX_EPOCH);
     statuses::check(&status.conditions);

@@ -22,6 +22,7 @@ fn seconds(seconds: i64) -> SignedDuration {
 
 fn identity_of(namespace: &str, name: &str, pool: &str, username: &str) -> Identity {
     Identity {
+        action: Action::PasswordReset,
         request: RequestRef { namespace: namespace.into(), name: name.into() },
         user_pool_id: pool.into(),
         username: username.into(),
@@ -95,24 +96,24 @@ fn retryable_from(ledger: &Ledger) -> Timestamp {
 
 #[test]
 fn a_records_name_is_frozen() {
-    // printf 'team-a\nreset-alice\neu-west-1_Example01\nalice' | sha256sum
+    // printf 'PasswordReset\nteam-a\nreset-alice\neu-west-1_Example01\nalice' | sha256sum
     let cases = [
-        (identity(), "r1-618bca54a8fd9f4ffa335d1cd2a123d85d53da92f32a0e881bbae003c457d5e9"),
+        (identity(), "r2-786d07f3c3d98bc8b066ab98bac02846d33c65977bff4dfdf0f2fed3fae26cef"),
         (
             identity_of("team-a", "reset-alice", "eu-west-1_Example01", "Åsa.漢字"),
-            "r1-32cb697a80d8f93908da5f4e5526640d40b75a383a0edac0f7f769a1c184803b",
+            "r2-87b1934107602c0c851f6cc97eacf54ddd14e814e0334336fc5abf05d9a32bc3",
         ),
         (
             identity_of("team-ar", "eset-alice", "eu-west-1_Example01", "alice"),
-            "r1-be8187011a1a037a44ae90c6668e068b0d5d6696478a2fa4e3a984081472ec56",
+            "r2-32fb347fcf1db59f330fc35a0e20f8aefa616f4b1a3cf91523b1e7670ea52497",
         ),
         (
             identity_of("team-a", "reset-alicee", "u-west-1_Example01", "alice"),
-            "r1-f72abb1759c3baff032e18d29e6b619205b3c142861341715618ea2362e1fc55",
+            "r2-d6b96d2fec17c6e0d4f0d231898b868c5eeb6e06dc44bc945e8f43f3caaa932c",
         ),
         (
             identity_of("team-a", "reset-alice", "eu-west-1_Example0", "1alice"),
-            "r1-8a1630921a1e1e4066b684e1d1fcc4c8810028a3fba7e173b49e98e8d31a7403",
+            "r2-f4b71167cb26a6a23fc3d1bb824b36bb2d1491ae5a8655b8fe1d4ab6796450a8",
         ),
     ];
     for (identity, name) in cases {
@@ -214,6 +215,7 @@ fn a_first_claim_makes_a_new_record() {
         record.spec,
         RecordFields {
             schema: SCHEMA,
+            action: Action::PasswordReset,
             request: identity().request,
             user_pool_id: "eu-west-1_Example01".into(),
             username: "alice".into(),

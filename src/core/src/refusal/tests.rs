@@ -17,7 +17,7 @@ fn other(code: u16, reason: &str) -> Refuser {
 
 #[test]
 fn whoever_refuses_is_named_as_the_api_server_names_it() {
-    let record = r#"passwordresetrecords.cognito-reset.dev "r1-0a""#;
+    let record = r#"passwordresetrecords.cognito-reset.dev "r2-0a""#;
     let policy = || Refuser::ValidatingPolicy("owner-label".into());
     let denied = "ValidatingAdmissionPolicy 'owner-label' with binding 'by' denied request: alice needs a label";
     let rows: Vec<(u16, &str, String, &str, Refuser)> = vec![
@@ -83,7 +83,7 @@ fn whoever_refuses_is_named_as_the_api_server_names_it() {
         (
             422,
             "Invalid",
-            r#"PasswordResetRecord.cognito-reset.dev "r1-0a" is invalid: effect: Invalid value: "alice""#.into(),
+            r#"PasswordResetRecord.cognito-reset.dev "r2-0a" is invalid: effect: Invalid value: "alice""#.into(),
             "effect",
             Refuser::Definition,
         ),

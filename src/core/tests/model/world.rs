@@ -9,7 +9,8 @@ use std::{
 };
 
 use cognito_reset_api::{
-    Effect, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec, RequestRef, UserStatus,
+    Action, Effect, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec, RequestRef,
+    UserStatus,
 };
 use cognito_reset_core::{
     ledger::{Backoff, Finding, Identity, Waits},
@@ -248,6 +249,7 @@ impl World {
 
     pub fn identity(subject: usize) -> Identity {
         Identity {
+            action: Action::PasswordReset,
             request: RequestRef { namespace: "default".into(), name: format!("request-{subject}") },
             user_pool_id: "eu-west-1_Model".into(),
             username: "user".into(),

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant};
+use cognito_reset_core::ledger::OLD_NAME_PREFIX;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     api::{ListParams, PostParams},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -74,7 +75,12 @@ pub enum StartError {
         "failed to find the resource {0}: apply the resource definitions first, with kubectl apply -k deploy/kustomize/crds"
     )]
     MissingCrd(String),
-    /// Rights are missing.
+    /// Records of an earlier version are there, by names that this one never looks at.
+    #[error(
+        "failed to start: the record {0} was written by an earlier, unreleased version; this one would not find it and could repeat its reset. Delete the requests, then the records: kubectl delete prr --all -A, kubectl delete prrec --all"
+    )]
+    OldRecords(String),
+    /// Permissions are missing.
     #[error("failed to start for missing rights: {0}; bind the roles of deploy/kustomize/base to this account")]
     MissingPermissions(String),
 }
@@ -101,19 +107,24 @@ pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration
     if !missing.is_empty() {
         return Err(StartError::MissingPermissions(missing.join(", ")));
     }
-    defined::<PasswordResetRequest>(client, url, limit).await?;
-    defined::<PasswordResetRecord>(client, url, limit).await?;
-    defined::<UserPoolGrant>(client, url, limit).await
+    first::<PasswordResetRequest>(client, url, limit).await?;
+    first::<UserPoolGrant>(client, url, limit).await?;
+    match first::<PasswordResetRecord>(client, url, limit).await? {
+        Some(record) if record.starts_with(OLD_NAME_PREFIX) => Err(StartError::OldRecords(record)),
+        Some(_) | None => Ok(()),
+    }
 }
 
-async fn defined<K>(client: &Client, url: &str, limit: Duration) -> Result<(), StartError>
+/// The name of the first object of a kind, by which the API server sorts those of a cluster.
+
+async fn first<K>(client: &Client, url: &str, limit: Duration) -> Result<Option<String>, StartError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let params = ListParams::default().limit(1);
     let resource = format!("{}.{}", K::plural(&()), K::group(&()));
     let cause = match timeout(limit, Api::<K>::all(client.clone()).list_metadata(&params)).await {
-        Ok(Ok(_)) => return Ok(()),
+        Ok(Ok(list)) => return Ok(list.items.into_iter().next().map(|object| object.name_any())),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingCrd(resource)),
         Ok(Err(error)) => of_client(&error),
         Err(_) => format!("no answer within {limit:?}"),

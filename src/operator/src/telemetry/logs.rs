@@ -9,6 +9,9 @@ use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt
 
 use crate::cli::LogFormat;
 
+/// The crates of this project that log.
+const OURS: [&str; 2] = ["cognito_reset_operator", "cognito_reset_aws"];
+
 /// A log filter that cannot be used.
 #[derive(Debug, Error)]
 #[error("failed to start logging: {0}; give a level (error, warn, info, debug or trace), or directives")]
@@ -39,12 +42,12 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     started.map_err(|error| TelemetryError(error.to_string()))
 }
 
-/// Of this crate; or a warning or an error of another, but for the Kubernetes client and the loading of credentials, which
+/// Of the crates of this project; or a warning or an error of another, but for the Kubernetes client and the loading of credentials, which
 /// return every error as well: it is logged where it is met, without the server's words or with no more than some of them.
 fn is_ours_or_loud(metadata: &Metadata<'_>) -> bool {
     let of =
         |name: &str| metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    of("cognito_reset_operator") || (*metadata.level() <= Level::WARN && !of("kube_client") && !of("aws_config"))
+    OURS.into_iter().any(of) || (*metadata.level() <= Level::WARN && !of("kube_client") && !of("aws_config"))
 }
 
 /// Writes each entry as one line without hidden characters, whoever chose its words. An entry comes in one piece.
@@ -133,6 +136,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(is_ours_or_loud)).with(layer);
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "cognito_reset_operator::reset", "ours");
+            tracing::debug!(target: "cognito_reset_aws::client", "of the project");
             tracing::trace!(target: "cognito_reset_operator_of_others", "quiet");
             tracing::info!(target: "hyper::proto", "quiet");
             tracing::debug!(target: "aws_smithy_runtime::client", "quiet");
@@ -142,6 +146,7 @@ mod tests {
             tracing::warn!(target: "aws_config::sts::assume_role", "quiet");
         });
         let text = kept.text();
-        assert!(text.contains("ours") && text.contains("loud") && !text.contains("quiet"), "{text}");
+        let heard = ["ours", "of the project", "loud"];
+        assert!(heard.iter().all(|word| text.contains(word)) && !text.contains("quiet"), "{text}");
     }
 }

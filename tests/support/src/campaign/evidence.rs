@@ -171,13 +171,13 @@ mod tests {
     #[test]
     fn what_is_deleted_is_counted_once_it_is_gone() {
         let mut evidence = Evidence::since(Instant::now());
-        let record = json!({ "metadata": { "name": "r1-a" }, "username": "alice", "attempts": [{ "id": "a" }] });
+        let record = json!({ "metadata": { "name": "r2-a" }, "username": "alice", "attempts": [{ "id": "a" }] });
         let delete = |path, status| passed(Method::DELETE, path, &json!({}), Some(status));
         evidence.hear("replica", &passed(Method::POST, "/passwordresetrecords", &record, Some(201)));
         for (path, status) in [
             ("/namespaces/default/passwordresetrequests/alice?", 409),
             ("/namespaces/default/passwordresetrequests/alice?", 200),
-            ("/passwordresetrecords/r1-a?", 200),
+            ("/passwordresetrecords/r2-a?", 200),
         ] {
             evidence.hear("replica", &delete(path, status));
         }

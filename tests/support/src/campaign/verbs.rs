@@ -263,14 +263,14 @@ mod tests {
                 "/namespaces/default/passwordresetrequests/a/status?",
             ),
             Verb::DeleteRequest => (requests, "delete", Method::DELETE, "/namespaces/default/passwordresetrequests/a?"),
-            Verb::GetRecord => (records, "get", Method::GET, "/passwordresetrecords/r1-a"),
+            Verb::GetRecord => (records, "get", Method::GET, "/passwordresetrecords/r2-a"),
             Verb::ListOpenRecords => {
                 (records, "list", Method::GET, "/passwordresetrecords?&fieldSelector=effect%3D&limit=500")
             }
             Verb::ListRecords => (records, "list", Method::GET, "/passwordresetrecords?&limit=500"),
             Verb::CreateRecord => (records, "create", Method::POST, "/passwordresetrecords?"),
-            Verb::UpdateRecord => (records, "update", Method::PUT, "/passwordresetrecords/r1-a?"),
-            Verb::DeleteRecord => (records, "delete", Method::DELETE, "/passwordresetrecords/r1-a?"),
+            Verb::UpdateRecord => (records, "update", Method::PUT, "/passwordresetrecords/r2-a?"),
+            Verb::DeleteRecord => (records, "delete", Method::DELETE, "/passwordresetrecords/r2-a?"),
             Verb::ListGrants => ("userpoolgrants", "list", Method::GET, "/userpoolgrants?&limit=500"),
             Verb::WatchGrants => ("userpoolgrants", "watch", Method::GET, "/userpoolgrants?&watch=true"),
             Verb::UpdateGrantStatus => ("userpoolgrants/status", "update", Method::PUT, "/userpoolgrants/own/status?"),

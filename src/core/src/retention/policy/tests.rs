@@ -38,7 +38,7 @@ fn guard() -> Guard {
 /// Settled, written 11 days ago, and nobody's any more.
 fn old() -> PasswordResetRecord {
     let mut record: PasswordResetRecord = serde_json::from_value(json!({
-        "metadata": {}, "schema": SCHEMA, "request": { "namespace": "default", "name": "reset" },
+        "metadata": {}, "schema": SCHEMA, "action": "PasswordReset", "request": { "namespace": "default", "name": "reset" },
         "userPoolID": "eu-west-1_Example01", "username": "alice", "effect": "Performed",
         "attempts": [{ "id": "a", "holder": "h", "requestUID": "u", "requestedBy": { "username": "unproven" },
             "claimedAt": "2026-01-01T00:00:00Z", "evidence": "Answer", "settledAt": "2026-01-01T00:00:01Z" }],
@@ -119,7 +119,7 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
         ("open", effect(None), Some(KeepReason::Open)),
         ("of a newer schema", with(|it| it.spec.schema = SCHEMA + 1), Some(KeepReason::OfNewerOperator)),
         ("not understood", PasswordResetRecord::not_understood(old().metadata), Some(KeepReason::OfNewerOperator)),
-        ("under another name", with(|it| it.metadata.name = Some("r1-other".into())), Some(KeepReason::Misnamed)),
+        ("under another name", with(|it| it.metadata.name = Some("r2-other".into())), Some(KeepReason::Misnamed)),
         ("of another user", with(|it| it.spec.username = "bob".into()), Some(KeepReason::Misnamed)),
         ("an expiry to come", expiring(-1), Some(KeepReason::Unexpired)),
         ("an expiry now", expiring(0), None),

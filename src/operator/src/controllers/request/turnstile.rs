@@ -83,10 +83,11 @@ impl Sightings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cognito_reset_api::RequestRef;
+    use cognito_reset_api::{Action, RequestRef};
 
     fn identity(name: &str, username: &str) -> Identity {
         Identity {
+            action: Action::PasswordReset,
             request: RequestRef { namespace: "support".into(), name: name.into() },
             user_pool_id: "eu-west-1_Example01".into(),
             username: username.into(),
