@@ -90,8 +90,10 @@ fuzz: ## Look for bad input that breaks a promise, guided by coverage (SECONDS=3
 	@.ci/fuzz $(or $(SECONDS),60) $(TARGET)
 
 .PHONY: lint
-lint: ## Check formatting, and clippy with warnings denied
-	@.ci/require cargo rustfmt clippy
+lint: ## Check formatting and wording, and run clippy with warnings denied
+	@.ci/require cargo rustfmt clippy python3 git
+	@.ci/words/test_check.py --quiet
+	@.ci/words/check.py
 	$(CARGO) fmt --all --check
 	$(say) "clippy (the first run takes about 4 minutes on two cores)"
 	@# Each crate alone: a build of all of them unifies features, and hides what one of them lacks.
