@@ -71,8 +71,9 @@ def avoided(number, text):
 
 
 def too_wide(number, line):
-    """A line without a blank to break it at, such as a link, may be as wide as it is."""
-    if len(line) > WIDTH and " " in line.strip().lstrip("#->*0123456789. "):
+    """A line without a blank to break it at, such as a link or a command, may be as wide as it is."""
+    breakable = re.sub(r"`[^`]*`", "code", line).strip().lstrip("#->*0123456789. ")
+    if len(line) > WIDTH and " " in breakable:
         yield number, "width", f"{len(line)} columns: wrap prose at {WIDTH}"
 
 

@@ -21,6 +21,7 @@ CASES = [
     ("a.md", "```sh\n" + LONG + "\n```\n" + LONG, [(4, "width")]),
     ("a.md", "- https://" + "x" * 110, []),
     ("a.md", "see " + CODE, [(1, "width")]),
+    ("a.md", "- `" + LONG + "`", []),
     ("a.yaml", "# " + LONG, [(1, "width")]),
     ("a.yaml", "key: " + LONG, []),
     # avoided-word
