@@ -1,5 +1,5 @@
-# The policies of ../*.json with your own names in them, as JSON to attach. It has no provider, so that it fits
-# whichever version of one you use; ../README.md shows how to attach what it gives.
+# Returns the policies of ../*.json with your own names in them, as JSON to attach. The module has no
+# provider, so it works with any version of yours. ../README.md shows how to attach the outputs.
 
 terraform {
   required_version = ">= 1.5"

@@ -1,4 +1,4 @@
-# `make terraform` runs these; nothing here reaches AWS.
+# `make terraform` runs these tests. They do not connect to AWS.
 
 variables {
   user_pool_arns    = ["arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Example01"]
