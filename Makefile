@@ -75,7 +75,8 @@ breakages: servers ## Break the operator on purpose, in each way of tests/breaka
 	@.ci/require git
 	@tests/breakages/run
 
-# Two halves: what decides, and what is made of answers. Without debug information the many builds are quicker.
+# Two halves: the code that decides, and the code that classifies responses. The many builds are
+# faster without debug information.
 MUTANTS = PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) mutants --no-shuffle --jobs 2
 .PHONY: mutants
 mutants: ## Change the deciding code in every small way that cargo-mutants knows; a test has to notice each (an hour and a half)
@@ -137,7 +138,7 @@ else
 endif
 
 .PHONY: generate
-generate: build ## Write the generated files (crds/) anew
+generate: build ## Write the generated files (crds/) again
 	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir crds
 
 .PHONY: check-generated

@@ -24,6 +24,7 @@ CASES = [
     ("a.md", "- `" + LONG + "`", []),
     ("a.yaml", "# " + LONG, [(1, "width")]),
     ("a.yaml", "key: " + LONG, []),
+    ("a.yaml", "#   " + LONG, []),
     # avoided-word
     ("a.md", "The status tells what happened.", [(1, "avoided-word")]),
     ("a.md", "one\nTold, whatever it stands for", [(2, "avoided-word")] * 3),
