@@ -10,22 +10,23 @@ use crate::Exception;
 /// The condition types of the resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {
-    /// Whether Cognito performed the reset without reporting an exception.
+    /// True if Cognito performed the reset without reporting an exception.
     Succeeded,
-    /// The same, for generic health checks: Unknown, never False, while the operator works.
+    /// The same as Succeeded, for generic health checks: Unknown, never False, while the operator
+    /// works.
     Ready,
     /// Present and True while the operator works on the request or waits.
     Reconciling,
     /// Present and True once the request has ended without success.
     Stalled,
-    /// Whether the user's password was invalidated.
+    /// True if the user's password was invalidated.
     PasswordInvalidated,
-    /// Of grants: whether the role could be assumed at the last try; absent without a role.
+    /// For grants: True if the role could be assumed at the last check; absent without a role.
     RoleAssumable,
 }
 
 impl ConditionType {
-    /// The name as it stands in a status.
+    /// Returns the name as it is written in a status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,30 +40,34 @@ impl ConditionType {
     }
 }
 
-/// Why a condition is as it is: the exact exception of Cognito, or one of ours. Closed.
+/// The reason of a condition: the exact exception of Cognito, or one of the operator's own. The
+/// list is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    // The end, with success.
-    /// Cognito accepted the reset; it says nothing of the delivery of a code.
+    // Ended with success.
+    /// Cognito accepted the reset. It does not report whether a code reached the user.
     ResetAccepted,
-    /// No clear answer of Cognito is known, but the user now has to reset and did not just before the call.
+    /// No clear response from Cognito is known, but the user has to reset the password now and did
+    /// not just before the call.
     ConfirmedByProbe,
     /// An earlier request object of this name performed the reset; nothing was sent for this one.
     AlreadyPerformed,
-    /// The user already had to reset, and the request asked to skip in that case; nothing was sent.
+    /// The user already had to reset the password, and the request asked to skip in that case;
+    /// nothing was sent.
     AlreadyResetRequired,
-    // The end, without.
-    /// Cognito answered with this exception.
+    // Ended without success.
+    /// Cognito responded with this exception.
     Cognito(Exception),
-    /// Cognito answered with an exception that this operator does not know; the message names its code.
+    /// Cognito responded with an exception that this operator does not know; the message names its
+    /// code.
     UnrecognizedError,
     /// `expirationTime` passed before the reset was performed.
     Expired,
     /// `deadlineSeconds` passed before the reset was performed.
     DeadlineExceeded,
-    /// Nobody can tell whether the reset happened; nothing more will be sent.
+    /// It cannot be determined whether the reset happened; nothing more will be sent.
     OutcomeUnknown,
-    // While waiting.
+    // Waiting.
     /// `suspend` is true.
     Suspended,
     /// No UserPoolGrant allows this namespace to reset this user of this pool.
@@ -71,55 +76,61 @@ pub enum Reason {
     AmbiguousGrant,
     /// A matching grant is suspended: the kill switch.
     GrantSuspended,
-    /// The matching grants ask for an `expirationTime`, and the request has none.
+    /// The matching grants require an `expirationTime`, and the request has none.
     ExpirationRequired,
-    /// The matching grants ask for an approval, and nobody has given it yet.
+    /// The matching grants require an approval, and nobody has approved the request yet.
     AwaitingApproval,
-    /// The matching grants ask for an approval, and who asked or who approved is not proven, or they are one.
+    /// The matching grants require an approval, and the requester or the approver is not
+    /// authenticated, or both are the same user.
     ApprovalNotProven,
-    /// The matching grants let only so many pending requests of one namespace go on, and earlier ones have not ended.
+    /// The matching grants limit how many pending requests of a namespace proceed at a time, and
+    /// earlier requests have not ended.
     PendingLimitReached,
-    /// The budget of the account and Region is used up for now.
+    /// The call rate of the account and Region is used up for now.
     RateLimited,
-    /// Cognito throttles; everything for the account and Region goes slower.
+    /// Cognito throttles; the operator slows down all calls for the account and Region.
     Throttled,
-    /// No AWS credentials could be loaded or no role assumed.
+    /// No AWS credentials could be loaded, or the role could not be assumed.
     AwsCredentialsUnavailable,
-    /// The endpoint that is configured for Cognito is of another Region than the pool; nothing was sent.
+    /// The endpoint configured for Cognito belongs to another Region than the pool; nothing was
+    /// sent.
     RegionNotServed,
     /// `ifResetRequired: Skip` needs the user's state, and it cannot be read.
     UserStateUnreadable,
-    /// An earlier attempt or another request for the same user has to end first.
+    /// An earlier attempt, or another request for the same user, has to end first.
     AwaitingPriorAttempt,
     /// The operator cannot connect to Cognito; nothing was sent.
     CognitoUnreachable,
     /// The claim could not be written in time; nothing was sent.
     ClaimTimedOut,
-    /// The record was written by a newer operator or is of another request; it is left alone.
+    /// The record was written by a newer operator, cannot be parsed, or belongs to another request.
+    /// The operator does not touch it.
     RecordNotUsable,
-    /// Labels, annotations, managed fields and the like take more than 1 MiB, which leaves no room for a status; nothing is sent.
+    /// Labels, annotations, managed fields and other metadata exceed 1 MiB, which leaves no room
+    /// for a status; nothing is sent.
     ObjectTooLarge,
-    /// The API server refuses what the operator has to write, or does not store it; the message says what, by whom, and what did happen.
+    /// The API server rejects or does not store a write that the operator has to make. The message
+    /// names the write, who rejects it, and what has happened so far.
     WriteRefused,
-    /// The object holds what this operator cannot read; it is left alone.
+    /// The operator cannot parse the object and does not touch it.
     InvalidObject,
-    // Of grants.
+    // Grants.
     /// The grant is valid.
     Valid,
-    /// The grant's `usernamePattern` cannot be used, so that it never matches.
+    /// The grant's `usernamePattern` cannot be used, so the grant never matches.
     InvalidUsernamePattern,
-    /// The grant's `namespaceSelector` cannot be used, so that it never matches.
+    /// The grant's `namespaceSelector` cannot be used, so the grant never matches.
     InvalidNamespaceSelector,
     /// No namespace of the cluster is selected at present.
     NoNamespaceMatches,
-    /// The grant's role could be assumed at the last try.
+    /// The grant's role could be assumed at the last check.
     RoleAssumed,
-    /// The grant's role could not be assumed at the last try.
+    /// The grant's role could not be assumed at the last check.
     RoleNotAssumable,
 }
 
 impl Reason {
-    /// The name as it stands in a status; CamelCase.
+    /// Returns the name as it is written in a status, in CamelCase.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -180,7 +191,7 @@ pub enum Truth {
 }
 
 impl Truth {
-    /// The name as it stands in a status.
+    /// Returns the name as it is written in a status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -191,12 +202,13 @@ impl Truth {
     }
 }
 
-/// `observedGeneration` of the condition that the definition itself gives to what no operator has seen; its time means
-/// nothing.
+/// The `observedGeneration` of the condition that the CRD sets by default, before an operator has
+/// seen the object. The time of that condition has no meaning.
 pub const UNSEEN: i64 = -1;
 
-/// The conditions that should stand, made from those that did: a condition keeps its
-/// `lastTransitionTime` while its status stays, and what is not wanted is absent.
+/// Returns the wanted conditions, based on the previous ones. A condition keeps its
+/// `lastTransitionTime` while its status does not change, and a condition that is not wanted is
+/// absent.
 #[must_use]
 pub fn conditions(
     previous: &[Condition],

@@ -1,8 +1,8 @@
 //! The exceptions of AdminResetUserPassword that are known by name.
 //!
-//! From its API reference (API version 2016-04-18) and the common errors of AWS.
+//! The list is from its API reference (API version 2016-04-18) and the common errors of AWS.
 
-/// What the names of most exceptions end with.
+/// The ending of most exception names.
 const SUFFIX: &str = "Exception";
 
 macro_rules! exceptions {
@@ -12,10 +12,11 @@ macro_rules! exceptions {
         pub enum Exception { $($(#[$doc])* $variant,)* }
 
         impl Exception {
-            /// All of them.
+            /// All exceptions.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The exact code, as Cognito sends it and as it stands in a condition's reason.
+            /// Returns the exact code, as Cognito sends it and as it is written in a condition's
+            /// reason.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
@@ -25,33 +26,33 @@ macro_rules! exceptions {
 }
 
 exceptions! {
-    /// Cognito met an internal error.
+    /// Cognito had an internal error.
     InternalError = "InternalErrorException",
     /// Cognito may not use the configured e-mail identity.
     InvalidEmailRoleAccessPolicy = "InvalidEmailRoleAccessPolicyException",
-    /// A Lambda trigger answered something invalid.
+    /// A Lambda trigger returned an invalid response.
     InvalidLambdaResponse = "InvalidLambdaResponseException",
     /// A parameter is invalid, or the user has no verified address.
     InvalidParameter = "InvalidParameterException",
-    /// The pool's SMS role may not publish by SNS.
+    /// The pool's SMS role may not publish through SNS.
     InvalidSmsRoleAccessPolicy = "InvalidSmsRoleAccessPolicyException",
     /// The pool's SMS role does not trust Cognito, or the external id differs.
     InvalidSmsRoleTrustRelationship = "InvalidSmsRoleTrustRelationshipException",
     /// A limit was exceeded, such as the daily number of e-mails.
     LimitExceeded = "LimitExceededException",
-    /// Not authorized, or the user is disabled or not in a state that can be reset.
+    /// The user is disabled or not in a state that can be reset, or the call is not authorized.
     NotAuthorized = "NotAuthorizedException",
-    /// There is no such pool.
+    /// The pool does not exist.
     ResourceNotFound = "ResourceNotFoundException",
-    /// Too many requests.
+    /// Too many requests were sent.
     TooManyRequests = "TooManyRequestsException",
     /// The Lambda service failed.
     UnexpectedLambda = "UnexpectedLambdaException",
-    /// A Lambda trigger refused.
+    /// A Lambda trigger refused the reset.
     UserLambdaValidation = "UserLambdaValidationException",
-    /// There is no such user.
+    /// The user does not exist.
     UserNotFound = "UserNotFoundException",
-    /// Self-service recovery is off in the pool.
+    /// Self-service recovery is turned off in the pool.
     OperationNotEnabled = "OperationNotEnabledException",
     /// The code could not be sent to the user.
     CodeDeliveryFailure = "CodeDeliveryFailureException",
@@ -61,15 +62,15 @@ exceptions! {
     RequestLimitExceeded = "RequestLimitExceeded",
     /// The service is unavailable for now.
     ServiceUnavailable = "ServiceUnavailable",
-    /// The caller's policies do not allow the call.
+    /// The operator's IAM policies do not allow the call.
     AccessDenied = "AccessDeniedException",
-    /// The caller's session token has expired.
+    /// The session token has expired.
     ExpiredToken = "ExpiredToken",
-    /// The caller's session token has expired.
+    /// The session token has expired.
     ExpiredTokenException = "ExpiredTokenException",
-    /// The caller's credentials are not known.
+    /// AWS does not know the credentials.
     UnrecognizedClient = "UnrecognizedClientException",
-    /// The signature does not fit; often a wrong clock.
+    /// The signature does not match; a wrong clock is a common cause.
     InvalidSignature = "InvalidSignatureException",
     /// The signature is incomplete.
     IncompleteSignature = "IncompleteSignature",
@@ -77,24 +78,25 @@ exceptions! {
     MissingAuthenticationToken = "MissingAuthenticationToken",
     /// The account has not subscribed to the service.
     OptInRequired = "OptInRequired",
-    /// The request's date is too old; often a wrong clock.
+    /// The request's date is too old; a wrong clock is a common cause.
     RequestExpired = "RequestExpired",
 }
 
-/// What an exception is about.
+/// The subject of an exception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum About {
-    /// A common error of AWS: the credentials of the call.
+    /// A common error of AWS about the credentials of the call.
     Credentials,
-    /// A common error of AWS: who calls, when and how often.
+    /// A common error of AWS about the caller, the time or the rate of the call.
     Caller,
-    /// One of Cognito's own.
+    /// An exception of Cognito itself.
     Reset,
 }
 
 impl Exception {
-    /// The exception with this code. The common errors of AWS have two names, `ExpiredToken` in the query protocol and
-    /// `ExpiredTokenException` in the JSON protocol, that mean the same.
+    /// Returns the exception with this code. The common errors of AWS have two names with the same
+    /// meaning: `ExpiredToken` in the query protocol and `ExpiredTokenException` in the JSON
+    /// protocol.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         let named = |name: &str| Self::ALL.iter().copied().find(|exception| exception.code() == name);
@@ -108,7 +110,8 @@ impl Exception {
         })
     }
 
-    /// Whether it is one of the errors that every service of AWS has, rather than one of Cognito's own.
+    /// Returns true for an error that every service of AWS has, and false for one of Cognito
+    /// itself.
     const fn is_common(self) -> bool {
         match self.about() {
             About::Credentials | About::Caller => true,
@@ -116,7 +119,8 @@ impl Exception {
         }
     }
 
-    /// Whether it refuses the credentials of the call, so that others may be accepted.
+    /// Returns true if the exception refuses the credentials of the call, so that other credentials
+    /// may be accepted.
     #[must_use]
     pub const fn refuses_credentials(self) -> bool {
         match self.about() {
@@ -133,7 +137,7 @@ impl Exception {
             | Self::InvalidSignature
             | Self::IncompleteSignature
             | Self::MissingAuthenticationToken => About::Credentials,
-            // What the credentials may do, the clock, and the load are no fault of theirs.
+            // Missing permissions, a wrong clock and high load are not faults of the credentials.
             Self::AccessDenied
             | Self::OptInRequired
             | Self::RequestExpired

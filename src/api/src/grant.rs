@@ -1,4 +1,4 @@
-//! `UserPoolGrant`: which namespaces may reset users of which pool, and with which role.
+//! `UserPoolGrant`: the namespaces that may reset users of a pool, and the role for the calls.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
-/// Allows namespaces to reset users of one pool. Grants add up; without one nothing is reset.
+/// Allows namespaces to reset users of one pool. Grants add up; without a grant nothing is reset.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "cognito-reset.dev",
@@ -17,7 +17,7 @@ use crate::schema;
     category = "cognito",
     status = "UserPoolGrantStatus",
     derive = "PartialEq",
-    doc = "Allows namespaces to reset users of one Amazon Cognito user pool. Grants add up, as RBAC does; without one nothing is reset.",
+    doc = "Allows namespaces to reset users of one Amazon Cognito user pool. Grants add up, as roles do in RBAC; without a grant nothing is reset.",
     selectable = ".spec.userPoolID",
     printcolumn(name = "Pool", type_ = "string", json_path = ".spec.userPoolID", description = "the user pool"),
     printcolumn(
@@ -31,38 +31,38 @@ use crate::schema;
         name = "Suspended",
         type_ = "boolean",
         json_path = ".spec.suspend",
-        description = "true while the grant holds everything back"
+        description = "true while the grant holds back every request that it matches"
     ),
     printcolumn(
         name = "Namespaces",
         type_ = "integer",
         json_path = ".status.matchedNamespaces",
-        description = "how many namespaces of the cluster are selected at present"
+        description = "the number of namespaces of the cluster that are selected at present"
     ),
     printcolumn(
         name = "Assumable",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"RoleAssumable\")].status",
-        description = "whether the role could be assumed at the last try",
+        description = "True if the role could be assumed at the last check",
         priority = 1
     ),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "whether the grant can allow anything"
+        description = "True if the grant can allow requests"
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "why, in one word"
+        description = "the reason, in one word"
     ),
     printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
-        description = "why, in one sentence",
+        description = "the reason, in one sentence",
         priority = 1
     ),
     printcolumn(
@@ -74,7 +74,7 @@ use crate::schema;
 )]
 #[x_kube(
     validation = Rule::new("has(self.namespaces) != has(self.namespaceSelector)").message("give either namespaces (names, or [\"*\"] for all) or namespaceSelector, not both"),
-    validation = Rule::new("!has(self.namespaces) || !('*' in self.namespaces) || size(self.namespaces) == 1").message("\"*\" stands for all namespaces: list it alone").field_path(".namespaces"),
+    validation = Rule::new("!has(self.namespaces) || !('*' in self.namespaces) || size(self.namespaces) == 1").message("\"*\" means all namespaces: list it alone").field_path(".namespaces"),
     validation = Rule::new("!has(self.namespaceSelector) || (has(self.namespaceSelector.matchLabels) && size(self.namespaceSelector.matchLabels) > 0) || (has(self.namespaceSelector.matchExpressions) && size(self.namespaceSelector.matchExpressions) > 0)").message("an empty selector would select every namespace: say namespaces: [\"*\"] if that is meant").field_path(".namespaceSelector"),
     validation = Rule::new("!has(self.externalID) || has(self.roleARN)").message("externalID is only used to assume a role: give roleARN too").field_path(".externalID"),
     validation = Rule::new("!has(self.sessionTags) || has(self.roleARN)").message("sessionTags are only used to assume a role: give roleARN too").field_path(".sessionTags")
@@ -86,7 +86,7 @@ pub struct UserPoolGrantSpec {
     #[schemars(length(min = 1, max = 55), regex(pattern = r"^[\w-]+_[0-9a-zA-Z]+$"))]
     pub user_pool_id: String,
 
-    /// The names of the namespaces that are allowed; `["*"]` allows all. Either this or `namespaceSelector`.
+    /// The names of the allowed namespaces; `["*"]` allows all. Set either this or `namespaceSelector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 256),
@@ -94,28 +94,28 @@ pub struct UserPoolGrantSpec {
     )]
     pub namespaces: Option<Vec<String>>,
 
-    /// Selects the namespaces that are allowed by their labels. Either this or `namespaces`; an empty selector is refused.
+    /// Selects the allowed namespaces by their labels. Set either this or `namespaces`. An empty selector is rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// Allows only user names that match this regular expression as a whole (the syntax of Rust's regex crate, close to RE2; linear time). One line of visible characters. Absent: every user of the pool.
+    /// Allows only user names that this regular expression matches from beginning to end. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub username_pattern: Option<String>,
 
-    /// The role to assume for the calls; absent: the operator's own credentials. The session is named and tagged after the request.
+    /// The role to assume for the calls. If absent, the operator's own credentials are used. The session is named and tagged after the request.
     #[serde(default, rename = "roleARN", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 20, max = 2048), regex(pattern = r"^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[\w+=,.@/-]+$"))]
     pub role_arn: Option<String>,
 
-    /// The external id that the role's trust policy asks for.
+    /// The external id that the role's trust policy requires.
     #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
 
-    /// Which session tags the role is assumed with, for CloudTrail and policies. `Full`, the default: the request's namespace, name (its first 64 characters) and uid. `UID`: the uid alone. `None`: no tags; the role's trust policy then needs no sts:TagSession. Choose less where STS refuses the tags as too large, as it does beside large session policies or inherited transitive tags.
+    /// The session tags that the role is assumed with, for CloudTrail and policies. `Full`, the default, sets the request's namespace, name (its first 64 characters) and uid. `UID` sets only the uid. `None` sets no tags; the role's trust policy then needs no sts:TagSession. Use fewer tags if STS rejects them as too large, as it may together with large session policies or inherited transitive tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
 
@@ -123,52 +123,52 @@ pub struct UserPoolGrantSpec {
     #[serde(default)]
     pub require_expiration: bool,
 
-    /// Allows only requests that somebody with the verb `approve`, other than their requester, has approved (`spec.approved`). Needs the component `stamp-requester` (Kubernetes 1.36 or newer): without its stamp it allows none.
+    /// Allows only requests that a user with the verb `approve`, other than the requester, has approved (`spec.approved`). This requires the component `stamp-requester` (Kubernetes 1.36 or newer); without its stamp the grant allows no request.
     #[serde(default)]
     pub require_approval: bool,
 
-    /// How many of one namespace's pending requests that this grant concerns go on at a time, the oldest first; later ones wait until earlier ones end. 1 to 1000; absent: no limit. Requests that are suspended or wait for anything else count too.
+    /// The number of pending requests per namespace that proceed at a time, oldest first, among the requests that this grant matches. Later requests wait until earlier ones end. 1 to 1000; if absent, there is no limit. Requests that are suspended or wait for another reason count too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_pending_per_namespace: Option<i64>,
 
-    /// The kill switch: while true, every request that this grant concerns waits, whatever it lacks and whatever other grants say.
+    /// The kill switch: while it is true, every request that this grant matches waits, regardless of other grants.
     #[serde(default)]
     pub suspend: bool,
 }
 
-/// Which session tags a role is assumed with.
+/// The session tags that a role is assumed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum SessionTags {
     /// The request's namespace, name and uid.
     #[default]
     Full,
-    /// The request's uid alone.
+    /// Only the request's uid.
     #[serde(rename = "UID")]
     Uid,
-    /// None at all.
+    /// No tags.
     None,
 }
 
-/// Whether a grant can allow anything. Written by the operator alone.
+/// The state of a grant. Only the operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserPoolGrantStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// How many namespaces of the cluster the grant selects at present.
+    /// The number of namespaces of the cluster that the grant selects at present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub matched_namespaces: Option<i64>,
 
-    /// Other grants of this pool that differ in role or external id and have a namespace in common, with the same usernamePattern or with none on either side; the first 16 by name. Whether two different patterns can match one user is not decided here.
+    /// The first 16 other grants of this pool, by name, that differ in role, external id or session tags, share a namespace with this grant, and have the same `usernamePattern` or none on either side. Grants with two different patterns are not compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub conflicts_with: Vec<String>,
 
-    /// Ready; Stalled where the grant can never match; RoleAssumable once the role has been tried.
+    /// The conditions Ready; Stalled, if the grant can never match; and RoleAssumable, after the role has been checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,

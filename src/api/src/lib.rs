@@ -1,4 +1,4 @@
-//! The resources that people see: `PasswordResetRequest`, `PasswordResetRecord`, `UserPoolGrant`.
+//! The custom resources `PasswordResetRequest`, `PasswordResetRecord` and `UserPoolGrant`.
 //!
 //! The types are the only source of the manifests in `crds/`; [`crds`] generates them.
 

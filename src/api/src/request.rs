@@ -12,10 +12,10 @@ use serde::{
 
 use crate::schema;
 
-/// What an unstamped request shows as its requester.
+/// The requester that an unstamped request shows.
 pub const UNPROVEN: &str = "unproven";
 
-/// One password reset of one Amazon Cognito user. Immutable but for `suspend` and `approved`; to reset again, create another one under a new name.
+/// One password reset of one Amazon Cognito user. Only `suspend` and `approved` can be changed; to reset again, create another request under a new name.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "cognito-reset.dev",
@@ -34,11 +34,11 @@ pub const UNPROVEN: &str = "unproven";
     printcolumn(name = "User", type_ = "string", json_path = ".spec.username", description = "the user whose password is reset"),
     printcolumn(name = "Pool", type_ = "string", json_path = ".spec.userPoolID", description = "the user pool"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "Pending, Succeeded, Failed or Unknown"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "why, in one word"),
-    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.username", description = "who created it, if an admission policy proved it"),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "why, in one sentence"),
-    printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "attempts made, throttled ones not counted"),
-    printcolumn(name = "AWS request", type_ = "string", priority = 1, json_path = ".status.awsRequestID", description = "Cognito's request id, as in CloudTrail"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "the reason, in one word"),
+    printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.username", description = "the user who created it, if an admission policy authenticated the user"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "the reason, in one sentence"),
+    printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "number of attempts, without throttled ones"),
+    printcolumn(name = "AWS request", type_ = "string", priority = 1, json_path = ".status.awsRequestID", description = "request id of Cognito, as in CloudTrail"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since creation"),
     validation = Rule::new("self.spec.suspend == oldSelf.spec.suspend || self.status.outcome == 'Pending'")
         .message("suspend may change only while the outcome is Pending: this request is finished")
@@ -59,45 +59,45 @@ pub const UNPROVEN: &str = "unproven";
     validation = Rule::new(schema::same_moment("expirationTime")).message("expirationTime is immutable: create a new request under a new name").field_path(".expirationTime"),
     validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds"),
     validation = Rule::new("has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)").message("ttlSecondsAfterFinished is immutable: create a new request under a new name").field_path(".ttlSecondsAfterFinished"),
-    validation = Rule::new("oldSelf.hasValue() || (!self.approved && !has(self.approvedBy))").optional_old_self(true).message("a request is never approved on creation: leave approved and approvedBy out, and have somebody else approve it once it stands").field_path(".approved"),
+    validation = Rule::new("oldSelf.hasValue() || (!self.approved && !has(self.approvedBy))").optional_old_self(true).message("a request is never approved on creation: leave approved and approvedBy out, and have another user approve it once it exists").field_path(".approved"),
     validation = Rule::new("self.approved || !oldSelf.approved").message("an approval cannot be withdrawn: set suspend to hold the request back, or delete it").field_path(".approved"),
     validation = Rule::new("(has(self.approvedBy) == has(oldSelf.approvedBy) && (!has(self.approvedBy) || self.approvedBy == oldSelf.approvedBy)) || (self.approved && !oldSelf.approved)").message("approvedBy is written once, with the approval").field_path(".approvedBy")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordResetRequestSpec {
-    /// The id of the user pool, such as `eu-west-1_Example01`; the part before the last underscore is its Region.
+    /// The id of the user pool, such as `eu-west-1_Example01`. The part before the last underscore is its Region.
     #[serde(rename = "userPoolID")]
     #[schemars(length(min = 1, max = 55), regex(pattern = r"^[\w-]+_[0-9a-zA-Z]+$"))]
     pub user_pool_id: String,
 
-    /// The user name, or an alias that the pool accepts for sign-in. 1 to 128 letters, marks, symbols, numbers and punctuation; no spaces.
+    /// The user name, or an alias that the pool accepts for sign-in. 1 to 128 letters, marks, symbols, numbers and punctuation characters, without spaces.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\p{L}\p{M}\p{S}\p{N}\p{P}]+$"))]
     pub username: String,
 
-    /// Handed to the pool's Lambda triggers as it is. Cognito neither encrypts nor validates it: put no secrets here. At most 20 entries; keys up to 128, values up to 2048 characters.
+    /// Data that is passed unchanged to the pool's Lambda triggers. Cognito neither encrypts nor validates it: do not put secrets here. At most 20 entries, with keys of up to 128 and values of up to 2048 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::client_metadata")]
     pub client_metadata: Option<BTreeMap<String, String>>,
 
-    /// Why the reset is asked for, for the audit, in one line of visible characters. Claimed by the requester, not proven.
+    /// The reason for the reset, for the audit, in one line of visible characters. A claim of the requester that is not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub reason: Option<String>,
 
-    /// The ticket or incident behind it, for the audit, in one line of visible characters. Claimed by the requester, not proven.
+    /// The ticket or incident for the reset, for the audit, in one line of visible characters. A claim of the requester that is not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub ticket: Option<String>,
 
-    /// The person or system for whom the reset is asked, for the audit, in one line of visible characters. Claimed by the requester, not proven.
+    /// The person or system that asked for the reset, for the audit, in one line of visible characters. A claim of the requester that is not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub on_behalf_of: Option<String>,
 
-    /// Who created the request. To be stamped by an admission policy, never by people; without one it reads `unproven`, and anything else was merely written by the creator.
+    /// The user who created the request. An admission policy stamps this field; leave it out of manifests. Without that policy it reads `unproven`, or a name that the creator wrote.
     #[serde(default)]
     #[x_kube(
         validation = Rule::new(schema::ONE_LINE.replace("self", "self.username")).message(schema::NOT_ONE_LINE).field_path(".username"),
@@ -105,34 +105,34 @@ pub struct PasswordResetRequestSpec {
     )]
     pub requested_by: RequestedBy,
 
-    /// What to do when the user already has to reset the password. `Resend`, the default, calls Cognito all the same, as its API does, and the user gets another code. `Skip` sends nothing; it has to read the user first, and waits as `UserStateUnreadable` while it cannot.
+    /// The action if the user already has to reset the password. `Resend`, the default, calls Cognito, which sends another code to the user. `Skip` sends nothing. It has to read the user first, and waits as `UserStateUnreadable` while the user cannot be read.
     #[serde(default)]
     pub if_reset_required: IfResetRequired,
 
-    /// Never performed after this moment, written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00` (RFC 3339; years 1970 to 9998, at most nine digits of a fraction); absent: no such limit. The guard for requests that Git may apply again in a rebuilt cluster.
+    /// The moment after which the reset is never performed, written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00` (RFC 3339; years 1970 to 9998, at most nine fractional digits). If absent, there is no such limit. Use it for requests that Git may apply again in a rebuilt cluster.
     #[serde(default, deserialize_with = "expiration_time", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::moment")]
     pub expiration_time: Option<Time>,
 
-    /// Seconds from creation after which a request that was not performed fails, also while suspended or waiting, and whatever expirationTime says. 1 to 2592000 (30 days); default: 86400 (a day).
+    /// The number of seconds after creation when a request that was not performed fails. It also applies while the request is suspended or waits, and regardless of `expirationTime`. 1 to 2592000 (30 days); the default is 86400 (a day).
     #[serde(default = "default_deadline_seconds")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: i64,
 
-    /// Seconds after the end, whatever the outcome, from which the operator deletes the request. Absent: never. 0 to 31536000 (a year). Its record stays, so that applying it again resets nothing. The label `cognito-reset.dev/keep`, whatever its value, keeps the request for as long as it is there. Not applied to what Argo CD or Flux tracks: they would create it again.
+    /// The number of seconds after its end when the operator deletes the request, for every outcome. 0 to 31536000 (a year). If absent, the request is never deleted. Its record stays, so applying the request again resets nothing. A label `cognito-reset.dev/keep` with any value prevents the deletion. The operator does not delete requests that Argo CD or Flux tracks, because they would be created again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
 
-    /// Holds the reset back while true. Beside `approved` the only field that may change, and only while the outcome is Pending; heeded up to the last read before the claim, at most a second earlier.
+    /// Holds the reset back while true. It can be changed only while the outcome is Pending. It takes effect until the last read before the claim, which is at most 1 s earlier.
     #[serde(default)]
     pub suspend: bool,
 
-    /// The approval that a grant with `requireApproval` waits for. False on creation; set to true once, while the outcome is Pending, by somebody with the verb `approve` who is not the requester; never taken back. Leave it out of files.
+    /// The approval that a grant with `requireApproval` requires. It is false on creation. A user with the verb `approve`, other than the requester, sets it to true, once and while the outcome is Pending. It cannot be withdrawn. Leave it out of manifests.
     #[serde(default)]
     pub approved: bool,
 
-    /// Who approved. Stamped by an admission policy with the approval, never by people.
+    /// The user who approved the request. An admission policy stamps this field with the approval; leave it out of manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new(schema::ONE_LINE.replace("self", "self.username")).message(schema::NOT_ONE_LINE).field_path(".username"),
@@ -145,48 +145,48 @@ fn default_deadline_seconds() -> i64 {
     86_400
 }
 
-/// A time, or an error that names the field: a parser of times says nothing of where one stood.
+/// Parses a time, with an error that names the field: the error of a time parser does not.
 fn expiration_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
     let expected = "a time such as 2036-01-01T00:00:00Z as expirationTime";
     Option::deserialize(deserializer).map_err(|_| D::Error::invalid_value(Unexpected::Other("text"), &expected))
 }
 
-/// What to do when the user already has to reset the password.
+/// The action if the user already has to reset the password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum IfResetRequired {
-    /// Call Cognito all the same; the user gets another code.
+    /// Calls Cognito, which sends another code to the user.
     #[default]
     Resend,
-    /// Send nothing and finish as `AlreadyResetRequired`.
+    /// Sends nothing and ends the request as `AlreadyResetRequired`.
     Skip,
 }
 
-/// Who created a request.
+/// The user who created a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct RequestedBy {
-    /// The authenticated user name, such as `system:serviceaccount:argocd:argocd-application-controller`; `unproven` where nothing stamps it.
+    /// The authenticated user name, such as `system:serviceaccount:argocd:argocd-application-controller`, or `unproven` if no policy stamps it.
     #[schemars(length(min = 1, max = 1024))]
     pub username: String,
-    /// The authenticated user's uid, where the authenticator gives one.
+    /// The uid of the authenticated user, if the authenticator provides one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub uid: Option<String>,
 }
 
-/// Who approved a request.
+/// The user who approved a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct ApprovedBy {
     /// The authenticated user name.
     #[schemars(length(min = 1, max = 1024))]
     pub username: String,
-    /// The authenticated user's uid, where the authenticator gives one.
+    /// The uid of the authenticated user, if the authenticator provides one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub uid: Option<String>,
 }
 
 impl PasswordResetRequest {
-    /// What its status says of it; Pending where there is none.
+    /// Returns the outcome in its status, or Pending without a status.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.status.as_ref().map(|status| status.outcome).unwrap_or_default()
@@ -194,7 +194,7 @@ impl PasswordResetRequest {
 }
 
 impl ApprovedBy {
-    /// Whether it is somebody else than the requester: by name, and by uid where both have one.
+    /// Returns true if this is a user other than the requester, by name, and by uid if both have one.
     #[must_use]
     pub fn differs_from(&self, requester: &RequestedBy) -> bool {
         let same_uid = self.uid.is_some() && self.uid == requester.uid;
@@ -203,7 +203,7 @@ impl ApprovedBy {
 }
 
 impl RequestedBy {
-    /// Whether an admission policy vouches for it.
+    /// Returns true if an admission policy has authenticated the requester.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.username != UNPROVEN
@@ -216,67 +216,67 @@ impl Default for RequestedBy {
     }
 }
 
-/// What is known of the reset. Written by the operator alone.
+/// The known state of the reset. Only the operator writes it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PasswordResetRequestStatus {
-    /// Pending until the reset has ended; then Succeeded, Failed, or Unknown where nobody can tell whether it happened.
+    /// The outcome: Pending until the request has ended, then Succeeded, Failed, or Unknown if it cannot be determined whether the reset happened.
     #[serde(default)]
     pub outcome: Outcome,
 
-    /// The generation of the spec that this status speaks of; -1 before the operator has seen the request.
+    /// The generation of the spec that this status describes; -1 before the operator has seen the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// When the first attempt was claimed.
+    /// The time when the first attempt was claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// When the outcome became known; set with every outcome but Pending, so that scripts can wait for it.
+    /// The time when the outcome became known. It is set with every outcome except Pending, so scripts can wait for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// Attempts made for this request; throttled ones are not counted.
+    /// The number of attempts made for this request. Throttled attempts are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub attempts: Option<i64>,
 
-    /// Cognito's request id of the last attempt, where Cognito answered it; to be found in CloudTrail.
+    /// The request id of the last attempt, if Cognito responded. CloudTrail shows it as well.
     #[serde(default, rename = "awsRequestID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub aws_request_id: Option<String>,
 
-    /// The user's immutable `sub`, which CloudTrail shows in place of the name.
+    /// The user's immutable `sub`, which CloudTrail shows instead of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub user_sub: Option<String>,
 
-    /// The PasswordResetRecord in which the attempts are kept.
+    /// The PasswordResetRecord that contains the attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_ref: Option<RecordRef>,
 
-    /// Succeeded, Ready, Reconciling, Stalled and PasswordInvalidated; a condition that does not apply is absent.
+    /// The conditions Succeeded, Ready, Reconciling, Stalled and PasswordInvalidated. A condition that does not apply is absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 
-/// How a request stands.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Outcome {
-    /// Not finished: waiting, in flight or backing off.
+    /// The request has not ended: it waits, its call is in flight, or it backs off.
     #[default]
     Pending,
     /// Cognito accepted the reset, or a probe confirmed it.
     Succeeded,
-    /// The reset did not happen, or Cognito reported an exception after it.
+    /// The reset did not happen, or Cognito reported an exception although it did.
     Failed,
-    /// Nobody can tell whether the reset happened; nothing more will be sent.
+    /// It cannot be determined whether the reset happened. Nothing more will be sent.
     Unknown,
 }
 
 impl Outcome {
-    /// The name as it stands in a status.
+    /// Returns the name as it is written in a status.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -288,7 +288,7 @@ impl Outcome {
     }
 }
 
-/// Names the record of a request.
+/// A reference to the record of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct RecordRef {
     /// The name of the cluster-scoped PasswordResetRecord.

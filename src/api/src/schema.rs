@@ -1,4 +1,5 @@
-//! Turns the types into the manifests in `crds/`, with the few things that derives cannot say.
+//! Generates the manifests in `crds/` from the types, and adds the parts of a schema that derives
+//! cannot express.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
@@ -7,14 +8,14 @@ use serde_json::json;
 
 use crate::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::UNSEEN};
 
-/// A rule for text that people and auditors read in tables and logs: it shows all that it holds, in one line. Zero-width
-/// joiners are part of how some languages and emoji are written.
+/// A CEL rule for text that people and auditors read in tables and logs: one line without hidden
+/// characters. Zero-width joiners are allowed, because some languages and emoji need them.
 pub(super) const ONE_LINE: &str = r"self.matches(r'^([^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|[\x{200c}\x{200d}])*$')";
 
-/// What is said of text that is not so.
+/// The message about text that violates [`ONE_LINE`].
 pub(super) const NOT_ONE_LINE: &str = "write one line of visible characters; line breaks, control characters and those that hide or turn text are refused";
 
-/// The three CustomResourceDefinitions, as they stand in `crds/`.
+/// Returns the three CustomResourceDefinitions, as they are written in `crds/`.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut request = PasswordResetRequest::crd();
@@ -26,7 +27,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     crds
 }
 
-/// What a request shows before the operator has seen it, and after a restore that dropped its status.
+/// Sets the status that a request has before the operator has seen it, and after a restore that
+/// dropped its status.
 fn default_status(crd: &mut CustomResourceDefinition) {
     let status = crd.spec.versions.iter_mut().filter_map(|version| {
         version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut("status")
@@ -47,12 +49,16 @@ fn default_status(crd: &mut CustomResourceDefinition) {
     }
 }
 
-/// How a moment is spelled, as a literal of CEL: what the rules here, CEL's `timestamp` and the operator's parser all read.
-/// The format `date-time` is no such common ground. It lets through years, offsets and fractions that the operator cannot hold,
-/// and spellings (a small `t`, an offset of 99:99, text behind the time) that CEL fails on, at every later write of the object.
+/// The accepted spelling of a time, as a literal of CEL: the rules here, CEL's `timestamp` and the
+/// operator's parser all read it.
+///
+/// The format `date-time` does not guarantee this. It accepts years, offsets and fractions that the
+/// operator cannot represent, and spellings (lower case `t`, an offset of 99:99, text after the
+/// time) that make CEL fail at every later write of the object.
 pub(super) const SPELLED_TIME: &str = r"r'^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$'";
 
-/// A moment that people write. It is a plain string to CEL, and no rule fails on what is none.
+/// Returns the schema of a time that people write. It is a plain string to CEL, so no rule fails on
+/// an invalid time.
 pub(super) fn moment(_: &mut SchemaGenerator) -> Schema {
     let spelled = format!("self.matches({SPELLED_TIME})");
     // Years are compared as text. The operator's times end a day before the year 9999 does.
@@ -75,8 +81,8 @@ pub(super) fn moment(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// That a moment stays the same, spelled in whatever way. What was stored before these rules may be no time for CEL, so that
-/// the text is compared first.
+/// Returns a rule that a time stays the same moment, in any spelling. A value that was stored
+/// before these rules may not be a time to CEL, so the text is compared first.
 pub(super) fn same_moment(field: &str) -> String {
     let (now, before) = (format!("self.{field}"), format!("oldSelf.{field}"));
     let spelled = format!("[{now}, {before}].all(time, time.matches({SPELLED_TIME}))");
@@ -97,7 +103,7 @@ pub(super) fn client_metadata(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The standard condition, bounded, as a map list by type.
+/// Returns the schema of the standard conditions, with limits, as a map list by type.
 pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -115,42 +121,43 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                 },
                 "status": {
                     "type": "string", "enum": ["True", "False", "Unknown"],
-                    "description": "Whether it holds.",
+                    "description": "True, False or Unknown.",
                 },
                 "observedGeneration": {
                     "type": "integer", "format": "int64", "minimum": -1,
-                    "description": "The generation of the spec that this condition speaks of.",
+                    "description": "The generation of the spec that this condition describes.",
                 },
                 "lastTransitionTime": {
                     "type": "string", "format": "date-time",
-                    "description": "When the status of this condition last changed.",
+                    "description": "The time when the status of this condition last changed.",
                 },
                 "reason": {
                     "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Z][A-Za-z0-9]*$",
-                    "description": "Why, in one CamelCase word: the exact exception of Cognito, or one of the operator's reasons.",
+                    "description": "The reason, in one CamelCase word: the exact exception of Cognito, or one of the operator's reasons.",
                 },
                 "message": {
                     "type": "string", "maxLength": 1024,
-                    "description": "Why, in one sentence for people.",
+                    "description": "The reason, in one sentence for people.",
                 },
             },
         },
     })
 }
 
-/// A label's key and value as Kubernetes has them, as literals of CEL: no namespace could have others.
+/// The syntax of a label's key and value in Kubernetes, as literals of CEL. No namespace can have
+/// others.
 const LABEL_KEY: &str = "'^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'";
 const LABEL_VALUE: &str = "'^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'";
 
-/// The standard label selector, bounded.
+/// Returns the schema of the standard label selector, with limits.
 pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
     let key = json!({
         "type": "string", "minLength": 1, "maxLength": 317, "description": "The label's key.",
-        "x-kubernetes-validations": [{ "rule": format!("self.matches({LABEL_KEY})"), "message": "this is no key of a label" }],
+        "x-kubernetes-validations": [{ "rule": format!("self.matches({LABEL_KEY})"), "message": "this is not a valid label key" }],
     });
     let value = json!({
         "type": "string", "maxLength": 63,
-        "x-kubernetes-validations": [{ "rule": format!("self.matches({LABEL_VALUE})"), "message": "this is no value of a label" }],
+        "x-kubernetes-validations": [{ "rule": format!("self.matches({LABEL_VALUE})"), "message": "this is not a valid label value" }],
     });
     json_schema!({
         "type": "object",
@@ -162,7 +169,7 @@ pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                 "description": "Labels that a namespace must have, with exactly these values.",
                 "x-kubernetes-validations": [{
                     "rule": format!("self.all(key, size(key) <= 317 && key.matches({LABEL_KEY}))"),
-                    "message": "the keys have to be keys of labels",
+                    "message": "the keys have to be valid label keys",
                 }],
             },
             "matchExpressions": {
@@ -180,7 +187,7 @@ pub(super) fn label_selector(_: &mut SchemaGenerator) -> Schema {
                         "key": key,
                         "operator": {
                             "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
-                            "description": "How the label is compared with the values.",
+                            "description": "The comparison of the label with the values.",
                         },
                         "values": {
                             "type": "array", "maxItems": 64, "x-kubernetes-list-type": "atomic",
