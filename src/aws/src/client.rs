@@ -1,4 +1,5 @@
-//! The port by the AWS SDK: one attempt a call, within time limits, and no hidden retries.
+//! Implements the port with the AWS SDK: one attempt per call, with timeouts, and no hidden
+//! retries.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -42,22 +43,22 @@ use crate::{
     validate_response::{Body, Genuine, names_only},
 };
 
-/// The longest request id that is kept; AWS's have 36 characters.
+/// The maximum length of a request id that is kept. Request ids of AWS have 36 characters.
 const MAX_REQUEST_ID: usize = 64;
-/// What stands in place of a code that repeats the user's name.
+/// The replacement for a code that repeats the user's name.
 const WITHHELD: &str = "Withheld";
 const SHORTEST_NAME: usize = 6;
 
 const CA_BUNDLE_VARIABLE: &str = "AWS_CA_BUNDLE";
 
-/// Time limits of calls to AWS.
+/// The timeouts of calls to AWS.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// To connect.
+    /// The timeout to connect.
     pub connect: Duration,
-    /// For a whole call of AdminResetUserPassword; a Lambda trigger may take 15 s.
+    /// The timeout of a whole call of AdminResetUserPassword. A Lambda trigger may take 15 s.
     pub call: Duration,
-    /// For a whole call of AdminGetUser, and to load credentials.
+    /// The timeout of a whole call of AdminGetUser, and of loading credentials.
     pub read: Duration,
 }
 
@@ -66,23 +67,23 @@ pub struct Aws {
     base: SdkConfig,
     http: SharedHttpClient,
     limits: Limits,
-    /// By Region: each call brings its own credentials.
+    /// The clients by Region. Each call brings its own credentials.
     clients: Mutex<HashMap<String, Client>>,
     own: OwnCredentials,
-    /// The Region that STS is asked in; `None` for that of the pool.
+    /// The Region whose STS is called; `None` for the Region of the pool.
     sts_region: Option<String>,
-    /// Of the endpoint that is configured for Cognito, where its name has one.
+    /// The Region of the endpoint configured for Cognito, if its name contains one.
     endpoint_region: Option<String>,
 }
 
-/// Credentials loaded for one request, and the client that they are used with.
+/// The credentials loaded for one request, and the client that uses them.
 pub struct AwsSession {
     client: Client,
     credentials: Credentials,
 }
 
 impl AwsSession {
-    /// What one call is made with, and what its success has to look like.
+    /// Returns the settings of one call, including the check of a successful response.
     fn settings(&self, body: Body) -> Builder {
         Builder::new().credentials_provider(self.credentials.clone()).interceptor(Genuine(body))
     }
@@ -92,7 +93,7 @@ impl Aws {
     /// Reads the environment, profile, endpoints and certificate authorities as every AWS SDK does.
     ///
     /// # Errors
-    /// Where they cannot be used. Names what is to be changed.
+    /// Returns an error that names the setting to change if one cannot be used.
     pub async fn from_environment(limits: Limits) -> Result<Self, Unusable> {
         for ignored in ["AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"] {
             if std::env::var_os(ignored).is_some() {
@@ -105,15 +106,17 @@ impl Aws {
         caught(Self::load(loader, limits)).await.map_err(|_| Unusable::Configuration)?
     }
 
-    /// Reads from the environment what the loader does not set: an HTTP client that is no network, for one.
+    /// Reads the settings that the loader does not set from the environment. The HTTP client is an
+    /// argument, so tests can replace it.
     ///
     /// # Errors
-    /// Where no HTTP client can be made.
+    /// Returns an error if no HTTP client can be built.
     pub async fn load(
         loader: impl Fn() -> ConfigLoader + Send + Sync + 'static,
         limits: Limits,
     ) -> Result<Self, Unusable> {
-        // Set here, they are not looked for in the environment, where some values end the process.
+        // These are set here because reading some values of them from the environment ends the
+        // process.
         let settings = TimeoutConfig::builder().connect_timeout(limits.connect).operation_timeout(limits.read).build();
         let loader: Loader =
             Arc::new(move || loader().timeout_config(settings.clone()).retry_config(RetryConfig::standard()));
@@ -130,11 +133,12 @@ impl Aws {
         Ok(Self { base, http, limits, clients: Mutex::default(), own, sts_region, endpoint_region })
     }
 
-    /// Checks that calls can be made with what is configured, and, unless this is a test, that none leads anywhere but to AWS:
-    /// environment, profile and web identity alike.
+    /// Checks that calls can be made with the configuration. Unless this is a test, it also checks
+    /// that all endpoints belong to AWS, whether environment, profile or web identity set them.
     ///
     /// # Errors
-    /// Names the first setting with which nothing could ever be sent, or the first endpoint that is not the service's own.
+    /// Names the first setting with which nothing could ever be sent, or the first endpoint that
+    /// does not belong to the service.
     pub fn check(&self, test_endpoints: bool) -> Result<(), Unusable> {
         let region = region(&self.base);
         if !region.unwrap_or_default().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
@@ -189,7 +193,7 @@ impl Aws {
         assumed
     }
 
-    /// One look at the user.
+    /// Reads the user once.
     async fn read(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
         let limits = TimeoutConfig::builder().operation_timeout(self.limits.read).build();
         let call = session
@@ -228,7 +232,7 @@ impl Aws {
         }
     }
 
-    /// An answer as it is, after what it says of the credentials is heeded.
+    /// Drops the credentials if the response refuses them, and returns the response unchanged.
     fn heard(&self, answer: Answer, session: &AwsSession) -> Answer {
         if matches!(answer.code(), Some(Code::Known(exception)) if exception.refuses_credentials()) {
             self.own.refused(&session.credentials);
@@ -237,12 +241,12 @@ impl Aws {
     }
 }
 
-/// The Region that is configured. An empty one, as a manifest may have it, is none.
+/// Returns the configured Region. An empty one, which a manifest may contain, counts as none.
 fn region(base: &SdkConfig) -> Option<&str> {
     base.region().map(AsRef::as_ref).filter(|region| !region.is_empty())
 }
 
-/// The endpoint that environment or profile name for a service.
+/// Returns the endpoint that the environment or the profile names for a service.
 fn configured(base: &SdkConfig, service: Service) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id(service.id())
@@ -254,12 +258,13 @@ fn configured(base: &SdkConfig, service: Service) -> Option<String> {
     own.or_else(|| base.endpoint_url().map(str::to_owned))
 }
 
-/// The file of certificate authorities that environment or profile name, and which of them does.
+/// Returns the file of certificate authorities that the environment or the profile names, and the
+/// name of the setting.
 async fn ca_bundle() -> Option<(&'static str, PathBuf)> {
     if let Some(path) = std::env::var_os(CA_BUNDLE_VARIABLE).filter(|path| !path.is_empty()) {
         return Some((CA_BUNDLE_VARIABLE, path.into()));
     }
-    // A profile that cannot be read is told of where credentials are looked for in it.
+    // A profile that cannot be read is reported when credentials are loaded from it.
     let profiles = profile::load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), None).await.ok()?;
     Some(("the profile's ca_bundle", profiles.get("ca_bundle")?.into()))
 }
@@ -279,7 +284,8 @@ impl Cognito for Aws {
 
     async fn user(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
         match self.read(session, user).await {
-            // That the other side has closed an idle connection shows when it is used next. A read may be repeated.
+            // A connection that the server has closed while idle fails at its next use. A read may
+            // be repeated.
             Err(ReadError::Connection(_)) => self.read(session, user).await,
             read => read,
         }
@@ -320,10 +326,10 @@ impl Cognito for Aws {
     }
 }
 
-/// What an error of the SDK says about a call that may have been sent. Whatever is not proven is lost.
+/// Classifies an error of the SDK for a call that may have been sent. An unproven result is `Lost`.
 fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
     match error {
-        // The SDK reads a code out of what only begins like an answer, too.
+        // The SDK also reads a code from a body that only begins like a response.
         SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
             let status = error.raw().status().as_u16();
             let code = error.err().code().filter(|code| names_only(error.raw(), code));
@@ -333,8 +339,8 @@ fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer 
     }
 }
 
-/// A code that nobody knows may hold anything, also the user's name, which stays in the resources. What it says of the
-/// reset is not in its letters.
+/// Replaces an unknown code that contains the user's name, because that name must stay in the
+/// resources. The code does not change the classification.
 fn without_name(answer: Answer, username: &str) -> Answer {
     match answer {
         Answer::Exception(Code::Unrecognized(code)) if repeats(&code, username) => {
@@ -344,8 +350,8 @@ fn without_name(answer: Answer, username: &str) -> Answer {
     }
 }
 
-/// Whether a text of an answer repeats a user's name, as far as letters and digits of ASCII tell. Names of less than
-/// [`SHORTEST_NAME`] of those stand in many texts by chance.
+/// Returns true if a text of a response repeats a user's name, comparing only ASCII letters and
+/// digits. Names with fewer than [`SHORTEST_NAME`] of these occur in many texts by chance.
 fn repeats(text: &str, username: &str) -> bool {
     let plain = |text: &str| {
         let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -355,12 +361,12 @@ fn repeats(text: &str, username: &str) -> bool {
     name.len() >= SHORTEST_NAME && plain(text).contains(&name)
 }
 
-/// A text for the log, unless it repeats the user's name.
+/// Returns a text for the log, or a replacement if it repeats the user's name.
 fn without_name_in(text: String, username: &str) -> String {
     if text.contains(username) || repeats(&text, username) { WITHHELD.to_owned() } else { text }
 }
 
-/// An identifier from the wire, if it looks like one: letters, digits and hyphens.
+/// Returns an identifier from a response if it consists of letters, digits and hyphens.
 fn identifier(text: &str) -> Option<String> {
     let fits = (1..=MAX_REQUEST_ID).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

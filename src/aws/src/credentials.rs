@@ -1,4 +1,5 @@
-//! The credentials of calls: the operator's own from the SDK's default chain, and those of the roles that grants name.
+//! Loads the credentials of calls: the operator's own from the SDK's default chain, and those of
+//! the roles that grants name.
 
 use std::{
     collections::HashMap,
@@ -28,28 +29,29 @@ use parking_lot::Mutex;
 
 use crate::transport::{cause_of, described, sources};
 
-/// The most characters of a request's name in a session tag. STS bounds the size of all tags packed together, and says by
-/// how much only afterwards. The uid says which request it was.
+/// The maximum length of a request's name in a session tag. STS limits the packed size of all tags,
+/// and reports the excess only afterwards. The uid identifies the request.
 const MAX_TAG: usize = 64;
-/// The longest namespace that Kubernetes takes.
+/// The maximum length of a namespace in Kubernetes.
 const LONGEST_NAMESPACE: usize = 63;
 
-/// Codes of STS by which it refuses the credentials of the caller, beside those that Cognito has, too.
+/// The codes with which STS refuses the credentials of the caller, in addition to those that
+/// Cognito uses too.
 const STS_REFUSALS: [&str; 2] = ["InvalidClientTokenId", "SignatureDoesNotMatch"];
 
-/// Makes the SDK's configuration anew, files included.
+/// Builds the SDK's configuration again, and reads its files again.
 pub(super) type Loader = Arc<dyn Fn() -> ConfigLoader + Send + Sync>;
 
 type Loading = Shared<BoxFuture<'static, Result<Credentials, SessionError>>>;
 
-/// The credentials of the operator itself, by the Region whose STS they may be asked of.
+/// The credentials of the operator itself, by the Region of the STS that may be called for them.
 ///
-/// Each load runs the whole default chain anew, so that a file that was mended is read. Whoever needs them while they are
-/// being loaded waits for that one load.
+/// Each load runs the whole default chain again, so a corrected file takes effect. Requests that
+/// need credentials while they are being loaded wait for that load.
 pub(super) struct OwnCredentials {
     loader: Loader,
     timeout: Duration,
-    /// How long they have to be good for.
+    /// The minimum time for which the credentials have to stay valid.
     margin: Duration,
     by_region: Mutex<HashMap<String, Slot>>,
 }
@@ -64,7 +66,8 @@ impl OwnCredentials {
         Self { loader, timeout, margin, by_region: Mutex::default() }
     }
 
-    /// Those that are known, or else loaded now, and loaded again well before they expire.
+    /// Returns the cached credentials, or loads them. They are loaded again well before they
+    /// expire.
     pub(super) async fn get(&self, region: &str) -> Result<Credentials, SessionError> {
         let loading = match self.by_region.lock().entry(region.to_owned()).or_insert_with(|| self.begin(region)) {
             Slot::Loaded(credentials) if self.outlive_a_call(credentials) => return Ok(credentials.clone()),
@@ -100,7 +103,7 @@ impl OwnCredentials {
         in_time(self.timeout, load).boxed().shared()
     }
 
-    /// AWS refuses these credentials: they are loaded anew, whatever their own expiry says.
+    /// Drops these credentials because AWS refuses them, regardless of their expiry.
     pub(super) fn refused(&self, credentials: &Credentials) {
         let is_it = |slot: &Slot| match slot {
             Slot::Loaded(known) => {
@@ -117,7 +120,7 @@ impl OwnCredentials {
     }
 }
 
-/// Assumes a role for this purpose, at the STS of this Region, with these credentials of the operator's own.
+/// Assumes a role for this purpose at the STS of this Region, with the operator's own credentials.
 pub(super) async fn assume(
     base: &SdkConfig,
     region: &str,
@@ -140,7 +143,7 @@ pub(super) async fn assume(
     in_time(timeout, async { assume.build_from_provider(own).await.provide_credentials().await }).await
 }
 
-/// Loads credentials that a request can carry, within the time allowed.
+/// Loads credentials that a request can carry, with a timeout.
 async fn in_time(
     timeout: Duration,
     load: impl Future<Output = aws_credential_types::provider::Result>,
@@ -158,8 +161,8 @@ async fn in_time(
     }
 }
 
-/// What no header can carry, and so no request: the SDK takes for granted that there is none. It names the place and not
-/// the value.
+/// Returns the part of the credentials that no header can carry, so that no request could be built.
+/// The SDK assumes that there is none. The text names the part and not its value.
 fn misfit(credentials: &Credentials) -> Option<String> {
     let texts = [
         ("access key id", Some(credentials.access_key_id())),
@@ -201,7 +204,7 @@ fn failure_of(error: &CredentialsError) -> SessionFailure {
     }
 }
 
-/// What an answer of STS says of the credentials, by its code.
+/// Classifies a failure of STS by its code.
 fn failure_of_code(code: &str) -> SessionFailure {
     if refuses_credentials(code) {
         return SessionFailure::CredentialsRefused;
@@ -217,7 +220,8 @@ fn refuses_credentials(code: &str) -> bool {
     STS_REFUSALS.contains(&code) || Exception::from_code(code).is_some_and(Exception::refuses_credentials)
 }
 
-/// For CloudTrail. STS takes up to 64 letters, digits and `_=,.@-`: a uid of the API server has 36.
+/// Returns the session name, for CloudTrail. STS accepts up to 64 letters, digits and `_=,.@-`. A
+/// uid of the API server has 36 characters.
 fn session_name(purpose: &Purpose) -> String {
     match purpose {
         Purpose::Reset { uid, .. } => format!("prr-{uid}"),
@@ -225,7 +229,8 @@ fn session_name(purpose: &Purpose) -> String {
     }
 }
 
-/// For CloudTrail. A trial is made with tags as long as any reset's, so that it fails where one would.
+/// Returns the session tags, for CloudTrail. A role check uses tags as long as the longest of a
+/// reset, so it fails if a reset would.
 fn session_tags(purpose: &Purpose, which: SessionTags) -> Vec<(&'static str, String)> {
     const UID: &str = "cognito-reset.dev/uid";
     let padded = |text: &str, length: usize| format!("{:-<length$}", cut(text, length));

@@ -1,11 +1,13 @@
-//! Where calls to AWS may go: to the service itself, by TLS. Usernames and requests for credentials leave the process there.
+//! Checks that calls to AWS go to the service itself, with TLS. User names and requests for
+//! credentials leave the process there.
 
 use http::Uri;
 use thiserror::Error;
 
 use crate::transport::CaBundleError;
 
-/// The names under which AWS serves each of its partitions, as the SDK lists them; the second of a pair is dual-stack.
+/// The domain names of the partitions of AWS, as the SDK lists them. The second of each pair is
+/// dual-stack.
 const SUFFIXES: [&str; 14] = [
     "amazonaws.com",
     "api.aws",
@@ -28,15 +30,15 @@ const SUFFIXES: [&str; 14] = [
 pub enum Service {
     /// Amazon Cognito user pools.
     Cognito,
-    /// The Security Token Service, which roles are assumed with.
+    /// The Security Token Service, which assumes roles.
     Sts,
 }
 
 impl Service {
-    /// Both of them.
+    /// All services.
     pub const ALL: [Self; 2] = [Self::Cognito, Self::Sts];
 
-    /// Its id in the SDK's configuration.
+    /// Returns its id in the SDK's configuration.
     #[must_use]
     pub const fn id(self) -> &'static str {
         match self {
@@ -52,7 +54,7 @@ impl Service {
         }
     }
 
-    /// The variable of the environment that names its endpoint.
+    /// Returns the environment variable that names its endpoint.
     #[must_use]
     pub const fn variable(self) -> &'static str {
         match self {
@@ -61,11 +63,12 @@ impl Service {
         }
     }
 
-    /// Whether this is an address of the service itself: `https`, its usual port, no path, and a host of its own. A name of
-    /// AWS alone is not enough, as AWS gives its customers' servers such names, too.
+    /// Checks that this is an address of the service itself: `https`, the default port, no path,
+    /// and one of its hosts. A domain name of AWS is not enough, because AWS gives such names to
+    /// its customers' servers, too.
     ///
     /// # Errors
-    /// Says what leads there, and names the host but nothing else of it.
+    /// Returns an error that names the setting and the host, but no other part of the address.
     pub fn accepts(self, url: &str) -> Result<(), Unusable> {
         let uri: Option<Uri> = url.parse().ok();
         let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().to_ascii_lowercase();
@@ -79,15 +82,18 @@ impl Service {
         if fits && own { Ok(()) } else { Err(Unusable::NotAws { variable: self.variable(), host }) }
     }
 
-    /// The Region that an address of the service is of; `None` where it names none, or is not the service's own.
+    /// Returns the Region of an address of the service; `None` if it names none, or does not belong
+    /// to the service.
     #[must_use]
     pub fn region_of(self, url: &str) -> Option<String> {
         let uri: Uri = url.parse().ok()?;
         self.place(&uri.host()?.to_ascii_lowercase())?
     }
 
-    /// Of a host of the service's own, its Region, if it has one: `cognito-idp.eu-west-1.amazonaws.com`, `-fips` or not, an
-    /// interface endpoint of a VPC, or STS's global name, which has none.
+    /// Returns the Region of a host of the service, if it has one:
+    /// `cognito-idp.eu-west-1.amazonaws.com`, with or without `-fips`, an interface endpoint of a
+    /// VPC, or the global name of STS, which has none. The outer `None` means that the host does
+    /// not belong to the service.
     fn place(self, host: &str) -> Option<Option<String>> {
         let of_suffix = |suffix: &&str| host.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('.'));
         SUFFIXES.iter().filter_map(of_suffix).find_map(|rest| {
@@ -110,7 +116,7 @@ impl Service {
     }
 }
 
-/// `us-gov-west-1`: two letters, and a number at the end.
+/// Returns true for a name such as `us-gov-west-1`: two letters first, and a number at the end.
 fn is_region(label: &str) -> bool {
     let mut parts = label.split('-');
     let words = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -118,40 +124,40 @@ fn is_region(label: &str) -> bool {
     parts.next_back().is_some_and(number) && label.contains('-') && parts.all(words)
 }
 
-/// What is configured for AWS cannot be used.
+/// An error in the configuration for AWS.
 #[derive(Debug, Error)]
 pub enum Unusable {
-    /// An endpoint is not AWS's own.
+    /// An endpoint does not belong to AWS.
     #[error(
         "failed to start: {variable}, AWS_ENDPOINT_URL or the profile's endpoint_url leads to '{host}', which is not an https address of the service itself; for a test, give --allow-test-endpoints"
     )]
     NotAws {
-        /// The variable of that service.
+        /// The environment variable of that service.
         variable: &'static str,
         /// The endpoint's host.
         host: String,
     },
-    /// The SDK refuses to build any request with both.
+    /// The SDK builds no request with both settings.
     #[error(
         "failed to start: {setting} (or the profile's setting of that kind) cannot be combined with the endpoint of {endpoint}, AWS_ENDPOINT_URL or the profile: nothing could ever be sent; unset one of them, and name a FIPS or dual-stack address as the endpoint itself where you need one"
     )]
     VariantOfEndpoint {
-        /// The variable that asks for FIPS or dual-stack.
+        /// The variable that enables FIPS or dual-stack.
         setting: &'static str,
         /// The variable of the endpoint.
         endpoint: &'static str,
     },
-    /// STS would be asked in one Region by a request that is signed for another.
+    /// STS would be called in one Region with a request that is signed for another.
     #[error(
         "failed to start: the endpoint of AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL or the profile is of {endpoint}, and the configured Region (AWS_REGION, AWS_DEFAULT_REGION or the profile) is {region}: STS would refuse every request; make them agree, or leave the Region out"
     )]
     RegionOfSts {
         /// The endpoint's Region.
         endpoint: String,
-        /// The configured one.
+        /// The configured Region.
         region: String,
     },
-    /// The Region is not a name.
+    /// The Region is not a valid name.
     #[error(
         "failed to start: AWS_REGION, AWS_DEFAULT_REGION or the profile's region has a character that no Region has, such as a line break at its end; correct it"
     )]
@@ -159,7 +165,7 @@ pub enum Unusable {
     /// The certificate authorities cannot be used.
     #[error(transparent)]
     CaBundle(#[from] CaBundleError),
-    /// The SDK ends in a panic while it reads the configuration.
+    /// The SDK panics while it reads the configuration.
     #[error(
         "failed to start: the AWS SDK cannot read its configuration; check the AWS_ variables and the profile, and see the line above"
     )]
@@ -219,13 +225,13 @@ mod tests {
             "https://cognito-idp.amazonaws.com",
             "https://cognito-idp..amazonaws.com",
             "https://cognito-idp.example.eu-west-1.amazonaws.com",
-            // What customers serve under AWS's name.
+            // Servers of customers under domain names of AWS.
             "https://cognito-idp.s3.amazonaws.com",
             "https://cognito-idp.eu-west-1.elb.amazonaws.com",
             "https://ec2-203-0-113-1.eu-west-1.compute.amazonaws.com",
             "https://abcdef.execute-api.eu-west-1.amazonaws.com",
             "https://vpce-0a1b2c-3d4e.vpce-svc-0a1b.eu-west-1.vpce.amazonaws.com",
-            // Another service of AWS's.
+            // Another service of AWS.
             "https://sts.eu-west-1.amazonaws.com",
             "ftp://cognito-idp.eu-west-1.amazonaws.com",
             "cognito-idp.eu-west-1.amazonaws.com",

@@ -1,4 +1,5 @@
-//! Amazon Cognito and STS by the AWS SDK: the implementation of [`cognito_reset_core::action::port::Cognito`].
+//! Implements [`cognito_reset_core::action::port::Cognito`] with the AWS SDK, for Amazon Cognito
+//! and STS.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What an answer of Cognito's own looks like. The SDK is content with less.
+//! Checks that a response is a genuine one of Cognito. The SDK accepts more.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,19 +15,19 @@ use serde::{
 };
 use serde_json::Value;
 
-/// What the body of an answer is: by the API reference, and nothing else.
+/// The expected body of a response, according to the API reference.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body {
-    /// Of a success that says nothing more: empty, or an empty JSON object.
+    /// A success without content: empty, or an empty JSON object.
     Nothing,
-    /// Of a success that says something: a JSON object.
+    /// A success with content: a JSON object.
     Object,
-    /// Of an error: a JSON object, or empty where a header names the error.
+    /// An error: a JSON object, or empty if a header names the error.
     Error,
 }
 
 impl Body {
-    /// Whether this is what came.
+    /// Returns true if the response has this body.
     pub(super) fn is_in(self, response: &HttpResponse) -> bool {
         let bytes = response.body().bytes().unwrap_or_default();
         let members = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(bytes);
@@ -39,26 +39,28 @@ impl Body {
     }
 }
 
-/// Whether an error says this code and no other, in every place of the protocol that names one, also where it is named
-/// twice. Of two codes one may prove what the other denies, and which one the SDK takes is chance.
+/// Returns true if an error names this code and no other, in every place of the protocol that can
+/// name one, even if it is named twice. One of two codes may prove what the other contradicts, and
+/// it is arbitrary which of them the SDK uses.
 pub(super) fn names_only(response: &HttpResponse, code: &str) -> bool {
     let in_headers = response.headers().get_all("x-amzn-errortype").all(|name| bare(name) == code);
     let bytes = response.body().bytes().unwrap_or_default();
     if bytes.is_empty() {
         return in_headers;
     }
-    // `Body::Error` passes over values, so that one which cannot be read (a number without bounds, say) is met here first.
+    // `Body::Error` skips values, so a value that cannot be parsed, such as a huge number, is
+    // detected here first.
     let Ok(Names(named)) = serde_json::from_slice(bytes) else { return false };
     in_headers && named.iter().all(|name| name.as_str().is_some_and(|name| bare(name) == code))
 }
 
-/// A name without the namespace before it and the URL after it.
+/// Returns a name without the namespace before it and the URL after it.
 fn bare(name: &str) -> &str {
     let name = name.split(':').next().unwrap_or_default();
     name.split_once('#').map_or(name, |(_, name)| name)
 }
 
-/// The members of an object that name an error; of the same name, all.
+/// The members of an object that name an error, including repeated names.
 struct Names(Vec<Value>);
 
 impl<'de> Deserialize<'de> for Names {
@@ -87,8 +89,9 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// Refuses a success that is not Cognito's own: the SDK takes any status of 2xx for one, and looks at no body that it
-/// needs nothing of. A page of HTML, or a 202 of something that will ask Cognito later, comes from elsewhere.
+/// Rejects a success that is not a genuine response of Cognito. The SDK accepts every 2xx status
+/// and ignores a body that it does not need. An HTML page, or a 202 of an intermediary that will
+/// call Cognito later, does not come from Cognito.
 #[derive(Debug)]
 pub(super) struct Genuine(pub(super) Body);
 

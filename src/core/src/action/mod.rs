@@ -1,4 +1,4 @@
-//! What an action of AWS answers, and what is needed of the service for it.
+//! The port to Amazon Cognito, and the classification of its responses.
 
 pub mod port;
 pub mod response;

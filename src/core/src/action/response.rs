@@ -1,30 +1,31 @@
-//! Classification: what an answer of AdminResetUserPassword says about the reset.
+//! Classifies responses of AdminResetUserPassword by what they prove about the reset.
 //!
-//! Exceptions and their status codes are from the API reference of AdminResetUserPassword
-//! (API version 2016-04-18) and its common errors. Only codes are looked at, never message texts.
+//! Exceptions and their status codes are from the API reference of AdminResetUserPassword (API
+//! version 2016-04-18) and its common errors. Only codes are used, never message texts.
 
 use cognito_reset_api::{Exception, FailureCause};
 
-/// The longest code of an unrecognized exception that is kept, in characters.
+/// The maximum length of an unrecognized exception code that is kept, in characters.
 pub const MAX_CODE: usize = 64;
 
-/// What an exception says about the reset, and what follows.
+/// The class of an exception: what it proves about the reset, and what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Nothing happened, and the same call would be refused again: the end.
+    /// Nothing happened, and the same call would be refused again. The request ends.
     Refused,
-    /// Nothing happened; tried again, and the account and Region are slowed down.
+    /// Nothing happened. The operator retries, and slows down the account and Region.
     Throttled,
-    /// Nothing happened; somebody has to change the configuration: tried again slowly.
+    /// Nothing happened, but the configuration has to be changed. The operator retries slowly.
     Blocked,
-    /// Nobody knows; a probe may confirm the reset, and then it succeeded.
+    /// It is not known whether the reset happened. If a probe confirms it, the request succeeded.
     Ambiguous,
-    /// Nobody knows, and whatever a probe says the exception is the result.
+    /// It is not known whether the reset happened. Regardless of a probe, the exception is the
+    /// result.
     AmbiguousFailure,
 }
 
 impl Class {
-    /// What it says about the reset.
+    /// Returns the class of the exception.
     #[must_use]
     pub const fn of(exception: Exception) -> Self {
         match exception {
@@ -59,17 +60,17 @@ impl Class {
 /// An exception's code, known or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// One of the table.
+    /// A known exception.
     Known(Exception),
-    /// Another one, cleaned and cut.
+    /// Another code, cleaned and truncated.
     Unrecognized(String),
 }
 
 impl Code {
-    /// Reads a code from the wire or from a record. `None` where nothing usable is left of it.
+    /// Parses a code from a response or a record. Returns `None` if no usable character is left.
     ///
-    /// What is kept of an unrecognized code are ASCII letters and digits, at most [`MAX_CODE`],
-    /// so that it can stand in a status; cleaning never turns it into a known one.
+    /// An unrecognized code is reduced to at most [`MAX_CODE`] ASCII letters and digits, so that a
+    /// status can contain it. Cleaning never turns it into a known code.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
         if let Some(exception) = Exception::from_code(code) {
@@ -80,7 +81,7 @@ impl Code {
         usable.then_some(Self::Unrecognized(cleaned))
     }
 
-    /// As it is kept in a record.
+    /// Returns the code as it is written in a record.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -89,7 +90,7 @@ impl Code {
         }
     }
 
-    /// What it says about the reset; a code that is not in the table says nothing.
+    /// Returns the class of the code. An unrecognized code proves nothing.
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {
@@ -99,24 +100,25 @@ impl Code {
     }
 }
 
-/// What came of one call of AdminResetUserPassword.
+/// The response to one call of AdminResetUserPassword.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// HTTP 200: accepted, not delivered.
+    /// Cognito accepted the reset (HTTP 200). This does not mean that a code was delivered.
     Accepted,
-    /// An exception.
+    /// Cognito responded with an exception.
     Exception(Code),
-    /// Proven that nothing was sent: the request was never handed to the transport, or no connection was made.
+    /// Nothing was sent: the request was never handed to the transport, or no connection was made.
     NotSent(FailureCause),
-    /// Nothing readable came back, and the request may have left.
+    /// No readable response was received, and the request may have been sent.
     Lost,
 }
 
 impl Answer {
-    /// What an error with this HTTP status says that names this code.
+    /// Classifies an error with this HTTP status and code.
     ///
-    /// A refusal comes with a status of 4xx, and throttling with one of 4xx or 5xx (API reference, common errors). With any
-    /// other status it contradicts itself: it may be of something on the way, and proves nothing.
+    /// A refusal has a 4xx status, and throttling has a 4xx or 5xx status (API reference, common
+    /// errors). With any other status the response contradicts itself: it may come from an
+    /// intermediary, and proves nothing.
     #[must_use]
     pub fn exception(status: u16, code: &str) -> Self {
         let Some(code) = Code::parse(code) else { return Self::Lost };
@@ -128,7 +130,7 @@ impl Answer {
         if fits { Self::Exception(code) } else { Self::Lost }
     }
 
-    /// What it says about the reset; `None` for success.
+    /// Returns the class of the response; `None` for success.
     #[must_use]
     pub const fn class(&self) -> Option<Class> {
         match self {
@@ -139,7 +141,7 @@ impl Answer {
         }
     }
 
-    /// One word for logs and metrics, out of a closed list.
+    /// Returns one word for logs and metrics, from a closed list.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -151,7 +153,7 @@ impl Answer {
         }
     }
 
-    /// Why nothing was sent, where that is the answer.
+    /// Returns the cause why nothing was sent, if that is the result.
     #[must_use]
     pub const fn cause(&self) -> Option<FailureCause> {
         match self {
@@ -160,7 +162,7 @@ impl Answer {
         }
     }
 
-    /// The exception's code, where there is one.
+    /// Returns the code of the exception, if there is one.
     #[must_use]
     pub const fn code(&self) -> Option<&Code> {
         match self {
@@ -203,7 +205,7 @@ mod tests {
         ] {
             assert_eq!(Code::parse(code), Some(Code::Known(same)), "{code}");
         }
-        // What proves something alone by its full name keeps to it.
+        // A code that proves something only has that meaning under its full name.
         for code in ["UserNotFound", "NotAuthorized", "TooManyRequests", "ThrottlingExceptionException", "Exception"] {
             assert_eq!(Code::parse(code), Some(Code::Unrecognized(code.into())), "{code}");
         }
