@@ -40,6 +40,8 @@ CASES = [
     ("a.rs", 'fn f() { g(r#"a "tell" b"#); }', [(1, "avoided-word")]),
     ("a.rs", 'fn tell() { g("tell"); let told = \'"\'; }', []),
     ("a.rs", "fn f<'a>(x: &'a str) { tell(x) } // fine", []),
+    ("a.rs", 'g("all {told} of {tell:?}"); h("{} tell");', [(1, "avoided-word")]),
+    ("a.rs", 'g("they tell");\n#[cfg(test)]\nmod tests { g("they tell"); } // tell', [(1, "avoided-word"), (3, "avoided-word")]),
     ("tests/a.rs", 'fn f() { g("they answer"); } // tell', [(1, "avoided-word")]),
     ("a.yaml", "message: you have rights", [(1, "avoided-word")]),
     ("Makefile", "# stands here", [(1, "avoided-word")]),

@@ -1,9 +1,11 @@
-//! Characters that are not seen, or change what is seen: a log line or a table that shows them says what it does not hold.
+//! Escapes characters that are invisible or change how text is displayed, so that a log line or a
+//! table shows its real content.
 
 use std::borrow::Cow;
 
-/// Whether a character is a control, a line or paragraph separator, or of Unicode's format characters (Cf): it breaks a
-/// line, steers a terminal, turns the direction of text, or has no width.
+/// Returns true for a control character, a line or paragraph separator, and a character of
+/// Unicode's format class (Cf). Such a character breaks a line, controls a terminal, changes the
+/// direction of text, or has no width.
 #[must_use]
 pub const fn is_hidden(character: char) -> bool {
     matches!(character,
@@ -14,8 +16,8 @@ pub const fn is_hidden(character: char) -> bool {
         | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
-/// The text with hidden characters as escapes of JSON, `\u202e`: within a string of JSON they stay the same characters.
-/// What `keep` says stays as it is.
+/// Returns the text with hidden characters as JSON escapes such as `\u202e`. Within a JSON string
+/// they stay the same characters. Characters for which `keep` returns true are not changed.
 #[must_use]
 pub fn escaped(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     let goes = |character: char| is_hidden(character) && !keep(character);

@@ -1,4 +1,4 @@
-//! What the status of an object that cannot be read should say. Pure.
+//! Returns the status of an object that cannot be parsed. Pure.
 
 use cognito_reset_api::{
     Outcome,
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::machine::status;
 
-/// The longest report, in characters.
+/// The maximum length of a report, in characters.
 pub const MAX_TEXT: usize = 300;
 
-/// What cannot be read.
+/// The kind of an object that cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A request.
@@ -24,7 +24,7 @@ pub enum Kind {
     Record,
 }
 
-/// The sentence for people; `error` quotes no value of the object.
+/// Returns the message for people. `error` quotes no value of the object.
 #[must_use]
 pub fn message(kind: Kind, error: &str) -> String {
     match kind {
@@ -40,8 +40,9 @@ pub fn message(kind: Kind, error: &str) -> String {
     }
 }
 
-/// A merge patch for the subresource `status` that says so, guarded by the uid and resourceVersion of the object that was
-/// read; `None` where that object says so already, or has ended. `standing` is its status, in whatever shape.
+/// Returns a merge patch for the subresource `status` that reports the error, guarded by the uid
+/// and resourceVersion of the object that was read. Returns `None` if the status reports it
+/// already, or if the object has ended. `standing` is its current status, which may have any shape.
 #[must_use]
 pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, now: Timestamp) -> Option<Value> {
     let generation = metadata.generation;
@@ -51,17 +52,17 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, n
         Kind::Request => {
             let pending = Outcome::Pending.as_str();
             if standing.get("outcome").is_some_and(|outcome| outcome != pending) {
-                // Whoever could read it has performed it, or closed it.
+                // An operator that could parse the request has performed or closed it.
                 return None;
             }
             (status::waiting(Reason::InvalidObject).conditions(), json!({ "outcome": pending }))
         }
-        // What was counted for an earlier spec holds no longer.
+        // Counts for an earlier spec are no longer valid.
         Kind::Grant => (
             vec![(ConditionType::Ready, Truth::False), (ConditionType::Stalled, Truth::True)],
             json!({ "matchedNamespaces": null, "conflictsWith": null }),
         ),
-        // It has no status.
+        // A record has no status.
         Kind::Record => return None,
     };
     let told = conditions(&before, &wanted, Reason::InvalidObject, &message(kind, error), generation, now);
@@ -76,10 +77,11 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, n
     Some(json!({ "metadata": guard, "status": status }))
 }
 
-/// What a parser says of an object, in one line, without what it quotes of it.
+/// Returns a parser's error about an object as one line, without the values that it quotes.
 ///
-/// Its texts quote without any marks (`Unknown variant alice. Expected one of Resend, Skip`), and those of parsers
-/// within it say anything. So nothing is cut out: only what this program itself has put into a text is kept.
+/// The texts of parsers quote values without marks
+/// (`Unknown variant alice. Expected one of Resend, Skip`), and nested parsers may write any text.
+/// So nothing is removed from the text: only words that this program has put into it are kept.
 #[must_use]
 pub fn without_values(text: &str) -> String {
     const QUOTING: [&str; 5] = ["Invalid type", "Invalid value", "Invalid length", "Unknown variant", "Unknown field"];
@@ -94,7 +96,7 @@ pub fn without_values(text: &str) -> String {
     let Some(mistake) = QUOTING.iter().find(|mistake| text.starts_with(**mistake)) else {
         return "a value cannot be read".to_owned();
     };
-    // A value may hold the same words; what comes after the last ones is no part of it.
+    // A value may contain the same words; the text after their last occurrence is not part of it.
     let expected = text.rsplit_once(". Expected ").map_or("something else", |(_, expected)| expected);
     format!("{mistake}. Expected {expected}").chars().filter(|it| !it.is_control()).take(MAX_TEXT).collect()
 }

@@ -1,7 +1,8 @@
-//! Every decision of cognito-reset-operator.
+//! Makes every decision of cognito-reset-operator.
 //!
-//! Nothing here reads a clock, draws randomness, or has a client: time, random values and what the world answered are
-//! arguments. Start with [`machine::decide`], the one function that decides what happens next to a request.
+//! Nothing here reads a clock, draws randomness, or has a client: time, random values and responses
+//! are arguments. Start with [`machine::decide`], the function that decides what happens next to a
+//! request.
 
 #![forbid(unsafe_code)]
 

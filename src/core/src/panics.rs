@@ -1,22 +1,22 @@
-//! Panics of code that is not ours: caught where it is called.
+//! Catches panics of other code where it is called.
 
 use std::{future::Future, panic::AssertUnwindSafe};
 
 use futures::FutureExt;
 use thiserror::Error;
 
-/// Code that was called has panicked. What it was about stands in the log.
+/// A call has panicked. The log has the details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a panic ended the call; the log has its place in the code")]
 pub struct Panicked;
 
-/// Runs a future, and ends it where it panics.
+/// Runs a future, and returns an error if it panics.
 ///
-/// What it shares with others must be consistent at every point where it may panic: here those are locks that are held for
-/// single statements.
+/// State that the future shares with other tasks must be consistent at every point where it may
+/// panic. Here that state is behind locks that are held for single statements.
 ///
 /// # Errors
-/// Where it panics.
+/// Returns an error if the future panics.
 pub async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
     AssertUnwindSafe(future).catch_unwind().await.map_err(|_| Panicked)
 }

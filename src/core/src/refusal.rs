@@ -1,16 +1,17 @@
-//! Who refuses a write, as the API server's answer says.
+//! Determines who rejects a write, from the API server's response.
 //!
-//! Only a name is ever taken from the text of an answer, and only from the place where the API server itself puts it:
-//! the rest of the text is a policy's own words, or quotes what was written, and may hold a user's name.
+//! Only a name is taken from the text of a response, and only from the place where the API server
+//! writes it. The rest of the text belongs to a policy, or quotes the rejected object, and may
+//! contain a user's name.
 
 use std::fmt;
 
 use kube::core::Status;
 
-/// The longest name of an object.
+/// The maximum length of an object name.
 const MAX_NAME: usize = 253;
 
-/// Who refuses a write.
+/// The reason why a write is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refuser {
     /// A ValidatingAdmissionPolicy, by name.
@@ -19,25 +20,25 @@ pub enum Refuser {
     MutatingPolicy(String),
     /// An admission webhook, by name.
     Webhook(String),
-    /// An admission webhook that has to be asked, and cannot be; by name.
+    /// A required admission webhook that cannot be called, by name.
     UnreachableWebhook(String),
     /// A ResourceQuota, by name.
     Quota(String),
     /// The operator lacks a permission.
     Permission,
-    /// The resource definition does not allow what is written.
+    /// The CRD does not allow the object.
     Definition,
-    /// Nobody whom the answer names.
+    /// The response names nobody.
     Other {
-        /// The status code of the answer.
+        /// The status code of the response.
         code: u16,
-        /// The reason of the answer, such as `Forbidden`.
+        /// The reason in the response, such as `Forbidden`.
         reason: String,
     },
 }
 
 impl Refuser {
-    /// Reads it from an answer that refuses.
+    /// Parses a response that rejects a write.
     #[must_use]
     pub fn of(status: &Status) -> Self {
         let text = innermost(&status.message);
@@ -53,7 +54,7 @@ impl Refuser {
         })
     }
 
-    /// What it is, as a label of a metric: one of few words.
+    /// Returns the label for a metric, from a closed list.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -66,8 +67,9 @@ impl Refuser {
         }
     }
 
-    /// Whether admission refused. That comes before anything is stored, so nothing was written, whatever the status code
-    /// is: a webhook chooses its own, and one that cannot be asked is answered for with 500.
+    /// Returns true if admission rejected the write. Admission comes before storage, so nothing was
+    /// written, regardless of the status code: a webhook chooses its own, and the API server
+    /// returns 500 for one that cannot be called.
     #[must_use]
     pub const fn is_of_admission(&self) -> bool {
         match self {
@@ -97,7 +99,7 @@ impl fmt::Display for Refuser {
     }
 }
 
-/// What is said behind the API server's own words about which object it is.
+/// Returns the text after the API server's own words about the object.
 fn innermost(message: &str) -> &str {
     let message = message.strip_prefix("Internal error occurred: ").unwrap_or(message);
     match message.split_once(" is forbidden: ") {
@@ -106,7 +108,8 @@ fn innermost(message: &str) -> &str {
     }
 }
 
-/// Whether this is `RESOURCE.GROUP` or `RESOURCE.GROUP "NAME"`, and no text that somebody else chose.
+/// Returns true for `RESOURCE.GROUP` or `RESOURCE.GROUP "NAME"`, and false for a text that somebody
+/// else chose.
 fn is_object(text: &str) -> bool {
     let is_name = |text: &str| !text.is_empty() && text.chars().all(|it| is_of_name(it) || it == '/');
     match text.split_once(' ') {

@@ -1,4 +1,4 @@
-//! Which records and finished requests are deleted, and when.
+//! Decides which records and finished requests are deleted, and when.
 
 pub mod gitops;
 pub mod page;

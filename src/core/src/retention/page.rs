@@ -1,4 +1,5 @@
-//! What is kept of a page of the history: what the judge asks for, and nothing that anybody may attach by the megabyte. Pure.
+//! Parses a page of records or requests, and keeps only the fields that the policy needs. Attached
+//! metadata of any size is dropped. Pure.
 
 use std::collections::BTreeMap;
 
@@ -13,40 +14,40 @@ use crate::retention::{
     policy::{KEEP, Life},
 };
 
-/// Some of what there is.
+/// One page of a list.
 #[derive(Debug)]
 pub struct Page {
-    /// The API server's time when it answered; `None` where it does not say.
+    /// The API server's time of the response; `None` if the response does not contain it.
     pub now: Option<Timestamp>,
-    /// What stands on it; of an object that cannot be understood, where it stands.
+    /// The objects on the page, or the location of an object that cannot be parsed.
     pub items: Vec<Result<Item, Place>>,
-    /// How to go on.
+    /// The token of the next page.
     pub next: Option<String>,
 }
 
-/// Where an object stands.
+/// The location of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Empty where it has none.
+    /// The namespace; empty if it has none.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
-/// What the judge asks for of an object.
+/// The fields of an object that the policy needs.
 #[derive(Debug, PartialEq)]
 pub struct Item {
-    /// Its metadata, without the rest of what is attached to it.
+    /// Its metadata, without other attached data.
     pub metadata: ObjectMeta,
-    /// What it says of its end, if it is a request.
+    /// The end and the time to live, for a request.
     pub life: Life,
 }
 
 impl Page {
-    /// The page, and the kind that the answer says it is of.
+    /// Returns the page, and the kind that the response names.
     ///
     /// # Errors
-    /// Where it is no list.
+    /// Returns an error if the body is not a list.
     pub fn parse(body: &[u8], now: Option<Timestamp>) -> serde_json::Result<(String, Self)> {
         let Listed { kind, metadata, items } = serde_json::from_slice(body)?;
         let items = items.into_iter().flatten().map(|Guarded(item)| item).collect();
@@ -59,16 +60,17 @@ impl Page {
 struct Listed {
     kind: String,
     metadata: ListMeta,
-    /// `null` where there is none.
+    /// `null` if there is none.
     items: Option<Vec<Guarded>>,
 }
 
-/// An object, or where it stands: what cannot be understood of one is no reason to miss the others.
+/// An object, or its location. An object that cannot be parsed must not hide the others.
 struct Guarded(Result<Item, Place>);
 
 impl<'de> Deserialize<'de> for Guarded {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // One at a time: a page holds little more than its bytes and one object.
+        // Objects are parsed one at a time, so that a page holds little more than its bytes and one
+        // object.
         let whole = Value::deserialize(deserializer)?;
         let text = |path| whole.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let place = Place { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
@@ -110,7 +112,7 @@ impl From<LeanObject> for Item {
     }
 }
 
-/// The metadata that is asked for, without what anybody may attach by the megabyte.
+/// The metadata that the policy needs, without other attached data of any size.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Lean {
