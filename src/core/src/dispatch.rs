@@ -1,14 +1,15 @@
-//! How many resets a second an account and Region gets, and how throttling slows them.
+//! The pacer: limits the calls per second for each account and Region, and slows down when Cognito
+//! throttles.
 //!
-//! Requests that have to wait are given a slot in a queue, and come back when it is their turn;
-//! nobody waits inside. Pure: the monotonic clock is an argument.
+//! A request that has to wait gets a slot in a queue, and comes back when its slot is due. No task
+//! waits here. Pure: the monotonic clock is an argument.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-/// What shares a quota of Cognito: an account, where the grant's role tells it, and a Region.
+/// The key of a quota of Cognito: an account, if the grant's role names one, and a Region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QuotaKey {
     /// The account of the role to assume; absent for the operator's own credentials.
@@ -17,21 +18,21 @@ pub struct QuotaKey {
     pub region: String,
 }
 
-/// The answer to a request that asks to call.
+/// The result of asking for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// Call now.
+    /// The call may be made now.
     Now,
-    /// Not yet.
+    /// The call has to wait.
     Later {
-        /// When to ask again.
+        /// The time to ask again.
         at: Instant,
-        /// Whether Cognito's throttling is what slows.
+        /// True if the wait is due to throttling by Cognito.
         throttled: bool,
     },
 }
 
-/// The budgets of all accounts and Regions.
+/// The call rates of all accounts and Regions.
 #[derive(Debug)]
 pub struct Pacer {
     period: Duration,
@@ -40,28 +41,28 @@ pub struct Pacer {
 
 #[derive(Debug)]
 struct Quota {
-    /// How often the period has been doubled.
+    /// The number of times that the period has been doubled.
     slowed: u32,
-    /// When throttling last slowed or acceptance last sped up.
+    /// The time of the last change: slower after throttling, or faster after acceptance.
     changed: Instant,
-    /// From when on the next call may be made.
+    /// The earliest time of the next call.
     next: Instant,
-    /// The turn that the next newcomer gets.
+    /// The slot that the next new request gets.
     next_free: Instant,
-    /// Turns that were given, by the request's uid.
+    /// The assigned slots, by the request's uid.
     slots: HashMap<String, Instant>,
-    /// When slots that nobody came back for were last dropped.
+    /// The time when abandoned slots were last dropped.
     tidied: Instant,
 }
 
 impl Pacer {
-    /// The longest time between two calls, however much Cognito throttles.
+    /// The maximum time between two calls, regardless of throttling.
     pub const SLOWEST: Duration = Duration::from_secs(10);
 
-    /// After this time a slot that nobody came back for is given up: its request was deleted.
+    /// The time after which an unused slot is dropped: its request was deleted.
     pub const ABANDONED: Duration = Duration::from_secs(60);
 
-    /// `per_second` calls a second for each account and Region, evenly spaced.
+    /// Creates a pacer with `per_second` evenly spaced calls for each account and Region.
     #[must_use]
     pub fn new(per_second: f64) -> Self {
         Self { period: Duration::from_secs_f64(1.0 / per_second), quotas: HashMap::new() }
@@ -100,14 +101,14 @@ impl Pacer {
         Slot::Later { at, throttled: quota.slowed > 0 }
     }
 
-    /// Gives a slot back, of a request that has ended.
+    /// Releases the slot of a request that has ended.
     pub fn forget(&mut self, uid: &str) {
         for quota in self.quotas.values_mut() {
             quota.slots.remove(uid);
         }
     }
 
-    /// Cognito throttled: halves the pace, once for all answers to calls of the same time.
+    /// Halves the rate after Cognito throttled, once for all responses to calls of the same period.
     pub fn throttled(&mut self, key: &QuotaKey, now: Instant) {
         let base = self.period;
         let quota = self.quota(key, now);
@@ -119,7 +120,7 @@ impl Pacer {
         quota.next = quota.next.max(now + quota.period(base));
     }
 
-    /// Cognito did not throttle: doubles the pace again, step by step.
+    /// Doubles the rate again, step by step, after Cognito did not throttle.
     pub fn accepted(&mut self, key: &QuotaKey, now: Instant) {
         let base = self.period;
         let quota = self.quota(key, now);
@@ -279,7 +280,7 @@ mod tests {
         }
         assert_eq!(budget.ask(&here, "a", now), Slot::Now);
         assert_eq!(budget.ask(&here, "b", now), Slot::Later { at: now + Pacer::SLOWEST, throttled: true });
-        // From there, too, one step leads to a better pace: 6.4 s.
+        // From there one step also leads to a higher rate: 6.4 s.
         now += Pacer::SLOWEST * 10;
         budget.accepted(&here, now);
         assert_eq!(budget.ask(&here, "b", now), Slot::Now);

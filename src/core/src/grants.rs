@@ -1,4 +1,4 @@
-//! Which requests the grants allow, and whether a grant can allow anything.
+//! Decides which requests the grants allow, and whether a grant can allow any.
 
 mod compiled;
 mod queue;
@@ -18,21 +18,21 @@ use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason}
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
 
-/// What allows a request.
+/// The authorization of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorization {
     /// The role to assume.
     pub role: Option<Role>,
-    /// The names of the grants, at most 16 of them.
+    /// The names of the grants, at most 16.
     pub grants: Vec<String>,
 }
 
-/// A grant whose status does not say what it should.
+/// A grant whose status has to change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StaleStatus {
-    /// The grant with the status that it should have.
+    /// The grant with its new status.
     pub grant: UserPoolGrant,
-    /// The conditions of it that say something new.
+    /// The conditions whose change is reported.
     pub changed: Vec<Condition>,
 }
 
@@ -58,7 +58,7 @@ pub struct GrantIndex {
 }
 
 impl GrantIndex {
-    /// Takes in a grant that was created or has changed. Returns whether that may alter what is allowed.
+    /// Adds or updates a grant. Returns true if this may change which requests are allowed.
     pub fn put_grant(&mut self, grant: UserPoolGrant) -> bool {
         let name = grant.name_any();
         match self.grants.get_mut(&name) {
@@ -74,47 +74,49 @@ impl GrantIndex {
         }
     }
 
-    /// Takes in a grant's status that was written. The reply may be late: only the watch brings a grant, or takes it away.
+    /// Stores a grant's status that was written. The response may be late, so this never adds a
+    /// grant: only the watch adds and removes grants.
     pub fn status_written(&mut self, stored: &UserPoolGrant) {
         if let Some(grant) = self.grants.get_mut(&stored.name_any()) {
             grant.object.status.clone_from(&stored.status);
         }
     }
 
-    /// Removes a grant. Returns whether it was there.
+    /// Removes a grant. Returns true if it existed.
     pub fn remove_grant(&mut self, name: &str) -> bool {
         self.grants.remove(name).is_some()
     }
 
-    /// Removes all grants but these. Returns whether there were others.
+    /// Removes all grants except these. Returns true if any was removed.
     pub fn retain_grants(&mut self, names: &BTreeSet<String>) -> bool {
         let before = self.grants.len();
         self.grants.retain(|name, _| names.contains(name));
         self.grants.len() != before
     }
 
-    /// Takes in a namespace that was created or has changed. Returns whether that may alter what is allowed.
+    /// Adds or updates a namespace. Returns true if this may change which requests are allowed.
     pub fn put_namespace(&mut self, name: String, labels: Labels) -> bool {
         self.namespaces.insert(name, labels.clone()).as_ref() != Some(&labels)
     }
 
-    /// Removes a namespace. Returns whether it was there.
+    /// Removes a namespace. Returns true if it existed.
     pub fn remove_namespace(&mut self, name: &str) -> bool {
         self.namespaces.remove(name).is_some()
     }
 
-    /// Removes all namespaces but these. Returns whether there were others.
+    /// Removes all namespaces except these. Returns true if any was removed.
     pub fn retain_namespaces(&mut self, names: &BTreeSet<String>) -> bool {
         let before = self.namespaces.len();
         self.namespaces.retain(|name, _| names.contains(name));
         self.namespaces.len() != before
     }
 
-    /// Takes in a pending request. Names those whose turn has come by its taking another place.
+    /// Adds or updates a pending request. Returns the requests that may proceed because its place
+    /// has changed.
     pub fn put_pending(&mut self, request: &PasswordResetRequest) -> Vec<NamespacedName> {
         let name = (request.namespace().unwrap_or_default(), request.name_any());
         let pending = Pending::of(request);
-        // Most of what the watch shows of a request is its status.
+        // Most events of a request only change its status.
         if self.pending.get(&name) == Some(&pending) {
             return Vec::new();
         }
@@ -124,24 +126,27 @@ impl GrantIndex {
         moved_up
     }
 
-    /// Removes a request that is pending no more, or gone. Names those whose turn has come thereby.
+    /// Removes a request that is no longer pending, or deleted. Returns the requests that may
+    /// proceed as a result.
     pub fn remove_pending(&mut self, name: &NamespacedName) -> Vec<NamespacedName> {
         let Some(pending) = self.pending.remove(name) else { return Vec::new() };
         self.grants.values_mut().filter_map(|grant| grant.dequeue(name, &pending)).collect()
     }
 
-    /// Removes all pending requests but these. Names those whose turn has come thereby.
+    /// Removes all pending requests except these. Returns the requests that may proceed as a
+    /// result.
     pub fn retain_pending(&mut self, names: &BTreeSet<NamespacedName>) -> Vec<NamespacedName> {
         let gone: Vec<_> = self.pending.keys().filter(|name| !names.contains(*name)).cloned().collect();
         gone.iter().flat_map(|name| self.remove_pending(name)).collect()
     }
 
-    /// What allows this request.
+    /// Returns the authorization of this request.
     ///
     /// # Errors
-    /// The reason for which it is not allowed. A suspended grant that concerns it holds it back
-    /// whatever others say; otherwise grants add up, and have to agree in role and external id. Of several
-    /// grants that each ask for more, the reason is of the one that it is closest to.
+    /// Returns the reason why it is not allowed. A suspended grant that matches the request holds
+    /// it back, regardless of other grants. Otherwise grants add up, and have to agree in role,
+    /// external id and session tags. If several grants each require something more, the reason is
+    /// that of the grant which the request comes closest to satisfying.
     pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, Reason> {
         let namespace = request.namespace().unwrap_or_default();
         let labels = self.namespaces.get(&namespace);
@@ -163,7 +168,7 @@ impl GrantIndex {
         Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() })
     }
 
-    /// The grants whose status does not say what it should.
+    /// Returns the grants whose status has to change.
     #[must_use]
     pub fn stale_statuses(&self, now: Timestamp) -> Vec<StaleStatus> {
         let all = status::statuses(&self.grants, &self.namespaces, now);
@@ -175,7 +180,7 @@ impl GrantIndex {
         told.collect()
     }
 
-    /// The grants that name a role.
+    /// Returns the grants that name a role.
     #[must_use]
     pub fn roles(&self) -> Vec<GrantRole> {
         let of_grant = |grant: &CompiledGrant| {
@@ -185,14 +190,15 @@ impl GrantIndex {
         self.grants.values().filter_map(of_grant).collect()
     }
 
-    /// Takes in whether a grant's role could be assumed, unless the grant names another one by now. Returns whether that
-    /// may alter what the grant's status should say.
+    /// Stores the result of a role check, unless the grant names another role by now. Returns true
+    /// if this may change the grant's status.
     pub fn role_checked(&mut self, tried: &GrantRole, assumable: Result<(), SessionFailure>) -> bool {
         let grant = self.grants.get_mut(&tried.grant).filter(|grant| grant.role().as_ref() == Some(&tried.role));
         grant.is_some_and(|grant| grant.assumable.replace(assumable) != Some(assumable))
     }
 
-    /// Takes a grant in: with the requests that wait already, and what was seen of the same role.
+    /// Adds a compiled grant, with the requests that already wait and the last role check of the
+    /// same role.
     fn insert(&mut self, name: String, mut grant: CompiledGrant) {
         self.pending.iter().for_each(|(name, pending)| grant.enqueue(name, pending));
         grant.assumable = self.grants.get(&name).filter(|old| old.role() == grant.role()).and_then(|old| old.assumable);

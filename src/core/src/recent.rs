@@ -1,9 +1,9 @@
-//! What was said lately, so that what alternates is not said again each time. Pure.
+//! Remembers recent reports, so that alternating reports are not repeated. Pure.
 
-/// How many different things are remembered; the oldest gives way.
+/// The number of different values that are remembered. The oldest is dropped first.
 const MOST: usize = 8;
 
-/// The last few different things.
+/// The last few different values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentSet<T>(Vec<T>);
 
@@ -14,7 +14,7 @@ impl<T> Default for RecentSet<T> {
 }
 
 impl<T: PartialEq + Clone> RecentSet<T> {
-    /// Adds the thing where it is not among them, and gives whether it was added.
+    /// Adds the value if it is not remembered. Returns true if it was added.
     pub fn is_new(&mut self, thing: &T) -> bool {
         if self.0.contains(thing) {
             return false;
@@ -26,7 +26,7 @@ impl<T: PartialEq + Clone> RecentSet<T> {
         true
     }
 
-    /// The one that was added last.
+    /// Returns the value that was added last.
     #[must_use]
     pub fn newest(&self) -> Option<&T> {
         self.0.last()

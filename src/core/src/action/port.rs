@@ -1,4 +1,4 @@
-//! What the reset needs of Amazon Cognito, and nothing else.
+//! The operations of Amazon Cognito that a reset needs.
 
 use std::{collections::BTreeMap, fmt, future::Future};
 
@@ -7,20 +7,22 @@ use thiserror::Error;
 
 use crate::action::response::{Answer, Code};
 
-/// Amazon Cognito, as the reset sees it.
+/// Amazon Cognito, as a reset uses it.
 ///
-/// Implementations make one HTTP attempt for each call of [`Self::reset`], within a time limit.
+/// Implementations make one HTTP attempt for each call of [`Self::reset`], with a timeout.
 pub trait Cognito: Send + Sync + 'static {
-    /// Loaded credentials, good for the time of one attempt.
+    /// Loaded credentials that are valid for the time of one attempt.
     type Session: Send + Sync;
 
-    /// Loads credentials, assuming the role where there is one. Nothing may be claimed before.
+    /// Loads credentials, and assumes the role if there is one. A claim is written only after this
+    /// succeeded.
     fn session(&self, access: &Access) -> impl Future<Output = Result<Self::Session, SessionError>> + Send;
 
-    /// AdminGetUser.
+    /// Calls AdminGetUser.
     fn user(&self, session: &Self::Session, user: UserRef<'_>) -> impl Future<Output = Result<User, ReadError>> + Send;
 
-    /// AdminResetUserPassword. There is no error: every end of the call is an answer.
+    /// Calls AdminResetUserPassword. There is no error type: every end of the call is a classified
+    /// result.
     fn reset(
         &self,
         session: &Self::Session,
@@ -29,21 +31,21 @@ pub trait Cognito: Send + Sync + 'static {
     ) -> impl Future<Output = Reply> + Send;
 }
 
-/// With which rights, and for what.
+/// The credentials to load: the Region, the role and the purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The Region of the pool.
     pub region: String,
     /// The role to assume; without one, the operator's own credentials.
     pub role: Option<Role>,
-    /// What for: the session is named and tagged after it, for CloudTrail.
+    /// The purpose. The session is named and tagged after it, for CloudTrail.
     pub purpose: Purpose,
 }
 
-/// What credentials are for.
+/// The purpose of credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// The reset that a request asks for.
+    /// The reset of a request.
     Reset {
         /// The request's namespace.
         namespace: String,
@@ -52,7 +54,7 @@ pub enum Purpose {
         /// The request's uid.
         uid: String,
     },
-    /// To see whether a grant's role can be assumed; nothing is called with them.
+    /// A check that a grant's role can be assumed. No call is made with the credentials.
     RoleCheck {
         /// The grant's name.
         grant: String,
@@ -66,14 +68,14 @@ pub enum Purpose {
 pub struct Role {
     /// The role's ARN.
     pub arn: String,
-    /// The external id that its trust policy asks for.
+    /// The external id that its trust policy requires.
     pub external_id: Option<String>,
-    /// Which session tags it is assumed with.
+    /// The session tags that it is assumed with.
     pub session_tags: SessionTags,
 }
 
 impl Role {
-    /// The account of the role: the fifth field of its ARN.
+    /// Returns the account of the role: the fifth field of its ARN.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         self.arn.split(':').nth(4)
@@ -89,13 +91,13 @@ pub struct UserRef<'a> {
     pub username: &'a str,
 }
 
-/// The Region of a pool: what stands before the last underscore of its id.
+/// Returns the Region of a pool: the part of its id before the last underscore.
 #[must_use]
 pub fn region(pool: &str) -> &str {
     pool.rsplit_once('_').map_or(pool, |(region, _)| region)
 }
 
-/// What AdminGetUser tells.
+/// The response of AdminGetUser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The state.
@@ -104,35 +106,36 @@ pub struct User {
     pub sub: Option<String>,
 }
 
-/// What came of one call of AdminResetUserPassword.
+/// The result of one call of AdminResetUserPassword.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The answer.
+    /// The classified response.
     pub answer: Answer,
-    /// Cognito's request id, where it could be read.
+    /// The request id of Cognito, if it could be read.
     pub request_id: Option<String>,
 }
 
-/// No session: what is missing, and what the provider says, which goes to the log alone.
+/// An error about credentials: the failure, and the text of the provider, which only the log
+/// contains.
 #[derive(Clone, Debug, Error)]
 #[error("unable to load AWS credentials: {failure}: {detail}")]
 pub struct SessionError {
-    /// What went wrong.
+    /// The kind of failure.
     pub failure: SessionFailure,
-    /// The provider's words.
+    /// The text of the provider.
     pub detail: String,
 }
 
-/// Why there is no session.
+/// The kind of failure to load credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionFailure {
     /// No provider of the default chain has credentials.
     NoCredentials,
     /// There are credentials, but no request could carry them.
     Malformed,
-    /// STS, or whatever else issues credentials, could not be reached.
+    /// STS, or another issuer of credentials, could not be reached.
     Connection(FailureCause),
-    /// No answer in time.
+    /// No response was received in time.
     NoResponse,
     /// STS does not accept the operator's own credentials.
     CredentialsRefused,
@@ -140,16 +143,16 @@ pub enum SessionFailure {
     AccessDenied,
     /// STS finds the session tags too large.
     TagsTooLarge,
-    /// The issuer of credentials answered with another error.
+    /// The issuer of credentials responded with another error.
     Rejected,
     /// Something else, such as a file that cannot be read.
     Other,
-    /// The endpoint that is configured for Cognito is of another Region than the pool.
+    /// The endpoint configured for Cognito belongs to another Region than the pool.
     RegionNotServed,
 }
 
 impl SessionFailure {
-    /// The name, for metrics.
+    /// Returns the name, for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -166,7 +169,7 @@ impl SessionFailure {
         }
     }
 
-    /// What went wrong, for messages and logs.
+    /// Returns the failure in words, for messages and logs.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -187,7 +190,7 @@ impl SessionFailure {
         }
     }
 
-    /// The reason that a waiting request shows.
+    /// Returns the reason that a waiting request shows.
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
@@ -211,22 +214,22 @@ impl fmt::Display for SessionFailure {
     }
 }
 
-/// The user could not be read.
+/// An error of AdminGetUser.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {
-    /// Cognito answered AdminGetUser with this exception.
+    /// Cognito responded to AdminGetUser with this exception.
     #[error("unable to read the user: {}", .0.as_str())]
     Exception(Code),
-    /// No connection was made, or it ended before an answer.
+    /// No connection was made, or it ended before a response.
     #[error("unable to read the user: {}", .0.in_words())]
     Connection(FailureCause),
-    /// Nothing that is a response of Cognito came back, or not in time.
+    /// No genuine response of Cognito was received, or none in time.
     #[error("unable to read the user: no readable response")]
     NoResponse,
 }
 
 impl ReadError {
-    /// What went wrong, in a word: a code or a cause.
+    /// Returns the failure in one word: a code or a cause.
     #[must_use]
     pub fn word(&self) -> &str {
         match self {
@@ -236,7 +239,7 @@ impl ReadError {
         }
     }
 
-    /// Whether Cognito refuses the credentials, so that others may be accepted.
+    /// Returns true if Cognito refuses the credentials, so that other credentials may be accepted.
     #[must_use]
     pub const fn refuses_credentials(&self) -> bool {
         match self {
@@ -245,7 +248,7 @@ impl ReadError {
         }
     }
 
-    /// The name, for metrics: a closed list.
+    /// Returns the name, for metrics, from a closed list.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {

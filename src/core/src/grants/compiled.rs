@@ -1,4 +1,4 @@
-//! A grant made ready to match.
+//! Compiles a grant for matching.
 
 use std::collections::BTreeSet;
 
@@ -17,18 +17,18 @@ use crate::{
     },
 };
 
-/// The most memory that a compiled `usernamePattern` may take, in bytes.
+/// The maximum memory of a compiled `usernamePattern`, in bytes.
 const PATTERN_SIZE: usize = 1 << 18;
 
-/// A grant made ready to match, and what is known of it beside its spec.
+/// A compiled grant, and its state beyond the spec.
 #[derive(Clone, Debug)]
 pub(super) struct CompiledGrant {
     pub(super) object: UserPoolGrant,
     pub(super) namespaces: Result<Namespaces, Reason>,
     pub(super) usernames: Result<Option<Regex>, Reason>,
-    /// Kept only where there is a limit.
+    /// Used only if there is a limit.
     queue: Queue,
-    /// Whether the role could be assumed at the last try, and if not, why.
+    /// The result of the last role check; `None` before the first one.
     pub(super) assumable: Option<Result<(), SessionFailure>>,
 }
 
@@ -49,7 +49,8 @@ impl Namespaces {
     }
 }
 
-/// What a request lacks of what a grant that concerns it asks for, the furthest from being allowed first.
+/// A requirement of a matching grant that a request does not meet. The first one is the furthest
+/// from being allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unmet {
     Expiration,
@@ -86,10 +87,11 @@ impl CompiledGrant {
         Self { namespaces, usernames, object: grant, queue: Queue::default(), assumable: None }
     }
 
-    /// Whether it is about this user from this namespace, leaving aside what else it asks for.
+    /// Returns true if the grant matches this user and namespace, regardless of its other
+    /// requirements.
     ///
-    /// What cannot be understood allows nobody, and where the grant is suspended holds back everybody:
-    /// a kill switch with a slip of the pen is one all the same.
+    /// A grant with an invalid pattern or selector allows no request. If it is suspended, it holds
+    /// back every request: a kill switch with a typing error is still a kill switch.
     pub(super) fn matches(&self, request: &PasswordResetRequest, namespace: &str, labels: Option<&Labels>) -> bool {
         let unclear = self.object.spec.suspend;
         let in_namespaces = self.namespaces.as_ref().map_or(unclear, |selected| selected.contains(namespace, labels));
@@ -101,7 +103,7 @@ impl CompiledGrant {
         self.object.spec.user_pool_id == user_pool_id && self.usernames.as_ref().map_or(unclear, of_username)
     }
 
-    /// What the request, which it concerns, lacks of what it asks for beside.
+    /// Returns the requirement that a matching request does not meet.
     pub(super) fn unmet(&self, request: &PasswordResetRequest, namespace: &str) -> Option<Unmet> {
         let asked = &self.object.spec;
         if asked.require_expiration && request.spec.expiration_time.is_none() {
@@ -117,18 +119,18 @@ impl CompiledGrant {
     }
 
     fn limit(&self) -> Option<usize> {
-        // The definition has a minimum of 1. What is below it lets nobody pass.
+        // The CRD has a minimum of 1. A lower value lets no request proceed.
         self.object.spec.max_pending_per_namespace.map(|limit| usize::try_from(limit).unwrap_or_default())
     }
 
-    /// A request waits, by namespace and name.
+    /// Adds a waiting request, by namespace and name.
     pub(super) fn enqueue(&mut self, (namespace, name): &NamespacedName, pending: &Pending) {
         if self.limit().is_some() && self.matches_user(&pending.user_pool_id, &pending.username, false) {
             self.queue.insert(namespace, (pending.created, name.clone()));
         }
     }
 
-    /// It does not any more. Names the one whose turn has come thereby.
+    /// Removes a request that no longer waits. Returns the request that may proceed as a result.
     pub(super) fn dequeue(&mut self, (namespace, name): &NamespacedName, pending: &Pending) -> Option<NamespacedName> {
         let moved_up = self.queue.remove(namespace, &(pending.created, name.clone()), self.limit()?)?;
         Some((namespace.clone(), moved_up))
@@ -145,7 +147,7 @@ impl CompiledGrant {
     }
 }
 
-/// An approval counts where it is proven who asked and who approved, and the two differ.
+/// Checks the approval: requester and approver have to be authenticated, and have to differ.
 fn unmet_approval(spec: &PasswordResetRequestSpec) -> Option<Unmet> {
     if !spec.requested_by.is_proven() {
         return Some(Unmet::Proof);
@@ -157,10 +159,11 @@ fn unmet_approval(spec: &PasswordResetRequestSpec) -> Option<Unmet> {
     (!by_another).then_some(Unmet::Proof)
 }
 
-/// A pattern that has to match the whole text, in linear time and bounded memory.
+/// Compiles a pattern that has to match the whole text, in linear time and bounded memory.
 fn whole(pattern: &str) -> Result<Regex, regex::Error> {
     let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).build();
-    // By itself first: `a)|(b` only balances inside the brackets, and would escape the anchors.
+    // The pattern is compiled alone first: `a)|(b` is balanced only inside the brackets, and would
+    // escape the anchors.
     build(pattern)?;
     build(&format!("^(?:{pattern})$"))
 }

@@ -1,4 +1,5 @@
-//! Whose turn it is: the pending requests of each namespace, oldest first, as the controller's watch shows them.
+//! Orders the pending requests of each namespace, oldest first, as the controller's watch shows
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,19 +7,19 @@ use cognito_reset_api::PasswordResetRequest;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-/// A request by namespace and name.
+/// A request, by namespace and name.
 pub type NamespacedName = (String, String);
 
-/// Where a request stands among those of its namespace: by its creation, then by its name.
+/// The position of a request in its namespace: by its creation, then by its name.
 pub(super) type Place = (Timestamp, String);
 
-/// A request's place.
+/// Returns a request's position.
 pub(super) fn place(request: &PasswordResetRequest) -> Place {
     let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     (created, request.name_any())
 }
 
-/// What is kept of a pending request.
+/// The parts of a pending request that are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) created: Timestamp,
@@ -36,7 +37,7 @@ impl Pending {
     }
 }
 
-/// The pending requests that one grant concerns, of each namespace.
+/// The pending requests that one grant matches, by namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue(BTreeMap<String, BTreeSet<Place>>);
 
@@ -52,7 +53,8 @@ impl Queue {
         }
     }
 
-    /// Takes one out, and names the request that is now among the first `limit` and was not before.
+    /// Removes a request, and returns the one that is now among the first `limit` and was not
+    /// before.
     pub(super) fn remove(&mut self, namespace: &str, place: &Place, limit: usize) -> Option<String> {
         let places = self.0.get_mut(namespace)?;
         if !places.remove(place) {
@@ -66,7 +68,8 @@ impl Queue {
         moved_up
     }
 
-    /// Whether fewer than `limit` stand before this place. Looks at no more than `limit` of them.
+    /// Returns true if fewer than `limit` requests are before this position. Reads at most `limit`
+    /// of them.
     pub(super) fn is_among_first(&self, namespace: &str, place: &Place, limit: usize) -> bool {
         let before = self.0.get(namespace).map_or(0, |places| places.range(..place).take(limit).count());
         before < limit

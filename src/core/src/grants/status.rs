@@ -1,4 +1,4 @@
-//! What a grant's status should say. Pure.
+//! Computes the status of grants. Pure.
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
@@ -11,13 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::grants::{Labels, compiled::CompiledGrant};
 
-/// How many other grants `conflictsWith` names.
+/// The number of other grants that `conflictsWith` names.
 const MAX_CONFLICTS: usize = 16;
 
-/// The numbers of the namespaces that a grant selects, ascending.
+/// The numbers of the namespaces that a grant selects, in ascending order.
 type Selected = Vec<usize>;
 
-/// Each grant with the status that it should have.
+/// Returns each grant with its status.
 pub(super) fn statuses<'a>(
     grants: &'a BTreeMap<String, CompiledGrant>,
     namespaces: &BTreeMap<String, Labels>,
@@ -39,8 +39,9 @@ fn selected(grant: &CompiledGrant, namespaces: &BTreeMap<String, Labels>) -> Sel
     numbered.filter(|(_, (name, labels))| selects.contains(name, Some(labels))).map(|(number, _)| number).collect()
 }
 
-/// Whether requests can be ambiguous between two grants of a pool. Where two different patterns may match one user is
-/// not decided here: it takes both automata, and the requests that it happens to are told so.
+/// Returns true if requests can be ambiguous between two grants of a pool. Whether two different
+/// patterns can match the same user is not decided here, because that needs both automata; the
+/// affected requests report it.
 fn in_conflict((one, ones): (&CompiledGrant, &[usize]), (other, others): (&CompiledGrant, &[usize])) -> bool {
     let patterns = (&one.object.spec.username_pattern, &other.object.spec.username_pattern);
     let same_users = match patterns {
@@ -51,7 +52,7 @@ fn in_conflict((one, ones): (&CompiledGrant, &[usize]), (other, others): (&Compi
     usable && same_users && one.role() != other.role() && have_one_in_common(ones, others)
 }
 
-/// Whether two ascending lists share a number.
+/// Returns true if two ascending lists have a number in common.
 fn have_one_in_common(mut ones: &[usize], mut others: &[usize]) -> bool {
     while let (Some((one, ones_left)), Some((other, others_left))) = (ones.split_first(), others.split_first()) {
         match one.cmp(other) {
@@ -118,7 +119,8 @@ fn readiness(
     }
 }
 
-/// What the last try of the role has shown: this process's own, else that of an earlier one with the same spec.
+/// Returns the condition for the last role check: that of this process, or else that of an earlier
+/// process for the same spec.
 fn assumable(grant: &CompiledGrant, standing: &[Condition], now: Timestamp) -> Vec<Condition> {
     let type_ = ConditionType::RoleAssumable;
     let generation = grant.object.metadata.generation;
@@ -142,7 +144,8 @@ fn assumable(grant: &CompiledGrant, standing: &[Condition], now: Timestamp) -> V
     conditions(standing, &[(type_, truth)], reason, &message, generation, now)
 }
 
-/// The conditions that say something new of a grant: another reason, or at first that all is not well.
+/// Returns the conditions whose change is reported: another reason, or at first one that is not
+/// healthy.
 pub(super) fn changed_conditions(before: Option<&UserPoolGrantStatus>, after: &UserPoolGrantStatus) -> Vec<Condition> {
     let told = [ConditionType::Ready, ConditionType::RoleAssumable].map(ConditionType::as_str);
     let is_new = |condition: &&Condition| {

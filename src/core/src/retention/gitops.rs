@@ -1,29 +1,31 @@
-//! Which requests a GitOps tool tracks: it would create them again, were they deleted. Pure.
+//! Detects requests that a GitOps tool tracks. The tool would create them again after a deletion.
+//! Pure.
 
 use cognito_reset_api::PasswordResetRequest;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// What a tool writes on an object that it applies. Looked for among labels and annotations alike.
+/// The mark that a tool writes on an object that it applies, in labels or annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracker {
-    /// Argo CD's annotation; its default since 3.0.
+    /// The annotation of Argo CD; the default since 3.0.
     ArgoTrackingId,
-    /// The label that Argo CD's documentation proposes in place of the next one.
+    /// The label that Argo CD's documentation suggests instead of the next one.
     ArgoInstance,
-    /// Argo CD's default label before 3.0. Helm charts write it, too: whatever it comes from would be applied again.
+    /// The default label of Argo CD before 3.0. Helm charts write it, too; their next upgrade would
+    /// create the object again.
     Instance,
-    /// Flux's kustomize-controller.
+    /// The mark of Flux's kustomize-controller.
     FluxKustomization,
-    /// Flux's helm-controller.
+    /// The mark of Flux's helm-controller.
     FluxHelmRelease,
-    /// A `ResourceSet` of the Flux operator.
+    /// The mark of a `ResourceSet` of the Flux operator.
     FluxResourceSet,
-    /// A `FluxInstance` of the Flux operator.
+    /// The mark of a `FluxInstance` of the Flux operator.
     FluxInstance,
 }
 
 impl Tracker {
-    /// All of them, the surest first.
+    /// All marks, the most reliable first.
     pub const ALL: [Self; 7] = [
         Self::ArgoTrackingId,
         Self::FluxKustomization,
@@ -34,7 +36,7 @@ impl Tracker {
         Self::Instance,
     ];
 
-    /// The key of the label or annotation.
+    /// Returns the key of the label or annotation.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -48,7 +50,7 @@ impl Tracker {
         }
     }
 
-    /// The tool, for people.
+    /// Returns the name of the tool, for people.
     #[must_use]
     pub const fn tool(self) -> &'static str {
         match self {
@@ -58,7 +60,7 @@ impl Tracker {
         }
     }
 
-    /// What is told of a request whose time to live is not applied for this tracker.
+    /// Returns the message about a request whose time to live is not applied because of this mark.
     #[must_use]
     pub fn note(self) -> String {
         format!(
@@ -70,7 +72,7 @@ impl Tracker {
     }
 }
 
-/// The tracker of a tool that tracks the object, if there is one.
+/// Returns the tracker of the object, if a tool tracks it.
 #[must_use]
 pub fn tracker(metadata: &ObjectMeta) -> Option<Tracker> {
     let maps = [metadata.labels.as_ref(), metadata.annotations.as_ref()];
@@ -78,7 +80,8 @@ pub fn tracker(metadata: &ObjectMeta) -> Option<Tracker> {
     Tracker::ALL.into_iter().find(has)
 }
 
-/// The tracker that exempts a request from its time to live; `None` where it has no time to live, or no tool tracks it.
+/// Returns the tracker that exempts a request from its time to live; `None` if it has no time to
+/// live, or no tool tracks it.
 #[must_use]
 pub fn exempt(request: &PasswordResetRequest) -> Option<Tracker> {
     request.spec.ttl_seconds_after_finished.and_then(|_| tracker(&request.metadata))

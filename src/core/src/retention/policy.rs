@@ -1,6 +1,7 @@
-//! What of the history may be deleted. Pure: asked first of what a page says, then of what was read afresh.
+//! Decides which objects may be deleted. Pure: it is asked first for an object on a page, then for
+//! a fresh read of the object.
 //!
-//! Whatever is not known keeps the object.
+//! An unknown fact keeps the object.
 
 use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
 use jiff::{SignedDuration, Timestamp};
@@ -11,21 +12,21 @@ use crate::{
     retention::gitops::{self, Tracker},
 };
 
-/// The label that keeps a finished request for as long as it is there, whatever its value.
+/// The label that keeps a finished request as long as it exists, with any value.
 pub const KEEP: &str = "cognito-reset.dev/keep";
 
-/// What is to become of an object.
+/// The decision about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It stays.
+    /// The object is kept.
     Keep(KeepReason),
-    /// So far nothing keeps it: what is not known yet has to be read.
+    /// Nothing keeps the object so far. The missing facts have to be read.
     ReadFurther,
-    /// It is deleted, where it is still this very one.
+    /// The object is deleted, if it is still in this state.
     Delete(Guard),
 }
 
-/// The one state of one object that may be deleted.
+/// The state of an object that may be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// The object's uid.
@@ -34,40 +35,40 @@ pub struct Guard {
     pub resource_version: String,
 }
 
-/// KeepReason an object stays.
+/// The reason why an object is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepReason {
     /// The API server's time is not known.
     ClockUnknown,
-    /// The object does not say when it was written, or which it is.
+    /// The object does not contain its identity or the time of its last write.
     Nameless,
-    /// Somebody deletes it already, and a finalizer keeps it.
+    /// The object is being deleted, and a finalizer holds it.
     BeingDeleted,
-    /// Of a record: its retention has not passed since it was last written.
+    /// For a record: its retention has not passed since its last write.
     Young,
-    /// Of a record: only a newer operator knows what it says.
+    /// For a record: only a newer operator can parse it.
     OfNewerOperator,
-    /// Of a record: its name is not that of the request that it states.
+    /// For a record: its name does not belong to the request that it names.
     Misnamed,
-    /// Of a record: its claim is open.
+    /// For a record: its claim is open.
     Open,
-    /// Of a record: a request with an expiry that has not passed was told of it.
+    /// For a record: it remembers an expiry that has not passed.
     Unexpired,
-    /// Of a record: there is a request of its namespace and name.
+    /// For a record: a request of its namespace and name exists.
     Requested,
-    /// Of a request: it has the label [`KEEP`].
+    /// For a request: it has the label [`KEEP`].
     Labelled,
-    /// Of a request: a tool tracks it.
+    /// For a request: a tool tracks it.
     Tracked(Tracker),
-    /// Of a request: its outcome is Pending.
+    /// For a request: its outcome is Pending.
     Unfinished,
-    /// Of a request: it has no time to live.
+    /// For a request: it has no time to live.
     Unlimited,
-    /// Of a request: its time to live has not passed.
+    /// For a request: its time to live has not passed.
     Alive,
 }
 
-/// What a request says of its end and of the time that it has from then on.
+/// The end of a request, and its time to live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Life {
     /// `spec.ttlSecondsAfterFinished`.
@@ -79,7 +80,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// That of a request which was read as a whole.
+    /// Returns the fields of a request that was read as a whole.
     #[must_use]
     pub fn of(request: &PasswordResetRequest) -> Self {
         let completed = request.status.as_ref().and_then(|status| status.completion_time.as_ref());
@@ -91,19 +92,19 @@ impl Life {
     }
 }
 
-/// Whether there is a request of a record's namespace and name, whichever it is.
+/// The result of reading the request with a record's namespace and name, with any uid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// Not read yet.
+    /// The request has not been read yet.
     NotRead,
-    /// There is one.
+    /// A request exists.
     Present,
-    /// The API server says itself that there is none.
+    /// The API server itself confirms that no request exists.
     Absent,
 }
 
-/// Whether a record may be deleted. `now` is the API server's time; `record` and `request` are what was read afresh,
-/// and `metadata` is then the record's own.
+/// Decides whether a record may be deleted. `now` is the API server's time. If `record` and
+/// `request` are fresh reads, `metadata` is that of the record.
 #[must_use]
 pub fn record(
     metadata: &ObjectMeta,
@@ -130,7 +131,7 @@ pub fn record(
     if record.spec.effect.is_none() {
         return Verdict::Keep(KeepReason::Open);
     }
-    // What the record itself says of its last attempt can only keep it longer: managed fields can be taken away.
+    // The times in the record can only keep it longer, because managed fields can be removed.
     let last = ledger::last(record).map(|last| last.settled_at.as_ref().unwrap_or(&last.claimed_at).0);
     if last.is_some_and(|last| last.saturating_add(retention).unwrap_or(Timestamp::MAX) > now) {
         return Verdict::Keep(KeepReason::Young);
@@ -145,8 +146,8 @@ pub fn record(
     }
 }
 
-/// Whether a request may be deleted. `now` is the API server's time; `metadata` and `life` are what a page says of the
-/// request, or what was read afresh.
+/// Decides whether a request may be deleted. `now` is the API server's time. `metadata` and `life`
+/// are from a page, or from a fresh read.
 #[must_use]
 pub fn request(metadata: &ObjectMeta, life: Life, now: Option<Timestamp>) -> Verdict {
     let (now, guard) = match deletable(metadata, now) {
@@ -161,22 +162,25 @@ pub fn request(metadata: &ObjectMeta, life: Life, now: Option<Timestamp>) -> Ver
     if end.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX) > now {
         return Verdict::Keep(KeepReason::Alive);
     }
-    // Last of all: it is told of a request that would be deleted otherwise.
+    // This check is the last one, because it is reported for a request that would be deleted
+    // otherwise.
     match gitops::tracker(metadata) {
         Some(mark) => Verdict::Keep(KeepReason::Tracked(mark)),
         None => Verdict::Delete(guard),
     }
 }
 
-/// When a request ended; `None` where it has not. The operator's clock, which `completionTime` is of, may have been behind the
-/// API server's: so no sooner than its status was last written.
+/// Returns the end of a request; `None` if it has not ended. The clock of the operator, which wrote
+/// `completionTime`, may have been behind that of the API server. The end is therefore not earlier
+/// than the last write of the status.
 fn end(metadata: &ObjectMeta, life: Life) -> Option<Timestamp> {
     let completed = life.completed.filter(|_| life.outcome != Outcome::Pending)?;
     let told = written(metadata, |entry| entry.subresource.as_deref() == Some("status"));
     Some(told.map_or(completed, |told| told.max(completed)))
 }
 
-/// What every deletion takes: the API server's time, and an object that can be named exactly.
+/// Checks the conditions of every deletion: the API server's time, and an object with a complete
+/// identity.
 fn deletable(metadata: &ObjectMeta, now: Option<Timestamp>) -> Result<(Timestamp, Guard), KeepReason> {
     let now = now.ok_or(KeepReason::ClockUnknown)?;
     if metadata.deletion_timestamp.is_some() {
@@ -187,7 +191,8 @@ fn deletable(metadata: &ObjectMeta, now: Option<Timestamp>) -> Result<(Timestamp
     Ok((now, Guard { uid, resource_version }))
 }
 
-/// When the API server last wrote what these managers own, and at the earliest when the object was created.
+/// Returns the time when the API server last stored a write by these managers, or the creation of
+/// the object if that is later.
 fn written(metadata: &ObjectMeta, of: impl Fn(&ManagedFieldsEntry) -> bool) -> Option<Timestamp> {
     let managed = metadata.managed_fields.iter().flatten().filter(|entry| of(entry));
     let changed = managed.filter_map(|entry| entry.time.as_ref());
