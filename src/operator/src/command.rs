@@ -1,4 +1,4 @@
-//! Does what the command line says.
+//! Executes the command line.
 
 use std::{error::Error, fs};
 
@@ -11,10 +11,10 @@ use crate::{
     telemetry::{logs, panics},
 };
 
-/// Does it.
+/// Executes a command.
 ///
 /// # Errors
-/// One line that says what is wrong and the way out.
+/// Returns an error whose text is one line: the problem and the way out.
 pub fn execute(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Crds(args) => crds(&args),
@@ -27,7 +27,7 @@ pub fn execute(cli: Cli) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Prints the definitions, or writes one file for each.
+/// Prints the CRDs, or writes one file for each.
 fn crds(args: &CrdsArgs) -> Result<(), Box<dyn Error>> {
     for crd in cognito_reset_api::crds() {
         let yaml = serde_saphyr::to_string(&crd)?;

@@ -1,8 +1,8 @@
-//! A Kubernetes operator that resets Amazon Cognito passwords: at most once for each request, and
-//! with a status that never claims more than is known.
+//! A Kubernetes operator that resets Amazon Cognito passwords: at most once per request, and with a
+//! status that never claims more than is known.
 //!
-//! Start with [`cognito_reset_core::machine::decide`], the one function that decides what happens next, and
-//! `docs/architecture.md`, the map.
+//! Start with [`cognito_reset_core::machine::decide`], the function that decides what happens next,
+//! and with `docs/architecture.md`, the map.
 
 #![forbid(unsafe_code)]
 

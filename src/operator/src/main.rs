@@ -1,4 +1,4 @@
-//! Parse, install the TLS provider, run.
+//! Parses the command line, installs the TLS provider, and runs the command.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,8 @@ use cognito_reset_operator::{cli::Cli, command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One provider for both clients. It fails only where one is installed already, which is as good.
+    // Both clients use one provider. Installing it fails only if one is installed already, which is
+    // fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match command::execute(cli) {
         Ok(()) => ExitCode::SUCCESS,

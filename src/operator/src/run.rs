@@ -1,4 +1,4 @@
-//! Wires it together, from the flags to the end.
+//! Creates and connects all parts of the operator, from the flags to the shutdown.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -44,70 +44,74 @@ use crate::{
     },
 };
 
-/// How much longer than the server's own limit a watch may stay silent.
+/// The time beyond the server's own timeout for which a watch may be silent.
 const WATCH_GRACE: Duration = Duration::from_secs(5);
-/// Kept free between the longest call and the moment at which another's open claim is resolved.
+/// The margin between the longest call and the moment when an open claim of another process is
+/// resolved.
 const IN_FLIGHT_MARGIN: Duration = Duration::from_secs(5);
-/// Waits below this are not worth a write to the API server.
+/// The shortest wait that is written into a status.
 const SHOWN_WAIT: SignedDuration = SignedDuration::from_secs(2);
 
-/// How many times the first pause between attempts a wait for AWS has to last until an Event tells of it.
+/// The number of initial retry pauses that a wait for AWS has to last before an Event reports it.
 const LASTING: u32 = 4;
 
-/// A retention below this is more likely a mistake than a wish.
+/// The shortest retention without a warning: a shorter one is probably a mistake.
 const SHORT_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
-/// Why the operator cannot run.
+/// An error that ends the operator.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// No cluster is configured, or in a way that cannot be used.
+    /// No cluster is configured, or its configuration cannot be used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The cluster cannot be used as it is.
+    /// The cluster lacks something that the operator needs.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// Usernames would leave for a place that is not AWS, or nothing could ever be sent.
+    /// User names would be sent to a server that does not belong to AWS, or nothing could ever be
+    /// sent.
     #[error(transparent)]
     Aws(#[from] Unusable),
-    /// The port is taken.
+    /// The port is in use.
     #[error("failed to listen on {address}: {cause}; choose another with --listen")]
     Listen {
         /// The address.
         address: String,
-        /// What went wrong.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// Probes are not answered any more: whoever asks would end the process.
+    /// Probes are no longer served, so the kubelet would end the process.
     #[error("failed to serve /livez, /readyz and /metrics any longer: {0}")]
     Unserved(String),
-    /// The operating system refuses.
+    /// The operating system returned an error.
     #[error("failed to {0}: {1}")]
     System(&'static str, io::Error),
-    /// Another replica may be leading by now.
+    /// The Lease is lost; another replica may be leading by now.
     #[error(
         "failed to keep the lease: it could not be renewed in time or another replica has it; what is in flight is resolved by the next leader"
     )]
     LeaseLost,
-    /// Work was still in flight at the end.
+    /// Calls were still in flight when the shutdown timeout ended.
     #[error("failed to finish what was in flight within {0:?}; the next start resolves it without a second call")]
     Unfinished(Duration),
 }
 
-/// Runs the operator until it is told to stop and what is in flight has finished.
+/// Runs the operator until it is asked to stop and calls in flight have finished.
 ///
 /// # Errors
-/// What keeps it from starting, or from stopping in time.
+/// Returns an error that prevents the operator from starting, or from stopping in time.
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
-    // Before anything that may take long, so that whoever looks at the operator learns why it is not ready.
+    // This comes before all slow steps, so that `/readyz` can say why the operator is not ready.
     let listener =
         server::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     let health = Health::new(Arc::new(Metrics::new()));
     let stop = CancellationToken::new();
-    // In a box, as are the parts: what is all of the operator would be copied from frame to frame of a debug build's stack.
+    // The future and its parts are boxed: a debug build would otherwise copy the whole operator
+    // from stack frame to stack frame.
     beside(server::serve(listener, health.clone()), Box::pin(start(args, health, &stop)), &stop).await
 }
 
-/// Does `work`, and stops it in an orderly way where what serves beside it ends, by an error, a panic or for no reason.
+/// Runs `work`, and stops it in an orderly way if the server beside it ends, with an error, a panic
+/// or without a reason.
 async fn beside(
     serving: impl Future<Output = io::Result<()>> + Send + 'static,
     work: impl Future<Output = Result<(), RunError>>,
@@ -130,7 +134,7 @@ async fn beside(
     work.await.and(Err(unserved))
 }
 
-/// Checks that everything is there, and works until `stop` is cancelled.
+/// Checks the cluster and the configuration, and works until `stop` is cancelled.
 async fn start(args: RunArgs, health: Health, stop: &CancellationToken) -> Result<(), RunError> {
     let mut cluster = Cluster::find().await?;
     let config = &mut cluster.config;
@@ -159,10 +163,11 @@ async fn start(args: RunArgs, health: Health, stop: &CancellationToken) -> Resul
     Box::pin(serve(args, lease, client, cognito, health, stop.clone())).await
 }
 
-/// Runs against any Cognito, until `stop` is cancelled; with a lease in the namespace `lease`, if any.
+/// Runs with any implementation of Cognito until `stop` is cancelled, with a Lease in the namespace
+/// `lease`, if there is one.
 ///
 /// # Errors
-/// Where the lease is lost, or what is in flight does not finish in time.
+/// Returns an error if the Lease is lost, or if calls in flight do not finish in time.
 pub async fn serve<C: Cognito>(
     args: RunArgs,
     lease: Option<String>,
@@ -227,7 +232,8 @@ pub async fn serve<C: Cognito>(
         }
     };
     let stand = async {
-        // Without them, every request would be told that it has no grant, and every grant that it selects nobody.
+        // Without grants and namespaces every request would be reported as not granted, and every
+        // grant as selecting no namespace.
         tokio::select! {
             _ = async { tokio::join!(when_grants, when_namespaces) } => {}
             () = stop.cancelled() => return Ok(()),
@@ -263,7 +269,7 @@ pub async fn serve<C: Cognito>(
     result
 }
 
-/// Keeps the metric of the leadership up to date.
+/// Updates the metric of the leadership.
 async fn count(mut leadership: watch::Receiver<Leadership>, metrics: &Metrics) {
     loop {
         metrics.leadership(*leadership.borrow_and_update());
@@ -300,7 +306,7 @@ fn retention_settings(args: &RunArgs) -> retention::Settings {
     }
 }
 
-/// Has SIGTERM or SIGINT cancel it.
+/// Cancels the token on SIGTERM or SIGINT.
 fn stop_on_signal(stop: CancellationToken) -> Result<(), RunError> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| RunError::System("listen for signals", error));

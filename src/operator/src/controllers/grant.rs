@@ -1,4 +1,4 @@
-//! Follows the grants and the namespaces, and keeps the grants' statuses true.
+//! Watches grants and namespaces, and updates the status of grants.
 
 mod refused_statuses;
 pub mod role_check;
@@ -40,16 +40,16 @@ use crate::{
     },
 };
 
-/// The least time between two rounds in which statuses of grants are written.
+/// The minimum time between two rounds of status writes.
 const BETWEEN_TELLINGS: Duration = Duration::from_millis(500);
-/// Before a write is repeated that failed without being refused.
+/// The pause before a failed write that was not rejected is retried.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
-/// The longest time without a look at all grants.
+/// The maximum time between two checks of all grants.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 type Guarded = DeserializeGuard<UserPoolGrant>;
 
-/// Follows the grants; tells when they have first been read.
+/// Watches the grants, and signals when they have been read for the first time.
 pub async fn grants(
     client: &Client,
     config: watcher::Config,
@@ -61,7 +61,7 @@ pub async fn grants(
     follow(events, Grants { permissions, unreadable }, read).await;
 }
 
-/// Follows the namespaces' labels; tells when they have first been read.
+/// Watches the namespaces' labels, and signals when they have been read for the first time.
 pub async fn namespaces(
     client: &Client,
     config: watcher::Config,
@@ -72,7 +72,7 @@ pub async fn namespaces(
     follow(events, Namespaces { permissions }, read).await;
 }
 
-/// What a watch is followed by.
+/// The receiver of the events of a watch.
 trait Follower<K> {
     fn put(&mut self, object: K);
     fn remove(&mut self, object: &K);
@@ -122,7 +122,8 @@ impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
     }
 }
 
-/// Follows a watch for ever, backing off on errors, and tells when it has first read everything.
+/// Consumes a watch forever, with a back-off after errors, and signals when it has been read for
+/// the first time.
 async fn follow<K: Resource>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
     mut follower: impl Follower<K>,
@@ -143,7 +144,7 @@ async fn follow<K: Resource>(
             Ok(Some(Event::InitDone)) => {
                 follower.retain(&listed);
                 if let Some(read) = read.take() {
-                    // Nobody listens any more while stopping.
+                    // The receiver is gone during a shutdown.
                     let _ = read.send(());
                 }
             }
@@ -153,7 +154,7 @@ async fn follow<K: Resource>(
     }
 }
 
-/// Keeps the grants' statuses true, for ever. Nothing is written while they are.
+/// Keeps the status of grants up to date, forever. Nothing is written while they are.
 pub async fn tell_grants(
     client: &Client,
     permissions: &SharedGrants,
@@ -185,17 +186,18 @@ pub async fn tell_grants(
             }
         }
         if tried_any {
-            // Many namespaces may come and go, and grants say how many they select.
+            // Many namespaces may be created and deleted at a time, and each changes the counts of
+            // grants.
             sleep(BETWEEN_TELLINGS).await;
         }
         let due = refused.statuses.next().map(|due| due.saturating_duration_since(Instant::now()));
         let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };
-        // Either a change or the end of the pause: both mean to look again.
+        // A change and the end of the pause both start another check.
         let _ = timeout(again, changes.changed()).await;
     }
 }
 
-/// Tells of grants whose status is refused.
+/// Reports grants whose status is rejected.
 struct RefusedGrants<'a> {
     events: &'a Events,
     metrics: &'a Metrics,
@@ -203,7 +205,8 @@ struct RefusedGrants<'a> {
 }
 
 impl RefusedGrants<'_> {
-    /// Tells by an Event what the status would have said. Gives whether it was refused, and did not fail in another way.
+    /// Publishes an Event with the content of the status. Returns true if the status was rejected,
+    /// and false if the write failed for another reason.
     fn report(&mut self, grant: &UserPoolGrant, news: Vec<Note>, error: &StoreError) -> bool {
         let name = grant.name_any();
         let Some(refuser) = error.refuser() else {

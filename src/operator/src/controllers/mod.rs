@@ -1,4 +1,4 @@
-//! The loops of the operator, one module each.
+//! Contains the loops of the operator, one module each.
 
 pub mod grant;
 pub mod orphaned_claims;

@@ -1,4 +1,5 @@
-//! Resolves open claims that no pending request stands behind any more: nobody else would.
+//! Resolves orphaned claims: open claims without a pending request, which no other task would
+//! resolve.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,12 +16,12 @@ use crate::{
     telemetry::invalid_objects::InvalidObjects,
 };
 
-/// Looks through the open claims with `period` between two looks, until `stop` is cancelled and what is in flight has
+/// Lists the open claims every `period`, until `stop` is cancelled and calls in flight have
 /// finished.
 ///
-/// A claim at work shows here too; the same decision lets it be until its call cannot be in flight
-/// any more, so a claim without request is settled by the look after that.
-/// Where a record cannot be read, it is reported once, and the others are resolved all the same.
+/// A claim of a working task is listed too. The same decision leaves it alone until its call cannot
+/// be in flight any more, so an orphaned claim is settled at the next listing after that. A record
+/// that cannot be parsed is reported once, and does not stop the others from being resolved.
 pub async fn run<C: Cognito>(
     store: Store,
     performer: &Performer<C>,
@@ -68,7 +69,7 @@ async fn look<C: Cognito>(
             };
             let identity = Identity::of_record(record);
             let name = identity.record_name();
-            // One that cannot be resolved now must not keep the others waiting.
+            // A claim that cannot be resolved now must not delay the others.
             if let Err(error) = resolve(store, performer, identity).await {
                 warn!(record = %name, %error, "unable to resolve an open claim; trying again");
             }
@@ -82,8 +83,9 @@ async fn look<C: Cognito>(
 
 async fn resolve<C: Cognito>(store: &Store, performer: &Performer<C>, identity: Identity) -> Result<(), StoreError> {
     let request = store.request(&identity.request.namespace, &identity.request.name).await?;
-    // A pending request has its own pass. One of the name may be about another user by now; and one that has ended may
-    // stand beside an open claim where a ledger was put back after an etcd restore.
+    // A pending request has its own reconcile. A request of that name may be for another user by
+    // now. A request that has ended may have an open claim if the ledger was restored after a
+    // restore of etcd.
     let has_its_pass = |request: PasswordResetRequest| {
         Identity::of_request(&request) == identity && request.outcome() == Outcome::Pending
     };

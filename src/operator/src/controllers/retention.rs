@@ -1,4 +1,5 @@
-//! Looks through the history and deletes what the judge lets go. Thin: what may go is never decided here.
+//! Lists records and finished requests, and deletes those that the policy allows. The decision is
+//! never made here.
 
 pub mod store;
 
@@ -31,27 +32,27 @@ use crate::{
     },
 };
 
-/// Objects that are read and deleted side by side.
+/// The number of objects that are read and deleted in parallel.
 const ABREAST: usize = 4;
-/// How many requests are remembered as told that a tool tracks them.
+/// The number of requests that are remembered as reported because a tool tracks them.
 const MOST_TOLD: usize = 4096;
-/// How many of them are told in one look, so that their Events leave room for others.
+/// The number of them that are reported per scan, so that their Events leave room for others.
 const TOLD_IN_A_LOOK: usize = 10;
 
-/// How long things are kept, and how often they are looked through.
+/// The retention, and the intervals and rate of the scans.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long a record is kept after it was last written; `None` for ever.
+    /// The time for which a record is kept after its last write; `None` to keep all records.
     pub retention: Option<SignedDuration>,
-    /// Between two looks through all records.
+    /// The time between two scans of all records.
     pub records_period: Duration,
-    /// Between two looks through the finished requests with a time to live.
+    /// The time between two scans of the finished requests with a time to live.
     pub requests_period: Duration,
-    /// At most so many objects a second are read afresh, to be deleted.
+    /// The maximum number of objects per second that are read again for deletion.
     pub rate: f64,
 }
 
-/// Deletes what the history does not need any more.
+/// Deletes old records and finished requests.
 pub struct Retention {
     store: RetentionStore,
     settings: Settings,
@@ -62,7 +63,7 @@ pub struct Retention {
     refusing: Mutex<Refusing>,
 }
 
-/// Who refuses deletions, as the log says already.
+/// The policies and webhooks that reject deletions, as far as the log has reported them.
 #[derive(Debug, Default)]
 struct Refusing {
     requests: OfKind,
@@ -83,14 +84,15 @@ impl Refusing {
         }
     }
 
-    /// A deletion was refused. Whether that is to be told: once for each who refuses.
+    /// Records that a deletion was rejected. Returns true if this has to be reported: once per
+    /// policy or webhook.
     fn is_new(&mut self, kind: Kind, refuser: &Refuser) -> bool {
         let of_kind = self.of(kind);
         of_kind.in_this_look = true;
         of_kind.refusers.is_new(refuser)
     }
 
-    /// All of a kind was looked through. Where nothing was refused, the next refusal is told again.
+    /// Records the end of a scan. If nothing was rejected, the next rejection is reported again.
     fn looked(&mut self, kind: Kind) {
         let of_kind = self.of(kind);
         if !std::mem::take(&mut of_kind.in_this_look) {
@@ -99,7 +101,7 @@ impl Refusing {
     }
 }
 
-/// The requests of which it was told that a tool tracks them.
+/// The requests that were reported because a tool tracks them.
 #[derive(Debug, Default)]
 struct Told {
     uids: BTreeSet<String>,
@@ -107,7 +109,8 @@ struct Told {
 }
 
 impl Told {
-    /// Whether it is to be told of this one: once in the life of this process, and of the others in a later look.
+    /// Returns true if this request has to be reported: once per process. Requests beyond the limit
+    /// of a scan are reported in a later one.
     fn is_new(&mut self, uid: &str) -> bool {
         if self.in_this_look >= TOLD_IN_A_LOOK || self.uids.len() >= MOST_TOLD || !self.uids.insert(uid.to_owned()) {
             return false;
@@ -118,7 +121,7 @@ impl Told {
 }
 
 impl Retention {
-    /// Puts the parts together.
+    /// Creates the task.
     #[must_use]
     pub fn new(store: RetentionStore, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
         let mut pace = interval(Duration::from_secs_f64(1.0 / settings.rate));
@@ -126,7 +129,7 @@ impl Retention {
         Self { store, settings, events, metrics, pace: pace.into(), told: Mutex::default(), refusing: Mutex::default() }
     }
 
-    /// Looks through requests and records, for ever.
+    /// Scans requests and records, forever.
     pub async fn run(&self) {
         let requests = self.again_and_again(Kind::Request, self.settings.requests_period);
         let records = async {
@@ -147,7 +150,8 @@ impl Retention {
         }
     }
 
-    /// One look through all of a kind. An object that cannot be read or deleted keeps no other one.
+    /// Scans all objects of a kind. An object that cannot be read or deleted does not stop the
+    /// others.
     async fn sweep(&self, kind: Kind) -> Result<(), StoreError> {
         let mut token = None;
         if kind == Kind::Request {
@@ -158,7 +162,7 @@ impl Retention {
             if now.is_none() {
                 warn!(kind = kind.as_str(), "the API server's answer does not tell its time: nothing is deleted");
             }
-            // Only what is worth another look is kept of the page.
+            // Only the candidates of the page are kept.
             let candidates: Vec<Place> =
                 items.into_iter().filter_map(|item| self.worth_reading(kind, item, now)).collect();
             futures::stream::iter(candidates)
@@ -204,7 +208,7 @@ impl Retention {
         }
     }
 
-    /// Reads one afresh, asks again, and deletes it in the state that was read.
+    /// Reads an object again, decides again, and deletes it in the state that was read.
     async fn consider(&self, kind: Kind, candidate: &Place, now: Option<Timestamp>) -> Result<(), StoreError> {
         let deleted = match kind {
             Kind::Request => self.consider_request(candidate, now).await?,
@@ -251,7 +255,8 @@ impl Retention {
         deleted
     }
 
-    /// What one policy refuses, it may refuse of every old object, at every look: whoever refuses is told once.
+    /// Reports a failed deletion. A policy may reject every old object at every scan, so each
+    /// policy is reported once.
     fn report(&self, kind: Kind, candidate: &Place, error: &StoreError) {
         self.metrics.history_error(kind);
         let is_new = error.refuser().is_none_or(|refuser| self.refusing.lock().is_new(kind, &refuser));

@@ -1,8 +1,9 @@
-//! Where the API server is, and how it is reached: from the kubeconfig or the pod, through a proxy or not.
+//! Determines where the API server is and how it is reached: from the kubeconfig or the pod,
+//! directly or through a proxy.
 //!
-//! kube asks `NO_PROXY` about the proxy in place of the server, refuses lists that other tools take, and knows of no proxy
-//! in a pod. So what it reads of proxies is not used: client-go's rules are kept here, and the client is put together from
-//! kube's own parts.
+//! kube matches `NO_PROXY` against the proxy instead of the server, rejects lists that other tools
+//! accept, and ignores proxies in a pod. Its proxy settings are therefore not used: this module
+//! follows client-go's rules, and builds the client from kube's own parts.
 
 use std::net::IpAddr;
 
@@ -32,38 +33,40 @@ use tower::{BoxError, Service, ServiceBuilder, util::option_layer};
 
 use crate::kube::proxies::{Environment, NamedBy, UnusableProxy, usable};
 
-/// Who calls. What comes before the slash is the name of the writer in `managedFields`.
+/// The User-Agent. The part before the slash is the field manager in `managedFields`.
 const USER_AGENT: &str = concat!("cognito-reset-operator/", env!("CARGO_PKG_VERSION"));
 
-/// The port of a SOCKS proxy that names none.
+/// The port of a SOCKS proxy whose address names none.
 const SOCKS_PORT: u16 = 1080;
 
-/// Why no cluster can be reached.
+/// An error in the configuration of the cluster.
 #[derive(Debug, Error)]
 pub enum ClusterError {
-    /// None is configured, or its configuration cannot be used.
+    /// No cluster is configured, or its configuration cannot be used.
     #[error("failed to find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     NotFound(String),
-    /// A proxy is configured that cannot be used.
+    /// The configured proxy cannot be used.
     #[error(transparent)]
     Proxy(#[from] UnusableProxy),
 }
 
-/// A cluster as it is configured, before anything is asked of it.
+/// The configured cluster, before the first call.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Time limits and the like, to be set before a client is made.
+    /// The configuration of the client, such as timeouts. It can be changed before a client is
+    /// built.
     pub config: Config,
     proxy: Option<Intercept>,
 }
 
 impl Cluster {
-    /// The cluster of the kubeconfig, or of the pod where there is no kubeconfig.
+    /// Returns the cluster of the kubeconfig, or that of the pod if there is no kubeconfig.
     ///
     /// # Errors
-    /// Where there is neither, or a proxy is configured that cannot be used.
+    /// Returns an error if there is neither, or if the configured proxy cannot be used.
     pub async fn find() -> Result<Self, ClusterError> {
-        // First, as kube would parse some of it as well, and say less.
+        // This comes first, because kube parses some of these variables too, with less precise
+        // errors.
         let environment = Environment::of_process()?;
         let (mut config, proxy_url) = match local().await {
             Ok(found) => found,
@@ -80,7 +83,7 @@ impl Cluster {
         Ok(Self { config, proxy })
     }
 
-    /// Where the API server is, and through which proxy, for people.
+    /// Returns the address of the API server, and of the proxy, for people.
     #[must_use]
     pub fn described(&self) -> String {
         let server = &self.config.cluster_url;
@@ -90,10 +93,10 @@ impl Cluster {
         }
     }
 
-    /// A client. It repeats nothing by itself: a hidden retry could repeat a claim.
+    /// Returns a client. It does not retry calls: a hidden retry could repeat a claim.
     ///
     /// # Errors
-    /// Where certificates or credentials of the configuration cannot be used.
+    /// Returns an error if certificates or credentials of the configuration cannot be used.
     pub fn client(&self) -> Result<Client, ClusterError> {
         let client = match &self.proxy {
             None => build(&self.config, tcp()),
@@ -103,7 +106,7 @@ impl Cluster {
     }
 }
 
-/// The cluster of the kubeconfig, and its own proxy.
+/// Returns the cluster of the kubeconfig, and its `proxy-url`.
 async fn local() -> Result<(Config, Option<String>), KubeconfigError> {
     let kubeconfig = Kubeconfig::read()?;
     let proxy_url = proxy_url_of(&kubeconfig);
@@ -118,8 +121,9 @@ fn proxy_url_of(kubeconfig: &Kubeconfig) -> Option<String> {
     cluster.proxy_url.clone().filter(|url| !url.is_empty())
 }
 
-/// The proxy on the way to a server, as client-go has it: the kubeconfig's own whatever the environment says; else that of
-/// the environment, unless the server is of this machine or `NO_PROXY` names it. Pure.
+/// Returns the proxy for a server, by client-go's rules: the `proxy-url` of the kubeconfig
+/// regardless of the environment; otherwise the proxy of the environment, unless the server is on
+/// this machine or `NO_PROXY` names it. Pure.
 fn proxy(server: &Uri, own: Option<&str>, environment: &Environment) -> Result<Option<Intercept>, UnusableProxy> {
     if let Some(own) = own {
         return usable(own, NamedBy::Kubeconfig);
@@ -139,18 +143,20 @@ fn is_of_this_machine(server: &Uri) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether the list names the server: by its address, a network, its name or a domain above it, or `*`.
+/// Returns true if the list names the server: by its address, its network, its name or a parent
+/// domain, or with `*`.
 fn is_excepted(server: &Uri, list: &str, port: u16) -> bool {
     let entries: Vec<&str> = list.split(',').filter_map(|text| entry(text.trim(), port)).collect();
     let matcher = Matcher::builder().all("http://proxy").no(entries.join(",")).build();
-    // For the matcher a star is any name, and no address.
+    // To the matcher a star means any name, but no address.
     entries.contains(&"*") || matcher.intercept(server).is_none()
 }
 
-/// An entry as the matcher takes it: without port and star. `None` where it is for another port.
+/// Returns an entry in the syntax of the matcher, without port and star; `None` if it is for
+/// another port.
 fn entry(text: &str, port: u16) -> Option<&str> {
     let host = match text.rsplit_once(':').and_then(|(host, digits)| Some((host, digits.parse::<u16>().ok()?))) {
-        // An IPv6 address without brackets, whose last group only looks like a port.
+        // This is an IPv6 address without brackets; its last group only looks like a port.
         Some((host, _)) if host.contains(':') && !host.starts_with('[') => text,
         Some((_, other)) if other != port => return None,
         Some((host, _)) => host,
@@ -160,7 +166,7 @@ fn entry(text: &str, port: u16) -> Option<&str> {
     Some(if host.starts_with("*.") { host.trim_start_matches('*') } else { host })
 }
 
-/// What makes connections, for the clients of hyper and what wraps them.
+/// A connector, with the traits that hyper's clients and the layers around it require.
 trait Connector:
     Service<
         Uri,
@@ -197,7 +203,8 @@ fn through(config: &Config, proxy: &Intercept) -> Result<Client, kube::Error> {
                 None => build(config, socks),
             }
         }
-        // The proxy has nothing to do with the cluster: neither its authority nor a client certificate is for it.
+        // The proxy does not belong to the cluster: neither its authority nor a client certificate
+        // applies to it.
         Some("https") => tunnel(config, proxy, Config::new(address).rustls_https_connector_with_connector(tcp())?),
         _ => tunnel(config, proxy, tcp()),
     }
@@ -211,7 +218,7 @@ fn tunnel(config: &Config, proxy: &Intercept, to_proxy: impl Connector) -> Resul
     }
 }
 
-/// The address with this port where it has none.
+/// Returns the address with this port if it has none.
 fn with_port(address: Uri, port: u16) -> Uri {
     let mut parts = address.clone().into_parts();
     let host = address.host().unwrap_or_default();
@@ -226,7 +233,7 @@ fn tcp() -> HttpConnector {
     connector
 }
 
-/// What kube would build, over any way to connect.
+/// Builds the client that kube would build, over any connector.
 fn build(config: &Config, connector: impl Connector) -> Result<Client, kube::Error> {
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
     connector.set_connect_timeout(config.connect_timeout);

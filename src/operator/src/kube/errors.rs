@@ -1,12 +1,14 @@
-//! What errors of the Kubernetes client say, without the values that they quote: one may be a user's name.
+//! Describes errors of the Kubernetes client without the values that they quote, because one may be
+//! a user's name.
 //!
-//! An API server that refuses an object repeats what it holds, and so may an admission policy in its own words. So of a
-//! refusal its reason, its code, the fields and the name of who refuses are told, and not its text.
+//! An API server that rejects an object repeats its content, and an admission policy may do so in
+//! its own words. A description therefore contains the reason, the code, the fields and the name of
+//! who rejects the object, and not the text.
 
 use cognito_reset_core::refusal::Refuser;
 use kube::{Error, core::Status, runtime::watcher};
 
-/// What a call that failed says.
+/// Describes the error of a call.
 #[must_use]
 pub fn of_client(error: &Error) -> String {
     match error {
@@ -15,7 +17,8 @@ pub fn of_client(error: &Error) -> String {
             let (kind, line, column) = (error.classify(), error.line(), error.column());
             format!("an answer cannot be read: {kind:?} error at line {line} column {column}").to_lowercase()
         }
-        // The proxy's refusal, the certificate or the network, by their own words: none of them quotes an object.
+        // The texts of proxy, certificate and network errors are kept: none of them quotes an
+        // object.
         Error::Service(error) => {
             let causes = std::iter::successors(error.source(), |cause| cause.source());
             causes.fold(format!("no answer: {error}"), |said, cause| format!("{said}: {cause}"))
@@ -24,7 +27,7 @@ pub fn of_client(error: &Error) -> String {
     }
 }
 
-/// What a watch that failed says.
+/// Describes the error of a watch.
 #[must_use]
 pub fn of_watch(error: &watcher::Error) -> String {
     match error {
@@ -40,7 +43,7 @@ fn of_status(status: &Status) -> String {
     let reason: String = status.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
     let mut said = format!("the API server answered {} {reason}", status.code);
     let causes = status.details.iter().flat_map(|details| &details.causes);
-    // What follows a bracket may be a key that somebody chose.
+    // The text after a bracket may be a key that somebody chose.
     let fields: Vec<String> = causes
         .map(|cause| cause.field.chars().take_while(|it| it.is_ascii_alphanumeric() || *it == '.').take(128).collect())
         .filter(|field: &String| !field.is_empty())
@@ -50,7 +53,7 @@ fn of_status(status: &Status) -> String {
         said = format!("{said} for {}", fields.join(", "));
     }
     match Refuser::of(status) {
-        // What is said already.
+        // These add nothing to the description.
         Refuser::Definition | Refuser::Other { .. } => said,
         refuser => format!("{said}: refused by {refuser}"),
     }

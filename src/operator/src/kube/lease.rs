@@ -1,8 +1,10 @@
-//! A Lease that saves work: of several replicas one works, and the others stand by.
+//! Coordinates replicas with a Lease, which saves work: one replica works, and the others are on
+//! standby.
 //!
-//! No promise rests on it: the record decides who may call Cognito, with any number of leaders. Every
-//! write is guarded by the resourceVersion that was read; whether a holder is alive is told by how
-//! long its Lease has not changed, on this process's monotonic clock, never by comparing two clocks.
+//! No guarantee depends on the Lease: the record decides which process may call Cognito, with any
+//! number of leaders. Every write is guarded by the resourceVersion that was read. A holder has
+//! expired if its Lease has not changed for its duration, by this process's monotonic clock. Two
+//! clocks are never compared.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,28 +33,28 @@ use crate::{
 /// The name of the Lease.
 pub const NAME: &str = "cognito-reset-operator";
 
-/// How often a replica that stands by looks at the Lease.
+/// The interval at which a standby replica reads the Lease.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often a leader renews the Lease in its duration.
+/// The number of renewals in the duration of the Lease.
 const RENEWALS: u32 = 5;
 
-/// What a replica is, and whether the set of them has a leader.
+/// The role of a replica, and whether the set of replicas has a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leadership {
     /// This replica works.
     Leader,
-    /// Another one does, as seen by its renewals.
+    /// Another replica works, as its renewals show.
     Standby,
-    /// No renewal was seen for the lease's duration: nobody may be working.
+    /// No renewal was seen for the duration of the Lease: possibly no replica works.
     NoLeaderSeen,
 }
 
 impl Leadership {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 3] = [Self::Leader, Self::Standby, Self::NoLeaderSeen];
 
-    /// In words, for `/readyz` and as a metric's label.
+    /// Returns the state in words, for `/readyz` and as the label of a metric.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,27 +65,27 @@ impl Leadership {
     }
 }
 
-/// What to do about the Lease as it was read.
+/// The next step for the Lease as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Move {
-    /// Take it: there is none, it was released, or its holder has not renewed it in time.
+    /// Take it: it does not exist, it was released, or its holder has not renewed it in time.
     Take,
-    /// Renew it: it is ours.
+    /// Renew it: this replica holds it.
     Renew,
-    /// Leave it as it is.
+    /// Leave it unchanged.
     Leave,
-    /// It was ours and is another's now.
+    /// This replica held it, and another one holds it now.
     Lost,
 }
 
-/// What this replica has seen of the Lease, by its own clock. Pure.
+/// The state of the Lease that this replica has observed, by its own clock. Pure.
 #[derive(Debug)]
 struct Observer {
     holder: String,
     duration: Duration,
-    /// The version that another holder wrote last, and when it was first seen here.
+    /// The last version that another holder wrote, and the time when it was first seen here.
     others: Option<(String, Instant)>,
-    /// When the last renewal that was stored had been begun.
+    /// The time when the last stored renewal was started.
     renewed: Option<Instant>,
 }
 
@@ -115,7 +117,8 @@ impl Observer {
         if now.duration_since(since) >= duration { Move::Take } else { Move::Leave }
     }
 
-    /// A leader gives up this long before others may take its place.
+    /// Returns the time when a leader must stop, which is before another replica may take its
+    /// place.
     fn must_stop_at(&self) -> Option<Instant> {
         self.renewed.map(|renewed| renewed + self.duration.mul_f64(2.0 / 3.0))
     }
@@ -130,25 +133,25 @@ impl Observer {
     }
 }
 
-/// One replica's part in the election.
+/// The participation of one replica in the election.
 pub struct Election {
     leases: Api<Lease>,
     observer: Observer,
     limit: Duration,
     tell: watch::Sender<Leadership>,
-    /// Who refuses to have the Lease written, where the last try was refused.
+    /// The policy or webhook that rejects the Lease, if the last write was rejected.
     refuser: watch::Sender<Option<Refuser>>,
     metrics: Arc<Metrics>,
-    /// The Lease as this replica wrote it last.
+    /// The Lease as this replica last wrote it.
     held: Option<Lease>,
 }
 
 impl Election {
-    /// Takes part as `identity`, made unique for this process: a container that is started again in
-    /// its pod is another holder.
+    /// Participates as `identity`, which is made unique for this process: a container that is
+    /// restarted in its Pod is another holder.
     ///
-    /// `duration` is how long a leader that has stopped renewing keeps others waiting; `limit` bounds
-    /// every call to the API server.
+    /// `duration` is the time after which a leader that has stopped renewing can be replaced.
+    /// `limit` is the timeout of every call to the API server.
     #[must_use]
     pub fn new(
         client: Client,
@@ -169,19 +172,19 @@ impl Election {
         }
     }
 
-    /// What this replica is at present.
+    /// Returns a receiver of the state of this replica.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.tell.subscribe()
     }
 
-    /// Who refuses to have the Lease written at present.
+    /// Returns a receiver of the policy or webhook that rejects the Lease.
     #[must_use]
     pub fn refuser(&self) -> watch::Receiver<Option<Refuser>> {
         self.refuser.subscribe()
     }
 
-    /// Stands by, leads and renews, until the Lease is lost after it was held.
+    /// Waits as standby, leads and renews, until the Lease is lost after this replica held it.
     pub async fn run(&mut self) {
         loop {
             let begun = Instant::now();
@@ -200,7 +203,7 @@ impl Election {
         }
     }
 
-    /// Reads the Lease, or renews it while this replica holds it and a renewal is due.
+    /// Reads the Lease, or renews it if this replica holds it and a renewal is due.
     async fn turn(&mut self, begun: Instant) -> Move {
         if self.observer.renewed.is_some_and(|renewed| begun < renewed + self.observer.duration / RENEWALS) {
             return Move::Leave;
@@ -218,7 +221,7 @@ impl Election {
         let next = self.observer.see(standing.as_ref(), begun);
         match next {
             Move::Take | Move::Renew => self.write(standing, next, begun).await,
-            // Another one holds it, and nothing is to be written here.
+            // Another replica holds it, so nothing is written here.
             Move::Leave | Move::Lost => self.not_refused(),
         }
         next
@@ -242,13 +245,15 @@ impl Election {
                 self.held = Some(stored);
                 self.not_refused();
             }
-            // Another replica was quicker, or this is the reply to an own write whose reply was lost: read it next.
+            // Another replica was faster, or this is the response to an own write whose response
+            // was lost. The next round reads the Lease.
             Err(error) if error.is_conflict() => {}
             Err(error) => self.not_written(&error),
         }
     }
 
-    /// A refusal is counted at each try, and logged once for each who refuses.
+    /// Reports a failed write. A rejection is counted at each try, and logged once per policy or
+    /// webhook.
     fn not_written(&self, error: &StoreError) {
         let Some(refuser) = error.refuser() else {
             return warn!(lease = NAME, %error, "unable to write the lease; trying again");
@@ -265,7 +270,7 @@ impl Election {
         self.refuser.send_if_modified(|refuser| refuser.take().is_some());
     }
 
-    /// The Lease as this replica holds it. Where the reply to a renewal is not known, it is read.
+    /// Returns the Lease that this replica holds. It is read if the response to a renewal was lost.
     async fn standing(&mut self) -> Option<Lease> {
         if self.held.is_some() || self.observer.renewed.is_none() {
             return self.held.take();
@@ -281,7 +286,7 @@ impl Election {
         (holder == Some(&self.observer.holder)).then_some(read)
     }
 
-    /// Gives the Lease back, so that another replica need not wait for it to expire.
+    /// Releases the Lease, so that another replica does not have to wait for it to expire.
     pub async fn release(mut self) {
         let Some(mut lease) = self.standing().await else { return };
         if let Some(spec) = &mut lease.spec {
@@ -300,7 +305,7 @@ impl Election {
     }
 }
 
-/// The Lease as this holder writes it. The times are for people; nobody compares them.
+/// Returns the Lease as this holder writes it. The times are for people and are never compared.
 fn held_by(holder: &str, duration: Duration, standing: Option<Lease>, step: Move) -> Lease {
     let now = MicroTime(Timestamp::now());
     let mut lease = standing.unwrap_or_else(|| Lease {
@@ -312,7 +317,8 @@ fn held_by(holder: &str, duration: Duration, standing: Option<Lease>, step: Move
     let transitions = before.lease_transitions.unwrap_or_default().saturating_add(i32::from(taken));
     lease.spec = Some(LeaseSpec {
         holder_identity: Some(holder.into()),
-        // Rounded up: others must not be quicker than the holder thinks.
+        // The duration is rounded up, so that other replicas are never earlier than the holder
+        // assumes.
         lease_duration_seconds: i32::try_from(duration.as_millis().div_ceil(1000)).ok(),
         acquire_time: if taken { Some(now.clone()) } else { before.acquire_time },
         renew_time: Some(now),

@@ -1,4 +1,4 @@
-//! The wire to the Kubernetes API server.
+//! Connects to the Kubernetes API server.
 
 pub mod config;
 pub mod errors;

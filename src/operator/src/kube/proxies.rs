@@ -1,8 +1,9 @@
-//! The proxies that are configured: where each is named, and whether it can be used from there.
+//! Reads the configured proxies, and checks whether each can be used.
 //!
-//! The client of the API server can use SOCKS, and the one of AWS cannot: it would take such an address, and then fail
-//! at every call. So a variable of the environment, which counts for both, may name http and https alone. All of them
-//! are read at the start, whether or not this start uses them. A proxy's password is in no text that comes from here.
+//! The client of the API server supports SOCKS, and that of AWS does not: it would accept such an
+//! address, and then fail at every call. An environment variable applies to both clients, so it may
+//! only name http and https proxies. All variables are read at the start, whether or not this start
+//! uses them. No text of this module contains the password of a proxy.
 
 use std::{ffi::OsString, fmt};
 
@@ -10,24 +11,24 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use thiserror::Error;
 
-/// The variables that name the proxy for servers with `https:`, those for `http:`, and those for both, which the client
-/// of AWS alone uses. Of two spellings the first one that is not empty counts.
+/// The variables that name the proxy for `https:` servers, for `http:` servers, and for both, which
+/// only the client of AWS uses. Of two spellings the first one that is not empty counts.
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 const NO: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// Where a proxy is named.
+/// The place that names a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedBy {
-    /// A kubeconfig, for the API server alone.
+    /// A kubeconfig, for the API server only.
     Kubeconfig,
-    /// This variable of the environment.
+    /// This environment variable.
     Variable(&'static str),
 }
 
 impl NamedBy {
-    /// The schemes of proxies that can be used from there.
+    /// Returns the schemes that a proxy may have in this place.
     const fn schemes(self) -> &'static [&'static str] {
         match self {
             Self::Kubeconfig => &["http", "https", "socks5", "socks5h"],
@@ -45,7 +46,7 @@ impl fmt::Display for NamedBy {
     }
 }
 
-/// A proxy is configured that cannot be used.
+/// An error about a configured proxy that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "failed to use the proxy that {0} names: give an address such as http://proxy.example.com:3128 (supported schemes: {schemes})",
@@ -53,34 +54,36 @@ impl fmt::Display for NamedBy {
 )]
 pub struct UnusableProxy(pub NamedBy);
 
-/// What the environment says of proxies, as the client of the API server needs it.
+/// The proxy settings of the environment, for the client of the API server.
 #[derive(Debug, Default)]
 pub struct Environment {
     /// The proxy for servers with `http:`.
     pub http: Option<Intercept>,
     /// The proxy for servers with `https:`.
     pub https: Option<Intercept>,
-    /// What is reached without.
+    /// The list of servers that are reached directly.
     pub no: String,
 }
 
 impl Environment {
-    /// That of this process.
+    /// Reads the settings of this process.
     ///
     /// # Errors
-    /// Where any variable names a proxy that cannot be used, also one that only AWS would be reached through.
+    /// Returns an error if any variable names a proxy that cannot be used, even one that only the
+    /// client of AWS would use.
     pub fn of_process() -> Result<Self, UnusableProxy> {
         Self::read(|name| std::env::var_os(name))
     }
 
-    /// Reads it from these variables.
+    /// Reads the settings from these variables.
     ///
     /// # Errors
-    /// As for [`Self::of_process`].
+    /// Returns the same errors as [`Self::of_process`].
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, UnusableProxy> {
         let one = |name| {
             let value = variable(name).unwrap_or_default().into_string();
-            // A value that is not UTF-8 is refused: the client of AWS would ignore it and connect directly.
+            // A value that is not UTF-8 is rejected: the client of AWS would ignore it and connect
+            // directly.
             let value = value.map_err(|_| UnusableProxy(NamedBy::Variable(name)))?;
             usable(&value, NamedBy::Variable(name))
         };
@@ -92,10 +95,10 @@ impl Environment {
     }
 }
 
-/// The proxy of an address, if there is one.
+/// Parses the address of a proxy; `None` for an empty one.
 ///
 /// # Errors
-/// Where it cannot be used.
+/// Returns an error if the proxy cannot be used.
 pub fn usable(address: &str, named_by: NamedBy) -> Result<Option<Intercept>, UnusableProxy> {
     if address.is_empty() {
         return Ok(None);
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!((host(upper.https), host(upper.http), upper.no.as_str()), (Some("upper".into()), None, "a"));
         let lower = read(&[("HTTP_PROXY", ""), ("http_proxy", "lower"), ("NO_PROXY", ""), ("no_proxy", "b")]).unwrap();
         assert_eq!((host(lower.http), host(lower.https), lower.no.as_str()), (Some("lower".into()), None, "b"));
-        // It is not for the API server.
+        // This variable does not apply to the API server.
         let all = read(&[("ALL_PROXY", good)]).unwrap();
         assert!(all.http.is_none() && all.https.is_none());
     }

@@ -1,4 +1,4 @@
-//! A request as the watch keeps it: without what anybody may attach to it by the megabyte.
+//! Defines a request as the watch keeps it, without attached metadata of any size.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DeserializeGuard};
 use serde::{Deserialize, Deserializer};
 
-/// A request, or why it cannot be parsed, without labels, annotations, owners, finalizers and managed fields. A pass reads the
-/// request afresh, with all of them.
+/// A request, or the reason why it cannot be parsed, without labels, annotations, owners,
+/// finalizers and managed fields. A reconcile reads the whole request again.
 #[derive(Clone, Debug)]
 pub struct TrimmedRequest(pub DeserializeGuard<PasswordResetRequest>);
 

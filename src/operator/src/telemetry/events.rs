@@ -1,4 +1,5 @@
-//! Kubernetes Events about requests and grants, within a budget of their own, so that they never compete with resets.
+//! Publishes Kubernetes Events about requests and grants, with a rate of their own, so that they
+//! never delay resets.
 
 mod direct;
 
@@ -23,14 +24,14 @@ use crate::{
     telemetry::metrics::{Metrics, Target},
 };
 
-/// How many Events may wait; what comes on top is dropped and counted.
+/// The number of Events that may wait. Further ones are dropped and counted.
 const QUEUE: usize = 256;
-/// The most bytes of an Event's note that the API server takes.
+/// The maximum size of a note that the API server accepts, in bytes.
 const MAX_NOTE: usize = 1024;
 /// The time between two Events.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// How long the API server has to take one.
+/// The timeout of one Event.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Publishes one Event after the other.
@@ -38,12 +39,13 @@ struct Publisher {
     recorder: Recorder,
     direct: Direct,
     metrics: Arc<Metrics>,
-    /// Who refused the last one, if anybody.
+    /// The policy or webhook that rejected the last Event, if one did.
     refuser: Option<Refuser>,
 }
 
 impl Publisher {
-    /// One that cannot be published is dropped, and keeps no later one from being published, even where it panics.
+    /// Publishes an Event. One that cannot be published is dropped and does not stop later ones,
+    /// even if the client panics.
     async fn publish(&mut self, event: &Event, object: &ObjectReference) {
         let publishing = async {
             if self.direct.takes(event, object) {
@@ -68,7 +70,7 @@ impl Publisher {
     }
 }
 
-/// Takes Events and never blocks.
+/// Accepts Events without ever blocking.
 #[derive(Clone)]
 pub struct Events {
     warnings: mpsc::Sender<(Event, ObjectReference)>,
@@ -102,14 +104,14 @@ impl Events {
         Self { warnings, normal, metrics }
     }
 
-    /// Tells how a request ended.
+    /// Reports how a request ended.
     pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &Telling) {
         let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
         let type_ = if well { EventType::Normal } else { EventType::Warning };
         self.publish(object, type_, telling.reason.as_str(), &telling.message, "Reset");
     }
 
-    /// Tells that requests of this one's namespace wait for AWS, and that it lasts.
+    /// Reports that requests in this request's namespace keep waiting for AWS.
     pub fn waits<K: Resource<DynamicType = ()>>(&self, object: &K, waiting: &Telling, requests: usize) {
         let note = match requests {
             1 => waiting.message.clone(),
@@ -118,24 +120,24 @@ impl Events {
         self.publish(object, EventType::Warning, waiting.reason.as_str(), &note, "Reset");
     }
 
-    /// Warns of a write that is refused; `action` says which write it is about.
+    /// Reports a rejected write; `action` names the write.
     pub fn refused(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
         self.send(EventType::Warning, reason, note, action, object);
     }
 
-    /// Tells what is new of a grant.
+    /// Reports a changed condition of a grant.
     pub fn of_grant(&self, grant: &UserPoolGrant, condition: &Condition) {
         let well = condition.status == Truth::True.as_str();
         let type_ = if well { EventType::Normal } else { EventType::Warning };
         self.publish(grant, type_, &condition.reason, &condition.message, "Check");
     }
 
-    /// Tells that an object cannot be read.
+    /// Reports an object that cannot be parsed.
     pub fn invalid_object(&self, object: ObjectReference, message: &str) {
         self.send(EventType::Warning, Reason::InvalidObject.as_str(), message, "Read", object);
     }
 
-    /// Tells that a request with a time to live will not be deleted, and why.
+    /// Reports that a request with a time to live will not be deleted, and the reason.
     pub fn not_deleted(&self, object: ObjectReference, note: &str) {
         self.send(EventType::Warning, "TTLNotApplied", note, "Delete", object);
     }
@@ -164,7 +166,7 @@ impl Events {
     }
 }
 
-/// As much of a note as the API server takes.
+/// Returns the part of a note that the API server accepts.
 fn cut(note: &str) -> &str {
     note.get(..note.floor_char_boundary(MAX_NOTE)).unwrap_or(note)
 }

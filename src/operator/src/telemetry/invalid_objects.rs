@@ -1,5 +1,5 @@
-//! Objects that cannot be parsed: told by log, metric and Event, and requests and grants by their status too. Never a stopped
-//! watch.
+//! Reports objects that cannot be parsed: in the log, as a metric and as an Event, and in the
+//! status of requests and grants. Such an object never stops a watch.
 
 mod backlog;
 
@@ -42,46 +42,48 @@ pub struct InvalidObjects {
     news: Arc<Notify>,
 }
 
-/// What came of telling an object so in its status.
+/// The result of writing the report into a status.
 enum Told {
-    /// Its status says so now.
+    /// The status was written.
     Written,
-    /// Nothing had to be written.
+    /// The status contains the report already.
     Already,
-    /// It is gone, or can be read by now.
+    /// The object is gone, or can be parsed by now.
     Nothing,
-    /// It has changed since it was read.
+    /// The object has changed since it was read.
     Conflict,
 }
 
 impl InvalidObjects {
-    /// Reports by log, Event and metric.
+    /// Creates a reporter that uses the log, Events and metrics.
     #[must_use]
     pub fn new(events: Events, metrics: Arc<Metrics>) -> Self {
         Self { events, metrics, backlog: Arc::default(), news: Arc::default() }
     }
 
-    /// The metrics that it counts in.
+    /// Returns the metrics that it uses.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Reports a record, without the parser's quotes of it: they may be a user's name. It has no status.
+    /// Reports a record, without the values that the parser quotes, because one may be a user's
+    /// name. A record has no status.
     pub fn record(&self, record: &DeserializeGuard<PasswordResetRecord>, error: &str) {
         let found = found(Kind::Record, record, error);
         self.log(&found);
         self.events.invalid_object(found.object, &status::message(Kind::Record, &found.error));
     }
 
-    /// Reports a request in the same way, once for each state of it, and has its status tell it. `false` where so many are
-    /// still to be told that this one has to be found again later.
+    /// Reports a request in the same way, once per state, and in its status. Returns `false` if so
+    /// many reports are pending that this one has to be found again later.
     #[must_use]
     pub fn request(&self, request: &DeserializeGuard<PasswordResetRequest>, error: &str) -> bool {
         self.found(found(Kind::Request, request, error))
     }
 
-    /// Reports a grant in the same way; where there are too many, when the watch shows it again.
+    /// Reports a grant in the same way. If too many reports are pending, it is reported when the
+    /// watch shows it again.
     pub fn grant(&self, grant: &DeserializeGuard<UserPoolGrant>, error: &str) {
         self.found(found(Kind::Grant, grant, error));
     }
@@ -109,7 +111,8 @@ impl InvalidObjects {
         );
     }
 
-    /// Has the statuses of requests and grants tell what was found, for ever. Nothing is written where they do.
+    /// Writes the reports into the status of requests and grants, forever. Nothing is written if
+    /// the status contains the report.
     pub async fn tell(&self, client: &Client, limit: Duration) {
         loop {
             let due = self.backlog.lock().due(Instant::now());
@@ -135,7 +138,8 @@ impl InvalidObjects {
         }
     }
 
-    /// Remembers what came of it, and publishes an Event: once of the state, and once of each failure to write it.
+    /// Stores the result, and publishes an Event: once per state, and once per cause of failure to
+    /// write it.
     fn note(&self, found: &Found, told: Result<Told, StoreError>) {
         let message = status::message(found.kind, &found.error);
         let mut backlog = self.backlog.lock();
@@ -146,7 +150,7 @@ impl InvalidObjects {
                 }
                 backlog.told(found);
             }
-            // Whoever wrote it has published the Event.
+            // The process that wrote the status has published the Event.
             Ok(Told::Already) => backlog.told(found),
             Ok(Told::Nothing) => backlog.forget(found),
             Ok(Told::Conflict) => backlog.failed(found, Instant::now()),
@@ -169,7 +173,7 @@ fn found<K: Resource<DynamicType = ()>>(kind: Kind, object: &DeserializeGuard<K>
     Found { kind, object: object.object_ref(&()), generation, error: without_values(error) }
 }
 
-/// Reads the object afresh, in whatever shape it is, and writes what its status lacks.
+/// Reads the object again, in any shape, and writes the report if its status lacks it.
 async fn told<K>(client: &Client, limit: Duration, found: &Found) -> Result<Told, StoreError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
@@ -179,7 +183,7 @@ where
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    // Of grants the operator may list, and not get.
+    // The operator has the permission to list grants, but not to get one.
     let alone = ListParams::default().fields(&format!("metadata.name={name}"));
     let mut read = within(limit, api.list(&alone)).await?.items;
     let Some(object) = read.pop().filter(|it| it.metadata.uid == found.object.uid) else { return Ok(Told::Nothing) };

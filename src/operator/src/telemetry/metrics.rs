@@ -1,4 +1,4 @@
-//! Prometheus metrics. No user, pool or object name is ever a label.
+//! Defines the Prometheus metrics. The name of a user, pool or object is never a label.
 
 use cognito_reset_api::{Effect, Outcome, conditions::Reason};
 use cognito_reset_core::{action::response::Answer, refusal::Refuser};
@@ -33,18 +33,18 @@ struct Failed {
     cause: &'static str,
 }
 
-/// What of AWS was to be done and failed.
+/// The step with AWS that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AwsStep {
-    /// To find an endpoint for the pool's Region.
+    /// Finding an endpoint for the pool's Region.
     Endpoint,
-    /// To load the operator's own credentials.
+    /// Loading the operator's own credentials.
     Credentials,
-    /// To assume a grant's role.
+    /// Assuming a grant's role.
     Role,
-    /// To read a user by AdminGetUser.
+    /// Reading a user with AdminGetUser.
     Read,
-    /// To send a reset.
+    /// Sending a reset.
     Reset,
 }
 
@@ -76,14 +76,14 @@ struct OfRefusal {
     by: &'static str,
 }
 
-/// What a write that was refused was to change.
+/// The object of a rejected write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A record: a claim, an effect, its closing, or its deletion.
     Record,
     /// The status of a request or of a grant.
     Status,
-    /// A finished request, to be deleted.
+    /// A finished request that was to be deleted.
     Request,
     /// The Lease that lets one of several replicas work.
     Lease,
@@ -123,7 +123,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers them all.
+    /// Registers all metrics.
     #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self::default();
@@ -172,66 +172,67 @@ impl Metrics {
         metrics
     }
 
-    /// What this replica is now.
+    /// Sets the state of this replica.
     pub fn leadership(&self, now: Leadership) {
         for each in Leadership::ALL {
             self.leadership.get_or_create(&State { state: each.as_str() }).set(i64::from(each == now));
         }
     }
 
-    /// A request has ended.
+    /// Counts a request that has ended.
     pub fn finished(&self, outcome: Outcome, reason: Reason) {
         self.finished.get_or_create(&Finished { outcome: outcome.as_str(), reason: reason.as_str() }).inc();
     }
 
-    /// Cognito was called.
+    /// Counts a call of Cognito.
     pub fn call(&self, answer: &Answer) {
         self.calls.get_or_create(&Called { answer: answer.name() }).inc();
     }
 
-    /// An attempt was settled.
+    /// Counts a settled attempt.
     pub fn settled(&self, effect: Effect) {
         self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
     }
 
-    /// Something of AWS failed, for this cause out of a closed list.
+    /// Counts a failure of AWS, with a cause from a closed list.
     pub fn aws_failed(&self, step: AwsStep, cause: &'static str) {
         self.aws_failures.get_or_create(&Failed { step: step.as_str(), cause }).inc();
     }
 
-    /// A pass ended in an error.
+    /// Counts a reconcile that ended with an error.
     pub fn error(&self) {
         self.errors.inc();
     }
 
-    /// An object could not be parsed.
+    /// Counts an object that could not be parsed.
     pub fn not_understood(&self) {
         self.not_understood.inc();
     }
 
-    /// An Event was not published.
+    /// Counts an Event that was not published.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 
-    /// An object of the history was deleted.
+    /// Counts a deleted record or request.
     pub fn collected(&self, kind: Kind) {
         self.collected.get_or_create(&OfKind { kind: kind.as_str() }).inc();
     }
 
-    /// An object of the history could not be judged or deleted.
+    /// Counts a record or request that could not be checked or deleted.
     pub fn history_error(&self, kind: Kind) {
         self.history_errors.get_or_create(&OfKind { kind: kind.as_str() }).inc();
     }
 
-    /// All of a kind was looked through. Without the API server's time nothing could be told old.
+    /// Records the end of a scan. Without the API server's time no object could count as old.
     pub fn history_swept(&self, kind: Kind, now: Option<Timestamp>) {
         if let Some(now) = now {
             self.history_swept.get_or_create(&OfKind { kind: kind.as_str() }).set(now.as_second());
         }
     }
 
-    /// The API server refused a write. The name of who refuses is no label: there is no end to names.
+    /// Counts a write that the API server rejected. The name of who rejects it is not a label,
+    /// because the number of names is unlimited.
     pub fn write_refused(&self, target: Target, by: &Refuser) {
         self.writes_refused.get_or_create(&OfRefusal { object: target.as_str(), by: by.kind() }).inc();
     }
@@ -243,10 +244,10 @@ impl Metrics {
         Working(self.in_flight.clone())
     }
 
-    /// All of them, in the OpenMetrics text format.
+    /// Returns all metrics in the OpenMetrics text format.
     ///
     /// # Errors
-    /// Where a metric cannot be written as text.
+    /// Returns an error if a metric cannot be written as text.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -1,4 +1,4 @@
-//! Logs, metrics, Events and the pages that are served.
+//! Contains logs, metrics, Events and the HTTP server.
 
 pub mod events;
 pub mod invalid_objects;

@@ -1,12 +1,13 @@
-//! A panic as one line of the log.
+//! Logs a panic as one line.
 
 use std::any::Any;
 
 use tracing::error;
 
-/// From now on a panic is logged as one line, in the format of the log, wherever it happens.
+/// Logs every panic of the process as one line, in the format of the log.
 ///
-/// A text that was made for the occasion may quote anything, also a user's name, and is left out; one that stands in the code is not.
+/// A text that was built at run time may quote any value, including a user's name, and is left out.
+/// A constant text is logged.
 pub fn log_them() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics` on one port.
+//! Serves `/livez`, `/readyz` and `/metrics` on one port.
 
 use std::{
     io,
@@ -13,10 +13,10 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{cli::Listen, kube::lease::Leadership, telemetry::metrics::Metrics};
 
-/// How many connections may wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// How far the operator has come.
+/// The progress of the operator.
 #[derive(Clone, Debug)]
 enum Phase {
     Checking,
@@ -25,7 +25,7 @@ enum Phase {
     Stopping,
 }
 
-/// What the endpoints tell of.
+/// The state that the endpoints report.
 #[derive(Clone, Debug)]
 pub struct Health {
     phase: watch::Sender<Phase>,
@@ -33,34 +33,35 @@ pub struct Health {
 }
 
 impl Health {
-    /// Of an operator that checks whether the cluster has what it needs.
+    /// Creates the state of an operator that checks the cluster.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self { phase: watch::Sender::new(Phase::Checking), metrics }
     }
 
-    /// The metrics that are served.
+    /// Returns the metrics that are served.
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
 
-    /// The cluster has what is needed; grants and namespaces are being read.
+    /// Records that the cluster check passed, and that grants and namespaces are being read.
     pub fn reading(&self) {
         self.phase.send_replace(Phase::Reading);
     }
 
-    /// The operator can work on requests, should it be the leader, which whoever refuses the Lease may keep it from.
+    /// Records that the operator can work on requests if it is the leader. A rejected Lease may
+    /// prevent that.
     pub fn standing(&self, leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>>) {
         self.phase.send_replace(Phase::Standing { leadership, lease_refuser });
     }
 
-    /// It takes no more work.
+    /// Records that the operator accepts no more work.
     pub fn stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
     }
 
-    /// What `/readyz` answers.
+    /// Returns the response of `/readyz`.
     fn readiness(&self) -> (StatusCode, String) {
         let no = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
         match &*self.phase.borrow() {
@@ -83,10 +84,10 @@ impl Health {
     }
 }
 
-/// Listens there, so that a port in use is told at the start.
+/// Binds the address, so that a port in use is reported at the start.
 ///
 /// # Errors
-/// Where the address cannot be bound.
+/// Returns an error if the address cannot be bound.
 pub fn bind(listen: Listen) -> io::Result<TcpListener> {
     match listen {
         Listen::At(address) => bind_at(address),
@@ -94,7 +95,7 @@ pub fn bind(listen: Listen) -> io::Result<TcpListener> {
     }
 }
 
-/// One socket takes both families, or IPv4 alone where the kernel has no IPv6.
+/// Binds one socket for IPv4 and IPv6, or for IPv4 alone if the kernel has no IPv6.
 fn bind_everywhere<T>(port: u16, bind_at: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<T> {
     match bind_at((Ipv6Addr::UNSPECIFIED, port).into()) {
         Err(error) if is_without_ipv6(&error) => bind_at((Ipv4Addr::UNSPECIFIED, port).into()),
@@ -102,7 +103,7 @@ fn bind_everywhere<T>(port: u16, bind_at: impl Fn(SocketAddr) -> io::Result<T>) 
     }
 }
 
-/// No socket of that family, or no address of it.
+/// Returns true if the kernel has no sockets or no addresses of IPv6.
 fn is_without_ipv6(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
@@ -110,7 +111,7 @@ fn is_without_ipv6(error: &io::Error) -> bool {
 fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // Some kernels are told to keep the families apart (net.ipv6.bindv6only).
+        // Some kernels are configured to separate the families (net.ipv6.bindv6only).
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
@@ -123,7 +124,7 @@ fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until the process ends.
 ///
 /// # Errors
-/// Where the listener fails.
+/// Returns an error if the listener fails.
 pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))

@@ -1,4 +1,5 @@
-//! Grants whose status is refused: what an Event says in its place, and when it is tried again. Pure.
+//! Remembers grants whose status is rejected: the Events to publish instead, and the time of the
+//! next try. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,34 +8,36 @@ use cognito_reset_core::{recent::RecentSet, refusal::Refuser, status_retry::paus
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::time::Instant;
 
-/// Reason and message of a condition that is new, or of an Event.
+/// The reason and message of a changed condition, or of an Event.
 pub(super) type Note = (String, String);
 
-/// The grants whose status is refused, by name.
+/// The grants whose status is rejected, by name.
 #[derive(Debug, Default)]
 pub(super) struct RefusedStatuses(HashMap<String, Entry>);
 
 #[derive(Debug)]
 struct Entry {
-    /// What the status was to say anew.
+    /// The changes that the status was to report.
     news: Vec<Note>,
     refusers: RecentSet<Refuser>,
     failures: u32,
     due: Instant,
 }
 
-/// What the conditions say, whenever they came about.
+/// Returns the reason and message of each condition, without its time.
 pub(super) fn notes(news: &[Condition]) -> Vec<Note> {
     news.iter().map(|condition| (condition.reason.clone(), condition.message.clone())).collect()
 }
 
 impl RefusedStatuses {
-    /// Whether the status of this grant is to be tried now. One that has something else to say does not wait.
+    /// Returns true if the status of this grant should be tried now. A status with other changes
+    /// does not wait.
     pub(super) fn is_due(&self, grant: &str, news: &[Note], now: Instant) -> bool {
         self.0.get(grant).is_none_or(|entry| entry.due <= now || entry.news != news)
     }
 
-    /// It was refused. Gives what Events are to say in its place: each thing once for everybody who refuses it.
+    /// Records that the status was rejected. Returns the notes that Events have to report instead:
+    /// each one once per policy or webhook.
     pub(super) fn refused(&mut self, grant: &str, news: Vec<Note>, refuser: &Refuser, now: Instant) -> Vec<Note> {
         let entry = self.0.entry(grant.to_owned()).or_insert_with(|| Entry {
             news: news.clone(),
@@ -61,17 +64,17 @@ impl RefusedStatuses {
         entry.news.iter().map(stands_in).collect()
     }
 
-    /// Its status was written.
+    /// Records that the status was written.
     pub(super) fn written(&mut self, grant: &str) {
         self.0.remove(grant);
     }
 
-    /// Forgets all but these, whose status is still to be written.
+    /// Drops all grants except these, whose status still has to be written.
     pub(super) fn retain(&mut self, grants: &BTreeSet<String>) {
         self.0.retain(|grant, _| grants.contains(grant));
     }
 
-    /// When the next one is to be tried.
+    /// Returns the time of the next try.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.values().map(|entry| entry.due).min()
     }

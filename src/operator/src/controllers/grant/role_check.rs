@@ -1,4 +1,5 @@
-//! Tries whether the roles that grants name can be assumed. Nothing is called with them, and no reset waits for it.
+//! Checks whether the roles that grants name can be assumed. No call is made with them, and no
+//! reset waits for a check.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,14 +17,14 @@ use crate::{
     telemetry::metrics::{AwsStep, Metrics},
 };
 
-/// How many roles are tried at the same time.
+/// The number of roles that are checked in parallel.
 const AT_ONCE: usize = 2;
-/// How many are tried before it is looked again which ones there are.
+/// The number of checks after which the list of roles is read again.
 const ROUND: usize = 16;
-/// How much sooner a role is tried again that could not be assumed: somebody may be mending it.
+/// The factor by which a failed check is repeated earlier, because somebody may be fixing the role.
 const SOONER: u32 = 10;
 
-/// Tries each grant's role when it is new or has changed, and again after `period`, for ever.
+/// Checks each grant's role when it is new or has changed, and again after `period`, forever.
 pub async fn run<C: Cognito>(cognito: &C, grants: &SharedGrants, metrics: &Metrics, period: Duration) {
     let mut changes = grants.changes();
     let mut due = Due::default();
@@ -44,7 +45,7 @@ pub async fn run<C: Cognito>(cognito: &C, grants: &SharedGrants, metrics: &Metri
             continue;
         }
         let next = due.next().unwrap_or_else(|| Instant::now() + period);
-        // Either a change or the next one being due: both mean to look again.
+        // A change and the next due check both start another round.
         let _ = timeout_at(next, changes.changed()).await;
     }
 }
@@ -68,12 +69,13 @@ async fn assume<C: Cognito>(cognito: &C, named: &GrantRole, metrics: &Metrics) -
     }
 }
 
-/// When each grant's role is to be tried again.
+/// The time of the next check of each grant's role.
 #[derive(Debug, Default)]
 struct Due(HashMap<String, (Role, String, Instant)>);
 
 impl Due {
-    /// The roles whose time has come, those that were never tried first. What is not there any more is forgotten.
+    /// Returns the roles that are due, those never checked first. Roles that no longer exist are
+    /// dropped.
     fn now(&mut self, mut roles: Vec<GrantRole>, now: Instant) -> Vec<GrantRole> {
         let names: HashMap<_, _> = roles.iter().map(|named| (&named.grant, named)).collect();
         self.0.retain(|grant, (role, uid, _)| {

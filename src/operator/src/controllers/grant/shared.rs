@@ -1,4 +1,4 @@
-//! The index of grants, shared by the tasks of the operator.
+//! Shares the index of grants between the tasks of the operator.
 
 use std::collections::BTreeSet;
 
@@ -26,13 +26,14 @@ impl Default for SharedGrants {
 }
 
 impl SharedGrants {
-    /// Notified of every change that may alter what is allowed, but for requests that come and go.
+    /// Returns a receiver that is notified of every change that may affect which requests are
+    /// allowed, except for pending requests.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
-    /// Notified of every change that may alter what a grant's status should say.
+    /// Returns a receiver that is notified of every change that may affect the status of a grant.
     #[must_use]
     pub fn status_changes(&self) -> watch::Receiver<()> {
         self.status_changes.subscribe()

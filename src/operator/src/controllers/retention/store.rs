@@ -1,4 +1,5 @@
-//! Reads the history page by page, reads one object of it afresh, and deletes it: each call within a time limit.
+//! Lists records and finished requests page by page, reads one object again, and deletes it, each
+//! call with a timeout.
 
 use std::{future::Future, time::Duration};
 
@@ -19,15 +20,15 @@ use kube::{
 
 use crate::kube::store::{StoreError, understood, within};
 
-/// What has ended, and has a time to live: a field that is not there is as one that is empty.
+/// Selects finished requests with a time to live. An absent field counts as empty.
 const FINISHED: &str = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
-/// Of a page.
+/// The number of requests on a page.
 const REQUESTS: u32 = 10;
 const RECORDS: u32 = 500;
-/// The most bytes of a page: more than so many objects can have that etcd takes.
+/// The maximum size of a page, in bytes. The objects that etcd accepts cannot exceed it.
 const MAX_PAGE: usize = 32 << 20;
 
-/// What is looked through.
+/// The kind of the scanned objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Finished requests with a time to live and without the label [`KEEP`].
@@ -37,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name, for logs and metrics.
+    /// Returns the name, for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,11 +47,12 @@ impl Kind {
         }
     }
 
-    /// Asks for a page: of whole requests, since their end is in their status, and of the metadata of records.
+    /// Returns the request for a page: whole requests, because their end is in their status, and
+    /// only the metadata of records.
     fn list(self, token: Option<String>) -> kube::Result<http::Request<Vec<u8>>> {
         let params = ListParams { continue_token: token, ..ListParams::default() };
         let request = match self {
-            // People write them, up to 1.5 MiB each: so few at a time.
+            // People write requests, of up to 1.5 MiB each, so a page has few of them.
             Self::Request => {
                 let params = params.fields(FINISHED).labels(&format!("!{KEEP}")).limit(REQUESTS);
                 Request::new(PasswordResetRequest::url_path(&(), None)).list(&params)
@@ -62,7 +64,7 @@ impl Kind {
         request.map_err(kube::Error::BuildRequest)
     }
 
-    /// The kind of the answer.
+    /// Returns the kind that the response names.
     const fn answer(self) -> &'static str {
         match self {
             Self::Request => "PasswordResetRequestList",
@@ -71,7 +73,7 @@ impl Kind {
     }
 }
 
-/// Requests and records in the API server.
+/// Accesses requests and records in the API server.
 #[derive(Clone)]
 pub struct RetentionStore {
     client: Client,
@@ -79,7 +81,7 @@ pub struct RetentionStore {
 }
 
 impl RetentionStore {
-    /// Every call gets `limit` to be answered.
+    /// Creates a store whose calls have the timeout `limit`.
     #[must_use]
     pub const fn new(client: Client, limit: Duration) -> Self {
         Self { client, limit }
@@ -89,11 +91,11 @@ impl RetentionStore {
         within(self.limit, call).await
     }
 
-    /// The first page, or the one that a page before named. Where the server has forgotten what the pages are of, it says
-    /// how to go on with what there is now.
+    /// Returns the first page, or the one that an earlier page named. If the API server no longer
+    /// has the snapshot of these pages, it returns how to continue with the current state.
     ///
     /// # Errors
-    /// Where the API server does not answer with a page.
+    /// Returns an error if the API server does not respond with a page.
     pub async fn page(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
         match self.list(kind, token).await {
             Err(StoreError::Client(kube::Error::Api(status))) if status.code == 410 => {
@@ -129,28 +131,30 @@ impl RetentionStore {
         Ok(page)
     }
 
-    /// The record, read afresh; `None` where there is none.
+    /// Reads a record; `None` if it does not exist.
     ///
     /// # Errors
-    /// Where the API server does not answer with it or its absence.
+    /// Returns an error if the API server returns neither the record nor its absence.
     pub async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
         let api: Api<DeserializeGuard<PasswordResetRecord>> = Api::all(self.client.clone());
         Ok(self.call(api.get_opt(name)).await?.map(understood))
     }
 
-    /// The request, read afresh; `None` where there is none.
+    /// Reads a request; `None` if it does not exist.
     ///
     /// # Errors
-    /// Where the API server does not answer with it or its absence, or it cannot be understood.
+    /// Returns an error if the API server returns neither the request nor its absence, or if it
+    /// cannot be parsed.
     pub async fn request(&self, namespace: &str, name: &str) -> Result<Option<PasswordResetRequest>, StoreError> {
         let api: Api<PasswordResetRequest> = Api::namespaced(self.client.clone(), namespace);
         self.call(api.get_opt(name)).await
     }
 
-    /// Whether there is a request of this namespace and name, read afresh.
+    /// Reads whether a request of this namespace and name exists.
     ///
     /// # Errors
-    /// Where the API server does not answer, or says that there is none in words that may be of something on the way.
+    /// Returns an error if the API server does not respond, or if a 404 may come from an
+    /// intermediary.
     pub async fn presence(&self, of: &RequestRef) -> Result<Presence, StoreError> {
         let api: Api<PasswordResetRequest> = Api::namespaced(self.client.clone(), &of.namespace);
         match self.call(api.get_metadata(&of.name)).await {
@@ -160,19 +164,21 @@ impl RetentionStore {
         }
     }
 
-    /// Deletes a request in that one state; `false` where it has changed since, or is gone.
+    /// Deletes a request in this state; `false` if it has changed since, or is gone.
     ///
     /// # Errors
-    /// Where it cannot be told whether it was deleted, or the API server refuses.
+    /// Returns an error if it is not known whether it was deleted, or if the API server rejects the
+    /// deletion.
     pub async fn delete_request(&self, namespace: &str, name: &str, guard: Guard) -> Result<bool, StoreError> {
         let api: Api<PartialObjectMeta<PasswordResetRequest>> = Api::namespaced(self.client.clone(), namespace);
         self.delete(api, name, guard).await
     }
 
-    /// Deletes a record in that one state; `false` where it has changed since, or is gone.
+    /// Deletes a record in this state; `false` if it has changed since, or is gone.
     ///
     /// # Errors
-    /// Where it cannot be told whether it was deleted, or the API server refuses.
+    /// Returns an error if it is not known whether it was deleted, or if the API server rejects the
+    /// deletion.
     pub async fn delete_record(&self, name: &str, guard: Guard) -> Result<bool, StoreError> {
         let api: Api<PartialObjectMeta<PasswordResetRecord>> = Api::all(self.client.clone());
         self.delete(api, name, guard).await
@@ -192,7 +198,8 @@ impl RetentionStore {
     }
 }
 
-/// The API server's time, as it says with its answer. An answer that something on the way has kept is as old as that says.
+/// Returns the API server's time from the headers of its response. The age of a cached response is
+/// added to its date.
 fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
     let mut dates = headers.get_all(header::DATE).iter();
     match (dates.next(), dates.next(), headers.get(header::AGE)) {
@@ -201,8 +208,8 @@ fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
     }
 }
 
-/// Whether a refusal is the API server's word that there is no such request: something on the way, or a server without
-/// the definition, answers 404 as well, but does not name the object.
+/// Returns true if a 404 is the API server's own statement that the request does not exist. An
+/// intermediary, or a server without the CRD, returns 404 as well, but does not name the object.
 fn is_absence(said: &Status, name: &str) -> bool {
     let names = said.details.as_ref().is_some_and(|details| {
         details.name == name

@@ -1,8 +1,9 @@
-//! Events that kube's Recorder cannot publish.
+//! Publishes Events that kube's Recorder cannot publish.
 //!
-//! It names an Event after its object, with 17 more characters for the time, and the API server takes 253. Here the API
-//! server completes a name that is cut. And it counts an Event that differs in its note alone as a repetition of the first
-//! one, so that nobody reads the other note. Here each note is an Event of its own.
+//! The Recorder names an Event after its object, with 17 more characters for the time, and the API
+//! server accepts 253. Here the API server completes a truncated name. The Recorder also counts an
+//! Event that differs only in its note as a repetition of the first one, so the other note is lost.
+//! Here each note is an Event of its own.
 
 use std::collections::HashMap;
 
@@ -17,37 +18,38 @@ use kube::{
     runtime::events::{Event, EventType, Reporter},
 };
 
-/// The longest name of an object that the Recorder can name an Event after.
+/// The maximum length of an object name with which the Recorder can publish an Event.
 const LONGEST_FOR_THE_RECORDER: usize = 253 - ".18c9f0a1b2c3d4e5".len();
-/// As much as the API server keeps of a name that it completes.
+/// The length to which the API server truncates a name that it completes.
 const KEPT: usize = 58;
-/// For so long one Event stands for its repetitions, as the Recorder has it. They are not counted.
+/// The time in which an Event covers its repetitions, as in the Recorder. They are not counted.
 const STANDS_FOR: SignedDuration = SignedDuration::from_mins(6);
-/// The Recorder forgets an Event six minutes after its last repetition, by its own reading of the clock, a moment later.
+/// The time in which the Recorder counts repetitions. It drops an Event six minutes after the last
+/// repetition, by its own slightly later reading of the clock.
 const RECORDER_COUNTS_FOR: SignedDuration = SignedDuration::from_mins(7);
 
 fn is_long(object: &ObjectReference) -> bool {
     object.name.as_ref().is_some_and(|name| name.len() > LONGEST_FOR_THE_RECORDER)
 }
 
-/// What the Recorder tells Events apart by: uid, reason and action.
+/// The key by which the Recorder distinguishes Events: uid, reason and action.
 type Key = [String; 3];
 
-/// Publishes such Events.
+/// Publishes these Events.
 pub(super) struct Direct {
     client: Client,
     reporter: Reporter,
     notes: Notes,
-    /// When which was published here, by its note too.
+    /// The times of the Events published here, by key and note.
     lately: HashMap<(Key, Option<String>), Timestamp>,
 }
 
-/// Under which note the Recorder counts repetitions, and since when.
+/// The note under which the Recorder counts repetitions, and the start of the count.
 #[derive(Default)]
 struct Notes(HashMap<Key, (Option<String>, Timestamp)>);
 
 impl Notes {
-    /// Whether the Recorder would count this as a repetition of an Event with another note.
+    /// Returns true if the Recorder would count this as a repetition of an Event with another note.
     fn has_another(&mut self, key: Key, note: Option<&str>, now: Timestamp) -> bool {
         self.0.retain(|_, (_, at)| now.duration_since(*at).abs() < RECORDER_COUNTS_FOR);
         let (first, at) = self.0.entry(key).or_insert_with(|| (note.map(str::to_owned), now));
@@ -68,7 +70,7 @@ impl Direct {
         Self { client, reporter, notes: Notes::default(), lately: HashMap::new() }
     }
 
-    /// Whether this Event is to be published here, and not by the Recorder.
+    /// Returns true if this Event has to be published here and not by the Recorder.
     pub(super) fn takes(&mut self, event: &Event, object: &ObjectReference) -> bool {
         is_long(object) || self.notes.has_another(key(event, object), event.note.as_deref(), Timestamp::now())
     }
@@ -87,7 +89,7 @@ impl Direct {
         Ok(())
     }
 
-    /// The same fields as the Recorder's, but for the name.
+    /// Returns the Event with the same fields as the Recorder's, except for the name.
     fn published(&self, event: &Event, object: &ObjectReference, now: Timestamp) -> Published {
         let cut = object.name.iter().flat_map(|name| name.chars()).take(KEPT).collect();
         let controller = &self.reporter.controller;

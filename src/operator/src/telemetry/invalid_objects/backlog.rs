@@ -1,32 +1,34 @@
-//! Which objects that cannot be read are still to be told so in their status, and when. Pure.
+//! Remembers which objects that cannot be parsed still have to be reported in their status, and
+//! when. Pure.
 
 use std::{collections::HashMap, time::Instant};
 
 use cognito_reset_core::{invalid_objects::Kind, recent::RecentSet, status_retry::pause_after};
 use k8s_openapi::api::core::v1::ObjectReference;
 
-/// How many objects are remembered. Each takes less than two kilobytes.
+/// The number of objects that are remembered. Each takes less than 2 kB.
 const MOST: usize = 2000;
 
-/// A state of an object that cannot be read.
+/// A state of an object that cannot be parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Found {
     pub(super) kind: Kind,
     pub(super) object: ObjectReference,
     pub(super) generation: Option<i64>,
-    /// Why, without its values.
+    /// The error, without values of the object.
     pub(super) error: String,
 }
 
 impl Found {
-    /// Whether nothing that is told differs. Another resourceVersion alone does not: our own write of the status makes one,
-    /// and so does that of a newer operator, which is not to be answered for ever.
+    /// Returns true if the report is the same. A different resourceVersion alone makes no
+    /// difference: our own status write changes it, and so does that of a newer operator, to which
+    /// this one must not respond endlessly.
     fn is_of_the_state(&self, other: &Self) -> bool {
         (&self.object.uid, self.generation, &self.error) == (&other.object.uid, other.generation, &other.error)
     }
 }
 
-/// By kind, namespace and name.
+/// The key of an object: kind, namespace and name.
 type Key = (Kind, Option<String>, Option<String>);
 
 fn key(found: &Found) -> Key {
@@ -36,44 +38,44 @@ fn key(found: &Found) -> Key {
 #[derive(Debug)]
 struct Entry {
     found: Found,
-    /// When it is to be told; never again once it has been.
+    /// The time of the next try; `None` once it has been reported.
     due: Option<Instant>,
     failures: u32,
-    /// What an Event has said of this state already.
+    /// The texts that an Event has reported for this state.
     said: RecentSet<String>,
 }
 
-/// What became of a state that was found.
+/// The result of adding a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It is new, and will be told.
+    /// The state is new, and will be reported.
     New,
-    /// It is known already.
+    /// The state is known already.
     Known,
-    /// So many are to be told already that there is no room for it.
+    /// Too many states are waiting, so there is no room for this one.
     TooMany {
-        /// Whether it is the first one since there was room.
+        /// True for the first state since there was room.
         first: bool,
     },
 }
 
-/// Objects that cannot be read, each in the state last found.
+/// The objects that cannot be parsed, each with its last state.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     entries: HashMap<Key, Entry>,
-    /// Whether there was no room for the last new one.
+    /// True if there was no room for the last new state.
     full: bool,
 }
 
 impl Backlog {
-    /// Takes a state that was found.
+    /// Adds a state that was found.
     pub(super) fn put(&mut self, found: Found, now: Instant) -> Taken {
         let key = key(&found);
         if self.entries.get(&key).is_some_and(|entry| entry.found.is_of_the_state(&found)) {
             return Taken::Known;
         }
         if self.entries.len() >= MOST {
-            // Found again, they are looked at again, and nothing is written.
+            // If they are found again, they are read again, and nothing is written.
             self.entries.retain(|_, entry| entry.due.is_some());
         }
         if self.entries.len() >= MOST && !self.entries.contains_key(&key) {
@@ -84,25 +86,25 @@ impl Backlog {
         Taken::New
     }
 
-    /// What is to be told now.
+    /// Returns the states that are due.
     pub(super) fn due(&self, now: Instant) -> Vec<Found> {
         let due = self.entries.values().filter(|entry| entry.due.is_some_and(|due| due <= now));
         due.map(|entry| entry.found.clone()).collect()
     }
 
-    /// When the next one is to be told.
+    /// Returns the time when the next state is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.entries.values().filter_map(|entry| entry.due).min()
     }
 
-    /// It has been told: this state never again.
+    /// Records that this state was reported. It is never reported again.
     pub(super) fn told(&mut self, found: &Found) {
         if let Some(entry) = self.entry(found) {
             entry.due = None;
         }
     }
 
-    /// It is gone, or can be read by now.
+    /// Drops a state whose object is gone, or can be parsed by now.
     pub(super) fn forget(&mut self, found: &Found) {
         let key = key(found);
         if self.entries.get(&key).is_some_and(|entry| entry.found == *found) {
@@ -110,7 +112,7 @@ impl Backlog {
         }
     }
 
-    /// It could not be told: later again.
+    /// Records that a report failed, and schedules the next try.
     pub(super) fn failed(&mut self, found: &Found, now: Instant) {
         if let Some(entry) = self.entry(found) {
             entry.due = Some(now + pause_after(entry.failures));
@@ -118,12 +120,12 @@ impl Backlog {
         }
     }
 
-    /// Whether no Event has said this of the state yet. From now on one has.
+    /// Returns true if no Event has reported this text for the state, and records that one has.
     pub(super) fn is_news(&mut self, found: &Found, text: &str) -> bool {
         self.entry(found).is_some_and(|entry| entry.said.is_new(&text.to_owned()))
     }
 
-    /// Whether an Event has said anything of the state.
+    /// Returns true if an Event has reported any text for the state.
     pub(super) fn is_said(&mut self, found: &Found) -> bool {
         self.entry(found).is_some_and(|entry| entry.said.newest().is_some())
     }
@@ -186,7 +188,7 @@ mod tests {
         let mut backlog = Backlog::default();
         let (state, next) = (found("a", "1", 1, "bad"), found("a", "1", 2, "bad"));
         backlog.put(state.clone(), now);
-        // A conflict says nothing.
+        // A conflict reports nothing.
         backlog.failed(&state, now);
         assert!(!backlog.is_said(&state));
         for (text, is_news) in [("503", true), ("422", true), ("422", false), ("503", false), ("refused by a", true)] {
