@@ -1,4 +1,4 @@
-//! Flags and environment variables. Parses, never decides.
+//! Parses flags and environment variables. No decision is made here.
 
 use std::{
     fmt,
@@ -13,43 +13,47 @@ use jiff::SignedDuration;
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
-/// The cluster is found through KUBECONFIG or the pod's service account, and reached through HTTPS_PROXY but for what
-/// NO_PROXY names, or through the kubeconfig's own proxy-url (docs/network.md); AWS credentials, profile
-/// and endpoints as by every AWS SDK (AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER for an interface endpoint
-/// of a VPC, say, for pools of its Region); an endpoint that is not an https address of the service itself ends the start,
-/// and so does one beside AWS_USE_FIPS_ENDPOINT or AWS_USE_DUALSTACK_ENDPOINT. AWS_CA_BUNDLE names a file of certificate
-/// authorities to trust for AWS; AWS_RETRY_MODE and AWS_MAX_ATTEMPTS have no effect.
+/// The cluster is found through KUBECONFIG or the pod's service account. It is reached through the
+/// proxy in HTTPS_PROXY, unless NO_PROXY names it, or through the proxy-url of the kubeconfig
+/// (docs/network.md).
+///
+/// AWS credentials, profile and endpoints are configured as for every AWS SDK.
+/// AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER names an endpoint, such as an interface endpoint of a
+/// VPC, for the pools of its Region. The operator does not start with an endpoint that is not an
+/// https address of the service itself, nor with an endpoint together with AWS_USE_FIPS_ENDPOINT or
+/// AWS_USE_DUALSTACK_ENDPOINT. AWS_CA_BUNDLE names a file of certificate authorities to trust for
+/// AWS. AWS_RETRY_MODE and AWS_MAX_ATTEMPTS have no effect.
 #[derive(Debug, Parser)]
 #[command(name = "cognito-reset-operator", version, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator until SIGTERM or SIGINT. Of a flag given twice, the last one counts.
+    /// Run the operator until SIGTERM or SIGINT. If a flag is given twice, the last one counts.
     #[command(args_override_self = true)]
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions, or write them into a folder.
     Crds(CrdsArgs),
 }
 
-/// How logs are written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
 /// Arguments of `crds`.
 #[derive(Debug, Args)]
 pub struct CrdsArgs {
-    /// The folder to write one file for each resource into; without it, all are printed.
+    /// The folder into which one file per resource is written; if not set, all are printed.
     #[arg(long, value_name = "FOLDER")]
     pub out_dir: Option<PathBuf>,
 }
@@ -57,117 +61,131 @@ pub struct CrdsArgs {
 /// Arguments of `run`. Durations are written like 30s, 5m or 1h.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Where /livez, /readyz and /metrics are served. Without an address, as :8080, on every address of IPv4 and IPv6.
+    /// The address that serves /livez, /readyz and /metrics. A port alone, such as :8080, means all
+    /// IPv4 and IPv6 addresses.
     #[arg(long, env = "COGNITO_RESET_LISTEN", default_value = "127.0.0.1:8080", value_name = "[ADDRESS]:PORT")]
     pub listen: Listen,
 
-    /// The name of this process in records and events; the pod's name in a cluster.
+    /// The name of this process in records and Events. In a cluster, use the name of the pod.
     #[arg(long, env = "COGNITO_RESET_IDENTITY", default_value = "cognito-reset-operator", value_name = "NAME", value_parser = identity)]
     pub identity: String,
 
-    /// Whether replicas let one of them work, by a Lease. Without, nothing is reset twice either; they only repeat each other's reads.
+    /// Coordinate replicas with a Lease, so that one works at a time. Without it no reset is made
+    /// twice either, but replicas repeat each other's reads.
     #[arg(long, env = "COGNITO_RESET_LEASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOLEAN")]
     pub lease: bool,
 
-    /// The namespace of the lease; by default that of the pod, or of the KUBECONFIG's context.
+    /// The namespace of the Lease; by default that of the pod, or of the kubeconfig's context.
     #[arg(long, env = "COGNITO_RESET_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
 
-    /// How long a leader that was killed keeps the others waiting. A leader that cannot renew for two thirds of it stops.
+    /// The time after which another replica replaces a leader that was killed. A leader that cannot
+    /// renew the Lease for two thirds of it stops.
     #[arg(long, env = "COGNITO_RESET_LEASE_DURATION", default_value = "15s", value_parser = lease_duration, value_name = "DURATION")]
     pub lease_duration: Duration,
 
-    /// How logs are written to standard error.
+    /// The format of the log, which is written to standard error.
     #[arg(long, env = "COGNITO_RESET_LOG_FORMAT", default_value = "text", value_enum)]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as warn,cognito_reset_operator=debug. Whatever is said here, other crates log warnings and errors alone: below, they would show user names.
+    /// The log filter: a level, or directives such as warn,cognito_reset_operator=debug. Other
+    /// crates always log only warnings and errors, because at lower levels they would log user
+    /// names.
     #[arg(long, env = "COGNITO_RESET_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
-    /// Requests worked on at the same time, at least 2. Where results cannot be written into records, up to half of these wait until they can; while that many wait, no new calls are made.
+    /// The number of requests that are processed at the same time, at least 2. If results cannot be
+    /// written into records, up to half of these tasks wait until they can; while that many wait,
+    /// no new calls are made.
     #[arg(long, env = "COGNITO_RESET_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1024), value_name = "NUMBER")]
     pub concurrency: u16,
 
-    /// Resets a second for each AWS account and Region; Cognito's own limit is 30, shared with the users' forgotten passwords.
+    /// Resets per second for each AWS account and Region. Cognito's own limit is 30, shared with
+    /// users who have forgotten their password.
     #[arg(long, env = "COGNITO_RESET_RATE", default_value_t = 10.0, value_parser = rate, value_name = "PER_SECOND")]
     pub rate: f64,
 
-    /// Time limit of one call of AdminResetUserPassword.
+    /// Timeout of one call of AdminResetUserPassword.
     #[arg(long, env = "COGNITO_RESET_CALL_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub call_timeout: Duration,
 
-    /// Time limit of reading a user, and of loading AWS credentials.
+    /// Timeout of reading a user, and of loading AWS credentials.
     #[arg(long, env = "COGNITO_RESET_READ_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub read_timeout: Duration,
 
-    /// Time limit to connect to AWS.
+    /// Timeout of connecting to AWS.
     #[arg(long, env = "COGNITO_RESET_CONNECT_TIMEOUT", default_value = "3s", value_parser = duration, value_name = "DURATION")]
     pub connect_timeout: Duration,
 
-    /// Time in which a claim has to be written; past it nothing is sent for it.
+    /// Timeout of writing a claim. After it nothing is sent for the claim.
     #[arg(long, env = "COGNITO_RESET_CLAIM_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub claim_timeout: Duration,
 
-    /// Time limit of each call to the Kubernetes API server but watches.
+    /// Timeout of each call to the Kubernetes API server, except watches.
     #[arg(long, env = "COGNITO_RESET_API_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub api_timeout: Duration,
 
-    /// Time after which the API server ends a watch, to be started again. A frozen watch is given up 5 s later.
+    /// Time after which the API server ends a watch, which is then started again. A watch that does
+    /// not respond is dropped 5 s later.
     #[arg(long, env = "COGNITO_RESET_WATCH_TIMEOUT", default_value = "2m", value_parser = duration, value_name = "DURATION")]
     pub watch_timeout: Duration,
 
-    /// Time before the second attempt, after one that proved to have done nothing; doubled each time.
+    /// Pause before the second attempt, if the first one is proven to have done nothing. It doubles
+    /// with each attempt.
     #[arg(long, env = "COGNITO_RESET_RETRY_INITIAL", default_value = "5s", value_parser = duration, value_name = "DURATION")]
     pub retry_initial: Duration,
 
-    /// The longest time between two attempts.
+    /// Longest pause between two attempts.
     #[arg(long, env = "COGNITO_RESET_RETRY_MAX", default_value = "5m", value_parser = duration, value_name = "DURATION")]
     pub retry_max: Duration,
 
-    /// How often a user is read after a call without a clear answer.
+    /// The number of times that a user is read after a call without a clear response.
     #[arg(long, env = "COGNITO_RESET_PROBES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10), value_name = "NUMBER")]
     pub probes: u32,
 
-    /// Time between the first and the second of these reads; doubled each time.
+    /// Pause between the first and the second of these reads. It doubles each time.
     #[arg(long, env = "COGNITO_RESET_PROBE_PAUSE", default_value = "2s", value_parser = duration, value_name = "DURATION")]
     pub probe_pause: Duration,
 
-    /// Time between two looks for open claims whose request is gone, and for finished requests past ttlSecondsAfterFinished.
+    /// Interval of the scans for orphaned claims, and for finished requests past their
+    /// ttlSecondsAfterFinished.
     #[arg(long, env = "COGNITO_RESET_SWEEP_PERIOD", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub sweep_period: Duration,
 
-    /// How long a record is kept after it was last written, by the API server's clock; 0 keeps all for ever. What is applied again later resets again.
+    /// Time for which a record is kept after its last write, by the API server's clock; 0 keeps
+    /// records forever. A request that is applied again after that time resets again.
     #[arg(long, env = "COGNITO_RESET_RECORD_RETENTION", default_value = "8760h", value_parser = retention, value_name = "DURATION")]
     pub record_retention: Duration,
 
-    /// Time between two looks through all records for those whose retention has passed.
+    /// Interval of the scans for records whose retention has passed.
     #[arg(long, env = "COGNITO_RESET_RETENTION_PERIOD", default_value = "1h", value_parser = duration, value_name = "DURATION")]
     pub retention_period: Duration,
 
-    /// Requests and records a second that are read to be deleted, at most.
+    /// Maximum number of requests and records per second that are read for deletion.
     #[arg(long, env = "COGNITO_RESET_COLLECT_RATE", default_value_t = 10.0, value_parser = collect_rate, value_name = "PER_SECOND")]
     pub collect_rate: f64,
 
-    /// Time after which it is tried again whether a grant's role can be assumed; a tenth of it where it could not.
+    /// Interval of the checks whether the role of a grant can be assumed. A failed check is
+    /// repeated after a tenth of it.
     #[arg(long, env = "COGNITO_RESET_ROLE_CHECK_PERIOD", default_value = "10m", value_parser = duration, value_name = "DURATION")]
     pub role_check_period: Duration,
 
-    /// For tests: let Cognito and STS be anywhere, also without TLS. Otherwise an endpoint that is configured and is not AWS's own ends the start.
+    /// For tests: allow any endpoint for Cognito and STS, even without TLS. Otherwise the operator
+    /// does not start with an endpoint that does not belong to AWS.
     #[arg(long, env = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOLEAN")]
     pub allow_test_endpoints: bool,
 
-    /// Time for what is in flight at SIGTERM to finish.
+    /// Time for calls in flight to finish after SIGTERM.
     #[arg(long, env = "COGNITO_RESET_SHUTDOWN_TIMEOUT", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub shutdown_timeout: Duration,
 }
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// On every address of IPv4 and IPv6, at this port.
+    /// All IPv4 and IPv6 addresses, at this port.
     Everywhere(u16),
-    /// At this address and port.
+    /// This address and port.
     At(SocketAddr),
 }
 
@@ -204,9 +222,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(parsed).map_err(|_| advice.to_owned())
 }
 
-/// From a second to ten years, in hours or less: a day may have 23 hours, and a year 366 days.
+/// Parses a duration of one second to ten years, in hours or smaller units: a day can have 23
+/// hours, and a year 366 days.
 fn retention(text: &str) -> Result<Duration, String> {
-    let advice = "give 0 to keep records for ever, or a duration from 1s to 87600h (ten years), such as 8760h";
+    let advice = "give 0 to keep records forever, or a duration from 1s to 87600h (ten years), such as 8760h";
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -269,7 +288,7 @@ mod tests {
             match (retention(text), wanted) {
                 (Ok(parsed), Some(wanted)) => assert_eq!(parsed, wanted, "{text}"),
                 (Err(advice), None) => {
-                    assert!(advice.contains("8760h") && advice.contains("for ever"), "{text}: {advice}")
+                    assert!(advice.contains("8760h") && advice.contains("forever"), "{text}: {advice}")
                 }
                 (parsed, _) => panic!("{text}: {parsed:?}"),
             }

@@ -100,7 +100,7 @@ impl SharedGrants {
     /// See [`GrantIndex::authorize`].
     ///
     /// # Errors
-    /// The reason for which the request is not allowed.
+    /// Returns the reason why the request is not allowed.
     pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, Reason> {
         self.index.read().authorize(request)
     }
