@@ -22,7 +22,8 @@ use cognito_reset_core::action::{
 };
 use cognito_reset_operator::{
     cli::{Cli, Command},
-    run,
+    serve,
+    tasks::Tasks,
     telemetry::{metrics::Metrics, server::Health},
 };
 use common::{Bench, LIMIT, QUICK};
@@ -87,7 +88,8 @@ async fn beside<T>(
     };
     let (health, stop) = (Health::new(Arc::new(Metrics::new())), CancellationToken::new());
     let metrics = health.metrics();
-    let serving = run::serve(*args, None, Client::try_from(config)?, cognito.clone(), health, stop.clone());
+    let serving =
+        serve::serve(Tasks::default(), *args, None, Client::try_from(config)?, cognito.clone(), health, stop.clone());
     let mut serving = tokio::spawn(serving);
     let result = tokio::select! {
         ended = &mut serving => bail!("the operator ended: {ended:?}"),

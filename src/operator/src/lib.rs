@@ -11,4 +11,6 @@ pub mod command;
 pub mod controllers;
 pub mod kube;
 pub mod run;
+pub mod serve;
+pub mod tasks;
 pub mod telemetry;

@@ -79,16 +79,17 @@ pub struct Events {
 }
 
 impl Events {
-    /// Starts the task that publishes, warnings first, until every `Events` is dropped.
+    /// Returns the queue of Events, and the task that publishes them, warnings first, until every
+    /// `Events` is dropped.
     #[must_use]
-    pub fn start(client: Client, instance: String, metrics: Arc<Metrics>) -> Self {
+    pub fn new(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
         let (warnings, mut urgent) = mpsc::channel(QUEUE);
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
         let direct = Direct::new(client, reporter);
         let mut publisher = Publisher { recorder, direct, metrics: Arc::clone(&metrics), refuser: None };
-        tokio::spawn(async move {
+        let publishing = async move {
             let mut pace = interval(PERIOD);
             loop {
                 let (event, object): (Event, ObjectReference) = tokio::select! {
@@ -100,8 +101,8 @@ impl Events {
                 publisher.publish(&event, &object).await;
                 pace.tick().await;
             }
-        });
-        Self { warnings, normal, metrics }
+        };
+        (Self { warnings, normal, metrics }, publishing)
     }
 
     /// Reports how a request ended.

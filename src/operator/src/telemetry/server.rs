@@ -11,7 +11,10 @@ use cognito_reset_core::refusal::Refuser;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{cli::Listen, kube::lease::Leadership, telemetry::metrics::Metrics};
+use crate::{cli::Listen, kube::lease::Leadership, tasks::TaskError, telemetry::metrics::Metrics};
+
+/// The name of the task that serves.
+pub const TASK: &str = "http-server";
 
 /// The number of connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -125,13 +128,14 @@ fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// Returns an error if the listener fails.
-pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, health: Health) -> Result<(), TaskError> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
-    axum::serve(listener, router).await
+    let served = axum::serve(listener, router).await;
+    served.map_err(|error| TaskError::Ended { task: TASK, cause: error.to_string() })
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {

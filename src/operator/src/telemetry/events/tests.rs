@@ -48,7 +48,8 @@ async fn an_event_that_panics_ends_itself_alone() {
     };
     let (client, mut told) = api_server(take);
     let metrics = Arc::new(Metrics::new());
-    let events = Events::start(client, "test".into(), Arc::clone(&metrics));
+    let (events, publishing) = Events::new(client, "test".into(), Arc::clone(&metrics));
+    tokio::spawn(publishing);
     for name in ["first", "second"] {
         events.refused(regarding(name), "WriteRefused", name, "Claim");
     }
@@ -62,7 +63,8 @@ async fn a_refused_event_is_counted_by_who_refuses_and_keeps_no_later_one_from_b
     let take = |number| if number < 2 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
     let (client, mut told) = api_server(take);
     let metrics = Arc::new(Metrics::new());
-    let events = Events::start(client, "test".into(), Arc::clone(&metrics));
+    let (events, publishing) = Events::new(client, "test".into(), Arc::clone(&metrics));
+    tokio::spawn(publishing);
     let long = "c".repeat(250);
     for name in ["a", &long, "last"] {
         events.refused(regarding(name), "WriteRefused", "a note", "Claim");
