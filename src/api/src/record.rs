@@ -1,4 +1,4 @@
-//! `PasswordResetRecord`: the ledger. Creating one is the claim; its effect is what is known.
+//! `PasswordResetRecord`: one entry of the ledger. Creating it is the claim; its effect is the known result.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{CustomResource, KubeSchema};
@@ -10,13 +10,14 @@ use crate::{
     request::{ApprovedBy, RequestedBy},
 };
 
-/// The newest record schema that this operator writes; records with a higher one are left alone.
+/// The newest record schema that this operator writes. It does not touch records with a higher one.
 pub const SCHEMA: i64 = 1;
 
-/// How many attempts a record keeps; older ones, all proven to have had no effect, are counted in `omittedAttempts`.
+/// The number of attempts that a record keeps. Older ones, all proven to have had no effect, are counted in
+/// `omittedAttempts`.
 pub const MAX_ATTEMPTS: usize = 16;
 
-/// The ledger entry of one request, by namespace, name, pool and user. Outlives the request.
+/// The ledger entry of one request, identified by namespace, name, pool and user. It outlives the request.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "cognito-reset.dev",
@@ -26,7 +27,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     category = "cognito",
     no_spec,
     derive = "PartialEq",
-    doc = "The ledger entry of one PasswordResetRequest, written by the operator alone. It outlives the request, so that applying it again cannot reset twice. Deleting a record forgets that a reset was made.",
+    doc = "The ledger entry of one PasswordResetRequest. Only the operator writes it. It outlives the request, so applying the request again cannot reset twice. Deleting a record deletes the knowledge that a reset was made.",
     selectable = ".effect",
     selectable = ".userPoolID",
     selectable = ".username",
@@ -35,7 +36,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     printcolumn(name = "Action", type_ = "string", json_path = ".action", description = "the action", priority = 1),
     printcolumn(name = "User", type_ = "string", json_path = ".username", description = "the user"),
     printcolumn(name = "Pool", type_ = "string", json_path = ".userPoolID", description = "the user pool"),
-    printcolumn(name = "Effect", type_ = "string", json_path = ".effect", description = "what is known to have happened; empty while a claim is open"),
+    printcolumn(name = "Effect", type_ = "string", json_path = ".effect", description = "the known effect; empty while a claim is open"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since the first claim"),
     validation = Rule::new("self.action == oldSelf.action && self.request == oldSelf.request && self.userPoolID == oldSelf.userPoolID && self.username == oldSelf.username").message("a record is of one request: action, request, userPoolID and username are immutable"),
     validation = Rule::new("self.schema >= oldSelf.schema").message("schema may only grow").field_path(".schema"),
@@ -48,14 +49,14 @@ pub const MAX_ATTEMPTS: usize = 16;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RecordFields {
-    /// The schema of this record. An operator leaves records with a higher schema than it knows alone.
+    /// The schema of this record. An operator does not touch records with a higher schema than it knows.
     #[schemars(range(min = 1))]
     pub schema: i64,
 
-    /// The action that the request asks for. Another action on the same user has a record of its own.
+    /// The action that the request asks for. Another action on the same user has its own record.
     pub action: Action,
 
-    /// The request, by name: a request of the same name that is created again has the same record.
+    /// The request, by name. A request of the same name that is created again has the same record.
     pub request: RequestRef,
 
     /// The user pool.
@@ -67,32 +68,32 @@ pub struct RecordFields {
     #[schemars(length(min = 1, max = 128))]
     pub username: String,
 
-    /// The user's immutable `sub`, where it could be read before the reset.
+    /// The user's immutable `sub`, if it could be read before the reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub sub: Option<String>,
 
-    /// The latest `expirationTime` of a request that this record was told to or claimed for. Until then such a request could be applied again and would be performed, had the record been forgotten.
+    /// The latest `expirationTime` among the requests that used this record. The record is kept until then, because without it such a request could be applied again and would be performed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
 
-    /// What is known to have happened; absent while a claim is open. Knowledge only grows.
+    /// The known effect; absent while a claim is open. It is never replaced by a weaker one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
 
-    /// The attempts, oldest first; only the last one can be open or have had an effect. A request that ends without a call closes with an entry of its own, which is no attempt.
+    /// The attempts, oldest first. Only the last one can be open or have had an effect. A request that ends without a call has a closing entry, which is not an attempt.
     #[schemars(length(min = 1, max = 16))]
     pub attempts: Vec<Attempt>,
 
-    /// How many earlier attempts, all without effect, are no longer listed.
+    /// The number of earlier attempts, all without effect, that are no longer listed.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub omitted_attempts: i64,
 }
 
 impl PasswordResetRecord {
-    /// Stands for a record that cannot be parsed. It must be of a newer operator, and so it is left alone like any
-    /// other one with a higher schema than is known.
+    /// Returns a placeholder for a record that cannot be parsed. A newer operator must have written it, so this one
+    /// does not touch it, as with any record of a higher schema.
     #[must_use]
     pub fn not_understood(metadata: ObjectMeta) -> Self {
         let nobody = RequestRef { namespace: String::new(), name: String::new() };
@@ -111,7 +112,7 @@ impl PasswordResetRecord {
         Self { metadata, spec }
     }
 
-    /// Whether only a newer operator knows what it says, and may write it.
+    /// Returns true if only a newer operator can read and write this record.
     #[must_use]
     pub const fn is_of_newer_schema(&self) -> bool {
         self.spec.schema > SCHEMA
@@ -126,7 +127,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The name as it stands in a record.
+    /// Returns the name as it is written in a record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -135,7 +136,7 @@ impl Action {
     }
 }
 
-/// Names the request of a record.
+/// A reference to the request of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub struct RequestRef {
     /// The request's namespace.
@@ -146,19 +147,19 @@ pub struct RequestRef {
     pub name: String,
 }
 
-/// What is known to have happened in Cognito.
+/// The known effect of a record in Cognito.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Effect {
-    /// Nothing: proven by Cognito's answer, or the call was never sent.
+    /// Nothing happened: Cognito's response proves it, or the call was never sent.
     NotPerformed,
-    /// Nobody can tell; nothing more will be sent.
+    /// The effect cannot be determined. Nothing more will be sent.
     Unknown,
     /// The password was invalidated.
     Performed,
 }
 
 impl Effect {
-    /// The name as it stands in a record.
+    /// Returns the name as it is written in a record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -169,30 +170,30 @@ impl Effect {
     }
 }
 
-/// What an attempt's effect is known from.
+/// The evidence for an attempt's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Evidence {
-    /// Cognito's own answer to the call.
+    /// Cognito's own response to the call.
     Answer,
-    /// The user's state before and after, read by AdminGetUser.
+    /// The user's state before and after the call, read by AdminGetUser.
     Probe,
-    /// The operator never sent the call.
+    /// The call was never sent.
     NeverSent,
-    /// The request was not built or no connection to Cognito was made, so nothing was sent.
+    /// The request could not be built, or no connection to Cognito was made, so nothing was sent.
     Unreachable,
-    /// Nothing conclusive came back.
+    /// No conclusive response was received.
     Inconclusive,
-    /// Closed without a call, for good: `expirationTime` passed.
+    /// The record was closed without a call: `expirationTime` passed.
     Expired,
-    /// Closed without a call, for good: `deadlineSeconds` passed.
+    /// The record was closed without a call: `deadlineSeconds` passed.
     DeadlineExceeded,
-    /// Closed without a call, for good: the user already had to reset, and the request asked to skip then.
+    /// The record was closed without a call: the user already had to reset, and the request asked to skip in that case.
     AlreadyResetRequired,
-    /// Closed without a call, for good: the user's state had to be read first, and Cognito answered AdminGetUser with the exception in `code`, such as that there is no such user.
+    /// The record was closed without a call: the user's state had to be read first, and Cognito responded to AdminGetUser with the exception in `code`, for example because the user does not exist.
     ReadAnswer,
 }
 
-/// Why nothing could be sent to AWS.
+/// The cause why nothing could be sent to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum FailureCause {
     /// The request could not be built: endpoint, headers, signature or body.
@@ -203,7 +204,7 @@ pub enum FailureCause {
     Refused,
     /// No connection was made in time.
     TimedOut,
-    /// No TLS session was agreed on; often the certificate authority is not trusted.
+    /// The TLS handshake failed; an untrusted certificate authority is a common cause.
     Tls,
     /// The proxy did not open a tunnel.
     Proxy,
@@ -212,11 +213,11 @@ pub enum FailureCause {
 }
 
 impl FailureCause {
-    /// All of them.
+    /// All causes.
     pub const ALL: [Self; 7] =
         [Self::Request, Self::Dns, Self::Refused, Self::TimedOut, Self::Tls, Self::Proxy, Self::Network];
 
-    /// The name, for metrics.
+    /// Returns the name, for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -230,7 +231,7 @@ impl FailureCause {
         }
     }
 
-    /// What went wrong, for messages and logs.
+    /// Returns the cause in words, for messages and logs.
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -249,33 +250,33 @@ impl FailureCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum UserStatus {
-    /// Signed up, not confirmed.
+    /// The user has signed up, but is not confirmed.
     Unconfirmed,
-    /// Confirmed: can sign in.
+    /// The user is confirmed and can sign in.
     Confirmed,
-    /// No longer active.
+    /// The user is no longer active.
     Archived,
-    /// Disabled for a potential security threat.
+    /// The user is disabled because of a potential security threat.
     Compromised,
-    /// Cognito does not know, or named a state that this operator does not know.
+    /// Cognito does not know the state, or named one that this operator does not know.
     Unknown,
-    /// The password has to be reset before the next sign-in.
+    /// The user has to reset the password before the next sign-in.
     ResetRequired,
-    /// Has a temporary password that has to be changed.
+    /// The user has a temporary password and has to change it.
     ForceChangePassword,
-    /// Signs in through an external provider.
+    /// The user signs in through an external provider.
     ExternalProvider,
 }
 
-/// One attempt: a claim, and what became of it.
+/// One attempt: a claim and its result.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// Random; known only to the task that claimed, so that nobody else can send for it.
+    /// A random id that only the task that claimed knows, so that no other task can send for this claim.
     #[schemars(length(min = 1, max = 64))]
     pub id: String,
 
-    /// The operator process that claimed.
+    /// The operator process that wrote the claim.
     #[schemars(length(max = 253))]
     pub holder: String,
 
@@ -284,81 +285,81 @@ pub struct Attempt {
     #[schemars(length(max = 128))]
     pub request_uid: String,
 
-    /// Who created that request object, as stamped.
+    /// The stamped user who created that request object.
     pub requested_by: RequestedBy,
 
-    /// Who approved that request object, as stamped; absent where nobody did.
+    /// The stamped user who approved that request object; absent if nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<ApprovedBy>,
 
-    /// `reason` of that request object, which may be gone: claimed, not proven.
+    /// The `reason` of that request object, which may be gone. A claim that is not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub reason: Option<String>,
 
-    /// `ticket` of that request object: claimed, not proven.
+    /// The `ticket` of that request object. A claim that is not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub ticket: Option<String>,
 
-    /// `onBehalfOf` of that request object: claimed, not proven.
+    /// The `onBehalfOf` of that request object. A claim that is not verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub on_behalf_of: Option<String>,
 
-    /// The grants that allowed it.
+    /// The grants that allowed the attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub grants: Vec<String>,
 
-    /// The role assumed for it; absent where the operator's own credentials were used.
+    /// The role that was assumed; absent if the operator's own credentials were used.
     #[serde(default, rename = "roleARN", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub role_arn: Option<String>,
 
-    /// The external id that the role was assumed with; no secret.
+    /// The external id that the role was assumed with. It is not a secret.
     #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1224))]
     pub external_id: Option<String>,
 
-    /// Which session tags the role was assumed with; absent for `Full` and without a role.
+    /// The session tags that the role was assumed with; absent for `Full` and without a role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
 
-    /// When it was claimed, by the holder's clock.
+    /// The time of the claim, by the holder's clock.
     pub claimed_at: Time,
 
-    /// When its call was sent, by the holder's clock; absent where nothing was sent, or the holder was gone before it could write this.
+    /// The time when the call was sent, by the holder's clock. Absent if nothing was sent, or if the holder ended before it could write the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Time>,
 
-    /// The user's state just before the claim, where it could be read.
+    /// The user's state just before the claim, if it could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_status_before: Option<UserStatus>,
 
-    /// When its effect was recorded, by the recorder's clock.
+    /// The time when the effect was written, by the clock of the process that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Time>,
 
-    /// What the effect is known from.
+    /// The evidence for the effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 
-    /// Of evidence `Unreachable`: why nothing could be sent.
+    /// The cause why nothing could be sent, with the evidence `Unreachable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
 
-    /// The exact code of the exception that Cognito answered; absent for success and where no answer was read. Unrecognized codes are cleaned and cut.
+    /// The exact code of the exception in Cognito's response. Absent for success, and if no response was read. Unrecognized codes are cleaned and truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub code: Option<String>,
 
-    /// Cognito's request id, to be found in CloudTrail.
+    /// The request id of Cognito, which CloudTrail shows as well.
     #[serde(default, rename = "awsRequestID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub aws_request_id: Option<String>,
 
-    /// The user's state last seen by a probe after the call.
+    /// The user's state that a probe last read after the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_status_after: Option<UserStatus>,
 }

@@ -1,5 +1,6 @@
-//! How requests leave for AWS: the SDK's own HTTP client with its proxies, the certificate authorities that are configured, a
-//! bound on what is read of a response, a name in the User-Agent, and a witness of whether a request was handed over at all.
+//! Sends requests to AWS: the SDK's own HTTP client with its proxies, the configured certificate
+//! authorities, a limit on the size of a response, a name in the User-Agent, and a witness that
+//! observes whether a request was handed over.
 
 use std::{
     error::Error as StdError,
@@ -29,18 +30,19 @@ use rustls::{
 };
 use thiserror::Error;
 
-/// The most bytes that are read of a response's body. The longest of Cognito's own, a user with 67 attributes of 2,048
-/// characters each, is shorter even where every character takes the six bytes of an escape.
+/// The maximum number of bytes that are read of a response's body. The longest response of Cognito,
+/// a user with 67 attributes of 2,048 characters each, is shorter even if every character is an
+/// escape of six bytes.
 pub const MAX_RESPONSE: usize = 1 << 20;
 
-/// The longest text about an error that is kept for the log, in characters.
+/// The maximum length of an error text in the log, in characters.
 const MAX_TEXT: usize = 1000;
 
-/// What this program calls itself, as the SDK writes the name of an application. The SDK has a setting for it, which does not
-/// reach the requests that load credentials.
+/// The name of this program, in the format of the SDK for an application name. The SDK's own
+/// setting does not cover the requests that load credentials.
 const APPLICATION: &str = concat!("app/cognito-reset-operator-", env!("CARGO_PKG_VERSION"));
 
-/// The certificate authorities of a file cannot be used.
+/// An error about a file of certificate authorities.
 #[derive(Debug, Error)]
 #[error("failed to start: {source_name} names {}, {cause}; give a file of PEM certificates", .path.display())]
 pub struct CaBundleError {
@@ -49,12 +51,14 @@ pub struct CaBundleError {
     cause: String,
 }
 
-/// The SDK's own HTTP client, which says whose requests they are and reads no more of a response than [`MAX_RESPONSE`].
+/// Returns the SDK's own HTTP client, which adds the name of this program to requests and reads at
+/// most [`MAX_RESPONSE`] bytes of a response.
 ///
-/// With a file of certificate authorities these are trusted in place of the system's, as other SDKs of AWS do it.
+/// If a file of certificate authorities is given, it replaces the system's authorities, as in other
+/// SDKs of AWS.
 ///
 /// # Errors
-/// Where that file cannot be read, or holds no certificate that can be used.
+/// Returns an error if the file cannot be read, or contains no usable certificate.
 pub fn client(ca_bundle: Option<(&'static str, &Path)>) -> Result<SharedHttpClient, CaBundleError> {
     let mut context = tls::TlsContext::builder();
     if let Some((source_name, path)) = ca_bundle {
@@ -63,7 +67,7 @@ pub fn client(ca_bundle: Option<(&'static str, &Path)>) -> Result<SharedHttpClie
         check_certificates(&pem).map_err(refused)?;
         context = context.with_trust_store(tls::TrustStore::empty().with_pem_certificate(pem));
     }
-    // It fails for nothing that is set here.
+    // Building the context cannot fail with the options that are set here.
     let context = context.build().unwrap_or_default();
     let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
@@ -76,7 +80,7 @@ pub fn client(ca_bundle: Option<(&'static str, &Path)>) -> Result<SharedHttpClie
     Ok(SharedHttpClient::new(Wrapped { inner: bounded(client), wrap: Named }))
 }
 
-/// The client takes for granted that each certificate can be parsed, and that there is one.
+/// Checks that the file has certificates and that each can be parsed. The client assumes both.
 fn check_certificates(pem: &[u8]) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -86,20 +90,22 @@ fn check_certificates(pem: &[u8]) -> Result<(), String> {
     if roots.is_empty() { Err("which has no certificate".to_owned()) } else { Ok(()) }
 }
 
-/// The same client, but a response that goes on after [`MAX_RESPONSE`] bytes fails there, as if the connection were lost.
+/// Wraps a client so that a response longer than [`MAX_RESPONSE`] bytes fails, as if the connection
+/// were lost.
 #[must_use]
 pub fn bounded(client: SharedHttpClient) -> SharedHttpClient {
     SharedHttpClient::new(Wrapped { inner: client, wrap: Bounded })
 }
 
-/// A client for one call, and the witness of what becomes of its request.
+/// Returns a client for one call, and the witness of its request.
 #[must_use]
 pub(super) fn witnessed(client: SharedHttpClient) -> (SharedHttpClient, Witness) {
     let witness = Witness::default();
     (SharedHttpClient::new(Wrapped { inner: client, wrap: witness.clone() }), witness)
 }
 
-/// Whether the request of a call was handed to the transport, and if not, or if no connection was made for it, why.
+/// Observes whether the request of a call was handed to the transport, and if it was not, or if no
+/// connection was made for it, the cause.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Witness(Arc<State>);
 
@@ -110,9 +116,10 @@ struct State {
 }
 
 impl Witness {
-    /// Why nothing can have been sent; `None` where something may have been.
+    /// Returns the cause why nothing can have been sent; `None` if something may have been sent.
     ///
-    /// Once the call has ended, nothing is handed over any more: the call owns what does it.
+    /// Once the call has ended, nothing is handed over any more, because the call owns the future
+    /// that does it.
     pub(super) fn not_sent(&self) -> Option<FailureCause> {
         match (self.0.handed_over.get(), self.0.not_connected.get()) {
             (None, _) => Some(FailureCause::Request),
@@ -121,7 +128,7 @@ impl Witness {
     }
 }
 
-/// What a connector does more than the one it wraps.
+/// The additional behaviour of a connector that wraps another one.
 trait Wrap: Clone + std::fmt::Debug + Send + Sync + 'static {
     fn call(&self, inner: &SharedHttpConnector, request: HttpRequest) -> HttpConnectorFuture;
 }
@@ -141,7 +148,8 @@ impl Wrap for Bounded {
     }
 }
 
-/// Adds the name of this program to the User-Agent, which no signature covers, unless the environment has given one.
+/// Adds the name of this program to the User-Agent, which no signature covers, unless the
+/// environment sets one.
 #[derive(Clone, Debug)]
 struct Named;
 
@@ -157,14 +165,15 @@ impl Wrap for Named {
 
 impl Wrap for Witness {
     fn call(&self, inner: &SharedHttpConnector, request: HttpRequest) -> HttpConnectorFuture {
-        // What the transport itself would refuse to take is refused before.
+        // A request that the transport would refuse to take is refused before it counts as handed
+        // over.
         let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()));
         let request =
             match request.and_then(|it| HttpRequest::try_from(it).map_err(|it| ConnectorError::user(it.into()))) {
                 Ok(request) => request,
                 Err(error) => return HttpConnectorFuture::ready(Err(error)),
             };
-        // Set once; that it stands already means the same.
+        // A value that is already set has the same meaning.
         let _ = self.0.handed_over.set(());
         let call = inner.call(request);
         let state = Arc::clone(&self.0);
@@ -213,19 +222,21 @@ impl<W: Wrap> HttpConnector for Wrapped<SharedHttpConnector, W> {
     }
 }
 
-/// Why no connection was made, where the failure belongs to setting one up, so that no request can have left.
+/// Returns the cause why no connection was made, if the failure occurred while connecting, so that
+/// no request can have been sent.
 fn never_connected(error: &(dyn StdError + 'static)) -> Option<FailureCause> {
     let while_connecting =
         sources(error).filter_map(|error| error.downcast_ref::<ClientError>()).any(ClientError::is_connect);
     while_connecting.then(|| cause_of(error))
 }
 
-/// Why a connection failed.
+/// Returns the cause of a failed connection.
 pub(super) fn cause_of(error: &(dyn StdError + 'static)) -> FailureCause {
     sources(error).filter_map(cause_named_by).last().unwrap_or(FailureCause::Network)
 }
 
-/// The cause that one error of a chain names by itself. The innermost one that names any knows best.
+/// Returns the cause that a single error of a chain names. The innermost error that names a cause
+/// is the most precise.
 fn cause_named_by(error: &(dyn StdError + 'static)) -> Option<FailureCause> {
     if error.is::<rustls::Error>() {
         return Some(FailureCause::Tls);
@@ -237,7 +248,7 @@ fn cause_named_by(error: &(dyn StdError + 'static)) -> Option<FailureCause> {
             _ => None,
         };
     }
-    // Types that their crates keep to themselves are told by their texts, which the tests hold on to.
+    // Private types of other crates are recognized by their texts, which the tests check.
     let text = error.to_string();
     match text.as_str() {
         "dns error" => Some(FailureCause::Dns),
@@ -247,13 +258,14 @@ fn cause_named_by(error: &(dyn StdError + 'static)) -> Option<FailureCause> {
     }
 }
 
-/// What went wrong and why, for the log; cut, as a server may have written most of it.
+/// Describes an error and its causes, for the log. The text is truncated, because a server may have
+/// written most of it.
 pub(super) fn described(error: &(dyn StdError + 'static)) -> String {
     let whole = sources(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     whole.chars().take(MAX_TEXT).collect()
 }
 
-/// An error and what caused it, through the errors that an `io::Error` wraps.
+/// Returns an error and its causes, including the errors that an `io::Error` wraps.
 pub(super) fn sources<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> + Clone {

@@ -1,5 +1,5 @@
-//! Checks at the start that the cluster has what the operator needs: an API server that answers,
-//! the resource definitions, and every permission of `deploy/permissions.yaml`.
+//! Checks at the start that the cluster has what the operator needs: an API server that responds,
+//! the CRDs, and every permission of `deploy/permissions.yaml`.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tokio::time::timeout;
 
 use crate::kube::{errors::of_client, lease};
 
-/// The one list of the operator's rights.
+/// The list of the operator's permissions.
 const PERMISSIONS: &str = include_str!("../../../../deploy/permissions.yaml");
 
-/// Some verbs on one resource.
+/// A permission: some verbs on one resource.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Permission {
@@ -29,24 +29,24 @@ pub struct Permission {
     pub resource: String,
     /// The verbs.
     pub verbs: Vec<String>,
-    /// Only the operator's own Lease, in its own namespace.
+    /// True if the permission only covers the operator's own Lease, in its own namespace.
     #[serde(default)]
     pub own_lease: bool,
-    /// Only where records are not kept for ever.
+    /// True if the permission is not needed when records are kept forever.
     #[serde(default)]
     pub with_retention: bool,
-    /// What it is needed for.
+    /// The purpose of the permission.
     pub why: String,
-    /// The test case that fails without it.
+    /// The test scenario that fails without the permission.
     pub scenario: String,
 }
 
-/// What this start makes use of, beside what every start does.
+/// The optional features of this start.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs<'a> {
-    /// The namespace of the Lease, where one is to be used.
+    /// The namespace of the Lease, if one is used.
     pub lease: Option<&'a str>,
-    /// Whether records are deleted when their retention has passed.
+    /// True if records are deleted after their retention.
     pub retention: bool,
 }
 
@@ -56,26 +56,26 @@ impl Needs<'_> {
     }
 }
 
-/// Why the operator cannot start.
+/// An error that prevents the start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The list compiled into the operator is broken.
+    /// The list that is compiled into the operator cannot be parsed.
     #[error("failed to read the operator's own list of rights: {0}")]
     List(String),
-    /// No API server.
+    /// The API server cannot be reached.
     #[error("failed to reach the Kubernetes API server at {url}: {cause}; check KUBECONFIG or the pod's network")]
     Unreachable {
-        /// Where it was looked for.
+        /// The address of the API server.
         url: String,
-        /// What went wrong.
+        /// The cause.
         cause: String,
     },
-    /// A resource is not served.
+    /// A CRD is not installed.
     #[error(
         "failed to find the resource {0}: apply the resource definitions first, with kubectl apply -k deploy/kustomize/crds"
     )]
     MissingCrd(String),
-    /// Records of an earlier version are there, by names that this one never looks at.
+    /// The cluster has records of an earlier version, under names that this version never reads.
     #[error(
         "failed to start: the record {0} was written by an earlier, unreleased version; this one would not find it and could repeat its reset. Delete the requests, then the records: kubectl delete prr --all -A, kubectl delete prrec --all"
     )]
@@ -85,18 +85,18 @@ pub enum StartError {
     MissingPermissions(String),
 }
 
-/// The operator's rights.
+/// Returns the operator's permissions.
 ///
 /// # Errors
-/// Where the list cannot be parsed; a test sees to that.
+/// Returns an error if the list cannot be parsed; a test checks that it can.
 pub fn permissions() -> Result<Vec<Permission>, StartError> {
     serde_saphyr::from_str(PERMISSIONS).map_err(|error| StartError::List(error.to_string()))
 }
 
-/// Checks all of it, in the order in which people would mend it.
+/// Checks the cluster, in the order in which people would fix it.
 ///
 /// # Errors
-/// The first thing that is missing; of rights, all that are.
+/// Returns the first missing item, or all missing permissions.
 pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration) -> Result<(), StartError> {
     let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
     let version = timeout(limit, client.apiserver_version()).await;
@@ -115,7 +115,8 @@ pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration
     }
 }
 
-/// The name of the first object of a kind, by which the API server sorts those of a cluster.
+/// Returns the name of the first object of a kind. The API server sorts cluster-scoped objects by
+/// name.
 
 async fn first<K>(client: &Client, url: &str, limit: Duration) -> Result<Option<String>, StartError>
 where
@@ -146,7 +147,7 @@ async fn missing_permissions(client: &Client, needs: Needs<'_>, limit: Duration)
                 subresource: subresource.map(str::to_owned),
                 verb: Some(verb.clone()),
                 namespace: needs.lease.filter(|_| permission.own_lease).map(str::to_owned),
-                // RBAC cannot tell the name of what is only being created.
+                // RBAC does not know the name of an object that is being created.
                 name: (permission.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
                 ..ResourceAttributes::default()
             };

@@ -1,4 +1,4 @@
-//! Logs through tracing, as JSON or for people.
+//! Writes logs through tracing, as JSON or for people.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -12,18 +12,18 @@ use crate::cli::LogFormat;
 /// The crates of this project that log.
 const OURS: [&str; 2] = ["cognito_reset_operator", "cognito_reset_aws"];
 
-/// A log filter that cannot be used.
+/// An error about a log filter that cannot be used.
 #[derive(Debug, Error)]
 #[error("failed to start logging: {0}; give a level (error, warn, info, debug or trace), or directives")]
 pub struct TelemetryError(String);
 
 /// Starts logging to standard error.
 ///
-/// Whatever the filter says, other crates are heard from warnings on: below, they log requests and
-/// responses, which hold user names.
+/// Regardless of the filter, other crates only log warnings and errors: at lower levels they log
+/// requests and responses, which contain user names.
 ///
 /// # Errors
-/// Where the filter cannot be parsed.
+/// Returns an error if the filter cannot be parsed.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError(error.to_string()))?;
     let ansi = io::stderr().is_terminal();
@@ -42,18 +42,21 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     started.map_err(|error| TelemetryError(error.to_string()))
 }
 
-/// Of the crates of this project; or a warning or an error of another, but for the Kubernetes client and the loading of credentials, which
-/// return every error as well: it is logged where it is met, without the server's words or with no more than some of them.
+/// Returns true for entries of this project's crates, and for warnings and errors of others. The
+/// Kubernetes client and the loading of credentials are excluded, because they also return every
+/// error: it is logged by the caller, without the server's text or with a part of it.
 fn is_ours_or_loud(metadata: &Metadata<'_>) -> bool {
     let of =
         |name: &str| metadata.target().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     OURS.into_iter().any(of) || (*metadata.level() <= Level::WARN && !of("kube_client") && !of("aws_config"))
 }
 
-/// Writes each entry as one line without hidden characters, whoever chose its words. An entry comes in one piece.
+/// Writes each entry as one line without hidden characters, regardless of the origin of its text.
+/// An entry is written in one call.
 struct OneLine<W> {
     to: W,
-    /// Lets the escapes pass with which the formatter sets colours; within values it has replaced them itself.
+    /// True to keep the escapes with which the formatter sets colours; within values the formatter
+    /// has replaced them.
     colours: bool,
 }
 
