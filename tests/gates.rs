@@ -449,7 +449,7 @@ async fn an_object_that_cannot_be_parsed_is_reported_and_stops_nobody() -> Resul
     .await?;
     let (_, metrics) = operator.page("/metrics").await?;
     assert!(metrics.contains("cognito_reset_objects_not_understood_total"), "{metrics}");
-    assert!(operator.logs().contains("unable to understand an object"));
+    assert!(operator.logs().contains("unable to parse an object"));
     bench.ask("later").await?;
     assert_eq!(bench.ended("later").await?, "Succeeded/ResetAccepted");
     assert_eq!(bench.calls("bad"), 0);

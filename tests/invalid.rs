@@ -160,7 +160,7 @@ async fn where_the_status_is_refused_too_an_event_says_both() -> Result<()> {
     // What passes does not keep what lasts from being told.
     let passing = [once("list", 409, "Conflict"), once("fails", 503, "ServiceUnavailable")];
     let operator = bench.run().await?;
-    let lasting = "The status cannot be written: the API server answered 422 Invalid for spec";
+    let lasting = "The status cannot be written: the API server responded with 422 Invalid for spec";
     let note = bench.event("list", "InvalidObject").await?["note"].to_string();
     assert!(note.contains("cannot read the request") && note.contains(lasting), "{note}");
     eventually(LIMIT, "the lasting refusal to be told", async || {

@@ -126,7 +126,7 @@ async fn an_open_record_that_cannot_be_read_keeps_no_other_one_open() -> Result<
         anyhow::Ok(())
     })
     .await?;
-    assert!(operator.logs().contains("unable to understand an object"), "{}", operator.logs());
+    assert!(operator.logs().contains("unable to parse an object"), "{}", operator.logs());
     assert!(!operator.logs().contains("zq-marked"), "{}", operator.logs());
     assert!(bench.record("foreign").await?.unwrap_or_default()["effect"].is_null());
     Ok(())

@@ -13,7 +13,7 @@ use crate::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions
 pub(super) const ONE_LINE: &str = r"self.matches(r'^([^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|[\x{200c}\x{200d}])*$')";
 
 /// The message about text that violates [`ONE_LINE`].
-pub(super) const NOT_ONE_LINE: &str = "write one line of visible characters; line breaks, control characters and those that hide or turn text are refused";
+pub(super) const NOT_ONE_LINE: &str = "write one line of visible characters; line breaks, control characters and characters that hide or reverse text are rejected";
 
 /// Returns the three CustomResourceDefinitions, as they are written in `crds/`.
 #[must_use]

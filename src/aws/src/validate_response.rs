@@ -109,7 +109,7 @@ impl Intercept for Genuine {
         let response = context.response();
         let status = response.status();
         if status.is_success() && !(status.as_u16() == 200 && self.0.is_in(response)) {
-            return Err("the answer is not one of Cognito's".into());
+            return Err("the response is not a genuine one of Cognito".into());
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ pub fn message(kind: Kind, error: &str) -> String {
             "this operator cannot read the grant: {error}. It allows nothing and holds nothing back: correct it, or upgrade the operator"
         ),
         Kind::Record => {
-            format!("this operator cannot read the record: {error}. It is left alone: upgrade the operator")
+            format!("this operator cannot read the record: {error}. It is not touched: upgrade the operator")
         }
     }
 }

@@ -92,7 +92,7 @@ impl fmt::Display for Refuser {
             Self::UnreachableWebhook(name) => write!(f, "the admission webhook {name}, which cannot be called"),
             Self::Quota(name) => write!(f, "the ResourceQuota {name}"),
             Self::Permission => f.write_str("RBAC, for lack of a permission"),
-            Self::Definition => f.write_str("the resource definition"),
+            Self::Definition => f.write_str("the CRD"),
             Self::Other { code, reason } if reason.is_empty() => write!(f, "the API server ({code})"),
             Self::Other { code, reason } => write!(f, "the API server ({code} {reason})"),
         }

@@ -175,7 +175,7 @@ impl SessionFailure {
         match self {
             Self::NoCredentials => "no credentials are configured",
             Self::Malformed => {
-                "the credentials hold a character that no request can carry, often a line break at the end"
+                "the credentials contain a character that no request can carry; a line break at the end is a common cause"
             }
             Self::Connection(cause) => cause.in_words(),
             Self::NoResponse => "no response in time",
@@ -184,7 +184,7 @@ impl SessionFailure {
             Self::TagsTooLarge => {
                 "STS refuses the session tags as too large; set sessionTags: UID or None in the grant"
             }
-            Self::Rejected => "the issuer of credentials answered with an error",
+            Self::Rejected => "the issuer of credentials returned an error",
             Self::Other => "the credentials could not be loaded",
             Self::RegionNotServed => "the configured endpoint of Cognito is of another Region",
         }

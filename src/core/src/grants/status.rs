@@ -103,7 +103,7 @@ fn readiness(
         (Ok(_), Ok(_)) if grant.object.spec.suspend => (
             NOT_NOW,
             Reason::GrantSuspended,
-            "suspended: every request that this grant concerns waits, whatever other grants say",
+            "suspended: every request that this grant matches waits, regardless of other grants",
         ),
         (Ok(_), Ok(_)) if selected == 0 => (
             NOT_NOW,
@@ -113,7 +113,7 @@ fn readiness(
         (Ok(_), Ok(_)) if !conflicts_with.is_empty() => (
             NOT_NOW,
             Reason::AmbiguousGrant,
-            "the grants of status.conflictsWith differ from this one in roleARN, externalID or sessionTags: what both allow waits until they agree",
+            "the grants of status.conflictsWith differ from this one in roleARN, externalID or sessionTags: requests that both allow wait until they agree",
         ),
         (Ok(_), Ok(_)) => (&[(Ready, Truth::True)], Reason::Valid, "the grant is in force"),
     }
@@ -128,12 +128,12 @@ fn assumable(grant: &CompiledGrant, standing: &[Condition], now: Timestamp) -> V
         return Vec::new();
     }
     let (truth, reason, message) = match grant.assumable {
-        Some(Ok(())) => (Truth::True, Reason::RoleAssumed, "the role could be assumed at the last try".to_owned()),
+        Some(Ok(())) => (Truth::True, Reason::RoleAssumed, "the role could be assumed at the last check".to_owned()),
         Some(Err(failure)) => (
             Truth::False,
             Reason::RoleNotAssumable,
             format!(
-                "the role could not be assumed at the last try ({failure}): check its trust policy, externalID and the operator's own rights in AWS; the operator's log says more"
+                "the role could not be assumed at the last check ({failure}): check its trust policy, externalID and the operator's own IAM permissions; the operator's log has details"
             ),
         ),
         None => {

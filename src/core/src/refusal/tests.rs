@@ -125,7 +125,7 @@ fn a_refuser_is_told_in_words_and_counted_by_its_kind() {
         (Refuser::UnreachableWebhook(name()), "webhook", "the admission webhook a.b, which cannot be called", true),
         (Refuser::Quota(name()), "quota", "the ResourceQuota a.b", true),
         (Refuser::Permission, "permission", "RBAC, for lack of a permission", false),
-        (Refuser::Definition, "definition", "the resource definition", false),
+        (Refuser::Definition, "definition", "the CRD", false),
         (other(403, "Forbidden"), "other", "the API server (403 Forbidden)", false),
         (other(400, ""), "other", "the API server (400)", false),
     ] {

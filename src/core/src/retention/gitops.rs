@@ -65,7 +65,7 @@ impl Tracker {
     pub fn note(self) -> String {
         format!(
             "ttlSecondsAfterFinished is not applied: {} tracks this request, as {} says, and would create it again; \
-             remove it where it is applied from",
+             remove it from the source that it is applied from",
             self.tool(),
             self.key()
         )

@@ -149,7 +149,7 @@ async fn follow<K: Resource>(
                 }
             }
             Ok(None) => return,
-            Err(error) => warn!(error = %of_watch(&error), "unable to watch; trying again"),
+            Err(error) => warn!(error = %of_watch(&error), "unable to watch; retrying"),
         }
     }
 }
@@ -219,7 +219,7 @@ impl RefusedGrants<'_> {
             debug!(grant = %name, %error, "the API server still refuses a grant's status");
             return true;
         }
-        warn!(grant = %name, %error, "the API server refuses a grant's status; trying again");
+        warn!(grant = %name, %error, "the API server refuses a grant's status; retrying");
         for (reason, note) in told {
             self.events.refused(grant.object_ref(&()), &reason, &note, "Tell");
         }

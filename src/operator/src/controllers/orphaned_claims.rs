@@ -37,7 +37,7 @@ pub async fn run<C: Cognito>(
     };
     loop {
         if let Err(error) = look(&store, performer, &mut report, stop).await {
-            warn!(%error, "unable to look through the open claims; trying again");
+            warn!(%error, "unable to list the open claims; retrying");
         }
         tokio::select! {
             () = sleep(period) => {}
@@ -71,7 +71,7 @@ async fn look<C: Cognito>(
             let name = identity.record_name();
             // A claim that cannot be resolved now must not delay the others.
             if let Err(error) = resolve(store, performer, identity).await {
-                warn!(record = %name, %error, "unable to resolve an open claim; trying again");
+                warn!(record = %name, %error, "unable to resolve an open claim; retrying");
             }
         }
         page = next;

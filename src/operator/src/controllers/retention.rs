@@ -144,7 +144,7 @@ impl Retention {
         loop {
             if let Err(error) = self.sweep(kind).await {
                 self.metrics.history_error(kind);
-                warn!(kind = kind.as_str(), %error, "unable to look through the history; trying again");
+                warn!(kind = kind.as_str(), %error, "unable to scan for old objects; retrying");
             }
             sleep(period).await;
         }
@@ -160,7 +160,7 @@ impl Retention {
         loop {
             let Page { now, items, next } = self.store.page(kind, token).await?;
             if now.is_none() {
-                warn!(kind = kind.as_str(), "the API server's answer does not tell its time: nothing is deleted");
+                warn!(kind = kind.as_str(), "the API server's response has no date; nothing is deleted");
             }
             // Only the candidates of the page are kept.
             let candidates: Vec<Place> =
@@ -187,7 +187,7 @@ impl Retention {
             Ok(item) => item,
             Err(Place { namespace, name }) => {
                 self.metrics.history_error(kind);
-                warn!(kind = kind.as_str(), %namespace, %name, "unable to understand an object of the history; it is left alone");
+                warn!(kind = kind.as_str(), %namespace, %name, "unable to parse an object; it is not deleted");
                 return None;
             }
         };
@@ -217,7 +217,7 @@ impl Retention {
         if deleted {
             self.metrics.collected(kind);
             let Place { namespace, name } = candidate;
-            info!(kind = kind.as_str(), %namespace, %name, "deleted what the history does not need any more");
+            info!(kind = kind.as_str(), %namespace, %name, "deleted an old object");
         }
         Ok(())
     }
@@ -262,9 +262,9 @@ impl Retention {
         let is_new = error.refuser().is_none_or(|refuser| self.refusing.lock().is_new(kind, &refuser));
         let (kind, Place { namespace, name }) = (kind.as_str(), candidate);
         if is_new {
-            warn!(kind, %namespace, %name, %error, "unable to judge or delete an object; trying again");
+            warn!(kind, %namespace, %name, %error, "unable to check or delete an object; retrying");
         } else {
-            debug!(kind, %namespace, %name, %error, "still unable to judge or delete an object");
+            debug!(kind, %namespace, %name, %error, "still unable to check or delete an object");
         }
     }
 
@@ -295,7 +295,7 @@ impl Retention {
 }
 
 fn kept(name: &str, why: KeepReason) -> bool {
-    debug!(%name, ?why, "kept an object of the history");
+    debug!(%name, ?why, "kept an object");
     false
 }
 

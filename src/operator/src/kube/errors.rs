@@ -15,13 +15,13 @@ pub fn of_client(error: &Error) -> String {
         Error::Api(status) => of_status(status),
         Error::SerdeError(error) => {
             let (kind, line, column) = (error.classify(), error.line(), error.column());
-            format!("an answer cannot be read: {kind:?} error at line {line} column {column}").to_lowercase()
+            format!("a response cannot be parsed: {kind:?} error at line {line} column {column}").to_lowercase()
         }
         // The texts of proxy, certificate and network errors are kept: none of them quotes an
         // object.
         Error::Service(error) => {
             let causes = std::iter::successors(error.source(), |cause| cause.source());
-            causes.fold(format!("no answer: {error}"), |said, cause| format!("{said}: {cause}"))
+            causes.fold(format!("no response: {error}"), |said, cause| format!("{said}: {cause}"))
         }
         other => other.to_string(),
     }
@@ -41,7 +41,7 @@ pub fn of_watch(error: &watcher::Error) -> String {
 
 fn of_status(status: &Status) -> String {
     let reason: String = status.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-    let mut said = format!("the API server answered {} {reason}", status.code);
+    let mut said = format!("the API server responded with {} {reason}", status.code);
     let causes = status.details.iter().flat_map(|details| &details.causes);
     // The text after a bracket may be a key that somebody chose.
     let fields: Vec<String> = causes
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_by_reason_code_and_fields_and_quotes_nothing() {
-        let told = "the API server answered 422 Invalid for spec.username, spec.clientMetadata";
+        let told = "the API server responded with 422 Invalid for spec.username, spec.clientMetadata";
         assert_eq!(of_client(&refusal()), told);
         assert_eq!(of_watch(&watcher::Error::InitialListFailed(refusal())), format!("failed to list: {told}"));
         let kube::Error::Api(status) = refusal() else { return };
@@ -93,7 +93,7 @@ mod tests {
             "message": "x \"a\" is forbidden: ValidatingAdmissionPolicy 'owner' with binding 'by' denied request: alice",
         });
         let refusal = kube::Error::Api(serde_json::from_value(status).unwrap());
-        let told = "the API server answered 422 Invalid: refused by the ValidatingAdmissionPolicy owner";
+        let told = "the API server responded with 422 Invalid: refused by the ValidatingAdmissionPolicy owner";
         assert_eq!(of_client(&refusal), told);
     }
 
@@ -102,7 +102,7 @@ mod tests {
         let error = serde_json::from_str::<u8>("\"alice\"").unwrap_err();
         assert_eq!(
             of_client(&kube::Error::SerdeError(error)),
-            "an answer cannot be read: data error at line 1 column 7"
+            "a response cannot be parsed: data error at line 1 column 7"
         );
     }
 }

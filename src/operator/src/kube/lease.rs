@@ -213,7 +213,7 @@ impl Election {
             None => match within(self.limit, self.leases.get_opt(NAME)).await {
                 Ok(lease) => lease,
                 Err(error) => {
-                    warn!(lease = NAME, %error, "unable to read the lease; trying again");
+                    warn!(lease = NAME, %error, "unable to read the lease; retrying");
                     return Move::Leave;
                 }
             },
@@ -256,13 +256,13 @@ impl Election {
     /// webhook.
     fn not_written(&self, error: &StoreError) {
         let Some(refuser) = error.refuser() else {
-            return warn!(lease = NAME, %error, "unable to write the lease; trying again");
+            return warn!(lease = NAME, %error, "unable to write the lease; retrying");
         };
         self.metrics.write_refused(Target::Lease, &refuser);
         if self.refuser.send_replace(Some(refuser.clone())).as_ref() == Some(&refuser) {
             debug!(lease = NAME, %error, "the API server still refuses the lease");
         } else {
-            warn!(lease = NAME, %error, "the API server refuses the lease, without which this replica cannot lead; trying again");
+            warn!(lease = NAME, %error, "the API server refuses the lease, without which this replica cannot lead; retrying");
         }
     }
 

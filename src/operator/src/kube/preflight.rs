@@ -60,7 +60,7 @@ impl Needs<'_> {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The list that is compiled into the operator cannot be parsed.
-    #[error("failed to read the operator's own list of rights: {0}")]
+    #[error("failed to read the operator's own list of permissions: {0}")]
     List(String),
     /// The API server cannot be reached.
     #[error("failed to reach the Kubernetes API server at {url}: {cause}; check KUBECONFIG or the pod's network")]
@@ -71,9 +71,7 @@ pub enum StartError {
         cause: String,
     },
     /// A CRD is not installed.
-    #[error(
-        "failed to find the resource {0}: apply the resource definitions first, with kubectl apply -k deploy/kustomize/crds"
-    )]
+    #[error("failed to find the resource {0}: install the CRDs first, with kubectl apply -k deploy/kustomize/crds")]
     MissingCrd(String),
     /// The cluster has records of an earlier version, under names that this version never reads.
     #[error(
@@ -81,7 +79,7 @@ pub enum StartError {
     )]
     OldRecords(String),
     /// Permissions are missing.
-    #[error("failed to start for missing rights: {0}; bind the roles of deploy/kustomize/base to this account")]
+    #[error("failed to start: missing permissions: {0}; bind the roles of deploy/kustomize/base to this account")]
     MissingPermissions(String),
 }
 
@@ -101,7 +99,7 @@ pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration
     let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
     let version = timeout(limit, client.apiserver_version()).await;
     version
-        .map_err(|_| unreachable(format!("no answer within {limit:?}")))?
+        .map_err(|_| unreachable(format!("no response within {limit:?}")))?
         .map_err(|error| unreachable(of_client(&error)))?;
     let missing = missing_permissions(client, needs, limit).await.map_err(unreachable)?;
     if !missing.is_empty() {
@@ -128,7 +126,7 @@ where
         Ok(Ok(list)) => return Ok(list.items.into_iter().next().map(|object| object.name_any())),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingCrd(resource)),
         Ok(Err(error)) => of_client(&error),
-        Err(_) => format!("no answer within {limit:?}"),
+        Err(_) => format!("no response within {limit:?}"),
     };
     Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
 }
@@ -157,7 +155,7 @@ async fn missing_permissions(client: &Client, needs: Needs<'_>, limit: Duration)
             };
             let answer = timeout(limit, reviews.create(&PostParams::default(), &review))
                 .await
-                .map_err(|_| format!("no answer within {limit:?}"))?
+                .map_err(|_| format!("no response within {limit:?}"))?
                 .map_err(|error| of_client(&error))?;
             if !answer.status.is_some_and(|status| status.allowed) {
                 missing.push(format!("{verb} {}", permission.resource));

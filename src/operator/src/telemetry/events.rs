@@ -64,7 +64,7 @@ impl Publisher {
         if self.refuser.as_ref() == Some(&refuser) {
             debug!(%error, "the API server still refuses events");
         } else {
-            warn!(%error, "the API server refuses an event; what it would have said is in the status, if anywhere");
+            warn!(%error, "the API server rejects an Event; its content is in the status, if anywhere");
         }
         self.refuser = Some(refuser);
     }

@@ -97,7 +97,7 @@ impl InvalidObjects {
             }
             Taken::Known | Taken::TooMany { first: false } => {}
             Taken::TooMany { first: true } => warn!(
-                "too many objects cannot be understood; further ones are not reported until the statuses of these are written"
+                "too many objects cannot be parsed; further ones are not reported until the statuses of these are written"
             ),
         }
         !matches!(taken, Taken::TooMany { .. })
@@ -107,7 +107,7 @@ impl InvalidObjects {
         self.metrics.not_understood();
         warn!(
             kind = object.kind, namespace = object.namespace, name = object.name, %error,
-            "unable to understand an object; it is left alone"
+            "unable to parse an object; it is not touched"
         );
     }
 
@@ -157,7 +157,7 @@ impl InvalidObjects {
             Err(error) => {
                 backlog.failed(found, Instant::now());
                 let ObjectReference { kind, namespace, name, .. } = &found.object;
-                warn!(kind, namespace, name, %error, "unable to say in the status of an object that it cannot be understood; trying again");
+                warn!(kind, namespace, name, %error, "unable to report in the status of an object that it cannot be parsed; retrying");
                 let error = error.to_string();
                 if backlog.is_news(found, &error) {
                     let message = format!("{message}. The status cannot be written: {error}; retrying");

@@ -129,14 +129,18 @@ impl Metrics {
         let mut metrics = Self::default();
         let registry = metrics.registry.sub_registry_with_prefix("cognito_reset");
         registry.register("requests_finished", "Requests that ended, by outcome and reason", metrics.finished.clone());
-        registry.register("calls", "Calls of AdminResetUserPassword, by answer", metrics.calls.clone());
+        registry.register("calls", "Calls of AdminResetUserPassword, by response", metrics.calls.clone());
         registry.register("attempts_settled", "Attempts settled in the ledger, by effect", metrics.settled.clone());
         registry.register(
             "aws_failures",
-            "Failures before or without an answer to a reset, by step (endpoint, credentials, role, read, reset) and cause",
+            "Failures before or without a response to a reset, by step (endpoint, credentials, role, read, reset) and cause",
             metrics.aws_failures.clone(),
         );
-        registry.register("reconcile_errors", "Passes over a request that ended in an error", metrics.errors.clone());
+        registry.register(
+            "reconcile_errors",
+            "Reconciles of a request that ended with an error",
+            metrics.errors.clone(),
+        );
         registry.register(
             "objects_not_understood",
             "Objects that could not be parsed, once for each state of one",
@@ -146,27 +150,27 @@ impl Metrics {
         registry.register("requests_in_flight", "Requests being worked on at this moment", metrics.in_flight.clone());
         registry.register(
             "leadership",
-            "What this replica is, 1 for one of: leader, standby, no leader seen",
+            "State of this replica, 1 for one of: leader, standby, no leader seen",
             metrics.leadership.clone(),
         );
         registry.register(
             "history_collected",
-            "Objects deleted for their age: requests past their time to live, records past their retention",
+            "Objects deleted because of their age: requests past their time to live, records past their retention",
             metrics.collected.clone(),
         );
         registry.register(
             "history_errors",
-            "Objects that could not be judged or deleted, and looks through a kind that ended early",
+            "Objects that could not be checked or deleted, and scans that ended early",
             metrics.history_errors.clone(),
         );
         registry.register(
             "history_swept_timestamp_seconds",
-            "The API server's time, since 1970, at the end of the last complete look through a kind",
+            "The API server's time, since 1970, at the end of the last complete scan of a kind",
             metrics.history_swept.clone(),
         );
         registry.register(
             "writes_refused",
-            "Writes that the API server refused, by what they were to change and by what refuses",
+            "Writes that the API server rejected, by object and by who rejects them",
             metrics.writes_refused.clone(),
         );
         metrics

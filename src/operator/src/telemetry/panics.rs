@@ -16,7 +16,7 @@ pub fn log_them() {
 }
 
 fn fixed_text(payload: &dyn Any) -> &'static str {
-    payload.downcast_ref::<&'static str>().copied().unwrap_or("(made for the occasion, and so not shown)")
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("(built at run time, so not shown)")
 }
 
 #[cfg(test)]

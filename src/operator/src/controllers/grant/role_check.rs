@@ -63,7 +63,7 @@ async fn assume<C: Cognito>(cognito: &C, named: &GrantRole, metrics: &Metrics) -
         Ok(_) => Ok(()),
         Err(error) => {
             metrics.aws_failed(AwsStep::Role, error.failure.as_str());
-            warn!(grant = %named.grant, %error, "unable to assume the role of a grant; trying again");
+            warn!(grant = %named.grant, %error, "unable to assume the role of a grant; retrying");
             Err(error.failure)
         }
     }
