@@ -2,7 +2,7 @@
 """Checks how the project writes. docs/style.md gives the rules and their reasons.
 
 Prints one line per finding: FILE:LINE: RULE: the problem; the way out. Exits with 1 where there is one.
-A path in the file `unconverted` is exempt from one rule. An entry that exempts nothing is a finding too,
+Paths in the file `unconverted` are exempt from one rule. An entry that exempts nothing is a finding too,
 so that the list can only shrink.
 """
 
@@ -164,7 +164,7 @@ def sources():
 
 
 def read_unconverted(text):
-    """Entries of one line each: RULE PATH, where a path that ends with / is a folder."""
+    """Entries of one line each: RULE PATH, where the path is that of a file, or the beginning of several."""
     for number, line in enumerate(text.splitlines(), 1):
         entry = line.split("#")[0].split()
         if entry:
@@ -174,7 +174,7 @@ def read_unconverted(text):
 
 def covers(entry, rule, path):
     _, its_rule, its_path = entry
-    return rule == its_rule and (path == its_path or its_path.endswith("/") and path.startswith(its_path))
+    return rule == its_rule and path.startswith(its_path)
 
 
 def report(files, unconverted):

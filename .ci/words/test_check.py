@@ -81,7 +81,7 @@ class Check(unittest.TestCase):
         for pattern, advice in check.AVOIDED:
             self.assertRegex(advice, "write|name|leave", pattern)
 
-    def test_exempts_a_file_or_a_folder_from_the_named_rule_alone(self):
+    def test_exempts_paths_with_that_beginning_from_the_named_rule_alone(self):
         files = [("a/b.md", "tell\n" + LONG), ("c.md", "tell")]
         self.assertEqual(
             list(check.report(files, "avoided-word a/  # a folder\navoided-word c.md\n")),

@@ -14,7 +14,7 @@ use super::*;
 const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice-smith" };
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What the transport does with what it is handed.
+/// The behaviour of the transport with a request.
 #[derive(Clone, Copy, Debug)]
 enum Transport {
     Fails,
@@ -23,7 +23,8 @@ enum Transport {
     Panics,
 }
 
-/// Calls once by such a transport. Gives the answer and how many requests the transport was handed.
+/// Makes one call with this transport. Returns the response, and the number of requests that the
+/// transport received.
 async fn reset_by(
     transport: Transport,
     configure: impl Fn(ConfigLoader) -> ConfigLoader + Send + Sync + 'static,
@@ -52,7 +53,8 @@ async fn reset_by(
     };
     let limits = Limits { connect: LIMIT, call: LIMIT, read: LIMIT };
     let aws = Aws::load(loader, limits).await.unwrap();
-    // Made by hand: `session` would not give one with credentials that no request can carry.
+    // The session is built here, because `session` returns none with credentials that no request
+    // can carry.
     let session = AwsSession { client: aws.client(region), credentials };
     (aws.reset(&session, USER, None).await.answer, handed.load(Ordering::SeqCst))
 }
@@ -83,9 +85,9 @@ fn key(id: &str) -> Credentials {
 async fn what_was_never_handed_to_the_transport_was_not_sent_whatever_came_in_between() {
     let not_sent = (Answer::NotSent(FailureCause::Request), 0);
     let plain = |loader: ConfigLoader| loader;
-    // The SDK panics when it signs.
+    // The SDK panics while signing.
     assert_eq!(reset_by(Transport::Fails, plain, key("AKIATEST\n"), "eu-west-1").await, not_sent);
-    // Endpoint rules refuse.
+    // The endpoint rules reject the Region.
     assert_eq!(reset_by(Transport::Fails, plain, key("AKIATEST"), "no region").await, not_sent);
     for variant in [(|loader: ConfigLoader| loader.use_fips(true)) as fn(ConfigLoader) -> ConfigLoader, |loader| {
         loader.use_dual_stack(true)
@@ -93,7 +95,7 @@ async fn what_was_never_handed_to_the_transport_was_not_sent_whatever_came_in_be
         let with_endpoint = move |loader| variant(loader).endpoint_url("https://example.com");
         assert_eq!(reset_by(Transport::Fails, with_endpoint, key("AKIATEST"), "eu-west-1").await, not_sent);
     }
-    // No address to send it to.
+    // There is no valid address to send to.
     let nowhere = |loader: ConfigLoader| loader.endpoint_url("::not a url\n");
     assert_eq!(reset_by(Transport::Fails, nowhere, key("AKIATEST"), "eu-west-1").await, not_sent);
 }

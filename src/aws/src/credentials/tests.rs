@@ -99,7 +99,7 @@ fn a_request_chooses_no_more_tags_than_its_grant_lets_it_have() {
     assert!(keys(SessionTags::None).is_empty());
 }
 
-/// A chain that gives a new key each time it is run.
+/// A chain that returns a new key each time it runs.
 fn counting() -> (OwnCredentials, Arc<AtomicUsize>) {
     let loads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&loads);
@@ -122,7 +122,7 @@ async fn credentials_are_loaded_once_for_all_who_wait_and_again_when_they_are_re
     assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key-0");
     own.refused(&first);
     assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key-1");
-    // A refusal that comes late is of credentials that are gone already.
+    // A late refusal is about credentials that are already dropped.
     own.refused(&first);
     assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key-1");
     assert_eq!(loads.load(Ordering::SeqCst), 2);

@@ -1,4 +1,4 @@
-//! Given these grants, this request is allowed, or not for that reason.
+//! Tests which requests are allowed by which grants, and for what reason others are not.
 
 use cognito_reset_api::SessionTags;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const ONE: &str = "arn:aws:iam::123456789012:role/one";
 const TWO: &str = "arn:aws:iam::123456789012:role/two";
 
-/// A grant of the pool, with what `more` says on top.
+/// A grant of the pool, with the additional fields `more`.
 fn grant(name: &str, more: Value) -> UserPoolGrant {
     let mut spec = json!({ "userPoolID": "eu-west-1_Example01" });
     spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
@@ -19,7 +19,7 @@ fn grant(name: &str, more: Value) -> UserPoolGrant {
     grant
 }
 
-/// A request from the namespace `support` for alice, with what `more` says on top.
+/// A request of the namespace `support` for alice, with the additional fields `more`.
 fn request(more: Value) -> PasswordResetRequest {
     let mut spec = json!({ "userPoolID": "eu-west-1_Example01", "username": "alice" });
     spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
@@ -58,7 +58,7 @@ fn index_of(grants: &[UserPoolGrant]) -> GrantIndex {
     index
 }
 
-/// The grants whose status is stale, with the one that they should have.
+/// The grants whose status has to change, with the new status.
 fn stale(index: &GrantIndex, now: Timestamp) -> Vec<UserPoolGrant> {
     index.stale_statuses(now).into_iter().map(|stale| stale.grant).collect()
 }
@@ -79,7 +79,7 @@ fn matching(pattern: &str) -> UserPoolGrant {
 
 type Case = (&'static str, Vec<UserPoolGrant>, PasswordResetRequest, Result<Vec<&'static str>, Reason>);
 
-/// Compares the names of the grants that allow, or the reason for which none does.
+/// Compares the names of the grants that allow, or the reason why none does.
 fn check(cases: Vec<Case>) {
     for (name, grants, request, wanted) in cases {
         let allowed = index_of(&grants).authorize(&request).map(|allowed| allowed.grants);
@@ -265,7 +265,7 @@ fn what_allows_a_request_names_its_role_and_at_most_sixteen_grants() {
 const AWAITING: Result<Vec<&str>, Reason> = Err(Reason::AwaitingApproval);
 const NOT_PROVEN: Result<Vec<&str>, Reason> = Err(Reason::ApprovalNotProven);
 
-/// A request of mallory, with what `more` says on top.
+/// A request for mallory, with the additional fields `more`.
 fn of_mallory(more: Value) -> PasswordResetRequest {
     let mut spec = json!({ "requestedBy": { "username": "mallory", "uid": "1" } });
     spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
@@ -322,7 +322,7 @@ fn of_grants_that_ask_for_more_the_reason_is_that_of_the_closest() {
     ]);
 }
 
-/// A pending request from a namespace, created at a second.
+/// A pending request of a namespace, created at a second.
 fn waiting(namespace: &str, name: &str, second: i64, more: Value) -> PasswordResetRequest {
     let mut waiting = request(more);
     waiting.metadata.namespace = Some(namespace.into());
@@ -369,7 +369,7 @@ fn of_a_namespaces_pending_requests_the_oldest_go_on_and_the_next_is_named_when_
     assert_eq!(index.remove_pending(&named("support", "c")), [named("support", "b")]);
     assert_eq!(stand(&index)[1..], [true, true, false]);
     assert_eq!(index.remove_pending(&named("support", "c")), [], "it is gone already");
-    // Deleted and created again, it is the youngest.
+    // After deletion and creation it is the youngest.
     assert_eq!(index.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
     assert_eq!(index.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
     assert!(index.authorize(&waiting("support", "a", 20, json!({}))).is_ok());
@@ -393,7 +393,8 @@ fn a_limit_counts_those_that_wait_already_and_goes_with_its_grant() {
 }
 
 proptest! {
-    /// Whatever comes and goes in whatever order, the oldest go on, and whoever may go on from now is named.
+    /// For any sequence of changes, the oldest requests proceed, and each request that may proceed
+    /// from then on is returned.
     #[test]
     fn whose_turn_it_is_follows_from_who_waits(
         limit in 1..4_usize,
@@ -416,7 +417,7 @@ proptest! {
                 let allowed = index.authorize(&waiting("support", name, *second, json!({}))).is_ok();
                 prop_assert_eq!(allowed, after.contains(name), "{}", name);
             }
-            // The one that came is looked at anyway.
+            // The new request is reconciled in any case.
             for new in after.difference(&before).filter(|new| **new != name) {
                 prop_assert!(moved_up.contains(&named("support", new)), "{} is not in {:?}", new, moved_up);
             }
@@ -425,7 +426,7 @@ proptest! {
     }
 }
 
-/// Whose turn it is, by sorting all that wait.
+/// Returns the requests that may proceed, by sorting all that wait.
 fn turns(waiting: &BTreeMap<String, i64>, limit: usize) -> BTreeSet<String> {
     let mut all: Vec<_> = waiting.iter().map(|(name, second)| (second, name)).collect();
     all.sort();
@@ -516,7 +517,7 @@ fn only_what_may_alter_what_is_allowed_is_a_change() {
     assert!(!index.remove_namespace("web"), "a namespace that was not there is gone");
 }
 
-/// What each grant says of itself, and of the others.
+/// Returns the conditions and counts of each grant's status.
 fn told(grants: &[UserPoolGrant]) -> Vec<(String, Vec<String>, Option<i64>)> {
     let stale = stale(&index_of(grants), NOW);
     let told = stale.iter().map(|grant| {
@@ -616,7 +617,8 @@ fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
     assert_eq!(said(&refused), ["Ready True Valid", "RoleAssumable False RoleNotAssumable"]);
     assert!(!serde_json::to_string(&refused.status).unwrap().contains(ONE));
 
-    // What another process has seen stays while the spec does, and what this one has seen while the role does.
+    // The result of another process is kept while the spec is the same, and that of this process
+    // while the role is.
     let mut other = index_of(&[]);
     other.put_grant(refused.clone());
     assert_eq!(stale(&other, NOW), []);
@@ -657,7 +659,7 @@ fn what_is_new_of_a_grant_is_another_reason_or_that_all_is_not_well() {
     assert_eq!(reasons(&mut broken), ["InvalidUsernamePattern"], "said once, and not of Stalled too");
 }
 
-/// As it stands in the API server.
+/// The status as it is stored in the API server.
 fn stored_status(index: &GrantIndex) -> Option<cognito_reset_api::UserPoolGrantStatus> {
     index.grants["a"].object.status.clone()
 }

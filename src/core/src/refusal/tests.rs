@@ -1,4 +1,4 @@
-//! Answers of the API server, as version 1.37 writes them, and what is taken from each.
+//! Responses of the API server, as version 1.37 writes them, and the name that is taken from each.
 
 use kube::core::Status;
 use serde_json::json;
@@ -100,10 +100,10 @@ fn whoever_refuses_is_named_as_the_api_server_names_it() {
 fn what_somebody_else_may_have_written_names_nobody() {
     let long = format!("ValidatingAdmissionPolicy '{}' denied request", "a".repeat(254));
     for message in [
-        // A value that is quoted holds the very words.
+        // A quoted value contains the same words.
         r#"PasswordResetRequest.cognito-reset.dev "a" is invalid: spec.username: Invalid value: "a is forbidden: ValidatingAdmissionPolicy 'evil' with binding 'evil' denied request""#,
         r#"x "a" is invalid: Invalid value: admission webhook "evil" denied the request"#,
-        // Nothing that no object is named like.
+        // No object can have such a name.
         r#"x "a" is forbidden: ValidatingAdmissionPolicy 'alice@example.com' with binding 'a' denied request"#,
         r#"x "a" is forbidden: ValidatingAdmissionPolicy '' denied request"#,
         r#"x "a" is forbidden: ValidatingAdmissionPolicy 'open"#,

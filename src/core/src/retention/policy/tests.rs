@@ -1,4 +1,4 @@
-//! Given what is known of an object, that is its verdict: tables.
+//! Tables of the facts about an object and the decision.
 
 use cognito_reset_api::record::SCHEMA;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -35,7 +35,7 @@ fn guard() -> Guard {
     Guard { uid: "uid".into(), resource_version: "7".into() }
 }
 
-/// Settled, written 11 days ago, and nobody's any more.
+/// A settled record, last written 11 days ago, without a request.
 fn old() -> PasswordResetRecord {
     let mut record: PasswordResetRecord = serde_json::from_value(json!({
         "metadata": {}, "schema": SCHEMA, "action": "PasswordReset", "request": { "namespace": "default", "name": "reset" },
@@ -154,7 +154,7 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
     }
 }
 
-/// Ended 100 s ago with 60 s to live.
+/// A request that ended 100 s ago, with a time to live of 60 s.
 fn finished() -> PasswordResetRequest {
     let spec = json!({ "userPoolID": "p_1", "username": "alice", "ttlSecondsAfterFinished": 60 });
     let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());

@@ -12,7 +12,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
     Environment::read(value).unwrap()
 }
 
-/// The proxy's address on the way to a server, with both proxies and this list in the environment.
+/// The address of the proxy for a server, with both proxies and this list in the environment.
 fn way(server: &str, own: Option<&str>, no: &str) -> Option<String> {
     let environment = environment(&[("HTTP_PROXY", HTTP), ("HTTPS_PROXY", HTTPS), ("NO_PROXY", no)]);
     let found = proxy(&server.parse().unwrap(), own, &environment).unwrap();
@@ -45,7 +45,7 @@ fn the_environments_proxy_is_used_but_for_this_machine_and_for_what_no_proxy_nam
         ("https://[2001:db8::1]", "[2001:db8::1]", None),
         ("https://[2001:db8::1]", "2001:db8::/32", None),
         ("https://[2001:db9::1]", "2001:db8::/32", Some(HTTPS)),
-        // Names, and whatever is below them.
+        // Names, and all names below them.
         ("https://api.example.com", "example.com", None),
         ("https://api.example.com", ".example.com", None),
         ("https://api.example.com", "*.example.com", None),
@@ -94,7 +94,7 @@ fn the_kubeconfigs_own_proxy_wins_over_the_environment() {
 fn without_a_proxy_in_the_environment_there_is_none() {
     let server = Uri::from_static("https://api.example.com");
     assert!(proxy(&server, None, &Environment::default()).unwrap().is_none());
-    // One for the other scheme is none for this one.
+    // A proxy for the other scheme does not apply to this one.
     let environment = environment(&[("HTTP_PROXY", HTTP)]);
     assert!(proxy(&server, None, &environment).unwrap().is_none());
 }

@@ -14,7 +14,7 @@ fn a_lease_expires_when_it_has_not_changed_for_its_duration_by_the_own_clock() {
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut observer = Observer::new("me".into(), DURATION);
     let mut stale = lease("other", "1");
-    // What the holder's clock says counts for nothing.
+    // The times of the holder's clock have no effect.
     stale.spec.as_mut().unwrap().renew_time = Some(MicroTime(Timestamp::UNIX_EPOCH));
     for (seconds, version, wanted) in [
         (0, "1", Move::Leave),

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// An API server that takes each Event as this says, given its number, and tells the notes.
+/// An API server that responds to each Event by its number, and collects the notes.
 fn api_server(
     take: impl Fn(usize) -> StatusCode + Clone + Send + 'static,
 ) -> (Client, mpsc::UnboundedReceiver<(StatusCode, String)>) {

@@ -1,4 +1,5 @@
-//! When the roles of grants are tried, and as what. Time stands still but for waits.
+//! Tests when the roles of grants are checked, and with which sessions. Time only passes while
+//! waiting.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +15,10 @@ use tokio::time::sleep;
 use super::*;
 
 const PERIOD: Duration = Duration::from_secs(600);
-/// How long an answer takes.
+/// The time that a response takes.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// Records what it is asked for, and answers as it is told.
+/// Records the requests that it receives, and responds as configured.
 #[derive(Default)]
 struct Sts {
     asked: Mutex<Vec<Access>>,
@@ -28,7 +29,7 @@ struct Sts {
 }
 
 impl Sts {
-    /// What it was asked since the last time.
+    /// Returns the requests since the last call.
     fn asked(&self) -> Vec<Access> {
         std::mem::take(&mut *self.asked.lock())
     }
@@ -67,7 +68,7 @@ fn grant(name: &str, role: Option<&str>) -> UserPoolGrant {
     grant
 }
 
-/// What was asked within this time.
+/// Returns the requests within this time.
 async fn within(sts: &Sts, grants: &SharedGrants, time: Duration) -> Vec<Access> {
     let metrics = Metrics::new();
     tokio::select! {
