@@ -106,8 +106,8 @@ impl Aws {
         caught(Self::load(loader, limits)).await.map_err(|_| Unusable::Configuration)?
     }
 
-    /// Reads the settings that the loader does not set from the environment. The HTTP client is an
-    /// argument, so tests can replace it.
+    /// Builds the clients from the loader, and reads other settings from the environment. The
+    /// loader may set an HTTP client, so that tests need no network.
     ///
     /// # Errors
     /// Returns an error if no HTTP client can be built.

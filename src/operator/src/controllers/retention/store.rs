@@ -198,8 +198,8 @@ impl RetentionStore {
     }
 }
 
-/// Returns the API server's time from the headers of its response. The age of a cached response is
-/// added to its date.
+/// Returns the API server's time from the headers of its response; `None` without exactly one Date,
+/// or if a cache has stored the response.
 fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
     let mut dates = headers.get_all(header::DATE).iter();
     match (dates.next(), dates.next(), headers.get(header::AGE)) {

@@ -24,8 +24,8 @@ const LONGEST_FOR_THE_RECORDER: usize = 253 - ".18c9f0a1b2c3d4e5".len();
 const KEPT: usize = 58;
 /// The time in which an Event covers its repetitions, as in the Recorder. They are not counted.
 const STANDS_FOR: SignedDuration = SignedDuration::from_mins(6);
-/// The time in which the Recorder counts repetitions. It drops an Event six minutes after the last
-/// repetition, by its own slightly later reading of the clock.
+/// The time after which the Recorder no longer counts repetitions. It drops an Event six minutes
+/// after the last repetition, by its own slightly later reading of the clock.
 const RECORDER_COUNTS_FOR: SignedDuration = SignedDuration::from_mins(7);
 
 fn is_long(object: &ObjectReference) -> bool {
