@@ -58,7 +58,7 @@ pub enum RunError {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// Calls were still in flight when the shutdown timeout ended.
-    #[error("failed to finish what was in flight within {0:?}; the next start resolves it without a second call")]
+    #[error("failed to finish the calls in flight within {0:?}; the next start resolves them without a second call")]
     Unfinished(Duration),
 }
 
@@ -81,7 +81,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     Box::pin(serve(tasks, args, lease, client, cognito, health, stop)).await
 }
 
-/// What the operator works with after its checks.
+/// The result of the checks, with which the operator works.
 struct Prepared {
     client: Client,
     cognito: Aws,

@@ -139,8 +139,8 @@ impl<C: Cognito> Operator<C> {
         let lease_refuser = election.as_ref().map_or_else(|| watch::channel(None).1, Election::refuser);
         let leadership = election.as_ref().map_or_else(|| watch::channel(Leadership::Leader).1, Election::leadership);
         tasks.spawn_loop("leadership-metric", count(leadership.clone(), Arc::clone(&self.metrics)));
-        // Without grants and namespaces, every request would be told that it has no grant, and every
-        // grant that it selects nobody.
+        // Without grants and namespaces every request would be reported as not granted, and every
+        // grant as selecting no namespace.
         let read = self.watch(tasks);
         if tasks.until(stop, read).await?.is_none() {
             return Ok(());
@@ -174,7 +174,8 @@ impl<C: Cognito> Operator<C> {
             grant::namespaces(&client, watched, &index, namespaces_read).await;
         });
         async {
-            // A sender that is gone without a word belongs to a task whose end is reported by its name.
+            // A sender that is dropped without a value belongs to a task whose end is reported by
+            // its name.
             let _ = tokio::join!(grants, namespaces);
         }
     }
@@ -240,7 +241,7 @@ impl<C: Cognito> Operator<C> {
 
     /// Waits until calls in flight have finished.
     async fn stop(&self, tasks: &mut Tasks, limit: Duration) -> Result<(), RunError> {
-        info!("stopping: finishing what is in flight");
+        info!("stopping: finishing the calls in flight");
         self.performer.warn_of_held_up();
         self.health.stopping();
         if let Ok(finished) = timeout(limit, tasks.finish(&FINISHING)).await {

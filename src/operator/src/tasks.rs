@@ -24,7 +24,7 @@ pub enum TaskError {
     },
     /// The Lease is lost; another replica may be leading by now.
     #[error(
-        "failed to keep the lease: it could not be renewed in time or another replica has it; what is in flight is resolved by the next leader"
+        "failed to keep the lease: it could not be renewed in time or another replica has it; calls in flight are resolved by the next leader"
     )]
     LeaseLost,
 }
@@ -87,7 +87,7 @@ impl Tasks {
         Ok(())
     }
 
-    /// Waits until the task of this name has ended, whatever becomes of the others.
+    /// Waits until the task of this name has ended, regardless of the others.
     pub async fn join(&mut self, name: &str) {
         while self.names.values().any(|it| *it == name) {
             if let (task, Err(error)) = self.next().await {
