@@ -75,7 +75,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     tasks.spawn(server::TASK, server::serve(listener, health.clone()));
     // The futures are boxed: a debug build would otherwise copy the whole operator from stack frame
     // to stack frame.
-    let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args))).await? else { return Ok(()) };
+    let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args, &health.metrics()))).await? else { return Ok(()) };
     let Prepared { client, cognito, lease } = prepared?;
     stop_on_signal(stop.clone())?;
     Box::pin(serve(tasks, args, lease, client, cognito, health, stop)).await
@@ -90,7 +90,7 @@ struct Prepared {
 }
 
 /// Checks the cluster and the configuration.
-async fn prepare(args: &RunArgs) -> Result<Prepared, RunError> {
+async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared, RunError> {
     let mut cluster = Cluster::find().await?;
     let config = &mut cluster.config;
     config.read_timeout = Some(args.watch_timeout + WATCH_GRACE);
@@ -105,7 +105,7 @@ async fn prepare(args: &RunArgs) -> Result<Prepared, RunError> {
     let url = cluster.described();
     let namespace = args.lease_namespace.clone().unwrap_or_else(|| cluster.config.default_namespace.clone());
     let lease = args.lease.then_some(namespace);
-    let client = cluster.client()?;
+    let client = cluster.client(metrics.api_requests())?;
     let needs = Needs { lease: lease.as_deref(), retention: !args.record_retention.is_zero() };
     preflight::check(&client, &url, needs, args.api_timeout).await?;
     if needs.retention && args.record_retention < SHORT_RETENTION {

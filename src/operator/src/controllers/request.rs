@@ -3,6 +3,7 @@
 mod hindered;
 mod lasting;
 mod pass;
+pub mod pending;
 mod perform;
 pub mod performer;
 mod refusals;
@@ -39,7 +40,10 @@ use crate::{
     cli::RunArgs,
     controllers::{
         grant::shared::SharedGrants,
-        request::performer::{Next, Performer},
+        request::{
+            pending::PendingRequests,
+            performer::{Next, Performer},
+        },
     },
     kube::{errors::of_watch, store::StoreError, trimmed::TrimmedRequest},
     telemetry::invalid_objects::InvalidObjects,
@@ -70,7 +74,8 @@ pub async fn run<C: Cognito>(
     let context = Arc::new(Context { performer, unreadable, backoff, failures: Mutex::default() });
     let failures = Arc::clone(&context);
     let (known, writer) = reflector::store();
-    let (mut queues, moved_up) = Queues::new(Arc::clone(grants));
+    let pending = context.unreadable.metrics().pending().clone();
+    let (mut queues, moved_up) = Queues::new(Arc::clone(grants), pending);
     let events =
         watcher(Api::<TrimmedRequest>::all(client.clone()), config).inspect_ok(move |event| queues.follow(event));
     let working = Controller::for_stream(reflector(writer, events).applied_objects(), known.clone())
@@ -113,14 +118,18 @@ pub async fn run<C: Cognito>(
 /// Keeps what is known of pending requests as the watch shows them, and has those looked at again whose turn has come.
 struct Queues {
     grants: Arc<SharedGrants>,
+    pending: PendingRequests,
     listed: BTreeSet<NamespacedName>,
     moved_up: mpsc::UnboundedSender<ObjectRef<TrimmedRequest>>,
 }
 
 impl Queues {
-    fn new(grants: Arc<SharedGrants>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<TrimmedRequest>>) {
+    fn new(
+        grants: Arc<SharedGrants>,
+        pending: PendingRequests,
+    ) -> (Self, mpsc::UnboundedReceiver<ObjectRef<TrimmedRequest>>) {
         let (sender, moved_up) = mpsc::unbounded();
-        (Self { grants, listed: BTreeSet::new(), moved_up: sender }, moved_up)
+        (Self { grants, pending, listed: BTreeSet::new(), moved_up: sender }, moved_up)
     }
 
     fn follow(&mut self, event: &Event<TrimmedRequest>) {
@@ -133,9 +142,13 @@ impl Queues {
                 self.listed.insert(name(object));
                 self.put(object)
             }
-            Event::InitDone => self.grants.retain_pending(&std::mem::take(&mut self.listed)),
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                self.pending.retain(&listed);
+                self.grants.retain_pending(&listed)
+            }
             Event::Apply(object) => self.put(object),
-            Event::Delete(object) => self.grants.remove_pending(&name(object)),
+            Event::Delete(object) => self.remove(object),
         };
         for (namespace, name) in moved_up {
             // Nobody listens any more while stopping.
@@ -146,9 +159,17 @@ impl Queues {
     /// One that is being deleted waits for nothing; of one that cannot be read, nobody knows for whom it is.
     fn put(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
         match &object.0.0 {
-            Ok(request) if request.metadata.deletion_timestamp.is_none() => self.grants.put_pending(request),
-            Ok(_) | Err(_) => self.grants.remove_pending(&name(object)),
+            Ok(request) if request.metadata.deletion_timestamp.is_none() => {
+                self.pending.put(request);
+                self.grants.put_pending(request)
+            }
+            Ok(_) | Err(_) => self.remove(object),
         }
+    }
+
+    fn remove(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
+        self.pending.remove(&name(object));
+        self.grants.remove_pending(&name(object))
     }
 }
 

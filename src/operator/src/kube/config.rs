@@ -31,7 +31,10 @@ use kube::{
 use thiserror::Error;
 use tower::{BoxError, Service, ServiceBuilder, util::option_layer};
 
-use crate::kube::proxies::{Environment, NamedBy, UnusableProxy, usable};
+use crate::kube::{
+    proxies::{Environment, NamedBy, UnusableProxy, usable},
+    requests::ApiRequests,
+};
 
 /// The User-Agent. The part before the slash is the field manager in `managedFields`.
 const USER_AGENT: &str = concat!("cognito-reset-operator/", env!("CARGO_PKG_VERSION"));
@@ -93,14 +96,14 @@ impl Cluster {
         }
     }
 
-    /// Returns a client. It does not retry calls: a hidden retry could repeat a claim.
+    /// Returns a client whose requests are measured. It does not retry calls: a hidden retry could repeat a claim.
     ///
     /// # Errors
     /// Returns an error if certificates or credentials of the configuration cannot be used.
-    pub fn client(&self) -> Result<Client, ClusterError> {
+    pub fn client(&self, requests: &ApiRequests) -> Result<Client, ClusterError> {
         let client = match &self.proxy {
-            None => build(&self.config, tcp()),
-            Some(proxy) => through(&self.config, proxy),
+            None => build(&self.config, requests, tcp()),
+            Some(proxy) => through(&self.config, requests, proxy),
         };
         client.map_err(|error| ClusterError::NotFound(error.to_string()))
     }
@@ -193,28 +196,37 @@ impl<T> Connector for T where
 {
 }
 
-fn through(config: &Config, proxy: &Intercept) -> Result<Client, kube::Error> {
+fn through(config: &Config, requests: &ApiRequests, proxy: &Intercept) -> Result<Client, kube::Error> {
     let address = proxy.uri().clone();
     match address.scheme_str() {
         Some("socks5" | "socks5h") => {
             let socks = SocksV5::new(with_port(address, SOCKS_PORT), tcp());
             match proxy.raw_auth() {
-                Some((user, password)) => build(config, socks.with_auth(user.to_owned(), password.to_owned())),
-                None => build(config, socks),
+                Some((user, password)) => {
+                    build(config, requests, socks.with_auth(user.to_owned(), password.to_owned()))
+                }
+                None => build(config, requests, socks),
             }
         }
         // The proxy does not belong to the cluster: neither its authority nor a client certificate
         // applies to it.
-        Some("https") => tunnel(config, proxy, Config::new(address).rustls_https_connector_with_connector(tcp())?),
-        _ => tunnel(config, proxy, tcp()),
+        Some("https") => {
+            tunnel(config, requests, proxy, Config::new(address).rustls_https_connector_with_connector(tcp())?)
+        }
+        _ => tunnel(config, requests, proxy, tcp()),
     }
 }
 
-fn tunnel(config: &Config, proxy: &Intercept, to_proxy: impl Connector) -> Result<Client, kube::Error> {
+fn tunnel(
+    config: &Config,
+    requests: &ApiRequests,
+    proxy: &Intercept,
+    to_proxy: impl Connector,
+) -> Result<Client, kube::Error> {
     let tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
     match proxy.basic_auth() {
-        Some(auth) => build(config, tunnel.with_auth(auth.clone())),
-        None => build(config, tunnel),
+        Some(auth) => build(config, requests, tunnel.with_auth(auth.clone())),
+        None => build(config, requests, tunnel),
     }
 }
 
@@ -234,7 +246,7 @@ fn tcp() -> HttpConnector {
 }
 
 /// Builds the client that kube would build, over any connector.
-fn build(config: &Config, connector: impl Connector) -> Result<Client, kube::Error> {
+fn build(config: &Config, requests: &ApiRequests, connector: impl Connector) -> Result<Client, kube::Error> {
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
@@ -242,6 +254,7 @@ fn build(config: &Config, connector: impl Connector) -> Result<Client, kube::Err
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let client: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
+        .layer(requests)
         .layer(config.base_uri_layer())
         .layer(option_layer(config.auth_layer()?))
         .layer(config.extra_headers_layer()?)

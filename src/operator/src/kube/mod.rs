@@ -5,5 +5,6 @@ pub mod errors;
 pub mod lease;
 pub mod preflight;
 pub mod proxies;
+pub mod requests;
 pub mod store;
 pub mod trimmed;

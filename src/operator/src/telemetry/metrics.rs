@@ -9,7 +9,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{controllers::retention::store::Kind, kube::lease::Leadership};
+use crate::{
+    controllers::{request::pending::PendingRequests, retention::store::Kind},
+    kube::{lease::Leadership, requests::ApiRequests},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Finished {
@@ -120,6 +123,8 @@ pub struct Metrics {
     history_errors: Family<OfKind, Counter>,
     history_swept: Family<OfKind, Gauge>,
     writes_refused: Family<OfRefusal, Counter>,
+    api_requests: ApiRequests,
+    pending: PendingRequests,
 }
 
 impl Metrics {
@@ -173,7 +178,21 @@ impl Metrics {
             "Writes that the API server rejected, by object and by who rejects them",
             metrics.writes_refused.clone(),
         );
+        metrics.api_requests.register(registry);
+        registry.register_collector(Box::new(metrics.pending.clone()));
         metrics
+    }
+
+    /// Returns the pending requests, which are counted when the metrics are read.
+    #[must_use]
+    pub const fn pending(&self) -> &PendingRequests {
+        &self.pending
+    }
+
+    /// Returns the durations of requests to the API server.
+    #[must_use]
+    pub const fn api_requests(&self) -> &ApiRequests {
+        &self.api_requests
     }
 
     /// Sets the state of this replica.

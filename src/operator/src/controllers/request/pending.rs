@@ -1,0 +1,142 @@
+//! Measures the pending requests as the watch shows them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use cognito_reset_api::{PasswordResetRequest, conditions::ConditionType};
+use cognito_reset_core::grants::NamespacedName;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, gauge::ConstGauge},
+};
+
+/// The reason of a request whose status cannot be read, or has no reason yet.
+const NO_REASON: &str = "None";
+
+/// The pending requests, by namespace and name. The metrics are computed when they are read, so that
+/// an age needs no timer.
+#[derive(Clone, Debug, Default)]
+pub struct PendingRequests(Arc<Mutex<HashMap<NamespacedName, Pending>>>);
+
+#[derive(Clone, Debug)]
+struct Pending {
+    reason: String,
+    created: Timestamp,
+}
+
+impl PendingRequests {
+    /// Adds a request, or replaces what is known of it.
+    pub fn put(&self, request: &PasswordResetRequest) {
+        let conditions = request.status.iter().flat_map(|status| &status.conditions);
+        let ready = conditions.into_iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+        let reason = ready.map_or(NO_REASON, |ready| &ready.reason).to_owned();
+        let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+        let name = (request.namespace().unwrap_or_default(), request.name_any());
+        self.0.lock().insert(name, Pending { reason, created });
+    }
+
+    /// Removes a request.
+    pub fn remove(&self, name: &NamespacedName) {
+        self.0.lock().remove(name);
+    }
+
+    /// Removes all requests but these.
+    pub fn retain(&self, names: &BTreeSet<NamespacedName>) {
+        self.0.lock().retain(|name, _| names.contains(name));
+    }
+
+    fn by_reason(&self) -> BTreeMap<String, i64> {
+        let mut numbers = BTreeMap::new();
+        for pending in self.0.lock().values() {
+            *numbers.entry(pending.reason.clone()).or_default() += 1;
+        }
+        numbers
+    }
+
+    /// Returns the age of the oldest request, in seconds; 0 if there is none.
+    fn oldest(&self, now: Timestamp) -> i64 {
+        let oldest = self.0.lock().values().map(|pending| pending.created).min();
+        oldest.map_or(0, |created| now.duration_since(created).as_secs().max(0))
+    }
+}
+
+impl Collector for PendingRequests {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Pending requests, by the reason for which they wait";
+        let mut family = encoder.encode_descriptor("requests_pending", help, None, MetricType::Gauge)?;
+        for (reason, number) in self.by_reason() {
+            ConstGauge::new(number).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        let help = "Age of the oldest pending request, in seconds; 0 if there is none";
+        let age = encoder.encode_descriptor("oldest_pending_request_age_seconds", help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.oldest(Timestamp::now())).encode(age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(name: &str, seconds: i64, reason: Option<&str>) -> PasswordResetRequest {
+        let conditions: Vec<_> = reason
+            .map(|reason| {
+                json!({ "type": "Ready", "status": "Unknown", "reason": reason, "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z" })
+            })
+            .into_iter()
+            .collect();
+        let created = Timestamp::from_second(seconds).unwrap();
+        serde_json::from_value(json!({
+            "metadata": { "namespace": "support", "name": name, "creationTimestamp": created.to_string() },
+            "spec": { "userPoolID": "p_1", "username": "alice" },
+            "status": { "outcome": "Pending", "conditions": conditions },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn pending_requests_are_counted_by_their_latest_reason() {
+        let pending = PendingRequests::default();
+        assert_eq!((pending.by_reason(), pending.oldest(Timestamp::now())), (BTreeMap::new(), 0));
+        for (name, seconds, reason) in [
+            ("a", 100, Some("Suspended")),
+            ("b", 90, None),
+            ("c", 120, Some("Suspended")),
+            ("a", 100, Some("Throttled")),
+        ] {
+            pending.put(&request(name, seconds, reason));
+        }
+        let numbers = [("None".to_owned(), 1), ("Suspended".to_owned(), 1), ("Throttled".to_owned(), 1)];
+        assert_eq!(pending.by_reason(), numbers.into());
+        let now = Timestamp::from_second(200).unwrap();
+        assert_eq!(pending.oldest(now), 110);
+        pending.remove(&("support".into(), "b".into()));
+        assert_eq!(pending.oldest(now), 100);
+        assert_eq!(pending.oldest(Timestamp::from_second(50).unwrap()), 0, "the clock is behind the API server's");
+        pending.retain(&[("support".to_owned(), "c".to_owned())].into());
+        assert_eq!(pending.by_reason(), [("Suspended".to_owned(), 1)].into());
+    }
+
+    #[test]
+    fn the_metrics_are_gauges_with_the_reason_as_label() {
+        let pending = PendingRequests::default();
+        pending.put(&request("a", Timestamp::now().as_second() - 60, Some("Suspended")));
+        let mut registry = Registry::default();
+        registry.sub_registry_with_prefix("cognito_reset").register_collector(Box::new(pending));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        assert!(text.contains("# TYPE cognito_reset_requests_pending gauge"), "{text}");
+        assert!(text.contains("cognito_reset_requests_pending{reason=\"Suspended\"} 1"), "{text}");
+        assert!(text.contains("cognito_reset_oldest_pending_request_age_seconds 6"), "{text}");
+    }
+}
