@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn never_more_calls_than_the_budget_whoever_asks_and_however_often() {
+    fn calls_never_exceed_the_rate_for_any_requests() {
         let start = Instant::now();
         let mut budget = Pacer::new(10.0);
         let here = key("eu-west-1");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn throttling_halves_the_pace_once_for_answers_of_the_same_time_and_recovers() {
+    fn throttling_halves_the_rate_once_per_period_and_recovers() {
         let start = Instant::now();
         let mut budget = Pacer::new(10.0);
         let here = key("eu-west-1");

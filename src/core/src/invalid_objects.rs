@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_waits_and_a_grant_is_stalled_and_each_says_what_is_wrong_and_what_to_do() {
+    fn invalid_objects_report_the_problem_and_the_way_out() {
         for (kind, wanted, words) in [
             (
                 Kind::Request,
@@ -152,14 +152,14 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_the_longest_error_fits_into_a_condition_and_an_event() {
+    fn longest_message_fits_into_a_condition_and_an_event() {
         for kind in [Kind::Request, Kind::Grant, Kind::Record] {
             assert!(message(kind, &"a".repeat(MAX_TEXT)).len() < 600, "{kind:?}");
         }
     }
 
     #[test]
-    fn what_stands_already_is_not_written_again_and_what_is_new_keeps_the_time_of_a_status_that_stays() {
+    fn same_report_is_not_written_again_and_keeps_transition_times() {
         for kind in [Kind::Request, Kind::Grant] {
             let first = told(kind, &json!({ "matchedNamespaces": 3 }), 1).unwrap()["status"].clone();
             assert_eq!(told(kind, &first, 2), None, "{kind:?}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_has_ended_says_so_for_good_and_a_record_has_no_status() {
+    fn ended_request_keeps_its_status_and_a_record_has_none() {
         for outcome in ["Succeeded", "Failed", "Unknown", "OfANewerOperator"] {
             assert_eq!(told(Kind::Request, &json!({ "outcome": outcome }), 1), None, "{outcome}");
         }
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_what_others_put_into_an_object_is_written_back_as_it_was_read() {
+    fn foreign_numbers_are_written_back_unchanged() {
         let number = "2.434422246840973e+266";
         let text = format!(
             r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{number}}}]}},"spec":{{"userPoolID":"eu-west-1_A","username":"a"}}}}"#

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_future_that_panics_ends_as_an_error_and_one_that_does_not_as_its_output() {
+    async fn panicking_future_returns_an_error_and_others_their_output() {
         assert_eq!(caught(async { 7 }).await, Ok(7));
         let panicking = async { panic!("a test") };
         assert_eq!(caught::<_>(panicking).await.map(|(): ()| ()), Err(Panicked));

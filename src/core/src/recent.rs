@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn however_much_is_met_a_few_are_remembered_and_the_oldest_gives_way() {
+    fn only_a_few_values_are_remembered_and_the_oldest_is_dropped() {
         let mut lately = RecentSet::default();
         for number in 0..10 * MOST {
             assert!(lately.is_new(&number));

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_to_listen_at_may_be_left_out_and_every_one_of_ipv6_includes_ipv4() {
+    fn listening_address_is_optional_and_all_of_ipv6_includes_ipv4() {
         let at = |text: &str| text.parse().ok().map(Listen::At);
         for (text, wanted, shown) in [
             ("127.0.0.1:8080", at("127.0.0.1:8080"), "127.0.0.1:8080"),

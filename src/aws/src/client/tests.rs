@@ -82,7 +82,7 @@ fn key(id: &str) -> Credentials {
 }
 
 #[tokio::test]
-async fn what_was_never_handed_to_the_transport_was_not_sent_whatever_came_in_between() {
+async fn call_never_handed_to_the_transport_was_not_sent() {
     let not_sent = (Answer::NotSent(FailureCause::Request), 0);
     let plain = |loader: ConfigLoader| loader;
     // The SDK panics while signing.
@@ -101,7 +101,7 @@ async fn what_was_never_handed_to_the_transport_was_not_sent_whatever_came_in_be
 }
 
 #[tokio::test]
-async fn what_was_handed_to_the_transport_may_have_been_sent_and_is_handed_over_once() {
+async fn call_handed_over_once_may_have_been_sent() {
     for transport in [Transport::Fails, Transport::TimesOut, Transport::TakesItForUnusable, Transport::Panics] {
         let told = reset_by(transport, |loader| loader, key("AKIATEST"), "eu-west-1").await;
         assert_eq!(told, (Answer::Lost, 1), "{transport:?}");
@@ -109,7 +109,7 @@ async fn what_was_handed_to_the_transport_may_have_been_sent_and_is_handed_over_
 }
 
 #[test]
-fn a_user_name_is_found_in_a_code_and_a_code_that_repeats_it_is_withheld() {
+fn code_that_repeats_the_user_name_is_withheld() {
     for (text, username, wanted) in [
         ("AliceSmithException", "alice.smith", true),
         ("no-alice-smith", "Alice.Smith@example.com", false),

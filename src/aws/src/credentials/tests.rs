@@ -10,7 +10,7 @@ fn credentials(key: &str, secret: &str, token: Option<&str>) -> Credentials {
 }
 
 #[test]
-fn credentials_that_no_request_can_carry_are_told_by_their_place_and_not_their_value() {
+fn unusable_credentials_are_reported_without_their_value() {
     for (key, secret, token, wanted) in [
         ("AKIATEST", "secret/+=", None, None),
         ("AKIATEST", "secret", Some("token=="), None),
@@ -60,7 +60,7 @@ fn an_answer_of_sts_says_what_is_to_be_mended() {
 }
 
 #[test]
-fn the_longest_names_of_kubernetes_fit_into_a_session_and_a_trial_is_as_long() {
+fn longest_names_fit_into_a_session_and_role_checks_are_as_long() {
     let longest = format!("{}.{}", "a".repeat(126), "b-0".repeat(42));
     let uid = "00000000-0000-4000-8000-000000000000".to_owned();
     let reset = Purpose::Reset { namespace: "n".repeat(63), name: longest.clone(), uid: uid.clone() };
@@ -113,7 +113,7 @@ fn counting() -> (OwnCredentials, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn credentials_are_loaded_once_for_all_who_wait_and_again_when_they_are_refused() {
+async fn credentials_are_loaded_once_and_again_after_a_refusal() {
     let (own, loads) = counting();
     let all = futures::future::join_all((0..16).map(|_| own.get("eu-west-1"))).await;
     let first = all.into_iter().map(Result::unwrap).next().unwrap();

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_something_of_the_account_and_region_and_has_a_name_for_logs() {
+    fn each_response_has_a_class_for_the_pacer_and_a_name_for_logs() {
         let exception = |code| Answer::Exception(Code::parse(code).unwrap());
         for (answer, class, name) in [
             (Answer::Accepted, None, "Accepted"),

@@ -90,7 +90,7 @@ fn check(cases: Vec<Case>) {
 const NOT_GRANTED: Result<Vec<&str>, Reason> = Err(Reason::UserPoolNotGranted);
 
 #[test]
-fn nothing_is_allowed_but_what_a_grant_of_the_pool_and_namespace_allows() {
+fn only_a_grant_of_the_pool_and_namespace_allows_a_request() {
     let named = || grant("named", json!({ "namespaces": ["support", "ops"] }));
     let mut both = named();
     both.spec.namespace_selector =
@@ -183,7 +183,7 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
 }
 
 #[test]
-fn a_suspended_grant_holds_back_what_it_concerns_whatever_others_say() {
+fn suspended_grant_holds_back_every_matching_request() {
     let kill = |more: Value| {
         let mut grant = all("kill", more);
         grant.spec.suspend = true;
@@ -250,7 +250,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
 }
 
 #[test]
-fn what_allows_a_request_names_its_role_and_at_most_sixteen_grants() {
+fn authorization_names_its_role_and_at_most_sixteen_grants() {
     let external = all("external", json!({ "roleARN": ONE, "externalID": "id" }));
     let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
     assert_eq!(
@@ -297,7 +297,7 @@ fn an_approval_counts_where_it_is_proven_and_by_somebody_else() {
 }
 
 #[test]
-fn of_grants_that_ask_for_more_the_reason_is_that_of_the_closest() {
+fn reason_is_that_of_the_grant_closest_to_allowing() {
     let expiring = || all("expiring", json!({ "requireExpiration": true }));
     let approved = || all("approved", json!({ "requireApproval": true }));
     let both = || all("both", json!({ "requireExpiration": true, "requireApproval": true }));
@@ -341,7 +341,7 @@ fn at_most(limit: i64) -> UserPoolGrant {
 }
 
 #[test]
-fn of_a_namespaces_pending_requests_the_oldest_go_on_and_the_next_is_named_when_one_ends() {
+fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     let mut index = index_of(&[at_most(2)]);
     let limited = Err(Reason::PendingLimitReached);
     let [c, b, a, late] =
@@ -376,7 +376,7 @@ fn of_a_namespaces_pending_requests_the_oldest_go_on_and_the_next_is_named_when_
 }
 
 #[test]
-fn a_limit_counts_those_that_wait_already_and_goes_with_its_grant() {
+fn limit_counts_waiting_requests_and_ends_with_its_grant() {
     let mut index = index_of(&[]);
     let [first, second] = [1, 2].map(|at| waiting("support", &format!("at-{at}"), at, json!({})));
     index.put_pending(&first);
@@ -469,7 +469,7 @@ fn a_grant_says_whether_it_can_allow_anything() {
 }
 
 #[test]
-fn a_grants_status_is_stale_until_it_was_written_and_when_the_cluster_has_changed() {
+fn grant_status_is_stale_until_written_and_after_changes() {
     let later = NOW + jiff::SignedDuration::from_secs(60);
     let mut index = index_of(&[selecting(json!({ "matchLabels": { "team": "ops" } }))]);
     let first = stale(&index, NOW).remove(0);
@@ -488,7 +488,7 @@ fn a_grants_status_is_stale_until_it_was_written_and_when_the_cluster_has_change
 }
 
 #[test]
-fn a_late_reply_to_a_status_write_never_brings_an_older_grant_back() {
+fn late_response_to_a_status_write_restores_no_older_grant() {
     let mut index = index_of(&[all("a", json!({}))]);
     let written = stale(&index, NOW).remove(0);
     index.put_grant(all("a", json!({ "suspend": true })));
@@ -598,7 +598,7 @@ fn stored(index: &mut GrantIndex) -> UserPoolGrant {
 }
 
 #[test]
-fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
+fn grant_status_reports_the_last_role_check() {
     let with = |arn: &str, generation: i64, suspend: bool| {
         let mut grant = all("a", json!({ "roleARN": arn, "suspend": suspend }));
         grant.metadata.generation = Some(generation);
@@ -635,7 +635,7 @@ fn a_grant_says_whether_its_role_could_be_assumed_at_the_last_try() {
 }
 
 #[test]
-fn what_is_new_of_a_grant_is_another_reason_or_that_all_is_not_well() {
+fn changed_conditions_are_new_reasons_or_initial_problems() {
     let reasons = |index: &mut GrantIndex| {
         let stale = index.stale_statuses(NOW).remove(0);
         index.status_written(&stale.grant);

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tracked_request_is_exempt_only_from_a_time_to_live_that_it_has() {
+    fn tracked_request_is_exempt_only_if_it_has_a_time_to_live() {
         for (ttl, tracked) in [(Some(0), true), (Some(60), true), (Some(60), false), (None, true)] {
             let spec = serde_json::json!({ "userPoolID": "p_1", "username": "alice", "ttlSecondsAfterFinished": ttl });
             let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_cannot_be_understood_hides_no_other_and_says_where_it_stands() {
+    fn invalid_object_hides_no_other_and_has_its_location() {
         let metadata = json!({ "name": "reset", "namespace": "team-a" });
         let of = |spec, status| json!({ "metadata": metadata, "spec": spec, "status": status });
         let items = [

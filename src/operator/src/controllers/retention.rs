@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_tracked_requests_each_is_told_once_a_few_in_a_look_and_no_more_than_are_remembered() {
+    fn tracked_requests_are_reported_once_and_few_per_scan() {
         let mut told = Told::default();
         let mut look = |first: usize, last: usize| {
             told.in_this_look = 0;
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn who_refuses_is_told_once_and_again_after_a_look_without_a_refusal() {
+    fn refuser_is_reported_once_and_again_after_a_clean_scan() {
         let mut refusing = Refusing::default();
         let policy = |name: &str| Refuser::ValidatingPolicy(name.into());
         let (a, b) = (policy("a"), policy("b"));

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_reason_code_and_fields_and_quotes_nothing() {
+    fn refusal_is_described_by_reason_code_and_fields_only() {
         let told = "the API server responded with 422 Invalid for spec.username, spec.clientMetadata";
         assert_eq!(of_client(&refusal()), told);
         assert_eq!(of_watch(&watcher::Error::InitialListFailed(refusal())), format!("failed to list: {told}"));

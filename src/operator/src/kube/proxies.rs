@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_may_name_only_what_the_clients_of_aws_and_of_the_api_server_can_use() {
+    fn variable_names_only_a_proxy_that_both_clients_support() {
         for (address, in_variable, in_kubeconfig) in [
             ("", true, true),
             ("http://alice:secret@proxy:1", true, true),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_variable_is_read_whatever_the_others_say_and_of_two_spellings_the_first_that_says_anything_counts() {
+    fn every_variable_is_read_and_the_first_spelling_counts() {
         let good = "http://proxy:1";
         for wrong in VARIABLES {
             let all: Vec<_> =

@@ -4,7 +4,7 @@ use super::*;
 use crate::cli::{Cli, Command};
 
 #[test]
-fn the_whole_operator_is_a_small_value_which_a_stack_has_room_for_many_times() {
+fn whole_operator_is_a_small_value() {
     let Command::Run(args) = Cli::parse_from(["cognito-reset-operator", "run"]).command else { unreachable!() };
     let size = size_of_val(&run(*args));
     assert!(size < 16 << 10, "{size} bytes");

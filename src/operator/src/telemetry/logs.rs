@@ -108,7 +108,7 @@ mod tests {
     const EVIL: &str = "a\nb\r\u{1b}[2J\u{9b}31m\u{202e}\u{2028}\0\u{200b}\" {\"level\":\"ERROR\"}";
 
     #[test]
-    fn whatever_a_value_holds_an_entry_is_one_line_that_shows_all_of_it() {
+    fn log_entry_is_one_line_that_shows_every_character() {
         let (json, text) = (Kept::default(), Kept::default());
         let (to_json, to_text) = (json.clone(), text.clone());
         let say = || tracing::warn!(error = %EVIL, debug = ?EVIL, "{EVIL}");

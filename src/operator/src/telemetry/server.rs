@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn without_ipv6_ipv4_alone_is_listened_on_and_any_other_error_is_told() {
+    fn without_ipv6_ipv4_is_bound_and_other_errors_are_returned() {
         let both = ["[::]:8080", "0.0.0.0:8080"];
         for (code, tried) in [
             (None, &both[..1]),

@@ -59,7 +59,7 @@ fn of_record(record: &PasswordResetRecord, request: Presence) -> Verdict {
 }
 
 #[test]
-fn a_record_is_read_only_when_its_retention_has_passed_since_it_was_last_written() {
+fn record_is_read_only_after_its_retention_since_the_last_write() {
     let page = |metadata: &ObjectMeta, now| super::record(metadata, None, Presence::NotRead, now, RETENTION);
     let aged = |change: fn(&mut ObjectMeta)| {
         let mut changed = metadata("r1", 11 * DAY);
@@ -176,7 +176,7 @@ fn labelled(key: &str, value: &str) -> PasswordResetRequest {
 }
 
 #[test]
-fn a_request_is_deleted_only_when_its_time_to_live_has_passed_since_its_end_and_nothing_keeps_it() {
+fn request_is_deleted_only_after_its_time_to_live() {
     let outcome = |outcome| ended(|it| it.status.as_mut().unwrap().outcome = outcome);
     let lives = |seconds| ended(|it| it.spec.ttl_seconds_after_finished = seconds);
     let told =

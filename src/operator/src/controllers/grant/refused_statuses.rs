@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_says_what_the_status_would_have_said_once_for_everybody_who_refuses_it() {
+    fn refused_status_is_reported_by_one_event_per_refuser() {
         let (mut statuses, now) = (RefusedStatuses::default(), Instant::now());
         let both = [new("AmbiguousGrant"), new("RoleNotAssumable")].concat();
         for (news, by, wanted) in [
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_status_is_tried_again_after_growing_pauses_and_at_once_where_it_says_something_else() {
+    fn refused_status_backs_off_but_a_changed_one_is_tried_at_once() {
         let (mut statuses, mut now) = (RefusedStatuses::default(), Instant::now());
         assert!(statuses.is_due("grant", &new("Valid"), now));
         for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {

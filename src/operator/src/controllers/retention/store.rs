@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_time_is_known_only_from_one_date_of_a_fresh_answer() {
+    fn server_time_needs_exactly_one_date_of_an_uncached_response() {
         let date = |text: &'static str| (header::DATE, HeaderValue::from_static(text));
         let good = date("Tue, 24 Nov 2026 21:55:58 GMT");
         let age = (header::AGE, HeaderValue::from_static("0"));

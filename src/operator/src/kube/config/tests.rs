@@ -20,7 +20,7 @@ fn way(server: &str, own: Option<&str>, no: &str) -> Option<String> {
 }
 
 #[test]
-fn the_environments_proxy_is_used_but_for_this_machine_and_for_what_no_proxy_names() {
+fn environment_proxy_excludes_this_machine_and_no_proxy() {
     for (server, no, wanted) in [
         ("https://api.example.com", "", Some(HTTPS)),
         ("http://api.example.com", "", Some(HTTP)),
@@ -100,7 +100,7 @@ fn without_a_proxy_in_the_environment_there_is_none() {
 }
 
 #[test]
-fn a_kubeconfigs_own_proxy_that_cannot_be_used_is_an_error_and_one_of_socks_is_none() {
+fn unusable_kubeconfig_proxy_is_an_error_but_socks_is_allowed() {
     let server = Uri::from_static("https://api.example.com");
     let own = |address| proxy(&server, Some(address), &Environment::default());
     assert_eq!(own("ftp://alice:secret@proxy:1").unwrap_err(), UnusableProxy(NamedBy::Kubeconfig));

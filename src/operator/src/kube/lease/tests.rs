@@ -9,7 +9,7 @@ fn lease(holder: &str, version: &str) -> Lease {
 }
 
 #[test]
-fn a_lease_expires_when_it_has_not_changed_for_its_duration_by_the_own_clock() {
+fn lease_expires_unchanged_for_its_duration_by_the_own_clock() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let mut observer = Observer::new("me".into(), DURATION);
@@ -29,7 +29,7 @@ fn a_lease_expires_when_it_has_not_changed_for_its_duration_by_the_own_clock() {
 }
 
 #[test]
-fn a_lease_is_taken_where_there_is_none_or_it_was_released_and_renewed_where_it_is_ours() {
+fn absent_or_released_lease_is_taken_and_an_own_one_renewed() {
     let now = Instant::now();
     let mut observer = Observer::new("me".into(), DURATION);
     assert_eq!(observer.see(None, now), Move::Take);
@@ -55,7 +55,7 @@ fn a_replica_tells_whether_there_is_a_leader() {
 }
 
 #[test]
-fn a_renewal_keeps_when_it_was_taken_and_a_taking_counts_a_transition() {
+fn renewal_keeps_the_acquire_time_and_taking_counts() {
     let first = held_by("one", DURATION, None, Move::Take).spec.unwrap();
     let standing = Lease { spec: Some(first.clone()), ..Lease::default() };
     let renewed = held_by("one", DURATION, Some(standing.clone()), Move::Renew).spec.unwrap();

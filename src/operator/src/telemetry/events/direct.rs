@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_note_is_no_repetition_of_the_first_one_for_as_long_as_that_is_counted() {
+    fn different_note_is_not_counted_as_a_repetition() {
         let mut notes = Notes::default();
         for (minute, reason, note, is_other) in [
             (0, "WriteRefused", "by a", false),

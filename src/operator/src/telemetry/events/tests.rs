@@ -59,7 +59,7 @@ async fn an_event_that_panics_ends_itself_alone() {
 }
 
 #[tokio::test]
-async fn a_refused_event_is_counted_by_who_refuses_and_keeps_no_later_one_from_being_published() {
+async fn refused_event_is_counted_by_refuser_and_stops_no_later_one() {
     let take = |number| if number < 2 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
     let (client, mut told) = api_server(take);
     let metrics = Arc::new(Metrics::new());

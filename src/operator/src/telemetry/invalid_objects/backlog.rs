@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_is_said_when_it_is_met_first_whatever_failed_before_and_not_of_another_state() {
+    fn each_failure_of_a_state_is_reported_once() {
         let now = Instant::now();
         let mut backlog = Backlog::default();
         let (state, next) = (found("a", "1", 1, "bad"), found("a", "1", 2, "bad"));
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_remembered_and_those_that_were_told_give_way() {
+    fn backlog_is_bounded_and_drops_reported_states() {
         let now = Instant::now();
         let mut backlog = Backlog::default();
         let told = found("told", "1", 1, "bad");

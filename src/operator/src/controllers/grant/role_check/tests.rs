@@ -86,7 +86,7 @@ fn names_of(asked: &[Access]) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_is_tried_at_once_as_what_it_is_and_again_after_the_period() {
+async fn role_is_checked_at_once_and_again_after_the_interval() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
     grants.put_grant(grant("with", Some("one")));
     grants.put_grant(grant("without", None));
@@ -99,7 +99,7 @@ async fn a_role_is_tried_at_once_as_what_it_is_and_again_after_the_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_role_that_could_not_be_assumed_is_tried_again_sooner_and_either_is_told() {
+async fn failed_role_check_is_reported_and_repeated_earlier() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
     grants.put_grant(grant("a", Some("one")));
     let reason = || {
@@ -121,7 +121,7 @@ async fn a_role_that_could_not_be_assumed_is_tried_again_sooner_and_either_is_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_while_a_role_is_tried_is_a_failure_of_that_role_alone() {
+async fn panic_in_a_role_check_fails_that_role_only() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
     grants.put_grant(grant("a", Some("one")));
     sts.panics.store(true, Ordering::SeqCst);
@@ -163,7 +163,7 @@ async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_roles_few_are_tried_at_a_time_and_a_new_one_does_not_wait_for_all() {
+async fn few_roles_are_checked_at_a_time_and_new_ones_come_first() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
     for number in 0..200 {
         grants.put_grant(grant(&format!("grant-{number:03}"), Some("one")));
