@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_is_counted_with_its_status_code_or_without_a_response() {
+    async fn a_request_is_counted_with_its_status_code_or_none() {
         let requests = ApiRequests::default();
         let mut registry = Registry::default();
         requests.register(&mut registry);
