@@ -22,22 +22,26 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: servers build testbed ## Show it working: a real API server, an emulated Cognito, every outcome; stops what it started
+demo: prepared ## Show it working: a real API server, an emulated Cognito, every outcome; stops what it started
 	$(TESTBED) demo
 
 .PHONY: up
-up: servers build testbed ## Start the same control plane and operator, and leave them running to play with
+up: prepared ## Start the same control plane and operator, and leave them running to play with
 	$(TESTBED) up
 
 .PHONY: down
 down: testbed ## Stop what `make up` started
 	$(TESTBED) down
 
+.PHONY: check
+check: check-format words clippy ## What to run before every push: formatting, clippy, unit tests and a short model walk (two minutes)
+	@.ci/progress "unit tests" $(CARGO) test --workspace --lib --locked
+
 .PHONY: test
-test: test-tools servers build ## Run every test of the project
+test: test-tools prepared ## Run every test of the project
 	$(say) "building and running the tests (the first build takes about 5 minutes on two cores)"
-	$(CARGO) test --workspace --locked --no-fail-fast
-	$(MODEL)
+	@.ci/progress tests $(CARGO) test --workspace --locked --no-fail-fast
+	@.ci/progress "the model" $(MODEL)
 
 # What `make fresh` runs.
 FRESH ?= make demo && make test
@@ -54,7 +58,7 @@ CYCLES ?= 200
 CAMPAIGN = $(if $(LOAD),--load=$(LOAD),--cycles=$(CYCLES)) $(if $(SEED),--seed=$(SEED)) $(if $(REPORT),--report=$(REPORT))
 
 .PHONY: faults
-faults: servers build testbed ## Break everything that can break while two replicas work, and check every claim (CYCLES=2000 for long)
+faults: prepared ## Break everything that can break while two replicas work, and check every claim (CYCLES=2000 for long)
 	@$(CARGO) build --quiet --locked --package clock
 	$(TESTBED) faults $(CAMPAIGN)
 
@@ -91,21 +95,17 @@ fuzz: ## Look for bad input that breaks a promise, guided by coverage (SECONDS=3
 	@.ci/fuzz $(or $(SECONDS),60) $(TARGET)
 
 .PHONY: lint
-lint: ## Check formatting and wording, and run clippy with warnings denied
-	@.ci/require cargo rustfmt clippy python3 git
-	@.ci/words/test_check.py --quiet
-	@.ci/words/check.py
-	$(CARGO) fmt --all --check
-	$(say) "clippy (the first run takes about 4 minutes on two cores)"
-	@# Each crate alone: a build of all of them unifies features, and hides what one of them lacks.
-	for crate in api core aws; do $(CARGO) check --quiet --locked --package cognito-reset-$$crate || exit; done
-	@# The targets of make fuzz, too: nothing is linked here, so libFuzzer need not be there, nor a C++ compiler for it.
-	CUSTOM_LIBFUZZER_PATH=none/libnone.a $(CARGO) clippy --workspace --all-targets --features fuzz/libfuzzer --locked -- -D warnings
+lint: check-format words clippy ## Check formatting and wording, and run clippy with warnings denied
 
-.PHONY: lint-workflows
-lint-workflows: ## Check the workflows of GitHub Actions
-	@.ci/require cargo go
-	@.ci/lint-workflows
+.PHONY: check-format
+check-format: ## Check that cargo fmt would change nothing
+	@.ci/require cargo rustfmt
+	$(CARGO) fmt --all --check
+
+.PHONY: lint-repository
+lint-repository: ## Check workflows, scripts, Dockerfiles, hooks, forms and the devcontainer
+	@.ci/require go git python3
+	@.ci/lint-repository
 
 .PHONY: deny
 deny: ## Check the dependencies' licences, sources and advisories
@@ -159,6 +159,32 @@ clean: ## Remove what was built here (caches of servers and tools stay)
 .PHONY: test-tools
 test-tools:
 	@.ci/require cargo go python3 jq unshare
+
+.PHONY: words
+words:
+	@.ci/require git python3
+	@.ci/words/test_check.py --quiet
+	@.ci/words/check.py
+
+.PHONY: clippy
+clippy:
+	@.ci/require cargo clippy
+	$(say) "clippy (the first run takes about 4 minutes on two cores)"
+	@# Each crate alone: a build of all of them unifies features, and hides what one of them lacks.
+	@for crate in api core aws; do \
+		$(CARGO) check --quiet --locked --package cognito-reset-$$crate || exit; \
+	done
+	@# The targets of make fuzz, too: nothing is linked here, so libFuzzer need not be there, nor a
+	@# C++ compiler for it.
+	CUSTOM_LIBFUZZER_PATH=none/libnone.a $(CARGO) clippy --workspace --all-targets \
+		--features fuzz/libfuzzer --locked -- -D warnings
+
+# Side by side: Go builds the servers while cargo builds the operator and, for some, what starts it.
+demo up faults: AND = testbed
+.PHONY: prepared
+prepared:
+	@.ci/require cargo go python3
+	@.ci/progress "the servers" $(MAKE) servers ::: "the operator" $(MAKE) build $(AND)
 
 .PHONY: servers
 servers:
