@@ -11,7 +11,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 BINARY := $(TARGET_DIR)/release/$(OPERATOR)
 COGNITO_RESET_OPERATOR_BIN ?= $(BINARY)
 export COGNITO_RESET_OPERATOR_BIN
-TESTBED := $(CARGO) run --quiet --locked --package testbed --bin testbed --
+TESTBED := $(TARGET_DIR)/debug/testbed
 
 say = @printf '==> %s\n'
 # How long it takes where what it makes is not there yet: $(call first,FILE,MINUTES)
@@ -36,6 +36,7 @@ down: testbed ## Stop what `make up` started
 .PHONY: check
 check: check-format words clippy ## What to run before every push: formatting, clippy, unit tests and a short model walk (two minutes)
 	@.ci/progress "unit tests" $(CARGO) test --workspace --lib --locked
+	@.ci/progress "the short walks of the model" $(MODEL) -- --skip two_
 
 .PHONY: test
 test: test-tools prepared ## Run every test of the project
@@ -195,5 +196,6 @@ servers:
 .PHONY: testbed
 testbed:
 	@.ci/require cargo
-	$(say) "building the testbed$(call first,$(TARGET_DIR)/debug/testbed,3)"
-	@$(CARGO) build --locked --package testbed --bin testbed
+	$(say) "building the testbed$(call first,$(TESTBED),3)"
+	@# With the features of the whole workspace, so that `make test` builds nothing of it again.
+	@$(CARGO) build --locked --workspace --bin testbed
