@@ -34,7 +34,7 @@ down: testbed ## Stop what `make up` started
 	$(TESTBED) down
 
 .PHONY: check
-check: check-format words clippy ## What to run before every push: formatting, clippy, unit tests and a short model walk (two minutes)
+check: check-format words clippy ## Run before every push: formatting, wording, clippy, unit tests and short walks of the model
 	@.ci/progress "unit tests" $(CARGO) test --workspace --lib --locked
 	@.ci/progress "the short walks of the model" $(MODEL) -- --skip two_
 
@@ -171,16 +171,16 @@ words:
 clippy:
 	@.ci/require cargo clippy
 	$(say) "clippy (the first run takes about 4 minutes on two cores)"
-	@# Each crate alone: a build of all of them unifies features, and hides what one of them lacks.
+	@# Each crate alone: a build of the workspace unifies features, and hides a missing one.
 	@for crate in api core aws; do \
 		$(CARGO) check --quiet --locked --package cognito-reset-$$crate || exit; \
 	done
-	@# The targets of make fuzz, too: nothing is linked here, so libFuzzer need not be there, nor a
-	@# C++ compiler for it.
+	@# Includes the targets of make fuzz. Nothing is linked, so that neither libFuzzer nor a C++
+	@# compiler is needed.
 	CUSTOM_LIBFUZZER_PATH=none/libnone.a $(CARGO) clippy --workspace --all-targets \
 		--features fuzz/libfuzzer --locked -- -D warnings
 
-# Side by side: Go builds the servers while cargo builds the operator and, for some, what starts it.
+# Builds the servers with Go and, side by side with them, the operator and the testbed with cargo.
 demo up faults: AND = testbed
 .PHONY: prepared
 prepared:
@@ -197,5 +197,5 @@ servers:
 testbed:
 	@.ci/require cargo
 	$(say) "building the testbed$(call first,$(TESTBED),3)"
-	@# With the features of the whole workspace, so that `make test` builds nothing of it again.
+	@# With the features of the whole workspace, so that `make test` does not build its crates again.
 	@$(CARGO) build --locked --workspace --bin testbed

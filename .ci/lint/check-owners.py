@@ -1,4 +1,4 @@
-"""Fails where CODEOWNERS has a line without an owner, or one that matches no file:
+"""Fails if a line of CODEOWNERS has no owner, or matches no file:
 
     git ls-files | check-owners.py .github/CODEOWNERS
 """
