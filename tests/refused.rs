@@ -139,16 +139,14 @@ async fn a_policy_that_refuses_records_is_named_and_nothing_is_sent_and_nothing_
     let yaml = policy("owner-label", &["CREATE"], &["*"], wants_label);
     let unlabelled = bench.request("probe", "probe", "");
     refusing.enforce(&yaml, &["create", "--dry-run=server", "-f", "-"], &unlabelled).await?;
-    for (name, spec) in
-        [("held", ""), ("late", "deadlineSeconds: 10"), ("old", "expirationTime: \"2020-01-01T00:00:00Z\"")]
-    {
+    for (name, spec) in [("held", ""), ("late", "deadlineSeconds: 10"), ("old", "notAfter: \"2020-01-01T00:00:00Z\"")] {
         bench.users.create_user(&bench.pool, name).await?;
         bench.apply(&labelled(&bench.request(name, name, spec))).await?;
     }
     let by = "refused by the ValidatingAdmissionPolicy owner-label";
     refusing.says("held", &[by, "nothing was sent"]).await?;
     refusing.says("late", &["deadlineSeconds", "closing the record", by]).await?;
-    refusing.says("old", &["expirationTime", "closing the record", by]).await?;
+    refusing.says("old", &["notAfter", "closing the record", by]).await?;
     // It has been tried again, and that was told once.
     let so_far = refusing.claims("held");
     eventually(LIMIT, "further tries", async || (refusing.claims("held") >= so_far + 2).then_some(())).await?;
@@ -190,8 +188,8 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     refusing.says("refused", &["Cognito refused with UserNotFoundException", "nothing happened", by]).await?;
     // A later request of the first name has an expiry that its record would have to remember.
     bench.kubectl(&["delete", "prr", "before"]).await?;
-    bench.apply(&bench.request("before", "before", "expirationTime: \"2099-01-01T00:00:00Z\"")).await?;
-    refusing.says("before", &["performed at", "expirationTime", by]).await?;
+    bench.apply(&bench.request("before", "before", "notAfter: \"2099-01-01T00:00:00Z\"")).await?;
+    refusing.says("before", &["performed at", "notAfter", by]).await?;
     bench.ask("next").await?;
     refusing.says("next", &["nothing was sent", "the results of earlier requests", by]).await?;
     refusing.warns("sent", "WriteRefused", &["Cognito accepted the reset", by]).await?;
@@ -315,7 +313,7 @@ async fn who_refuses_the_deletion_of_an_old_request_is_logged_once_and_counted_e
     bench.apply(&bench.request("probe", "probe", "suspend: true")).await?;
     let yaml = policy("no-deletions", &["DELETE"], &["passwordresetrequests"], "false");
     refusing.enforce(&yaml, &["delete", "--dry-run=server", "prr", "probe"], "").await?;
-    let spec = "expirationTime: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 1";
+    let spec = "notAfter: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 1";
     bench.apply(&bench.request("old", "old", spec)).await?;
     assert_eq!(bench.ended("old").await?, "Failed/Expired");
     let deletions = || bench.api.requests().iter().filter(|sent| sent.seen.method == Method::DELETE).count();

@@ -142,7 +142,7 @@ async fn finished_requests_with_much_attached_are_looked_through_a_few_at_a_time
     const LARGE: usize = 100;
     let bench = Bench::start().await?;
     let before = peak_of_a_look(&bench, "before").await?;
-    let spec = "expirationTime: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 86400";
+    let spec = "notAfter: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 86400";
     let names: Vec<String> = (0..LARGE).map(|number| format!("large-{number}")).collect();
     let manifests: Vec<String> = names.iter().map(|name| bench.request(name, name, spec)).collect();
     bench.apply(&manifests.join("\n---\n")).await?;

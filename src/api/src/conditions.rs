@@ -61,7 +61,7 @@ pub enum Reason {
     /// Cognito responded with an exception that this operator does not know; the message names its
     /// code.
     UnrecognizedError,
-    /// `expirationTime` passed before the reset was performed.
+    /// `notAfter` passed before the reset was performed.
     Expired,
     /// `deadlineSeconds` passed before the reset was performed.
     DeadlineExceeded,
@@ -71,13 +71,13 @@ pub enum Reason {
     /// `suspend` is true.
     Suspended,
     /// No UserPoolGrant allows this namespace to reset this user of this pool.
-    UserPoolNotGranted,
+    NoMatchingGrant,
     /// The matching grants differ in role, external id or session tags.
-    AmbiguousGrant,
+    ConflictingGrants,
     /// A matching grant is suspended: the kill switch.
     GrantSuspended,
-    /// The matching grants require an `expirationTime`, and the request has none.
-    ExpirationRequired,
+    /// The matching grants require an `notAfter`, and the request has none.
+    NotAfterRequired,
     /// The matching grants require an approval, and nobody has approved the request yet.
     AwaitingApproval,
     /// The matching grants require an approval, and the requester or the approver is not
@@ -144,10 +144,10 @@ impl Reason {
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::OutcomeUnknown => "OutcomeUnknown",
             Self::Suspended => "Suspended",
-            Self::UserPoolNotGranted => "UserPoolNotGranted",
-            Self::AmbiguousGrant => "AmbiguousGrant",
+            Self::NoMatchingGrant => "NoMatchingGrant",
+            Self::ConflictingGrants => "ConflictingGrants",
             Self::GrantSuspended => "GrantSuspended",
-            Self::ExpirationRequired => "ExpirationRequired",
+            Self::NotAfterRequired => "NotAfterRequired",
             Self::AwaitingApproval => "AwaitingApproval",
             Self::ApprovalNotProven => "ApprovalNotProven",
             Self::PendingLimitReached => "PendingLimitReached",

@@ -62,7 +62,7 @@ pub(super) enum Unmet {
 impl Unmet {
     pub(super) const fn reason(self) -> Reason {
         match self {
-            Self::Expiration => Reason::ExpirationRequired,
+            Self::Expiration => Reason::NotAfterRequired,
             Self::Proof => Reason::ApprovalNotProven,
             Self::Approval => Reason::AwaitingApproval,
             Self::Turn => Reason::PendingLimitReached,
@@ -106,7 +106,7 @@ impl CompiledGrant {
     /// Returns the requirement that a matching request does not meet.
     pub(super) fn unmet(&self, request: &PasswordResetRequest, namespace: &str) -> Option<Unmet> {
         let asked = &self.object.spec;
-        if asked.require_expiration && request.spec.expiration_time.is_none() {
+        if asked.require_not_after && request.spec.not_after.is_none() {
             return Some(Unmet::Expiration);
         }
         if asked.require_approval
@@ -149,7 +149,7 @@ impl CompiledGrant {
 
 /// Checks the approval: requester and approver have to be authenticated, and have to differ.
 fn unmet_approval(spec: &PasswordResetRequestSpec) -> Option<Unmet> {
-    if !spec.requested_by.is_proven() {
+    if !spec.requested_by.is_authenticated() {
         return Some(Unmet::Proof);
     }
     if !spec.approved {

@@ -94,12 +94,12 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
         // Another replica may have been quicker: only the record can say that nothing was sent.
         RecordWrite::Close(evidence) => {
             let cause = match evidence {
-                Evidence::Expired => "expirationTime has passed",
+                Evidence::Expired => "notAfter has passed",
                 Evidence::DeadlineExceeded => "deadlineSeconds have passed",
                 Evidence::AlreadyResetRequired => "the user already has to reset the password",
-                Evidence::ReadAnswer => "Cognito refuses to read the user",
-                Evidence::Answer
-                | Evidence::Probe
+                Evidence::UserReadResponse => "Cognito refuses to read the user",
+                Evidence::CognitoResponse
+                | Evidence::UserStatusCheck
                 | Evidence::NeverSent
                 | Evidence::Unreachable
                 | Evidence::Inconclusive => "the request is over",
@@ -109,7 +109,7 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
             )
         }
         RecordWrite::Remember => format!(
-            "{}. Writing the request's expirationTime into the record {hindrance}; the outcome stays Pending until it is written; retrying",
+            "{}. Writing the request's notAfter into the record {hindrance}; the outcome stays Pending until it is written; retrying",
             ended.message
         ),
     };
@@ -199,7 +199,7 @@ fn settled_attempt(effect: Effect, attempt: &Attempt) -> Telling {
     });
     let (outcome, reason, invalidated) = match effect {
         Effect::Performed => match code.as_ref().map(Code::class) {
-            None if attempt.evidence == Some(Evidence::Answer) => {
+            None if attempt.evidence == Some(Evidence::CognitoResponse) => {
                 (Outcome::Succeeded, Reason::ResetAccepted, Truth::True)
             }
             None | Some(Class::Ambiguous) => (Outcome::Succeeded, Reason::ConfirmedByProbe, Truth::True),
@@ -262,7 +262,7 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
 
 fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
     let cause = match reason {
-        Reason::Expired => "expirationTime passed",
+        Reason::Expired => "notAfter passed",
         Reason::DeadlineExceeded => "deadlineSeconds passed",
         _ => "the request ended",
     };
@@ -277,15 +277,15 @@ fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
 const fn waiting_message(reason: Reason) -> &'static str {
     match reason {
         Reason::Suspended => "spec.suspend is true: set it to false to go on",
-        Reason::UserPoolNotGranted => {
+        Reason::NoMatchingGrant => {
             "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
         }
-        Reason::AmbiguousGrant => {
+        Reason::ConflictingGrants => {
             "the UserPoolGrants that match differ in roleARN, externalID or sessionTags; a platform administrator has to make them agree"
         }
         Reason::GrantSuspended => "a matching UserPoolGrant is suspended; a platform administrator holds resets back",
-        Reason::ExpirationRequired => {
-            "the matching UserPoolGrants allow only requests with expirationTime; create a new request that has one"
+        Reason::NotAfterRequired => {
+            "the matching UserPoolGrants allow only requests with notAfter; create a new request that has one"
         }
         Reason::AwaitingApproval => {
             "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
@@ -356,7 +356,7 @@ pub fn status(
         completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
-        user_sub: record.and_then(|record| record.spec.sub.clone()),
+        user_sub: record.and_then(|record| record.spec.user_sub.clone()),
         record_ref: record.map(|record| RecordRef { name: record.name_any() }),
         conditions: conditions(
             &standing.conditions,
