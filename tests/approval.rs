@@ -240,7 +240,7 @@ async fn without_the_stamp_a_grant_that_asks_for_approval_denies_and_says_why() 
     let bench = &people.0;
     let _operator = bench.run().await?;
     people.ask("unverified", "").await?;
-    bench.becomes("unverified", "Pending/ApprovalNotProven").await?;
+    bench.becomes("unverified", "Pending/RequesterUnverified").await?;
     let message = common::condition(&bench.get("prr", "unverified").await?, "Ready")["message"].to_string();
     assert!(message.contains("stamp-requester"), "{message}");
     for forged in [
@@ -255,15 +255,15 @@ async fn without_the_stamp_a_grant_that_asks_for_approval_denies_and_says_why() 
     people.ask("half", "requestedBy: {username: mallory}").await?;
     bench.becomes("half", "Pending/AwaitingApproval").await?;
     people.patch("bob", "half", APPROVE).await?.success()?;
-    bench.becomes("half", "Pending/ApprovalNotProven").await?;
+    bench.becomes("half", "Pending/ApproverUnverified").await?;
     let refused = people.patch("bob", "half", r#"{"spec":{"approvedBy":{"username":"bob"}}}"#).await?.refusal()?;
     assert!(refused.contains("approvedBy is written once, with the approval"), "{refused}");
     people.ask("truly", "requestedBy: {username: mallory}").await?;
     let truly = r#"{"spec":{"approved":true,"approvedBy":{"username":"bob"}}}"#;
     people.patch("bob", "truly", truly).await?.success()?;
     assert_eq!(bench.ended("truly").await?, "Succeeded/ResetAccepted");
-    for name in ["unverified", "half"] {
-        bench.becomes(name, "Pending/ApprovalNotProven").await?;
+    for (name, reason) in [("unverified", "RequesterUnverified"), ("half", "ApproverUnverified")] {
+        bench.becomes(name, &format!("Pending/{reason}")).await?;
         assert_eq!(bench.calls(name), 0, "{name}");
     }
     Ok(())

@@ -598,8 +598,8 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     served.create(&grant("support", &json!({}))).await?;
     served.create(&record("r2-1", &json!({}))).await?;
     let headers = [
-        ("prr", "default", "NAME USER POOL OUTCOME REASON REQUESTER AGE"),
-        ("prr", "wide", "NAME USER POOL OUTCOME REASON REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),
+        ("prr", "default", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER AGE"),
+        ("prr", "wide", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),
         ("prrec", "default", "NAME NAMESPACE REQUEST USER POOL EFFECT AGE"),
         ("poolgrant", "default", "NAME POOL SUSPENDED NAMESPACES READY REASON AGE"),
         ("poolgrant", "wide", "NAME POOL ROLE SUSPENDED NAMESPACES ASSUMABLE READY REASON MESSAGE AGE"),

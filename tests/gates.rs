@@ -215,7 +215,7 @@ async fn a_grant_taken_away_stops_what_has_not_been_claimed() -> Result<()> {
     let here = ["patch", "poolgrant", "by-role", "--type=merge", "-p", r#"{"spec":{"namespaces":["default"]}}"#];
     for (name, change, wanted) in [
         ("suspended", &suspend[..], "Pending/GrantSuspended"),
-        ("stricter", &stricter, "Pending/ApprovalNotProven"),
+        ("stricter", &stricter, "Pending/RequesterUnverified"),
         ("contradicted", &here, "Pending/ConflictingGrants"),
         ("unlabelled", &["label", "namespace", "default", "team-"], "Pending/NoMatchingGrant"),
         ("deleted", &["delete", "poolgrant", "by-label"], "Pending/NoMatchingGrant"),

@@ -213,9 +213,15 @@ impl Marked {
         self.bench.grant("others", "namespaces: [default]\nusernamePattern: \"other-.*\"").await?;
         self.becomes("no-pattern", "", "Pending/NoMatchingGrant").await?;
         self.bench.grant("by-two", "namespaces: [default]\nrequireApproval: true").await?;
-        self.becomes("by-one", "", "Pending/ApprovalNotProven").await?;
+        self.becomes("by-one", "", "Pending/RequesterUnverified").await?;
         // Who writes the own name is proven, too.
         self.becomes("by-name", "requestedBy: {username: admin, uid: admin}", "Pending/AwaitingApproval").await?;
+        let approve = r#"{"spec":{"approved":true}}"#;
+        let as_bob = ["--as=bob", "--as-group=system:masters"];
+        self.bench
+            .kubectl(&[&["patch", "prr", "by-name", "--type=merge", "-p", approve], &as_bob[..]].concat())
+            .await?;
+        self.stands("by-name", "Pending/ApproverUnverified").await?;
         // The suspended one is the oldest, and the only one that may go on.
         self.bench.grant("one-by-one", "namespaces: [default]\nmaxPendingPerNamespace: 1").await?;
         self.stands("by-one", "Pending/PendingLimitReached").await?;
@@ -435,8 +441,9 @@ fn reasons() -> BTreeSet<String> {
     names.chain(Exception::ALL.iter().map(|exception| exception.code())).map(str::to_owned).collect()
 }
 
-/// Reasons that no test can bring about: a selector that the definition accepts and the operator does not.
-const NEVER: [&str; 1] = ["InvalidNamespaceSelector"];
+/// Reasons that this test cannot bring about: a selector that the CRD accepts and the operator does not, and an approval by
+/// the requester, which a policy of the base rejects.
+const NEVER: [&str; 2] = ["InvalidNamespaceSelector", "SelfApproval"];
 
 #[tokio::test]
 async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {

@@ -182,7 +182,7 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     refusing.enforce(&yaml, &["label", "--dry-run=server", "--overwrite", "prrec", name, "probe=probe"], "").await?;
     let by = "refused by the ValidatingAdmissionPolicy frozen-records";
     bench.ask("sent").await?;
-    let sent = refusing.says("sent", &["Cognito accepted the reset", "Writing this into the record", by]).await?;
+    let sent = refusing.says("sent", &["password invalidated", "Writing this into the record", by]).await?;
     assert_eq!(condition(&sent, "PasswordInvalidated")["status"], "True", "{sent}");
     bench.apply(&bench.request("refused", "nobody", "")).await?;
     refusing.says("refused", &["Cognito refused with UserNotFoundException", "nothing happened", by]).await?;
@@ -192,7 +192,7 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     refusing.says("before", &["performed at", "notAfter", by]).await?;
     bench.ask("next").await?;
     refusing.says("next", &["nothing was sent", "the results of earlier requests", by]).await?;
-    refusing.warns("sent", "WriteRefused", &["Cognito accepted the reset", by]).await?;
+    refusing.warns("sent", "WriteRefused", &["password invalidated", by]).await?;
     refusing.counted("record", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy frozen-records");
     assert!(bench.record("sent").await?.context("no record")?["effect"].is_null());
@@ -279,7 +279,7 @@ async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> R
     bench.grant("another", "namespaces: [elsewhere]").await?;
     let by = "refused by the ValidatingAdmissionPolicy no-statuses";
     let cannot = "The status cannot be written";
-    refusing.warns("told-by-event", "ResetAccepted", &["Cognito accepted the reset", cannot, by]).await?;
+    refusing.warns("told-by-event", "ResetAccepted", &["password invalidated", cannot, by]).await?;
     refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
     refusing.warns("another", "NoNamespaceMatches", &["no namespace of the cluster is selected", cannot, by]).await?;
     refusing.counted("status", "policy").await?;
@@ -466,7 +466,7 @@ async fn a_webhook_that_is_down_a_lost_permission_and_a_write_that_keeps_failing
     let broken = Fault::Respond(Reply::kubernetes_error(500, "InternalError"));
     let failing = bench.api.always(Matcher::path(Method::PUT, "/passwordresetrecords/"), broken);
     bench.ask("failing").await?;
-    refusing.says("failing", &["Cognito accepted the reset", "Writing this into the record fails"]).await?;
+    refusing.says("failing", &["password invalidated", "Writing this into the record fails"]).await?;
     failing.remove();
     assert_eq!(bench.ended("failing").await?, RESET);
     for name in ["unasked", "not-permitted", "failing"] {

@@ -106,7 +106,7 @@ async fn a_request_that_grows_during_its_call_is_told_by_an_event_slowly_and_at_
     held.release();
     eventually(LIMIT, "the event", async || {
         let events = bench.kubectl(&["get", "events", "-o", "jsonpath={.items[*]['reason', 'message']}"]).await?;
-        ensure!(events.contains("ObjectTooLarge") && events.contains("Cognito accepted the reset"), "{events}");
+        ensure!(events.contains("ObjectTooLarge") && events.contains("password invalidated"), "{events}");
         anyhow::Ok(())
     })
     .await?;

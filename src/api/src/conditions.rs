@@ -80,9 +80,12 @@ pub enum Reason {
     NotAfterRequired,
     /// The matching grants require an approval, and nobody has approved the request yet.
     AwaitingApproval,
-    /// The matching grants require an approval, and the requester or the approver is not
-    /// authenticated, or both are the same user.
-    ApprovalNotProven,
+    /// The matching grants require an approval, and the requester is not authenticated.
+    RequesterUnverified,
+    /// The matching grants require an approval, and the approver is not authenticated.
+    ApproverUnverified,
+    /// The matching grants require an approval, and the requester is the approver.
+    SelfApproval,
     /// The matching grants limit how many pending requests of a namespace proceed at a time, and
     /// earlier requests have not ended.
     PendingLimitReached,
@@ -149,7 +152,9 @@ impl Reason {
             Self::GrantSuspended => "GrantSuspended",
             Self::NotAfterRequired => "NotAfterRequired",
             Self::AwaitingApproval => "AwaitingApproval",
-            Self::ApprovalNotProven => "ApprovalNotProven",
+            Self::RequesterUnverified => "RequesterUnverified",
+            Self::ApproverUnverified => "ApproverUnverified",
+            Self::SelfApproval => "SelfApproval",
             Self::PendingLimitReached => "PendingLimitReached",
             Self::RateLimited => "RateLimited",
             Self::Throttled => "Throttled",

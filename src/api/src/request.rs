@@ -35,6 +35,7 @@ pub const UNVERIFIED: &str = "unverified";
     printcolumn(name = "Pool", type_ = "string", json_path = ".spec.userPoolID", description = "the user pool"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "Pending, Succeeded, Failed or Unknown"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "the reason, in one word"),
+    printcolumn(name = "Password", type_ = "string", json_path = ".status.password", description = "Invalidated, Unchanged or Unknown"),
     printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.username", description = "the user who created it, if an admission policy authenticated the user"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "the reason, in one sentence"),
     printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "number of attempts, without throttled ones"),
@@ -236,6 +237,14 @@ pub struct PasswordResetRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
+    /// The time when Cognito performed the reset: when its response or the user's state proved it. If the outcome is `AlreadyPerformed`, this is earlier than the request itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performed_time: Option<Time>,
+
+    /// What is known of the user's password: whether a reset invalidated it.
+    #[serde(default)]
+    pub password: Password,
+
     /// The number of attempts made for this request. Throttled attempts are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -259,6 +268,18 @@ pub struct PasswordResetRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What is known of the user's password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Password {
+    /// It cannot be determined yet, or at all, whether the password was invalidated.
+    #[default]
+    Unknown,
+    /// The user has to set a new password before the next sign-in.
+    Invalidated,
+    /// This request did not and will not change it.
+    Unchanged,
 }
 
 /// The outcome of a request.

@@ -241,6 +241,13 @@ pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry
     record
 }
 
+/// When it became known that the reset was performed; `None` where that is not known.
+#[must_use]
+pub fn performed_at(record: &PasswordResetRecord) -> Option<Timestamp> {
+    let last = last(record).filter(|_| record.spec.effect == Some(Effect::Performed))?;
+    last.settled_at.as_ref().map(|time| time.0)
+}
+
 /// The latest expiry of a request that the record remembers.
 #[must_use]
 pub fn remembered(record: &PasswordResetRecord) -> Option<Timestamp> {

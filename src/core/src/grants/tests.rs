@@ -263,7 +263,9 @@ fn authorization_names_its_role_and_at_most_sixteen_grants() {
 }
 
 const AWAITING: Result<Vec<&str>, Reason> = Err(Reason::AwaitingApproval);
-const NOT_PROVEN: Result<Vec<&str>, Reason> = Err(Reason::ApprovalNotProven);
+const NO_REQUESTER: Result<Vec<&str>, Reason> = Err(Reason::RequesterUnverified);
+const NO_APPROVER: Result<Vec<&str>, Reason> = Err(Reason::ApproverUnverified);
+const BY_THE_REQUESTER: Result<Vec<&str>, Reason> = Err(Reason::SelfApproval);
 
 /// A request for mallory, with the additional fields `more`.
 fn of_mallory(more: Value) -> PasswordResetRequest {
@@ -287,12 +289,17 @@ fn an_approval_counts_where_it_is_proven_and_by_somebody_else() {
         ("by a user without uid", strict(), approved_by(json!({ "username": "bob" })), ok()),
         ("not approved", strict(), of_mallory(json!({})), AWAITING),
         ("named, but not approved", strict(), of_mallory(json!({ "approvedBy": { "username": "bob" } })), AWAITING),
-        ("approved by nobody", strict(), of_mallory(json!({ "approved": true })), NOT_PROVEN),
-        ("by the requester", strict(), approved_by(json!({ "username": "mallory", "uid": "1" })), NOT_PROVEN),
-        ("by one of the same name", strict(), approved_by(json!({ "username": "mallory", "uid": "2" })), NOT_PROVEN),
-        ("by one of the same uid", strict(), approved_by(json!({ "username": "bob", "uid": "1" })), NOT_PROVEN),
-        ("asked by nobody who is proven", strict(), alice(), NOT_PROVEN),
-        ("the same, and approved", strict(), request(stamped), NOT_PROVEN),
+        ("approved by nobody", strict(), of_mallory(json!({ "approved": true })), NO_APPROVER),
+        ("by the requester", strict(), approved_by(json!({ "username": "mallory", "uid": "1" })), BY_THE_REQUESTER),
+        (
+            "by one of the same name",
+            strict(),
+            approved_by(json!({ "username": "mallory", "uid": "2" })),
+            BY_THE_REQUESTER,
+        ),
+        ("by one of the same uid", strict(), approved_by(json!({ "username": "bob", "uid": "1" })), BY_THE_REQUESTER),
+        ("asked by nobody who is proven", strict(), alice(), NO_REQUESTER),
+        ("the same, and approved", strict(), request(stamped), NO_REQUESTER),
     ]);
 }
 
@@ -308,7 +315,7 @@ fn reason_is_that_of_the_grant_closest_to_allowing() {
         ("both in one", vec![both()], of_mallory(json!({})), Err(Reason::NotAfterRequired)),
         ("both in one, and it expires", vec![both()], of_mallory(until.clone()), AWAITING),
         ("one of each", vec![expiring(), approved()], of_mallory(json!({})), AWAITING),
-        ("one of each, unverified", vec![expiring(), approved()], alice(), NOT_PROVEN),
+        ("one of each, unverified", vec![expiring(), approved()], alice(), NO_REQUESTER),
         ("one of each, and it expires", vec![expiring(), approved()], of_mallory(until), Ok(vec!["expiring"])),
         ("or its turn", vec![approved(), full()], of_mallory(json!({})), Err(Reason::PendingLimitReached)),
         ("none of it where another allows", vec![approved(), full(), all("lax", json!({}))], alice(), Ok(vec!["lax"])),

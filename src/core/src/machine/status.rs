@@ -1,7 +1,7 @@
 //! What a request's status says: of its record, or of why it waits. Pure.
 
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, FailureCause, Outcome, PasswordResetRecord, PasswordResetRequest,
+    Attempt, Effect, Evidence, Exception, FailureCause, Outcome, Password, PasswordResetRecord, PasswordResetRequest,
     PasswordResetRequestStatus, RecordRef, UserStatus,
     conditions::{ConditionType, Reason, Truth, conditions},
 };
@@ -223,7 +223,7 @@ fn of_an_earlier_one(told: Telling, last: &Attempt) -> Telling {
     let at = last.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
     if told.outcome == Outcome::Succeeded && told.reason != Reason::AlreadyResetRequired {
         let message = format!(
-            "nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"
+            "nothing was sent now: an earlier request of this name reset the password at {at}; use a new name to reset again"
         );
         return Telling { reason: Reason::AlreadyPerformed, message, ..told };
     }
@@ -242,7 +242,7 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
     );
     match (outcome, invalidated) {
         (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
-            "Cognito accepted the reset; whether a code reached the user is not known to it".into()
+            "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed".into()
         }
         (Outcome::Succeeded, _) => {
             "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call".into()
@@ -250,13 +250,23 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
         (Outcome::Failed, Truth::True) => {
             format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")
         }
-        (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened"),
+        (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened{}", known_cause(reason)),
         (Outcome::Unknown, Truth::True) => format!(
             "{answer}; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
         ),
         (Outcome::Unknown | Outcome::Pending, _) => {
             format!("{answer}, and nothing proves whether the reset was made; nothing more will be sent")
         }
+    }
+}
+
+/// The cause of a refusal, if its name alone misleads: this one looks like a missing IAM permission.
+const fn known_cause(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Cognito(Exception::NotAuthorized) => {
+            ": the user is disabled, or in a state that cannot be reset, such as FORCE_CHANGE_PASSWORD or UNCONFIRMED"
+        }
+        _ => "",
     }
 }
 
@@ -290,8 +300,14 @@ const fn waiting_message(reason: Reason) -> &'static str {
         Reason::AwaitingApproval => {
             "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
         }
-        Reason::ApprovalNotProven => {
-            "the matching UserPoolGrants ask for an approval, and who asked or who approved is not proven, or they are one: install the component stamp-requester, and create a new request"
+        Reason::RequesterUnverified => {
+            "the matching UserPoolGrants require an approval, and the requester is not authenticated: install the component stamp-requester, then create a new request"
+        }
+        Reason::ApproverUnverified => {
+            "the matching UserPoolGrants require an approval, and the approver is not authenticated: install the component stamp-requester, then create a new request"
+        }
+        Reason::SelfApproval => {
+            "the matching UserPoolGrants require an approval by another user than the requester: create a new request, and have another user approve it"
         }
         Reason::PendingLimitReached => {
             "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"
@@ -336,6 +352,14 @@ const fn waiting_message(reason: Reason) -> &'static str {
     }
 }
 
+const fn password(invalidated: Truth) -> Password {
+    match invalidated {
+        Truth::True => Password::Invalidated,
+        Truth::False => Password::Unchanged,
+        Truth::Unknown => Password::Unknown,
+    }
+}
+
 /// The status that tells it, made from the one that stands: nothing changes where nothing new is told.
 #[must_use]
 pub fn status(
@@ -354,6 +378,8 @@ pub fn status(
         // The record drops early attempts: what was told once stays.
         start_time: standing.start_time.or_else(|| Some(ledger::made(record?).next()?.claimed_at.clone())),
         completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
+        performed_time: record.and_then(ledger::performed_at).map(Time),
+        password: password(telling.invalidated),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
         user_sub: record.and_then(|record| record.spec.user_sub.clone()),

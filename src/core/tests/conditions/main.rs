@@ -161,7 +161,9 @@ fn gates() -> Vec<Situation> {
         Reason::GrantSuspended,
         Reason::NotAfterRequired,
         Reason::AwaitingApproval,
-        Reason::ApprovalNotProven,
+        Reason::RequesterUnverified,
+        Reason::ApproverUnverified,
+        Reason::SelfApproval,
         Reason::PendingLimitReached,
         Reason::ObjectTooLarge,
     ];

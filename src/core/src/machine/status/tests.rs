@@ -141,7 +141,7 @@ fn an_unknown_outcome_says_that_the_password_is_invalid_only_where_the_user_was_
 #[test]
 fn a_later_request_of_the_same_name_is_told_the_earlier_ones_outcome() {
     use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
-    let performed = "nothing was sent: performed at 2027-01-15T07:59:00Z for an earlier request of this name";
+    let performed = "nothing was sent now: an earlier request of this name reset the password at 2027-01-15T07:59:00Z";
     let recorded = "nothing was sent: recorded at 2027-01-15T07:59:00Z for an earlier request of this name";
     let cases = [
         (E::Performed, Ev::CognitoResponse, None, (Succeeded, "AlreadyPerformed", T::True), performed),
@@ -224,7 +224,9 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (Reason::GrantSuspended, "suspended"),
         (Reason::NotAfterRequired, "notAfter"),
         (Reason::AwaitingApproval, "spec.approved"),
-        (Reason::ApprovalNotProven, "stamp-requester"),
+        (Reason::RequesterUnverified, "stamp-requester"),
+        (Reason::ApproverUnverified, "stamp-requester"),
+        (Reason::SelfApproval, "another user"),
         (Reason::PendingLimitReached, "maxPendingPerNamespace"),
         (Reason::RateLimited, "its turn"),
         (Reason::Throttled, "throttles"),
@@ -281,7 +283,7 @@ fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
         (closing(Evidence::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
         (closing(Evidence::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
         (closing(Evidence::UserReadResponse), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
-        (RecordWrite::Remember, Truth::True, vec!["Cognito accepted the reset", "notAfter", "Pending"]),
+        (RecordWrite::Remember, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
         let telling = refused(write, Some(&policy), &accepted);
         assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
@@ -366,7 +368,7 @@ fn a_message_names_only_an_answer_that_was_read() {
     );
     assert_eq!(
         told(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid").message,
-        "Cognito accepted the reset; whether a code reached the user is not known to it"
+        "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed"
     );
     let refused =
         told(Effect::NotPerformed, ended_as(Some(Evidence::CognitoResponse), Some("UserNotFoundException")), "uid");
@@ -456,19 +458,22 @@ fn a_status_is_made_of_the_record() {
         fields
     };
     let record_ref = json!({ "name": record.name_any() });
-    assert_eq!(fields(&waits), json!({ "outcome": "Pending", "observedGeneration": 2, "attempts": 0 }));
+    assert_eq!(
+        fields(&waits),
+        json!({ "outcome": "Pending", "password": "Unknown", "observedGeneration": 2, "attempts": 0 })
+    );
     assert_eq!(
         fields(&open),
         json!({
-            "outcome": "Pending", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
+            "outcome": "Pending", "password": "Unknown", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
             "userSub": "sub", "recordRef": record_ref,
         })
     );
     assert_eq!(
         fields(&end),
         json!({
-            "outcome": "Succeeded", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
-            "completionTime": "2027-01-15T08:00:02Z", "awsRequestID": "aws", "userSub": "sub", "recordRef": record_ref,
+            "outcome": "Succeeded", "password": "Invalidated", "observedGeneration": 2, "attempts": 1,
+            "startTime": "2027-01-15T07:58:30Z", "performedTime": "2027-01-15T08:00:01Z", "completionTime": "2027-01-15T08:00:02Z", "awsRequestID": "aws", "userSub": "sub", "recordRef": record_ref,
         })
     );
 }
