@@ -27,7 +27,7 @@ impl People {
             bench.kubectl(&["create", "rolebinding", user, &role, &user_flag]).await?;
         }
         bench.kubectl(&["create", "clusterrolebinding", "erin", "--clusterrole=cluster-admin", "--user=erin"]).await?;
-        bench.kubectl(&["delete", "upg", "everyone"]).await?;
+        bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         bench.grant("strict", "namespaces: [default]\nrequireApproval: true").await?;
         let people = Self(bench);
         people.policy_is_in_effect().await?;
@@ -189,7 +189,7 @@ async fn an_approval_is_never_given_on_creation_or_after_the_end_nor_taken_back_
     assert!(refused.contains("a request is never approved on creation"), "{refused}");
 
     let _operator = bench.run().await?;
-    people.ask("over", "expirationTime: \"2020-01-01T00:00:00Z\"").await?;
+    people.ask("over", "notAfter: \"2020-01-01T00:00:00Z\"").await?;
     assert_eq!(bench.ended("over").await?, "Failed/Expired", "an approval that is missing keeps nothing from expiring");
     let refused = people.patch("bob", "over", APPROVE).await?.refusal()?;
     assert!(refused.contains("can be approved only while the outcome is Pending"), "{refused}");
@@ -239,31 +239,31 @@ async fn without_the_stamp_a_grant_that_asks_for_approval_denies_and_says_why() 
     let people = People::start().await?;
     let bench = &people.0;
     let _operator = bench.run().await?;
-    people.ask("unproven", "").await?;
-    bench.becomes("unproven", "Pending/ApprovalNotProven").await?;
-    let message = common::condition(&bench.get("prr", "unproven").await?, "Ready")["message"].to_string();
+    people.ask("unverified", "").await?;
+    bench.becomes("unverified", "Pending/RequesterUnverified").await?;
+    let message = common::condition(&bench.get("prr", "unverified").await?, "Ready")["message"].to_string();
     assert!(message.contains("stamp-requester"), "{message}");
     for forged in [
         r#"{"spec":{"approved":true,"approvedBy":{"username":"root"}}}"#,
         r#"{"spec":{"approved":true,"approvedBy":{"username":"bob","uid":"made-up"}}}"#,
     ] {
-        let refused = people.patch("bob", "unproven", forged).await?.refusal()?;
+        let refused = people.patch("bob", "unverified", forged).await?.refusal()?;
         assert!(refused.contains("spec.approvedBy names another user"), "{refused}");
     }
-    people.patch("bob", "unproven", APPROVE).await?.success()?;
+    people.patch("bob", "unverified", APPROVE).await?.success()?;
     // Truly named by both, since a policy refuses anybody else's name, it counts; named by one of them it does not.
     people.ask("half", "requestedBy: {username: mallory}").await?;
     bench.becomes("half", "Pending/AwaitingApproval").await?;
     people.patch("bob", "half", APPROVE).await?.success()?;
-    bench.becomes("half", "Pending/ApprovalNotProven").await?;
+    bench.becomes("half", "Pending/ApproverUnverified").await?;
     let refused = people.patch("bob", "half", r#"{"spec":{"approvedBy":{"username":"bob"}}}"#).await?.refusal()?;
     assert!(refused.contains("approvedBy is written once, with the approval"), "{refused}");
     people.ask("truly", "requestedBy: {username: mallory}").await?;
     let truly = r#"{"spec":{"approved":true,"approvedBy":{"username":"bob"}}}"#;
     people.patch("bob", "truly", truly).await?.success()?;
     assert_eq!(bench.ended("truly").await?, "Succeeded/ResetAccepted");
-    for name in ["unproven", "half"] {
-        bench.becomes(name, "Pending/ApprovalNotProven").await?;
+    for (name, reason) in [("unverified", "RequesterUnverified"), ("half", "ApproverUnverified")] {
+        bench.becomes(name, &format!("Pending/{reason}")).await?;
         assert_eq!(bench.calls(name), 0, "{name}");
     }
     Ok(())

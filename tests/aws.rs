@@ -199,7 +199,7 @@ async fn credentials_that_aws_refuses_are_loaded_anew_from_the_whole_chain() -> 
     refusals.remove();
 
     // STS refuses the operator's own credentials as well as Cognito does.
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     bench.grant("by-role", &format!("namespaces: [default]\nroleARN: {ROLE}")).await?;
     let error = "<ErrorResponse><Error><Code>InvalidClientTokenId</Code><Message>no</Message></Error></ErrorResponse>";
     let refuse = Fault::Respond(Reply::new(403, error).header("content-type", "text/xml"));
@@ -226,8 +226,11 @@ async fn a_request_that_needs_the_users_state_ends_by_what_cognito_answers_to_re
         "Cognito answered AdminGetUser with UserNotFoundException; nothing was sent"
     );
     let record = bench.record("nobody").await?.context("no record")?;
-    assert_eq!((&record["effect"], &record["attempts"][0]["evidence"]), (&"NotPerformed".into(), &"ReadAnswer".into()));
-    assert_eq!(record["attempts"][0]["code"], "UserNotFoundException");
+    assert_eq!(
+        (&record["effect"], &record["attempts"][0]["evidence"]),
+        (&"NotPerformed".into(), &"UserReadResponse".into())
+    );
+    assert_eq!(record["attempts"][0]["exceptionCode"], "UserNotFoundException");
     assert_eq!(bench.get("prr", "nobody").await?["status"]["attempts"], 0);
     // No pool of that name.
     let elsewhere = bench.request("no-pool", "nobody", skip).replace(&bench.pool, "eu-west-1_NoSuchPool");
@@ -270,7 +273,7 @@ async fn a_read_that_a_closed_connection_swallows_is_repeated_once_and_a_reset_n
     assert_eq!(bench.ended("swallowed").await?, "Succeeded/ResetAccepted");
     let record = bench.record("swallowed").await?.context("no record")?;
     assert_eq!(record["attempts"][0]["userStatusBefore"], "CONFIRMED");
-    assert!(record["sub"].is_string(), "{record}");
+    assert!(record["userSub"].is_string(), "{record}");
 
     let twice = bench.cognito.times(2, reads("twice"), Fault::LoseBefore);
     bench.cognito.once(Matcher::reset_of("twice"), Fault::LoseBefore);
@@ -285,7 +288,7 @@ async fn a_private_certificate_authority_is_trusted_where_aws_ca_bundle_names_it
     let bench = Bench::start().await?;
     let front = TlsFront::start(&bench.cognito.url()).await?;
     let behind_tls = || bench.patient().cognito(front.url()).sts(front.url());
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     bench.grant("by-role", &format!("namespaces: [default]\nroleARN: {ROLE}")).await?;
     bench.ask("private").await?;
     {
@@ -304,7 +307,7 @@ async fn a_private_certificate_authority_is_trusted_where_aws_ca_bundle_names_it
 #[tokio::test]
 async fn a_grant_says_how_its_role_is_tagged_and_hears_where_sts_finds_that_too_large() -> Result<()> {
     let bench = Bench::start().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     let too_large =
         "<ErrorResponse><Error><Code>PackedPolicyTooLarge</Code><Message>no</Message></Error></ErrorResponse>";
     let refuse = Fault::Respond(Reply::new(400, too_large).header("content-type", "text/xml"));
@@ -314,7 +317,7 @@ async fn a_grant_says_how_its_role_is_tagged_and_hears_where_sts_finds_that_too_
         let bench = &bench;
         async move { bench.grant("by-role", &spec).await }
     };
-    let operator = bench.run_with(bench.patient().args(["--role-check-period=2s"])).await?;
+    let operator = bench.run_with(bench.patient().args(["--role-check-interval=2s"])).await?;
     grant("").await?;
     let long = format!("tagged-{}", "x".repeat(200));
     bench.users.create_user(&bench.pool, "tagged").await?;
@@ -323,7 +326,7 @@ async fn a_grant_says_how_its_role_is_tagged_and_hears_where_sts_finds_that_too_
     bench.says(&long, "sessionTags: UID or None").await?;
     // The trial was made with tags of the same size, and tells whoever wrote the grant.
     eventually(LIMIT, "the grant to say so", async || {
-        let assumable = condition(&bench.get("upg", "by-role").await?, "RoleAssumable");
+        let assumable = condition(&bench.get("poolgrant", "by-role").await?, "RoleAssumable");
         let said = assumable["message"].as_str().unwrap_or_default().to_owned();
         ensure!(assumable["status"] == "False" && said.contains("too large"), "{assumable}");
         anyhow::Ok(())

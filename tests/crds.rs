@@ -129,7 +129,7 @@ fn record(name: &str, fields: &Value) -> Value {
 
 fn attempt(id: &str) -> Value {
     json!({
-        "id": id, "holder": "me", "requestUID": "7", "requestedBy": { "username": "unproven" },
+        "id": id, "operatorInstance": "me", "requestUID": "7", "requestedBy": { "username": "unverified" },
         "claimedAt": "2026-11-24T00:00:00Z",
     })
 }
@@ -158,8 +158,8 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
     let pool = &["spec.userPoolID"][..];
     let username = &["spec.username"][..];
     let metadata = &["spec.clientMetadata"][..];
-    let expiration = &["spec.expirationTime"][..];
-    let written = &["spec.expirationTime", "write the time as 2036-01-01T00:00:00Z", "for no limit, leave it out"][..];
+    let expiration = &["spec.notAfter"][..];
+    let written = &["spec.notAfter", "write the time as 2036-01-01T00:00:00Z", "for no limit, leave it out"][..];
     let deadline = &["spec.deadlineSeconds"][..];
     let lifetime = &["spec.ttlSecondsAfterFinished"][..];
     let requester = &["spec.requestedBy"][..];
@@ -222,22 +222,22 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("Resend", json!({ "ifResetRequired": "Resend" }), Accepts),
         ("Skip", json!({ "ifResetRequired": "Skip" }), Accepts),
         ("skip", json!({ "ifResetRequired": "skip" }), Refuses(&["spec.ifResetRequired", "Resend", "Skip"])),
-        ("a time", json!({ "expirationTime": "2026-11-30T00:00:00Z" }), Accepts),
-        ("a time with offset", json!({ "expirationTime": "2026-11-30T00:00:00.5+01:00" }), Accepts),
-        ("a leap day", json!({ "expirationTime": "2028-02-29T00:00:00Z" }), Accepts),
-        ("no time at all", json!({ "expirationTime": "tomorrow" }), Refuses(written)),
-        ("an empty time", json!({ "expirationTime": "" }), Refuses(written)),
-        ("a date alone", json!({ "expirationTime": "2026-11-30" }), Refuses(written)),
-        ("a time without zone", json!({ "expirationTime": "2026-11-30T00:00:00" }), Refuses(written)),
-        ("a 13th month", json!({ "expirationTime": "2026-13-01T00:00:00Z" }), Refuses(written)),
+        ("a time", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
+        ("a time with offset", json!({ "notAfter": "2026-11-30T00:00:00.5+01:00" }), Accepts),
+        ("a leap day", json!({ "notAfter": "2028-02-29T00:00:00Z" }), Accepts),
+        ("no time at all", json!({ "notAfter": "tomorrow" }), Refuses(written)),
+        ("an empty time", json!({ "notAfter": "" }), Refuses(written)),
+        ("a date alone", json!({ "notAfter": "2026-11-30" }), Refuses(written)),
+        ("a time without zone", json!({ "notAfter": "2026-11-30T00:00:00" }), Refuses(written)),
+        ("a 13th month", json!({ "notAfter": "2026-13-01T00:00:00Z" }), Refuses(written)),
         (
             "a 30th of February",
-            json!({ "expirationTime": "2026-02-30T00:00:00Z" }),
-            Refuses(&["spec.expirationTime", "the month has no such day"]),
+            json!({ "notAfter": "2026-02-30T00:00:00Z" }),
+            Refuses(&["spec.notAfter", "the month has no such day"]),
         ),
-        ("the end of all times", json!({ "expirationTime": "9999-12-31T23:59:59Z" }), Refuses(written)),
-        ("a 25th hour", json!({ "expirationTime": "2026-11-30T25:00:00Z" }), Refuses(written)),
-        ("a time as number", json!({ "expirationTime": 1_700_000_000 }), Refuses(expiration)),
+        ("the end of all times", json!({ "notAfter": "9999-12-31T23:59:59Z" }), Refuses(written)),
+        ("a 25th hour", json!({ "notAfter": "2026-11-30T25:00:00Z" }), Refuses(written)),
+        ("a time as number", json!({ "notAfter": 1_700_000_000 }), Refuses(expiration)),
         ("one second", json!({ "deadlineSeconds": 1 }), Accepts),
         ("30 days", json!({ "deadlineSeconds": 2_592_000 }), Accepts),
         ("no seconds", json!({ "deadlineSeconds": 0 }), Refuses(deadline)),
@@ -284,7 +284,7 @@ async fn of_a_request_only_suspend_may_change_and_only_while_it_is_pending() -> 
         ("requestedBy", json!({ "username": "u", "uid": "1" }), json!({ "uid": "2" }), true),
         ("requestedBy", json!({ "username": "u", "uid": "1" }), json!({ "uid": null }), true),
         ("ifResetRequired", json!("Skip"), json!("Resend"), true),
-        ("expirationTime", json!("2026-11-30T00:00:00Z"), json!("2026-12-01T00:00:00Z"), true),
+        ("notAfter", json!("2026-11-30T00:00:00Z"), json!("2026-12-01T00:00:00Z"), true),
         ("deadlineSeconds", json!(600), json!(601), true),
         ("ttlSecondsAfterFinished", json!(60), json!(61), true),
     ];
@@ -453,7 +453,7 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     };
     let closed = &["attempts", "a closed record is never claimed again"][..];
     let open = &["attempts", "an open claim is settled, never taken over"][..];
-    let expiry = &["expirationTime", "expirationTime may only grow"][..];
+    let expiry = &["notAfter", "notAfter may only grow"][..];
     let cases = [
         ("absent", json!({ "username": "bob" }), Refuses(identity)),
         ("absent", json!({ "userPoolID": "eu-west-1_Other" }), Refuses(identity)),
@@ -469,15 +469,15 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("closed", json!({ "attempts": [entry("first"), attempt("second")], "effect": null }), Refuses(closed)),
         ("closed", json!({ "attempts": [entry("second")] }), Refuses(closed)),
         ("closed", json!({ "omittedAttempts": 1 }), Accepts),
-        ("absent", json!({ "expirationTime": "2026-11-30T00:00:00Z" }), Accepts),
-        ("expiring", json!({ "expirationTime": "2026-11-30T00:00:00Z" }), Accepts),
-        ("expiring", json!({ "expirationTime": "2026-11-30T00:00:01Z" }), Accepts),
+        ("absent", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
+        ("expiring", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
+        ("expiring", json!({ "notAfter": "2026-11-30T00:00:01Z" }), Accepts),
         // The same moment an hour to the east; and one second less.
-        ("expiring", json!({ "expirationTime": "2026-11-30T01:00:00+01:00" }), Accepts),
-        ("expiring", json!({ "expirationTime": "2026-11-30T00:59:59+01:00" }), Refuses(expiry)),
-        ("expiring", json!({ "expirationTime": null }), Refuses(expiry)),
+        ("expiring", json!({ "notAfter": "2026-11-30T01:00:00+01:00" }), Accepts),
+        ("expiring", json!({ "notAfter": "2026-11-30T00:59:59+01:00" }), Refuses(expiry)),
+        ("expiring", json!({ "notAfter": null }), Refuses(expiry)),
     ];
-    let expiring = json!({ "effect": "Performed", "expirationTime": "2026-11-30T00:00:00Z" });
+    let expiring = json!({ "effect": "Performed", "notAfter": "2026-11-30T00:00:00Z" });
     served.create(&record("expiring", &expiring)).await?;
     served.create(&record("closed", &json!({ "attempts": [entry("first")], "effect": "NotPerformed" }))).await?;
     for (name, change, verdict) in cases {
@@ -571,7 +571,7 @@ async fn grants_that_say_too_much_or_nothing_are_refused() -> Result<()> {
         ("a pattern of 257", json!({ "usernamePattern": "a".repeat(257) }), Refuses(&["spec.usernamePattern"])),
         ("no pool", json!({ "userPoolID": null }), Refuses(&["spec.userPoolID"])),
         ("a pool without Region", json!({ "userPoolID": "_Example01" }), Refuses(&["spec.userPoolID"])),
-        ("switches", json!({ "requireExpiration": true, "requireApproval": true, "suspend": true }), Accepts),
+        ("switches", json!({ "requireNotAfter": true, "requireApproval": true, "suspend": true }), Accepts),
         ("a limit of 1", json!({ "maxPendingPerNamespace": 1 }), Accepts),
         ("a limit of 1000", json!({ "maxPendingPerNamespace": 1000 }), Accepts),
         ("a limit of 0", json!({ "maxPendingPerNamespace": 0 }), Refuses(limit)),
@@ -598,11 +598,11 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     served.create(&grant("support", &json!({}))).await?;
     served.create(&record("r2-1", &json!({}))).await?;
     let headers = [
-        ("prr", "default", "NAME USER POOL OUTCOME REASON REQUESTER AGE"),
-        ("prr", "wide", "NAME USER POOL OUTCOME REASON REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),
+        ("prr", "default", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER AGE"),
+        ("prr", "wide", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),
         ("prrec", "default", "NAME NAMESPACE REQUEST USER POOL EFFECT AGE"),
-        ("upg", "default", "NAME POOL SUSPENDED NAMESPACES READY REASON AGE"),
-        ("upg", "wide", "NAME POOL ROLE SUSPENDED NAMESPACES ASSUMABLE READY REASON MESSAGE AGE"),
+        ("poolgrant", "default", "NAME POOL SUSPENDED NAMESPACES READY REASON AGE"),
+        ("poolgrant", "wide", "NAME POOL ROLE SUSPENDED NAMESPACES ASSUMABLE READY REASON MESSAGE AGE"),
     ];
     for (kind, output, expected) in headers {
         let arguments = if output == "wide" { vec!["get", kind, "-o", "wide"] } else { vec!["get", kind] };
@@ -612,7 +612,7 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     }
     let row = served.kubectl(&["get", "prr", "--no-headers"]).await?;
     let cells: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(cells[..6], ["reset-alice", "alice", "eu-west-1_Example01", "Pending", "Pending", "unproven"]);
+    assert_eq!(cells[..6], ["reset-alice", "alice", "eu-west-1_Example01", "Pending", "Pending", "unverified"]);
     let everything = served.kubectl(&["get", "cognito", "-o", "name"]).await?;
     for plural in CRDS {
         assert!(everything.contains(plural.trim_end_matches('s')), "{plural}: {everything}");
@@ -621,11 +621,11 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
         ("prr", "at most once"),
         ("prr.spec.suspend", "only field that may change"),
         ("prr.spec.approved", "never taken back"),
-        ("prr.spec.expirationTime", "written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00`"),
-        ("upg.status.conflictsWith", "differ in role or external id"),
+        ("prr.spec.notAfter", "written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00`"),
+        ("poolgrant.status.conflictsWith", "differ in role or external id"),
         ("prr.status.conditions.reason", "exception of Cognito"),
-        ("prrec.attempts.code", "exact code"),
-        ("upg.spec.namespaceSelector.matchLabels", "Labels that a namespace must have"),
+        ("prrec.attempts.exceptionCode", "exact code"),
+        ("poolgrant.spec.namespaceSelector.matchLabels", "Labels that a namespace must have"),
     ] {
         let explained = served.kubectl(&["explain", path]).await?;
         let words = explained.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -15,9 +15,9 @@ use testbed::{Fault, Matcher, Reply, eventually};
 async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()> {
     let bench = Bench::start().await?;
     let _operator = bench.run().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     bench.ask("early").await?;
-    bench.becomes("early", "Pending/UserPoolNotGranted").await?;
+    bench.becomes("early", "Pending/NoMatchingGrant").await?;
     // The kill switch outvotes whatever else is applied, so that no step opens the gate for a moment.
     bench.grant("kill-switch", "namespaces: [\"*\"]\nsuspend: true").await?;
     bench.becomes("early", "Pending/GrantSuspended").await?;
@@ -30,16 +30,16 @@ async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()
         .await?;
     bench.ask("late").await?;
     bench.becomes("late", "Pending/GrantSuspended").await?;
-    bench.kubectl(&["delete", "upg", "kill-switch"]).await?;
-    bench.becomes("late", "Pending/AmbiguousGrant").await?;
+    bench.kubectl(&["delete", "poolgrant", "kill-switch"]).await?;
+    bench.becomes("late", "Pending/ConflictingGrants").await?;
     bench.grant("kill-switch", "namespaces: [\"*\"]\nsuspend: true").await?;
     bench.becomes("late", "Pending/GrantSuspended").await?;
-    bench.kubectl(&["delete", "upg", "one", "two"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "one", "two"]).await?;
     bench.grant("expiring", "namespaceSelector: {matchLabels: {team: support}}\nrequireExpiration: true").await?;
-    bench.kubectl(&["delete", "upg", "kill-switch"]).await?;
-    bench.becomes("late", "Pending/UserPoolNotGranted").await?;
+    bench.kubectl(&["delete", "poolgrant", "kill-switch"]).await?;
+    bench.becomes("late", "Pending/NoMatchingGrant").await?;
     bench.kubectl(&["label", "namespace", "default", "team=support"]).await?;
-    bench.becomes("late", "Pending/ExpirationRequired").await?;
+    bench.becomes("late", "Pending/NotAfterRequired").await?;
     assert_eq!((bench.calls("early"), bench.calls("late")), (0, 0));
     bench.grant("named", "namespaces: [default]\nusernamePattern: \"early|la.*\"").await?;
     for name in ["early", "late"] {
@@ -57,7 +57,7 @@ async fn a_grant_tells_whether_it_can_match() -> Result<()> {
     bench.grant("nowhere", "namespaces: [not-there-yet]").await?;
     let ready = async |name: &str, wanted: &str| {
         eventually(LIMIT, format!("{name} to be {wanted}"), async || {
-            let grant = bench.get("upg", name).await?;
+            let grant = bench.get("poolgrant", name).await?;
             let ready = condition(&grant, "Ready");
             let seen = format!("{}/{}", ready["status"], ready["reason"]).replace('"', "");
             ensure!(seen == wanted, "{seen}");
@@ -75,10 +75,10 @@ async fn a_grant_tells_whether_it_can_match() -> Result<()> {
     Ok(())
 }
 
-/// The grant, once a condition of it is as wanted, such as `Ready False/AmbiguousGrant`.
+/// The grant, once a condition of it is as wanted, such as `Ready False/ConflictingGrants`.
 async fn grant_says(bench: &Bench, name: &str, wanted: &str) -> Result<serde_json::Value> {
     eventually(LIMIT, format!("{name} to say {wanted}"), async || {
-        let grant = bench.get("upg", name).await?;
+        let grant = bench.get("poolgrant", name).await?;
         let stands = condition(&grant, wanted.split(' ').next().unwrap_or_default());
         let seen = format!("{} {}/{}", stands["type"], stands["status"], stands["reason"]).replace('"', "");
         ensure!(seen == wanted, "{seen}");
@@ -105,18 +105,18 @@ async fn a_grant_tells_of_its_namespaces_and_of_the_grants_that_it_is_in_conflic
     let before = grant_says(&bench, "everyone", "Ready True/Valid").await?["status"]["matchedNamespaces"].as_i64();
     bench.kubectl(&["create", "namespace", "another"]).await?;
     eventually(LIMIT, "another namespace to be counted", async || {
-        let seen = bench.get("upg", "everyone").await?["status"]["matchedNamespaces"].as_i64();
+        let seen = bench.get("poolgrant", "everyone").await?["status"]["matchedNamespaces"].as_i64();
         ensure!(seen == before.map(|count| count + 1), "{seen:?}");
         anyhow::Ok(())
     })
     .await?;
     bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/one").await?;
     for (name, other) in [("everyone", "by-role"), ("by-role", "everyone")] {
-        let grant = grant_says(&bench, name, "Ready False/AmbiguousGrant").await?;
+        let grant = grant_says(&bench, name, "Ready False/ConflictingGrants").await?;
         assert_eq!(grant["status"]["conflictsWith"], serde_json::json!([other]), "{name}");
-        grant_event(&bench, name, "Warning AmbiguousGrant").await?;
+        grant_event(&bench, name, "Warning ConflictingGrants").await?;
     }
-    bench.kubectl(&["delete", "upg", "by-role"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "by-role"]).await?;
     let alone = grant_says(&bench, "everyone", "Ready True/Valid").await?;
     assert!(alone["status"]["conflictsWith"].is_null());
     grant_event(&bench, "everyone", "Normal Valid").await?;
@@ -126,12 +126,12 @@ async fn a_grant_tells_of_its_namespaces_and_of_the_grants_that_it_is_in_conflic
 #[tokio::test]
 async fn a_grant_tells_whether_its_role_can_be_assumed_and_is_written_only_when_that_changes() -> Result<()> {
     let bench = Bench::start().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     let sts = || Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
     let refuses = bench.cognito.always(sts(), Fault::Respond(Reply::new(403, "<ErrorResponse/>")));
     let role = "arn:aws:iam::123456789012:role/password-reset";
     bench.grant("by-role", &format!("namespaces: [default]\nroleARN: {role}\nexternalID: our-cluster")).await?;
-    let _operator = bench.run_with(bench.operator().args(["--role-check-period=2s"])).await?;
+    let _operator = bench.run_with(bench.operator().args(["--role-check-interval=2s"])).await?;
     let refused = grant_says(&bench, "by-role", "RoleAssumable False/RoleNotAssumable").await?;
     assert_eq!(condition(&refused, "Ready")["status"], "True");
     grant_event(&bench, "by-role", "Warning RoleNotAssumable").await?;
@@ -143,7 +143,7 @@ async fn a_grant_tells_whether_its_role_can_be_assumed_and_is_written_only_when_
     grant_says(&bench, "by-role", "RoleAssumable True/RoleAssumed").await?;
     grant_event(&bench, "by-role", "Normal RoleAssumed").await?;
     assert_eq!(bench.ended("waits").await?, "Succeeded/ResetAccepted");
-    let uid = bench.kubectl(&["get", "upg", "by-role", "-o", "jsonpath={.metadata.uid}"]).await?;
+    let uid = bench.kubectl(&["get", "poolgrant", "by-role", "-o", "jsonpath={.metadata.uid}"]).await?;
     let trial = format!("RoleSessionName=upg-{uid}");
     let trials = || {
         let bodies = bench.cognito.requests().into_iter().map(|request| request.seen.body);
@@ -170,7 +170,7 @@ async fn a_grant_tells_whether_its_role_can_be_assumed_and_is_written_only_when_
 #[tokio::test]
 async fn of_a_namespaces_pending_requests_only_the_oldest_go_on_at_a_time() -> Result<()> {
     let bench = Bench::start().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     bench.grant("limited", "namespaces: [\"*\"]\nmaxPendingPerNamespace: 2").await?;
     let _operator = bench.run().await?;
     // Of one second, the name decides.
@@ -208,17 +208,17 @@ async fn a_grant_taken_away_stops_what_has_not_been_claimed() -> Result<()> {
     let bench = Bench::start().await?;
     let operator = bench.operator().args(["--read-timeout=30s"]);
     let _operator = bench.run_with(operator).await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     bench.kubectl(&["label", "namespace", "default", "team=support"]).await?;
-    let suspend = ["patch", "upg", "by-label", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#];
-    let stricter = ["patch", "upg", "by-label", "--type=merge", "-p", r#"{"spec":{"requireApproval":true}}"#];
-    let here = ["patch", "upg", "by-role", "--type=merge", "-p", r#"{"spec":{"namespaces":["default"]}}"#];
+    let suspend = ["patch", "poolgrant", "by-label", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#];
+    let stricter = ["patch", "poolgrant", "by-label", "--type=merge", "-p", r#"{"spec":{"requireApproval":true}}"#];
+    let here = ["patch", "poolgrant", "by-role", "--type=merge", "-p", r#"{"spec":{"namespaces":["default"]}}"#];
     for (name, change, wanted) in [
         ("suspended", &suspend[..], "Pending/GrantSuspended"),
-        ("stricter", &stricter, "Pending/ApprovalNotProven"),
-        ("contradicted", &here, "Pending/AmbiguousGrant"),
-        ("unlabelled", &["label", "namespace", "default", "team-"], "Pending/UserPoolNotGranted"),
-        ("deleted", &["delete", "upg", "by-label"], "Pending/UserPoolNotGranted"),
+        ("stricter", &stricter, "Pending/RequesterUnverified"),
+        ("contradicted", &here, "Pending/ConflictingGrants"),
+        ("unlabelled", &["label", "namespace", "default", "team-"], "Pending/NoMatchingGrant"),
+        ("deleted", &["delete", "poolgrant", "by-label"], "Pending/NoMatchingGrant"),
     ] {
         bench.kubectl(&["label", "namespace", "default", "team=support", "--overwrite"]).await?;
         bench
@@ -260,7 +260,7 @@ async fn suspended_expired_and_late_requests_are_not_sent() -> Result<()> {
         bench.users.create_user(&bench.pool, name).await?;
     }
     bench.apply(&bench.request("held", "held", "suspend: true")).await?;
-    bench.apply(&bench.request("expired", "expired", "expirationTime: \"2020-01-01T00:00:00Z\"")).await?;
+    bench.apply(&bench.request("expired", "expired", "notAfter: \"2020-01-01T00:00:00Z\"")).await?;
     bench.apply(&bench.request("late", "late", "suspend: true\ndeadlineSeconds: 2")).await?;
     assert_eq!(bench.ended("expired").await?, "Failed/Expired");
     assert_eq!(bench.ended("late").await?, "Failed/DeadlineExceeded");
@@ -319,7 +319,7 @@ async fn skip_sends_nothing_where_the_user_already_has_to_reset_and_waits_where_
 async fn a_role_is_assumed_for_the_request_and_its_session_is_named_and_tagged_after_it() -> Result<()> {
     let bench = Bench::start().await?;
     let _operator = bench.run().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     let role = "arn:aws:iam::123456789012:role/password-reset";
     bench.grant("with-role", &format!("namespaces: [default]\nroleARN: {role}\nexternalID: our-cluster")).await?;
     bench.ask("with-role").await?;
@@ -351,7 +351,7 @@ async fn a_role_that_the_grant_no_longer_names_is_not_made_use_of() -> Result<()
     let bench = Bench::start().await?;
     let operator = bench.operator().args(["--read-timeout=30s"]);
     let _operator = bench.run_with(operator).await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     let naming = |role: &str| format!("namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/{role}");
     bench.grant("with-role", &naming("one")).await?;
     // Its user is being read with the first role, which comes right before the claim.
@@ -361,7 +361,7 @@ async fn a_role_that_the_grant_no_longer_names_is_not_made_use_of() -> Result<()
     bench.grant("with-role", &naming("two")).await?;
     // The operator has told of the change, so it knows of it.
     eventually(LIMIT, "the operator to see the other role", async || {
-        let grant = bench.get("upg", "with-role").await.ok()?;
+        let grant = bench.get("poolgrant", "with-role").await.ok()?;
         (grant["status"]["observedGeneration"] == grant["metadata"]["generation"]).then_some(())
     })
     .await?;
@@ -448,7 +448,7 @@ async fn an_object_that_cannot_be_parsed_is_reported_and_stops_nobody() -> Resul
     })
     .await?;
     let (_, metrics) = operator.page("/metrics").await?;
-    assert!(metrics.contains("cognito_reset_objects_not_understood_total"), "{metrics}");
+    assert!(metrics.contains("cognito_reset_invalid_objects_total"), "{metrics}");
     assert!(operator.logs().contains("unable to parse an object"));
     bench.ask("later").await?;
     assert_eq!(bench.ended("later").await?, "Succeeded/ResetAccepted");

@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 use testbed::{Fault, Matcher, Operator, Recorded, Reply, eventually};
 
 const RETENTION: Duration = Duration::from_secs(5);
-const FAR: &str = "expirationTime: \"2100-01-01T00:00:00Z\"";
+const FAR: &str = "notAfter: \"2100-01-01T00:00:00Z\"";
 
 /// Forgets after five seconds, and looks every second. An open claim is never taken over.
 async fn operator(bench: &Bench) -> Result<Operator> {
     let times = [
         format!("--record-retention={}s", RETENTION.as_secs()),
-        "--retention-period=1s".into(),
+        "--retention-scan-interval=1s".into(),
         "--claim-timeout=1h".into(),
         "--collect-rate=100".into(),
     ];
@@ -40,7 +40,7 @@ async fn metric(operator: &Operator, name: &str) -> Result<i64> {
 
 /// Waits until all of a kind was looked through, from first to last, after this was called.
 async fn looked_through(operator: &Operator, kind: &str) -> Result<()> {
-    let name = format!("history_swept_timestamp_seconds{{kind=\"{kind}\"}}");
+    let name = format!("retention_last_scan_timestamp_seconds{{kind=\"{kind}\"}}");
     let first = eventually(LIMIT, "a first look", async || {
         let seen = metric(operator, &name).await?;
         ensure!(seen > 0, "none yet");
@@ -67,7 +67,7 @@ fn record(bench: &Bench, name: &str, fields: &Value) -> Value {
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
         "metadata": { "name": identity(bench, name).record_name() }, "schema": SCHEMA, "action": "PasswordReset",
         "request": { "namespace": "default", "name": name }, "userPoolID": bench.pool, "username": name,
-        "attempts": [{ "id": "8f0a", "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
+        "attempts": [{ "id": "8f0a", "operatorInstance": "gone", "requestUID": "gone", "requestedBy": { "username": "unverified" },
             "claimedAt": "2026-01-01T00:00:00Z" }],
     });
     for (key, value) in fields.as_object().into_iter().flatten() {
@@ -126,7 +126,7 @@ async fn a_record_is_forgotten_when_its_retention_has_passed_and_nothing_needs_i
     reset(&bench, "expiring", FAR).await?;
     reset(&bench, "gone", "").await?;
     let name = |of| identity(&bench, of).record_name();
-    assert_eq!(bench.get("prrec", &name("expiring")).await?["expirationTime"], "2100-01-01T00:00:00Z");
+    assert_eq!(bench.get("prrec", &name("expiring")).await?["notAfter"], "2100-01-01T00:00:00Z");
     bench.kubectl(&["delete", "prr", "gone", "expiring"]).await?;
     goes(&bench, "prrec", &name("gone")).await?;
     // The API server's times are whole seconds: one less is the least that five can be.
@@ -137,7 +137,7 @@ async fn a_record_is_forgotten_when_its_retention_has_passed_and_nothing_needs_i
     for kept in [name("open"), name("newer"), name("present"), name("expiring"), "r2-misnamed".into()] {
         assert!(!is_gone(&bench, "prrec", &kept).await?, "{kept}: {}", operator.logs());
     }
-    let collected = "history_collected_total{kind=\"record\"}";
+    let collected = "retention_deleted_total{kind=\"record\"}";
     assert_eq!(metric(&operator, collected).await?, 1);
 
     // What is forgotten can be asked for anew; the documentation says so.
@@ -171,7 +171,7 @@ async fn a_record_whose_request_comes_back_in_between_stays_and_remembers_it() -
     reset(&bench, "next", "").await?;
     bench.kubectl(&["delete", "prr", "next"]).await?;
     goes(&bench, "prrec", &identity(&bench, "next").record_name()).await?;
-    assert_eq!(bench.get("prrec", &name).await?["expirationTime"], "2100-01-01T00:00:00Z");
+    assert_eq!(bench.get("prrec", &name).await?["notAfter"], "2100-01-01T00:00:00Z");
     assert_eq!(bench.calls("back"), 1);
     Ok(())
 }
@@ -196,7 +196,7 @@ async fn nothing_is_forgotten_on_a_made_up_404_without_the_servers_time_or_for_e
         rule.remove();
         assert!(!is_gone(&bench, "prrec", &name).await?, "{what}");
     }
-    assert!(metric(&forgetful, "history_errors_total{kind=\"record\"}").await? >= 4);
+    assert!(metric(&forgetful, "retention_errors_total{kind=\"record\"}").await? >= 4);
     drop(forgetful);
 
     // A page without a Date, as something on the way may make it.
@@ -220,7 +220,7 @@ async fn nothing_is_forgotten_on_a_made_up_404_without_the_servers_time_or_for_e
     assert!(!is_gone(&bench, "prrec", &name).await?);
 
     bench.api.forget();
-    let never = bench.operator().args(["--record-retention=0", "--retention-period=1s"]);
+    let never = bench.operator().args(["--record-retention=0", "--retention-scan-interval=1s"]);
     let never = bench.run_with(never).await?;
     looked_through(&never, "request").await?;
     // At the start one record is asked for, to see that they are served.
@@ -262,7 +262,7 @@ async fn a_finished_request_is_deleted_when_its_time_to_live_has_passed_and_no_o
     assert_eq!(bench.calls("waits"), 1);
     looked_through(&operator, "request").await?;
     assert!(!is_gone(&bench, "prr", "short").await?, "off by default");
-    assert_eq!(metric(&operator, "history_collected_total{kind=\"request\"}").await?, 2);
+    assert_eq!(metric(&operator, "retention_deleted_total{kind=\"request\"}").await?, 2);
     // Of a request the operator writes the status and nothing else.
     assert!(sent(&bench, &Method::PATCH, "/passwordresetrequests/").is_empty());
     let written = sent(&bench, &Method::PUT, "/passwordresetrequests/");
@@ -286,7 +286,7 @@ async fn a_request_that_is_replaced_after_its_end_is_deleted_all_the_same() -> R
     assert!(replaced["metadata"]["labels"].is_null() && replaced["status"]["outcome"] == "Succeeded", "{replaced}");
     deletion.remove();
     goes(&bench, "prr", "replaced").await?;
-    assert_eq!(metric(&operator, "history_collected_total{kind=\"request\"}").await?, 1);
+    assert_eq!(metric(&operator, "retention_deleted_total{kind=\"request\"}").await?, 1);
     assert_eq!(bench.calls("replaced"), 1);
     Ok(())
 }
@@ -356,7 +356,7 @@ async fn a_finished_request_that_cannot_be_understood_hides_no_other_one() -> Re
     reset(&bench, "understood", "ttlSecondsAfterFinished: 0").await?;
     goes(&bench, "prr", "understood").await?;
     assert!(!is_gone(&bench, "prr", "a-newer").await?);
-    assert!(metric(&operator, "history_errors_total{kind=\"request\"}").await? > 0);
+    assert!(metric(&operator, "retention_errors_total{kind=\"request\"}").await? > 0);
     assert!(operator.logs().contains("unable to parse an object; it is not deleted"), "{}", operator.logs());
     Ok(())
 }

@@ -24,8 +24,12 @@ const RECORDS: usize = 20_000;
 /// Created side by side.
 const ABREAST: usize = 48;
 const LIMIT: Duration = Duration::from_secs(1200);
-const ARGUMENTS: [&str; 4] =
-    ["--retention-period=1h", "--collect-rate=1000", "--claim-timeout=1h", "--log=info,cognito_reset_operator=info"];
+const ARGUMENTS: [&str; 4] = [
+    "--retention-scan-interval=1h",
+    "--collect-rate=1000",
+    "--claim-timeout=1h",
+    "--log=info,cognito_reset_operator=info",
+];
 
 /// What keeps a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,12 +60,12 @@ fn record(pool: &str, number: usize) -> Result<PasswordResetRecord> {
     let mut fields = json!({
         "metadata": { "name": identity.record_name() }, "schema": SCHEMA, "action": "PasswordReset", "userPoolID": pool, "username": name,
         "request": { "namespace": "default", "name": name }, "effect": "Performed",
-        "attempts": [{ "id": "8f0a", "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
-            "claimedAt": "2026-01-01T00:00:00Z", "evidence": "Answer", "settledAt": "2026-01-01T00:00:01Z" }],
+        "attempts": [{ "id": "8f0a", "operatorInstance": "gone", "requestUID": "gone", "requestedBy": { "username": "unverified" },
+            "claimedAt": "2026-01-01T00:00:00Z", "evidence": "CognitoResponse", "settledAt": "2026-01-01T00:00:01Z" }],
     });
     match kept(number) {
         Kept::No | Kept::ByRequest => {}
-        Kept::ByExpiry => fields["expirationTime"] = "2100-01-01T00:00:00Z".into(),
+        Kept::ByExpiry => fields["notAfter"] = "2100-01-01T00:00:00Z".into(),
         Kept::ByOpenClaim => {
             fields["effect"] = serde_json::Value::Null;
         }

@@ -67,7 +67,7 @@ const FIELDS: &[Field] = &[
     request("username", Less, |text| json!({ "username": text })),
     request("userPoolID", Less, |text| json!({ "userPoolID": text })),
     request("ifResetRequired", Less, |text| json!({ "ifResetRequired": text })),
-    request("expirationTime", Less, |text| json!({ "expirationTime": text })),
+    request("notAfter", Less, |text| json!({ "notAfter": text })),
     request("clientMetadata", Anything(128), |text| json!({ "clientMetadata": { text: "value" } })),
     request("clientMetadata.key", Anything(2048), |text| json!({ "clientMetadata": { "key": text } })),
     grant("usernamePattern", OneLine(256), |text| json!({ "usernamePattern": text })),
@@ -265,7 +265,7 @@ async fn what_is_accepted_is_carried_soundly_to_the_end() -> Result<()> {
     assert_eq!((&made["spec"]["username"], &made["spec"]["reason"]), (&json!("a\u{fffd}b"), &json!("\u{fffd}")));
     assert_eq!(bench.ended("surrogate").await?, "Failed/UserNotFoundException");
 
-    for arguments in [&["get", "prr,prrec,upg,events", "-A", "-o", "wide"][..], &["get", "prr"]] {
+    for arguments in [&["get", "prr,prrec,poolgrant,events", "-A", "-o", "wide"][..], &["get", "prr"]] {
         let table = bench.kubectl(arguments).await?;
         assert!(table.lines().all(|line| line.len() < 4096 && !line.chars().any(is_hidden)), "{table}");
     }

@@ -33,7 +33,7 @@ async fn what_is_allowed_is_what_the_operator_calls() -> Result<()> {
     let bench = Bench::start().await?;
     let _operator = bench.run().await?;
     let role = "roleARN: arn:aws:iam::123456789012:role/reset\nexternalID: ours";
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     bench.grant("by-role", &format!("namespaces: [default]\n{role}")).await?;
     // Lost, so that the user is read afterwards as well.
     bench.cognito.once(Matcher::reset_of("asked"), Fault::ForwardThenLose);

@@ -90,7 +90,7 @@ async fn without_the_stamp_nobody_can_name_somebody_else_as_the_requester() -> R
     assert!(refused.contains("spec.requestedBy names another user"), "{refused}");
     assert!(refused.contains("leave it out"), "{refused}");
     people.run(&["apply", "-f", "-"], &people.plain("plain")).await?.success()?;
-    assert_eq!(people.requester("plain").await?, json!({ "username": "unproven" }));
+    assert_eq!(people.requester("plain").await?, json!({ "username": "unverified" }));
     let own = people.0.request("own", "someone", "requestedBy: {username: mallory}");
     people.run(&["apply", "-f", "-"], &own).await?.success()?;
     assert_eq!(people.requester("own").await?, json!({ "username": "mallory" }));
@@ -214,7 +214,7 @@ async fn an_administrator_of_the_namespace_can_neither_settle_nor_cause_a_second
             ],
             String::new(),
         ),
-        ("record", &["patch", "prrec", name, "--type=merge", "-p", r#"{"sub":"x"}"#], String::new()),
+        ("record", &["patch", "prrec", name, "--type=merge", "-p", r#"{"userSub":"x"}"#], String::new()),
         ("no record", &["delete", "prrec", name], String::new()),
         ("another record", &["create", "-f", "-"], forged.to_string()),
     ] {
@@ -242,9 +242,13 @@ async fn an_administrator_of_the_namespace_reaches_no_grant_and_the_namespaces_l
     let lax = r#"{"spec":{"requireApproval":false}}"#;
     for (what, arguments, input) in [
         ("create", &["create", "-f", "-"][..], grant.to_string()),
-        ("patch", &["patch", "upg", "everyone", "--type=merge", "-p", lax], String::new()),
-        ("status", &["patch", "upg", "everyone", "--subresource=status", "--type=merge", "-p", "{}"], String::new()),
-        ("delete", &["delete", "upg", "everyone"], String::new()),
+        ("patch", &["patch", "poolgrant", "everyone", "--type=merge", "-p", lax], String::new()),
+        (
+            "status",
+            &["patch", "poolgrant", "everyone", "--subresource=status", "--type=merge", "-p", "{}"],
+            String::new(),
+        ),
+        ("delete", &["delete", "poolgrant", "everyone"], String::new()),
     ] {
         let refused = people.run(arguments, &input).await?.refusal()?;
         assert!(refused.contains("is forbidden: User \"mallory\" cannot"), "{what}: {refused}");

@@ -69,11 +69,11 @@ impl Bench {
     }
 }
 
-/// `expirationTime` as it was once defined.
+/// `notAfter` as it was once defined.
 fn by_format(spec: &mut Value) {
-    spec["properties"]["expirationTime"] = json!({ "type": "string", "format": "date-time" });
+    spec["properties"]["notAfter"] = json!({ "type": "string", "format": "date-time" });
     if let Some(rules) = spec["x-kubernetes-validations"].as_array_mut() {
-        rules.retain(|rule| rule["fieldPath"] != ".expirationTime");
+        rules.retain(|rule| rule["fieldPath"] != ".notAfter");
     }
 }
 
@@ -109,7 +109,7 @@ async fn a_request_whose_time_cannot_be_read_says_so_once_also_past_its_deadline
         assert_eq!(told["status"]["observedGeneration"], 1, "{name}");
         let event = bench.event(name, "InvalidObject").await?;
         for said in [condition(&told, "Ready")["message"].to_string(), event["note"].to_string()] {
-            assert!(said.contains("expirationTime. Nothing is sent"), "{name}: {said}");
+            assert!(said.contains("notAfter. Nothing is sent"), "{name}: {said}");
             assert!(
                 said.contains("create a corrected one under a new name, or upgrade the operator"),
                 "{name}: {said}"
@@ -148,9 +148,9 @@ async fn a_request_whose_time_cannot_be_read_says_so_once_also_past_its_deadline
 async fn where_the_status_is_refused_too_an_event_says_both() -> Result<()> {
     let bench = Bench::start().await?;
     // A list passes the format, and no rule can be asked about it ever after.
-    let list = bench.request("list", "list", "expirationTime: []");
-    let read = bench.request("good", "list", "expirationTime: 2036-01-01T00:00:00.1234567891Z");
-    let first_fails = bench.request("fails", "list", "expirationTime: []");
+    let list = bench.request("list", "list", "notAfter: []");
+    let read = bench.request("good", "list", "notAfter: 2036-01-01T00:00:00.1234567891Z");
+    let first_fails = bench.request("fails", "list", "notAfter: []");
     bench.taken_under("passwordresetrequests", by_format, &[list, read, first_fails]).await?;
     let once = |name: &str, code, reason| {
         let path = format!("/passwordresetrequests/{name}/status");
@@ -189,7 +189,7 @@ async fn where_the_status_is_refused_too_an_event_says_both() -> Result<()> {
 async fn a_grant_that_cannot_be_read_is_stalled_allows_nothing_and_is_in_force_again_when_it_is_corrected() -> Result<()>
 {
     let bench = Bench::start().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     let grant = |limit: &str| {
         format!(
             "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: some}}\nspec:\n  userPoolID: {}\n  namespaces: [default]\n  maxPendingPerNamespace: {limit}\n",
@@ -199,7 +199,7 @@ async fn a_grant_that_cannot_be_read_is_stalled_allows_nothing_and_is_in_force_a
     bench.apply(&grant("5")).await?;
     let becomes = async |ready: &str, reason: &str| {
         eventually(LIMIT, format!("the grant to be {ready}"), async || {
-            let told = bench.get("upg", "some").await?;
+            let told = bench.get("poolgrant", "some").await?;
             let condition = condition(&told, "Ready");
             ensure!(condition["status"] == ready && condition["reason"] == reason, "{condition}");
             ensure!(condition["observedGeneration"] == told["metadata"]["generation"], "{told}");
@@ -218,7 +218,7 @@ async fn a_grant_that_cannot_be_read_is_stalled_allows_nothing_and_is_in_force_a
         assert!(said.contains("Expected i64. It allows nothing") && !said.contains("few"), "{said}");
     }
     bench.ask("waiting").await?;
-    bench.becomes("waiting", "Pending/UserPoolNotGranted").await?;
+    bench.becomes("waiting", "Pending/NoMatchingGrant").await?;
     assert_eq!(bench.tellings("userpoolgrants", "some").len(), 1);
     bench.apply(&grant("5")).await?;
     let told = becomes("True", "Valid").await?;
@@ -250,7 +250,7 @@ async fn an_event_reaches_an_object_whose_name_is_of_any_length() -> Result<()> 
         assert!(described.contains("ResetAccepted") && !described.contains("Events:  <none>"), "{described}");
         bench.grant(&name, "namespaces: [none-such]").await?;
         bench.event(&name, "NoNamespaceMatches").await?;
-        bench.kubectl(&["delete", "upg", &name]).await?;
+        bench.kubectl(&["delete", "poolgrant", &name]).await?;
     }
     let (_, metrics) = operator.page("/metrics").await?;
     assert!(metrics.contains("cognito_reset_events_dropped_total 0"), "{metrics}");

@@ -36,7 +36,7 @@ async fn worker(bench: &Bench, name: &str) -> Result<String> {
     assert_eq!(bench.ended(name).await?, "Succeeded/ResetAccepted", "{name}");
     assert_eq!(bench.calls(name), 1, "{name}");
     let record = bench.record(name).await?.unwrap_or_default();
-    Ok(record["attempts"][0]["holder"].as_str().unwrap_or_default().to_owned())
+    Ok(record["attempts"][0]["operatorInstance"].as_str().unwrap_or_default().to_owned())
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn every_request_says_who_calls_and_every_object_who_wrote() -> Result<()>
     for (kind, arguments) in [
         ("prr", &[][..]),
         ("prrec", &[]),
-        ("upg", &[]),
+        ("poolgrant", &[]),
         ("leases.coordination.k8s.io", &system),
         ("events.events.k8s.io", &[]),
     ] {

@@ -172,7 +172,7 @@ async fn an_open_claim_whose_request_is_gone_is_resolved() -> Result<()> {
     })
     .await?;
     assert_eq!(record["effect"], "Performed");
-    assert_eq!(record["attempts"][0]["evidence"], "Probe");
+    assert_eq!(record["attempts"][0]["evidence"], "UserStatusCheck");
     assert_eq!(bench.calls("orphan"), 1);
     Ok(())
 }

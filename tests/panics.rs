@@ -146,7 +146,10 @@ async fn claim_that_panics() -> Result<()> {
         bench.kubectl(&["delete", "prr", "orphaned"]).await?;
         eventually(LIMIT, "the claim to be settled", async || {
             let record = bench.record("orphaned").await?.context("no record")?;
-            ensure!(record["effect"] == "Performed" && record["attempts"][0]["evidence"] == "Probe", "{record}");
+            ensure!(
+                record["effect"] == "Performed" && record["attempts"][0]["evidence"] == "UserStatusCheck",
+                "{record}"
+            );
             anyhow::Ok(())
         })
         .await?;

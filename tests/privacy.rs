@@ -104,7 +104,7 @@ struct Marked {
 impl Marked {
     async fn run(&self, more: &[&str]) -> Result<Operator> {
         self.bench
-            .run_with(self.bench.operator().args([LOUD, "--role-check-period=5s"]).args(more.iter().copied()))
+            .run_with(self.bench.operator().args([LOUD, "--role-check-interval=5s"]).args(more.iter().copied()))
             .await
     }
 
@@ -145,7 +145,7 @@ impl Marked {
 
     async fn grant_says(&self, name: &str, condition: &str, wanted: &str) -> Result<()> {
         eventually(LIMIT, format!("{name} to become {wanted}"), async || {
-            let grant = self.bench.get("upg", name).await?;
+            let grant = self.bench.get("poolgrant", name).await?;
             let reason = common::condition(&grant, condition)["reason"].clone();
             ensure!(reason == wanted, "{reason}");
             anyhow::Ok(())
@@ -207,19 +207,25 @@ impl Marked {
     /// What keeps a request waiting, or ends it without a call.
     async fn gates(&self) -> Result<()> {
         self.becomes("suspended", "suspend: true", "Pending/Suspended").await?;
-        self.becomes("expired", "expirationTime: \"2020-01-01T00:00:00Z\"", "Failed/Expired").await?;
+        self.becomes("expired", "notAfter: \"2020-01-01T00:00:00Z\"", "Failed/Expired").await?;
         self.becomes("late", "suspend: true\ndeadlineSeconds: 1", "Failed/DeadlineExceeded").await?;
-        self.bench.kubectl(&["delete", "upg", "everyone"]).await?;
+        self.bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.bench.grant("others", "namespaces: [default]\nusernamePattern: \"other-.*\"").await?;
-        self.becomes("no-pattern", "", "Pending/UserPoolNotGranted").await?;
+        self.becomes("no-pattern", "", "Pending/NoMatchingGrant").await?;
         self.bench.grant("by-two", "namespaces: [default]\nrequireApproval: true").await?;
-        self.becomes("by-one", "", "Pending/ApprovalNotProven").await?;
+        self.becomes("by-one", "", "Pending/RequesterUnverified").await?;
         // Who writes the own name is proven, too.
         self.becomes("by-name", "requestedBy: {username: admin, uid: admin}", "Pending/AwaitingApproval").await?;
+        let approve = r#"{"spec":{"approved":true}}"#;
+        let as_bob = ["--as=bob", "--as-group=system:masters"];
+        self.bench
+            .kubectl(&[&["patch", "prr", "by-name", "--type=merge", "-p", approve], &as_bob[..]].concat())
+            .await?;
+        self.stands("by-name", "Pending/ApproverUnverified").await?;
         // The suspended one is the oldest, and the only one that may go on.
         self.bench.grant("one-by-one", "namespaces: [default]\nmaxPendingPerNamespace: 1").await?;
         self.stands("by-one", "Pending/PendingLimitReached").await?;
-        self.bench.kubectl(&["delete", "upg", "by-two", "one-by-one"]).await?;
+        self.bench.kubectl(&["delete", "poolgrant", "by-two", "one-by-one"]).await?;
         let sts = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
         let rule = self.bench.cognito.always(sts, quoting(403, "AccessDenied"));
         self.bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;
@@ -228,7 +234,7 @@ impl Marked {
         self.grant_says("by-role", "RoleAssumable", "RoleNotAssumable").await?;
         rule.remove();
         self.grant_says("by-role", "RoleAssumable", "RoleAssumed").await?;
-        self.bench.kubectl(&["delete", "upg", "by-role", "others"]).await?;
+        self.bench.kubectl(&["delete", "poolgrant", "by-role", "others"]).await?;
         self.bench.grant("everyone", "namespaces: [\"*\"]").await?;
         for name in ["no-pattern", "by-one", "by-name", "no-role"] {
             self.ended(name).await?;
@@ -252,14 +258,14 @@ impl Marked {
         self.grant_becomes("nowhere", &format!("namespaces: [nowhere]\n{pattern}"), "NoNamespaceMatches").await?;
         let role = format!("namespaces: [default]\n{pattern}\nroleARN: arn:aws:iam::123456789012:role/reset");
         self.bench.grant("by-role", &role).await?;
-        self.becomes("ambiguous", "", "Pending/AmbiguousGrant").await?;
-        self.bench.kubectl(&["delete", "upg", "by-role", "broken", "nowhere"]).await?;
+        self.becomes("ambiguous", "", "Pending/ConflictingGrants").await?;
+        self.bench.kubectl(&["delete", "poolgrant", "by-role", "broken", "nowhere"]).await?;
         self.ended("ambiguous").await?;
         self.grant_becomes("everyone", &format!("{everyone}\nsuspend: true"), "GrantSuspended").await?;
         self.becomes("held", "", "Pending/GrantSuspended").await?;
         self.bench.grant("everyone", &format!("{everyone}\nrequireExpiration: true\nsuspend: false")).await?;
-        self.stands("held", "Pending/ExpirationRequired").await?;
-        self.bench.kubectl(&["delete", "upg", "everyone"]).await?;
+        self.stands("held", "Pending/NotAfterRequired").await?;
+        self.bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.bench.grant("everyone", &everyone).await?;
         self.ended("held").await
     }
@@ -279,11 +285,11 @@ impl Marked {
         self.bench.cognito.open().await?;
         let sts = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
         let rule = self.bench.cognito.always(sts, quoting(403, "AccessDenied"));
-        self.bench.kubectl(&["delete", "upg", "everyone"]).await?;
+        self.bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;
         self.becomes("no-credentials", "", "Pending/AwsCredentialsUnavailable").await?;
         rule.remove();
-        self.bench.kubectl(&["delete", "upg", "by-role"]).await?;
+        self.bench.kubectl(&["delete", "poolgrant", "by-role"]).await?;
         self.bench.grant("everyone", "namespaces: [\"*\"]").await?;
         let unreadable =
             self.bench.cognito.always(Matcher::operation("AdminGetUser"), quoting(400, "AccessDeniedException"));
@@ -435,8 +441,9 @@ fn reasons() -> BTreeSet<String> {
     names.chain(Exception::ALL.iter().map(|exception| exception.code())).map(str::to_owned).collect()
 }
 
-/// Reasons that no test can bring about: a selector that the definition accepts and the operator does not.
-const NEVER: [&str; 1] = ["InvalidNamespaceSelector"];
+/// Reasons that this test cannot bring about: a selector that the CRD accepts and the operator does not, and an approval by
+/// the requester, which a policy of the base rejects.
+const NEVER: [&str; 2] = ["InvalidNamespaceSelector", "SelfApproval"];
 
 #[tokio::test]
 async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
@@ -482,7 +489,8 @@ async fn told_nowhere(marked: Marked) -> Result<()> {
     let parsed = async |kind: &str| -> Result<Value> {
         Ok(serde_json::from_str(&bench.kubectl(&["get", kind, "-A", "-o", "json"]).await?)?)
     };
-    let (requests, mut records, mut grants) = (parsed("prr").await?, parsed("prrec").await?, parsed("upg").await?);
+    let (requests, mut records, mut grants) =
+        (parsed("prr").await?, parsed("prrec").await?, parsed("poolgrant").await?);
     // The test would find the name: it is where it belongs.
     assert!(requests.to_string().contains(MARK) && records.to_string().contains(MARK));
     for record in records["items"].as_array_mut().into_iter().flatten() {

@@ -184,7 +184,7 @@ async fn a_time_that_is_taken_is_taken_at_every_later_write_and_all_read_the_sam
         json!({
             "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
             "metadata": { "name": format!("n{number}") },
-            "spec": { "userPoolID": "eu-west-1_Example01", "username": "alice", "expirationTime": text },
+            "spec": { "userPoolID": "eu-west-1_Example01", "username": "alice", "notAfter": text },
         })
     };
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": spellings.iter().enumerate().map(object).collect::<Vec<_>>() });
@@ -209,18 +209,18 @@ async fn a_time_that_is_taken_is_taken_at_every_later_write_and_all_read_the_sam
     // Spelled anew as the operator reads it, it is the same moment to the rules, and a nanosecond later it is not.
     let years = Timestamp::UNIX_EPOCH.."9999-01-01T00:00:00Z".parse()?;
     for (name, request) in &read {
-        let moment = request.spec.expiration_time.as_ref().context("no time")?.0;
+        let moment = request.spec.not_after.as_ref().context("no time")?.0;
         let later = moment.checked_add(jiff::SignedDuration::from_nanos(1))?;
         for (again, same) in [(moment, true), (later, false)] {
             if !years.contains(&again) {
                 continue;
             }
-            let patch = json!({ "spec": { "expirationTime": again.to_string() } }).to_string();
+            let patch = json!({ "spec": { "notAfter": again.to_string() } }).to_string();
             let arguments = ["patch", "prr", name, "--type=merge", "--dry-run=server", "-p", &patch];
             let said = served.0.as_admin().run(&arguments).await?;
             let number: usize = name.trim_start_matches('n').parse()?;
             assert_eq!(said.ok, same, "{:?} as {again}: {said}", spellings[number]);
-            assert!(said.ok || said.stderr.contains("expirationTime is immutable"), "{said}");
+            assert!(said.ok || said.stderr.contains("notAfter is immutable"), "{said}");
         }
     }
     Ok(())
@@ -264,7 +264,7 @@ fn odd_requests() -> Vec<String> {
         "onBehalfOf",
         "requestedBy",
         "ifResetRequired",
-        "expirationTime",
+        "notAfter",
         "deadlineSeconds",
         "ttlSecondsAfterFinished",
         "suspend",
@@ -289,7 +289,7 @@ fn odd_requests() -> Vec<String> {
         r#""suspend":"true""#,
         r#""SUSPEND":true,"suspend":false"#,
         r#""unknown":{"a":1}"#,
-        r#""expirationTime":["2036-01-01T00:00:00Z"]"#,
+        r#""notAfter":["2036-01-01T00:00:00Z"]"#,
     ];
     let numbers = each(&["deadlineSeconds", "ttlSecondsAfterFinished"], &NUMBERS);
     [each(&fields, &ANYTHING), numbers, more.map(str::to_owned).to_vec()].concat()
@@ -302,7 +302,7 @@ fn odd_grants() -> Vec<String> {
         "roleARN",
         "externalID",
         "sessionTags",
-        "requireExpiration",
+        "requireNotAfter",
         "requireApproval",
         "suspend",
         "maxPendingPerNamespace",
@@ -376,5 +376,6 @@ async fn whatever_a_field_holds_that_is_taken_is_taken_at_every_later_write_and_
     let request = ("PasswordResetRequest", "prr");
     whatever_is_taken_is_read::<PasswordResetRequest>(&served, request, spec, REQUESTS, &odd_requests()).await?;
     let spec = r#""userPoolID":"eu-west-1_Example01""#;
-    whatever_is_taken_is_read::<UserPoolGrant>(&served, ("UserPoolGrant", "upg"), spec, GRANTS, &odd_grants()).await
+    whatever_is_taken_is_read::<UserPoolGrant>(&served, ("UserPoolGrant", "poolgrant"), spec, GRANTS, &odd_grants())
+        .await
 }

@@ -139,16 +139,14 @@ async fn a_policy_that_refuses_records_is_named_and_nothing_is_sent_and_nothing_
     let yaml = policy("owner-label", &["CREATE"], &["*"], wants_label);
     let unlabelled = bench.request("probe", "probe", "");
     refusing.enforce(&yaml, &["create", "--dry-run=server", "-f", "-"], &unlabelled).await?;
-    for (name, spec) in
-        [("held", ""), ("late", "deadlineSeconds: 10"), ("old", "expirationTime: \"2020-01-01T00:00:00Z\"")]
-    {
+    for (name, spec) in [("held", ""), ("late", "deadlineSeconds: 10"), ("old", "notAfter: \"2020-01-01T00:00:00Z\"")] {
         bench.users.create_user(&bench.pool, name).await?;
         bench.apply(&labelled(&bench.request(name, name, spec))).await?;
     }
     let by = "refused by the ValidatingAdmissionPolicy owner-label";
     refusing.says("held", &[by, "nothing was sent"]).await?;
     refusing.says("late", &["deadlineSeconds", "closing the record", by]).await?;
-    refusing.says("old", &["expirationTime", "closing the record", by]).await?;
+    refusing.says("old", &["notAfter", "closing the record", by]).await?;
     // It has been tried again, and that was told once.
     let so_far = refusing.claims("held");
     eventually(LIMIT, "further tries", async || (refusing.claims("held") >= so_far + 2).then_some(())).await?;
@@ -184,17 +182,17 @@ async fn what_happened_is_told_while_a_policy_refuses_to_have_it_stored() -> Res
     refusing.enforce(&yaml, &["label", "--dry-run=server", "--overwrite", "prrec", name, "probe=probe"], "").await?;
     let by = "refused by the ValidatingAdmissionPolicy frozen-records";
     bench.ask("sent").await?;
-    let sent = refusing.says("sent", &["Cognito accepted the reset", "Writing this into the record", by]).await?;
+    let sent = refusing.says("sent", &["password invalidated", "Writing this into the record", by]).await?;
     assert_eq!(condition(&sent, "PasswordInvalidated")["status"], "True", "{sent}");
     bench.apply(&bench.request("refused", "nobody", "")).await?;
     refusing.says("refused", &["Cognito refused with UserNotFoundException", "nothing happened", by]).await?;
     // A later request of the first name has an expiry that its record would have to remember.
     bench.kubectl(&["delete", "prr", "before"]).await?;
-    bench.apply(&bench.request("before", "before", "expirationTime: \"2099-01-01T00:00:00Z\"")).await?;
-    refusing.says("before", &["performed at", "expirationTime", by]).await?;
+    bench.apply(&bench.request("before", "before", "notAfter: \"2099-01-01T00:00:00Z\"")).await?;
+    refusing.says("before", &["performed at", "notAfter", by]).await?;
     bench.ask("next").await?;
     refusing.says("next", &["nothing was sent", "the results of earlier requests", by]).await?;
-    refusing.warns("sent", "WriteRefused", &["Cognito accepted the reset", by]).await?;
+    refusing.warns("sent", "WriteRefused", &["password invalidated", by]).await?;
     refusing.counted("record", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy frozen-records");
     assert!(bench.record("sent").await?.context("no record")?["effect"].is_null());
@@ -281,7 +279,7 @@ async fn an_event_says_what_no_status_can_while_a_policy_refuses_statuses() -> R
     bench.grant("another", "namespaces: [elsewhere]").await?;
     let by = "refused by the ValidatingAdmissionPolicy no-statuses";
     let cannot = "The status cannot be written";
-    refusing.warns("told-by-event", "ResetAccepted", &["Cognito accepted the reset", cannot, by]).await?;
+    refusing.warns("told-by-event", "ResetAccepted", &["password invalidated", cannot, by]).await?;
     refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
     refusing.warns("another", "NoNamespaceMatches", &["no namespace of the cluster is selected", cannot, by]).await?;
     refusing.counted("status", "policy").await?;
@@ -315,7 +313,7 @@ async fn who_refuses_the_deletion_of_an_old_request_is_logged_once_and_counted_e
     bench.apply(&bench.request("probe", "probe", "suspend: true")).await?;
     let yaml = policy("no-deletions", &["DELETE"], &["passwordresetrequests"], "false");
     refusing.enforce(&yaml, &["delete", "--dry-run=server", "prr", "probe"], "").await?;
-    let spec = "expirationTime: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 1";
+    let spec = "notAfter: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 1";
     bench.apply(&bench.request("old", "old", spec)).await?;
     assert_eq!(bench.ended("old").await?, "Failed/Expired");
     let deletions = || bench.api.requests().iter().filter(|sent| sent.seen.method == Method::DELETE).count();
@@ -468,7 +466,7 @@ async fn a_webhook_that_is_down_a_lost_permission_and_a_write_that_keeps_failing
     let broken = Fault::Respond(Reply::kubernetes_error(500, "InternalError"));
     let failing = bench.api.always(Matcher::path(Method::PUT, "/passwordresetrecords/"), broken);
     bench.ask("failing").await?;
-    refusing.says("failing", &["Cognito accepted the reset", "Writing this into the record fails"]).await?;
+    refusing.says("failing", &["password invalidated", "Writing this into the record fails"]).await?;
     failing.remove();
     assert_eq!(bench.ended("failing").await?, RESET);
     for name in ["unasked", "not-permitted", "failing"] {

@@ -20,7 +20,8 @@ const NAMESPACE: &str = "cognito-reset-system";
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// A watch that starts anew every second, and a history that is forgotten at once.
-const ARGUMENTS: [&str; 4] = ["--watch-timeout=1s", "--probes=1", "--record-retention=1s", "--retention-period=1s"];
+const ARGUMENTS: [&str; 4] =
+    ["--watch-timeout=1s", "--probes=1", "--record-retention=1s", "--retention-scan-interval=1s"];
 
 type Triple = (String, String, String);
 
@@ -202,7 +203,7 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
         "reports-grant-status" => {
             bench.grant(tag, "namespaces: [default]").await?;
             eventually(limit, "the grant's status", async || {
-                let ready = condition(&bench.get("upg", tag).await?, "Ready");
+                let ready = condition(&bench.get("poolgrant", tag).await?, "Ready");
                 ensure!(ready["status"] == "True", "{ready}");
                 anyhow::Ok(())
             })
@@ -225,7 +226,7 @@ async fn scenario(bench: &Bench, name: &str, tag: &str, limit: Duration) -> Resu
             );
             taken_under_another_definition(bench, "userpoolgrants", "maxPendingPerNamespace", &grant).await?;
             eventually(limit, "the grant to say so", async || {
-                let ready = condition(&bench.get("upg", tag).await?, "Ready");
+                let ready = condition(&bench.get("poolgrant", tag).await?, "Ready");
                 ensure!(ready["reason"] == "InvalidObject", "{ready}");
                 anyhow::Ok(())
             })
@@ -311,7 +312,7 @@ fn claimed(bench: &Bench, tag: &str) -> Value {
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
         "metadata": { "name": format!("r2-{tag}") }, "schema": 1, "action": "PasswordReset", "userPoolID": bench.pool, "username": tag,
         "request": { "namespace": "default", "name": tag },
-        "attempts": [{ "id": tag, "holder": "gone", "requestUID": "gone", "requestedBy": { "username": "unproven" },
+        "attempts": [{ "id": tag, "operatorInstance": "gone", "requestUID": "gone", "requestedBy": { "username": "unverified" },
             "claimedAt": "2026-11-23T00:00:00Z" }],
     })
 }
@@ -355,7 +356,7 @@ async fn operator(bench: &Bench) -> Result<Operator> {
 #[tokio::test]
 async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start() -> Result<()> {
     let bench = Bench::start().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     let all = triples(&permissions()?);
     let names: BTreeSet<_> = permissions()?.into_iter().map(|permission| permission.scenario).collect();
     {
@@ -388,7 +389,7 @@ async fn each_right_taken_away_makes_its_scenario_fail_and_is_named_at_the_start
             let status = started.wait_exit(LIMIT).await?;
             assert!(!status.success() && started.logs().contains(&what), "{what}: {}", started.logs());
             set_rights(&bench, &all).await?;
-            for kind in ["upg", "prr"] {
+            for kind in ["poolgrant", "prr"] {
                 bench.kubectl(&["delete", kind, "--all", "-A"]).await?;
             }
         }

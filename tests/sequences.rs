@@ -156,7 +156,7 @@ impl<'a> Sequence<'a> {
     async fn grant(&self, suspend: bool) -> Result<()> {
         self.bench.grant("everyone", &format!("namespaces: [\"*\"]\nsuspend: {suspend}")).await?;
         eventually(LIMIT, "the operator to see the grant", async || {
-            let grant = self.bench.get("upg", "everyone").await?;
+            let grant = self.bench.get("poolgrant", "everyone").await?;
             ensure!(grant["status"]["observedGeneration"] == grant["metadata"]["generation"], "not yet");
             anyhow::Ok(())
         })

@@ -39,7 +39,7 @@ fn record(bench: &Bench, name: &str, schema: i64, fields: &Value) -> Value {
 
 fn attempt(fields: &Value) -> Value {
     let mut attempt = json!({
-        "id": "8f0a", "holder": "newer", "requestUID": "gone", "requestedBy": { "username": "unproven" },
+        "id": "8f0a", "operatorInstance": "newer", "requestUID": "gone", "requestedBy": { "username": "unverified" },
         "claimedAt": "2026-01-01T00:00:00Z",
     });
     merge(&mut attempt, fields);
@@ -64,7 +64,7 @@ fn newer_records() -> Vec<(&'static str, Value)> {
     more["attempts"][0]["channel"] = "EMAIL".into();
     vec![
         ("open", json!({})),
-        ("performed", settled("Performed", "Answer")),
+        ("performed", settled("Performed", "CognitoResponse")),
         ("unknown", settled("Unknown", "Inconclusive")),
         ("not-performed", settled("NotPerformed", "Unreachable")),
         ("more-fields", more),
@@ -77,7 +77,7 @@ fn newer_records() -> Vec<(&'static str, Value)> {
 fn strange_records() -> Vec<(&'static str, Value)> {
     vec![
         ("strange-evidence", settled("NotPerformed", "Withdrawn")),
-        ("strange-effect", settled("Reverted", "Answer")),
+        ("strange-effect", settled("Reverted", "CognitoResponse")),
         ("strange-open", json!({ "attempts": [attempt(&json!({ "evidence": "Promised" }))] })),
         ("strange-shape", json!({ "attempts": null, "calls": { "first": "8f0a" } })),
     ]
@@ -135,7 +135,7 @@ fn request(bench: &Bench, name: &str) -> String {
         name,
         match name {
             "late" => "deadlineSeconds: 1",
-            "expired" => "expirationTime: \"2020-01-01T00:00:00Z\"",
+            "expired" => "notAfter: \"2020-01-01T00:00:00Z\"",
             _ => "",
         },
     )
@@ -258,9 +258,9 @@ async fn an_answer_that_comes_after_a_newer_operator_took_the_record_over_is_not
 #[tokio::test]
 async fn a_record_of_an_earlier_version_ends_the_start_until_it_is_gone() -> Result<()> {
     let bench = Bench::start().await?;
-    let mut old = record(&bench, "old", 1, &settled("Performed", "Answer"));
+    let mut old = record(&bench, "old", 1, &settled("Performed", "CognitoResponse"));
     old["metadata"]["name"] = format!("r1-{}", "0".repeat(64)).into();
-    bench.apply(&record(&bench, "today", 1, &settled("Performed", "Answer")).to_string()).await?;
+    bench.apply(&record(&bench, "today", 1, &settled("Performed", "CognitoResponse")).to_string()).await?;
     bench.apply(&old.to_string()).await?;
     let mut operator = bench.operator().start()?;
     let status = operator.wait_exit(LIMIT).await?;

@@ -104,11 +104,11 @@ fn ends(
 }
 
 fn accepted(calls: usize, attempts: usize) -> Ends {
-    Ends { calls, attempts, ..ends("Succeeded/ResetAccepted", "True", "Performed", "Answer", None) }
+    Ends { calls, attempts, ..ends("Succeeded/ResetAccepted", "True", "Performed", "CognitoResponse", None) }
 }
 
 fn confirmed(code: Option<&str>) -> Ends {
-    ends("Succeeded/ConfirmedByProbe", "True", "Performed", "Probe", code)
+    ends("Succeeded/ConfirmedByProbe", "True", "Performed", "UserStatusCheck", code)
 }
 
 fn unknown(reason: &str, code: Option<&str>) -> Ends {
@@ -130,7 +130,7 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
     let after_reset = Fault::ForwardThenRespond(answer);
     match says {
         No => {
-            let refused = ends(&format!("Failed/{reason}"), "False", "NotPerformed", "Answer", Some(code));
+            let refused = ends(&format!("Failed/{reason}"), "False", "NotPerformed", "CognitoResponse", Some(code));
             vec![row("refused", usize::MAX, alone, refused)]
         }
         Slower => vec![row("throttled", 2, alone, accepted(3, 1))],
@@ -143,7 +143,7 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
                     usize::MAX,
                     alone,
                     // The number of calls is left open: as many as there is time for.
-                    ends("Failed/DeadlineExceeded", "False", "NotPerformed", "Answer", Some(code)),
+                    ends("Failed/DeadlineExceeded", "False", "NotPerformed", "CognitoResponse", Some(code)),
                 )
             },
         ],
@@ -152,7 +152,7 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
             row("performed", 1, after_reset, confirmed(Some(code))),
         ],
         PerhapsFailed => {
-            let failed = ends(&format!("Failed/{reason}"), "True", "Performed", "Probe", Some(code));
+            let failed = ends(&format!("Failed/{reason}"), "True", "Performed", "UserStatusCheck", Some(code));
             vec![row("nothing", 1, alone, unknown(reason, Some(code))), row("performed", 1, after_reset, failed)]
         }
     }
@@ -176,8 +176,13 @@ fn other_rows() -> Vec<Row> {
     let html = |status| Reply::new(status, "<html>by a proxy</html>").header("content-type", "text/html");
     let json = |status, body: Value| Reply::new(status, body.to_string());
     let not_found = |name, reply| {
-        let refused =
-            ends("Failed/UserNotFoundException", "False", "NotPerformed", "Answer", Some("UserNotFoundException"));
+        let refused = ends(
+            "Failed/UserNotFoundException",
+            "False",
+            "NotPerformed",
+            "CognitoResponse",
+            Some("UserNotFoundException"),
+        );
         (name, Fault::Respond(reply), refused)
     };
     let unsure = |name, fault| (name, fault, unknown("OutcomeUnknown", None));
@@ -227,7 +232,7 @@ impl Bench {
             invalidated: text(&condition(&request, "PasswordInvalidated")["status"]),
             effect: text(&record["effect"]),
             evidence: text(&last["evidence"]),
-            code: last["code"].as_str().map(Into::into),
+            code: last["exceptionCode"].as_str().map(Into::into),
             calls: self.calls(name),
             attempts: usize::try_from(request["status"]["attempts"].as_u64().context("no attempts")?)?,
         })

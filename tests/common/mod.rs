@@ -26,7 +26,7 @@ pub const QUICK: &[&str] = &[
     "--retry-initial=200ms",
     "--retry-max=1s",
     "--probe-pause=100ms",
-    "--sweep-period=1s",
+    "--sweep-interval=1s",
     // One that was killed would keep the next one waiting; what the lease does is in tests/lease.rs.
     "--lease=false",
     "--log=debug",
@@ -258,5 +258,5 @@ pub fn peak(operator: &Operator) -> Result<usize> {
 /// Whether the operator has looked through the whole history of a kind.
 pub async fn has_looked_through(operator: &Operator, kind: &str) -> Result<bool> {
     let (_, metrics) = operator.page("/metrics").await?;
-    Ok(metrics.contains(&format!("history_swept_timestamp_seconds{{kind=\"{kind}\"}}")))
+    Ok(metrics.contains(&format!("retention_last_scan_timestamp_seconds{{kind=\"{kind}\"}}")))
 }

@@ -106,7 +106,7 @@ async fn a_request_that_grows_during_its_call_is_told_by_an_event_slowly_and_at_
     held.release();
     eventually(LIMIT, "the event", async || {
         let events = bench.kubectl(&["get", "events", "-o", "jsonpath={.items[*]['reason', 'message']}"]).await?;
-        ensure!(events.contains("ObjectTooLarge") && events.contains("Cognito accepted the reset"), "{events}");
+        ensure!(events.contains("ObjectTooLarge") && events.contains("password invalidated"), "{events}");
         anyhow::Ok(())
     })
     .await?;
@@ -142,7 +142,7 @@ async fn finished_requests_with_much_attached_are_looked_through_a_few_at_a_time
     const LARGE: usize = 100;
     let bench = Bench::start().await?;
     let before = peak_of_a_look(&bench, "before").await?;
-    let spec = "expirationTime: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 86400";
+    let spec = "notAfter: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 86400";
     let names: Vec<String> = (0..LARGE).map(|number| format!("large-{number}")).collect();
     let manifests: Vec<String> = names.iter().map(|name| bench.request(name, name, spec)).collect();
     bench.apply(&manifests.join("\n---\n")).await?;

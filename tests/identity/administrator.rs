@@ -140,7 +140,7 @@ async fn nobody_makes_a_record_ahead_of_the_operator_or_acts_as_it() -> Result<(
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": name },
         "schema": 1, "action": "PasswordReset", "request": { "namespace": "default", "name": "awaited" }, "userPoolID": bench.pool,
         "username": "awaited", "effect": "Performed", "attempts": [{
-            "id": "forged", "holder": "mallory", "requestUID": "0", "requestedBy": { "username": "root" },
+            "id": "forged", "operatorInstance": "mallory", "requestUID": "0", "requestedBy": { "username": "root" },
             "claimedAt": "2026-01-01T00:00:00Z",
         }],
     });

@@ -17,7 +17,7 @@ async fn an_operator_that_stops_names_the_records_whose_effect_would_be_lost() -
     let refusing = Refusing { bench: &bench, operator: &operator };
     refusing.enforce(&yaml, &probe, "").await?;
     bench.ask("sent").await?;
-    refusing.says("sent", &["Cognito accepted the reset"]).await?;
+    refusing.says("sent", &["password invalidated"]).await?;
     let sent = name(bench.record("sent").await?.context("no record")?);
     operator.sigterm()?;
     ensure!(!operator.wait_exit(LIMIT).await?.success(), "nothing was left to do");

@@ -118,8 +118,9 @@ const GZIP: &[u8] = &[31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 171, 174, 5, 0, 67, 191, 
 /// What is odd, and understood all the same.
 fn understood() -> Vec<Row> {
     let row = |name: &str, fault, ends| Row { name: name.into(), spec: "", times: 1, fault, ends };
-    let refused =
-        || ends("Failed/UserNotFoundException", "False", "NotPerformed", "Answer", Some("UserNotFoundException"));
+    let refused = || {
+        ends("Failed/UserNotFoundException", "False", "NotPerformed", "CognitoResponse", Some("UserNotFoundException"))
+    };
     let named = |name: &str| raw(format!("{BAD}x-amzn-errortype: {name}\r\ncontent-length: 2\r\n\r\n{{}}"));
     let new = "New".repeat(1000);
     let after_hints = format!(
@@ -240,7 +241,7 @@ async fn a_redirect_leads_nowhere() -> Result<()> {
 #[tokio::test]
 async fn a_hostile_sts_gives_no_credentials_and_nothing_is_claimed() -> Result<()> {
     let bench = Bench::start().await?;
-    bench.kubectl(&["delete", "upg", "everyone"]).await?;
+    bench.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     bench.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;
     let operator = bench.run_with(bench.operator().args(["--retry-initial=20s", "--retry-max=20s"])).await?;
     let evil = "\u{1b}[2J\u{202e}\r\n{\"level\":\"ERROR\"}";

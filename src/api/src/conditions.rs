@@ -61,7 +61,7 @@ pub enum Reason {
     /// Cognito responded with an exception that this operator does not know; the message names its
     /// code.
     UnrecognizedError,
-    /// `expirationTime` passed before the reset was performed.
+    /// `notAfter` passed before the reset was performed.
     Expired,
     /// `deadlineSeconds` passed before the reset was performed.
     DeadlineExceeded,
@@ -71,18 +71,21 @@ pub enum Reason {
     /// `suspend` is true.
     Suspended,
     /// No UserPoolGrant allows this namespace to reset this user of this pool.
-    UserPoolNotGranted,
+    NoMatchingGrant,
     /// The matching grants differ in role, external id or session tags.
-    AmbiguousGrant,
+    ConflictingGrants,
     /// A matching grant is suspended: the kill switch.
     GrantSuspended,
-    /// The matching grants require an `expirationTime`, and the request has none.
-    ExpirationRequired,
+    /// The matching grants require an `notAfter`, and the request has none.
+    NotAfterRequired,
     /// The matching grants require an approval, and nobody has approved the request yet.
     AwaitingApproval,
-    /// The matching grants require an approval, and the requester or the approver is not
-    /// authenticated, or both are the same user.
-    ApprovalNotProven,
+    /// The matching grants require an approval, and the requester is not authenticated.
+    RequesterUnverified,
+    /// The matching grants require an approval, and the approver is not authenticated.
+    ApproverUnverified,
+    /// The matching grants require an approval, and the requester is the approver.
+    SelfApproval,
     /// The matching grants limit how many pending requests of a namespace proceed at a time, and
     /// earlier requests have not ended.
     PendingLimitReached,
@@ -144,12 +147,14 @@ impl Reason {
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::OutcomeUnknown => "OutcomeUnknown",
             Self::Suspended => "Suspended",
-            Self::UserPoolNotGranted => "UserPoolNotGranted",
-            Self::AmbiguousGrant => "AmbiguousGrant",
+            Self::NoMatchingGrant => "NoMatchingGrant",
+            Self::ConflictingGrants => "ConflictingGrants",
             Self::GrantSuspended => "GrantSuspended",
-            Self::ExpirationRequired => "ExpirationRequired",
+            Self::NotAfterRequired => "NotAfterRequired",
             Self::AwaitingApproval => "AwaitingApproval",
-            Self::ApprovalNotProven => "ApprovalNotProven",
+            Self::RequesterUnverified => "RequesterUnverified",
+            Self::ApproverUnverified => "ApproverUnverified",
+            Self::SelfApproval => "SelfApproval",
             Self::PendingLimitReached => "PendingLimitReached",
             Self::RateLimited => "RateLimited",
             Self::Throttled => "Throttled",

@@ -13,7 +13,7 @@ use crate::schema;
     group = "cognito-reset.dev",
     version = "v1alpha1",
     kind = "UserPoolGrant",
-    shortname = "upg",
+    shortname = "poolgrant",
     category = "cognito",
     status = "UserPoolGrantStatus",
     derive = "PartialEq",
@@ -119,9 +119,9 @@ pub struct UserPoolGrantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
 
-    /// Allows only requests with an `expirationTime`.
+    /// Allows only requests with an `notAfter`.
     #[serde(default)]
-    pub require_expiration: bool,
+    pub require_not_after: bool,
 
     /// Allows only requests that a user with the verb `approve`, other than the requester, has approved (`spec.approved`). This requires the component `stamp-requester` (Kubernetes 1.36 or newer); without its stamp the grant allows no request.
     #[serde(default)]

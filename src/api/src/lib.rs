@@ -16,8 +16,8 @@ pub use record::{
     Action, Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, RecordFields, RequestRef, UserStatus,
 };
 pub use request::{
-    ApprovedBy, IfResetRequired, Outcome, PasswordResetRequest, PasswordResetRequestSpec, PasswordResetRequestStatus,
-    RecordRef, RequestedBy,
+    ApprovedBy, IfResetRequired, Outcome, Password, PasswordResetRequest, PasswordResetRequestSpec,
+    PasswordResetRequestStatus, RecordRef, RequestedBy,
 };
 pub use schema::crds;
 

@@ -43,8 +43,8 @@ pub const MAX_ATTEMPTS: usize = 16;
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Performed' || (has(self.effect) && self.effect == 'Performed')").message("effect Performed is final").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Unknown' || (has(self.effect) && self.effect in ['Unknown', 'Performed'])").message("effect Unknown may only become Performed").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'NotPerformed' || !has(self.effect) || self.effect == 'NotPerformed'").message("effect NotPerformed may only be claimed again").field_path(".effect"),
-    validation = Rule::new("!(has(oldSelf.attempts[size(oldSelf.attempts) - 1].evidence) && oldSelf.attempts[size(oldSelf.attempts) - 1].evidence in ['Expired', 'DeadlineExceeded', 'AlreadyResetRequired', 'ReadAnswer']) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("a closed record is never claimed again").field_path(".attempts"),
-    validation = Rule::new("!has(oldSelf.expirationTime) || (has(self.expirationTime) && self.expirationTime >= oldSelf.expirationTime)").message("expirationTime may only grow").field_path(".expirationTime"),
+    validation = Rule::new("!(has(oldSelf.attempts[size(oldSelf.attempts) - 1].evidence) && oldSelf.attempts[size(oldSelf.attempts) - 1].evidence in ['Expired', 'DeadlineExceeded', 'AlreadyResetRequired', 'UserReadResponse']) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("a closed record is never claimed again").field_path(".attempts"),
+    validation = Rule::new("!has(oldSelf.notAfter) || (has(self.notAfter) && self.notAfter >= oldSelf.notAfter)").message("notAfter may only grow").field_path(".notAfter"),
     validation = Rule::new("has(oldSelf.effect) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("an open claim is settled, never taken over").field_path(".attempts")
 )]
 #[serde(rename_all = "camelCase")]
@@ -71,11 +71,11 @@ pub struct RecordFields {
     /// The user's immutable `sub`, if it could be read before the reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
-    pub sub: Option<String>,
+    pub user_sub: Option<String>,
 
-    /// The latest `expirationTime` among the requests that used this record. The record is kept until then, because without it such a request could be applied again and would be performed.
+    /// The latest `notAfter` among the requests that used this record. The record is kept until then, because without it such a request could be applied again and would be performed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expiration_time: Option<Time>,
+    pub not_after: Option<Time>,
 
     /// The known effect; absent while a claim is open. It is never replaced by a weaker one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,8 +103,8 @@ impl PasswordResetRecord {
             request: nobody,
             user_pool_id: String::new(),
             username: String::new(),
-            sub: None,
-            expiration_time: None,
+            user_sub: None,
+            not_after: None,
             effect: None,
             attempts: Vec::new(),
             omitted_attempts: 0,
@@ -174,23 +174,23 @@ impl Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Evidence {
     /// Cognito's own response to the call.
-    Answer,
+    CognitoResponse,
     /// The user's state before and after the call, read by AdminGetUser.
-    Probe,
+    UserStatusCheck,
     /// The call was never sent.
     NeverSent,
     /// The request could not be built, or no connection to Cognito was made, so nothing was sent.
     Unreachable,
     /// No conclusive response was received.
     Inconclusive,
-    /// The record was closed without a call: `expirationTime` passed.
+    /// The record was closed without a call: `notAfter` passed.
     Expired,
     /// The record was closed without a call: `deadlineSeconds` passed.
     DeadlineExceeded,
     /// The record was closed without a call: the user already had to reset, and the request asked to skip in that case.
     AlreadyResetRequired,
-    /// The record was closed without a call: the user's state had to be read first, and Cognito responded to AdminGetUser with the exception in `code`, for example because the user does not exist.
-    ReadAnswer,
+    /// The record was closed without a call: the user's state had to be read first, and Cognito responded to AdminGetUser with the exception in `exceptionCode`, for example because the user does not exist.
+    UserReadResponse,
 }
 
 /// The cause why nothing could be sent to AWS.
@@ -278,7 +278,7 @@ pub struct Attempt {
 
     /// The operator process that wrote the claim.
     #[schemars(length(max = 253))]
-    pub holder: String,
+    pub operator_instance: String,
 
     /// The uid of the request object for which the claim was made.
     #[serde(rename = "requestUID")]
@@ -326,10 +326,10 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
 
-    /// The time of the claim, by the holder's clock.
+    /// The time of the claim, by the clock of that process.
     pub claimed_at: Time,
 
-    /// The time when the call was sent, by the holder's clock. Absent if nothing was sent, or if the holder ended before it could write the time.
+    /// The time when the call was sent, by the clock of that process. Absent if nothing was sent, or if the holder ended before it could write the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Time>,
 
@@ -352,7 +352,7 @@ pub struct Attempt {
     /// The exact code of the exception in Cognito's response. Absent for success, and if no response was read. Unrecognized codes are cleaned and truncated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub code: Option<String>,
+    pub exception_code: Option<String>,
 
     /// The request id of Cognito, which CloudTrail shows as well.
     #[serde(default, rename = "awsRequestID", skip_serializing_if = "Option::is_none")]

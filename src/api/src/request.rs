@@ -13,7 +13,7 @@ use serde::{
 use crate::schema;
 
 /// The requester that an unstamped request shows.
-pub const UNPROVEN: &str = "unproven";
+pub const UNVERIFIED: &str = "unverified";
 
 /// One password reset of one Amazon Cognito user. Only `suspend` and `approved` can be changed; to reset again, create another request under a new name.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -35,6 +35,7 @@ pub const UNPROVEN: &str = "unproven";
     printcolumn(name = "Pool", type_ = "string", json_path = ".spec.userPoolID", description = "the user pool"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", description = "Pending, Succeeded, Failed or Unknown"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "the reason, in one word"),
+    printcolumn(name = "Password", type_ = "string", json_path = ".status.password", description = "Invalidated, Unchanged or Unknown"),
     printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.username", description = "the user who created it, if an admission policy authenticated the user"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "the reason, in one sentence"),
     printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "number of attempts, without throttled ones"),
@@ -56,7 +57,7 @@ pub const UNPROVEN: &str = "unproven";
     validation = Rule::new("has(self.onBehalfOf) == has(oldSelf.onBehalfOf) && (!has(self.onBehalfOf) || self.onBehalfOf == oldSelf.onBehalfOf)").message("onBehalfOf is immutable: create a new request under a new name").field_path(".onBehalfOf"),
     validation = Rule::new("self.requestedBy == oldSelf.requestedBy").message("requestedBy is immutable: create a new request under a new name").field_path(".requestedBy"),
     validation = Rule::new("self.ifResetRequired == oldSelf.ifResetRequired").message("ifResetRequired is immutable: create a new request under a new name").field_path(".ifResetRequired"),
-    validation = Rule::new(schema::same_moment("expirationTime")).message("expirationTime is immutable: create a new request under a new name").field_path(".expirationTime"),
+    validation = Rule::new(schema::same_moment("notAfter")).message("notAfter is immutable: create a new request under a new name").field_path(".notAfter"),
     validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds"),
     validation = Rule::new("has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)").message("ttlSecondsAfterFinished is immutable: create a new request under a new name").field_path(".ttlSecondsAfterFinished"),
     validation = Rule::new("oldSelf.hasValue() || (!self.approved && !has(self.approvedBy))").optional_old_self(true).message("a request is never approved on creation: leave approved and approvedBy out, and have another user approve it once it exists").field_path(".approved"),
@@ -97,7 +98,7 @@ pub struct PasswordResetRequestSpec {
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
     pub on_behalf_of: Option<String>,
 
-    /// The user who created the request. An admission policy stamps this field; leave it out of manifests. Without that policy it reads `unproven`, or a name that the creator wrote.
+    /// The user who created the request. An admission policy stamps this field; leave it out of manifests. Without that policy it reads `unverified`, or a name that the creator wrote.
     #[serde(default)]
     #[x_kube(
         validation = Rule::new(schema::ONE_LINE.replace("self", "self.username")).message(schema::NOT_ONE_LINE).field_path(".username"),
@@ -110,11 +111,11 @@ pub struct PasswordResetRequestSpec {
     pub if_reset_required: IfResetRequired,
 
     /// The moment after which the reset is never performed, written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00` (RFC 3339; years 1970 to 9998, at most nine fractional digits). If absent, there is no such limit. Use it for requests that Git may apply again in a rebuilt cluster.
-    #[serde(default, deserialize_with = "expiration_time", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "not_after", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::moment")]
-    pub expiration_time: Option<Time>,
+    pub not_after: Option<Time>,
 
-    /// The number of seconds after creation when a request that was not performed fails. It also applies while the request is suspended or waits, and regardless of `expirationTime`. 1 to 2592000 (30 days); the default is 86400 (a day).
+    /// The number of seconds after creation when a request that was not performed fails. It also applies while the request is suspended or waits, and regardless of `notAfter`. 1 to 2592000 (30 days); the default is 86400 (a day).
     #[serde(default = "default_deadline_seconds")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: i64,
@@ -146,8 +147,8 @@ fn default_deadline_seconds() -> i64 {
 }
 
 /// Parses a time, with an error that names the field: the error of a time parser does not.
-fn expiration_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
-    let expected = "a time such as 2036-01-01T00:00:00Z as expirationTime";
+fn not_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let expected = "a time such as 2036-01-01T00:00:00Z as notAfter";
     Option::deserialize(deserializer).map_err(|_| D::Error::invalid_value(Unexpected::Other("text"), &expected))
 }
 
@@ -164,7 +165,7 @@ pub enum IfResetRequired {
 /// The user who created a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct RequestedBy {
-    /// The authenticated user name, such as `system:serviceaccount:argocd:argocd-application-controller`, or `unproven` if no policy stamps it.
+    /// The authenticated user name, such as `system:serviceaccount:argocd:argocd-application-controller`, or `unverified` if no policy stamps it.
     #[schemars(length(min = 1, max = 1024))]
     pub username: String,
     /// The uid of the authenticated user, if the authenticator provides one.
@@ -205,14 +206,14 @@ impl ApprovedBy {
 impl RequestedBy {
     /// Returns true if an admission policy has authenticated the requester.
     #[must_use]
-    pub fn is_proven(&self) -> bool {
-        self.username != UNPROVEN
+    pub fn is_authenticated(&self) -> bool {
+        self.username != UNVERIFIED
     }
 }
 
 impl Default for RequestedBy {
     fn default() -> Self {
-        Self { username: UNPROVEN.into(), uid: None }
+        Self { username: UNVERIFIED.into(), uid: None }
     }
 }
 
@@ -235,6 +236,14 @@ pub struct PasswordResetRequestStatus {
     /// The time when the outcome became known. It is set with every outcome except Pending, so scripts can wait for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
+
+    /// The time when Cognito performed the reset: when its response or the user's state proved it. If the outcome is `AlreadyPerformed`, this is earlier than the request itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performed_time: Option<Time>,
+
+    /// What is known of the user's password: whether a reset invalidated it.
+    #[serde(default)]
+    pub password: Password,
 
     /// The number of attempts made for this request. Throttled attempts are not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,6 +268,18 @@ pub struct PasswordResetRequestStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What is known of the user's password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum Password {
+    /// It cannot be determined yet, or at all, whether the password was invalidated.
+    #[default]
+    Unknown,
+    /// The user has to set a new password before the next sign-in.
+    Invalidated,
+    /// This request did not and will not change it.
+    Unchanged,
 }
 
 /// The outcome of a request.

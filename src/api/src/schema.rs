@@ -41,7 +41,7 @@ fn default_status(crd: &mut CustomResourceDefinition) {
                 "type": "Ready",
                 "status": "Unknown",
                 "reason": "Pending",
-                "message": "no operator has seen this request yet",
+                "message": "waiting for the operator; if this stays for a minute, check that the operator runs",
                 "observedGeneration": UNSEEN,
                 "lastTransitionTime": "1970-01-01T00:00:00Z",
             }],

@@ -326,7 +326,7 @@ impl Cognito for Aws {
     }
 }
 
-/// Classifies an error of the SDK for a call that may have been sent. An unproven result is `Lost`.
+/// Classifies an error of the SDK for a call that may have been sent. An unverified result is `Lost`.
 fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
     match error {
         // The SDK also reads a code from a body that only begins like a response.

@@ -159,11 +159,11 @@ impl GrantIndex {
         let allowing: Vec<_> = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| grant).collect();
         let Some(first) = allowing.first() else {
             let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
-            return Err(closest.map_or(Reason::UserPoolNotGranted, compiled::Unmet::reason));
+            return Err(closest.map_or(Reason::NoMatchingGrant, compiled::Unmet::reason));
         };
         let role = first.role();
         if allowing.iter().any(|grant| grant.role() != role) {
-            return Err(Reason::AmbiguousGrant);
+            return Err(Reason::ConflictingGrants);
         }
         Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() })
     }

@@ -207,8 +207,8 @@ mod tests {
                 "Unknown variant. Expected one of Resend, Skip",
             ),
             (
-                json!({ "userPoolID": "p_1", "username": "a", "expirationTime": user }),
-                "Invalid value. Expected a time such as 2036-01-01T00:00:00Z as expirationTime",
+                json!({ "userPoolID": "p_1", "username": "a", "notAfter": user }),
+                "Invalid value. Expected a time such as 2036-01-01T00:00:00Z as notAfter",
             ),
         ] {
             assert_eq!(reported(spec), wanted);

@@ -123,12 +123,16 @@ pub fn closing(attempt: &Attempt) -> Option<Reason> {
         Some(Evidence::Expired) => Some(Reason::Expired),
         Some(Evidence::DeadlineExceeded) => Some(Reason::DeadlineExceeded),
         Some(Evidence::AlreadyResetRequired) => Some(Reason::AlreadyResetRequired),
-        Some(Evidence::ReadAnswer) => Some(match code(attempt) {
+        Some(Evidence::UserReadResponse) => Some(match code(attempt) {
             Some(Code::Known(exception)) => Reason::Cognito(exception),
             Some(Code::Unrecognized(_)) | None => Reason::UnrecognizedError,
         }),
         Some(
-            Evidence::Answer | Evidence::Probe | Evidence::NeverSent | Evidence::Unreachable | Evidence::Inconclusive,
+            Evidence::CognitoResponse
+            | Evidence::UserStatusCheck
+            | Evidence::NeverSent
+            | Evidence::Unreachable
+            | Evidence::Inconclusive,
         )
         | None => None,
     }
@@ -174,7 +178,7 @@ pub fn retry_reason(attempt: &Attempt) -> Option<Reason> {
     match attempt.evidence? {
         Evidence::NeverSent => Some(Reason::ClaimTimedOut),
         Evidence::Unreachable => Some(Reason::CognitoUnreachable),
-        Evidence::Answer => match code(attempt)? {
+        Evidence::CognitoResponse => match code(attempt)? {
             Code::Known(exception) => match Class::of(exception) {
                 Class::Throttled => Some(Reason::Throttled),
                 Class::Blocked => Some(Reason::Cognito(exception)),
@@ -182,19 +186,19 @@ pub fn retry_reason(attempt: &Attempt) -> Option<Reason> {
             },
             Code::Unrecognized(_) => None,
         },
-        Evidence::Probe
+        Evidence::UserStatusCheck
         | Evidence::Inconclusive
         | Evidence::Expired
         | Evidence::DeadlineExceeded
         | Evidence::AlreadyResetRequired
-        | Evidence::ReadAnswer => None,
+        | Evidence::UserReadResponse => None,
     }
 }
 
 /// The code that Cognito answered an attempt with.
 #[must_use]
 pub fn code(attempt: &Attempt) -> Option<Code> {
-    Code::parse(attempt.code.as_deref()?)
+    Code::parse(attempt.exception_code.as_deref()?)
 }
 
 /// Counted from when the attempt was settled, but never further off than from when it was first seen so here: a clock
@@ -237,10 +241,17 @@ pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry
     record
 }
 
+/// When it became known that the reset was performed; `None` where that is not known.
+#[must_use]
+pub fn performed_at(record: &PasswordResetRecord) -> Option<Timestamp> {
+    let last = last(record).filter(|_| record.spec.effect == Some(Effect::Performed))?;
+    last.settled_at.as_ref().map(|time| time.0)
+}
+
 /// The latest expiry of a request that the record remembers.
 #[must_use]
 pub fn remembered(record: &PasswordResetRecord) -> Option<Timestamp> {
-    record.spec.expiration_time.as_ref().map(|time| time.0)
+    record.spec.not_after.as_ref().map(|time| time.0)
 }
 
 /// The record, remembering this expiry too, rounded up to the whole seconds that the API server keeps.
@@ -250,7 +261,7 @@ pub fn remembering(mut record: PasswordResetRecord, expires: Option<Timestamp>) 
         0 => expires,
         _ => Timestamp::from_second(expires.as_second().saturating_add(1)).unwrap_or(expires),
     });
-    record.spec.expiration_time = remembered(&record).max(rounded).map(Time);
+    record.spec.not_after = remembered(&record).max(rounded).map(Time);
     record
 }
 
@@ -271,8 +282,8 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
             request: identity.request.clone(),
             user_pool_id: identity.user_pool_id.clone(),
             username: identity.username.clone(),
-            sub: None,
-            expiration_time: None,
+            user_sub: None,
+            not_after: None,
             effect: None,
             attempts: Vec::new(),
             omitted_attempts: 0,
@@ -329,7 +340,7 @@ impl Finding {
     pub fn put_into(&self, attempt: &mut Attempt) {
         attempt.evidence = Some(self.settlement.evidence);
         attempt.cause = self.cause;
-        attempt.code.clone_from(&self.code);
+        attempt.exception_code.clone_from(&self.code);
         attempt.sent_at = self.sent_at.map(Time).or_else(|| attempt.sent_at.clone());
         attempt.aws_request_id.clone_from(&self.aws_request_id);
         attempt.user_status_after = self.user_status_after;

@@ -149,8 +149,8 @@ pub struct RunArgs {
 
     /// Interval of the scans for orphaned claims, and for finished requests past their
     /// ttlSecondsAfterFinished.
-    #[arg(long, env = "COGNITO_RESET_SWEEP_PERIOD", default_value = "1m", value_parser = duration, value_name = "DURATION")]
-    pub sweep_period: Duration,
+    #[arg(long, env = "COGNITO_RESET_SWEEP_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub sweep_interval: Duration,
 
     /// Time for which a record is kept after its last write, by the API server's clock; 0 keeps
     /// records forever. A request that is applied again after that time resets again.
@@ -159,7 +159,7 @@ pub struct RunArgs {
 
     /// Interval of the scans for records whose retention has passed.
     #[arg(long, env = "COGNITO_RESET_RETENTION_PERIOD", default_value = "1h", value_parser = duration, value_name = "DURATION")]
-    pub retention_period: Duration,
+    pub retention_scan_interval: Duration,
 
     /// Maximum number of requests and records per second that are read for deletion.
     #[arg(long, env = "COGNITO_RESET_COLLECT_RATE", default_value_t = 10.0, value_parser = collect_rate, value_name = "PER_SECOND")]
@@ -167,8 +167,8 @@ pub struct RunArgs {
 
     /// Interval of the checks whether the role of a grant can be assumed. A failed check is
     /// repeated after a tenth of it.
-    #[arg(long, env = "COGNITO_RESET_ROLE_CHECK_PERIOD", default_value = "10m", value_parser = duration, value_name = "DURATION")]
-    pub role_check_period: Duration,
+    #[arg(long, env = "COGNITO_RESET_ROLE_CHECK_INTERVAL", default_value = "10m", value_parser = duration, value_name = "DURATION")]
+    pub role_check_interval: Duration,
 
     /// For tests: allow any endpoint for Cognito and STS, even without TLS. Otherwise the operator
     /// does not start with an endpoint that does not belong to AWS.

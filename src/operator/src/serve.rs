@@ -210,7 +210,7 @@ impl<C: Cognito> Operator<C> {
         });
         let (performer, grants, metrics) =
             (Arc::clone(&self.performer), Arc::clone(&self.grants), Arc::clone(&self.metrics));
-        let period = self.args.role_check_period;
+        let period = self.args.role_check_interval;
         tasks.spawn_loop("role-check", async move {
             role_check::run(performer.cognito(), &grants, &metrics, period).await;
         });
@@ -233,7 +233,7 @@ impl<C: Cognito> Operator<C> {
             request::run(&client, watched, &args, performer, &grants, invalid_objects, &stopped).await;
         });
         let (store, performer) = (self.store.clone(), Arc::clone(&self.performer));
-        let (invalid_objects, period, stop) = (self.invalid_objects.clone(), self.args.sweep_period, stop.clone());
+        let (invalid_objects, period, stop) = (self.invalid_objects.clone(), self.args.sweep_interval, stop.clone());
         tasks.spawn_loop(claims, async move {
             orphaned_claims::run(store, &performer, &invalid_objects, period, &stop).await;
         });
@@ -283,8 +283,8 @@ fn retention_settings(args: &RunArgs) -> retention::Settings {
     let retention = SignedDuration::try_from(args.record_retention).unwrap_or(SignedDuration::MAX);
     retention::Settings {
         retention: (!retention.is_zero()).then_some(retention),
-        records_period: args.retention_period,
-        requests_period: args.sweep_period,
+        records_period: args.retention_scan_interval,
+        requests_period: args.sweep_interval,
         rate: args.collect_rate,
     }
 }

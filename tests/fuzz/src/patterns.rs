@@ -112,7 +112,7 @@ pub fn check(input: &Match) {
         (false, Some(true)) => Some(Ok(())),
     };
     let allowed = index.authorize(&request).map(drop);
-    assert_eq!(allowed, wanted.unwrap_or(Err(Reason::UserPoolNotGranted)), "{pattern:?} {username:?}");
+    assert_eq!(allowed, wanted.unwrap_or(Err(Reason::NoMatchingGrant)), "{pattern:?} {username:?}");
 }
 
 /// The same question asked another way: the anchors are put around the parsed pattern, where no character of it

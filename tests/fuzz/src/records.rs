@@ -46,15 +46,15 @@ struct Entry {
 const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
 const STATES: [UserStatus; 3] = [UserStatus::Confirmed, UserStatus::ResetRequired, UserStatus::Unknown];
 const EVIDENCE: [Evidence; 9] = [
-    Evidence::Answer,
-    Evidence::Probe,
+    Evidence::CognitoResponse,
+    Evidence::UserStatusCheck,
     Evidence::NeverSent,
     Evidence::Unreachable,
     Evidence::Inconclusive,
     Evidence::Expired,
     Evidence::DeadlineExceeded,
     Evidence::AlreadyResetRequired,
-    Evidence::ReadAnswer,
+    Evidence::UserReadResponse,
 ];
 const WAITS: Waits = Waits {
     backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
@@ -83,7 +83,7 @@ impl Entry {
     fn attempt(&self) -> Attempt {
         Attempt {
             id: self.id.clone(),
-            holder: "operator-1".into(),
+            operator_instance: "operator-1".into(),
             request_uid: if self.ours { UID.into() } else { "another".into() },
             requested_by: RequestedBy::default(),
             approved_by: None,
@@ -100,7 +100,7 @@ impl Entry {
             settled_at: self.settled_at.map(|second| Time(at(second))),
             evidence: self.evidence.map(|evidence| of(EVIDENCE, evidence)),
             cause: None,
-            code: self.code.as_ref().map(Code::text),
+            exception_code: self.code.as_ref().map(Code::text),
             aws_request_id: self.request_id.clone(),
             user_status_after: self.after.map(|state| of(STATES, state)),
         }
@@ -122,8 +122,8 @@ impl Record {
             request: whose.request,
             user_pool_id: whose.user_pool_id,
             username: whose.username,
-            sub: None,
-            expiration_time: None,
+            user_sub: None,
+            not_after: None,
             effect: self.effect.map(|effect| of(EFFECTS, effect)),
             attempts: self.attempts.iter().map(Entry::attempt).collect(),
             omitted_attempts: self.omitted.unwrap_or_default(),
@@ -175,8 +175,8 @@ fn proves_retry(record: &PasswordResetRecord) -> bool {
     let last = record.spec.attempts.last().unwrap();
     match last.evidence {
         Some(Evidence::NeverSent | Evidence::Unreachable) => true,
-        Some(Evidence::Answer) => {
-            let known = last.code.as_deref().and_then(Exception::from_code);
+        Some(Evidence::CognitoResponse) => {
+            let known = last.exception_code.as_deref().and_then(Exception::from_code);
             matches!(known.map(Class::of), Some(Class::Throttled | Class::Blocked))
         }
         _ => false,
@@ -225,7 +225,7 @@ pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option
         user_status_after: None,
     };
     let Settling::Write(record) = ledger::settled(&open, &finding, now) else { panic!("an open claim is not settled") };
-    assert_eq!(ledger::last(&record).and_then(|last| last.code.as_deref()), code);
+    assert_eq!(ledger::last(&record).and_then(|last| last.exception_code.as_deref()), code);
     check_record(&record, &identity(), now);
     let told = status::ended(Some(&record), Some(UID));
     let succeeded = told.outcome == cognito_reset_api::Outcome::Succeeded;
@@ -243,7 +243,7 @@ fn request() -> PasswordResetRequest {
         on_behalf_of: None,
         requested_by: RequestedBy::default(),
         if_reset_required: cognito_reset_api::IfResetRequired::Resend,
-        expiration_time: None,
+        not_after: None,
         deadline_seconds: 86_400,
         ttl_seconds_after_finished: None,
         suspend: false,

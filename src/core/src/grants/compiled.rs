@@ -53,8 +53,10 @@ impl Namespaces {
 /// from being allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unmet {
-    Expiration,
-    Proof,
+    NotAfter,
+    AuthenticatedRequester,
+    AnotherApprover,
+    AuthenticatedApprover,
     Approval,
     Turn,
 }
@@ -62,8 +64,10 @@ pub(super) enum Unmet {
 impl Unmet {
     pub(super) const fn reason(self) -> Reason {
         match self {
-            Self::Expiration => Reason::ExpirationRequired,
-            Self::Proof => Reason::ApprovalNotProven,
+            Self::NotAfter => Reason::NotAfterRequired,
+            Self::AuthenticatedRequester => Reason::RequesterUnverified,
+            Self::AnotherApprover => Reason::SelfApproval,
+            Self::AuthenticatedApprover => Reason::ApproverUnverified,
             Self::Approval => Reason::AwaitingApproval,
             Self::Turn => Reason::PendingLimitReached,
         }
@@ -106,8 +110,8 @@ impl CompiledGrant {
     /// Returns the requirement that a matching request does not meet.
     pub(super) fn unmet(&self, request: &PasswordResetRequest, namespace: &str) -> Option<Unmet> {
         let asked = &self.object.spec;
-        if asked.require_expiration && request.spec.expiration_time.is_none() {
-            return Some(Unmet::Expiration);
+        if asked.require_not_after && request.spec.not_after.is_none() {
+            return Some(Unmet::NotAfter);
         }
         if asked.require_approval
             && let Some(unmet) = unmet_approval(&request.spec)
@@ -149,14 +153,17 @@ impl CompiledGrant {
 
 /// Checks the approval: requester and approver have to be authenticated, and have to differ.
 fn unmet_approval(spec: &PasswordResetRequestSpec) -> Option<Unmet> {
-    if !spec.requested_by.is_proven() {
-        return Some(Unmet::Proof);
+    if !spec.requested_by.is_authenticated() {
+        return Some(Unmet::AuthenticatedRequester);
     }
     if !spec.approved {
         return Some(Unmet::Approval);
     }
-    let by_another = spec.approved_by.as_ref().is_some_and(|approver| approver.differs_from(&spec.requested_by));
-    (!by_another).then_some(Unmet::Proof)
+    match &spec.approved_by {
+        None => Some(Unmet::AuthenticatedApprover),
+        Some(approver) if approver.differs_from(&spec.requested_by) => None,
+        Some(_) => Some(Unmet::AnotherApprover),
+    }
 }
 
 /// Compiles a pattern that has to match the whole text, in linear time and bounded memory.

@@ -112,7 +112,7 @@ fn readiness(
         ),
         (Ok(_), Ok(_)) if !conflicts_with.is_empty() => (
             NOT_NOW,
-            Reason::AmbiguousGrant,
+            Reason::ConflictingGrants,
             "the grants of status.conflictsWith differ from this one in roleARN, externalID or sessionTags: requests that both allow wait until they agree",
         ),
         (Ok(_), Ok(_)) => (&[(Ready, Truth::True)], Reason::Valid, "the grant is in force"),

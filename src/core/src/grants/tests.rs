@@ -37,7 +37,7 @@ fn of_user(username: &str) -> PasswordResetRequest {
 }
 
 fn expiring() -> PasswordResetRequest {
-    request(json!({ "expirationTime": "2030-01-01T00:00:00Z" }))
+    request(json!({ "notAfter": "2030-01-01T00:00:00Z" }))
 }
 
 fn from(namespace: &str) -> PasswordResetRequest {
@@ -87,7 +87,7 @@ fn check(cases: Vec<Case>) {
     }
 }
 
-const NOT_GRANTED: Result<Vec<&str>, Reason> = Err(Reason::UserPoolNotGranted);
+const NOT_GRANTED: Result<Vec<&str>, Reason> = Err(Reason::NoMatchingGrant);
 
 #[test]
 fn only_a_grant_of_the_pool_and_namespace_allows_a_request() {
@@ -173,7 +173,7 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
     for pattern in ["a)|(b", ".*)|(.*", "(", "alice\\", "[a", "(?=alice)", "(?x)alice # or anybody", huge] {
         let index = index_of(&[matching(pattern)]);
         for username in ["alice", "a", "b", "a)|(b"] {
-            assert_eq!(index.authorize(&of_user(username)), Err(Reason::UserPoolNotGranted), "{pattern:?}");
+            assert_eq!(index.authorize(&of_user(username)), Err(Reason::NoMatchingGrant), "{pattern:?}");
         }
         let stale = stale(&index, NOW);
         assert_eq!(said(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
@@ -204,7 +204,7 @@ fn suspended_grant_holds_back_every_matching_request() {
             suspended.clone(),
         ),
         ("with a broken selector", vec![everyone(), broken], alice(), suspended.clone()),
-        ("that needs an expiration", vec![everyone(), kill(json!({ "requireExpiration": true }))], alice(), suspended),
+        ("that needs an expiration", vec![everyone(), kill(json!({ "requireNotAfter": true }))], alice(), suspended),
         ("of other users", vec![everyone(), kill(json!({ "usernamePattern": "bob" }))], alice(), Ok(vec!["everyone"])),
         (
             "of another pool",
@@ -219,13 +219,13 @@ fn suspended_grant_holds_back_every_matching_request() {
 fn grants_add_up_unless_they_differ_in_role_or_external_id() {
     let strict = |more: Value| {
         let mut grant = all("strict", more);
-        grant.spec.require_expiration = true;
+        grant.spec.require_not_after = true;
         grant
     };
     let role = |name: &str, arn: &str| all(name, json!({ "roleARN": arn }));
     let external = |id: &str| all("external", json!({ "roleARN": ONE, "externalID": id }));
     let elsewhere = grant("elsewhere", json!({ "namespaces": ["web"], "roleARN": TWO }));
-    let ambiguous = Err(Reason::AmbiguousGrant);
+    let ambiguous = Err(Reason::ConflictingGrants);
     check(vec![
         ("two without role", vec![all("b", json!({})), all("a", json!({}))], alice(), Ok(vec!["a", "b"])),
         ("two of one role", vec![role("a", ONE), role("b", ONE)], alice(), Ok(vec!["a", "b"])),
@@ -233,7 +233,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
         ("a role and none", vec![role("a", ONE), all("b", json!({}))], alice(), ambiguous.clone()),
         ("an external id and none", vec![role("a", ONE), external("id")], alice(), ambiguous.clone()),
         ("of which one does not match", vec![role("a", ONE), elsewhere], alice(), Ok(vec!["a"])),
-        ("an expiration is required", vec![strict(json!({}))], alice(), Err(Reason::ExpirationRequired)),
+        ("an expiration is required", vec![strict(json!({}))], alice(), Err(Reason::NotAfterRequired)),
         ("and given", vec![strict(json!({}))], expiring(), Ok(vec!["strict"])),
         ("or not by another", vec![strict(json!({})), all("lax", json!({}))], alice(), Ok(vec!["lax"])),
         ("both allow", vec![strict(json!({})), all("lax", json!({}))], expiring(), Ok(vec!["lax", "strict"])),
@@ -246,7 +246,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
         ("and it is given", vec![strict(json!({ "roleARN": TWO })), role("a", ONE)], expiring(), ambiguous),
     ]);
     let two_ids = [external("one"), UserPoolGrant { spec: external("two").spec, ..role("b", ONE) }];
-    assert_eq!(index_of(&two_ids).authorize(&alice()), Err(Reason::AmbiguousGrant));
+    assert_eq!(index_of(&two_ids).authorize(&alice()), Err(Reason::ConflictingGrants));
 }
 
 #[test]
@@ -263,7 +263,9 @@ fn authorization_names_its_role_and_at_most_sixteen_grants() {
 }
 
 const AWAITING: Result<Vec<&str>, Reason> = Err(Reason::AwaitingApproval);
-const NOT_PROVEN: Result<Vec<&str>, Reason> = Err(Reason::ApprovalNotProven);
+const NO_REQUESTER: Result<Vec<&str>, Reason> = Err(Reason::RequesterUnverified);
+const NO_APPROVER: Result<Vec<&str>, Reason> = Err(Reason::ApproverUnverified);
+const BY_THE_REQUESTER: Result<Vec<&str>, Reason> = Err(Reason::SelfApproval);
 
 /// A request for mallory, with the additional fields `more`.
 fn of_mallory(more: Value) -> PasswordResetRequest {
@@ -279,36 +281,41 @@ fn approved_by(who: Value) -> PasswordResetRequest {
 #[test]
 fn an_approval_counts_where_it_is_proven_and_by_somebody_else() {
     let strict = || vec![all("strict", json!({ "requireApproval": true }))];
-    let unproven = json!({ "username": "unproven" });
-    let stamped = json!({ "approved": true, "approvedBy": { "username": "bob" }, "requestedBy": unproven });
+    let unverified = json!({ "username": "unverified" });
+    let stamped = json!({ "approved": true, "approvedBy": { "username": "bob" }, "requestedBy": unverified });
     let ok = || Ok(vec!["strict"]);
     check(vec![
         ("approved by another", strict(), approved_by(json!({ "username": "bob", "uid": "2" })), ok()),
         ("by a user without uid", strict(), approved_by(json!({ "username": "bob" })), ok()),
         ("not approved", strict(), of_mallory(json!({})), AWAITING),
         ("named, but not approved", strict(), of_mallory(json!({ "approvedBy": { "username": "bob" } })), AWAITING),
-        ("approved by nobody", strict(), of_mallory(json!({ "approved": true })), NOT_PROVEN),
-        ("by the requester", strict(), approved_by(json!({ "username": "mallory", "uid": "1" })), NOT_PROVEN),
-        ("by one of the same name", strict(), approved_by(json!({ "username": "mallory", "uid": "2" })), NOT_PROVEN),
-        ("by one of the same uid", strict(), approved_by(json!({ "username": "bob", "uid": "1" })), NOT_PROVEN),
-        ("asked by nobody who is proven", strict(), alice(), NOT_PROVEN),
-        ("the same, and approved", strict(), request(stamped), NOT_PROVEN),
+        ("approved by nobody", strict(), of_mallory(json!({ "approved": true })), NO_APPROVER),
+        ("by the requester", strict(), approved_by(json!({ "username": "mallory", "uid": "1" })), BY_THE_REQUESTER),
+        (
+            "by one of the same name",
+            strict(),
+            approved_by(json!({ "username": "mallory", "uid": "2" })),
+            BY_THE_REQUESTER,
+        ),
+        ("by one of the same uid", strict(), approved_by(json!({ "username": "bob", "uid": "1" })), BY_THE_REQUESTER),
+        ("asked by nobody who is proven", strict(), alice(), NO_REQUESTER),
+        ("the same, and approved", strict(), request(stamped), NO_REQUESTER),
     ]);
 }
 
 #[test]
 fn reason_is_that_of_the_grant_closest_to_allowing() {
-    let expiring = || all("expiring", json!({ "requireExpiration": true }));
+    let expiring = || all("expiring", json!({ "requireNotAfter": true }));
     let approved = || all("approved", json!({ "requireApproval": true }));
-    let both = || all("both", json!({ "requireExpiration": true, "requireApproval": true }));
+    let both = || all("both", json!({ "requireNotAfter": true, "requireApproval": true }));
     let full = || all("full", json!({ "maxPendingPerNamespace": 0 }));
     let held = all("held", json!({ "requireApproval": true, "suspend": true }));
-    let until = json!({ "expirationTime": "2030-01-01T00:00:00Z" });
+    let until = json!({ "notAfter": "2030-01-01T00:00:00Z" });
     check(vec![
-        ("both in one", vec![both()], of_mallory(json!({})), Err(Reason::ExpirationRequired)),
+        ("both in one", vec![both()], of_mallory(json!({})), Err(Reason::NotAfterRequired)),
         ("both in one, and it expires", vec![both()], of_mallory(until.clone()), AWAITING),
         ("one of each", vec![expiring(), approved()], of_mallory(json!({})), AWAITING),
-        ("one of each, unproven", vec![expiring(), approved()], alice(), NOT_PROVEN),
+        ("one of each, unverified", vec![expiring(), approved()], alice(), NO_REQUESTER),
         ("one of each, and it expires", vec![expiring(), approved()], of_mallory(until), Ok(vec!["expiring"])),
         ("or its turn", vec![approved(), full()], of_mallory(json!({})), Err(Reason::PendingLimitReached)),
         ("none of it where another allows", vec![approved(), full(), all("lax", json!({}))], alice(), Ok(vec!["lax"])),
@@ -496,7 +503,7 @@ fn late_response_to_a_status_write_restores_no_older_grant() {
     assert_eq!(index.authorize(&alice()), Err(Reason::GrantSuspended));
     index.remove_grant("a");
     index.status_written(&written);
-    assert_eq!(index.authorize(&alice()), Err(Reason::UserPoolNotGranted));
+    assert_eq!(index.authorize(&alice()), Err(Reason::NoMatchingGrant));
 }
 
 #[test]
@@ -568,9 +575,12 @@ fn grants_name_those_that_they_are_in_conflict_with() {
         assert_eq!(conflicts, names, "{name}");
     }
     let ambiguous = told(&[one(json!({})), two(json!({}))]);
-    assert!(ambiguous.iter().all(|(said, ..)| said == "Ready False AmbiguousGrant"), "{ambiguous:?}");
+    assert!(ambiguous.iter().all(|(said, ..)| said == "Ready False ConflictingGrants"), "{ambiguous:?}");
     let held = told(&[one(json!({ "suspend": true })), two(json!({}))]);
-    assert_eq!((held[0].0.as_str(), held[1].0.as_str()), ("Ready False GrantSuspended", "Ready False AmbiguousGrant"));
+    assert_eq!(
+        (held[0].0.as_str(), held[1].0.as_str()),
+        ("Ready False GrantSuspended", "Ready False ConflictingGrants")
+    );
     let many: Vec<_> =
         (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).chain([one(json!({}))]).collect();
     let (_, conflicts, _) = told(&many).pop().unwrap();

@@ -9,8 +9,13 @@ const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const WAITS: Waits = Waits { backoff: BACKOFF, in_flight: SignedDuration::from_secs(45) };
 const BACKOFF: Backoff = Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) };
 const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
-const EVIDENCE: [Evidence; 5] =
-    [Evidence::Answer, Evidence::Probe, Evidence::NeverSent, Evidence::Unreachable, Evidence::Inconclusive];
+const EVIDENCE: [Evidence; 5] = [
+    Evidence::CognitoResponse,
+    Evidence::UserStatusCheck,
+    Evidence::NeverSent,
+    Evidence::Unreachable,
+    Evidence::Inconclusive,
+];
 
 fn at(seconds: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(seconds)
@@ -36,7 +41,7 @@ fn identity() -> Identity {
 fn attempt(id: &str) -> Attempt {
     Attempt {
         id: id.into(),
-        holder: "operator-1".into(),
+        operator_instance: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
         approved_by: None,
@@ -53,14 +58,14 @@ fn attempt(id: &str) -> Attempt {
         settled_at: None,
         evidence: None,
         cause: None,
-        code: None,
+        exception_code: None,
         aws_request_id: None,
         user_status_after: None,
     }
 }
 
 fn ended(id: &str, evidence: Option<Evidence>, code: Option<&str>) -> Attempt {
-    Attempt { settled_at: Some(Time(at(-60))), evidence, code: code.map(str::to_owned), ..attempt(id) }
+    Attempt { settled_at: Some(Time(at(-60))), evidence, exception_code: code.map(str::to_owned), ..attempt(id) }
 }
 
 fn unreachable(id: &str) -> Attempt {
@@ -68,13 +73,13 @@ fn unreachable(id: &str) -> Attempt {
 }
 
 fn throttled(id: &str) -> Attempt {
-    ended(id, Some(Evidence::Answer), Some("TooManyRequestsException"))
+    ended(id, Some(Evidence::CognitoResponse), Some("TooManyRequestsException"))
 }
 
 fn record(effect: Option<Effect>, attempts: Vec<Attempt>) -> PasswordResetRecord {
     let mut record = claimed(None, &identity(), attempt("none"));
     record.metadata.resource_version = Some("7".into());
-    record.spec.sub = Some("sub".into());
+    record.spec.user_sub = Some("sub".into());
     record.spec.effect = effect;
     record.spec.attempts = attempts;
     record
@@ -165,10 +170,10 @@ fn only_what_proves_that_nothing_happened_and_may_pass_is_retryable() {
     let mut cases = vec![
         (Some(Evidence::NeverSent), None, Some(Reason::ClaimTimedOut)),
         (Some(Evidence::Unreachable), None, Some(Reason::CognitoUnreachable)),
-        (Some(Evidence::Answer), None, None),
-        (Some(Evidence::Answer), Some("BrandNewException"), None),
-        (Some(Evidence::Answer), Some("---"), None),
-        (Some(Evidence::Probe), None, None),
+        (Some(Evidence::CognitoResponse), None, None),
+        (Some(Evidence::CognitoResponse), Some("BrandNewException"), None),
+        (Some(Evidence::CognitoResponse), Some("---"), None),
+        (Some(Evidence::UserStatusCheck), None, None),
         (Some(Evidence::Inconclusive), None, None),
         (None, None, None),
     ];
@@ -178,8 +183,8 @@ fn only_what_proves_that_nothing_happened_and_may_pass_is_retryable() {
             Class::Blocked => Some(Reason::Cognito(*exception)),
             Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
         };
-        cases.push((Some(Evidence::Answer), Some(exception.code()), reason));
-        for evidence in [Some(Evidence::Probe), Some(Evidence::Inconclusive), None] {
+        cases.push((Some(Evidence::CognitoResponse), Some(exception.code()), reason));
+        for evidence in [Some(Evidence::UserStatusCheck), Some(Evidence::Inconclusive), None] {
             cases.push((evidence, Some(exception.code()), None));
         }
     }
@@ -219,8 +224,8 @@ fn a_first_claim_makes_a_new_record() {
             request: identity().request,
             user_pool_id: "eu-west-1_Example01".into(),
             username: "alice".into(),
-            sub: None,
-            expiration_time: None,
+            user_sub: None,
+            not_after: None,
             effect: None,
             attempts: vec![attempt("a")],
             omitted_attempts: 0,
@@ -275,7 +280,7 @@ fn an_effect_is_written_only_where_knowledge_grows() {
         for effect in EFFECTS {
             let finding = |attempt_id: &str| Finding {
                 attempt_id: attempt_id.into(),
-                settlement: Settlement { effect, evidence: Evidence::Answer },
+                settlement: Settlement { effect, evidence: Evidence::CognitoResponse },
                 cause: None,
                 code: Some("LimitExceededException".into()),
                 sent_at: None,
@@ -287,9 +292,9 @@ fn an_effect_is_written_only_where_knowledge_grows() {
             written.spec.effect = Some(effect);
             written.spec.attempts[1] = Attempt {
                 settled_at: Some(Time(NOW)),
-                evidence: Some(Evidence::Answer),
+                evidence: Some(Evidence::CognitoResponse),
                 cause: None,
-                code: Some("LimitExceededException".into()),
+                exception_code: Some("LimitExceededException".into()),
                 aws_request_id: Some("aws".into()),
                 user_status_after: Some(UserStatus::ResetRequired),
                 ..attempt("b")
@@ -331,7 +336,7 @@ fn an_effect_forgets_what_was_known_less_well() {
     };
     let finding = Finding {
         attempt_id: "a".into(),
-        settlement: Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
+        settlement: Settlement { effect: Effect::Performed, evidence: Evidence::CognitoResponse },
         cause: None,
         code: None,
         sent_at: None,
@@ -341,7 +346,7 @@ fn an_effect_forgets_what_was_known_less_well() {
     let Settling::Write(written) = settled(&record(Some(Effect::Unknown), vec![unsure]), &finding, NOW) else {
         panic!("it stands");
     };
-    let wanted = Attempt { sent_at, settled_at: Some(Time(NOW)), ..ended("a", Some(Evidence::Answer), None) };
+    let wanted = Attempt { sent_at, settled_at: Some(Time(NOW)), ..ended("a", Some(Evidence::CognitoResponse), None) };
     assert_eq!(written.spec.attempts, [wanted]);
 }
 
@@ -426,7 +431,7 @@ fn a_record_remembers_the_latest_expiry_in_whole_seconds_and_forgets_none() {
         ("the last moment that there is", second, Some(Timestamp::MAX), Some(Timestamp::MAX)),
     ] {
         let mut known = record(Some(Effect::Performed), vec![attempt("a")]);
-        known.spec.expiration_time = before.map(Time);
+        known.spec.not_after = before.map(Time);
         assert_eq!(remembered(&remembering(known, expires)), after, "{name}");
     }
 }

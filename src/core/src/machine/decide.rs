@@ -181,7 +181,7 @@ fn prepare(situation: &Situation, wishes: &Wishes, retry: Option<(Timestamp, Rea
     match situation.before {
         Snapshot::NotRead => Step::TakeSnapshot,
         Snapshot::Unreadable { until } if wishes.skip_if_reset_required => wait(Reason::UserStateUnreadable, until),
-        Snapshot::Refused(_) if wishes.skip_if_reset_required => close(Evidence::ReadAnswer, situation, now),
+        Snapshot::Refused(_) if wishes.skip_if_reset_required => close(Evidence::UserReadResponse, situation, now),
         Snapshot::Read(UserStatus::ResetRequired) if wishes.skip_if_reset_required => {
             close(Evidence::AlreadyResetRequired, situation, now)
         }
@@ -207,11 +207,13 @@ fn last_moment(wishes: &Wishes) -> Timestamp {
 /// What this task's own call says.
 fn after_answer(answer: &Answer, situation: &Situation) -> Step {
     match answer {
-        Answer::Accepted => settle(Effect::Performed, Evidence::Answer),
+        Answer::Accepted => settle(Effect::Performed, Evidence::CognitoResponse),
         Answer::NotSent(_) => settle(Effect::NotPerformed, Evidence::Unreachable),
         Answer::Lost => resolve(situation.before.status(), situation),
         Answer::Exception(code) => match code.class() {
-            Class::Refused | Class::Throttled | Class::Blocked => settle(Effect::NotPerformed, Evidence::Answer),
+            Class::Refused | Class::Throttled | Class::Blocked => {
+                settle(Effect::NotPerformed, Evidence::CognitoResponse)
+            }
             Class::Ambiguous | Class::AmbiguousFailure => resolve(situation.before.status(), situation),
         },
     }
@@ -225,7 +227,7 @@ fn resolve(before: Option<UserStatus>, situation: &Situation) -> Step {
             Some(UserStatus::ResetRequired | UserStatus::Unknown) | None => {
                 settle(Effect::Unknown, Evidence::Inconclusive)
             }
-            Some(_) => settle(Effect::Performed, Evidence::Probe),
+            Some(_) => settle(Effect::Performed, Evidence::UserStatusCheck),
         },
         Probes { left: 0, .. } => settle(Effect::Unknown, Evidence::Inconclusive),
         Probes { .. } => Step::Probe,

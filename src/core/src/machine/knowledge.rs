@@ -165,7 +165,7 @@ impl Knowledge {
         self.allowed.as_ref()?;
         let attempt = self.entry(attempt_id, holder, now)?;
         let mut wanted = ledger::claimed(self.record.as_ref(), &self.identity, attempt);
-        wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
+        wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
     }
 
@@ -173,13 +173,13 @@ impl Knowledge {
     #[must_use]
     pub fn close(&self, evidence: Evidence, id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
         let code = match self.situation.before {
-            Snapshot::Refused(exception) if evidence == Evidence::ReadAnswer => Some(exception.code().to_owned()),
+            Snapshot::Refused(exception) if evidence == Evidence::UserReadResponse => Some(exception.code().to_owned()),
             Snapshot::Refused(_) | Snapshot::NotRead | Snapshot::Unreadable { .. } | Snapshot::Read(_) => None,
         };
         let (settled_at, evidence) = (Some(Time(now)), Some(evidence));
-        let entry = Attempt { settled_at, evidence, code, ..self.entry(id, holder, now)? };
+        let entry = Attempt { settled_at, evidence, exception_code: code, ..self.entry(id, holder, now)? };
         let mut wanted = ledger::closed(self.record.as_ref(), &self.identity, entry);
-        wanted.spec.sub = self.sub.clone().or(wanted.spec.sub);
+        wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
     }
 
@@ -191,7 +191,7 @@ impl Knowledge {
     }
 
     fn remembering(&self, record: PasswordResetRecord) -> PasswordResetRecord {
-        let expires = self.request.as_ref().and_then(|request| request.spec.expiration_time.as_ref());
+        let expires = self.request.as_ref().and_then(|request| request.spec.not_after.as_ref());
         ledger::remembering(record, expires.map(|time| time.0))
     }
 
@@ -200,7 +200,7 @@ impl Knowledge {
         let role = self.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
         Some(Attempt {
             id,
-            holder,
+            operator_instance: holder,
             request_uid: request.uid().unwrap_or_default(),
             requested_by: request.spec.requested_by.clone(),
             approved_by: request.spec.approved_by.clone(),
@@ -217,7 +217,7 @@ impl Knowledge {
             settled_at: None,
             evidence: None,
             cause: None,
-            code: None,
+            exception_code: None,
             aws_request_id: None,
             user_status_after: None,
         })
@@ -365,7 +365,7 @@ fn view(request: &PasswordResetRequest) -> Request {
     let lifetime = SignedDuration::from_secs(spec.deadline_seconds);
     Request::Pending(Wishes {
         suspended: spec.suspend,
-        expires: spec.expiration_time.as_ref().map(|time| time.0),
+        expires: spec.not_after.as_ref().map(|time| time.0),
         deadline: created.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
         skip_if_reset_required: spec.if_reset_required == IfResetRequired::Skip,
     })

@@ -42,7 +42,7 @@ impl Situation {
             read_at: Timestamp::UNIX_EPOCH,
             request: Request::Unread,
             ledger: Ledger::Unread,
-            permission: Permission::Denied(Reason::UserPoolNotGranted),
+            permission: Permission::Denied(Reason::NoMatchingGrant),
             user_busy: None,
             budget: Budget::NotAsked,
             credentials: Credentials::NotLoaded,

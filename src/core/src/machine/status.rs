@@ -1,7 +1,7 @@
 //! What a request's status says: of its record, or of why it waits. Pure.
 
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, FailureCause, Outcome, PasswordResetRecord, PasswordResetRequest,
+    Attempt, Effect, Evidence, Exception, FailureCause, Outcome, Password, PasswordResetRecord, PasswordResetRequest,
     PasswordResetRequestStatus, RecordRef, UserStatus,
     conditions::{ConditionType, Reason, Truth, conditions},
 };
@@ -94,12 +94,12 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
         // Another replica may have been quicker: only the record can say that nothing was sent.
         RecordWrite::Close(evidence) => {
             let cause = match evidence {
-                Evidence::Expired => "expirationTime has passed",
+                Evidence::Expired => "notAfter has passed",
                 Evidence::DeadlineExceeded => "deadlineSeconds have passed",
                 Evidence::AlreadyResetRequired => "the user already has to reset the password",
-                Evidence::ReadAnswer => "Cognito refuses to read the user",
-                Evidence::Answer
-                | Evidence::Probe
+                Evidence::UserReadResponse => "Cognito refuses to read the user",
+                Evidence::CognitoResponse
+                | Evidence::UserStatusCheck
                 | Evidence::NeverSent
                 | Evidence::Unreachable
                 | Evidence::Inconclusive => "the request is over",
@@ -109,7 +109,7 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
             )
         }
         RecordWrite::Remember => format!(
-            "{}. Writing the request's expirationTime into the record {hindrance}; the outcome stays Pending until it is written; retrying",
+            "{}. Writing the request's notAfter into the record {hindrance}; the outcome stays Pending until it is written; retrying",
             ended.message
         ),
     };
@@ -199,7 +199,7 @@ fn settled_attempt(effect: Effect, attempt: &Attempt) -> Telling {
     });
     let (outcome, reason, invalidated) = match effect {
         Effect::Performed => match code.as_ref().map(Code::class) {
-            None if attempt.evidence == Some(Evidence::Answer) => {
+            None if attempt.evidence == Some(Evidence::CognitoResponse) => {
                 (Outcome::Succeeded, Reason::ResetAccepted, Truth::True)
             }
             None | Some(Class::Ambiguous) => (Outcome::Succeeded, Reason::ConfirmedByProbe, Truth::True),
@@ -223,7 +223,7 @@ fn of_an_earlier_one(told: Telling, last: &Attempt) -> Telling {
     let at = last.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
     if told.outcome == Outcome::Succeeded && told.reason != Reason::AlreadyResetRequired {
         let message = format!(
-            "nothing was sent: performed at {at} for an earlier request of this name; use a new name to reset again"
+            "nothing was sent now: an earlier request of this name reset the password at {at}; use a new name to reset again"
         );
         return Telling { reason: Reason::AlreadyPerformed, message, ..told };
     }
@@ -242,7 +242,7 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
     );
     match (outcome, invalidated) {
         (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
-            "Cognito accepted the reset; whether a code reached the user is not known to it".into()
+            "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed".into()
         }
         (Outcome::Succeeded, _) => {
             "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call".into()
@@ -250,7 +250,7 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
         (Outcome::Failed, Truth::True) => {
             format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")
         }
-        (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened"),
+        (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened{}", known_cause(reason)),
         (Outcome::Unknown, Truth::True) => format!(
             "{answer}; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
         ),
@@ -260,9 +260,19 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
     }
 }
 
+/// The cause of a refusal, if its name alone misleads: this one looks like a missing IAM permission.
+const fn known_cause(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Cognito(Exception::NotAuthorized) => {
+            ": the user is disabled, or in a state that cannot be reset, such as FORCE_CHANGE_PASSWORD or UNCONFIRMED"
+        }
+        _ => "",
+    }
+}
+
 fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
     let cause = match reason {
-        Reason::Expired => "expirationTime passed",
+        Reason::Expired => "notAfter passed",
         Reason::DeadlineExceeded => "deadlineSeconds passed",
         _ => "the request ended",
     };
@@ -277,21 +287,27 @@ fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
 const fn waiting_message(reason: Reason) -> &'static str {
     match reason {
         Reason::Suspended => "spec.suspend is true: set it to false to go on",
-        Reason::UserPoolNotGranted => {
+        Reason::NoMatchingGrant => {
             "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
         }
-        Reason::AmbiguousGrant => {
+        Reason::ConflictingGrants => {
             "the UserPoolGrants that match differ in roleARN, externalID or sessionTags; a platform administrator has to make them agree"
         }
         Reason::GrantSuspended => "a matching UserPoolGrant is suspended; a platform administrator holds resets back",
-        Reason::ExpirationRequired => {
-            "the matching UserPoolGrants allow only requests with expirationTime; create a new request that has one"
+        Reason::NotAfterRequired => {
+            "the matching UserPoolGrants allow only requests with notAfter; create a new request that has one"
         }
         Reason::AwaitingApproval => {
             "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
         }
-        Reason::ApprovalNotProven => {
-            "the matching UserPoolGrants ask for an approval, and who asked or who approved is not proven, or they are one: install the component stamp-requester, and create a new request"
+        Reason::RequesterUnverified => {
+            "the matching UserPoolGrants require an approval, and the requester is not authenticated: install the component stamp-requester, then create a new request"
+        }
+        Reason::ApproverUnverified => {
+            "the matching UserPoolGrants require an approval, and the approver is not authenticated: install the component stamp-requester, then create a new request"
+        }
+        Reason::SelfApproval => {
+            "the matching UserPoolGrants require an approval by another user than the requester: create a new request, and have another user approve it"
         }
         Reason::PendingLimitReached => {
             "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"
@@ -336,6 +352,14 @@ const fn waiting_message(reason: Reason) -> &'static str {
     }
 }
 
+const fn password(invalidated: Truth) -> Password {
+    match invalidated {
+        Truth::True => Password::Invalidated,
+        Truth::False => Password::Unchanged,
+        Truth::Unknown => Password::Unknown,
+    }
+}
+
 /// The status that tells it, made from the one that stands: nothing changes where nothing new is told.
 #[must_use]
 pub fn status(
@@ -354,9 +378,11 @@ pub fn status(
         // The record drops early attempts: what was told once stays.
         start_time: standing.start_time.or_else(|| Some(ledger::made(record?).next()?.claimed_at.clone())),
         completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
+        performed_time: record.and_then(ledger::performed_at).map(Time),
+        password: password(telling.invalidated),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
-        user_sub: record.and_then(|record| record.spec.sub.clone()),
+        user_sub: record.and_then(|record| record.spec.user_sub.clone()),
         record_ref: record.map(|record| RecordRef { name: record.name_any() }),
         conditions: conditions(
             &standing.conditions,

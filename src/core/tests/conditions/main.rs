@@ -74,7 +74,7 @@ fn request() -> Result<PasswordResetRequest> {
 fn claimed() -> Result<PasswordResetRecord> {
     let attempt = Attempt {
         id: "a".into(),
-        holder: "operator-1".into(),
+        operator_instance: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
         approved_by: None,
@@ -91,7 +91,7 @@ fn claimed() -> Result<PasswordResetRecord> {
         settled_at: None,
         evidence: None,
         cause: None,
-        code: None,
+        exception_code: None,
         aws_request_id: None,
         user_status_after: None,
     };
@@ -156,12 +156,14 @@ fn refused(write: RecordWrite, wishes: Wishes) -> Situation {
 fn gates() -> Vec<Situation> {
     let skip = Wishes { skip_if_reset_required: true, ..WISHES };
     let denied = [
-        Reason::UserPoolNotGranted,
-        Reason::AmbiguousGrant,
+        Reason::NoMatchingGrant,
+        Reason::ConflictingGrants,
         Reason::GrantSuspended,
-        Reason::ExpirationRequired,
+        Reason::NotAfterRequired,
         Reason::AwaitingApproval,
-        Reason::ApprovalNotProven,
+        Reason::RequesterUnverified,
+        Reason::ApproverUnverified,
+        Reason::SelfApproval,
         Reason::PendingLimitReached,
         Reason::ObjectTooLarge,
     ];
@@ -301,7 +303,7 @@ fn everything_told() -> Result<Vec<Told>> {
     let skipping = refused(RecordWrite::Close(AlreadyResetRequired), skip);
     let unread = Situation {
         before: Snapshot::Refused(Exception::UserNotFound),
-        ..refused(RecordWrite::Close(ReadAnswer), skip)
+        ..refused(RecordWrite::Close(UserReadResponse), skip)
     };
     all.gate("waiting", &unread)?;
     all.gate("waiting", &Situation { before: has_to_reset, ..skipping })?;
@@ -309,23 +311,23 @@ fn everything_told() -> Result<Vec<Told>> {
     for (state, effect, evidence, code, after) in [
         ("waiting", NotPerformed, NeverSent, None, None),
         ("waiting", NotPerformed, Unreachable, None, None),
-        ("waiting", NotPerformed, Answer, Some(LONGEST), None),
+        ("waiting", NotPerformed, CognitoResponse, Some(LONGEST), None),
         ("waiting", Unknown, Inconclusive, None, None),
         ("waiting", Unknown, Inconclusive, Some(LONGEST), None),
         ("waiting: reset, not stored", Unknown, Inconclusive, None, seen),
-        ("waiting: reset, not stored", Performed, Answer, None, None),
-        ("waiting: reset, not stored", Performed, Probe, None, seen),
-        ("waiting: reset, not stored", Performed, Probe, Some(LONGEST), seen),
+        ("waiting: reset, not stored", Performed, CognitoResponse, None, None),
+        ("waiting: reset, not stored", Performed, UserStatusCheck, None, seen),
+        ("waiting: reset, not stored", Performed, UserStatusCheck, Some(LONGEST), seen),
     ] {
         all.held_up(state, effect, evidence, code, after)?;
     }
     let expiring = Wishes { expires: Some(LATER), ..WISHES };
     let settled_before = Situation { ledger: Ledger::Settled(Performed), ..refused(RecordWrite::Remember, expiring) };
-    let accepted = settled(Performed, Answer, None, None)?;
+    let accepted = settled(Performed, CognitoResponse, None, None)?;
     all.tell("waiting: reset, not stored", &settled_before, Some(&accepted), "another")?;
     all.record("waiting", WISHES, &claimed()?)?;
     all.unreadable("waiting")?;
-    let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (Answer, Some(code)));
+    let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (CognitoResponse, Some(code)));
     for (evidence, code) in blocked.chain([(NeverSent, None), (Unreachable, None)]) {
         let record = settled(NotPerformed, evidence, code, None)?;
         all.record("waiting", WISHES, &record)?;
@@ -333,7 +335,7 @@ fn everything_told() -> Result<Vec<Told>> {
         all.record("failed: nothing happened", overdue, &record)?;
     }
 
-    all.record("reset", WISHES, &settled(Performed, Answer, None, None)?)?;
+    all.record("reset", WISHES, &settled(Performed, CognitoResponse, None, None)?)?;
     all.gate("reset", &Situation { before: has_to_reset, ..asking(skip) })?;
 
     all.gate("failed: nothing happened", &asking(expired))?;
@@ -341,14 +343,14 @@ fn everything_told() -> Result<Vec<Told>> {
     all.gate("failed: nothing happened", &Situation { before: nobody, ..asking(skip) })?;
     all.gate("failed: nothing happened", &asking(overdue))?;
     for code in codes(Class::Refused) {
-        all.record("failed: nothing happened", WISHES, &settled(NotPerformed, Answer, Some(code), None)?)?;
+        all.record("failed: nothing happened", WISHES, &settled(NotPerformed, CognitoResponse, Some(code), None)?)?;
     }
 
     let lost = codes(Class::Ambiguous).map(Some).chain([None]).map(|code| ("reset", code));
     let failures = codes(Class::AmbiguousFailure).chain([LONGEST]).map(|code| ("failed: invalidated", Some(code)));
     for (confirmed, code) in lost.chain(failures) {
         let seen = Some(UserStatus::ResetRequired);
-        all.record(confirmed, WISHES, &settled(Performed, Probe, code, seen)?)?;
+        all.record(confirmed, WISHES, &settled(Performed, UserStatusCheck, code, seen)?)?;
         all.record("unknown", WISHES, &settled(Unknown, Inconclusive, code, None)?)?;
         all.record("unknown: seen RESET_REQUIRED", WISHES, &settled(Unknown, Inconclusive, code, seen)?)?;
     }

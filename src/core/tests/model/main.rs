@@ -114,7 +114,7 @@ const SIGHTS: &[Sight] = &[
     }),
     ("DeadlineExceeded", |world| ended(world, Outcome::Failed, "DeadlineExceeded")),
     ("performed after a further attempt", |world| {
-        evidence(world, Effect::Performed, Evidence::Answer) && world.attempts.len() > 1
+        evidence(world, Effect::Performed, Evidence::CognitoResponse) && world.attempts.len() > 1
     }),
     ("never sent", |world| evidence(world, Effect::NotPerformed, Evidence::NeverSent)),
     ("no connection", |world| evidence(world, Effect::NotPerformed, Evidence::Unreachable)),
@@ -138,7 +138,7 @@ const SHARED: &[Sight] = &[
     }),
     ("an answer that turns Unknown into Performed", |world| {
         let unknown = some(world, |subject| world.outcome(subject) == Some(Outcome::Unknown));
-        unknown && evidence(world, Effect::Performed, Evidence::Answer)
+        unknown && evidence(world, Effect::Performed, Evidence::CognitoResponse)
     }),
     ("applied again over an open claim that is on its way to Cognito", |world| {
         let calling = world.wire.iter().any(|message| matches!(message, Message::Call { performed: false, .. }));
@@ -172,7 +172,7 @@ const CAUTIOUS: &[Sight] = &[
         some(world, |subject| {
             let record = world.records[subject].as_ref();
             let spec = record.map(|record| &record.spec).filter(|spec| spec.effect.is_some());
-            spec.and_then(|spec| spec.expiration_time.as_ref()).is_some_and(|time| time.0 == EXPIRES[1])
+            spec.and_then(|spec| spec.not_after.as_ref()).is_some_and(|time| time.0 == EXPIRES[1])
         })
     }),
 ];

@@ -205,11 +205,7 @@ impl Steps<'_> {
         let granted = self.from.granted;
         let role = Role { arn: ROLES[self.from.role].into(), external_id: None, session_tags: SessionTags::Full };
         known.read_request(request.map(|request| request.to_owned_object()), |_| {
-            if granted {
-                Ok(Authorization { role: Some(role), grants: vec![] })
-            } else {
-                Err(Reason::UserPoolNotGranted)
-            }
+            if granted { Ok(Authorization { role: Some(role), grants: vec![] }) } else { Err(Reason::NoMatchingGrant) }
         });
         known.read_record(
             record.map(|record| record.to_owned_object()),

@@ -21,7 +21,7 @@ use kube::ResourceExt;
 
 /// The time of everything before the deadline.
 pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-/// The expirationTime of those that have one, where they are applied for the first time and again.
+/// The notAfter of those that have one, where they are applied for the first time and again.
 pub const EXPIRES: [Timestamp; 2] =
     [Timestamp::constant(1_800_000_000 + 100_000, 0), Timestamp::constant(1_800_000_000 + 110_000, 0)];
 /// The roles that a grant may name, one after the other.
@@ -115,7 +115,7 @@ pub struct Start {
     pub replicas: usize,
     /// The user already has to reset.
     pub reset_before: bool,
-    /// The requests ask to skip in that case, and have an expirationTime.
+    /// The requests ask to skip in that case, and have an notAfter.
     pub cautious: bool,
     /// All replicas read one clock.
     pub one_clock: bool,
@@ -223,7 +223,7 @@ impl World {
         if self.cautious {
             spec["ifResetRequired"] = "Skip".into();
             let again = usize::from(self.versions[subject][Kind::Request as usize] > 0);
-            spec["expirationTime"] = EXPIRES[again].to_string().into();
+            spec["notAfter"] = EXPIRES[again].to_string().into();
         }
         let spec: PasswordResetRequestSpec = serde_json::from_value(spec).unwrap();
         let mut request = PasswordResetRequest::new(&format!("request-{subject}"), spec);
@@ -365,8 +365,8 @@ impl World {
         let claimed = record.and_then(|record| record.spec.attempts.last());
         let known: Vec<_> = record.iter().flat_map(|record| &record.spec.attempts).collect();
         let proven = known.iter().rev().skip(1).all(|earlier| {
-            use cognito_reset_api::Evidence::{Answer, NeverSent, Unreachable};
-            matches!(earlier.evidence, Some(Answer | NeverSent | Unreachable))
+            use cognito_reset_api::Evidence::{CognitoResponse, NeverSent, Unreachable};
+            matches!(earlier.evidence, Some(CognitoResponse | NeverSent | Unreachable))
         });
         // The claim may have been settled by somebody else meanwhile; then it is still this attempt's.
         if claimed.is_none_or(|last| last.id != attempt) || !proven {

@@ -120,7 +120,7 @@ pub struct Metrics {
     in_flight: Gauge,
     leadership: Family<State, Gauge>,
     collected: Family<OfKind, Counter>,
-    history_errors: Family<OfKind, Counter>,
+    retention_errors: Family<OfKind, Counter>,
     history_swept: Family<OfKind, Gauge>,
     writes_refused: Family<OfRefusal, Counter>,
     api_requests: ApiRequests,
@@ -147,7 +147,7 @@ impl Metrics {
             metrics.errors.clone(),
         );
         registry.register(
-            "objects_not_understood",
+            "invalid_objects",
             "Objects that could not be parsed, once for each state of one",
             metrics.not_understood.clone(),
         );
@@ -159,17 +159,17 @@ impl Metrics {
             metrics.leadership.clone(),
         );
         registry.register(
-            "history_collected",
+            "retention_deleted",
             "Objects deleted because of their age: requests past their time to live, records past their retention",
             metrics.collected.clone(),
         );
         registry.register(
-            "history_errors",
+            "retention_errors",
             "Objects that could not be checked or deleted, and scans that ended early",
-            metrics.history_errors.clone(),
+            metrics.retention_errors.clone(),
         );
         registry.register(
-            "history_swept_timestamp_seconds",
+            "retention_last_scan_timestamp_seconds",
             "The API server's time, since 1970, at the end of the last complete scan of a kind",
             metrics.history_swept.clone(),
         );
@@ -244,7 +244,7 @@ impl Metrics {
 
     /// Counts a record or request that could not be checked or deleted.
     pub fn history_error(&self, kind: Kind) {
-        self.history_errors.get_or_create(&OfKind { kind: kind.as_str() }).inc();
+        self.retention_errors.get_or_create(&OfKind { kind: kind.as_str() }).inc();
     }
 
     /// Records the end of a scan. Without the API server's time no object could count as old.

@@ -54,10 +54,10 @@ impl Story {
             Self::Suspended => spec["suspend"] = true.into(),
             Self::Skip | Self::SkipReset => spec["ifResetRequired"] = "Skip".into(),
             Self::ShortLived => spec["ttlSecondsAfterFinished"] = seconds.into(),
-            Self::Expiring => spec["expirationTime"] = in_future(terms.expiry).into(),
+            Self::Expiring => spec["notAfter"] = in_future(terms.expiry).into(),
             Self::Expired => {
                 spec["suspend"] = true.into();
-                spec["expirationTime"] = in_future(SignedDuration::from_secs(1)).into();
+                spec["notAfter"] = in_future(SignedDuration::from_secs(1)).into();
             }
             Self::Late => {
                 spec["suspend"] = true.into();

@@ -238,7 +238,7 @@ impl Traffic {
             self.amend(name, |asked| asked.stays = false);
             return Ok(());
         }
-        let expires = body.pointer("/spec/expirationTime").and_then(Value::as_str).map(str::to_owned);
+        let expires = body.pointer("/spec/notAfter").and_then(Value::as_str).map(str::to_owned);
         self.amend(name, |asked| asked.expires = expires);
         let (_, object) = self.server().insist(Method::GET, &path(name), None, &[200, 404]).await?;
         self.ended(asked, &name_of(&object, "/metadata/uid")).await

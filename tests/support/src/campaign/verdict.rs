@@ -102,7 +102,7 @@ impl Field {
         let is_short_lived = asked.story == Story::ShortLived;
         // Whatever has ended has its record, for as long as it stands.
         let has_lost_record = request.map(Told::of).is_some_and(|told| told.has_ended()) && record.is_none();
-        let remembered = record.map(|record| name_of(record, "/expirationTime")).filter(|expiry| !expiry.is_empty());
+        let remembered = record.map(|record| name_of(record, "/notAfter")).filter(|expiry| !expiry.is_empty());
         Facts {
             reset_before: asked.story == Story::SkipReset,
             has_to_reset: false,

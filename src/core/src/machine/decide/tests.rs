@@ -101,7 +101,7 @@ fn a_free_request_is_gathered_paced_read_and_claimed_in_this_order() {
 #[test]
 fn the_record_comes_before_every_gate() {
     let hopeless = Wishes { suspended: true, expires: Some(later(-9)), deadline: later(-9), ..wishes() };
-    let denied = Permission::Denied(Reason::UserPoolNotGranted);
+    let denied = Permission::Denied(Reason::NoMatchingGrant);
     let held = Situation { permission: denied, ..asking(hopeless) };
     for effect in [Effect::NotPerformed, Effect::Unknown, Effect::Performed] {
         let settled = Situation { ledger: Ledger::Settled(effect), ..held.clone() };
@@ -142,7 +142,7 @@ fn gates_hold_a_reset_back_in_this_order() {
     let retry = Ledger::Retryable { not_before: later(30), reason: Reason::Throttled };
     let mut held = Situation {
         ledger: retry,
-        permission: Permission::Denied(Reason::AmbiguousGrant),
+        permission: Permission::Denied(Reason::ConflictingGrants),
         user_busy: Some(later(1)),
         budget: Budget::Exhausted { until: later(2), reason: Reason::RateLimited },
         credentials: Credentials::Unavailable { until: later(3), reason: Reason::RegionNotServed },
@@ -154,7 +154,7 @@ fn gates_hold_a_reset_back_in_this_order() {
     held.request = Request::Pending(Wishes { suspended: true, ..wishes() });
     assert_eq!(decide(&held, NOW), wait(Reason::Suspended, later(3600)));
     held.request = Request::Pending(Wishes { expires: Some(later(600)), ..wishes() });
-    assert_eq!(decide(&held, NOW), wait(Reason::AmbiguousGrant, later(600)));
+    assert_eq!(decide(&held, NOW), wait(Reason::ConflictingGrants, later(600)));
     held.permission = Permission::Granted;
     assert_eq!(decide(&held, NOW), wait(Reason::Throttled, later(30)));
     held.ledger = Ledger::Retryable { not_before: NOW, reason: Reason::Throttled };
@@ -234,8 +234,12 @@ fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
     check(vec![
         ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(Reason::UserStateUnreadable, later(9))),
         ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Evidence::AlreadyResetRequired)),
-        ("there is no such user", skip(Snapshot::Refused(Exception::UserNotFound)), ends(Evidence::ReadAnswer)),
-        ("there is no such pool", skip(Snapshot::Refused(Exception::ResourceNotFound)), ends(Evidence::ReadAnswer)),
+        ("there is no such user", skip(Snapshot::Refused(Exception::UserNotFound)), ends(Evidence::UserReadResponse)),
+        (
+            "there is no such pool",
+            skip(Snapshot::Refused(Exception::ResourceNotFound)),
+            ends(Evidence::UserReadResponse),
+        ),
         // What only suggests that a reset will be refused is left to the call.
         ("confirmed", skip(Snapshot::Read(UserStatus::Confirmed)), Step::Claim),
         ("has a temporary password", skip(Snapshot::Read(UserStatus::ForceChangePassword)), Step::Claim),
@@ -257,13 +261,15 @@ fn a_claim_that_is_too_late_or_whose_request_is_over_is_never_sent() {
 #[test]
 fn an_answer_that_proves_something_is_recorded_at_once() {
     check(vec![
-        ("accepted", answered(Answer::Accepted), settle(Effect::Performed, Evidence::Answer)),
+        ("accepted", answered(Answer::Accepted), settle(Effect::Performed, Evidence::CognitoResponse)),
         ("not sent", answered(Answer::NotSent(FailureCause::Dns)), settle(Effect::NotPerformed, Evidence::Unreachable)),
     ]);
     for exception in Exception::ALL {
         let step = decide(&answered(Answer::Exception(Code::Known(*exception))), NOW);
         let wanted = match Class::of(*exception) {
-            Class::Refused | Class::Throttled | Class::Blocked => settle(Effect::NotPerformed, Evidence::Answer),
+            Class::Refused | Class::Throttled | Class::Blocked => {
+                settle(Effect::NotPerformed, Evidence::CognitoResponse)
+            }
             Class::Ambiguous | Class::AmbiguousFailure => Step::Probe,
         };
         assert_eq!(step, wanted, "{exception:?}");
@@ -275,7 +281,7 @@ fn an_answer_that_proves_something_is_recorded_at_once() {
 #[test]
 fn only_having_to_reset_now_and_not_before_proves_a_reset() {
     let unknown = settle(Effect::Unknown, Evidence::Inconclusive);
-    let performed = settle(Effect::Performed, Evidence::Probe);
+    let performed = settle(Effect::Performed, Evidence::UserStatusCheck);
     let lost = |before, probes| Situation { before, probes, ..answered(Answer::Lost) };
     let confirmed = Snapshot::Read(UserStatus::Confirmed);
     check(vec![
@@ -311,7 +317,11 @@ fn somebody_elses_open_claim_is_resolved_and_never_sent() {
         let situation = |probes| open_claim(request.clone(), probes);
         check(vec![
             ("no probe yet", situation(Probes { left: 3, last: None }), Step::Probe),
-            ("proven", situation(seen(UserStatus::ResetRequired)), settle(Effect::Performed, Evidence::Probe)),
+            (
+                "proven",
+                situation(seen(UserStatus::ResetRequired)),
+                settle(Effect::Performed, Evidence::UserStatusCheck),
+            ),
             ("not proven", situation(none_left), settle(Effect::Unknown, Evidence::Inconclusive)),
         ]);
     }

@@ -91,7 +91,7 @@ fn a_request_asks_for_what_its_spec_says() {
     assert_eq!(wishes(&gathered(Some(request()), None)), plain);
     let mut full = request();
     full.spec.suspend = true;
-    full.spec.expiration_time = Some(Time(NOW));
+    full.spec.not_after = Some(Time(NOW));
     full.spec.deadline_seconds = 60;
     full.spec.if_reset_required = IfResetRequired::Skip;
     let wanted = Wishes {
@@ -116,8 +116,8 @@ fn a_request_whose_outcome_is_told_has_finished() {
 #[test]
 fn without_a_grant_nothing_is_claimed_but_a_record_can_be_closed() {
     let mut known = gathered(Some(request()), None);
-    known.read_request(Some(request()), |_| Err(Reason::UserPoolNotGranted));
-    assert_eq!(known.situation.permission, Permission::Denied(Reason::UserPoolNotGranted));
+    known.read_request(Some(request()), |_| Err(Reason::NoMatchingGrant));
+    assert_eq!(known.situation.permission, Permission::Denied(Reason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
     let closed = known.close(Evidence::Expired, "a".into(), "operator-1".into(), NOW).unwrap();
     let last = ledger::last(&closed).unwrap();
@@ -149,10 +149,10 @@ fn a_claim_says_who_what_and_by_which_right() {
     let mut known = gathered(Some(request), None);
     known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }), NOW);
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
-    assert_eq!(claim.spec.sub.as_deref(), Some("sub-1"));
+    assert_eq!(claim.spec.user_sub.as_deref(), Some("sub-1"));
     let wanted = Attempt {
         id: "attempt-1".into(),
-        holder: "operator-1".into(),
+        operator_instance: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
         approved_by: Some(ApprovedBy { username: "bob".into(), uid: None }),
@@ -169,7 +169,7 @@ fn a_claim_says_who_what_and_by_which_right() {
         settled_at: None,
         evidence: None,
         cause: None,
-        code: None,
+        exception_code: None,
         aws_request_id: None,
         user_status_after: None,
     };
@@ -206,7 +206,7 @@ fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_ano
         ("the role", request(), Ok(with(Some(other_role), &["support"])), unprepared),
         ("the external id", request(), Ok(with(Some(other_id), &["support"])), unprepared),
         ("no role any more", request(), Ok(with(None, &["support"])), unprepared),
-        ("no grant any more", request(), Err(Reason::UserPoolNotGranted), unprepared),
+        ("no grant any more", request(), Err(Reason::NoMatchingGrant), unprepared),
         ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
     ] {
         let mut known = ready();
@@ -244,7 +244,7 @@ fn a_state_that_cognito_does_not_know_has_not_been_read() {
     known.snapshot(Ok(User { status: UserStatus::Unknown, sub: Some("sub-1".into()) }), NOW);
     assert_eq!(known.situation.before, Snapshot::Unreadable { until: NOW });
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
-    assert_eq!((claim.spec.sub.as_deref(), claim.spec.attempts[0].user_status_before), (Some("sub-1"), None));
+    assert_eq!((claim.spec.user_sub.as_deref(), claim.spec.attempts[0].user_status_before), (Some("sub-1"), None));
 }
 
 #[test]
@@ -276,8 +276,8 @@ fn a_record_that_is_closed_by_the_answer_to_a_read_keeps_that_answer() {
     let mut known = gathered(Some(request()), None);
     known.snapshot(Err(&ReadError::Exception(Code::Known(Exception::UserNotFound))), NOW);
     let closed = |evidence| known.close(evidence, "closing".into(), "operator-1".into(), NOW).unwrap();
-    let code = |record: PasswordResetRecord| record.spec.attempts[0].code.clone();
-    assert_eq!(code(closed(Evidence::ReadAnswer)).as_deref(), Some("UserNotFoundException"));
+    let code = |record: PasswordResetRecord| record.spec.attempts[0].exception_code.clone();
+    assert_eq!(code(closed(Evidence::UserReadResponse)).as_deref(), Some("UserNotFoundException"));
     assert_eq!(code(closed(Evidence::DeadlineExceeded)), None, "it ended for another reason");
 }
 
@@ -287,7 +287,7 @@ fn a_sub_that_was_once_read_is_kept_where_it_cannot_be_read_again() {
     known.sub = None;
     let again = known.claim("attempt-2".into(), "operator-1".into(), NOW).unwrap();
     let closed = known.close(Evidence::Expired, "attempt-2".into(), "operator-1".into(), NOW).unwrap();
-    assert_eq!((again.spec.sub.as_deref(), closed.spec.sub.as_deref()), (Some("sub-1"), Some("sub-1")));
+    assert_eq!((again.spec.user_sub.as_deref(), closed.spec.user_sub.as_deref()), (Some("sub-1"), Some("sub-1")));
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn a_record_remembers_the_latest_expiry_of_the_requests_that_are_told_of_it() {
     };
     let expiring = |after: i64| {
         let mut request = request();
-        request.spec.expiration_time = Some(Time(NOW + SignedDuration::from_secs(after)));
+        request.spec.not_after = Some(Time(NOW + SignedDuration::from_secs(after)));
         request
     };
     let remembered = |known: &Knowledge| known.remember().as_ref().and_then(ledger::remembered);
@@ -354,7 +354,7 @@ fn what_is_to_be_written_of_an_attempt_is_what_cognito_said_of_it() {
     let answer = Answer::Exception(crate::action::response::Code::Known(exception));
     known.answered(Reply { answer, request_id: Some("aws-1".into()) });
     known.probed(Some(UserStatus::ResetRequired));
-    let settlement = Settlement { effect: cognito_reset_api::Effect::Performed, evidence: Evidence::Probe };
+    let settlement = Settlement { effect: cognito_reset_api::Effect::Performed, evidence: Evidence::UserStatusCheck };
     let (record, finding) = known.finding(settlement).unwrap();
     let wanted = ledger::Finding {
         attempt_id: "attempt-1".into(),

@@ -10,8 +10,13 @@ const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const USER: &str = "alice@example.com";
 const POOL: &str = "eu-west-1_Example01";
 const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
-const EVIDENCE: [Evidence; 5] =
-    [Evidence::Answer, Evidence::Probe, Evidence::NeverSent, Evidence::Unreachable, Evidence::Inconclusive];
+const EVIDENCE: [Evidence; 5] = [
+    Evidence::CognitoResponse,
+    Evidence::UserStatusCheck,
+    Evidence::NeverSent,
+    Evidence::Unreachable,
+    Evidence::Inconclusive,
+];
 const STATES: [UserStatus; 8] = [
     UserStatus::Unconfirmed,
     UserStatus::Confirmed,
@@ -41,7 +46,7 @@ fn request() -> PasswordResetRequest {
 fn attempt(id: &str) -> Attempt {
     Attempt {
         id: id.into(),
-        holder: "operator-1".into(),
+        operator_instance: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
         approved_by: None,
@@ -58,14 +63,14 @@ fn attempt(id: &str) -> Attempt {
         settled_at: None,
         evidence: None,
         cause: None,
-        code: None,
+        exception_code: None,
         aws_request_id: None,
         user_status_after: None,
     }
 }
 
 fn ended_as(evidence: Option<Evidence>, code: Option<&str>) -> Attempt {
-    Attempt { settled_at: Some(Time(at(-60))), evidence, code: code.map(str::to_owned), ..attempt("a") }
+    Attempt { settled_at: Some(Time(at(-60))), evidence, exception_code: code.map(str::to_owned), ..attempt("a") }
 }
 
 fn record(effect: Option<Effect>, attempt: Attempt) -> PasswordResetRecord {
@@ -96,22 +101,22 @@ fn reason_of(code: &'static str) -> &'static str {
 fn a_settled_record_says_its_outcome_to_the_request_that_it_was_made_for() {
     use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
     let mut cases = vec![
-        (E::Performed, Ev::Answer, None, (Succeeded, "ResetAccepted", T::True)),
-        (E::Performed, Ev::Probe, None, (Succeeded, "ConfirmedByProbe", T::True)),
+        (E::Performed, Ev::CognitoResponse, None, (Succeeded, "ResetAccepted", T::True)),
+        (E::Performed, Ev::UserStatusCheck, None, (Succeeded, "ConfirmedByProbe", T::True)),
         (E::Unknown, Ev::Inconclusive, None, (Unknown, "OutcomeUnknown", T::Unknown)),
     ];
     for code in codes(Class::Refused) {
-        cases.push((E::NotPerformed, Ev::Answer, Some(code), (Failed, code, T::False)));
+        cases.push((E::NotPerformed, Ev::CognitoResponse, Some(code), (Failed, code, T::False)));
     }
     for code in [Class::Refused, Class::Throttled, Class::Blocked].into_iter().flat_map(codes) {
-        cases.push((E::Performed, Ev::Probe, Some(code), (Failed, code, T::True)));
+        cases.push((E::Performed, Ev::UserStatusCheck, Some(code), (Failed, code, T::True)));
     }
     for code in codes(Class::Ambiguous) {
-        cases.push((E::Performed, Ev::Probe, Some(code), (Succeeded, "ConfirmedByProbe", T::True)));
+        cases.push((E::Performed, Ev::UserStatusCheck, Some(code), (Succeeded, "ConfirmedByProbe", T::True)));
         cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, code, T::Unknown)));
     }
     for code in codes(Class::AmbiguousFailure) {
-        cases.push((E::Performed, Ev::Probe, Some(code), (Failed, reason_of(code), T::True)));
+        cases.push((E::Performed, Ev::UserStatusCheck, Some(code), (Failed, reason_of(code), T::True)));
         cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, reason_of(code), T::Unknown)));
     }
     for (effect, evidence, code, wanted) in cases {
@@ -136,22 +141,28 @@ fn an_unknown_outcome_says_that_the_password_is_invalid_only_where_the_user_was_
 #[test]
 fn a_later_request_of_the_same_name_is_told_the_earlier_ones_outcome() {
     use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
-    let performed = "nothing was sent: performed at 2027-01-15T07:59:00Z for an earlier request of this name";
+    let performed = "nothing was sent now: an earlier request of this name reset the password at 2027-01-15T07:59:00Z";
     let recorded = "nothing was sent: recorded at 2027-01-15T07:59:00Z for an earlier request of this name";
     let cases = [
-        (E::Performed, Ev::Answer, None, (Succeeded, "AlreadyPerformed", T::True), performed),
-        (E::Performed, Ev::Probe, None, (Succeeded, "AlreadyPerformed", T::True), performed),
-        (E::Performed, Ev::Probe, Some("InternalErrorException"), (Succeeded, "AlreadyPerformed", T::True), performed),
+        (E::Performed, Ev::CognitoResponse, None, (Succeeded, "AlreadyPerformed", T::True), performed),
+        (E::Performed, Ev::UserStatusCheck, None, (Succeeded, "AlreadyPerformed", T::True), performed),
         (
             E::Performed,
-            Ev::Probe,
+            Ev::UserStatusCheck,
+            Some("InternalErrorException"),
+            (Succeeded, "AlreadyPerformed", T::True),
+            performed,
+        ),
+        (
+            E::Performed,
+            Ev::UserStatusCheck,
             Some("LimitExceededException"),
             (Failed, "LimitExceededException", T::True),
             recorded,
         ),
         (
             E::NotPerformed,
-            Ev::Answer,
+            Ev::CognitoResponse,
             Some("UserNotFoundException"),
             (Failed, "UserNotFoundException", T::False),
             recorded,
@@ -208,12 +219,14 @@ fn nothing_is_told_beyond_what_the_record_knows() {
 fn a_request_that_waits_says_what_ends_the_wait() {
     for (reason, says) in [
         (Reason::Suspended, "spec.suspend"),
-        (Reason::UserPoolNotGranted, "ask a platform administrator"),
-        (Reason::AmbiguousGrant, "roleARN, externalID or sessionTags"),
+        (Reason::NoMatchingGrant, "ask a platform administrator"),
+        (Reason::ConflictingGrants, "roleARN, externalID or sessionTags"),
         (Reason::GrantSuspended, "suspended"),
-        (Reason::ExpirationRequired, "expirationTime"),
+        (Reason::NotAfterRequired, "notAfter"),
         (Reason::AwaitingApproval, "spec.approved"),
-        (Reason::ApprovalNotProven, "stamp-requester"),
+        (Reason::RequesterUnverified, "stamp-requester"),
+        (Reason::ApproverUnverified, "stamp-requester"),
+        (Reason::SelfApproval, "another user"),
         (Reason::PendingLimitReached, "maxPendingPerNamespace"),
         (Reason::RateLimited, "its turn"),
         (Reason::Throttled, "throttles"),
@@ -251,7 +264,7 @@ fn a_request_that_waits_says_in_a_word_what_is_missing_where_that_is_known() {
 
 #[test]
 fn a_request_that_ends_by_the_answer_to_a_read_says_that_nothing_was_sent() {
-    let entry = ended_as(Some(Evidence::ReadAnswer), Some("UserNotFoundException"));
+    let entry = ended_as(Some(Evidence::UserReadResponse), Some("UserNotFoundException"));
     let told = told(Effect::NotPerformed, entry, "uid");
     assert_eq!(gist(&told), (Outcome::Failed, "UserNotFoundException", Truth::False));
     assert_eq!(told.message, "Cognito answered AdminGetUser with UserNotFoundException; nothing was sent");
@@ -261,16 +274,16 @@ fn a_request_that_ends_by_the_answer_to_a_read_says_that_nothing_was_sent() {
 fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
     let policy = Refuser::ValidatingPolicy("owner-label".into());
     let by = "is refused by the ValidatingAdmissionPolicy owner-label";
-    let accepted = told(Effect::Performed, ended_as(Some(Evidence::Answer), None), "uid");
+    let accepted = told(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid");
     let closing = RecordWrite::Close;
     for (write, invalidated, parts) in [
         (RecordWrite::Claim, Truth::Unknown, vec!["nothing was sent", "until the deadline"]),
         (RecordWrite::EarlierEffects, Truth::Unknown, vec!["nothing was sent", "earlier requests"]),
         (closing(Evidence::DeadlineExceeded), Truth::Unknown, vec!["deadlineSeconds", "nothing is sent", "Pending"]),
-        (closing(Evidence::Expired), Truth::Unknown, vec!["expirationTime has passed", "nothing is sent", "Pending"]),
+        (closing(Evidence::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
         (closing(Evidence::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
-        (closing(Evidence::ReadAnswer), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
-        (RecordWrite::Remember, Truth::True, vec!["Cognito accepted the reset", "expirationTime", "Pending"]),
+        (closing(Evidence::UserReadResponse), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
+        (RecordWrite::Remember, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
         let telling = refused(write, Some(&policy), &accepted);
         assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
@@ -289,15 +302,15 @@ fn what_happened_is_told_while_it_cannot_be_stored_as_it_will_be_told_afterwards
     let refused = "Writing this into the record is refused by the ResourceQuota few";
     let open = ended_as(None, None);
     for (effect, evidence, code, after) in [
-        (Performed, Answer, None, None),
-        (Performed, Probe, None, Some(ResetRequired)),
-        (Performed, Probe, Some("InternalErrorException"), Some(ResetRequired)),
-        (Performed, Probe, Some("CodeDeliveryFailureException"), Some(ResetRequired)),
+        (Performed, CognitoResponse, None, None),
+        (Performed, UserStatusCheck, None, Some(ResetRequired)),
+        (Performed, UserStatusCheck, Some("InternalErrorException"), Some(ResetRequired)),
+        (Performed, UserStatusCheck, Some("CodeDeliveryFailureException"), Some(ResetRequired)),
         (NotPerformed, NeverSent, None, None),
         (NotPerformed, Unreachable, None, None),
-        (NotPerformed, Answer, Some("TooManyRequestsException"), None),
-        (NotPerformed, Answer, Some("AccessDeniedException"), None),
-        (NotPerformed, Answer, Some("UserNotFoundException"), None),
+        (NotPerformed, CognitoResponse, Some("TooManyRequestsException"), None),
+        (NotPerformed, CognitoResponse, Some("AccessDeniedException"), None),
+        (NotPerformed, CognitoResponse, Some("UserNotFoundException"), None),
         (Unknown, Inconclusive, None, None),
         (Unknown, Inconclusive, None, Some(ResetRequired)),
         (Unknown, Inconclusive, Some("BrandNewException"), Some(UserStatus::Confirmed)),
@@ -350,14 +363,15 @@ fn a_message_names_only_an_answer_that_was_read() {
         "Cognito answered with BrandNewException; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
     );
     assert_eq!(
-        told(Effect::Performed, ended_as(Some(Evidence::Probe), None), "uid").message,
+        told(Effect::Performed, ended_as(Some(Evidence::UserStatusCheck), None), "uid").message,
         "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call"
     );
     assert_eq!(
-        told(Effect::Performed, ended_as(Some(Evidence::Answer), None), "uid").message,
-        "Cognito accepted the reset; whether a code reached the user is not known to it"
+        told(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid").message,
+        "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed"
     );
-    let refused = told(Effect::NotPerformed, ended_as(Some(Evidence::Answer), Some("UserNotFoundException")), "uid");
+    let refused =
+        told(Effect::NotPerformed, ended_as(Some(Evidence::CognitoResponse), Some("UserNotFoundException")), "uid");
     assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
     let hostile = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
     assert!(hostile.message.starts_with("Cognito answered with EvilbEx,"), "{}", hostile.message);
@@ -371,16 +385,16 @@ fn a_request_that_ended_without_a_call_says_why_and_how_the_last_attempt_ended()
         crate::ledger::closed(record.as_ref(), &Identity::of_request(&request()), entry)
     };
     let cases = [
-        (Expired, None, "expirationTime passed before the reset was performed; nothing was sent"),
+        (Expired, None, "notAfter passed before the reset was performed; nothing was sent"),
         (DeadlineExceeded, None, "deadlineSeconds passed before the reset was performed; nothing was sent"),
         (
             Expired,
-            Some(ended_as(Some(Ev::Answer), Some("AccessDeniedException"))),
-            "expirationTime passed before the reset was performed; the last attempt ended with AccessDeniedException; nothing happened",
+            Some(ended_as(Some(Ev::CognitoResponse), Some("AccessDeniedException"))),
+            "notAfter passed before the reset was performed; the last attempt ended with AccessDeniedException; nothing happened",
         ),
         (
             DeadlineExceeded,
-            Some(ended_as(Some(Ev::Answer), Some("TooManyRequestsException"))),
+            Some(ended_as(Some(Ev::CognitoResponse), Some("TooManyRequestsException"))),
             "deadlineSeconds passed before the reset was performed; the last attempt ended with Throttled; nothing happened",
         ),
         (
@@ -421,12 +435,15 @@ fn a_record_that_is_not_settled_says_nothing() {
 #[test]
 fn a_status_is_made_of_the_record() {
     let mut record = record(None, Attempt { claimed_at: Time(at(-90)), ..attempt("a") });
-    record.spec.sub = Some("sub".into());
+    record.spec.user_sub = Some("sub".into());
     let waits = status(&request(), None, &waiting(Reason::Suspended), NOW);
     let open = status(&request(), Some(&record), &waiting(Reason::AwaitingPriorAttempt), NOW);
     let finding = Finding {
         attempt_id: "a".into(),
-        settlement: crate::machine::decide::Settlement { effect: Effect::Performed, evidence: Evidence::Answer },
+        settlement: crate::machine::decide::Settlement {
+            effect: Effect::Performed,
+            evidence: Evidence::CognitoResponse,
+        },
         cause: None,
         code: None,
         sent_at: None,
@@ -441,19 +458,22 @@ fn a_status_is_made_of_the_record() {
         fields
     };
     let record_ref = json!({ "name": record.name_any() });
-    assert_eq!(fields(&waits), json!({ "outcome": "Pending", "observedGeneration": 2, "attempts": 0 }));
+    assert_eq!(
+        fields(&waits),
+        json!({ "outcome": "Pending", "password": "Unknown", "observedGeneration": 2, "attempts": 0 })
+    );
     assert_eq!(
         fields(&open),
         json!({
-            "outcome": "Pending", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
+            "outcome": "Pending", "password": "Unknown", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
             "userSub": "sub", "recordRef": record_ref,
         })
     );
     assert_eq!(
         fields(&end),
         json!({
-            "outcome": "Succeeded", "observedGeneration": 2, "attempts": 1, "startTime": "2027-01-15T07:58:30Z",
-            "completionTime": "2027-01-15T08:00:02Z", "awsRequestID": "aws", "userSub": "sub", "recordRef": record_ref,
+            "outcome": "Succeeded", "password": "Invalidated", "observedGeneration": 2, "attempts": 1,
+            "startTime": "2027-01-15T07:58:30Z", "performedTime": "2027-01-15T08:00:01Z", "completionTime": "2027-01-15T08:00:02Z", "awsRequestID": "aws", "userSub": "sub", "recordRef": record_ref,
         })
     );
 }
@@ -468,8 +488,8 @@ fn what_is_told_again_changes_nothing() {
         (waiting(Reason::Suspended), None),
         (waiting(Reason::AwaitingPriorAttempt), Some(record(None, attempt("a")))),
         settled(Effect::NotPerformed, Evidence::Expired, None),
-        settled(Effect::Performed, Evidence::Answer, None),
-        settled(Effect::NotPerformed, Evidence::Answer, Some("UserNotFoundException")),
+        settled(Effect::Performed, Evidence::CognitoResponse, None),
+        settled(Effect::NotPerformed, Evidence::CognitoResponse, Some("UserNotFoundException")),
         settled(Effect::Unknown, Evidence::Inconclusive, None),
     ];
     for (telling, record) in cases {
@@ -487,9 +507,9 @@ fn the_times_of_a_status_stay_while_the_record_goes_on() {
     let mut request = request();
     let claim = |id: &str, seconds| Attempt { claimed_at: Time(at(seconds)), ..attempt(id) };
     let not_performed = |attempt: Attempt, code: &str| Attempt {
-        evidence: Some(Evidence::Answer),
+        evidence: Some(Evidence::CognitoResponse),
         cause: None,
-        code: Some(code.into()),
+        exception_code: Some(code.into()),
         aws_request_id: Some("aws".into()),
         ..attempt
     };

@@ -40,8 +40,8 @@ fn old() -> PasswordResetRecord {
     let mut record: PasswordResetRecord = serde_json::from_value(json!({
         "metadata": {}, "schema": SCHEMA, "action": "PasswordReset", "request": { "namespace": "default", "name": "reset" },
         "userPoolID": "eu-west-1_Example01", "username": "alice", "effect": "Performed",
-        "attempts": [{ "id": "a", "holder": "h", "requestUID": "u", "requestedBy": { "username": "unproven" },
-            "claimedAt": "2026-01-01T00:00:00Z", "evidence": "Answer", "settledAt": "2026-01-01T00:00:01Z" }],
+        "attempts": [{ "id": "a", "operatorInstance": "h", "requestUID": "u", "requestedBy": { "username": "unverified" },
+            "claimedAt": "2026-01-01T00:00:00Z", "evidence": "CognitoResponse", "settledAt": "2026-01-01T00:00:01Z" }],
     }))
     .unwrap();
     record.metadata = metadata(&Identity::of_record(&record).record_name(), 11 * DAY);
@@ -109,7 +109,7 @@ fn record_is_read_only_after_its_retention_since_the_last_write() {
 
 #[test]
 fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
-    let expiring = |second| with(|it| it.spec.expiration_time = Some(Time(ago(second))));
+    let expiring = |second| with(|it| it.spec.not_after = Some(Time(ago(second))));
     let effect = |effect| with(|it| it.spec.effect = effect);
     use cognito_reset_api::Effect::{NotPerformed, Performed, Unknown};
     for (name, record, kept) in [

@@ -97,13 +97,13 @@ mod tests {
     #[test]
     fn refused_status_is_reported_by_one_event_per_refuser() {
         let (mut statuses, now) = (RefusedStatuses::default(), Instant::now());
-        let both = [new("AmbiguousGrant"), new("RoleNotAssumable")].concat();
+        let both = [new("ConflictingGrants"), new("RoleNotAssumable")].concat();
         for (news, by, wanted) in [
             (new("GrantSuspended"), "a", vec!["GrantSuspended"]),
             (new("GrantSuspended"), "a", vec![]),
             (new("GrantSuspended"), "b", vec!["GrantSuspended"]),
             (new("GrantSuspended"), "a", vec![]),
-            (both.clone(), "b", vec!["AmbiguousGrant", "RoleNotAssumable"]),
+            (both.clone(), "b", vec!["ConflictingGrants", "RoleNotAssumable"]),
             (both, "b", vec![]),
             (vec![], "b", vec!["WriteRefused"]),
             (vec![], "b", vec![]),

@@ -84,7 +84,7 @@ async fn expect(stage: &Stage, success: &str) -> Result<()> {
         (GRANTED, sample.user, sample.outcome, reason)
     });
     // It never completes, so no `kubectl wait` was for it.
-    let waiting = (UNGRANTED, CONFIRMED, "Pending", "UserPoolNotGranted");
+    let waiting = (UNGRANTED, CONFIRMED, "Pending", "NoMatchingGrant");
     for (namespace, user, outcome, reason) in expected.chain([waiting]) {
         let wanted = format!("{outcome}/{reason}");
         eventually(LIMIT, format!("{namespace}/reset-{user} to be {wanted}"), async || {

@@ -65,7 +65,7 @@ pub(crate) async fn stamped(cluster: &ControlPlane) -> Result<()> {
     let arguments = ["create", "--dry-run=server", "-o", "jsonpath={.spec.requestedBy.username}", "-f", "-"];
     eventually(LIMIT, "the requester to be stamped", async || {
         let stamp = cluster.as_admin().run_with_input(&arguments, &probe).await?.success()?;
-        ensure!(stamp != "unproven", "{stamp}");
+        ensure!(stamp != "unverified", "{stamp}");
         Ok(())
     })
     .await
