@@ -241,7 +241,7 @@ pub struct PasswordResetRequestStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performed_time: Option<Time>,
 
-    /// What is known of the user's password: whether a reset invalidated it.
+    /// The known state of the user's password: whether a reset invalidated it.
     #[serde(default)]
     pub password: Password,
 
@@ -270,7 +270,7 @@ pub struct PasswordResetRequestStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What is known of the user's password.
+/// The known state of the user's password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum Password {
     /// It cannot be determined yet, or at all, whether the password was invalidated.

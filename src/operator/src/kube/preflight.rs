@@ -115,7 +115,6 @@ pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration
 
 /// Returns the name of the first object of a kind. The API server sorts cluster-scoped objects by
 /// name.
-
 async fn first<K>(client: &Client, url: &str, limit: Duration) -> Result<Option<String>, StartError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,

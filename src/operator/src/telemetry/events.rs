@@ -81,7 +81,6 @@ pub struct Events {
 impl Events {
     /// Returns the queue of Events, and the task that publishes them, warnings first, until every
     /// `Events` is dropped.
-    #[must_use]
     pub fn new(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
         let (warnings, mut urgent) = mpsc::channel(QUEUE);
         let (normal, mut other) = mpsc::channel(QUEUE);
