@@ -17,7 +17,7 @@ const LEASES: &str = "/leases/cognito-reset-operator";
 async fn tells(operator: &Operator, state: &str) -> Result<()> {
     eventually(LIMIT, format!("a replica to tell {state:?}"), async || {
         let (status, text) = operator.page("/readyz").await?;
-        ensure!(text.trim() == state && status.is_success() == (state != "no leader seen"), "{status}: {text}");
+        ensure!(text.trim() == state && status.is_success() == (state != "no-leader-seen"), "{status}: {text}");
         let (_, metrics) = operator.page("/metrics").await?;
         let one: Vec<_> = metrics.lines().filter(|line| line.starts_with("cognito_reset_leadership{")).collect();
         let wanted = format!("cognito_reset_leadership{{state=\"{state}\"}} 1");
@@ -124,7 +124,7 @@ async fn replicas_without_a_leader_say_so() -> Result<()> {
     let ghost = "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: cognito-reset-operator, namespace: cognito-reset-system}\nspec: {holderIdentity: ghost, leaseDurationSeconds: 3600}\n";
     bench.apply(ghost).await?;
     let replica = bench.replica("replica", Some("2s")).start()?;
-    tells(&replica, "no leader seen").await?;
+    tells(&replica, "no-leader-seen").await?;
     bench.ask("waits").await?;
     assert_eq!(bench.stands("waits").await?, "Pending/Pending");
     bench.kubectl(&["delete", "lease", "cognito-reset-operator", "-n", "cognito-reset-system"]).await?;

@@ -350,7 +350,7 @@ async fn a_policy_that_wants_a_label_on_everything_is_named_by_readyz_and_counte
     .await?;
     let operator = operator.start()?;
     let refusing = Refusing { bench: &bench, operator: &operator };
-    let refused = "no leader seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label";
+    let refused = "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label";
     eventually(LIMIT, "readyz to say who refuses the lease", async || {
         let (status, text) = operator.page("/readyz").await?;
         ensure!(status == 503 && text.trim() == refused, "{status} {text}");

@@ -54,13 +54,13 @@ impl Leadership {
     /// All states.
     pub const ALL: [Self; 3] = [Self::Leader, Self::Standby, Self::NoLeaderSeen];
 
-    /// Returns the state in words, for `/readyz` and as the label of a metric.
+    /// Returns the state as a word, for `/readyz` and as the label of a metric.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Leader => "leader",
             Self::Standby => "standby",
-            Self::NoLeaderSeen => "no leader seen",
+            Self::NoLeaderSeen => "no-leader-seen",
         }
     }
 }

@@ -155,7 +155,7 @@ impl Metrics {
         registry.register("requests_in_flight", "Requests being worked on at this moment", metrics.in_flight.clone());
         registry.register(
             "leadership",
-            "State of this replica, 1 for one of: leader, standby, no leader seen",
+            "State of this replica, 1 for one of: leader, standby, no-leader-seen",
             metrics.leadership.clone(),
         );
         registry.register(

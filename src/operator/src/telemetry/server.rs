@@ -184,7 +184,7 @@ mod tests {
         refuses.send_replace(Some(Refuser::ValidatingPolicy("owner-label".into())));
         told(200, "leader\n");
         leads.send_replace(Leadership::NoLeaderSeen);
-        told(503, "no leader seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
+        told(503, "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
         health.stopping();
         told(503, "stopping");
     }
