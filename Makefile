@@ -67,6 +67,12 @@ faults: prepared ## Break everything that can break while two replicas work, and
 load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
 	@$(MAKE) faults LOAD=$(or $(LOAD),10000)
 
+# What `make load-retention` does: RECORDS records; SEED repeats the order of an earlier run.
+.PHONY: load-retention
+load-retention: servers build ## Delete the old ones of 20,000 records in flat memory (RECORDS=... for another number; make test has a sample)
+	RETENTION_RECORDS=$(or $(RECORDS),20000) $(if $(SEED),RETENTION_SEED=$(SEED)) \
+		$(CARGO) test --locked --package e2e -- --nocapture retention_load
+
 # Walks through millions of states: optimized, and built of nothing but what is pure.
 MODEL = $(CARGO) test --locked --profile model --package cognito-reset-core --test model
 

@@ -1,6 +1,7 @@
 //! A Kubernetes control plane: etcd, kube-apiserver and, on request, kube-controller-manager.
 
 mod backup;
+mod keys;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,8 +10,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Full;
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
+pub(crate) use self::keys::Keys;
 use crate::{
     Kubectl, KubectlResult, Tools,
     http_client::HttpClient,
@@ -28,8 +35,10 @@ const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,ser
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
 /// How a control plane is started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// Kustomizations that are applied to it, in this order.
+    pub kustomizations: Vec<PathBuf>,
     /// Also kube-controller-manager, for the deletion of namespaces and garbage collection.
     pub controller_manager: bool,
     /// Whether etcd waits for the disk, as it does in a real cluster.
@@ -38,6 +47,15 @@ pub struct Options {
     pub audit_policy: Option<PathBuf>,
     /// Further arguments of kube-apiserver.
     pub api_server_arguments: Vec<String>,
+}
+
+impl Options {
+    /// Whether one that was started so can be put back to what it was then, by what is stored alone: nothing writes there
+    /// but kube-apiserver, and its audit log is of no interest.
+    pub(crate) fn is_common(&self) -> bool {
+        let Self { kustomizations: _, controller_manager, fsync, audit_policy, api_server_arguments } = self;
+        !controller_manager && !fsync && audit_policy.is_none() && api_server_arguments.is_empty()
+    }
 }
 
 /// A running control plane, with RBAC and the default admission plugins. It ends, and its data with it, when dropped.
@@ -106,7 +124,22 @@ impl ControlPlane {
         if this.options.controller_manager {
             this.start_controller_manager().await?;
         }
+        for kustomization in &this.options.kustomizations {
+            this.install(kustomization).await?;
+        }
         Ok(this)
+    }
+
+    /// Applies a kustomization, and waits until what it defines is served.
+    async fn install(&self, kustomization: &Path) -> Result<()> {
+        let path = kustomization.to_str().context("the path of a kustomization is not UTF-8")?;
+        let applied = self.kubectl(&["apply", "-k", path, "-o", "name"]).await?.success()?;
+        let definitions: Vec<_> = applied.lines().filter(|name| name.starts_with("customresourcedefinition")).collect();
+        if !definitions.is_empty() {
+            let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
+            self.kubectl(&[&wait[..], &definitions].concat()).await?.success()?;
+        }
+        Ok(())
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
@@ -175,6 +208,12 @@ impl ControlPlane {
         self.wait_ready().await
     }
 
+    /// How it was started.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// `https://127.0.0.1:PORT` of kube-apiserver.
     #[must_use]
     pub fn url(&self) -> String {
@@ -240,15 +279,70 @@ impl ControlPlane {
     /// # Errors
     /// When the API server does not give one.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
-        let token =
-            self.kubectl(&["create", "token", name, "--namespace", namespace, "--duration=24h"]).await?.success()?;
-        Ok(token.trim().to_owned())
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
+        let body = serde_json::json!({ "spec": { "expirationSeconds": 86_400 } });
+        let (status, said) = self.request(Method::POST, &path, Some(&body)).await?;
+        let token = said.pointer("/status/token").and_then(Value::as_str);
+        Ok(token.with_context(|| format!("no token: {status}, {}", said["message"]))?.to_owned())
     }
 
     /// `kubectl` as an administrator.
     #[must_use]
     pub fn as_admin(&self) -> &Kubectl {
         &self.kubectl
+    }
+
+    /// Sends a request as an administrator, and gives the status and the JSON of the response; a PATCH is a merge patch. Much
+    /// cheaper than `kubectl` for what a test does again and again.
+    ///
+    /// # Errors
+    /// When there is no response.
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
+        self.request_with_text(method, path, body.map(Value::to_string).unwrap_or_default()).await
+    }
+
+    /// The same with a body that is sent to the letter: a parser would write numbers and escapes anew.
+    ///
+    /// # Errors
+    /// When there is no response.
+    pub async fn request_with_text(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, Value)> {
+        let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url()))
+            .header(header::AUTHORIZATION, format!("Bearer {ADMIN_TOKEN}"))
+            .header(header::CONTENT_TYPE, kind)
+            .body(Full::<Bytes>::from(body))?;
+        let response = self.client.exchange(request).await?;
+        Ok((response.status(), serde_json::from_slice(response.body()).unwrap_or_default()))
+    }
+
+    /// All kinds that are served, as kubectl asks for them.
+    pub(crate) async fn aggregated_discovery(&self) -> Result<(StatusCode, Value)> {
+        let request = Request::get(format!("{}/apis", self.url()))
+            .header(header::AUTHORIZATION, format!("Bearer {ADMIN_TOKEN}"))
+            .header(header::ACCEPT, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+            .body(Full::default())?;
+        let response = self.client.exchange(request).await?;
+        Ok((response.status(), serde_json::from_slice(response.body()).unwrap_or_default()))
+    }
+
+    /// Reads a path of the API, such as `/api/v1/namespaces/default`, as an administrator.
+    ///
+    /// # Errors
+    /// When the response is not a success, with what it says.
+    pub async fn read(&self, path: &str) -> Result<Value> {
+        let end = Instant::now() + START_LIMIT;
+        loop {
+            let (status, said) = self.request(Method::GET, path, None).await?;
+            if status.is_success() {
+                return Ok(said);
+            }
+            // As after a change to a definition, and as kubectl does.
+            let later = status == StatusCode::TOO_MANY_REQUESTS && Instant::now() < end;
+            anyhow::ensure!(later, "{path} is answered with {status}: {}", said["message"]);
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Runs `kubectl` as an administrator. A failure of the command is in the result.

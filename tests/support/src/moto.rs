@@ -51,9 +51,14 @@ impl Moto {
         let mut process =
             Process::spawn("moto", &mut command, &directory.path().join("moto.log"), Some(directory.path()))?;
         let (url, client) = (format!("http://127.0.0.1:{port}"), HttpClient::new(None)?);
-        let page = format!("{url}/moto-api/data.json");
+        let page = status_page(&url);
         process.ready(START_LIMIT, async || client.is_ok(&page, None).await).await?;
         Ok(Self { process, url, client, directory })
+    }
+
+    /// Whether it answers.
+    pub(crate) async fn is_alive(&self) -> bool {
+        self.client.is_ok(&status_page(&self.url), None).await
     }
 
     /// `http://127.0.0.1:PORT`, for Cognito and STS alike.
@@ -79,6 +84,10 @@ impl Moto {
     pub fn cognito(&self) -> Cognito {
         Cognito::new(self.client.clone(), self.url.clone())
     }
+}
+
+fn status_page(url: &str) -> String {
+    format!("{url}/moto-api/data.json")
 }
 
 /// What an administrator of Cognito does, in the emulator.

@@ -186,6 +186,26 @@ impl Operator {
         self.process.pid()
     }
 
+    /// The most memory that it has had at once, in bytes.
+    ///
+    /// # Errors
+    /// When it has ended, and where the kernel does not say so.
+    pub fn peak_memory(&self) -> Result<usize> {
+        let pid = self.pid().context("it has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
+    }
+
+    /// Whether it has scanned all objects of a kind, `record` or `request`, for what is to be deleted.
+    ///
+    /// # Errors
+    /// When its metrics cannot be read.
+    pub async fn has_scanned(&self, kind: &str) -> Result<bool> {
+        let (_, metrics) = self.page("/metrics").await?;
+        Ok(metrics.contains(&format!("retention_last_scan_timestamp_seconds{{kind=\"{kind}\"}}")))
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.ended().is_none()

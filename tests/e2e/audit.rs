@@ -1,0 +1,170 @@
+//! From record, request and audit log one can tell who had whom reset. The commands are those of `docs/audit.md`.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::environment::{Environment, LIMIT, root};
+use testbed::{Options, eventually};
+
+const PAGE: &str = include_str!("../../docs/audit.md");
+
+/// The block of the page that is marked so.
+fn block(name: &str) -> Result<&'static str> {
+    let marked = PAGE.split(&format!("<!-- rehearsed: {name} -->\n```sh\n")).nth(1);
+    marked.and_then(|rest| rest.split("```").next()).with_context(|| format!("the page has no block {name}"))
+}
+
+/// With an audit log, and the stamp in effect.
+async fn start() -> Result<Environment> {
+    let audit_policy = Some(root("deploy/audit/policy.yaml").into());
+    let env = Environment::start_with(Options { audit_policy, ..Options::default() }).await?;
+    env.kubectl(&["apply", "-f", &root("deploy/kustomize/components/stamp-requester/mutatingadmissionpolicy.yaml")])
+        .await?;
+    for user in ["carol", "erin"] {
+        let user_flag = format!("--user={user}");
+        env.kubectl(&["create", "clusterrolebinding", user, "--clusterrole=cluster-admin", &user_flag]).await?;
+    }
+    env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
+    env.grant("by-two", "namespaces: [\"*\"]\nrequireApproval: true").await?;
+    eventually(LIMIT, "both policies to take effect", async || {
+        let (stamped, refused) =
+            (env.request("probe", "x", ""), env.request("probe", "x", "requestedBy: {username: x}"));
+        let create = ["create", "--dry-run=server", "-o", "json", "--as=carol", "-f", "-"];
+        let kubectl = env.cluster.as_admin();
+        let made = kubectl.run_with_input(&create, &stamped).await?;
+        ensure!(made.stdout.contains("\"username\": \"carol\""), "{made}");
+        // The stamp overwrites what was forged, so that the other policy is seen by its annotation.
+        kubectl.run_with_input(&create, &refused).await?.success()?;
+        ensure!(env.cluster.audit_log()?.contains("cognito-reset-requester/requested-by"), "no annotation yet");
+        Ok(())
+    })
+    .await?;
+    Ok(env)
+}
+
+const CLAIMS: &str = "reason: reported a phishing mail\nticket: INC-1042\nonBehalfOf: dave\nifResetRequired: Resend";
+
+/// Asked for by carol and approved by erin, as whom an administrator acts.
+async fn ask(env: &Environment, name: &str, username: &str) -> Result<()> {
+    env.users.create_user(&env.pool, username).await?;
+    let request = env.request(name, username, CLAIMS);
+    env.cluster.as_admin().run_with_input(&["create", "--as=carol", "-f", "-"], &request).await?.success()?;
+    let approve = r#"{"spec":{"approved":true}}"#;
+    env.kubectl(&["patch", "prr", name, "--as=erin", "--type=merge", "-p", approve]).await?;
+    assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_record_alone_tells_everything_when_the_request_is_gone() -> Result<()> {
+    let env = start().await?;
+    let _operator = env.run().await?;
+    ask(&env, "reset-alice", "alice").await?;
+    let request = env.get("prr", "reset-alice").await?;
+    env.kubectl(&["delete", "prr", "reset-alice"]).await?;
+    let record = env.record("reset-alice").await?.context("no record")?;
+    let attempt = &record["attempts"][0];
+    for (field, wanted) in [
+        ("requestedBy", json!({ "username": "carol" })),
+        ("approvedBy", json!({ "username": "erin" })),
+        ("onBehalfOf", json!("dave")),
+        ("ticket", json!("INC-1042")),
+        ("reason", json!("reported a phishing mail")),
+        ("grants", json!(["by-two"])),
+        ("requestUID", request["metadata"]["uid"].clone()),
+        ("awsRequestID", request["status"]["awsRequestID"].clone()),
+        ("evidence", json!("CognitoResponse")),
+    ] {
+        assert!(!wanted.is_null(), "{field}");
+        assert_eq!(attempt[field], wanted, "{field}");
+    }
+    assert_eq!((&record["effect"], &record["userSub"]), (&json!("Performed"), &request["status"]["userSub"]));
+    let time = |field: &str| attempt[field].as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let (claimed, sent, settled) = (time("claimedAt"), time("sentAt"), time("settledAt"));
+    assert!(claimed.is_some() && claimed <= sent && sent <= settled, "{attempt}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
+    let env = start().await?;
+    let _operator = env.run().await?;
+    ask(&env, "reset-alice", "alice").await?;
+    env.kubectl(&["create", "serviceaccount", "auditor"]).await?;
+    let role = "--clusterrole=cognito-reset-auditor";
+    env.kubectl(&["create", "clusterrolebinding", "auditor", role, "--serviceaccount=default:auditor"]).await?;
+    let token = env.cluster.service_account_token("default", "auditor").await?;
+    let kubeconfig = env.cluster.kubeconfig_for(&token, None)?.display().to_string();
+    let auditor = env.cluster.as_admin().with_kubeconfig(kubeconfig.as_ref());
+    for resource in ["passwordresetrequests", "passwordresetrecords", "userpoolgrants"] {
+        let resource = format!("{resource}.cognito-reset.dev");
+        for (verbs, answer) in [
+            (&["get", "list", "watch"][..], "yes"),
+            (&["create", "update", "patch", "delete", "deletecollection", "settle"], "no"),
+        ] {
+            for verb in verbs {
+                let said = auditor.run(&["auth", "can-i", verb, &resource, "-A"]).await?;
+                assert_eq!(said.stdout.trim(), answer, "{verb} {resource}");
+            }
+        }
+    }
+    assert_eq!(auditor.run(&["auth", "can-i", "get", "secrets", "-A"]).await?.stdout.trim(), "no");
+    let as_auditor = [("KUBECONFIG", kubeconfig.as_str())];
+    for (name, finds) in [
+        ("all", &["reset-alice", "alice", "Performed", "carol", "erin", "dave", "INC-1042", "by-two"][..]),
+        ("user", &["name: reset-alice", "sentAt:", "awsRequestID:"]),
+        ("ticket", &["default/reset-alice"]),
+        ("unknown", &[]),
+        ("grants", &["by-two", env.pool.as_str()]),
+    ] {
+        let said = env.cluster.script(block(name)?, &as_auditor).await?;
+        for text in finds {
+            assert!(said.contains(text), "{name}: {text} is not in {said}");
+        }
+        assert!(!finds.is_empty() || said.trim().is_empty(), "{name}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_audit_log_names_both_users_but_not_who_was_reset() -> Result<()> {
+    let env = start().await?;
+    let _operator = env.run().await?;
+    ask(&env, "reset-of-today", "marked-0x5eed").await?;
+    let log = env.cluster.file("audit.log").display().to_string();
+    let find = async |name: &str| -> Result<Vec<Value>> {
+        let said = env.cluster.script(block(name)?, &[("AUDIT_LOG", &log)]).await?;
+        Ok(said.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+    };
+    let of_request = |event: &&Value| event["objectRef"]["name"] == "reset-of-today" && event["verb"] == "create";
+    let asked = find("log-ticket").await?;
+    let asked = asked.iter().find(of_request).context("the creation is not in the log")?;
+    assert_eq!(asked["user"]["username"], "admin");
+    assert_eq!(asked["impersonatedUser"]["username"], "carol");
+    for (key, wanted) in
+        [("requested-by", "carol"), ("user-pool", env.pool.as_str()), ("ticket", "INC-1042"), ("on-behalf-of", "dave")]
+    {
+        assert_eq!(asked["annotations"][format!("cognito-reset-requester/{key}")], wanted, "{key}");
+    }
+    let approvals = find("log-approved").await?;
+    let approval = approvals.iter().find(|event| event["objectRef"]["name"] == "reset-of-today");
+    let approval = approval.context("the approval is not in the log")?;
+    assert_eq!(approval["user"]["username"], "admin");
+    assert_eq!(approval["impersonatedUser"]["username"], "erin");
+    for (key, wanted) in [("approved-by", "erin"), ("requested-by", "carol")] {
+        assert_eq!(approval["annotations"][format!("cognito-reset-approval/{key}")], wanted, "{key}");
+    }
+    assert!(find("log-impersonated").await?.iter().any(|event| of_request(&event)));
+    assert!(find("log-grants").await?.iter().any(|event| event["requestObject"]["spec"]["userPoolID"] == env.pool));
+    let log = env.cluster.audit_log()?;
+    let written = |resource: &str, verb: &str| {
+        let operator = "system:serviceaccount:cognito-reset-system:cognito-reset-operator";
+        let mut events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.any(|event| {
+            event["user"]["username"] == operator && event["verb"] == verb && event["objectRef"]["resource"] == resource
+        })
+    };
+    assert!(written("passwordresetrecords", "create") && written("passwordresetrecords", "update"));
+    assert!(!written("passwordresetrecords", "get"), "reads of the operator would drown the rest");
+    assert!(!log.contains("marked-0x5eed"), "{:?}", log.lines().find(|line| line.contains("marked-0x5eed")));
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! How the operator is shipped: what runs may do next to nothing, and what is built is pinned.
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use testbed::Deployment;
+use testbed::environment::{Environment, root};
+
+/// The Pod that the Deployment of the base would create.
+async fn pod(env: &Environment) -> Result<Value> {
+    let base = Deployment::render(env.cluster.as_admin(), Path::new(&root("deploy/kustomize/base"))).await?;
+    let template = base.of_kind("Deployment").next().context("no Deployment")?["spec"]["template"].clone();
+    let mut pod =
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"] });
+    pod["metadata"]["name"] = json!("probe");
+    pod["metadata"]["namespace"] = json!(base.namespace);
+    Ok(pod)
+}
+
+#[tokio::test]
+async fn the_pod_passes_the_restricted_level_only_by_its_settings() -> Result<()> {
+    let env = Environment::start().await?;
+    let pod = pod(&env).await?;
+    let namespace = env.get("namespace", "cognito-reset-system").await?;
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+    let create = async |pod: &Value| {
+        let kubectl = env.cluster.as_admin();
+        kubectl.run_with_input(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &pod.to_string()).await
+    };
+    let made: Value = serde_json::from_str(&create(&pod).await?.success()?)?;
+    let container = &made["spec"]["containers"][0]["securityContext"];
+    assert_eq!(
+        (&container["readOnlyRootFilesystem"], &container["capabilities"], &container["seccompProfile"]),
+        (&json!(true), &json!({ "drop": ["ALL"] }), &json!({ "type": "RuntimeDefault" }))
+    );
+    let whole = &made["spec"]["securityContext"];
+    assert_eq!((&whole["runAsUser"], &whole["runAsGroup"]), (&json!(65532), &json!(65532)));
+    assert_eq!(whole["runAsNonRoot"], true);
+    for (what, changes) in [
+        (
+            "allowPrivilegeEscalation",
+            &[("/spec/containers/0/securityContext/allowPrivilegeEscalation", json!(true))][..],
+        ),
+        ("capabilities", &[("/spec/containers/0/securityContext/capabilities", json!({}))]),
+        ("runAsNonRoot", &[("/spec/containers/0/securityContext/runAsNonRoot", json!(false))]),
+        ("runAsUser", &[("/spec/securityContext/runAsUser", json!(0))]),
+        ("seccompProfile", &[("/spec/containers/0/securityContext/seccompProfile", json!({ "type": "Unconfined" }))]),
+        ("hostPath", &[("/spec/volumes", json!([{ "name": "x", "hostPath": { "path": "/" } }]))]),
+        ("host namespaces", &[("/spec/hostNetwork", json!(true))]),
+    ] {
+        let mut weaker = pod.clone();
+        for (pointer, value) in changes {
+            let (parent, key) = pointer.rsplit_once('/').context("no parent")?;
+            weaker.pointer_mut(parent).context("no such field")?[key] = value.clone();
+        }
+        let refused = create(&weaker).await?.refusal()?;
+        assert!(refused.contains("violates PodSecurity \"restricted:latest\""), "{what}: {refused}");
+        assert!(refused.contains(what), "{what}: {refused}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_network_policy_covers_the_pod_and_leaves_one_port_open() -> Result<()> {
+    let env = Environment::start().await?;
+    let get = ["get", "networkpolicy", "cognito-reset-operator", "-n", "cognito-reset-system", "-o", "json"];
+    let policy: Value = serde_json::from_str(&env.kubectl(&get).await?)?;
+    let pod = pod(&env).await?;
+    for (label, value) in policy["spec"]["podSelector"]["matchLabels"].as_object().context("selects every Pod")? {
+        assert_eq!(&pod["metadata"]["labels"][label], value);
+    }
+    assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(policy["spec"]["ingress"], json!([{ "ports": [{ "port": "http", "protocol": "TCP" }] }]));
+    let ports = pod["spec"]["containers"][0]["ports"].as_array().context("no ports")?;
+    assert_eq!(ports.iter().map(|port| &port["name"]).collect::<Vec<_>>(), ["http"]);
+    Ok(())
+}
+
+/// Whether the API server keeps the objects of each apiVersion and kind in namespaces.
+async fn namespaced(env: &Environment) -> Result<BTreeMap<(String, String), bool>> {
+    let table = env.kubectl(&["api-resources", "--no-headers"]).await?;
+    let row = |line: &str| {
+        let mut columns = line.split_whitespace().rev().map(str::to_owned);
+        let (kind, namespaced, version) = (columns.next()?, columns.next()?, columns.next()?);
+        Some(((version, kind), namespaced == "true"))
+    };
+    table.lines().map(|line| row(line).with_context(|| line.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn only_namespaced_objects_name_a_namespace() -> Result<()> {
+    let env = Environment::start().await?;
+    let namespaced = namespaced(&env).await?;
+    let copy = tempfile::tempdir()?;
+    for folder in ["deploy", "crds"] {
+        let status = Command::new("cp").args(["-r", &root(folder)]).arg(copy.path()).status()?;
+        assert!(status.success(), "{folder}");
+    }
+    let kustomize = copy.path().join("deploy/kustomize");
+    // As the README and the page on the network have them.
+    let stamped = "resources: [../base]\ncomponents: [../components/stamp-requester]\n";
+    let page =
+        include_str!("../../docs/network.md").split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let proxied = page.context("the page has no overlay")?;
+    for (name, overlay) in [("stamped", stamped), ("proxied", proxied)] {
+        fs::create_dir(kustomize.join(name))?;
+        fs::write(kustomize.join(name).join("kustomization.yaml"), overlay)?;
+    }
+    let (mut rendered, mut objects) = (0, 0);
+    for file in walk(&kustomize)?.iter().filter(|file| file.ends_with("kustomization.yaml")) {
+        let folder = file.parent().context("no parent")?;
+        let yaml = env.kubectl(&["kustomize", &folder.display().to_string()]).await?;
+        rendered += 1;
+        if folder.ends_with("proxied") {
+            for part in ["port: 3128", "name: HTTPS_PROXY", "name: NO_PROXY"] {
+                assert!(yaml.contains(part), "{part}: {yaml}");
+            }
+        }
+        for object in serde_saphyr::from_multiple::<Value>(&yaml)? {
+            let (version, kind) = (object["apiVersion"].as_str(), object["kind"].as_str());
+            let named = version.zip(kind).map(|(version, kind)| (version.to_owned(), kind.to_owned()));
+            let named = named.with_context(|| format!("{object}"))?;
+            let wanted = *namespaced.get(&named).with_context(|| format!("{named:?} is not served"))?;
+            let namespace = &object["metadata"]["namespace"];
+            assert_eq!(namespace.is_string(), wanted, "{}: {named:?} {}", folder.display(), object["metadata"]);
+            objects += 1;
+        }
+    }
+    assert!(rendered >= 5 && objects > 50, "{rendered} kustomizations, {objects} objects");
+    Ok(())
+}
+
+#[test]
+fn the_image_has_pinned_bases_and_runs_as_a_numbered_user() -> Result<()> {
+    let dockerfile = fs::read_to_string(root("Dockerfile"))?;
+    let images: Vec<_> = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    assert_eq!(images.len(), 2, "{images:?}");
+    for image in images {
+        let digest = image.split_once("@sha256:").context("no digest")?.1.split(' ').next().unwrap_or_default();
+        assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{image}");
+    }
+    assert!(dockerfile.contains("\nUSER 65532:65532\n"));
+    let version = |text: &str, before: &str| {
+        let rest = text.split_once(before)?.1;
+        rest.split(|c: char| !c.is_ascii_digit() && c != '.').next().map(str::to_owned)
+    };
+    let makefile = fs::read_to_string(root("Makefile"))?;
+    let pinned = version(&makefile, ".ci/cargo-tool cargo-auditable ");
+    assert!(pinned.is_some());
+    assert_eq!(version(&dockerfile, "cargo-auditable --version "), pinned);
+    Ok(())
+}
+
+/// The Dockerfile copies what .dockerignore lets through and nothing else; cargo has to be content with it.
+#[test]
+fn what_the_image_is_built_from_is_all_that_cargo_needs() -> Result<()> {
+    let context = tempfile::tempdir()?;
+    let ignore = fs::read_to_string(root(".dockerignore"))?;
+    for path in ignore.lines().filter_map(|line| line.strip_prefix('!')) {
+        let target = context.path().join(path);
+        fs::create_dir_all(target.parent().context("no parent")?)?;
+        let status = Command::new("cp").args(["-r", &root(path)]).arg(&target).status()?;
+        assert!(status.success(), "{path}");
+    }
+    let said = Command::new(env!("CARGO")).arg("-vV").output()?;
+    let said = String::from_utf8(said.stdout)?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
+    // Not offline: what this host needs may not have been fetched yet, and what only others need is not asked for.
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--locked", "--format-version=1", "--filter-platform", host])
+        .current_dir(context.path())
+        .output()?;
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    for file in walk(&context.path().join("src"))? {
+        let text = fs::read_to_string(&file)?;
+        for named in text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let included = file.parent().context("no parent")?.join(named);
+            assert!(included.exists(), "{} includes {named}", file.display());
+        }
+    }
+    Ok(())
+}
+
+fn walk(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(walk(&path)?) } else { files.push(path) }
+    }
+    Ok(files)
+}

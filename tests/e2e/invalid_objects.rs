@@ -1,0 +1,251 @@
+//! Objects that the operator cannot read, stored under other definitions: each says so in its status, once, whatever it holds;
+//! and where that is refused, by an Event. Events reach objects with the longest names.
+
+use crate::logs;
+use anyhow::{Context, Result, ensure};
+use http::Method;
+use serde_json::{Value, json};
+use testbed::environment::{Environment, LIMIT, condition};
+use testbed::{Fault, Matcher, Reply, eventually};
+
+const INVALID: &str = "Pending/InvalidObject";
+const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+
+/// Has objects taken under another definition, and puts the right one back.
+async fn taken_under(env: &Environment, plural: &str, change: impl Fn(&mut Value), objects: &[String]) -> Result<()> {
+    let name = format!("{plural}.cognito-reset.dev");
+    let right = env.get("crd", &name).await?;
+    let mut other = right.clone();
+    change(other.pointer_mut(SCHEMA).context("no schema")?);
+    let replaced = async |spec: &Value| -> Result<()> {
+        let patch = json!([{ "op": "replace", "path": "/spec", "value": spec }]).to_string();
+        env.kubectl(&["patch", "crd", &name, "--type=json", "-p", &patch]).await?;
+        Ok(())
+    };
+    replaced(&other["spec"]).await?;
+    for object in objects {
+        eventually(LIMIT, "the other definition", async || env.apply(object).await).await?;
+    }
+    replaced(&right["spec"]).await?;
+    let probe = objects[0].replace("metadata: {name: ", "metadata: {name: probe-");
+    let dry = ["apply", "--dry-run=server", "-f", "-"];
+    eventually(LIMIT, "the right definition", async || {
+        env.cluster.as_admin().run_with_input(&dry, &probe).await?.refusal()
+    })
+    .await?;
+    Ok(())
+}
+
+/// What the operator sent to write the status of the object.
+fn tellings(env: &Environment, plural: &str, name: &str) -> Vec<Value> {
+    let path = format!("/{plural}/{name}/status");
+    let patches = env.api.requests().into_iter().filter(|it| it.seen.method == Method::PATCH);
+    patches.filter(|it| it.seen.path.contains(&path)).map(|it| it.seen.json()).collect()
+}
+
+/// How often the operator has looked at the object by itself.
+fn looks(env: &Environment, name: &str) -> usize {
+    let selector = format!("metadata.name%3D{name}");
+    env.api.requests().iter().filter(|it| it.seen.path.contains(&selector)).count()
+}
+
+async fn events_about(env: &Environment, name: &str, reason: &str) -> Result<Vec<Value>> {
+    let events = env.list("events").await?.into_iter();
+    Ok(events.filter(|it| it["regarding"]["name"] == name && it["reason"] == reason).collect())
+}
+
+async fn the_event(env: &Environment, name: &str, reason: &str) -> Result<Value> {
+    eventually(LIMIT, format!("the event {reason} of {name}"), async || {
+        let mut events = events_about(env, name, reason).await?;
+        ensure!(events.len() == 1, "{events:?}");
+        Ok(events.remove(0))
+    })
+    .await
+}
+
+/// `notAfter` as it was once defined.
+fn by_format(spec: &mut Value) {
+    spec["properties"]["notAfter"] = json!({ "type": "string", "format": "date-time" });
+    if let Some(rules) = spec["x-kubernetes-validations"].as_array_mut() {
+        rules.retain(|rule| rule["fieldPath"] != ".notAfter");
+    }
+}
+
+/// A limit of any type.
+fn with_any_limit(spec: &mut Value) {
+    spec["properties"]["maxPendingPerNamespace"] =
+        json!({ "x-kubernetes-preserve-unknown-fields": true, "description": "any" });
+}
+
+#[tokio::test]
+async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
+    let times = [
+        ("never", "\"9999-12-31T23:59:59Z\""),
+        ("fraction", "\"2036-01-01T00:00:00.1234567891Z\""),
+        ("offset", "\"2036-01-01T00:00:00+99:99\""),
+        ("tail", "\"2036-01-01T00:00:00Ztail\""),
+    ];
+    let env = Environment::start().await?;
+    let mut objects = Vec::new();
+    for (name, time) in times {
+        env.users.create_user(&env.pool, name).await?;
+        objects.push(env.request(name, name, &format!("deadlineSeconds: 1\nexpirationTime: {time}")));
+    }
+    taken_under(&env, "passwordresetrequests", by_format, &objects).await?;
+    let mut operator = env.run().await?;
+    for (name, time) in times {
+        env.becomes(name, INVALID).await?;
+        let told = env.get("prr", name).await?;
+        let shown: Vec<_> = ["Succeeded", "Ready", "PasswordInvalidated", "Reconciling"]
+            .map(|type_| condition(&told, type_)["status"].clone())
+            .to_vec();
+        assert_eq!(json!(shown), json!(["Unknown", "Unknown", "Unknown", "True"]), "{name}");
+        assert_eq!(told["status"]["observedGeneration"], 1, "{name}");
+        let event = the_event(&env, name, "InvalidObject").await?;
+        for said in [condition(&told, "Ready")["message"].to_string(), event["note"].to_string()] {
+            assert!(said.contains("notAfter. Nothing is sent"), "{name}: {said}");
+            assert!(
+                said.contains("create a corrected one under a new name, or upgrade the operator"),
+                "{name}: {said}"
+            );
+            assert!(!said.contains(time.trim_matches('"')), "{name}: {said}");
+        }
+    }
+    // One that can be read has its deadline meanwhile, which is later than theirs; then another process looks at them.
+    env.apply(&env.request("clock", "clock", "suspend: true\ndeadlineSeconds: 1")).await?;
+    assert_eq!(env.ended("clock").await?, "Failed/DeadlineExceeded");
+    operator.sigkill().await?;
+    for (name, _) in times {
+        let tellings = tellings(&env, "passwordresetrequests", name);
+        assert_eq!(tellings.len(), 1, "{name}: {tellings:?}");
+        assert!(tellings[0]["metadata"]["uid"].is_string() && tellings[0]["metadata"]["resourceVersion"].is_string());
+    }
+    env.api.forget();
+    let operator = env.run().await?;
+    for (name, _) in times {
+        eventually(LIMIT, format!("a look at {name}"), async || (looks(&env, name) > 0).then_some(())).await?;
+    }
+    // Another change of it brings it through the watch again.
+    env.kubectl(&["label", "prr", "never", "seen=again"]).await?;
+    env.ask("ordinary").await?;
+    assert_eq!(env.ended("ordinary").await?, "Succeeded/ResetAccepted");
+    for (name, _) in times {
+        assert_eq!(env.state(name).await?, INVALID);
+        assert_eq!(tellings(&env, "passwordresetrequests", name), Vec::<Value>::new(), "{name}: nothing new is told");
+        assert_eq!((looks(&env, name), env.calls(name), env.record(name).await?), (1, 0, None), "{name}");
+        assert_eq!(events_about(&env, name, "InvalidObject").await?.len(), 1, "{name}");
+    }
+    logs::is_sound(&operator.logs())
+}
+
+#[tokio::test]
+async fn an_event_reports_an_invalid_object_whose_status_is_refused() -> Result<()> {
+    let env = Environment::start().await?;
+    // A list passes the format, and no rule can be asked about it ever after.
+    let list = env.request("list", "list", "notAfter: []");
+    let read = env.request("good", "list", "notAfter: 2036-01-01T00:00:00.1234567891Z");
+    let first_fails = env.request("fails", "list", "notAfter: []");
+    taken_under(&env, "passwordresetrequests", by_format, &[list, read, first_fails]).await?;
+    let once = |name: &str, code, reason| {
+        let path = format!("/passwordresetrequests/{name}/status");
+        env.api.once(Matcher::path(Method::PATCH, &path), Fault::Respond(Reply::kubernetes_error(code, reason)))
+    };
+    let failing = once("good", 503, "ServiceUnavailable");
+    // What passes does not keep what lasts from being told.
+    let passing = [once("list", 409, "Conflict"), once("fails", 503, "ServiceUnavailable")];
+    let operator = env.run().await?;
+    let lasting = "The status cannot be written: the API server responded with 422 Invalid for spec";
+    let note = the_event(&env, "list", "InvalidObject").await?["note"].to_string();
+    assert!(note.contains("cannot read the request") && note.contains(lasting), "{note}");
+    eventually(LIMIT, "the lasting refusal to be told", async || {
+        let events = events_about(&env, "fails", "InvalidObject").await?;
+        let notes: Vec<_> = events.iter().map(|event| event["note"].to_string()).collect();
+        ensure!(notes.len() == 2 && notes.iter().any(|note| note.contains(lasting)), "{notes:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!(passing.map(|fault| fault.hits()), [1, 1]);
+    assert_eq!(env.state("list").await?, "Pending/Pending");
+    // What was refused for a moment is told a moment later, and the Event of the failure is the only one.
+    env.becomes("good", INVALID).await?;
+    assert_eq!(failing.hits(), 1);
+    let note = the_event(&env, "good", "InvalidObject").await?["note"].to_string();
+    assert!(note.contains("503"), "{note}");
+    eventually(LIMIT, "another try", async || {
+        (tellings(&env, "passwordresetrequests", "list").len() > 2).then_some(())
+    })
+    .await?;
+    assert_eq!(events_about(&env, "list", "InvalidObject").await?.len(), 1);
+    logs::is_sound(&operator.logs())
+}
+
+#[tokio::test]
+async fn an_invalid_grant_allows_nothing_until_it_is_corrected() -> Result<()> {
+    let env = Environment::start().await?;
+    env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
+    let grant = |limit: &str| {
+        format!(
+            "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: some}}\nspec:\n  userPoolID: {}\n  namespaces: [default]\n  maxPendingPerNamespace: {limit}\n",
+            env.pool
+        )
+    };
+    env.apply(&grant("5")).await?;
+    let becomes = async |ready: &str, reason: &str| {
+        eventually(LIMIT, format!("the grant to be {ready}"), async || {
+            let told = env.get("poolgrant", "some").await?;
+            let condition = condition(&told, "Ready");
+            ensure!(condition["status"] == ready && condition["reason"] == reason, "{condition}");
+            ensure!(condition["observedGeneration"] == told["metadata"]["generation"], "{told}");
+            anyhow::Ok(told)
+        })
+        .await
+    };
+    let operator = env.run().await?;
+    becomes("True", "Valid").await?;
+    taken_under(&env, "userpoolgrants", with_any_limit, &[grant("few")]).await?;
+    let told = becomes("False", "InvalidObject").await?;
+    assert_eq!(condition(&told, "Stalled")["status"], "True");
+    assert_eq!(told["status"]["matchedNamespaces"], Value::Null);
+    let note = the_event(&env, "some", "InvalidObject").await?["note"].to_string();
+    for said in [condition(&told, "Ready")["message"].to_string(), note] {
+        assert!(said.contains("Expected i64. It allows nothing") && !said.contains("few"), "{said}");
+    }
+    env.ask("waiting").await?;
+    env.becomes("waiting", "Pending/NoMatchingGrant").await?;
+    assert_eq!(tellings(&env, "userpoolgrants", "some").len(), 1);
+    env.apply(&grant("5")).await?;
+    let told = becomes("True", "Valid").await?;
+    assert_eq!(condition(&told, "Stalled"), Value::Null);
+    assert_eq!(env.ended("waiting").await?, "Succeeded/ResetAccepted");
+    logs::is_sound(&operator.logs())
+}
+
+#[tokio::test]
+async fn an_event_reaches_an_object_whose_name_is_of_any_length() -> Result<()> {
+    let env = Environment::start().await?;
+    let operator = env.run().await?;
+    // kube's Recorder names an Event after its object, and has room for 236 characters of it.
+    for length in [236, 237, 253] {
+        // As few letters as may be between dots, wherever a name is cut.
+        let name = format!("n{length}{}", ".a".repeat(length))[..length].trim_end_matches('.').to_owned();
+        let name = format!("{name}{}", "z".repeat(length - name.len()));
+        env.users.create_user(&env.pool, "alice").await.ok();
+        env.apply(&env.request(&name, "alice", "")).await?;
+        assert_eq!(env.ended(&name).await?, "Succeeded/ResetAccepted");
+        let event = the_event(&env, &name, "ResetAccepted").await?;
+        let request = env.get("prr", &name).await?;
+        let (regarding, metadata) = (&event["regarding"], &request["metadata"]);
+        assert_eq!((&regarding["name"], &regarding["uid"]), (&metadata["name"], &metadata["uid"]));
+        assert_eq!((&event["type"], &event["action"]), (&json!("Normal"), &json!("Reset")));
+        assert_eq!(event["reportingController"], "cognito-reset-operator");
+        assert_eq!(event["note"], condition(&request, "Ready")["message"]);
+        let described = env.kubectl(&["describe", "prr", &name]).await?;
+        assert!(described.contains("ResetAccepted") && !described.contains("Events:  <none>"), "{described}");
+        env.grant(&name, "namespaces: [none-such]").await?;
+        the_event(&env, &name, "NoNamespaceMatches").await?;
+        env.kubectl(&["delete", "poolgrant", &name]).await?;
+    }
+    let (_, metrics) = operator.page("/metrics").await?;
+    assert!(metrics.contains("cognito_reset_events_dropped_total 0"), "{metrics}");
+    logs::is_sound(&operator.logs())
+}

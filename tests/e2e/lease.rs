@@ -1,0 +1,149 @@
+//! The lease: one replica works, the others stand by, and nobody can be leaderless in silence.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use http::Method;
+use testbed::environment::{Environment, LIMIT};
+use testbed::{Fault, Matcher, Operator, eventually};
+
+const LEASES: &str = "/leases/cognito-reset-operator";
+
+/// Waits until `/readyz` and the metric tell this of a replica.
+async fn tells(operator: &Operator, state: &str) -> Result<()> {
+    eventually(LIMIT, format!("a replica to tell {state:?}"), async || {
+        let (status, text) = operator.page("/readyz").await?;
+        ensure!(text.trim() == state && status.is_success() == (state != "no-leader-seen"), "{status}: {text}");
+        let (_, metrics) = operator.page("/metrics").await?;
+        let one: Vec<_> = metrics.lines().filter(|line| line.starts_with("cognito_reset_leadership{")).collect();
+        let wanted = format!("cognito_reset_leadership{{state=\"{state}\"}} 1");
+        ensure!(
+            one.iter().filter(|line| line.ends_with(" 1")).count() == 1 && one.contains(&wanted.as_str()),
+            "{one:?}"
+        );
+        anyhow::Ok(())
+    })
+    .await
+}
+
+/// Has a request settled, and gives the replica that did.
+async fn worker(env: &Environment, name: &str) -> Result<String> {
+    env.ask(name).await?;
+    assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted", "{name}");
+    assert_eq!(env.calls(name), 1, "{name}");
+    let record = env.record(name).await?.unwrap_or_default();
+    Ok(record["attempts"][0]["operatorInstance"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_stopping_leader_hands_over_before_its_lease_expires() -> Result<()> {
+    let env = Environment::start().await?;
+    let lease = Some("10m");
+    let mut first = env.run_with(env.replica("first", lease)).await?;
+    tells(&first, "leader").await?;
+    let second = env.run_with(env.replica("second", lease)).await?;
+    tells(&second, "standby").await?;
+    assert_eq!(worker(&env, "by-the-first").await?, "first");
+    first.sigterm()?;
+    let stopped = Instant::now();
+    tells(&second, "leader").await?;
+    println!("hand-over after SIGTERM: {:?}", stopped.elapsed());
+    assert!(first.wait_exit(LIMIT).await?.success(), "{}", first.logs());
+    assert_eq!(worker(&env, "by-the-second").await?, "second");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_leader_is_replaced_when_its_lease_has_expired() -> Result<()> {
+    let env = Environment::start().await?;
+    let lease = Some("3s");
+    let mut first = env.run_with(env.replica("same-pod", lease)).await?;
+    tells(&first, "leader").await?;
+    // Started again in its pod it has the same name, and is another holder all the same.
+    let second = env.run_with(env.replica("same-pod", lease)).await?;
+    tells(&second, "standby").await?;
+    first.sigkill().await?;
+    let killed = Instant::now();
+    tells(&second, "leader").await?;
+    println!("hand-over after SIGKILL, with a lease of 3 s: {:?}", killed.elapsed());
+    worker(&env, "by-the-second").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_thawed_leader_stops_and_nothing_is_sent_twice() -> Result<()> {
+    let env = Environment::start().await?;
+    let lease = Some("3s");
+    let mut first = env.run_with(env.replica("first", lease)).await?;
+    tells(&first, "leader").await?;
+    let second = env.run_with(env.replica("second", lease)).await?;
+    let call = env.cognito.once(Matcher::reset_of("frozen"), Fault::HoldReply);
+    env.ask("frozen").await?;
+    let held = call.held(LIMIT).await?;
+    first.sigstop()?;
+    tells(&second, "leader").await?;
+    assert_eq!(env.ended("frozen").await?, "Succeeded/ConfirmedByProbe");
+    held.release();
+    first.sigcont()?;
+    let status = first.wait_exit(LIMIT).await?;
+    assert!(!status.success() && first.logs().contains("failed to keep the lease"), "{status}: {}", first.logs());
+    assert_eq!(env.calls("frozen"), 1);
+    assert_eq!(worker(&env, "by-the-second").await?, "second");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_renew_stops() -> Result<()> {
+    let env = Environment::start().await?;
+    let mut leader = env.run_with(env.replica("leader", Some("10s"))).await?;
+    tells(&leader, "leader").await?;
+    let lost = env.api.times(2, Matcher::path(Method::PUT, LEASES), Fault::ForwardThenLose);
+    eventually(LIMIT, "two renewals whose replies were lost", async || (lost.hits() == 2).then_some(())).await?;
+    assert_eq!(worker(&env, "still-leading").await?, "leader");
+    let renewals = |env: &Environment| {
+        let put = |seen: &&testbed::Recorded| seen.seen.method == Method::PUT && seen.seen.path.contains(LEASES);
+        env.api.requests().iter().filter(put).count()
+    };
+    let before = renewals(&env);
+    eventually(LIMIT, "further renewals", async || (renewals(&env) > before + 2).then_some(())).await?;
+    assert!(leader.is_running(), "{}", leader.logs());
+    env.api.always(Matcher::path(Method::PUT, LEASES), Fault::LoseBefore);
+    let status = leader.wait_exit(LIMIT).await?;
+    assert!(!status.success() && leader.logs().contains("failed to keep the lease"), "{status}: {}", leader.logs());
+    Ok(())
+}
+
+#[tokio::test]
+async fn replicas_without_a_leader_say_so() -> Result<()> {
+    let env = Environment::start().await?;
+    // Held by nobody who is there, for an hour.
+    let ghost = "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: cognito-reset-operator, namespace: cognito-reset-system}\nspec: {holderIdentity: ghost, leaseDurationSeconds: 3600}\n";
+    env.apply(ghost).await?;
+    let replica = env.replica("replica", Some("2s")).start()?;
+    tells(&replica, "no-leader-seen").await?;
+    env.ask("waits").await?;
+    assert_eq!(env.state("waits").await?, "Pending/Pending");
+    env.kubectl(&["delete", "lease", "cognito-reset-operator", "-n", "cognito-reset-system"]).await?;
+    tells(&replica, "leader").await?;
+    assert_eq!(env.ended("waits").await?, "Succeeded/ResetAccepted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_many_that_start_at_once_one_leads() -> Result<()> {
+    let env = Environment::start().await?;
+    let start = |number| env.replica(&format!("replica-{number}"), Some("20s")).start();
+    let replicas = (0..4).map(start).collect::<Result<Vec<_>>>()?;
+    let leaders = eventually(LIMIT, "every replica to know what it is", async || {
+        let mut leaders = 0;
+        for replica in &replicas {
+            let (status, text) = replica.page("/readyz").await?;
+            ensure!(status.is_success(), "{text}");
+            leaders += usize::from(text.trim() == "leader");
+        }
+        anyhow::Ok(leaders)
+    })
+    .await?;
+    assert_eq!(leaders, 1);
+    Ok(())
+}

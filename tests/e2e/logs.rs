@@ -1,0 +1,16 @@
+//! What a log of the operator has to look like, whatever it tells of.
+
+use anyhow::{Context, Result, ensure};
+use cognito_reset_core::escape::is_hidden;
+use serde_json::Value;
+
+/// Whether a log in JSON is one object a line, of a length that people read, and shows all that it holds.
+pub fn is_sound(log: &str) -> Result<()> {
+    for line in log.lines() {
+        let entry: Value = serde_json::from_str(line).with_context(|| format!("no entry of a log: {line:?}"))?;
+        ensure!(entry["timestamp"].is_string() && entry["level"].is_string(), "no entry of a log: {line:?}");
+        ensure!(!line.chars().any(is_hidden), "hidden characters: {line:?}");
+        ensure!(line.len() < 16 << 10, "{} bytes: {:.300}", line.len(), line);
+    }
+    Ok(())
+}

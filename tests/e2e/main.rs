@@ -1,0 +1,32 @@
+//! The operator among real servers, one capability a module.
+//!
+//! Each test leases a control plane from [`testbed::Pool`] and makes a user pool of its own, so that none depends on another one,
+//! and any of them runs by its name alone: `cargo test --package e2e NAME`.
+#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+
+mod accepted_values;
+mod approval;
+mod at_most_once;
+mod audit;
+mod aws;
+mod aws_responses;
+mod crds;
+mod etcd_restore;
+mod hardening;
+mod iam;
+mod identity;
+mod invalid_objects;
+mod lease;
+mod logs;
+mod malicious_input;
+mod network;
+mod permissions;
+mod preconditions;
+mod privacy;
+mod recovery;
+mod refused_writes;
+mod retention;
+mod retention_load;
+mod sequences;
+mod startup;
+mod upgrade;

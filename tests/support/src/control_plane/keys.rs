@@ -1,0 +1,70 @@
+//! Reading and writing the state of a control plane in etcd: all objects of all kinds, without admission and finalizers.
+//! kube-apiserver watches etcd, and learns of such a write as it does of one by another kube-apiserver.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use super::ControlPlane;
+
+/// The number of writes that etcd accepts in one transaction by default.
+const WRITES: usize = 128;
+
+/// The keys and values of etcd.
+pub(crate) type Keys = BTreeMap<String, Vec<u8>>;
+
+impl ControlPlane {
+    /// Returns everything that is stored, without the leases that kube-apiserver renews while it runs.
+    pub(crate) async fn keys(&self) -> Result<Keys> {
+        let answer = self.etcd("range", &json!({ "key": encode("/"), "range_end": encode("0") })).await?;
+        let mut keys = Keys::new();
+        for pair in answer["kvs"].as_array().into_iter().flatten() {
+            let (key, value) = (decode(&pair["key"])?, decode(&pair["value"])?);
+            keys.insert(String::from_utf8(key).context("a key is not UTF-8")?, value);
+        }
+        keys.retain(|key, _| !is_heartbeat(key));
+        Ok(keys)
+    }
+
+    /// Stores these values, and deletes the keys without a value.
+    pub(crate) async fn store<'a>(&self, writes: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>) -> Result<()> {
+        let writes: Vec<_> = writes
+            .into_iter()
+            .map(|(key, value)| match value {
+                Some(value) => json!({ "request_put": { "key": encode(key), "value": encode(value) } }),
+                None => json!({ "request_delete_range": { "key": encode(key) } }),
+            })
+            .collect();
+        for some in writes.chunks(WRITES) {
+            self.etcd("txn", &json!({ "success": some })).await?;
+        }
+        Ok(())
+    }
+
+    async fn etcd(&self, operation: &str, body: &Value) -> Result<Value> {
+        let request = Request::post(format!("{}/v3/kv/{operation}", self.etcd_at.client))
+            .body(Full::new(Bytes::from(body.to_string())))?;
+        let answer = self.client.exchange(request).await?;
+        let said = String::from_utf8_lossy(answer.body());
+        anyhow::ensure!(answer.status().is_success(), "etcd refused {operation} with {}: {said}", answer.status());
+        serde_json::from_slice(answer.body()).context("etcd's answer is not JSON")
+    }
+}
+
+fn is_heartbeat(key: &str) -> bool {
+    key.starts_with("/registry/leases/kube-system/apiserver-") || key.starts_with("/registry/peerserverleases/")
+}
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+fn decode(text: &Value) -> Result<Vec<u8>> {
+    // An empty value is left out.
+    STANDARD.decode(text.as_str().unwrap_or_default()).context("etcd's answer is not base64")
+}

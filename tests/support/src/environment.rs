@@ -1,0 +1,323 @@
+//! What a test has around its operator: a leased control plane, a user pool, and a fault proxy before each.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use crate::{
+    Cognito, Deployment, FaultProxy, Kubectl, Lease, Moto, Operator, OperatorBuilder, Options, Pool, eventually,
+};
+use anyhow::{Result, bail, ensure};
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+/// How long anything may take on a busy machine; a test ends as soon as the state is there.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Short times, so that what waits or is tried again is seen soon.
+pub const QUICK: &[&str] = &[
+    "--call-timeout=2s",
+    "--read-timeout=2s",
+    "--claim-timeout=3s",
+    "--api-timeout=3s",
+    "--retry-initial=200ms",
+    "--retry-max=1s",
+    "--probe-pause=100ms",
+    "--sweep-interval=1s",
+    // One that was killed would keep the next one waiting; what the lease does is in tests/e2e/lease.rs.
+    "--lease=false",
+    "--log=debug",
+];
+
+/// What `deploy/` has that goes into a cluster without a change.
+const DEFINITIONS: &str = "deploy/kustomize/crds";
+const BASE: &str = "deploy/kustomize/base";
+
+/// A control plane that has the definitions alone.
+#[must_use]
+pub fn with_definitions() -> Options {
+    Options { kustomizations: vec![root(DEFINITIONS).into()], ..Options::default() }
+}
+
+/// The servers, with the definitions and the base of `deploy/` applied.
+#[derive(Debug)]
+pub struct Environment {
+    /// Before the API server, on the operator's way.
+    pub api: FaultProxy,
+    /// Before Cognito, on the operator's way.
+    pub cognito: FaultProxy,
+    /// An administrator of Cognito.
+    pub users: Cognito,
+    /// The id of this test's own user pool.
+    pub pool: String,
+    deployment: Deployment,
+    /// Of the operator's account, through the proxy.
+    pub kubeconfig: PathBuf,
+    _moto: Arc<Moto>,
+    /// The control plane. It returns to the pool after the proxies have stopped.
+    pub cluster: Lease,
+}
+
+impl Environment {
+    /// Leases the servers, and makes a pool and a grant for every namespace.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// The same, with these options beside what is applied.
+    pub async fn start_with(options: Options) -> Result<Self> {
+        let kustomizations = [DEFINITIONS, BASE].map(|path| root(path).into()).to_vec();
+        let cluster = Pool::of_this_process().lease(Options { kustomizations, ..options }).await?;
+        let deployment = base(cluster.as_admin()).await?;
+        Self::among(cluster, deployment).await
+    }
+
+    /// Applies an overlay, where nothing but the definitions is applied.
+    pub async fn install(cluster: Lease, overlay: &Path) -> Result<Self> {
+        let deployment = Deployment::render(cluster.as_admin(), overlay).await?;
+        cluster.apply_yaml(&deployment.yaml).await?;
+        Self::among(cluster, deployment).await
+    }
+
+    async fn among(cluster: Lease, deployment: Deployment) -> Result<Self> {
+        let moto = Pool::of_this_process().emulator().await?;
+        let token = cluster.service_account_token(&deployment.namespace, &deployment.service_account).await?;
+        let api = FaultProxy::start(&cluster.url(), Some(cluster.ca_pem())).await?;
+        let cognito = FaultProxy::start(moto.url(), None).await?;
+        let kubeconfig = cluster.kubeconfig_for(&token, Some(&api.url()))?;
+        let users = moto.cognito();
+        let pool = users.create_pool("eu-west-1").await?;
+        let env = Self { cluster, _moto: moto, api, cognito, users, pool, deployment, kubeconfig };
+        env.grant("everyone", "namespaces: [\"*\"]").await?;
+        Ok(env)
+    }
+
+    /// The operator as `deploy/` starts it, with short times.
+    #[must_use]
+    pub fn operator(&self) -> OperatorBuilder {
+        Operator::builder(binary())
+            .deployment(&self.deployment)
+            .kubeconfig(&self.kubeconfig)
+            .cognito(&self.cognito.url())
+            .sts(&self.cognito.url())
+            .args(QUICK.iter().copied())
+    }
+
+    /// One of several, with a lease of this duration, or without.
+    #[must_use]
+    pub fn replica(&self, identity: &str, lease: Option<&str>) -> OperatorBuilder {
+        let named = self.operator().args([format!("--identity={identity}")]);
+        match lease {
+            Some(duration) => named.args(["--lease=true".to_owned(), format!("--lease-duration={duration}")]),
+            None => named,
+        }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn run(&self) -> Result<Operator> {
+        self.run_with(self.operator()).await
+    }
+
+    /// The same of an operator with other arguments.
+    pub async fn run_with(&self, builder: OperatorBuilder) -> Result<Operator> {
+        let mut operator = builder.start()?;
+        operator.wait_ready(LIMIT).await?;
+        Ok(operator)
+    }
+
+    /// What `kubectl` prints for an administrator.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.cluster.as_admin().run(arguments).await?.success()
+    }
+
+    /// Applies manifests as an administrator.
+    pub async fn apply(&self, yaml: &str) -> Result<String> {
+        self.cluster.as_admin().apply(yaml).await?.success()
+    }
+
+    /// What the API server says when it refuses.
+    pub async fn refused(&self, yaml: &str) -> Result<String> {
+        self.cluster.as_admin().apply(yaml).await?.refusal()
+    }
+
+    /// Applies a grant for the pool with these further lines of spec.
+    pub async fn grant(&self, name: &str, spec: &str) -> Result<()> {
+        let spec = indent(spec);
+        self.apply(&format!(
+            "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: {name}}}\nspec:\n  userPoolID: {}\n{spec}",
+            self.pool
+        ))
+        .await?;
+        Ok(())
+    }
+
+    /// The manifest of a request in the namespace `default`, with these further lines of spec.
+    #[must_use]
+    pub fn request(&self, name: &str, username: &str, spec: &str) -> String {
+        let spec = indent(spec);
+        format!(
+            "apiVersion: cognito-reset.dev/v1alpha1\nkind: PasswordResetRequest\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  userPoolID: {}\n  username: {username}\n{spec}",
+            self.pool
+        )
+    }
+
+    /// Applies a request for a new confirmed user of the same name as the request.
+    pub async fn ask(&self, name: &str) -> Result<()> {
+        self.users.create_user(&self.pool, name).await?;
+        self.apply(&self.request(name, name, "")).await?;
+        Ok(())
+    }
+
+    /// An object as `kubectl get -o json` shows it; one with a namespace is in `default`. kubectl itself costs a tenth of
+    /// a second.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
+        Ok(without_managed_fields(self.cluster.read(&format!("{}/{name}", collection(kind)?)).await?))
+    }
+
+    /// Whether there is such an object; one with a namespace is in `default`.
+    ///
+    /// # Errors
+    /// If the API server does not say so.
+    pub async fn exists(&self, kind: &str, name: &str) -> Result<bool> {
+        Ok(self.list(kind).await?.iter().any(|object| object["metadata"]["name"] == name))
+    }
+
+    /// All objects of a kind, with a namespace those in `default`.
+    pub async fn list(&self, kind: &str) -> Result<Vec<Value>> {
+        let mut list = self.cluster.read(collection(kind)?).await?;
+        match list["items"].take() {
+            Value::Array(items) => Ok(items.into_iter().map(without_managed_fields).collect()),
+            other => bail!("no items of {kind}: {other}"),
+        }
+    }
+
+    /// Waits until the request has ended, and gives its outcome and reason, such as `Succeeded/ResetAccepted`.
+    pub async fn ended(&self, name: &str) -> Result<String> {
+        eventually(LIMIT, format!("{name} to end"), async || {
+            let seen = self.state(name).await?;
+            ensure!(!seen.starts_with("Pending"), "{seen}");
+            Ok(seen)
+        })
+        .await
+    }
+
+    /// Waits until the request shows this outcome and reason.
+    pub async fn becomes(&self, name: &str, wanted: &str) -> Result<()> {
+        eventually(LIMIT, format!("{name} to become {wanted}"), async || {
+            let seen = self.state(name).await?;
+            ensure!(seen == wanted, "{seen}");
+            anyhow::Ok(())
+        })
+        .await
+    }
+
+    /// Waits until the message of the request's Ready condition has these words. On a busy machine an earlier attempt may
+    /// have failed for another cause, so it is not enough to wait for a reason and then to read the message.
+    ///
+    /// # Errors
+    /// If it does not have them within [`LIMIT`], with the last message.
+    pub async fn says(&self, name: &str, words: &str) -> Result<()> {
+        eventually(LIMIT, format!("{name} to say {words:?}"), async || {
+            let ready = condition(&self.get("prr", name).await?, "Ready");
+            ensure!(text(&ready["message"]).contains(words), "{ready}");
+            anyhow::Ok(())
+        })
+        .await
+    }
+
+    /// Outcome and the reason of Ready.
+    pub async fn state(&self, name: &str) -> Result<String> {
+        let request = self.get("prr", name).await?;
+        Ok(format!("{}/{}", text(&request["status"]["outcome"]), text(&condition(&request, "Ready")["reason"])))
+    }
+
+    /// The record of the request with this name, if there is one.
+    pub async fn record(&self, name: &str) -> Result<Option<Value>> {
+        Ok(self.list("prrec").await?.into_iter().find(|record| record["request"]["name"] == name))
+    }
+
+    /// Calls of AdminResetUserPassword for the user that arrived before Cognito.
+    #[must_use]
+    pub fn calls(&self, username: &str) -> usize {
+        self.cognito.resets_of(&self.pool, username).received
+    }
+}
+
+/// Where the API server has the objects of a kind, by the name that kubectl takes.
+fn collection(kind: &str) -> Result<&'static str> {
+    Ok(match kind {
+        "prr" => "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests",
+        "prrec" => "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords",
+        "poolgrant" => "/apis/cognito-reset.dev/v1alpha1/userpoolgrants",
+        "crd" => "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        "namespace" => "/api/v1/namespaces",
+        "serviceaccount" => "/api/v1/namespaces/default/serviceaccounts",
+        "clusterrole" => "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "events" => "/apis/events.k8s.io/v1/namespaces/default/events",
+        other => bail!("where are objects of the kind {other}?"),
+    })
+}
+
+fn without_managed_fields(mut object: Value) -> Value {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    object
+}
+
+/// The base of `deploy/`, rendered once.
+async fn base(kubectl: &Kubectl) -> Result<Deployment> {
+    static RENDERED: OnceCell<Deployment> = OnceCell::const_new();
+    RENDERED.get_or_try_init(|| async { Deployment::render(kubectl, Path::new(&root(BASE))).await }).await.cloned()
+}
+
+/// One condition of an object; null where it is absent.
+#[must_use]
+pub fn condition(object: &Value, type_: &str) -> Value {
+    let conditions = object["status"]["conditions"].as_array();
+    conditions.and_then(|all| all.iter().find(|one| one["type"] == type_)).cloned().unwrap_or_default()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn indent(yaml: &str) -> String {
+    yaml.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// A path in the repository.
+#[must_use]
+pub fn root(path: &str) -> String {
+    format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The program under test: what `COGNITO_RESET_OPERATOR_BIN` names, else a debug build that is made for this process.
+///
+/// # Panics
+/// Where nothing is there by that name, or the build fails: another program in its place would be tested unnoticed.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let Some(named) = std::env::var_os("COGNITO_RESET_OPERATOR_BIN").map(PathBuf::from) else { return build() };
+        assert!(named.exists(), "there is no operator at {}: build it, or unset the variable", named.display());
+        named
+    })
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--locked", "--package", "cognito-reset-operator", "--message-format=json-render-diagnostics"])
+        .current_dir(root(""))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo cannot be run, and it builds the operator");
+    assert!(output.status.success(), "the operator cannot be built: cargo's message above says why");
+    let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>().filter_map(Result::ok);
+    let programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    programs.last().expect("cargo has built the operator and does not say where it is")
+}
