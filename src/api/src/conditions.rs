@@ -76,7 +76,7 @@ pub enum Reason {
     ConflictingGrants,
     /// A matching grant is suspended: the kill switch.
     GrantSuspended,
-    /// The matching grants require an `notAfter`, and the request has none.
+    /// The matching grants require a `notAfter`, and the request has none.
     NotAfterRequired,
     /// The matching grants require an approval, and nobody has approved the request yet.
     AwaitingApproval,

@@ -1,6 +1,8 @@
 //! The exceptions of AdminResetUserPassword that are known by name.
 //!
 //! The list is from its API reference (API version 2016-04-18) and the common errors of AWS.
+//! <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminResetUserPassword.html#API_AdminResetUserPassword_Errors>
+//! CONTRIBUTING.md lists what a further exception needs.
 
 /// The ending of most exception names.
 const SUFFIX: &str = "Exception";

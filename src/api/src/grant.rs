@@ -119,7 +119,7 @@ pub struct UserPoolGrantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
 
-    /// Allows only requests with an `notAfter`.
+    /// Allows only requests with a `notAfter`.
     #[serde(default)]
     pub require_not_after: bool,
 

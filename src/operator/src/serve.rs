@@ -206,7 +206,7 @@ impl<C: Cognito> Operator<C> {
         let (client, grants, events) = (self.client.clone(), Arc::clone(&self.grants), self.events.clone());
         let metrics = Arc::clone(&self.metrics);
         tasks.spawn_loop("grant-status", async move {
-            grant::tell_grants(&client, &grants, &events, &metrics, limit).await;
+            grant::write_statuses(&client, &grants, &events, &metrics, limit).await;
         });
         let (performer, grants, metrics) =
             (Arc::clone(&self.performer), Arc::clone(&self.grants), Arc::clone(&self.metrics));
@@ -219,7 +219,7 @@ impl<C: Cognito> Operator<C> {
         let retention = Retention::new(store, settings, self.events.clone(), Arc::clone(&self.metrics));
         tasks.spawn_loop("retention", async move { retention.run().await });
         let (client, invalid_objects) = (self.client.clone(), self.invalid_objects.clone());
-        tasks.spawn_loop("invalid-objects", async move { invalid_objects.tell(&client, limit).await });
+        tasks.spawn_loop("invalid-objects", async move { invalid_objects.write_statuses(&client, limit).await });
         self.reset(tasks, stop);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Exceptions and their status codes are from the API reference of AdminResetUserPassword (API
 //! version 2016-04-18) and its common errors. Only codes are used, never message texts.
+//! <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminResetUserPassword.html#API_AdminResetUserPassword_Errors>
 
 use cognito_reset_api::{Exception, FailureCause};
 
@@ -15,7 +16,8 @@ pub enum Class {
     Refused,
     /// Nothing happened. The operator retries, and slows down the account and Region.
     Throttled,
-    /// Nothing happened, but the configuration has to be changed. The operator retries slowly.
+    /// Nothing happened, but the configuration has to be changed. The operator retries with
+    /// growing pauses.
     Blocked,
     /// It is not known whether the reset happened. If a probe confirms it, the request succeeded.
     Ambiguous,

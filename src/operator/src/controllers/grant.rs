@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// The minimum time between two rounds of status writes.
-const BETWEEN_TELLINGS: Duration = Duration::from_millis(500);
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
 /// The pause before a failed write that was not rejected is retried.
 const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
 /// The maximum time between two checks of all grants.
@@ -53,23 +53,18 @@ type Guarded = DeserializeGuard<UserPoolGrant>;
 pub async fn grants(
     client: &Client,
     config: watcher::Config,
-    permissions: &SharedGrants,
-    unreadable: &InvalidObjects,
+    grants: &SharedGrants,
+    invalid_objects: &InvalidObjects,
     read: oneshot::Sender<()>,
 ) {
     let events = watcher(Api::<Guarded>::all(client.clone()), config);
-    follow(events, Grants { permissions, unreadable }, read).await;
+    follow(events, Grants { grants, invalid_objects }, read).await;
 }
 
 /// Watches the namespaces' labels, and signals when they have been read for the first time.
-pub async fn namespaces(
-    client: &Client,
-    config: watcher::Config,
-    permissions: &SharedGrants,
-    read: oneshot::Sender<()>,
-) {
+pub async fn namespaces(client: &Client, config: watcher::Config, grants: &SharedGrants, read: oneshot::Sender<()>) {
     let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config);
-    follow(events, Namespaces { permissions }, read).await;
+    follow(events, Namespaces { grants }, read).await;
 }
 
 /// The receiver of the events of a watch.
@@ -80,45 +75,45 @@ trait Follower<K> {
 }
 
 struct Grants<'a> {
-    permissions: &'a SharedGrants,
-    unreadable: &'a InvalidObjects,
+    grants: &'a SharedGrants,
+    invalid_objects: &'a InvalidObjects,
 }
 
 impl Follower<Guarded> for Grants<'_> {
     fn put(&mut self, object: Guarded) {
         match &object.0 {
-            Ok(grant) => self.permissions.put_grant(grant.clone()),
+            Ok(grant) => self.grants.put_grant(grant.clone()),
             Err(invalid) => {
-                self.permissions.remove_grant(&object.name_any());
-                self.unreadable.grant(&object, &invalid.error);
+                self.grants.remove_grant(&object.name_any());
+                self.invalid_objects.grant(&object, &invalid.error);
             }
         }
     }
 
     fn remove(&mut self, object: &Guarded) {
-        self.permissions.remove_grant(&object.name_any());
+        self.grants.remove_grant(&object.name_any());
     }
 
     fn retain(&mut self, names: &BTreeSet<String>) {
-        self.permissions.retain_grants(names);
+        self.grants.retain_grants(names);
     }
 }
 
 struct Namespaces<'a> {
-    permissions: &'a SharedGrants,
+    grants: &'a SharedGrants,
 }
 
 impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
     fn put(&mut self, object: PartialObjectMeta<Namespace>) {
-        self.permissions.put_namespace(object.name_any(), object.labels().clone());
+        self.grants.put_namespace(object.name_any(), object.labels().clone());
     }
 
     fn remove(&mut self, object: &PartialObjectMeta<Namespace>) {
-        self.permissions.remove_namespace(&object.name_any());
+        self.grants.remove_namespace(&object.name_any());
     }
 
     fn retain(&mut self, names: &BTreeSet<String>) {
-        self.permissions.retain_namespaces(names);
+        self.grants.retain_namespaces(names);
     }
 }
 
@@ -155,20 +150,20 @@ async fn follow<K: Resource>(
 }
 
 /// Keeps the status of grants up to date, forever. Nothing is written while they are.
-pub async fn tell_grants(
+pub async fn write_statuses(
     client: &Client,
-    permissions: &SharedGrants,
+    grants: &SharedGrants,
     events: &Events,
     metrics: &Metrics,
     limit: Duration,
 ) {
-    let mut changes = permissions.status_changes();
+    let mut changes = grants.status_changes();
     let api: Api<UserPoolGrant> = Api::all(client.clone());
     let mut refused = RefusedGrants { events, metrics, statuses: RefusedStatuses::default() };
     loop {
         let mut failed = false;
         let mut tried_any = false;
-        let stale = permissions.stale_statuses(Timestamp::now());
+        let stale = grants.stale_statuses(Timestamp::now());
         refused.statuses.retain(&stale.iter().map(|stale| stale.grant.name_any()).collect());
         for StaleStatus { grant, changed } in stale {
             let (name, said) = (grant.name_any(), notes(&changed));
@@ -178,7 +173,7 @@ pub async fn tell_grants(
             tried_any = true;
             match within(limit, api.replace_status(&name, &PostParams::default(), &grant)).await {
                 Ok(stored) => {
-                    permissions.status_written(&stored);
+                    grants.status_written(&stored);
                     refused.statuses.written(&name);
                     changed.iter().for_each(|condition| events.of_grant(&stored, condition));
                 }
@@ -188,7 +183,7 @@ pub async fn tell_grants(
         if tried_any {
             // Many namespaces may be created and deleted at a time, and each changes the counts of
             // grants.
-            sleep(BETWEEN_TELLINGS).await;
+            sleep(BETWEEN_ROUNDS).await;
         }
         let due = refused.statuses.next().map(|due| due.saturating_duration_since(Instant::now()));
         let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };

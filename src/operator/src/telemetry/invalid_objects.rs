@@ -43,7 +43,7 @@ pub struct InvalidObjects {
 }
 
 /// The result of writing the report into a status.
-enum Told {
+enum StatusWrite {
     /// The status was written.
     Written,
     /// The status contains the report already.
@@ -113,16 +113,16 @@ impl InvalidObjects {
 
     /// Writes the reports into the status of requests and grants, forever. Nothing is written if
     /// the status contains the report.
-    pub async fn tell(&self, client: &Client, limit: Duration) {
+    pub async fn write_statuses(&self, client: &Client, limit: Duration) {
         loop {
             let due = self.backlog.lock().due(Instant::now());
             for found in due {
-                let told = match found.kind {
-                    Kind::Request => told::<PasswordResetRequest>(client, limit, &found).await,
-                    Kind::Grant => told::<UserPoolGrant>(client, limit, &found).await,
-                    Kind::Record => Ok(Told::Nothing),
+                let written = match found.kind {
+                    Kind::Request => write_status::<PasswordResetRequest>(client, limit, &found).await,
+                    Kind::Grant => write_status::<UserPoolGrant>(client, limit, &found).await,
+                    Kind::Record => Ok(StatusWrite::Nothing),
                 };
-                self.note(&found, told);
+                self.note(&found, written);
             }
             let next = self.backlog.lock().next();
             let pause = async {
@@ -140,20 +140,20 @@ impl InvalidObjects {
 
     /// Stores the result, and publishes an Event: once per state, and once per cause of failure to
     /// write it.
-    fn note(&self, found: &Found, told: Result<Told, StoreError>) {
+    fn note(&self, found: &Found, written: Result<StatusWrite, StoreError>) {
         let message = status::message(found.kind, &found.error);
         let mut backlog = self.backlog.lock();
-        match told {
-            Ok(Told::Written) => {
+        match written {
+            Ok(StatusWrite::Written) => {
                 if !backlog.is_said(found) {
                     self.events.invalid_object(found.object.clone(), &message);
                 }
-                backlog.told(found);
+                backlog.reported(found);
             }
             // The process that wrote the status has published the Event.
-            Ok(Told::Already) => backlog.told(found),
-            Ok(Told::Nothing) => backlog.forget(found),
-            Ok(Told::Conflict) => backlog.failed(found, Instant::now()),
+            Ok(StatusWrite::Already) => backlog.reported(found),
+            Ok(StatusWrite::Nothing) => backlog.forget(found),
+            Ok(StatusWrite::Conflict) => backlog.failed(found, Instant::now()),
             Err(error) => {
                 backlog.failed(found, Instant::now());
                 let ObjectReference { kind, namespace, name, .. } = &found.object;
@@ -174,7 +174,7 @@ fn found<K: Resource<DynamicType = ()>>(kind: Kind, object: &DeserializeGuard<K>
 }
 
 /// Reads the object again, in any shape, and writes the report if its status lacks it.
-async fn told<K>(client: &Client, limit: Duration, found: &Found) -> Result<Told, StoreError>
+async fn write_status<K>(client: &Client, limit: Duration, found: &Found) -> Result<StatusWrite, StoreError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
@@ -186,18 +186,20 @@ where
     // The operator has the permission to list grants, but not to get one.
     let alone = ListParams::default().fields(&format!("metadata.name={name}"));
     let mut read = within(limit, api.list(&alone)).await?.items;
-    let Some(object) = read.pop().filter(|it| it.metadata.uid == found.object.uid) else { return Ok(Told::Nothing) };
+    let Some(object) = read.pop().filter(|it| it.metadata.uid == found.object.uid) else {
+        return Ok(StatusWrite::Nothing);
+    };
     if object.clone().try_parse::<K>().is_ok() {
-        return Ok(Told::Nothing);
+        return Ok(StatusWrite::Nothing);
     }
     let standing = object.data.get("status").unwrap_or(&Value::Null);
     let Some(patch) = status::patch(found.kind, &object.metadata, standing, &found.error, Timestamp::now()) else {
-        return Ok(Told::Already);
+        return Ok(StatusWrite::Already);
     };
     match within(limit, api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))).await {
-        Ok(_) => Ok(Told::Written),
-        Err(error) if error.is_conflict() => Ok(Told::Conflict),
-        Err(error) if error.is_not_found() => Ok(Told::Nothing),
+        Ok(_) => Ok(StatusWrite::Written),
+        Err(error) if error.is_conflict() => Ok(StatusWrite::Conflict),
+        Err(error) if error.is_not_found() => Ok(StatusWrite::Nothing),
         Err(error) => Err(error),
     }
 }

@@ -98,7 +98,7 @@ impl Backlog {
     }
 
     /// Records that this state was reported. It is never reported again.
-    pub(super) fn told(&mut self, found: &Found) {
+    pub(super) fn reported(&mut self, found: &Found) {
         if let Some(entry) = self.entry(found) {
             entry.due = None;
         }
@@ -153,14 +153,14 @@ mod tests {
         let first = found("a", "1", 1, "bad");
         assert_eq!(backlog.put(first.clone(), now), Taken::New);
         assert_eq!(backlog.due(now), vec![first.clone()]);
-        backlog.told(&first);
+        backlog.reported(&first);
         let mut labelled = first.clone();
         labelled.object.resource_version = Some("9".into());
         assert_eq!(backlog.put(labelled, now), Taken::Known);
         assert_eq!((backlog.due(now), backlog.next()), (vec![], None));
         for other in [found("a", "2", 1, "bad"), found("a", "2", 2, "bad"), found("a", "2", 2, "worse")] {
             assert_eq!(backlog.put(other.clone(), now), Taken::New);
-            backlog.told(&first);
+            backlog.reported(&first);
             backlog.forget(&first);
             assert_eq!(backlog.due(now), [other], "what was told of an earlier state is not told of this one");
         }
@@ -207,7 +207,7 @@ mod tests {
         let mut backlog = Backlog::default();
         let told = found("told", "1", 1, "bad");
         backlog.put(told.clone(), now);
-        backlog.told(&told);
+        backlog.reported(&told);
         let numbered = |number: usize| found(&number.to_string(), "1", 1, "bad");
         for number in 0..2 * MOST {
             let wanted = if number < MOST { Taken::New } else { Taken::TooMany { first: number == MOST } };
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(backlog.due(now).len(), MOST);
         let known = [numbered(7), found("7", "1", 2, "bad")].map(|found| backlog.put(found, now));
         assert_eq!(known, [Taken::Known, Taken::New], "what is remembered already may change");
-        backlog.told(&numbered(8));
+        backlog.reported(&numbered(8));
         let next = [MOST, MOST, MOST + 1, MOST + 1].map(|number| backlog.put(numbered(number), now));
         let (first, later) = (Taken::TooMany { first: true }, Taken::TooMany { first: false });
         assert_eq!(next, [Taken::New, Taken::Known, first, later]);
