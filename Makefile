@@ -69,7 +69,7 @@ load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... f
 
 # What `make load-retention` does: RECORDS records; SEED repeats the order of an earlier run.
 .PHONY: load-retention
-load-retention: servers build ## Delete the old ones of 20,000 records in flat memory (RECORDS=... for another number; make test has a sample)
+load-retention: prepared ## Delete the old ones of 20,000 records in flat memory (RECORDS=... for another number; make test has a sample)
 	RETENTION_RECORDS=$(or $(RECORDS),20000) $(if $(SEED),RETENTION_SEED=$(SEED)) \
 		$(CARGO) test --locked --package e2e -- --nocapture retention_load
 

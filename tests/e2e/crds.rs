@@ -614,17 +614,18 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     }
     let row = served.kubectl(&["get", "prr", "--no-headers"]).await?;
     let cells: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(cells[..6], ["reset-alice", "alice", "eu-west-1_Example01", "Pending", "Pending", "unverified"]);
+    let shown = ["reset-alice", "alice", "eu-west-1_Example01", "Pending", "Pending", "Unknown", "unverified"];
+    assert_eq!(cells[..7], shown);
     let everything = served.kubectl(&["get", "cognito", "-o", "name"]).await?;
     for plural in CRDS {
         assert!(everything.contains(plural.trim_end_matches('s')), "{plural}: {everything}");
     }
     for (path, word) in [
         ("prr", "at most once"),
-        ("prr.spec.suspend", "only field that may change"),
-        ("prr.spec.approved", "never taken back"),
+        ("prr.spec.suspend", "changed only while the outcome is Pending"),
+        ("prr.spec.approved", "cannot be withdrawn"),
         ("prr.spec.notAfter", "written as `2036-01-01T00:00:00Z` or `2036-01-01T02:00:00+02:00`"),
-        ("poolgrant.status.conflictsWith", "differ in role or external id"),
+        ("poolgrant.status.conflictsWith", "differ in role, external id or session tags"),
         ("prr.status.conditions.reason", "exception of Cognito"),
         ("prrec.attempts.exceptionCode", "exact code"),
         ("poolgrant.spec.namespaceSelector.matchLabels", "Labels that a namespace must have"),

@@ -89,7 +89,7 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
     let mut objects = Vec::new();
     for (name, time) in times {
         env.users.create_user(&env.pool, name).await?;
-        objects.push(env.request(name, name, &format!("deadlineSeconds: 1\nexpirationTime: {time}")));
+        objects.push(env.request(name, name, &format!("deadlineSeconds: 1\nnotAfter: {time}")));
     }
     taken_under(&env, "passwordresetrequests", by_format, &objects).await?;
     let mut operator = env.run().await?;

@@ -32,7 +32,7 @@ async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()
     env.grant("kill-switch", "namespaces: [\"*\"]\nsuspend: true").await?;
     env.becomes("late", "Pending/GrantSuspended").await?;
     env.kubectl(&["delete", "poolgrant", "one", "two"]).await?;
-    env.grant("expiring", "namespaceSelector: {matchLabels: {team: support}}\nrequireExpiration: true").await?;
+    env.grant("expiring", "namespaceSelector: {matchLabels: {team: support}}\nrequireNotAfter: true").await?;
     env.kubectl(&["delete", "poolgrant", "kill-switch"]).await?;
     env.becomes("late", "Pending/NoMatchingGrant").await?;
     env.kubectl(&["label", "namespace", "default", "team=support"]).await?;

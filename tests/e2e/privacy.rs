@@ -255,7 +255,7 @@ impl Marked {
         self.ended("ambiguous").await?;
         self.grant_becomes("everyone", &format!("{everyone}\nsuspend: true"), "GrantSuspended").await?;
         self.becomes("held", "", "Pending/GrantSuspended").await?;
-        self.env.grant("everyone", &format!("{everyone}\nrequireExpiration: true\nsuspend: false")).await?;
+        self.env.grant("everyone", &format!("{everyone}\nrequireNotAfter: true\nsuspend: false")).await?;
         self.reaches("held", "Pending/NotAfterRequired").await?;
         self.env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.env.grant("everyone", &everyone).await?;
