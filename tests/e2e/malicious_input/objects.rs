@@ -150,9 +150,14 @@ async fn large_finished_requests_are_scanned_a_few_at_a_time() -> Result<()> {
         ensure!(patched(&env, name, &patch).await?, "it does not fit");
     }
     let operator = env.run().await?;
-    for name in &names {
-        assert_eq!(env.ended(name).await?, "Failed/Expired");
-    }
+    eventually(LIMIT, "all to fail", async || {
+        let failed = ["get", "prr", "--field-selector=status.outcome=Failed", "-o", "name"];
+        let failed = env.kubectl(&failed).await?.lines().filter(|name| name.contains("large-")).count();
+        ensure!(failed == LARGE, "{failed}");
+        anyhow::Ok(())
+    })
+    .await?;
+    assert_eq!(env.ended("large-0").await?, "Failed/Expired");
     drop(operator);
     let shown = env.kubectl(&["get", "prr", "large-0", "-o", "json", "--show-managed-fields"]).await?;
     let bytes = LARGE * serde_json::from_str::<Value>(&shown)?["metadata"].to_string().len();

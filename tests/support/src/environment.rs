@@ -98,7 +98,12 @@ impl Environment {
     /// The operator as `deploy/` starts it, with short times.
     #[must_use]
     pub fn operator(&self) -> OperatorBuilder {
-        Operator::builder(binary())
+        let mut operator = Operator::builder(binary());
+        if std::env::var_os(BINARY).is_none() {
+            // A debug build needs more stack than a release build.
+            operator = operator.env("RUST_MIN_STACK", "8388608");
+        }
+        operator
             .deployment(&self.deployment)
             .kubeconfig(&self.kubeconfig)
             .cognito(&self.cognito.url())
@@ -295,14 +300,17 @@ pub fn root(path: &str) -> String {
     format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The variable that names the operator to test.
+const BINARY: &str = "COGNITO_RESET_OPERATOR_BIN";
+
 /// The program under test: what `COGNITO_RESET_OPERATOR_BIN` names, else a debug build that is made for this process.
 ///
 /// # Panics
 /// Where nothing is there by that name, or the build fails: another program in its place would be tested unnoticed.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let Some(named) = std::env::var_os("COGNITO_RESET_OPERATOR_BIN").map(PathBuf::from) else { return build() };
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let Some(named) = std::env::var_os(BINARY).map(PathBuf::from) else { return build() };
         assert!(named.exists(), "there is no operator at {}: build it, or unset the variable", named.display());
         named
     })
