@@ -377,7 +377,7 @@ async fn a_policy_that_refuses_the_lease_and_events_is_named() -> Result<()> {
     assert_eq!(env.ended("untold").await?, RESET);
     eventually(LIMIT, "the refused event to be counted", async || refusing.counted("event", "policy").await).await?;
     assert!(refusing.events("untold", "ResetAccepted").await?.is_empty());
-    refusing.logged("the API server refuses an event");
+    refusing.logged("the API server rejects an Event");
     Ok(())
 }
 
