@@ -251,7 +251,7 @@ async fn a_response_after_a_newer_operator_took_over_is_not_written() -> Result<
 }
 
 #[tokio::test]
-async fn a_record_of_an_earlier_version_ends_the_start_until_it_is_gone() -> Result<()> {
+async fn a_record_of_an_earlier_version_ends_the_start() -> Result<()> {
     let env = Environment::start().await?;
     let mut old = record(&env, "old", 1, &settled("Performed", "CognitoResponse"));
     old["metadata"]["name"] = format!("r1-{}", "0".repeat(64)).into();

@@ -8,7 +8,7 @@ fn a_reply_of_any_kind_proves_no_more_than_it_says() {
 }
 
 #[test]
-fn a_resource_of_any_kind_is_read_in_full_or_reported_without_its_values() {
+fn a_resource_is_read_or_reported_without_its_values() {
     run(resources::check);
 }
 

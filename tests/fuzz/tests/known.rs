@@ -86,7 +86,7 @@ fn an_answer_is_read_up_to_its_limit_and_no_further() {
 }
 
 #[test]
-fn a_request_id_is_kept_where_it_looks_like_one_and_does_not_repeat_the_users_name() {
+fn a_request_id_is_kept_unless_it_repeats_the_user_name() {
     let longest = "a".repeat(64);
     let longer = format!("{longest}a");
     for (id, kept) in [
@@ -107,7 +107,7 @@ fn a_request_id_is_kept_where_it_looks_like_one_and_does_not_repeat_the_users_na
 }
 
 #[test]
-fn a_code_that_is_not_known_is_kept_unless_it_repeats_the_users_name() {
+fn an_unknown_code_is_kept_unless_it_repeats_the_user_name() {
     let told = |code: &str| reset("400 Bad Request", "", &format!(r#"{{"__type":"{code}"}}"#));
     let code = |code: &str| Answer::Exception(Code::parse(code).expect("a code"));
     assert_eq!(told("BrandNewException"), code("BrandNewException"));
@@ -152,7 +152,7 @@ fn of_a_users_attributes_the_sub_alone_is_read() {
 }
 
 #[test]
-fn why_a_user_could_not_be_read_is_told_by_a_code_that_does_not_repeat_the_name() {
+fn a_failed_read_is_reported_by_a_code_without_the_user_name() {
     let told = |code: &str| {
         let body = format!(r#"{{"__type":"{code}"}}"#);
         let reply = format!("HTTP/1.1 400 Bad Request\r\n\r\n{body}");

@@ -26,7 +26,7 @@ async fn owner() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_and_its_directory_are_gone_after_their_owner_was_killed() -> Result<()> {
+async fn a_server_and_its_directory_end_with_a_killed_owner() -> Result<()> {
     let mut owner = Command::new(std::env::current_exe()?)
         .args(["--exact", "owner", "--nocapture"])
         .env(OWNER, "1")

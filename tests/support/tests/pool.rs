@@ -139,7 +139,7 @@ async fn a_lease_finds_nothing_that_an_earlier_one_left() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_definition_that_a_lease_changed_is_the_old_one_for_the_next() -> Result<()> {
+async fn a_changed_definition_is_restored_for_the_next_lease() -> Result<()> {
     let _alone = ALONE.lock().await;
     let options = || Options { kustomizations: vec![root("deploy/kustomize/crds").into()], ..Options::default() };
     let lease = async || Pool::of_this_process().lease(options()).await;

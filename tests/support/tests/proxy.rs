@@ -102,7 +102,7 @@ async fn setup() -> Result<(Upstream, FaultProxy)> {
 }
 
 #[tokio::test]
-async fn without_a_rule_everything_passes_and_resets_are_counted_by_user() -> Result<()> {
+async fn without_a_rule_all_passes_and_resets_are_counted_by_user() -> Result<()> {
     let (upstream, proxy) = setup().await?;
     assert!(raw(&proxy, get("/x?y=z")).await??.ends_with("wxyz"));
     raw(&proxy, reset("zoë")).await??;
@@ -155,7 +155,7 @@ async fn replies_are_replaced_cut_or_turned_into_garbage() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_held_request_waits_for_the_test_and_a_held_reply_has_arrived() -> Result<()> {
+async fn a_held_request_waits_and_a_held_reply_has_arrived() -> Result<()> {
     let (upstream, proxy) = setup().await?;
     let rule = proxy.once(Matcher::any(), Fault::Hold);
     let call = raw(&proxy, get("/"));
@@ -174,7 +174,7 @@ async fn a_held_request_waits_for_the_test_and_a_held_reply_has_arrived() -> Res
 }
 
 #[tokio::test]
-async fn a_held_request_whose_sender_is_gone_never_arrives_and_a_late_one_does() -> Result<()> {
+async fn a_held_request_of_a_lost_sender_never_arrives() -> Result<()> {
     let (upstream, proxy) = setup().await?;
     let address = proxy.url().trim_start_matches("http://").to_owned();
     let rule = proxy.once(Matcher::any(), Fault::Hold);

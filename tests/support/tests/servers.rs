@@ -14,7 +14,7 @@ use testbed::{ControlPlane, Moto, Options, Tools, eventually};
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn a_control_plane_has_rbac_tokens_and_controllers_and_survives_restarts() -> Result<()> {
+async fn a_control_plane_has_rbac_and_tokens_and_survives_restarts() -> Result<()> {
     let tools = Tools::locate().await?;
     let mut cluster = ControlPlane::start(&tools, Options { controller_manager: true, ..Options::default() }).await?;
     cluster.kubectl(&["create", "namespace", "here"]).await?.success()?;
@@ -65,7 +65,7 @@ async fn the_emulator_has_the_four_kinds_of_users() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_first_build_of_the_servers_ends_like_every_later_one_and_a_failed_one_says_so() -> Result<()> {
+async fn the_first_build_of_the_servers_succeeds_or_says_why_not() -> Result<()> {
     let tools = Tools::locate().await?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
     let directory = tempfile::tempdir()?;

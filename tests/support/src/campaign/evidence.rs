@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_counts_by_what_cognito_answered_whatever_the_replica_was_told() {
+    fn a_call_counts_by_the_response_that_cognito_sent() {
         let call = |status| passed(Method::POST, "/", &json!({ "UserPoolId": "p", "Username": "alice" }), status);
         for (status, fate) in [(Some(200), Fate::Accepted), (Some(400), Fate::Refused), (None, Fate::Unseen)] {
             assert_eq!(heard(&call(status)).calls.first().map(|call| call.fate), Some(fate));

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deck_has_the_length_asked_for_and_every_fault_when_it_is_long_enough() {
+    fn a_deck_has_its_length_and_if_long_enough_every_fault() {
         let rows = |deck: &[Fault]| deck.iter().map(|fault| fault.row()).collect::<BTreeSet<_>>();
         let mut random = Random::new(1);
         assert_eq!(Fault::deck(60, true, &mut random).len(), 60);
