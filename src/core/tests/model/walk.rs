@@ -167,7 +167,8 @@ impl Walk {
         let mut way = Vec::new();
         while let Some((from, label)) = self.parents[state as usize] {
             let who = label.replica.map_or_else(String::new, |replica| format!("replica {replica} "));
-            way.push(format!("  {who}{}{}", label.what, if label.fair { "" } else { "  (fault)" }));
+            let then = if label.then.is_empty() { String::new() } else { format!(", and {}", label.then) };
+            way.push(format!("  {who}{}{then}{}", label.what, if label.fair { "" } else { "  (fault)" }));
             state = from;
         }
         way.reverse();

@@ -79,11 +79,11 @@ fn record(effect: Option<Effect>, attempt: Attempt) -> PasswordResetRecord {
     record
 }
 
-fn told(effect: Effect, attempt: Attempt, uid: &str) -> Telling {
+fn told(effect: Effect, attempt: Attempt, uid: &str) -> StatusUpdate {
     ended(Some(&record(Some(effect), attempt)), Some(uid))
 }
 
-fn gist(telling: &Telling) -> (Outcome, &'static str, Truth) {
+fn gist(telling: &StatusUpdate) -> (Outcome, &'static str, Truth) {
     (telling.outcome, telling.reason.as_str(), telling.invalidated)
 }
 
@@ -283,7 +283,7 @@ fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
         (closing(Evidence::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
         (closing(Evidence::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
         (closing(Evidence::UserReadResponse), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
-        (RecordWrite::Remember, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
+        (RecordWrite::ExtendExpiry, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
         let telling = refused(write, Some(&policy), &accepted);
         assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
