@@ -124,15 +124,15 @@ fn hindrance(refuser: Option<&Refuser>) -> String {
     refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
 }
 
-/// What is told of a request while what is known of its attempt cannot be stored in its record: what will be told once
-/// it is, but for the outcome. `refuser` is whoever refuses that; `None` where it fails in another way. `ours` where the
-/// attempt was made for this object, and not for an earlier one of the name.
+/// Returns the status of a request whose effect cannot be stored in its record: the status after it is stored, except for
+/// the outcome. `refuser` refuses the write; it is `None` if the write fails in another way. `ours` is true if the attempt
+/// was made for this object, and not for an earlier one of the name.
 #[must_use]
 pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> StatusUpdate {
     let mut settled = attempt.clone();
     finding.put_into(&mut settled);
     let (invalidated, known) = match (ledger::retry_reason(&settled), ledger::code(&settled)) {
-        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito answered with {}; nothing happened", code.as_str())),
+        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito returned {}; nothing happened", code.as_str())),
         (Some(_), None) => (Truth::Unknown, "nothing was sent".to_owned()),
         (None, _) => {
             let told = settled_attempt(finding.settlement.effect, &settled);
@@ -183,7 +183,7 @@ fn closed(reason: Reason, last: Option<&Attempt>) -> StatusUpdate {
     }
     let message = match reason {
         Reason::Cognito(exception) => {
-            format!("Cognito answered AdminGetUser with {}; nothing was sent", exception.code())
+            format!("Cognito returned {} for AdminGetUser; nothing was sent", exception.code())
         }
         _ => nothing_happened(reason, last),
     };
@@ -237,15 +237,15 @@ fn of_an_earlier_one(told: StatusUpdate, last: &Attempt) -> StatusUpdate {
 fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
     let named = code.map_or("an unnamed exception", Code::as_str);
     let answer = code.map_or_else(
-        || "no answer of Cognito is known".to_owned(),
-        |code| format!("Cognito answered with {}", code.as_str()),
+        || "no response of Cognito is known".to_owned(),
+        |code| format!("Cognito returned {}", code.as_str()),
     );
     match (outcome, invalidated) {
         (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
             "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed".into()
         }
         (Outcome::Succeeded, _) => {
-            "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call".into()
+            "no clear response of Cognito is known, but the user has to reset the password now and did not before the call".into()
         }
         (Outcome::Failed, Truth::True) => {
             format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")

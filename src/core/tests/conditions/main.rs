@@ -1,4 +1,4 @@
-//! Every state of a request, as it is told, before those who judge it without knowing the operator:
+//! Every state of a request, as its status shows it, before those who judge it without knowing the operator:
 //! kstatus, `kubectl wait` and generic health checks, each by its own written rules.
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
@@ -152,7 +152,7 @@ fn refused(write: RecordWrite, desired: Desired) -> State {
     State { refused: Some(Refused { write, until: LATER }), ..asking(desired) }
 }
 
-/// What keeps a request waiting, with no record of it.
+/// The states in which a request waits without a record.
 fn gates() -> Vec<State> {
     let skip = Desired { skip_if_reset_required: true, ..DESIRED };
     let denied = [
@@ -184,7 +184,7 @@ fn gates() -> Vec<State> {
     gates
 }
 
-/// A state of the table, what was decided on, and the status that tells it.
+/// A state of the table, the state that was decided on, and the status that shows it.
 struct Told {
     state: &'static str,
     told: String,
@@ -192,7 +192,7 @@ struct Told {
     object: Value,
 }
 
-/// Everything that can be told, by way of the decision.
+/// Every status that the decision can lead to.
 #[derive(Default)]
 struct Tellings(Vec<Told>);
 
@@ -212,7 +212,7 @@ impl Tellings {
             }
             Step::Wait { reason, .. } => status::waiting(reason),
             Step::WriteStatus => status::ended(record, Some(uid)),
-            // What closes the record is told as soon as that is written.
+            // The status follows as soon as the record is closed.
             Step::Close(evidence) => {
                 let entry = Attempt {
                     id: "closing".into(),
@@ -236,7 +236,7 @@ impl Tellings {
         Ok(())
     }
 
-    /// Tells an effect that is not stored.
+    /// Adds an effect that is not stored.
     fn held_up(
         &mut self,
         state: &'static str,
@@ -258,7 +258,7 @@ impl Tellings {
         self.tell(state, from, None, "uid")
     }
 
-    /// Tells a request that cannot be read, which is decided on by nobody.
+    /// Adds a request that cannot be parsed, which is not decided on.
     fn unreadable(&mut self, state: &'static str) -> Result<()> {
         let request = request()?;
         let patch =
@@ -270,7 +270,7 @@ impl Tellings {
         Ok(())
     }
 
-    /// Tells the request of the record, and a later one of the same name.
+    /// Adds the request of the record, and a later one of the same name.
     fn record(&mut self, state: &'static str, desired: Desired, record: &PasswordResetRecord) -> Result<()> {
         let ledger =
             ledger::view(Some(record), &Identity::of_request(&request()?), &PATIENCE, SignedDuration::ZERO, NOW);
@@ -396,7 +396,7 @@ fn every_state_is_judged_as_the_table_says() -> Result<()> {
 }
 
 #[test]
-fn a_request_that_was_changed_or_deleted_since_is_judged_by_nothing_that_was_told_before() -> Result<()> {
+fn a_changed_or_deleted_request_is_judged_afresh() -> Result<()> {
     for Told { told, mut object, .. } in everything_told()? {
         object["metadata"]["generation"] = json!(3);
         assert_eq!(kstatus(&object), "InProgress", "{told}");
@@ -425,7 +425,7 @@ fn every_condition_keeps_within_its_bounds() -> Result<()> {
     Ok(())
 }
 
-/// What is told of grants that are valid, and of those that are not.
+/// The statuses of valid and of invalid grants.
 fn told_of_grants() -> Result<BTreeSet<String>> {
     let mut index = GrantIndex::default();
     index.put_namespace("support".into(), BTreeMap::new());
@@ -452,11 +452,11 @@ fn told_of_grants() -> Result<BTreeSet<String>> {
 fn every_reason_is_told_of_something() -> Result<()> {
     let mut told = told_of_grants()?;
     told.extend(everything_told()?.into_iter().map(|told| told.telling.reason.as_str().to_owned()));
-    // The names stand in the one list of reasons, behind `=> "`.
+    // The names are in the one list of reasons, behind `=> "`.
     let list = include_str!("../../../api/src/conditions.rs");
     let list = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
     let ours = list.context("no list")?.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
-    // Throttling is told as `Throttled`, whatever Cognito calls it.
+    // Throttling is shown as `Throttled`, regardless of the exception.
     let cognitos = Exception::ALL.iter().filter(|exception| Class::of(**exception) != Class::Throttled);
     let wanted: BTreeSet<_> = ours.chain(cognitos.map(|exception| exception.code())).map(str::to_owned).collect();
     assert_eq!(told, wanted);

@@ -107,7 +107,7 @@ fn evidence(world: &World, of_effect: Effect, of: Evidence) -> bool {
     })
 }
 
-/// What one fault is enough for.
+/// The situations that take one fault.
 const SIGHTS: &[Sight] = &[
     ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
     ("ConfirmedByProbe", |world| ended(world, Outcome::Succeeded, "ConfirmedByProbe")),
@@ -135,7 +135,7 @@ const SIGHTS: &[Sight] = &[
     }),
 ];
 
-/// What takes two replicas.
+/// The situations that take two replicas.
 const SHARED: &[Sight] = &[
     ("a claim that is resolved while its holder still waits", |world| {
         let calling = world.replicas.iter().flatten().any(|task| task.waits_for().is_some());
@@ -157,10 +157,10 @@ const SHARED: &[Sight] = &[
     }),
 ];
 
-/// What takes a deletion.
+/// The situations that take a deletion.
 const AGAIN: &[Sight] = &[("AlreadyPerformed", |world| ended(world, Outcome::Succeeded, "AlreadyPerformed"))];
 
-/// What takes a user who already has to reset.
+/// The situations that take a user who already has to reset.
 const BEFORE: &[Sight] = &[
     ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
     ("OutcomeUnknown, and the user has to reset", |world| {
@@ -168,7 +168,7 @@ const BEFORE: &[Sight] = &[
     }),
 ];
 
-/// What takes a request that asks to skip, and expires.
+/// The situations that take a request that asks to skip, and expires.
 const CAUTIOUS: &[Sight] = &[
     ("AlreadyResetRequired", |world| ended(world, Outcome::Succeeded, "AlreadyResetRequired")),
     ("Expired", |world| ended(world, Outcome::Failed, "Expired")),
@@ -182,12 +182,12 @@ const CAUTIOUS: &[Sight] = &[
     }),
 ];
 
-/// What takes two requests.
+/// The situations that take two requests.
 const BOTH: &[Sight] = &[("both are performed", |world| {
     world.at_rest() && world.attempts.values().filter(|truth| truth.performed == 1).count() == 2
 })];
 
-/// What takes somebody else's reset.
+/// The situations that take a reset by somebody else.
 const BY_OTHERS: &[Sight] = &[("ConfirmedByProbe, by somebody else's reset", |world| {
     let performed = world.attempts.values().any(|truth| truth.performed > 0);
     ended(world, Outcome::Succeeded, "ConfirmedByProbe") && !performed

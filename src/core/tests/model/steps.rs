@@ -1,8 +1,8 @@
 //! Every step of the replicas from a state: for each command of a machine, every event that API server, network, Cognito
-//! and process could answer it with. `around.rs` has what happens beside the replicas.
+//! and process could return. `around.rs` has the steps beside the replicas.
 //!
-//! Each thing that goes wrong or is done by people costs one of the faults that are left. A command that nobody else can
-//! observe is answered at once, so that it makes no state of its own; where its answer may go wrong, that is a branch.
+//! Each failure, and each action of people, costs one of the faults that are left. A command that nobody else can observe
+//! is carried out at once, so that it makes no state of its own. If it can fail, the failure is a branch.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,14 +23,14 @@ use jiff::SignedDuration;
 
 use crate::world::{Frozen, Message, ROLES, Read, Record, Request, Session, Task, Truth, World, settings};
 
-/// What happened, for a trace.
+/// A step, for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Label {
     pub replica: Option<usize>,
     pub what: &'static str,
-    /// What went wrong with what followed at once.
+    /// The failure of a command that was carried out at once.
     pub then: &'static str,
-    /// Whether it is the operator's or the network's doing when all is well; else it costs faults.
+    /// True for a step without failure; any other step costs faults.
     pub fair: bool,
 }
 
@@ -40,10 +40,10 @@ pub const DEADLINE: &str = "expiry and deadline pass";
 /// The step that nothing but a stale view gives cause to.
 pub const CAUSELESS: &str = "starts a reconcile without a cause";
 
-/// When it is too late for every call.
+/// A time at which it is too late for every call.
 const LATE: Duration = Duration::from_secs(3600);
 
-/// The answers that Cognito may give without having performed a reset, and whether it may have.
+/// The exceptions that Cognito may return without a reset, and whether it may return them after one.
 const ANSWERS: &[(&str, Exception, bool)] = &[
     ("is refused", Exception::UserNotFound, false),
     ("is throttled", Exception::TooManyRequests, false),
@@ -52,7 +52,7 @@ const ANSWERS: &[(&str, Exception, bool)] = &[
     ("hears that the code was not delivered", Exception::CodeDeliveryFailure, true),
 ];
 
-/// What costs nothing, and what costs a fault.
+/// The costs of a step.
 const FAIR: u8 = 0;
 const FAULT: u8 = 1;
 
@@ -75,9 +75,9 @@ pub fn steps(from: &World) -> Vec<(Label, World)> {
     steps.found
 }
 
-/// Where a machine stands once all that nobody else can observe is answered.
+/// A machine whose next command others can observe.
 struct Advanced {
-    /// How much went wrong on the way, and what.
+    /// The number of failures on the way, and the last of them.
     cost: u8,
     then: &'static str,
     machine: Machine<Session>,
@@ -143,11 +143,11 @@ impl Steps<'_> {
             | Command::TakeSlot { .. }
             | Command::LoadCredentials(_)
             | Command::Sleep(_)
-            | Command::Finish(_) => unreachable!("answered at once"),
+            | Command::Finish(_) => unreachable!("carried out at once"),
         }
     }
 
-    /// The answer to a machine's command: what it changes in the world, and the event.
+    /// Carries out the command of a machine: changes the world, and returns the event.
     fn reply(
         &mut self,
         replica: usize,
@@ -346,7 +346,7 @@ fn refused() -> ApiFailure {
     ApiFailure::Refused { by: Refuser::Permission, detail: String::new() }
 }
 
-/// Hands an event to the machine, and answers what nobody else can observe until it asks for something else.
+/// Hands an event to the machine, and carries out commands that nobody else can observe until another one comes.
 fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<Advanced> {
     let mut found = Vec::new();
     let mut open = vec![(FAIR, "", task.machine.clone(), event)];
@@ -416,7 +416,7 @@ fn react(
 }
 
 impl World {
-    /// What the grants say at this moment.
+    /// Returns the authorization by the grants at this moment.
     fn grants(&self) -> Result<Authorization, Reason> {
         let role = Role { arn: ROLES[self.role].into(), external_id: None, session_tags: SessionTags::Full };
         if self.granted { Ok(Authorization { role: Some(role), grants: vec![] }) } else { Err(Reason::NoMatchingGrant) }

@@ -98,14 +98,14 @@ pub struct Task {
     pub machine: Machine<Session>,
     pub command: Command<Session>,
     pub read: Read,
-    /// Whether the call that is commanded is on its way.
+    /// True if the call that is commanded is on its way.
     pub sent: bool,
     /// Ghost: which moment of the user's history its snapshot showed.
     pub snapshot: usize,
 }
 
 impl Task {
-    /// The attempt whose answer it waits for.
+    /// Returns the attempt whose response the task waits for.
     pub fn waits_for(&self) -> Option<&str> {
         match &self.command {
             Command::Call(call) if self.sent => Some(&call.attempt_id),
@@ -114,7 +114,7 @@ impl Task {
     }
 }
 
-/// What is read already, where request and record are to be.
+/// The object that was read first, if the command is to read request and record.
 #[derive(Clone, Debug, Hash)]
 pub enum Read {
     Nothing,
@@ -122,7 +122,7 @@ pub enum Read {
     Record(Option<Record>),
 }
 
-/// What a walk begins with.
+/// The start of a walk.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     pub requests: usize,
@@ -133,11 +133,11 @@ pub struct Start {
     pub cautious: bool,
     /// All replicas read one clock.
     pub one_clock: bool,
-    /// How much may go wrong or be done by people.
+    /// The number of faults.
     pub faults: u8,
 }
 
-/// What is on its way, its sender waiting for it or not.
+/// A message that is on its way, whether or not its sender waits for it.
 #[derive(Clone, Debug, Hash)]
 pub enum Message {
     /// A call of AdminResetUserPassword.
@@ -152,11 +152,11 @@ pub enum Message {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Truth {
     pub subject: usize,
-    /// How often it was called for.
+    /// The number of calls for it.
     pub calls: u8,
-    /// How often Cognito performed it.
+    /// The number of times that Cognito performed it.
     pub performed: u8,
-    /// Which moment of the user's history its snapshot showed.
+    /// The moment of the user's history that its snapshot showed.
     pub snapshot: usize,
 }
 
@@ -170,12 +170,12 @@ pub struct World {
     /// The user's states, oldest first: whether the password has to be reset.
     pub user: Vec<bool>,
     pub granted: bool,
-    /// Which of `ROLES` the grant names.
+    /// The index in `ROLES` of the role that the grant names.
     pub role: usize,
     /// By which clocks every deadline has passed.
     pub over: Vec<bool>,
     pub cautious: bool,
-    /// How much may still go wrong.
+    /// The number of faults that are left.
     pub faults: u8,
     pub attempts: Arc<BTreeMap<String, Truth>>,
     /// Of each subject, the versions that its request and its record have had. Counted apart, so that the order of
@@ -343,7 +343,7 @@ impl World {
         StatusWrite::Applied
     }
 
-    /// Where the call of this attempt is on the wire.
+    /// Returns the position of the call of this attempt on the wire.
     pub fn call(&self, attempt: &str) -> Option<usize> {
         self.wire.iter().position(|message| matches!(message, Message::Call { attempt: sent, .. } if sent == attempt))
     }
@@ -374,13 +374,13 @@ impl World {
         Some(request.status.as_ref().map(|status| status.outcome).unwrap_or_default())
     }
 
-    /// Whether nothing that people do or left undone holds any request back.
+    /// Returns true if nothing that people did holds a request back.
     pub fn is_free(&self) -> bool {
         let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
         self.granted && !self.over.contains(&true) && !suspended
     }
 
-    /// Whether every request has ended, every claim is settled, nobody is at work and nothing is on its way.
+    /// Returns true if every request has ended, every claim is settled, no replica works and no message is on its way.
     pub fn at_rest(&self) -> bool {
         let ended = |subject: usize| self.outcome(subject) != Some(Outcome::Pending);
         let settled = |record: &Option<Record>| record.as_ref().is_none_or(|record| record.spec.effect.is_some());
