@@ -205,7 +205,7 @@ async fn a_request_that_needs_the_user_status_ends_when_it_is_refused() -> Resul
     assert_eq!(env.ended("nobody").await?, "Failed/UserNotFoundException");
     assert_eq!(
         message(&env, "nobody").await?,
-        "Cognito answered AdminGetUser with UserNotFoundException; nothing was sent"
+        "Cognito returned UserNotFoundException for AdminGetUser; nothing was sent"
     );
     let record = env.record("nobody").await?.context("no record")?;
     assert_eq!(

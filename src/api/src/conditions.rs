@@ -185,7 +185,7 @@ impl fmt::Display for Reason {
 }
 
 /// A condition's status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Truth {
     /// It holds.
     True,

@@ -19,7 +19,7 @@ use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason}
 pub type Labels = BTreeMap<String, String>;
 
 /// The authorization of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authorization {
     /// The role to assume.
     pub role: Option<Role>,

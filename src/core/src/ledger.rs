@@ -140,14 +140,14 @@ pub fn closing(attempt: &Attempt) -> Option<Reason> {
 
 /// Reads a record for the decision.
 ///
-/// `seen_for` tells for how long this process has seen the last attempt as it stands, by its monotonic clock. It is
-/// asked only where something is waited for: a call that may be in flight, or the time between attempts.
+/// `observed_for` is how long this process has observed the last attempt as it stands, by its monotonic clock. It matters
+/// only where something is waited for: a call that may be in flight, or the time between attempts ([`observed`]).
 #[must_use]
 pub fn view(
     record: Option<&PasswordResetRecord>,
     identity: &Identity,
     waits: &Waits,
-    seen_for: impl FnOnce(&Attempt) -> SignedDuration,
+    observed_for: SignedDuration,
     now: Timestamp,
 ) -> Ledger {
     let Some(record) = record else { return Ledger::Absent };
@@ -157,19 +157,30 @@ pub fn view(
     }
     match record.spec.effect {
         None => {
-            let left = waits.in_flight.saturating_sub(seen_for(attempt));
+            let left = waits.in_flight.saturating_sub(observed_for);
             let in_flight_until = left.is_positive().then(|| now.saturating_add(left).unwrap_or(Timestamp::MAX));
             Ledger::Open { in_flight_until, before: attempt.user_status_before }
         }
         Some(Effect::NotPerformed) => match retry_reason(attempt) {
             Some(reason) => {
                 let delay = delay(record, attempt, &waits.backoff);
-                Ledger::Retryable { not_before: not_before(attempt, delay, seen_for(attempt), now), reason }
+                Ledger::Retryable { not_before: not_before(attempt, delay, observed_for, now), reason }
             }
             None => Ledger::Settled(Effect::NotPerformed),
         },
         Some(effect) => Ledger::Settled(effect),
     }
+}
+
+/// The attempt of a record that something is waited for: a call that may be in flight, or the time between attempts.
+#[must_use]
+pub fn observed<'a>(record: &'a PasswordResetRecord, identity: &Identity) -> Option<&'a Attempt> {
+    let readable = !record.is_of_newer_schema() && Identity::of_record(record) == *identity;
+    last(record).filter(|_| readable).filter(|attempt| match record.spec.effect {
+        None => true,
+        Some(Effect::NotPerformed) => retry_reason(attempt).is_some(),
+        Some(Effect::Unknown | Effect::Performed) => false,
+    })
 }
 
 /// Why an attempt without effect may be followed by another; `None` where it may not.
@@ -203,8 +214,8 @@ pub fn code(attempt: &Attempt) -> Option<Code> {
 
 /// Counted from when the attempt was settled, but never further off than from when it was first seen so here: a clock
 /// may jump, and come back with a time in the record that is long to come.
-fn not_before(attempt: &Attempt, delay: SignedDuration, seen_for: SignedDuration, now: Timestamp) -> Timestamp {
-    let left = delay.saturating_sub(seen_for).max(SignedDuration::ZERO);
+fn not_before(attempt: &Attempt, delay: SignedDuration, observed_for: SignedDuration, now: Timestamp) -> Timestamp {
+    let left = delay.saturating_sub(observed_for).max(SignedDuration::ZERO);
     let seen = now.saturating_add(left).unwrap_or(Timestamp::MAX);
     let settled = attempt.settled_at.as_ref().and_then(|time| time.0.saturating_add(delay).ok());
     settled.map_or(seen, |settled| settled.min(seen))
@@ -291,33 +302,15 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
     )
 }
 
-/// What came of a claim.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Claimed {
-    /// It stands, and it is ours.
-    Ours(Box<PasswordResetRecord>),
-    /// Somebody else's stands in its place.
-    Theirs,
-    /// It could not be told in time; if it stands, it is to be settled as never sent.
-    TooLate,
-}
-
-/// What a claim came to whose write met a conflict: what stands may be that very claim, its reply lost.
+/// Whether what stands is the claim that was to be written, its reply lost.
 #[must_use]
-pub fn after_conflict(wanted: &PasswordResetRecord, standing: Option<PasswordResetRecord>) -> Claimed {
-    match standing {
-        Some(standing) if is_same_claim(&standing, wanted) => Claimed::Ours(Box::new(standing)),
-        Some(_) | None => Claimed::Theirs,
-    }
-}
-
-fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
+pub fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
     let ids = (last(standing).map(|last| &last.id), last(wanted).map(|last| &last.id));
     !standing.is_of_newer_schema() && standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
 }
 
 /// What is to be written into a record when an attempt is settled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// The attempt's id.
     pub attempt_id: String,
@@ -356,16 +349,14 @@ pub enum Settling {
     Stands,
 }
 
-/// What an effect goes into when its write did not come through: what stands now. Where nothing stands, the record
-/// as it was known is created with its effect, so that a claim on its way cannot win any more.
+/// What an effect goes into where nothing stands any more: the record as it was known is created with its effect, so
+/// that a claim on its way cannot win.
 #[must_use]
-pub fn to_settle(known: &PasswordResetRecord, standing: Option<PasswordResetRecord>) -> PasswordResetRecord {
-    standing.unwrap_or_else(|| {
-        let mut anew = known.clone();
-        anew.metadata.resource_version = None;
-        anew.metadata.uid = None;
-        anew
-    })
+pub fn anew(known: &PasswordResetRecord) -> PasswordResetRecord {
+    let mut anew = known.clone();
+    anew.metadata.resource_version = None;
+    anew.metadata.uid = None;
+    anew
 }
 
 /// Settles an attempt: an open claim gets its effect, and `Unknown` may become `Performed`.

@@ -4,7 +4,7 @@
 const MOST: usize = 8;
 
 /// The last few different values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecentSet<T>(Vec<T>);
 
 impl<T> Default for RecentSet<T> {

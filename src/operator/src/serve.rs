@@ -6,6 +6,7 @@ use cognito_reset_core::{
     action::port::Cognito,
     dispatch::Pacer,
     ledger::{Backoff, Waits},
+    machine::Settings,
 };
 use jiff::SignedDuration;
 use kube::{Client, runtime::watcher};
@@ -23,7 +24,7 @@ use crate::{
         orphaned_claims,
         request::{
             self,
-            performer::{Performer, Settings, most_held_up},
+            context::{Context, ContextSettings, most_held_up},
         },
         retention::{self, Retention, store::RetentionStore},
     },
@@ -41,6 +42,8 @@ use crate::{
 const IN_FLIGHT_MARGIN: Duration = Duration::from_secs(5);
 /// The shortest wait that is written into a status.
 const SHOWN_WAIT: SignedDuration = SignedDuration::from_secs(2);
+/// The number of times that a reconcile reads request and record because a write met a change.
+const MOST_READS: u32 = 10;
 /// The number of initial retry pauses that a wait for AWS has to last before an Event reports it.
 const LASTING: u32 = 4;
 
@@ -100,7 +103,7 @@ struct Operator<C: Cognito> {
     grants: Arc<SharedGrants>,
     events: Events,
     store: Store,
-    performer: Arc<Performer<C>>,
+    context: Arc<Context<C>>,
     invalid_objects: InvalidObjects,
     watched: watcher::Config,
 }
@@ -112,7 +115,7 @@ impl<C: Cognito> Operator<C> {
         let (events, publishing) = Events::new(client.clone(), args.identity.clone(), Arc::clone(&metrics));
         tasks.spawn_loop("events", publishing);
         let store = Store::new(client.clone(), args.api_timeout);
-        let performer = Arc::new(Performer::new(
+        let context = Arc::new(Context::new(
             settings(&args),
             store.clone(),
             cognito,
@@ -125,7 +128,7 @@ impl<C: Cognito> Operator<C> {
         let seconds = u32::try_from(args.watch_timeout.as_secs()).unwrap_or(u32::MAX).max(1);
         let watched = watcher::Config::default().timeout(seconds);
         let args = Arc::new(args);
-        Self { args, client, health, metrics, grants, events, store, performer, invalid_objects, watched }
+        Self { args, client, health, metrics, grants, events, store, context, invalid_objects, watched }
     }
 
     /// Starts one task after the other, as soon as each can work, and returns when `stop` is cancelled.
@@ -186,11 +189,11 @@ impl<C: Cognito> Operator<C> {
         mut election: Election,
         released: CancellationToken,
     ) -> impl Future<Output = Result<(), TaskError>> + use<C> {
-        let performer = Arc::clone(&self.performer);
+        let context = Arc::clone(&self.context);
         async move {
             tokio::select! {
                 () = election.run() => {
-                    performer.warn_of_held_up();
+                    context.warn_of_held_up();
                     return Err(TaskError::LeaseLost);
                 }
                 () = released.cancelled() => {}
@@ -208,11 +211,11 @@ impl<C: Cognito> Operator<C> {
         tasks.spawn_loop("grant-status", async move {
             grant::write_statuses(&client, &grants, &events, &metrics, limit).await;
         });
-        let (performer, grants, metrics) =
-            (Arc::clone(&self.performer), Arc::clone(&self.grants), Arc::clone(&self.metrics));
+        let (context, grants, metrics) =
+            (Arc::clone(&self.context), Arc::clone(&self.grants), Arc::clone(&self.metrics));
         let period = self.args.role_check_interval;
         tasks.spawn_loop("role-check", async move {
-            role_check::run(performer.cognito(), &grants, &metrics, period).await;
+            role_check::run(context.cognito(), &grants, &metrics, period).await;
         });
         let store = RetentionStore::new(self.client.clone(), limit);
         let settings = retention_settings(&self.args);
@@ -227,27 +230,27 @@ impl<C: Cognito> Operator<C> {
     fn reset(&self, tasks: &mut Tasks, stop: &CancellationToken) {
         let [requests, claims] = FINISHING;
         let (client, watched, args) = (self.client.clone(), self.watched.clone(), Arc::clone(&self.args));
-        let (performer, grants) = (Arc::clone(&self.performer), Arc::clone(&self.grants));
+        let (context, grants) = (Arc::clone(&self.context), Arc::clone(&self.grants));
         let (invalid_objects, stopped) = (self.invalid_objects.clone(), stop.clone());
         tasks.spawn_loop(requests, async move {
-            request::run(&client, watched, &args, performer, &grants, invalid_objects, &stopped).await;
+            request::run(&client, watched, &args, context, &grants, invalid_objects, &stopped).await;
         });
-        let (store, performer) = (self.store.clone(), Arc::clone(&self.performer));
+        let (store, context) = (self.store.clone(), Arc::clone(&self.context));
         let (invalid_objects, period, stop) = (self.invalid_objects.clone(), self.args.sweep_interval, stop.clone());
         tasks.spawn_loop(claims, async move {
-            orphaned_claims::run(store, &performer, &invalid_objects, period, &stop).await;
+            orphaned_claims::run(store, &context, &invalid_objects, period, &stop).await;
         });
     }
 
     /// Waits until calls in flight have finished.
     async fn stop(&self, tasks: &mut Tasks, limit: Duration) -> Result<(), RunError> {
         info!("stopping: finishing the calls in flight");
-        self.performer.warn_of_held_up();
+        self.context.warn_of_held_up();
         self.health.stopping();
         if let Ok(finished) = timeout(limit, tasks.finish(&FINISHING)).await {
             return Ok(finished?);
         }
-        self.performer.warn_of_held_up();
+        self.context.warn_of_held_up();
         Err(RunError::Unfinished(limit))
     }
 }
@@ -262,9 +265,9 @@ async fn count(mut leadership: watch::Receiver<Leadership>, metrics: Arc<Metrics
     }
 }
 
-fn settings(args: &RunArgs) -> Settings {
+fn settings(args: &RunArgs) -> ContextSettings {
     let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-    Settings {
+    let machine = Settings {
         holder: args.identity.clone(),
         claim_limit: args.claim_timeout,
         waits: Waits {
@@ -273,10 +276,10 @@ fn settings(args: &RunArgs) -> Settings {
         },
         probes: args.probes,
         probe_pause: args.probe_pause,
-        patience: args.retry_initial * LASTING,
         shown_wait: SHOWN_WAIT,
-        most_held_up: most_held_up(args.concurrency),
-    }
+        most_reads: MOST_READS,
+    };
+    ContextSettings { machine, patience: args.retry_initial * LASTING, most_held_up: most_held_up(args.concurrency) }
 }
 
 fn retention_settings(args: &RunArgs) -> retention::Settings {

@@ -32,7 +32,7 @@ pub trait Cognito: Send + Sync + 'static {
 }
 
 /// The credentials to load: the Region, the role and the purpose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     /// The Region of the pool.
     pub region: String,
@@ -43,7 +43,7 @@ pub struct Access {
 }
 
 /// The purpose of credentials.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// The reset of a request.
     Reset {
@@ -98,7 +98,7 @@ pub fn region(pool: &str) -> &str {
 }
 
 /// The response of AdminGetUser.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct User {
     /// The state.
     pub status: UserStatus,
@@ -107,7 +107,7 @@ pub struct User {
 }
 
 /// The result of one call of AdminResetUserPassword.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// The classified response.
     pub answer: Answer,
@@ -215,7 +215,7 @@ impl fmt::Display for SessionFailure {
 }
 
 /// An error of AdminGetUser.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
 pub enum ReadError {
     /// Cognito responded to AdminGetUser with this exception.
     #[error("unable to read the user: {}", .0.as_str())]

@@ -91,7 +91,7 @@ fn ids(record: &PasswordResetRecord) -> Vec<&str> {
 
 /// Reads a record that is seen for the first time.
 fn seen(record: &PasswordResetRecord) -> Ledger {
-    view(Some(record), &identity(), &WAITS, |_| SignedDuration::ZERO, NOW)
+    view(Some(record), &identity(), &WAITS, SignedDuration::ZERO, NOW)
 }
 
 fn retryable_from(ledger: &Ledger) -> Timestamp {
@@ -146,22 +146,38 @@ fn a_record_of_another_request_or_a_newer_operator_is_not_usable() {
     for (name, record) in cases {
         assert_eq!(seen(&record), Ledger::NotUsable, "{name}");
     }
-    let nobody_asks = |_: &Attempt| panic!("nothing is open");
-    assert_eq!(view(None, &identity(), &WAITS, nobody_asks, NOW), Ledger::Absent);
+    assert_eq!(view(None, &identity(), &WAITS, SignedDuration::ZERO, NOW), Ledger::Absent);
 }
 
 #[test]
 fn the_call_of_an_open_claim_may_be_in_flight_until_it_was_seen_for_that_long() {
     let open = record(None, vec![unreachable("a"), attempt("b")]);
-    for (seen_for, in_flight_until) in [(0, Some(at(45))), (40, Some(at(5))), (45, None), (50, None)] {
-        let asked = |attempt: &Attempt| {
-            assert_eq!(attempt.id, "b");
-            seconds(seen_for)
-        };
+    for (observed_for, in_flight_until) in [(0, Some(at(45))), (40, Some(at(5))), (45, None), (50, None)] {
         assert_eq!(
-            view(Some(&open), &identity(), &WAITS, asked, NOW),
+            view(Some(&open), &identity(), &WAITS, seconds(observed_for), NOW),
             Ledger::Open { in_flight_until, before: Some(UserStatus::Confirmed) }
         );
+    }
+}
+
+#[test]
+fn what_is_waited_for_is_the_last_attempt_while_it_is_open_or_may_be_repeated() {
+    let mut newer = record(None, vec![attempt("b")]);
+    newer.spec.schema = SCHEMA + 1;
+    for (what, record, wanted) in [
+        ("open", record(None, vec![unreachable("a"), attempt("b")]), Some("b")),
+        ("retryable", record(Some(Effect::NotPerformed), vec![attempt("a"), unreachable("b")]), Some("b")),
+        ("refused", record(Some(Effect::NotPerformed), vec![ended("b", Some(Evidence::Expired), None)]), None),
+        ("performed", record(Some(Effect::Performed), vec![attempt("b")]), None),
+        ("unknown", record(Some(Effect::Unknown), vec![attempt("b")]), None),
+        ("without attempts", record(None, vec![]), None),
+        ("newer", newer, None),
+        ("of another user", claimed(None, &identity_of("team-a", "reset-alice", "p", "bob"), attempt("b")), None),
+    ] {
+        let found = observed(&record, &identity()).map(|attempt| attempt.id.as_str());
+        assert_eq!(found, wanted, "{what}");
+        let waits = matches!(seen(&record), Ledger::Open { .. } | Ledger::Retryable { .. });
+        assert_eq!(waits, wanted.is_some(), "{what}");
     }
 }
 
@@ -316,14 +332,17 @@ fn an_effect_is_written_only_where_knowledge_grows() {
 }
 
 #[test]
-fn a_claim_that_a_newer_operator_has_taken_over_is_not_ours_any_more() {
+fn what_stands_is_our_claim_only_while_it_is_open_and_its_id_is_ours() {
     let wanted = record(None, vec![attempt("a")]);
-    assert_eq!(after_conflict(&wanted, Some(wanted.clone())), Claimed::Ours(Box::new(wanted.clone())));
+    assert!(is_same_claim(&wanted, &wanted));
     let mut newer = wanted.clone();
     newer.spec.schema = SCHEMA + 1;
-    assert_eq!(after_conflict(&wanted, Some(newer)), Claimed::Theirs);
     let strange = PasswordResetRecord::not_understood(ObjectMeta::default());
-    assert_eq!(after_conflict(&wanted, Some(strange)), Claimed::Theirs);
+    let another = record(None, vec![attempt("b")]);
+    let settled = record(Some(Effect::NotPerformed), vec![attempt("a")]);
+    for (what, standing) in [("newer", newer), ("strange", strange), ("another", another), ("settled", settled)] {
+        assert!(!is_same_claim(&standing, &wanted), "{what}");
+    }
 }
 
 #[test]
@@ -373,7 +392,7 @@ fn the_time_between_attempts_never_overflows() {
     let endless = Backoff { initial: SignedDuration::MAX, max: SignedDuration::MAX };
     let unreached = record(Some(Effect::NotPerformed), vec![unreachable("a")]);
     let waits = Waits { backoff: endless, in_flight: SignedDuration::MAX };
-    let ledger = view(Some(&unreached), &identity(), &waits, |_| SignedDuration::ZERO, NOW);
+    let ledger = view(Some(&unreached), &identity(), &waits, SignedDuration::ZERO, NOW);
     assert_eq!(retryable_from(&ledger), Timestamp::MAX);
 }
 
@@ -406,8 +425,8 @@ fn the_next_attempt_is_never_further_off_than_one_delay_from_when_its_predecesso
     for settled_at in [Some(at(1)), Some(at(3600)), Some(at(86_400 * 365)), Some(Timestamp::MAX), None] {
         let attempt = Attempt { settled_at: settled_at.map(Time), ..unreachable("a") };
         let record = record(Some(Effect::NotPerformed), vec![attempt]);
-        let after = |seen_for| {
-            let ledger = view(Some(&record), &identity(), &WAITS, |_| seconds(seen_for), NOW);
+        let after = |observed_for| {
+            let ledger = view(Some(&record), &identity(), &WAITS, seconds(observed_for), NOW);
             retryable_from(&ledger).duration_since(NOW)
         };
         let delay = after(0);

@@ -1,9 +1,340 @@
-//! The order of things for one request: what is known ([`state`], [`knowledge`]), what happens next ([`decide`]), and what
-//! its status says of it ([`status`]).
+//! One reconcile of a request or record, as a pure state machine.
+//!
+//! [`Machine::new`] returns the first [`Command`], and [`Machine::on`] takes the [`Event`] that the command led to and
+//! returns the next one. The operator runs the commands against the API server and AWS. The model checker (`tests/model`)
+//! runs the same machine, and enumerates for each command every event that the world could return. Time and randomness
+//! are arguments, so a list of events describes a reconcile completely: the same events lead to the same commands.
+//!
+//! Only [`decide`] decides on the next step. The modules around it contain the order of commands within one step: `gather` reads request and record, `call` goes from the turn to the response, `credentials` and `user` ask
+//! AWS for what a call needs, `write_claim` repeats the write of a claim until its deadline, `write_effect` writes the
+//! effect of an attempt until it is stored, `write_record` and `write_status` do what is not repeated.
+//!
+//! No attempt is called for twice, for two reasons. `write_claim` passes a claim to [`Facts::claimed`] only if the record
+//! contains the random attempt id of this machine. And only `Machine::call` returns the command to call: before, it lets
+//! [`Facts::calling`] note the response as lost. Regardless of the next event, the machine does not hold an unsent claim
+//! any more.
 
+mod call;
+pub mod command;
+mod credentials;
 pub mod decide;
-pub mod knowledge;
+mod describe;
+pub mod event;
+mod facts;
+mod gather;
+pub mod note;
+mod object;
 pub mod state;
 pub mod status;
+mod user;
+mod write_claim;
+mod write_effect;
+mod write_record;
+mod write_status;
 
-pub use decide::decide;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::{
+    command::{Call, Command, Next, Observed, ReconcileError},
+    decide::decide,
+    event::{ApiFailure, Event, HeldUp, Objects, Recalled, RefusedWrite, Slot, StatusWrite, Written},
+    facts::{MAX_METADATA, has_room},
+    note::{Announcement, Note, Retry},
+    object::Object,
+};
+use self::{
+    decide::Step, facts::Facts, state::RecordWrite, write_claim::ClaimWrite, write_effect::EffectWrite,
+    write_status::StatusWriting,
+};
+use crate::ledger::{Identity, Waits};
+
+/// The wait of a request while another reconcile works on the same user.
+const BUSY_WAIT: SignedDuration = SignedDuration::from_secs(1);
+/// The pause before a write is repeated, doubled for each further time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Timeouts, pauses and numbers of tries.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The operator process, as records name it.
+    pub holder: String,
+    /// The time from before a claim is written until its call may not be sent any more.
+    pub claim_limit: Duration,
+    /// The waits for a call that may be in flight, and between attempts.
+    pub waits: Waits,
+    /// The number of probes after an ambiguous call.
+    pub probes: u32,
+    /// The pause before the second probe, doubled for each further one.
+    pub probe_pause: Duration,
+    /// The shortest wait that is written into the status.
+    pub shown_wait: SignedDuration,
+    /// The number of reads of request and record, after which a conflict ends the reconcile. The next reconcile waits longer
+    /// each time, in case the conflicts never end.
+    pub most_reads: u32,
+}
+
+/// The time by both clocks of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// The monotonic clock, as the time since a moment of this process.
+    pub monotonic: Duration,
+}
+
+/// A fresh random id, for an attempt or to spread a pause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entropy(pub String);
+
+impl fmt::Display for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The next command, and the notes for others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reaction<S> {
+    /// The next command.
+    pub command: Command<S>,
+    /// The notes, in order.
+    pub notes: Vec<Note>,
+}
+
+/// One reconcile. `S` is a loaded AWS session, which the machine only passes on.
+#[derive(Clone, Debug)]
+pub struct Machine<S> {
+    settings: Arc<Settings>,
+    facts: Facts,
+    /// The purpose of the last command.
+    phase: Phase,
+    session: Option<S>,
+    /// The moment, by the monotonic clock, from which the call of the claim is not sent any more.
+    send_until: Duration,
+    probed: u32,
+    /// The number of reads of request and record, except for those that only refresh the request.
+    reads: u32,
+    /// The cause of a wait for AWS, in a few words for the status.
+    missing: Option<String>,
+    /// True if credentials that Cognito refused have been loaded again.
+    credentials_reloaded: bool,
+    /// The notes since the last command.
+    notes: Vec<Note>,
+}
+
+/// Machines with the same settings and the same hash react in the same way.
+impl<S: Hash> Hash for Machine<S> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            settings: _,
+            facts,
+            phase,
+            session,
+            send_until,
+            probed,
+            reads,
+            missing,
+            credentials_reloaded,
+            notes,
+        } = self;
+        (facts, phase, session, send_until, probed, reads, missing, credentials_reloaded, notes.len()).hash(state);
+    }
+}
+
+/// The purpose of the last command.
+#[derive(Clone, Debug, PartialEq, Hash)]
+enum Phase {
+    /// None: the next step has to be decided.
+    Deciding,
+    /// Reading request and record.
+    Reading,
+    /// Checking the grants for the request that was just read.
+    Authorizing { request: Object<PasswordResetRequest>, record: Option<Object<PasswordResetRecord>> },
+    /// Recalling the memory of the record; `settled` is true if its attempt was just settled.
+    Recalling { record: Option<Object<PasswordResetRecord>>, settled: bool },
+    /// Taking a slot.
+    TakingSlot,
+    /// Loading credentials for a call.
+    LoadingCredentials,
+    /// Reading the user before a call.
+    TakingSnapshot,
+    /// Checking the grants again, right before a claim.
+    Reauthorizing,
+    /// Writing a claim.
+    Claiming(ClaimWrite),
+    /// Counting a refused write.
+    CountingRefusal,
+    /// Calling.
+    Calling,
+    /// Waiting for the next probe.
+    BetweenProbes,
+    /// Loading credentials for a probe.
+    LoadingProbeCredentials,
+    /// Reading the user after a call.
+    Probing,
+    /// Writing an effect.
+    Settling(Box<EffectWrite>),
+    /// Closing the record, or extending its expiry.
+    Writing(RecordWrite),
+    /// Writing the status.
+    WritingStatus(Box<StatusWriting>),
+}
+
+/// The time of an event, and a random id for it.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    now: Now,
+    id: &'a str,
+}
+
+impl At<'_> {
+    fn after(&self, duration: SignedDuration) -> Timestamp {
+        self.now.wall.saturating_add(duration).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl<S: Clone> Machine<S> {
+    /// Returns a machine that has read nothing yet, and its first command. `user_busy` is true if another reconcile of this
+    /// process works on the same user.
+    #[must_use]
+    pub fn new(identity: Identity, settings: Arc<Settings>, user_busy: bool, now: Now) -> (Self, Command<S>) {
+        let at = At { now, id: "" };
+        let facts = Facts::new(identity, settings.probes, user_busy.then(|| at.after(BUSY_WAIT)));
+        let mut machine = Self {
+            settings,
+            facts,
+            phase: Phase::Deciding,
+            session: None,
+            send_until: Duration::ZERO,
+            probed: 0,
+            reads: 0,
+            missing: None,
+            credentials_reloaded: false,
+            notes: Vec::new(),
+        };
+        let command = machine.proceed(at);
+        (machine, command)
+    }
+
+    /// Takes in the event that the last command led to, and returns the next command.
+    ///
+    /// The event of another command counts as [`Event::Panicked`].
+    pub fn on(&mut self, event: Event<S>, now: Now, entropy: &Entropy) -> Reaction<S> {
+        let at = At { now, id: &entropy.0 };
+        let command = self.absorb(event, at).unwrap_or_else(|| self.proceed(at));
+        Reaction { command, notes: mem::take(&mut self.notes) }
+    }
+
+    /// Takes in an event. Returns the next command of the same step, or `None` if the next step has to be decided.
+    fn absorb(&mut self, event: Event<S>, at: At<'_>) -> Option<Command<S>> {
+        match (mem::replace(&mut self.phase, Phase::Deciding), event) {
+            (Phase::Reading, Event::Objects(read)) => self.read(read, at),
+            (Phase::Authorizing { request, record }, Event::Grants(authorization)) => {
+                self.facts.read_request(Some((request, authorization)));
+                self.request_read(record)
+            }
+            (Phase::Recalling { record, settled }, Event::Recalled(recalled)) => {
+                self.recalled(record, settled, recalled, at)
+            }
+            (Phase::TakingSlot, Event::Slot(turn)) => self.turn(turn, at),
+            (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
+            (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
+            (Phase::Reauthorizing, Event::Grants(authorization)) => self.claim(authorization.ok().as_ref(), at),
+            (Phase::Claiming(claim), event) => self.claiming(claim, event, at),
+            (Phase::CountingRefusal, Event::Refusal(standing)) => self.wait_for(standing, at),
+            (Phase::Calling, Event::Response(reply)) => self.responded(reply),
+            (Phase::BetweenProbes, Event::Slept) => self.probe_now(),
+            (Phase::LoadingProbeCredentials, Event::Credentials(loaded)) => self.probe_credentials(loaded),
+            (Phase::Probing, Event::User(read)) => self.probed(read),
+            (Phase::Settling(effect), event) => self.settling(effect, event, at),
+            (Phase::Writing(write), Event::RecordWritten(written)) => self.written(write, written, at),
+            (Phase::WritingStatus(writing), Event::StatusWritten(result)) => self.status_written(*writing, result),
+            // The response has counted as lost since before the call.
+            (Phase::Calling, _) => None,
+            // Probes end, so that the effect is written.
+            (Phase::BetweenProbes | Phase::LoadingProbeCredentials | Phase::Probing, _) => {
+                self.facts.probed(None);
+                None
+            }
+            (
+                Phase::Deciding
+                | Phase::Reading
+                | Phase::Authorizing { .. }
+                | Phase::Recalling { .. }
+                | Phase::TakingSlot
+                | Phase::LoadingCredentials
+                | Phase::TakingSnapshot
+                | Phase::Reauthorizing
+                | Phase::CountingRefusal
+                | Phase::Writing(_)
+                | Phase::WritingStatus(_),
+                _,
+            ) => Some(Command::Finish(Err(ReconcileError::Panicked))),
+        }
+    }
+
+    /// Decides on steps until one of them returns a command.
+    fn proceed(&mut self, at: At<'_>) -> Command<S> {
+        loop {
+            if let Some(command) = self.take(decide(&self.facts.state, at.now.wall), at) {
+                return command;
+            }
+        }
+    }
+
+    /// Begins a step. Returns `None` if it only changed the state.
+    fn take(&mut self, step: Step, at: At<'_>) -> Option<Command<S>> {
+        match step {
+            Step::Gather => Some(self.gather()),
+            Step::TakeSlot => {
+                self.phase = Phase::TakingSlot;
+                let uid = self.facts.uid().unwrap_or_default();
+                Some(Command::TakeSlot { quota: self.quota(), uid })
+            }
+            Step::LoadCredentials => Some(self.load_credentials()),
+            Step::TakeSnapshot => self.take_snapshot(),
+            Step::Claim => self.reauthorize(),
+            Step::Send => self.call(at),
+            Step::Probe => self.probe(),
+            Step::Settle(settlement) => self.settle(settlement, at),
+            Step::Close(evidence) => self.close(evidence, at),
+            Step::ExtendExpiry(_) => self.extend_expiry(),
+            Step::WriteStatus => Some(self.write_end(at)),
+            Step::Wait { reason, until } => Some(self.wait(reason, until, at)),
+            Step::Done => Some(self.done()),
+        }
+    }
+
+    /// Returns the time of the next try of something that people have to fix.
+    fn slowly(&self, at: At<'_>) -> Timestamp {
+        at.after(self.settings.waits.backoff.after(3, at.id))
+    }
+
+    /// Ends the reconcile of a request that needs nothing any more.
+    fn done(&mut self) -> Command<S> {
+        self.notes.push(Note::Ended { uid: self.facts.uid() });
+        Command::Finish(Ok(Next::Done))
+    }
+}
+
+fn failed<S>(failure: ApiFailure) -> Command<S> {
+    Command::Finish(Err(ReconcileError::Api(failure)))
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,40 +1,40 @@
-//! What is known of one request at one moment: all that [`decide`](super::decide::decide) looks at.
+//! The state of one request at one moment: the input of [`decide`](super::decide::decide).
 
 use cognito_reset_api::{Effect, Evidence, Exception, UserStatus, conditions::Reason};
 use jiff::Timestamp;
 
 use crate::action::response::Answer;
 
-/// All that is known of one request.
+/// The state of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Situation {
-    /// When request and record had been read afresh.
+pub struct State {
+    /// The time at which request and record were read.
     pub read_at: Timestamp,
     /// The request, read afresh.
     pub request: Request,
     /// Its record, read afresh.
     pub ledger: Ledger,
-    /// What the grants say, from the watch's cache.
+    /// The permission by the grants, from the watch's cache.
     pub permission: Permission,
     /// Another task of this process is at work on the same user; when to look again.
     pub user_busy: Option<Timestamp>,
-    /// The budget of the account and Region.
-    pub budget: Budget,
+    /// The pace of the account and Region.
+    pub pace: Pace,
     /// The AWS credentials for this request.
     pub credentials: Credentials,
     /// The user's state before the claim.
     pub before: Snapshot,
     /// The attempt that this task itself holds.
-    pub attempt: Attempt,
-    /// What probes after an ambiguous call have shown.
+    pub attempt: OwnAttempt,
+    /// The probes after an ambiguous call.
     pub probes: Probes,
     /// The latest expiry of a request that the record remembers.
     pub remembered: Option<Timestamp>,
-    /// What was refused, as this pass has met it.
+    /// A refused write of the record.
     pub refused: Option<Refused>,
 }
 
-impl Situation {
+impl State {
     /// Nothing is known yet, and up to `probes` probes may be made.
     #[must_use]
     pub const fn unknown(probes: u32) -> Self {
@@ -44,10 +44,10 @@ impl Situation {
             ledger: Ledger::Unread,
             permission: Permission::Denied(Reason::NoMatchingGrant),
             user_busy: None,
-            budget: Budget::NotAsked,
+            pace: Pace::NotAsked,
             credentials: Credentials::NotLoaded,
             before: Snapshot::NotRead,
-            attempt: Attempt::None,
+            attempt: OwnAttempt::None,
             probes: Probes { left: probes, last: None },
             remembered: None,
             refused: None,
@@ -62,15 +62,15 @@ pub enum Request {
     Unread,
     /// Deleted, being deleted, or replaced by another object of the same name.
     Gone,
-    /// Its status already tells an outcome.
+    /// Its status already has an outcome.
     Finished,
     /// Its outcome is Pending.
-    Pending(Wishes),
+    Pending(Desired),
 }
 
-/// What a pending request asks for.
+/// The desired state of a pending request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Wishes {
+pub struct Desired {
     /// Held back by its author.
     pub suspended: bool,
     /// Never to be performed from this moment on.
@@ -90,7 +90,7 @@ pub enum Ledger {
     Absent,
     /// Claimed and not settled, by another task than this one.
     Open {
-        /// Whether the holder's call may still be in flight; `Some` tells when it no longer may.
+        /// The time until which the call of the claim may be in flight; `None` if it cannot be any more.
         in_flight_until: Option<Timestamp>,
         /// The user's state before that claim.
         before: Option<UserStatus>,
@@ -99,7 +99,7 @@ pub enum Ledger {
     Retryable {
         /// Not before this moment.
         not_before: Timestamp,
-        /// Why the last attempt had no effect.
+        /// The reason for which the last attempt had no effect.
         reason: Reason,
     },
     /// The end: what the record says is the outcome.
@@ -108,7 +108,7 @@ pub enum Ledger {
     NotUsable,
 }
 
-/// What the grants say.
+/// The permission by the grants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Allowed, with one role.
@@ -117,16 +117,16 @@ pub enum Permission {
     Denied(Reason),
 }
 
-/// The budget of the account and Region.
+/// The pace of the account and Region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Budget {
+pub enum Pace {
     /// Not asked yet.
     NotAsked,
     /// A call may be made now.
-    Granted,
+    Now,
     /// Not before this moment, for this reason.
-    Exhausted {
-        /// When to ask again.
+    Later {
+        /// The time of the next request for a slot.
         until: Timestamp,
         /// `RateLimited` or `Throttled`.
         reason: Reason,
@@ -142,7 +142,7 @@ pub enum Credentials {
     Loaded,
     /// Could not be loaded; to be tried again at this moment.
     Unavailable {
-        /// When to try again.
+        /// The time of the next try.
         until: Timestamp,
         /// `AwsCredentialsUnavailable` or `RegionNotServed`.
         reason: Reason,
@@ -156,10 +156,10 @@ pub enum Snapshot {
     NotRead,
     /// Could not be read now, or Cognito does not know it.
     Unreadable {
-        /// When a request that cannot go on without it tries again.
+        /// The time of the next try of a request that needs the state.
         until: Timestamp,
     },
-    /// Cognito answered with this exception, and would again: there is no such user or pool, for one.
+    /// Cognito returned this exception and would return it again, for example because the user does not exist.
     Refused(Exception),
     /// Read, and known to Cognito: never `Unknown`.
     Read(UserStatus),
@@ -178,22 +178,22 @@ impl Snapshot {
 
 /// The attempt that this task itself holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Attempt {
+pub enum OwnAttempt {
     /// None.
     None,
     /// Claimed and stored, and the call was not sent.
     Claimed {
-        /// Whether the claim's time budget has passed.
+        /// True if the time for the call has passed.
         too_late: bool,
     },
     /// The call was sent, or tried: the attempt is consumed.
     Answered(Answer),
 }
 
-/// What probes after an ambiguous call have shown.
+/// The probes after an ambiguous call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Probes {
-    /// How many more may be made.
+    /// The number of probes that are left.
     pub left: u32,
     /// The state that the last readable one saw.
     pub last: Option<UserStatus>,
@@ -202,9 +202,9 @@ pub struct Probes {
 /// A write that the API server refused, so that nothing was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Refused {
-    /// Which one.
+    /// The write.
     pub write: RecordWrite,
-    /// When to try it again.
+    /// The time of the next try.
     pub until: Timestamp,
 }
 
@@ -213,10 +213,10 @@ pub struct Refused {
 pub enum RecordWrite {
     /// The claim, before a call.
     Claim,
-    /// What happened to so many other requests that another call is not made before some of that is stored.
+    /// The effects of other requests: so many are not stored that no further call is made before some of them are.
     EarlierEffects,
     /// The end without a call, and why.
     Close(Evidence),
-    /// The expiry of a request that is to be told of a settled record.
-    Remember,
+    /// The expiry of a request whose status is to show the outcome of a settled record.
+    ExtendExpiry,
 }

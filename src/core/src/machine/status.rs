@@ -1,4 +1,4 @@
-//! What a request's status says: of its record, or of why it waits. Pure.
+//! The status of a request: from its record, or from the reason of its wait. Pure.
 
 use cognito_reset_api::{
     Attempt, Effect, Evidence, Exception, FailureCause, Outcome, Password, PasswordResetRecord, PasswordResetRequest,
@@ -16,21 +16,21 @@ use crate::{
     refusal::Refuser,
 };
 
-/// What is told of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telling {
+/// An update of the status of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StatusUpdate {
     /// The outcome.
     pub outcome: Outcome,
     /// The reason of every condition.
     pub reason: Reason,
-    /// Whether the password was invalidated.
+    /// The truth about the invalidation of the password.
     pub invalidated: Truth,
     /// One sentence for people. No user name, no upstream text.
     pub message: String,
 }
 
-impl Telling {
-    /// The conditions that stand in this state; the rest are absent.
+impl StatusUpdate {
+    /// Returns the conditions of this status. All others are absent.
     #[must_use]
     pub fn conditions(&self) -> Vec<(ConditionType, Truth)> {
         use ConditionType::{PasswordInvalidated, Ready, Reconciling, Stalled, Succeeded};
@@ -46,29 +46,29 @@ impl Telling {
     }
 }
 
-/// What is told of a request that waits.
+/// Returns the status of a request that waits.
 #[must_use]
-pub fn waiting(reason: Reason) -> Telling {
+pub fn waiting(reason: Reason) -> StatusUpdate {
     let message = waiting_message(reason).to_owned();
-    Telling { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
+    StatusUpdate { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
 }
 
 /// The same, with a word about what it waits for: a cause of a failed connection, a code, never anybody's text.
 #[must_use]
-pub fn waiting_for(reason: Reason, word: &str) -> Telling {
+pub fn waiting_for(reason: Reason, word: &str) -> StatusUpdate {
     let message = format!("{} ({word})", waiting_message(reason));
-    Telling { message, ..waiting(reason) }
+    StatusUpdate { message, ..waiting(reason) }
 }
 
-/// What is told of a request whose call could not be sent, for this cause.
+/// Returns the status of a request whose call could not be sent, for this cause.
 #[must_use]
-pub fn unreachable(cause: FailureCause) -> Telling {
+pub fn unreachable(cause: FailureCause) -> StatusUpdate {
     let told = waiting_for(Reason::CognitoUnreachable, cause.in_words());
     match cause {
         FailureCause::Request => {
             let message =
                 "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log";
-            Telling { message: message.to_owned(), ..told }
+            StatusUpdate { message: message.to_owned(), ..told }
         }
         FailureCause::Dns
         | FailureCause::Refused
@@ -79,10 +79,10 @@ pub fn unreachable(cause: FailureCause) -> Telling {
     }
 }
 
-/// What is told of a request that cannot go on because a write is refused: by `refuser`, or fails where there is none.
+/// Returns the status of a request with a write that is refused by `refuser`, or that fails if there is none.
 /// `ended` is what its settled record says, where that is only to remember an expiry.
 #[must_use]
-pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -> Telling {
+pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpdate) -> StatusUpdate {
     let hindrance = hindrance(refuser);
     let message = match write {
         RecordWrite::Claim => format!(
@@ -108,31 +108,31 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &Telling) -
                 "{cause} and nothing is sent, but closing the record {hindrance}; the outcome stays Pending until it is closed; retrying"
             )
         }
-        RecordWrite::Remember => format!(
+        RecordWrite::ExtendExpiry => format!(
             "{}. Writing the request's notAfter into the record {hindrance}; the outcome stays Pending until it is written; retrying",
             ended.message
         ),
     };
     let invalidated = match write {
         RecordWrite::Claim | RecordWrite::EarlierEffects | RecordWrite::Close(_) => Truth::Unknown,
-        RecordWrite::Remember => ended.invalidated,
+        RecordWrite::ExtendExpiry => ended.invalidated,
     };
-    Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+    StatusUpdate { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
 }
 
 fn hindrance(refuser: Option<&Refuser>) -> String {
     refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
 }
 
-/// What is told of a request while what is known of its attempt cannot be stored in its record: what will be told once
-/// it is, but for the outcome. `refuser` is whoever refuses that; `None` where it fails in another way. `ours` where the
-/// attempt was made for this object, and not for an earlier one of the name.
+/// Returns the status of a request whose effect cannot be stored in its record: the status after it is stored, except for
+/// the outcome. `refuser` refuses the write; it is `None` if the write fails in another way. `ours` is true if the attempt
+/// was made for this object, and not for an earlier one of the name.
 #[must_use]
-pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> Telling {
+pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> StatusUpdate {
     let mut settled = attempt.clone();
     finding.put_into(&mut settled);
     let (invalidated, known) = match (ledger::retry_reason(&settled), ledger::code(&settled)) {
-        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito answered with {}; nothing happened", code.as_str())),
+        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito returned {}; nothing happened", code.as_str())),
         (Some(_), None) => (Truth::Unknown, "nothing was sent".to_owned()),
         (None, _) => {
             let told = settled_attempt(finding.settlement.effect, &settled);
@@ -149,15 +149,15 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
         // Only the record can say that nothing happened.
         Truth::False | Truth::Unknown => Truth::Unknown,
     };
-    Telling { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+    StatusUpdate { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
 }
 
-/// What is told of a request that has ended, as its settled record says.
+/// Returns the final status of a request with a settled record.
 #[must_use]
-pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) -> Telling {
+pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) -> StatusUpdate {
     let settled = record.and_then(|record| Some((record, record.spec.effect?, ledger::last(record)?)));
     let Some((record, effect, last)) = settled else {
-        return Telling {
+        return StatusUpdate {
             outcome: Outcome::Unknown,
             reason: Reason::OutcomeUnknown,
             invalidated: Truth::Unknown,
@@ -171,10 +171,10 @@ pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) ->
     if request_uid == Some(last.request_uid.as_str()) { told } else { of_an_earlier_one(told, last) }
 }
 
-/// What a record says that was closed without a call.
-fn closed(reason: Reason, last: Option<&Attempt>) -> Telling {
+/// Returns the status for a record that was closed without a call.
+fn closed(reason: Reason, last: Option<&Attempt>) -> StatusUpdate {
     if reason == Reason::AlreadyResetRequired {
-        return Telling {
+        return StatusUpdate {
             outcome: Outcome::Succeeded,
             reason,
             invalidated: Truth::True,
@@ -183,15 +183,15 @@ fn closed(reason: Reason, last: Option<&Attempt>) -> Telling {
     }
     let message = match reason {
         Reason::Cognito(exception) => {
-            format!("Cognito answered AdminGetUser with {}; nothing was sent", exception.code())
+            format!("Cognito returned {} for AdminGetUser; nothing was sent", exception.code())
         }
         _ => nothing_happened(reason, last),
     };
-    Telling { outcome: Outcome::Failed, reason, invalidated: Truth::False, message }
+    StatusUpdate { outcome: Outcome::Failed, reason, invalidated: Truth::False, message }
 }
 
-/// What a settled attempt says.
-fn settled_attempt(effect: Effect, attempt: &Attempt) -> Telling {
+/// Returns the status for a settled attempt.
+fn settled_attempt(effect: Effect, attempt: &Attempt) -> StatusUpdate {
     let code = ledger::code(attempt);
     let reason = code.as_ref().map(|code| match code {
         Code::Known(exception) => Reason::Cognito(*exception),
@@ -215,37 +215,37 @@ fn settled_attempt(effect: Effect, attempt: &Attempt) -> Telling {
         }
     };
     let message = message(reason, outcome, invalidated, code.as_ref());
-    Telling { outcome, reason, invalidated, message }
+    StatusUpdate { outcome, reason, invalidated, message }
 }
 
-/// What a later request of the same name is told.
-fn of_an_earlier_one(told: Telling, last: &Attempt) -> Telling {
+/// Converts the status for a later request of the same name.
+fn of_an_earlier_one(told: StatusUpdate, last: &Attempt) -> StatusUpdate {
     let at = last.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
     if told.outcome == Outcome::Succeeded && told.reason != Reason::AlreadyResetRequired {
         let message = format!(
             "nothing was sent now: an earlier request of this name reset the password at {at}; use a new name to reset again"
         );
-        return Telling { reason: Reason::AlreadyPerformed, message, ..told };
+        return StatusUpdate { reason: Reason::AlreadyPerformed, message, ..told };
     }
     let message = format!(
         "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {}",
         told.message
     );
-    Telling { message, ..told }
+    StatusUpdate { message, ..told }
 }
 
 fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
     let named = code.map_or("an unnamed exception", Code::as_str);
     let answer = code.map_or_else(
-        || "no answer of Cognito is known".to_owned(),
-        |code| format!("Cognito answered with {}", code.as_str()),
+        || "no response of Cognito is known".to_owned(),
+        |code| format!("Cognito returned {}", code.as_str()),
     );
     match (outcome, invalidated) {
         (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
             "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed".into()
         }
         (Outcome::Succeeded, _) => {
-            "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call".into()
+            "no clear response of Cognito is known, but the user has to reset the password now and did not before the call".into()
         }
         (Outcome::Failed, Truth::True) => {
             format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")
@@ -360,12 +360,12 @@ const fn password(invalidated: Truth) -> Password {
     }
 }
 
-/// The status that tells it, made from the one that stands: nothing changes where nothing new is told.
+/// Returns the new status, based on the present one. Without news it is equal to that.
 #[must_use]
 pub fn status(
     request: &PasswordResetRequest,
     record: Option<&PasswordResetRecord>,
-    telling: &Telling,
+    telling: &StatusUpdate,
     now: Timestamp,
 ) -> PasswordResetRequestStatus {
     let standing = request.status.clone().unwrap_or_default();
@@ -375,7 +375,7 @@ pub fn status(
     PasswordResetRequestStatus {
         outcome: telling.outcome,
         observed_generation: generation,
-        // The record drops early attempts: what was told once stays.
+        // The record drops early attempts, so a start time that was shown once stays.
         start_time: standing.start_time.or_else(|| Some(ledger::made(record?).next()?.claimed_at.clone())),
         completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
         performed_time: record.and_then(ledger::performed_at).map(Time),

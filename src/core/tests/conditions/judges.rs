@@ -45,7 +45,7 @@ pub fn health(object: &Value) -> &'static str {
     }
 }
 
-/// The conditions that stand.
+/// The conditions of the status.
 pub fn conditions(object: &Value) -> &[Value] {
     object["status"]["conditions"].as_array().map_or(&[], Vec::as_slice)
 }

@@ -1,4 +1,4 @@
-//! Every state of a request, as it is told, before those who judge it without knowing the operator:
+//! Every state of a request, as its status shows it, before those who judge it without knowing the operator:
 //! kstatus, `kubectl wait` and generic health checks, each by its own written rules.
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
@@ -19,8 +19,8 @@ use cognito_reset_core::{
     ledger::{self, Backoff, Finding, Identity, Settling, Waits},
     machine::{
         decide::{Settlement, Step, decide},
-        state::{Budget, Credentials, Ledger, Permission, RecordWrite, Refused, Request, Situation, Snapshot, Wishes},
-        status::{self, Telling},
+        state::{Credentials, Desired, Ledger, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State},
+        status::{self, StatusUpdate},
     },
     refusal::Refuser,
 };
@@ -127,34 +127,34 @@ fn settled(
     }
 }
 
-const WISHES: Wishes = Wishes { suspended: false, expires: None, deadline: LATER, skip_if_reset_required: false };
+const DESIRED: Desired = Desired { suspended: false, expires: None, deadline: LATER, skip_if_reset_required: false };
 
 /// Nothing holds it back.
-fn free() -> Situation {
-    Situation {
+fn free() -> State {
+    State {
         read_at: NOW,
-        request: Request::Pending(WISHES),
+        request: Request::Pending(DESIRED),
         ledger: Ledger::Absent,
         permission: Permission::Granted,
-        budget: Budget::Granted,
+        pace: Pace::Now,
         credentials: Credentials::Loaded,
         before: Snapshot::Read(UserStatus::Confirmed),
-        ..Situation::unknown(3)
+        ..State::unknown(3)
     }
 }
 
-fn asking(wishes: Wishes) -> Situation {
-    Situation { request: Request::Pending(wishes), ..free() }
+fn asking(desired: Desired) -> State {
+    State { request: Request::Pending(desired), ..free() }
 }
 
 /// A write to the record was refused.
-fn refused(write: RecordWrite, wishes: Wishes) -> Situation {
-    Situation { refused: Some(Refused { write, until: LATER }), ..asking(wishes) }
+fn refused(write: RecordWrite, desired: Desired) -> State {
+    State { refused: Some(Refused { write, until: LATER }), ..asking(desired) }
 }
 
-/// What keeps a request waiting, with no record of it.
-fn gates() -> Vec<Situation> {
-    let skip = Wishes { skip_if_reset_required: true, ..WISHES };
+/// The states in which a request waits without a record.
+fn gates() -> Vec<State> {
+    let skip = Desired { skip_if_reset_required: true, ..DESIRED };
     let denied = [
         Reason::NoMatchingGrant,
         Reason::ConflictingGrants,
@@ -169,30 +169,30 @@ fn gates() -> Vec<Situation> {
     ];
     let exhausted = [Reason::RateLimited, Reason::Throttled];
     let mut gates = vec![
-        asking(Wishes { suspended: true, ..WISHES }),
-        Situation { user_busy: Some(LATER), ..free() },
-        Situation {
+        asking(Desired { suspended: true, ..DESIRED }),
+        State { user_busy: Some(LATER), ..free() },
+        State {
             credentials: Credentials::Unavailable { until: LATER, reason: Reason::AwsCredentialsUnavailable },
             ..free()
         },
-        Situation { credentials: Credentials::Unavailable { until: LATER, reason: Reason::RegionNotServed }, ..free() },
-        Situation { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
-        Situation { ledger: Ledger::NotUsable, ..free() },
+        State { credentials: Credentials::Unavailable { until: LATER, reason: Reason::RegionNotServed }, ..free() },
+        State { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
+        State { ledger: Ledger::NotUsable, ..free() },
     ];
-    gates.extend(denied.map(|reason| Situation { permission: Permission::Denied(reason), ..free() }));
-    gates.extend(exhausted.map(|reason| Situation { budget: Budget::Exhausted { until: LATER, reason }, ..free() }));
+    gates.extend(denied.map(|reason| State { permission: Permission::Denied(reason), ..free() }));
+    gates.extend(exhausted.map(|reason| State { pace: Pace::Later { until: LATER, reason }, ..free() }));
     gates
 }
 
-/// A state of the table, what was decided on, and the status that tells it.
+/// A state of the table, the state that was decided on, and the status that shows it.
 struct Told {
     state: &'static str,
     told: String,
-    telling: Telling,
+    telling: StatusUpdate,
     object: Value,
 }
 
-/// Everything that can be told, by way of the decision.
+/// Every status that the decision can lead to.
 #[derive(Default)]
 struct Tellings(Vec<Told>);
 
@@ -200,19 +200,19 @@ impl Tellings {
     fn tell(
         &mut self,
         state: &'static str,
-        situation: &Situation,
+        from: &State,
         record: Option<&PasswordResetRecord>,
         uid: &str,
     ) -> Result<()> {
         let request = request()?;
-        let telling = match decide(situation, NOW) {
+        let telling = match decide(from, NOW) {
             Step::Wait { reason: Reason::WriteRefused, .. } => {
-                let refused = situation.refused.context("nothing was refused")?;
+                let refused = from.refused.context("nothing was refused")?;
                 status::refused(refused.write, Some(&refuser()), &status::ended(record, Some(uid)))
             }
             Step::Wait { reason, .. } => status::waiting(reason),
-            Step::Tell => status::ended(record, Some(uid)),
-            // What closes the record is told as soon as that is written.
+            Step::WriteStatus => status::ended(record, Some(uid)),
+            // The status follows as soon as the record is closed.
             Step::Close(evidence) => {
                 let entry = Attempt {
                     id: "closing".into(),
@@ -221,14 +221,14 @@ impl Tellings {
                     ..ledger::last(&claimed()?).context("no attempt")?.clone()
                 };
                 let record = ledger::closed(record, &Identity::of_request(&request), entry);
-                return self.record(state, WISHES, &record);
+                return self.record(state, DESIRED, &record);
             }
             step => bail!("{state}: {step:?} tells nothing"),
         };
         self.push(state, record, telling)
     }
 
-    fn push(&mut self, state: &'static str, record: Option<&PasswordResetRecord>, telling: Telling) -> Result<()> {
+    fn push(&mut self, state: &'static str, record: Option<&PasswordResetRecord>, telling: StatusUpdate) -> Result<()> {
         let mut request = request()?;
         request.status = Some(status::status(&request, record, &telling, NOW));
         let told = format!("{state}: {telling:?}");
@@ -236,7 +236,7 @@ impl Tellings {
         Ok(())
     }
 
-    /// Tells an effect that is not stored.
+    /// Adds an effect that is not stored.
     fn held_up(
         &mut self,
         state: &'static str,
@@ -254,11 +254,11 @@ impl Tellings {
         Ok(())
     }
 
-    fn gate(&mut self, state: &'static str, situation: &Situation) -> Result<()> {
-        self.tell(state, situation, None, "uid")
+    fn gate(&mut self, state: &'static str, from: &State) -> Result<()> {
+        self.tell(state, from, None, "uid")
     }
 
-    /// Tells a request that cannot be read, which is decided on by nobody.
+    /// Adds a request that cannot be parsed, which is not decided on.
     fn unreadable(&mut self, state: &'static str) -> Result<()> {
         let request = request()?;
         let patch =
@@ -270,12 +270,12 @@ impl Tellings {
         Ok(())
     }
 
-    /// Tells the request of the record, and a later one of the same name.
-    fn record(&mut self, state: &'static str, wishes: Wishes, record: &PasswordResetRecord) -> Result<()> {
+    /// Adds the request of the record, and a later one of the same name.
+    fn record(&mut self, state: &'static str, desired: Desired, record: &PasswordResetRecord) -> Result<()> {
         let ledger =
-            ledger::view(Some(record), &Identity::of_request(&request()?), &PATIENCE, |_| SignedDuration::ZERO, NOW);
+            ledger::view(Some(record), &Identity::of_request(&request()?), &PATIENCE, SignedDuration::ZERO, NOW);
         for uid in ["uid", "another"] {
-            self.tell(state, &Situation { ledger: ledger.clone(), ..asking(wishes) }, Some(record), uid)?;
+            self.tell(state, &State { ledger: ledger.clone(), ..asking(desired) }, Some(record), uid)?;
         }
         Ok(())
     }
@@ -288,25 +288,25 @@ fn codes(class: Class) -> impl Iterator<Item = &'static str> {
 fn everything_told() -> Result<Vec<Told>> {
     use {Effect::*, Evidence::*};
     let mut all = Tellings::default();
-    let expired = Wishes { expires: Some(NOW), ..WISHES };
-    let overdue = Wishes { deadline: NOW, ..WISHES };
-    let skip = Wishes { skip_if_reset_required: true, ..WISHES };
+    let expired = Desired { expires: Some(NOW), ..DESIRED };
+    let overdue = Desired { deadline: NOW, ..DESIRED };
+    let skip = Desired { skip_if_reset_required: true, ..DESIRED };
 
-    for situation in gates() {
-        all.gate("waiting", &situation)?;
+    for state in gates() {
+        all.gate("waiting", &state)?;
     }
-    all.gate("waiting", &refused(RecordWrite::Claim, WISHES))?;
-    all.gate("waiting", &refused(RecordWrite::EarlierEffects, WISHES))?;
+    all.gate("waiting", &refused(RecordWrite::Claim, DESIRED))?;
+    all.gate("waiting", &refused(RecordWrite::EarlierEffects, DESIRED))?;
     all.gate("waiting", &refused(RecordWrite::Close(Expired), expired))?;
     all.gate("waiting", &refused(RecordWrite::Close(DeadlineExceeded), overdue))?;
     let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
     let skipping = refused(RecordWrite::Close(AlreadyResetRequired), skip);
-    let unread = Situation {
+    let unread = State {
         before: Snapshot::Refused(Exception::UserNotFound),
         ..refused(RecordWrite::Close(UserReadResponse), skip)
     };
     all.gate("waiting", &unread)?;
-    all.gate("waiting", &Situation { before: has_to_reset, ..skipping })?;
+    all.gate("waiting", &State { before: has_to_reset, ..skipping })?;
     let seen = Some(UserStatus::ResetRequired);
     for (state, effect, evidence, code, after) in [
         ("waiting", NotPerformed, NeverSent, None, None),
@@ -321,38 +321,38 @@ fn everything_told() -> Result<Vec<Told>> {
     ] {
         all.held_up(state, effect, evidence, code, after)?;
     }
-    let expiring = Wishes { expires: Some(LATER), ..WISHES };
-    let settled_before = Situation { ledger: Ledger::Settled(Performed), ..refused(RecordWrite::Remember, expiring) };
+    let expiring = Desired { expires: Some(LATER), ..DESIRED };
+    let settled_before = State { ledger: Ledger::Settled(Performed), ..refused(RecordWrite::ExtendExpiry, expiring) };
     let accepted = settled(Performed, CognitoResponse, None, None)?;
     all.tell("waiting: reset, not stored", &settled_before, Some(&accepted), "another")?;
-    all.record("waiting", WISHES, &claimed()?)?;
+    all.record("waiting", DESIRED, &claimed()?)?;
     all.unreadable("waiting")?;
     let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (CognitoResponse, Some(code)));
     for (evidence, code) in blocked.chain([(NeverSent, None), (Unreachable, None)]) {
         let record = settled(NotPerformed, evidence, code, None)?;
-        all.record("waiting", WISHES, &record)?;
+        all.record("waiting", DESIRED, &record)?;
         all.record("failed: nothing happened", expired, &record)?;
         all.record("failed: nothing happened", overdue, &record)?;
     }
 
-    all.record("reset", WISHES, &settled(Performed, CognitoResponse, None, None)?)?;
-    all.gate("reset", &Situation { before: has_to_reset, ..asking(skip) })?;
+    all.record("reset", DESIRED, &settled(Performed, CognitoResponse, None, None)?)?;
+    all.gate("reset", &State { before: has_to_reset, ..asking(skip) })?;
 
     all.gate("failed: nothing happened", &asking(expired))?;
     let nobody = Snapshot::Refused(Exception::UserNotFound);
-    all.gate("failed: nothing happened", &Situation { before: nobody, ..asking(skip) })?;
+    all.gate("failed: nothing happened", &State { before: nobody, ..asking(skip) })?;
     all.gate("failed: nothing happened", &asking(overdue))?;
     for code in codes(Class::Refused) {
-        all.record("failed: nothing happened", WISHES, &settled(NotPerformed, CognitoResponse, Some(code), None)?)?;
+        all.record("failed: nothing happened", DESIRED, &settled(NotPerformed, CognitoResponse, Some(code), None)?)?;
     }
 
     let lost = codes(Class::Ambiguous).map(Some).chain([None]).map(|code| ("reset", code));
     let failures = codes(Class::AmbiguousFailure).chain([LONGEST]).map(|code| ("failed: invalidated", Some(code)));
     for (confirmed, code) in lost.chain(failures) {
         let seen = Some(UserStatus::ResetRequired);
-        all.record(confirmed, WISHES, &settled(Performed, UserStatusCheck, code, seen)?)?;
-        all.record("unknown", WISHES, &settled(Unknown, Inconclusive, code, None)?)?;
-        all.record("unknown: seen RESET_REQUIRED", WISHES, &settled(Unknown, Inconclusive, code, seen)?)?;
+        all.record(confirmed, DESIRED, &settled(Performed, UserStatusCheck, code, seen)?)?;
+        all.record("unknown", DESIRED, &settled(Unknown, Inconclusive, code, None)?)?;
+        all.record("unknown: seen RESET_REQUIRED", DESIRED, &settled(Unknown, Inconclusive, code, seen)?)?;
     }
     Ok(all.0)
 }
@@ -396,7 +396,7 @@ fn every_state_is_judged_as_the_table_says() -> Result<()> {
 }
 
 #[test]
-fn a_request_that_was_changed_or_deleted_since_is_judged_by_nothing_that_was_told_before() -> Result<()> {
+fn a_changed_or_deleted_request_is_judged_afresh() -> Result<()> {
     for Told { told, mut object, .. } in everything_told()? {
         object["metadata"]["generation"] = json!(3);
         assert_eq!(kstatus(&object), "InProgress", "{told}");
@@ -425,7 +425,7 @@ fn every_condition_keeps_within_its_bounds() -> Result<()> {
     Ok(())
 }
 
-/// What is told of grants that are valid, and of those that are not.
+/// The statuses of valid and of invalid grants.
 fn told_of_grants() -> Result<BTreeSet<String>> {
     let mut index = GrantIndex::default();
     index.put_namespace("support".into(), BTreeMap::new());
@@ -452,11 +452,11 @@ fn told_of_grants() -> Result<BTreeSet<String>> {
 fn every_reason_is_told_of_something() -> Result<()> {
     let mut told = told_of_grants()?;
     told.extend(everything_told()?.into_iter().map(|told| told.telling.reason.as_str().to_owned()));
-    // The names stand in the one list of reasons, behind `=> "`.
+    // The names are in the one list of reasons, behind `=> "`.
     let list = include_str!("../../../api/src/conditions.rs");
     let list = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
     let ours = list.context("no list")?.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
-    // Throttling is told as `Throttled`, whatever Cognito calls it.
+    // Throttling is shown as `Throttled`, regardless of the exception.
     let cognitos = Exception::ALL.iter().filter(|exception| Class::of(**exception) != Class::Throttled);
     let wanted: BTreeSet<_> = ours.chain(cognitos.map(|exception| exception.code())).map(str::to_owned).collect();
     assert_eq!(told, wanted);

@@ -1,21 +1,19 @@
-//! What happens around the replicas: what the network does to messages that nobody waits for, and what people do.
+//! The steps around the replicas: of the network, with messages that no process waits for, and of people.
 
 use cognito_reset_api::Outcome;
 
 use crate::{
     steps::{DEADLINE, Label, Steps},
-    world::{Message, Phase},
+    world::Message,
 };
 
 impl Steps<'_> {
-    /// What is on its way, and waited for by nobody, arrives or not.
+    /// Delivers or drops messages that no process waits for.
     pub fn network(&mut self) {
-        let waited: Vec<_> = self.from.replicas.iter().flatten().map(|pass| &pass.phase).collect();
+        let waited: Vec<_> = self.from.replicas.iter().flatten().filter_map(|task| task.waits_for()).collect();
         for (place, message) in self.from.wire.iter().enumerate() {
             let (waits, landed) = match message {
-                Message::Call { attempt, performed } => {
-                    (waited.contains(&&Phase::Calling(attempt.clone())), *performed)
-                }
+                Message::Call { attempt, performed } => (waited.contains(&attempt.as_str()), *performed),
                 Message::Record { .. } | Message::Status { .. } => (false, false),
             };
             if waits {
@@ -56,8 +54,8 @@ impl Steps<'_> {
         self.add(None, "a grant names another role", false, |world| world.role = 1 - world.role);
         for subject in 0..self.from.requests.len() {
             let Some(request) = &self.from.requests[subject] else {
-                // Whoever has deleted it may apply it again for the same fault.
-                let label = Label { replica: None, what: "the request is applied again", fair: false };
+                // Deleting it and applying it again cost one fault together.
+                let label = Label { replica: None, what: "the request is applied again", then: "", fair: false };
                 self.push(label, |world| world.apply(subject));
                 continue;
             };

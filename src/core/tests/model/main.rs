@@ -1,10 +1,14 @@
-//! Explores every order of events around the production functions `decide`, `Knowledge` and the ledger's rules: see
-//! `world.rs` for what there is, `steps.rs` for what can happen, `walk.rs` for how it is explored.
+//! Explores every order of events around the production machine.
 //!
-//! No time limit, lease or wait is trusted here: a pass may begin at any moment over any request, an open claim may be
-//! resolved while its call is on its way, and a holder may send long after. What holds here holds without them.
+//! `world.rs` defines the world, `steps.rs` and `around.rs` define the steps, and `walk.rs` explores them. For each command
+//! of a machine, `steps.rs` enumerates every event that the world could return.
 //!
-//! The walk is our own, because liveness and rest are questions to the whole graph, which checkers of paths do not keep.
+//! The model trusts no timeout, lease or wait. A reconcile may begin at any moment for any request, an open claim may be
+//! resolved while its call is in flight, and a process may call long after it claimed. A property that holds here does not
+//! depend on them.
+//!
+//! The walk is implemented here, because liveness and rest are properties of the whole graph, which checkers of paths do
+//! not keep.
 
 #![allow(
     clippy::indexing_slicing,
@@ -22,9 +26,9 @@ mod world;
 use cognito_reset_api::{Effect, Evidence, Outcome};
 use cognito_reset_core::ledger;
 use walk::{Sight, Walk};
-use world::{EXPIRES, Message, Phase, Start, World};
+use world::{EXPIRES, Message, Start, World};
 
-/// Fewer or more faults than each walk's own number: `MODEL_FAULTS=1` adds one to each.
+/// Adds faults to the number of each walk: `MODEL_FAULTS=1` adds one.
 const MORE: &str = "MODEL_FAULTS";
 
 fn reason(world: &World, subject: usize) -> &str {
@@ -103,7 +107,7 @@ fn evidence(world: &World, of_effect: Effect, of: Evidence) -> bool {
     })
 }
 
-/// What one fault is enough for.
+/// The situations that take one fault.
 const SIGHTS: &[Sight] = &[
     ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
     ("ConfirmedByProbe", |world| ended(world, Outcome::Succeeded, "ConfirmedByProbe")),
@@ -114,7 +118,8 @@ const SIGHTS: &[Sight] = &[
     }),
     ("DeadlineExceeded", |world| ended(world, Outcome::Failed, "DeadlineExceeded")),
     ("performed after a further attempt", |world| {
-        evidence(world, Effect::Performed, Evidence::CognitoResponse) && world.attempts.len() > 1
+        let calls: u8 = world.attempts.values().map(|truth| truth.calls).sum();
+        evidence(world, Effect::Performed, Evidence::CognitoResponse) && calls > 1
     }),
     ("never sent", |world| evidence(world, Effect::NotPerformed, Evidence::NeverSent)),
     ("no connection", |world| evidence(world, Effect::NotPerformed, Evidence::Unreachable)),
@@ -130,10 +135,10 @@ const SIGHTS: &[Sight] = &[
     }),
 ];
 
-/// What takes two replicas.
+/// The situations that take two replicas.
 const SHARED: &[Sight] = &[
     ("a claim that is resolved while its holder still waits", |world| {
-        let calling = world.replicas.iter().flatten().any(|pass| matches!(pass.phase, Phase::Calling(_)));
+        let calling = world.replicas.iter().flatten().any(|task| task.waits_for().is_some());
         calling && evidence(world, Effect::Unknown, Evidence::Inconclusive)
     }),
     ("an answer that turns Unknown into Performed", |world| {
@@ -152,10 +157,10 @@ const SHARED: &[Sight] = &[
     }),
 ];
 
-/// What takes a deletion.
+/// The situations that take a deletion.
 const AGAIN: &[Sight] = &[("AlreadyPerformed", |world| ended(world, Outcome::Succeeded, "AlreadyPerformed"))];
 
-/// What takes a user who already has to reset.
+/// The situations that take a user who already has to reset.
 const BEFORE: &[Sight] = &[
     ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
     ("OutcomeUnknown, and the user has to reset", |world| {
@@ -163,7 +168,7 @@ const BEFORE: &[Sight] = &[
     }),
 ];
 
-/// What takes a request that asks to skip, and expires.
+/// The situations that take a request that asks to skip, and expires.
 const CAUTIOUS: &[Sight] = &[
     ("AlreadyResetRequired", |world| ended(world, Outcome::Succeeded, "AlreadyResetRequired")),
     ("Expired", |world| ended(world, Outcome::Failed, "Expired")),
@@ -177,12 +182,12 @@ const CAUTIOUS: &[Sight] = &[
     }),
 ];
 
-/// What takes two requests.
+/// The situations that take two requests.
 const BOTH: &[Sight] = &[("both are performed", |world| {
     world.at_rest() && world.attempts.values().filter(|truth| truth.performed == 1).count() == 2
 })];
 
-/// What takes somebody else's reset.
+/// The situations that take a reset by somebody else.
 const BY_OTHERS: &[Sight] = &[("ConfirmedByProbe, by somebody else's reset", |world| {
     let performed = world.attempts.values().any(|truth| truth.performed > 0);
     ended(world, Outcome::Succeeded, "ConfirmedByProbe") && !performed

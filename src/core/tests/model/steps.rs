@@ -1,31 +1,36 @@
-//! Every step of the replicas from a state, by the production functions, and what API server, network and Cognito make of
-//! it; `around.rs` has the rest. Each thing that goes wrong or is done by people costs one of the faults that are left.
+//! Every step of the replicas from a state: for each command of a machine, every event that API server, network, Cognito
+//! and process could return. `around.rs` has the steps beside the replicas.
+//!
+//! Each failure, and each action of people, costs one of the faults that are left. A command that nobody else can observe
+//! is carried out at once, so that it makes no state of its own. If it can fail, the failure is a branch.
 
-use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, UserStatus, conditions::Reason};
+use std::{sync::Arc, time::Duration};
+
+use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, conditions::Reason};
 use cognito_reset_core::{
     action::{
-        port::{Reply, Role, User},
+        port::{ReadError, Reply, Role, SessionFailure, User},
         response::{Answer, Code},
     },
     grants::Authorization,
-    ledger::{self, Claimed, Finding, Settling},
     machine::{
-        decide::{Step, decide},
-        knowledge::Knowledge,
-        state::{Budget, Credentials, Request as Asked, Snapshot},
-        status,
+        ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Recalled, RefusedWrite, Slot, Written,
+        state::RecordWrite,
     },
+    refusal::Refuser,
 };
 use jiff::SignedDuration;
 
-use crate::world::{Frozen, Message, NOW, PROBES, Pass, Phase, ROLES, Record, Request, Truth, WAITS, World, Written};
+use crate::world::{Frozen, Message, ROLES, Read, Record, Request, Session, Task, Truth, World, settings};
 
-/// What happened, for a trace.
+/// A step, for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Label {
     pub replica: Option<usize>,
     pub what: &'static str,
-    /// Whether it is the operator's or the network's doing when all is well; else it costs a fault.
+    /// The failure of a command that was carried out at once.
+    pub then: &'static str,
+    /// True for a step without failure; any other step costs faults.
     pub fair: bool,
 }
 
@@ -33,19 +38,23 @@ pub struct Label {
 pub const DEADLINE: &str = "expiry and deadline pass";
 
 /// The step that nothing but a stale view gives cause to.
-pub const CAUSELESS: &str = "starts a pass without a cause";
+pub const CAUSELESS: &str = "starts a reconcile without a cause";
 
-/// No rule looks at who holds a claim: with one name for all, fewer states differ.
-const HOLDER: &str = "holder";
+/// A time at which it is too late for every call.
+const LATE: Duration = Duration::from_secs(3600);
 
-/// The answers that Cognito may give without having performed a reset, and whether it may have.
+/// The exceptions that Cognito may return without a reset, and whether it may return them after one.
 const ANSWERS: &[(&str, Exception, bool)] = &[
-    ("refused", Exception::UserNotFound, false),
-    ("throttled", Exception::TooManyRequests, false),
-    ("blocked", Exception::AccessDenied, false),
-    ("internal error", Exception::InternalError, true),
-    ("code not delivered", Exception::CodeDeliveryFailure, true),
+    ("is refused", Exception::UserNotFound, false),
+    ("is throttled", Exception::TooManyRequests, false),
+    ("is blocked", Exception::AccessDenied, false),
+    ("gets an internal error", Exception::InternalError, true),
+    ("hears that the code was not delivered", Exception::CodeDeliveryFailure, true),
 ];
+
+/// The costs of a step.
+const FAIR: u8 = 0;
+const FAULT: u8 = 1;
 
 pub struct Steps<'a> {
     pub from: &'a World,
@@ -58,7 +67,7 @@ pub fn steps(from: &World) -> Vec<(Label, World)> {
     for replica in 0..from.replicas.len() {
         match &from.replicas[replica] {
             None => steps.start(replica),
-            Some(pass) => steps.go_on(replica, pass),
+            Some(task) => steps.go_on(replica, task),
         }
     }
     steps.network();
@@ -66,10 +75,21 @@ pub fn steps(from: &World) -> Vec<(Label, World)> {
     steps.found
 }
 
+/// A machine whose next command others can observe.
+struct Advanced {
+    /// The number of failures on the way, and the last of them.
+    cost: u8,
+    then: &'static str,
+    machine: Machine<Session>,
+    command: Command<Session>,
+    /// The attempt that it is about to claim, or the closing that it is about to write.
+    new: Option<String>,
+}
+
 impl Steps<'_> {
     pub fn add(&mut self, replica: Option<usize>, what: &'static str, fair: bool, change: impl FnOnce(&mut World)) {
         if fair || self.from.faults > 0 {
-            self.push(Label { replica, what, fair }, |world| {
+            self.push(Label { replica, what, then: "", fair }, |world| {
                 world.faults -= u8::from(!fair);
                 change(world);
             });
@@ -82,339 +102,323 @@ impl Steps<'_> {
         self.found.push((label, world));
     }
 
-    /// A pass may begin at any time, over any request: its cause may be as stale as it likes. That an end comes must
+    /// A reconcile may begin at any time, over any request: its cause may be as stale as it likes. That an end comes must
     /// not rest on one without a cause: the watch shows what is pending, and the sweep finds open claims.
     fn start(&mut self, replica: usize) {
         for subject in 0..self.from.requests.len() {
-            let known = Knowledge::none(World::identity(subject), PROBES, None);
-            let pass = Pass { subject, known: Frozen::new(known), phase: Phase::Deciding, session: None, snapshot: 0 };
             // Replicas are alike: an idle one with a higher number waits for those before it.
             if self.from.replicas[..replica].iter().any(Option::is_none) {
                 continue;
             }
             let pending = self.from.outcome(subject) == Some(Outcome::Pending);
             let open = self.from.records[subject].as_ref().is_some_and(|record| record.spec.effect.is_none());
-            let what = if pending || open { "starts a pass" } else { CAUSELESS };
-            self.add(Some(replica), what, true, |world| world.replicas[replica] = Some(pass));
+            let what = if pending || open { "starts a reconcile" } else { CAUSELESS };
+            for (what, fair, user_busy) in [(what, true, false), ("starts one while the user is busy", false, true)] {
+                let now = self.from.time(replica, Duration::ZERO);
+                let (machine, command) = Machine::new(World::identity(subject), settings(), user_busy, now);
+                let task = Task { subject, machine, command, read: Read::Nothing, sent: false, snapshot: 0 };
+                self.add(Some(replica), what, fair, |world| world.replicas[replica] = Some(Frozen::new(task)));
+            }
         }
     }
 
-    fn go_on(&mut self, replica: usize, pass: &Pass) {
+    fn go_on(&mut self, replica: usize, task: &Frozen<Task>) {
         self.add(Some(replica), "crashes", false, |world| world.replicas[replica] = None);
-        match &pass.phase {
-            Phase::Deciding => self.decide(replica, pass),
-            Phase::Reading { request, record } => self.read_on(replica, pass, request.clone(), record.clone()),
-            Phase::Claiming(wanted) => self.claim(replica, pass, wanted),
-            Phase::Calling(attempt) => self.answer(replica, pass, attempt),
-            Phase::Settling { known, current, finding } => self.settle(replica, pass, known, current, finding),
+        match &task.command {
+            Command::Read => self.read(replica, task),
+            Command::ReadRequest => {
+                let request = self.from.requests[task.subject].clone();
+                self.reply(replica, task, "reads the request again", FAIR, |_| Event::Request(Ok(request)));
+                self.reply(replica, task, "cannot read the request", FAULT, |_| Event::Request(Err(no_answer())));
+            }
+            Command::ReadRecord { .. } => self.read_record(replica, task),
+            Command::GetUser { after, .. } => self.get_user(replica, task, after.as_deref()),
+            Command::WriteRecord { record, within } => self.write_record(replica, task, record, within.is_some()),
+            Command::Call(call) if task.sent => self.answer(replica, task, call),
+            Command::Call(call) => self.send(replica, task, call),
+            Command::WriteStatus(request) => self.write_status(replica, task, request),
+            Command::CheckGrants(_)
+            | Command::Recall(_)
+            | Command::CountRefusal { .. }
+            | Command::TakeSlot { .. }
+            | Command::LoadCredentials(_)
+            | Command::Sleep(_)
+            | Command::Finish(_) => unreachable!("carried out at once"),
         }
     }
 
-    fn decide(&mut self, replica: usize, pass: &Pass) {
-        let now = self.from.now(replica);
-        let mut known = Knowledge::clone(&pass.known);
-        let mut session = pass.session.clone();
-        let step = loop {
-            match decide(&known.situation, now) {
-                Step::AskBudget => known.situation.budget = Budget::Granted,
-                Step::LoadCredentials => {
-                    known.situation.credentials = Credentials::Loaded;
-                    let role = known.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
-                    session = role.map(|role| Frozen::new(role.arn.clone()));
-                }
-                step => break step,
-            }
-        };
-        let to = |known: Knowledge, phase| {
-            let session = session.clone();
-            Pass { known: Frozen::new(known), phase, session, ..pass.clone() }
-        };
-        match step {
-            Step::AskBudget | Step::LoadCredentials => unreachable!("taken above"),
-            Step::Gather => {
-                let (request, record) =
-                    (self.from.requests[pass.subject].clone(), self.from.records[pass.subject].clone());
-                let first = to(known.clone(), Phase::Reading { request: Some(request), record: None });
-                let second = to(known, Phase::Reading { request: None, record: Some(record) });
-                self.add(Some(replica), "reads the request", true, |world| world.replicas[replica] = Some(first));
-                self.add(Some(replica), "reads the record", true, |world| world.replicas[replica] = Some(second));
-            }
-            Step::TakeSnapshot => {
-                for (stale, moment) in self.from.moments(0) {
-                    let mut known = known.clone();
-                    known.snapshot(Ok(User { status: self.from.status_at(moment), sub: None }), NOW);
-                    let next = Pass { snapshot: moment, ..to(known, Phase::Deciding) };
-                    self.add(Some(replica), "takes a snapshot", !stale, |world| world.replicas[replica] = Some(next));
-                }
-                known.situation.before = Snapshot::Unreadable { until: NOW };
-                let next = to(known, Phase::Deciding);
-                self.add(Some(replica), "cannot take a snapshot", false, |world| world.replicas[replica] = Some(next));
-            }
-            Step::Claim => {
-                let earlier = self.from.attempts.values().filter(|truth| truth.subject == pass.subject).count();
-                let attempt = format!("attempt-{}-{earlier}", pass.subject);
-                let wanted = known.claim(attempt.clone(), HOLDER.into(), NOW).expect("the request is known");
-                let truth = Truth { subject: pass.subject, performed: 0, snapshot: pass.snapshot };
-                let next = to(known, Phase::Claiming(Frozen::new(wanted)));
-                self.add(Some(replica), "goes to claim", true, |world| {
-                    world.attempts.insert(attempt, truth);
-                    world.replicas[replica] = Some(next);
-                });
-            }
-            Step::Send => self.send(replica, pass, known),
-            Step::Probe => self.probe(replica, pass, &known),
-            Step::Settle(settlement) => {
-                let Some((record, finding)) = known.finding(settlement) else {
-                    known.settled(PROBES);
-                    let next = to(known, Phase::Deciding);
-                    return self.add(Some(replica), "has nothing to settle", true, |world| {
-                        world.replicas[replica] = Some(next);
-                    });
-                };
-                let record = Frozen::new(record.clone());
-                let phase = Phase::Settling { known: record.clone(), current: record, finding: Frozen::new(finding) };
-                let next = to(known, phase);
-                self.add(Some(replica), "goes to settle", true, |world| world.replicas[replica] = Some(next));
-            }
-            Step::Close(evidence) => {
-                let id = format!("closing-{replica}");
-                let wanted = known.close(evidence, id, HOLDER.into(), NOW).expect("the request is known");
-                self.close(replica, pass, &known, &Frozen::new(wanted));
-            }
-            Step::Remember(_) => {
-                let wanted = known.remember().expect("request and record are known");
-                self.close(replica, pass, &known, &Frozen::new(wanted));
-            }
-            Step::Tell => self.tell(replica, pass, known),
-            Step::Wait { reason, .. } => self.wait(replica, pass, &known, reason),
-            Step::Leave => self.add(Some(replica), "ends its pass", true, |world| world.replicas[replica] = None),
-        }
-    }
-
-    fn read_on(
+    /// Carries out the command of a machine: changes the world, and returns the event.
+    fn reply(
         &mut self,
         replica: usize,
-        pass: &Pass,
-        request: Option<Option<Request>>,
-        record: Option<Option<Record>>,
+        task: &Frozen<Task>,
+        what: &'static str,
+        cost: u8,
+        answer: impl FnOnce(&mut World) -> Event<Session>,
     ) {
-        let request = request.unwrap_or_else(|| self.from.requests[pass.subject].clone());
-        let record = record.unwrap_or_else(|| self.from.records[pass.subject].clone());
-        let mut known = Knowledge::clone(&pass.known);
-        known.situation.read_at = self.from.now(replica);
-        let granted = self.from.granted;
-        let role = Role { arn: ROLES[self.from.role].into(), external_id: None, session_tags: SessionTags::Full };
-        known.read_request(request.map(|request| request.to_owned_object()), |_| {
-            if granted { Ok(Authorization { role: Some(role), grants: vec![] }) } else { Err(Reason::NoMatchingGrant) }
-        });
-        known.read_record(
-            record.map(|record| record.to_owned_object()),
-            &WAITS,
-            |_| SignedDuration::ZERO,
-            self.from.now(replica),
-        );
-        let next = Pass { known: Frozen::new(known), phase: Phase::Deciding, ..pass.clone() };
-        self.add(Some(replica), "reads the other of the two", true, |world| world.replicas[replica] = Some(next));
+        self.reply_at(replica, task, what, cost, Duration::ZERO, answer);
     }
 
-    fn claim(&mut self, replica: usize, pass: &Pass, wanted: &Record) {
-        let claimed = |claimed: Claimed, in_time: bool| {
-            let mut known = Knowledge::clone(&pass.known);
-            known.claimed(wanted.to_owned_object(), claimed, in_time);
-            Some(Pass { known: Frozen::new(known), phase: Phase::Deciding, ..pass.clone() })
-        };
-        let subject = pass.subject;
-        for (what, in_time) in [("writes the claim", true), ("writes the claim too late", false)] {
-            self.add(Some(replica), what, in_time, |world| {
-                let result = match world.write_record(subject, wanted) {
-                    Written::Stored => {
-                        Claimed::Ours(Box::new(world.records[subject].as_ref().unwrap().to_owned_object()))
-                    }
-                    Written::Conflict | Written::Gone => {
-                        let standing = world.records[subject].as_ref().map(Frozen::to_owned_object);
-                        ledger::after_conflict(wanted, standing)
-                    }
-                };
-                world.replicas[replica] = claimed(result, in_time);
+    fn reply_at(
+        &mut self,
+        replica: usize,
+        task: &Frozen<Task>,
+        what: &'static str,
+        cost: u8,
+        monotonic: Duration,
+        answer: impl FnOnce(&mut World) -> Event<Session>,
+    ) {
+        if self.from.faults < cost {
+            return;
+        }
+        let mut world = self.from.clone();
+        world.faults -= cost;
+        let event = answer(&mut world);
+        let now = world.time(replica, monotonic);
+        let mut advanced = advance(&world, task, event, now);
+        let last = advanced.pop();
+        for advanced in advanced {
+            self.put(world.clone(), replica, task, what, cost, advanced);
+        }
+        if let Some(last) = last {
+            self.put(world, replica, task, what, cost, last);
+        }
+    }
+
+    fn put(&mut self, mut world: World, replica: usize, task: &Task, what: &'static str, cost: u8, advanced: Advanced) {
+        let Advanced { cost: more, then, machine, command, new } = advanced;
+        world.faults -= more;
+        let snapshot = world.snapshot.take().unwrap_or(task.snapshot);
+        if let Some(attempt) = new {
+            let truth = Truth { subject: task.subject, calls: 0, performed: 0, snapshot };
+            Arc::make_mut(&mut world.attempts).insert(attempt, truth);
+        }
+        let ended = matches!(command, Command::Finish(_));
+        let next = || Task { subject: task.subject, machine, command, read: Read::Nothing, sent: false, snapshot };
+        world.replicas[replica] = (!ended).then(|| Frozen::new(next()));
+        let label = Label { replica: Some(replica), what, then, fair: cost + more == 0 };
+        self.found.push((label, world));
+    }
+
+    /// Request and record are read at the same time, so that one of them may change before the other is read.
+    fn read(&mut self, replica: usize, task: &Frozen<Task>) {
+        let (request, record) = (self.from.requests[task.subject].clone(), self.from.records[task.subject].clone());
+        let both = |request, record| Event::Objects(Ok(Objects { request, record }));
+        match &task.read {
+            Read::Nothing => {
+                let partly = |read| Some(Frozen::new(Task { read, ..Task::clone(task) }));
+                let (first, second) = (partly(Read::Request(request)), partly(Read::Record(record)));
+                self.add(Some(replica), "reads the request", true, |world| world.replicas[replica] = first);
+                self.add(Some(replica), "reads the record", true, |world| world.replicas[replica] = second);
+                self.reply(replica, task, "cannot read", FAULT, |_| Event::Objects(Err(no_answer())));
+                self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
+            }
+            Read::Request(request) => {
+                let request = request.clone();
+                self.reply(replica, task, "reads the record", FAIR, |_| both(request, record));
+            }
+            Read::Record(record) => {
+                let record = record.clone();
+                self.reply(replica, task, "reads the request", FAIR, |_| both(request, record));
+            }
+        }
+    }
+
+    fn read_record(&mut self, replica: usize, task: &Frozen<Task>) {
+        let Command::ReadRecord { within } = task.command else { return };
+        let record = self.from.records[task.subject].clone();
+        let read = |record: &Option<Record>| Event::Record(Ok(record.clone()));
+        self.reply(replica, task, "reads what stands", FAIR, |_| read(&record));
+        self.reply(replica, task, "cannot read what stands", FAULT, |_| Event::Record(Err(no_answer())));
+        self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
+        if within.is_some() {
+            self.reply_at(replica, task, "reads what stands too late", FAULT, LATE, |_| read(&record));
+            self.reply_at(replica, task, "cannot read what stands in time", FAULT, LATE, |_| {
+                Event::Record(Err(no_answer()))
             });
         }
-        self.add(Some(replica), "writes the claim, and the reply is lost", false, |world| {
+    }
+
+    fn get_user(&mut self, replica: usize, task: &Frozen<Task>, after: Option<&str>) {
+        let truth = after.and_then(|attempt| self.from.attempts.get(attempt));
+        let since = truth.map_or(0, |truth| truth.snapshot);
+        for (stale, moment) in self.from.moments(since) {
+            let (what, cost) = if stale { ("reads a stale user", FAULT) } else { ("reads the user", FAIR) };
+            let user = User { status: self.from.status_at(moment), sub: None };
+            self.reply(replica, task, what, cost, |world| {
+                world.snapshot = after.is_none().then_some(moment);
+                Event::User(Ok(user))
+            });
+        }
+        for (what, error) in [
+            ("cannot read the user", ReadError::NoResponse),
+            ("is not let to read the user", ReadError::Exception(Code::Known(Exception::ExpiredToken))),
+            ("finds no user", ReadError::Exception(Code::Known(Exception::UserNotFound))),
+        ] {
+            self.reply(replica, task, what, FAULT, |_| Event::User(Err(error)));
+        }
+        self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
+    }
+
+    fn write_record(&mut self, replica: usize, task: &Frozen<Task>, wanted: &Record, in_time: bool) {
+        let subject = task.subject;
+        let write = |world: &mut World| Event::RecordWritten(world.write_record(subject, wanted));
+        self.reply(replica, task, "writes the record", FAIR, write);
+        let lost = |world: &mut World| {
             world.write_record(subject, wanted);
-        });
-        self.add(Some(replica), "gives up on a claim that is still on its way", false, |world| {
+            Event::RecordWritten(Written::Failed(no_answer()))
+        };
+        self.reply(replica, task, "writes the record, and the reply is lost", FAULT, lost);
+        let under_way = |world: &mut World| {
             world.wire.push(Message::Record { subject, wanted: wanted.clone() });
-            world.replicas[replica] = claimed(Claimed::TooLate, false);
-        });
-    }
-
-    fn send(&mut self, replica: usize, pass: &Pass, known: Knowledge) {
-        for (what, in_time) in [("sends the call", true), ("finds that it is too late to send", false)] {
-            let mut known = known.clone();
-            let consumed = known.consume(in_time);
-            let phase = consumed.clone().map_or(Phase::Deciding, Phase::Calling);
-            let next = Pass { known: Frozen::new(known), phase, ..pass.clone() };
-            let subject = pass.subject;
-            self.add(Some(replica), what, in_time, |world| {
-                if let Some(attempt) = consumed {
-                    world.check_call(subject, &attempt, pass.session.as_ref().map(|role| role.as_str()));
-                    world.wire.push(Message::Call { attempt, performed: false });
-                }
-                world.replicas[replica] = Some(next);
-            });
+            Event::RecordWritten(Written::Failed(no_answer()))
+        };
+        self.reply(replica, task, "gives up on a record that is still on its way", FAULT, under_way);
+        self.reply(replica, task, "is refused a record", FAULT, |_| Event::RecordWritten(Written::Failed(refused())));
+        self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
+        if in_time {
+            self.reply_at(replica, task, "writes the record too late", FAULT, LATE, write);
+            self.reply_at(replica, task, "writes the record, and the reply is lost until late", FAULT, LATE, lost);
+            self.reply_at(replica, task, "gives up late on a record on its way", FAULT, LATE, under_way);
         }
     }
 
-    fn answer(&mut self, replica: usize, pass: &Pass, attempt: &str) {
-        let answered = |answer: Answer| {
-            let mut known = Knowledge::clone(&pass.known);
-            known.answered(Reply { answer, request_id: None });
-            Some(Pass { known: Frozen::new(known), phase: Phase::Deciding, ..pass.clone() })
-        };
-        let place = self.from.call(attempt).expect("a call that is waited for is on the wire");
+    fn send(&mut self, replica: usize, task: &Frozen<Task>, call: &Call<Session>) {
+        let sent = Frozen::new(Task { sent: true, ..Task::clone(task) });
+        self.add(Some(replica), "sends the call", true, |world| {
+            world.check_call(task.subject, &call.attempt_id, call.session.as_deref());
+            world.wire.push(Message::Call { attempt: call.attempt_id.clone(), performed: false });
+            world.replicas[replica] = Some(sent);
+        });
+        self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
+    }
+
+    fn answer(&mut self, replica: usize, task: &Frozen<Task>, call: &Call<Session>) {
+        let place = self.from.call(&call.attempt_id).expect("a call that is waited for is on the wire");
         let performed = matches!(self.from.wire[place], Message::Call { performed: true, .. });
-        let mut end = |what, fair, answer: Answer| {
-            let next = answered(answer);
-            self.add(Some(replica), what, fair, |world| {
+        let mut end = |what, cost, answer: Answer| {
+            self.reply(replica, task, what, cost, |world| {
                 world.wire.remove(place);
-                world.replicas[replica] = next;
+                Event::Response(Reply { answer, request_id: None })
             });
         };
+        for (what, exception, may_have_performed) in ANSWERS {
+            if *may_have_performed || !performed {
+                end(what, FAULT, Answer::Exception(Code::Known(*exception)));
+            }
+        }
+        end("loses the call or its reply", FAULT, Answer::Lost);
         if performed {
-            end("is told: accepted", true, Answer::Accepted);
-            for (what, exception, _) in ANSWERS.iter().filter(|(.., may_have_performed)| *may_have_performed) {
-                end(what, false, Answer::Exception(Code::Known(*exception)));
-            }
-            end("loses the reply", false, Answer::Lost);
+            end("hears that it is accepted", FAIR, Answer::Accepted);
         } else {
-            for (what, exception, _) in ANSWERS {
-                end(what, false, Answer::Exception(Code::Known(*exception)));
-            }
-            end("finds no connection", false, Answer::NotSent(FailureCause::Refused));
-            end("loses its call", false, Answer::Lost);
-            self.add(Some(replica), "Cognito performs", true, |world| world.perform(place));
+            end("finds no connection", FAULT, Answer::NotSent(FailureCause::Refused));
+            self.add(Some(replica), "is performed by Cognito", true, |world| world.perform(place));
         }
-        let next = answered(Answer::Lost);
-        self.add(Some(replica), "gives up on a call that is still on its way", false, |world| {
-            world.replicas[replica] = next;
+        self.reply(replica, task, "gives up on a call that is still on its way", FAULT, |_| {
+            Event::Response(Reply { answer: Answer::Lost, request_id: None })
         });
+        self.reply(replica, task, "panics over a call that is still on its way", FAULT, |_| Event::Panicked);
     }
 
-    fn probe(&mut self, replica: usize, pass: &Pass, known: &Knowledge) {
-        let last = known.record.as_ref().and_then(ledger::last).map(|last| last.id.clone());
-        let since = last.and_then(|attempt| self.from.attempts.get(&attempt)).map_or(0, |truth| truth.snapshot);
-        let seen: Vec<(bool, Option<UserStatus>)> = self
-            .from
-            .moments(since)
-            .map(|(stale, moment)| (!stale, Some(self.from.status_at(moment))))
-            .chain([(false, None)])
-            .collect();
-        for (fair, status) in seen {
-            let mut known = known.clone();
-            known.probed(status);
-            let next = Pass { known: Frozen::new(known), phase: Phase::Deciding, ..pass.clone() };
-            self.add(Some(replica), "probes", fair, |world| world.replicas[replica] = Some(next));
-        }
+    fn write_status(&mut self, replica: usize, task: &Frozen<Task>, wanted: &Request) {
+        let subject = task.subject;
+        self.reply(replica, task, "writes the status", FAIR, |world| {
+            Event::StatusWritten(Ok(world.write_status(subject, wanted)))
+        });
+        self.reply(replica, task, "writes the status, and the reply is lost", FAULT, |world| {
+            world.write_status(subject, wanted);
+            Event::StatusWritten(Err(no_answer()))
+        });
+        self.reply(replica, task, "gives up on a status that is still on its way", FAULT, |world| {
+            world.wire.push(Message::Status { subject, wanted: wanted.clone() });
+            Event::StatusWritten(Err(no_answer()))
+        });
+        self.reply(replica, task, "is refused a status", FAULT, |_| Event::StatusWritten(Err(refused())));
+        self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
     }
+}
 
-    fn close(&mut self, replica: usize, pass: &Pass, known: &Knowledge, wanted: &Record) {
-        let subject = pass.subject;
-        self.add(Some(replica), "closes the record", true, |world| {
-            let mut known = known.clone();
-            match world.write_record(subject, wanted) {
-                Written::Stored => {
-                    let stored = world.records[subject].as_ref().map(Frozen::to_owned_object);
-                    known.read_record(stored, &WAITS, |_| SignedDuration::ZERO, world.now(replica));
+fn no_answer() -> ApiFailure {
+    ApiFailure::NoResponse { detail: String::new() }
+}
+
+fn refused() -> ApiFailure {
+    ApiFailure::Refused { by: Refuser::Permission, detail: String::new() }
+}
+
+/// Hands an event to the machine, and carries out commands that nobody else can observe until another one comes.
+fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<Advanced> {
+    let mut found = Vec::new();
+    let mut open = vec![(FAIR, "", task.machine.clone(), event)];
+    while let Some((cost, then, machine, event)) = open.pop() {
+        let (machine, command, new) = react(world, task, machine, event, now);
+        let mut answer = |event| open.push((cost, then, machine.clone(), event));
+        match &command {
+            Command::CheckGrants(_) => answer(Event::Grants(world.grants())),
+            Command::Recall(_) => {
+                let nothing = Recalled { observed_for: Duration::ZERO, refused: None, held_up: None };
+                answer(Event::Recalled(nothing.clone()));
+                if cost < world.faults {
+                    let refused = RefusedWrite { write: RecordWrite::Claim, refuser: None, pause: LATE };
+                    let refused = Event::Recalled(Recalled { refused: Some(refused), ..nothing });
+                    open.push((cost + 1, "has to wait because a claim was refused", machine, refused));
                 }
-                Written::Conflict | Written::Gone => known.outdated(),
             }
-            world.replicas[replica] = Some(Pass { known: Frozen::new(known), ..pass.clone() });
-        });
-        self.add(Some(replica), "closes the record, and the reply is lost", false, |world| {
-            world.write_record(subject, wanted);
-            world.replicas[replica] = None;
-        });
-        self.add(Some(replica), "gives up on a closing that is still on its way", false, |world| {
-            world.wire.push(Message::Record { subject, wanted: wanted.clone() });
-            world.replicas[replica] = None;
-        });
+            Command::CountRefusal { write, by, .. } => {
+                answer(Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: LATE }))
+            }
+            Command::Sleep(_) => answer(Event::Slept),
+            Command::TakeSlot { .. } => {
+                answer(Event::Slot(Slot::Now));
+                if cost < world.faults {
+                    let later = Slot::Later { after: SignedDuration::from_hours(1), throttled: false };
+                    open.push((cost + 1, "has to wait for its turn", machine, Event::Slot(later)));
+                }
+            }
+            Command::LoadCredentials(access) => {
+                answer(Event::Credentials(Ok(access.role.as_ref().map(|role| role.arn.as_str().into()))));
+                if cost < world.faults {
+                    let failure = Event::Credentials(Err(SessionFailure::NoResponse));
+                    open.push((cost + 1, "gets no credentials", machine, failure));
+                }
+            }
+            Command::Read
+            | Command::ReadRequest
+            | Command::ReadRecord { .. }
+            | Command::GetUser { .. }
+            | Command::WriteRecord { .. }
+            | Command::Call(_)
+            | Command::WriteStatus(_)
+            | Command::Finish(_) => found.push(Advanced { cost, then, machine, command, new }),
+        }
     }
+    found
+}
 
-    fn settle(&mut self, replica: usize, pass: &Pass, known: &Record, current: &Record, finding: &Frozen<Finding>) {
-        let subject = pass.subject;
-        let ended = |record: &Record| {
-            let mut after = Knowledge::clone(&pass.known);
-            after.settled(PROBES);
-            after.read_record(Some(record.to_owned_object()), &WAITS, |_| SignedDuration::ZERO, NOW);
-            Some(Pass { known: Frozen::new(after), phase: Phase::Deciding, ..pass.clone() })
-        };
-        let again = |world: &World| {
-            let standing = world.records[subject].as_ref().map(Frozen::to_owned_object);
-            let current = Frozen::new(ledger::to_settle(known, standing));
-            Some(Pass {
-                phase: Phase::Settling { known: known.clone(), current, finding: finding.clone() },
-                ..pass.clone()
-            })
-        };
-        let Settling::Write(wanted) = ledger::settled(current, finding, NOW) else {
-            let next = ended(current);
-            return self.add(Some(replica), "finds as much recorded", true, |world| world.replicas[replica] = next);
-        };
-        let wanted = Frozen::new(*wanted);
-        self.add(Some(replica), "writes the effect", true, |world| {
-            world.replicas[replica] = match world.write_record(subject, &wanted) {
-                Written::Stored => ended(world.records[subject].as_ref().unwrap()),
-                Written::Conflict | Written::Gone => again(world),
-            };
-        });
-        self.add(Some(replica), "writes the effect, and the reply is lost", false, |world| {
-            world.write_record(subject, &wanted);
-            world.replicas[replica] = again(world);
-        });
-        self.add(Some(replica), "fails to write the effect", false, |world| world.replicas[replica] = again(world));
-        self.add(Some(replica), "gives up on an effect that is still on its way", false, |world| {
-            world.wire.push(Message::Record { subject, wanted: wanted.clone() });
-            world.replicas[replica] = again(world);
-        });
-    }
+/// One reaction of a machine, and what it is about to write by a random id. That is the next one that nothing of the
+/// request has, so that fewer states differ by it.
+fn react(
+    world: &World,
+    task: &Task,
+    mut machine: Machine<Session>,
+    event: Event<Session>,
+    now: Now,
+) -> (Machine<Session>, Command<Session>, Option<String>) {
+    let earlier = world.attempts.values().filter(|truth| truth.subject == task.subject).count();
+    let id = Entropy(format!("attempt-{}-{earlier}", task.subject));
+    let command = machine.on(event, now, &id).command;
+    let last = match &command {
+        Command::WriteRecord { record, .. } => record.spec.attempts.last(),
+        _ => None,
+    };
+    let new = last.is_some_and(|last| last.id == id.0);
+    (machine, command, new.then_some(id.0))
+}
 
-    fn wait(&mut self, replica: usize, pass: &Pass, known: &Knowledge, reason: Reason) {
-        let pending = matches!(known.situation.request, Asked::Pending(_));
-        let wanted = known.told(&status::waiting(reason), NOW).filter(|_| pending).map(Frozen::new);
-        let Some(wanted) = wanted else {
-            return self.add(Some(replica), "waits", true, |world| world.replicas[replica] = None);
-        };
-        let subject = pass.subject;
-        self.add(Some(replica), "shows why it waits", true, |world| {
-            world.write_status(subject, &wanted);
-            world.replicas[replica] = None;
-        });
-        self.add(Some(replica), "gives up on showing why it waits, which is still on its way", false, |world| {
-            world.wire.push(Message::Status { subject, wanted: wanted.clone() });
-            world.replicas[replica] = None;
-        });
-    }
-
-    fn tell(&mut self, replica: usize, pass: &Pass, mut known: Knowledge) {
-        let telling = known.ended();
-        let subject = pass.subject;
-        let Some(wanted) = known.told(&telling, NOW).map(Frozen::new) else {
-            return self.add(Some(replica), "has told", true, |world| world.replicas[replica] = None);
-        };
-        known.outdated();
-        let outdated = Pass { known: Frozen::new(known), phase: Phase::Deciding, ..pass.clone() };
-        self.add(Some(replica), "tells the end", true, |world| {
-            world.replicas[replica] = match world.write_status(subject, &wanted) {
-                Written::Stored | Written::Gone => None,
-                Written::Conflict => Some(outdated),
-            };
-        });
-        self.add(Some(replica), "tells the end, and the reply is lost", false, |world| {
-            world.write_status(subject, &wanted);
-            world.replicas[replica] = None;
-        });
-        self.add(Some(replica), "gives up on a status that is still on its way", false, |world| {
-            world.wire.push(Message::Status { subject, wanted: wanted.clone() });
-            world.replicas[replica] = None;
-        });
+impl World {
+    /// Returns the authorization by the grants at this moment.
+    fn grants(&self) -> Result<Authorization, Reason> {
+        let role = Role { arn: ROLES[self.role].into(), external_id: None, session_tags: SessionTags::Full };
+        if self.granted { Ok(Authorization { role: Some(role), grants: vec![] }) } else { Err(Reason::NoMatchingGrant) }
     }
 }

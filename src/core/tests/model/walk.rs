@@ -11,7 +11,7 @@ use crate::{
     world::World,
 };
 
-/// What must hold in every state; the name of what does not.
+/// A property of every state; the error is its name.
 pub type Check = fn(&World) -> Result<(), &'static str>;
 /// A state that has to be reached, by name.
 pub type Sight = (&'static str, fn(&World) -> bool);
@@ -108,8 +108,8 @@ impl Walk {
         sights.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|((name, _), _)| *name).collect()
     }
 
-    /// Whether from every state one at rest can be reached with no further fault; and without waiting for the deadline
-    /// from every one in which nothing holds a request back.
+    /// Checks that a state at rest can be reached from every state without a further fault, and without waiting for the
+    /// deadline from every state in which nothing holds a request back.
     ///
     /// # Errors
     /// A state from which none can, with the shortest way to it.
@@ -143,7 +143,7 @@ impl Walk {
         ends
     }
 
-    /// Whether nothing is written after a state at rest, whatever passes begin over it.
+    /// Checks that nothing is written after a state at rest, regardless of the reconciles that begin.
     ///
     /// # Errors
     /// A state at rest, or after one, in which the next step writes, with the shortest way to it.
@@ -167,7 +167,8 @@ impl Walk {
         let mut way = Vec::new();
         while let Some((from, label)) = self.parents[state as usize] {
             let who = label.replica.map_or_else(String::new, |replica| format!("replica {replica} "));
-            way.push(format!("  {who}{}{}", label.what, if label.fair { "" } else { "  (fault)" }));
+            let then = if label.then.is_empty() { String::new() } else { format!(", and {}", label.then) };
+            way.push(format!("  {who}{}{then}{}", label.what, if label.fair { "" } else { "  (fault)" }));
             state = from;
         }
         way.reverse();

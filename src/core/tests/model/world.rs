@@ -1,11 +1,12 @@
 //! The world around the operator: an API server with guarded writes, Cognito, a network that loses and delays, and
-//! replicas whose passes run the production functions. What is only here to be checked is called a ghost.
+//! replicas that run the production machine. What is only here to be checked is called a ghost.
 
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     ops::Deref,
-    sync::Arc,
+    sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use cognito_reset_api::{
@@ -13,8 +14,8 @@ use cognito_reset_api::{
     UserStatus,
 };
 use cognito_reset_core::{
-    ledger::{Backoff, Finding, Identity, Waits},
-    machine::knowledge::Knowledge,
+    ledger::{Backoff, Identity, Waits},
+    machine::{Command, Machine, Now, Object, Settings, StatusWrite, Written},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -33,20 +34,35 @@ pub const WAITS: Waits = Waits {
     backoff: Backoff { initial: SignedDuration::ZERO, max: SignedDuration::ZERO },
     in_flight: SignedDuration::ZERO,
 };
-/// Probes of one resolution.
-pub const PROBES: u32 = 1;
+/// One probe to a resolution, every wait is shown, and a few conflicts are contention.
+static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
+    Arc::new(Settings {
+        // No rule looks at who holds a claim: with one name for all, fewer states differ.
+        holder: "holder".into(),
+        claim_limit: Duration::from_secs(1),
+        waits: WAITS,
+        probes: 1,
+        probe_pause: Duration::ZERO,
+        shown_wait: SignedDuration::ZERO,
+        most_reads: 3,
+    })
+});
 
-/// A value with its fingerprint: cheap to copy, to compare and to hash.
+pub fn settings() -> Arc<Settings> {
+    Arc::clone(&SETTINGS)
+}
+
+/// A value with its hash: cheap to copy and to hash.
 #[derive(Debug)]
 pub struct Frozen<T> {
     value: Arc<T>,
     print: u64,
 }
 
-impl<T: std::fmt::Debug> Frozen<T> {
+impl<T: Hash> Frozen<T> {
     pub fn new(value: T) -> Self {
         let mut hasher = DefaultHasher::new();
-        format!("{value:?}").hash(&mut hasher);
+        value.hash(&mut hasher);
         Self { value: Arc::new(value), print: hasher.finish() }
     }
 }
@@ -64,51 +80,49 @@ impl<T> Deref for Frozen<T> {
     }
 }
 
-impl<T> PartialEq for Frozen<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.print == other.print
-    }
-}
-
-impl<T> Eq for Frozen<T> {}
-
 impl<T> Hash for Frozen<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.print.hash(state);
     }
 }
 
-pub type Request = Frozen<PasswordResetRequest>;
-pub type Record = Frozen<PasswordResetRecord>;
+pub type Request = Object<PasswordResetRequest>;
+pub type Record = Object<PasswordResetRecord>;
+/// The role that a session is of.
+pub type Session = Option<Arc<str>>;
 
-/// What a task of a replica is at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The next step is to be decided.
-    Deciding,
-    /// One of request and record is read, and the other is not yet.
-    Reading { request: Option<Option<Request>>, record: Option<Option<Record>> },
-    /// The claim is to be written.
-    Claiming(Record),
-    /// The call was sent, and its answer is waited for.
-    Calling(String),
-    /// The effect is to be written into what stands, as last seen.
-    Settling { known: Record, current: Record, finding: Frozen<Finding> },
-}
-
-/// A task of a replica at work on a request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Pass {
+/// A task of a replica at work on a request: the production machine, and the command that it waits for.
+#[derive(Clone, Debug, Hash)]
+pub struct Task {
     pub subject: usize,
-    pub known: Frozen<Knowledge>,
-    pub phase: Phase,
-    /// The role that its session is of.
-    pub session: Option<Frozen<String>>,
+    pub machine: Machine<Session>,
+    pub command: Command<Session>,
+    pub read: Read,
+    /// True if the call that is commanded is on its way.
+    pub sent: bool,
     /// Ghost: which moment of the user's history its snapshot showed.
     pub snapshot: usize,
 }
 
-/// What a walk begins with.
+impl Task {
+    /// Returns the attempt whose response the task waits for.
+    pub fn waits_for(&self) -> Option<&str> {
+        match &self.command {
+            Command::Call(call) if self.sent => Some(&call.attempt_id),
+            _ => None,
+        }
+    }
+}
+
+/// The object that was read first, if the command is to read request and record.
+#[derive(Clone, Debug, Hash)]
+pub enum Read {
+    Nothing,
+    Request(Option<Request>),
+    Record(Option<Record>),
+}
+
+/// The start of a walk.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     pub requests: usize,
@@ -119,12 +133,12 @@ pub struct Start {
     pub cautious: bool,
     /// All replicas read one clock.
     pub one_clock: bool,
-    /// How much may go wrong or be done by people.
+    /// The number of faults.
     pub faults: u8,
 }
 
-/// What is on its way, its sender waiting for it or not.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A message that is on its way, whether or not its sender waits for it.
+#[derive(Clone, Debug, Hash)]
 pub enum Message {
     /// A call of AdminResetUserPassword.
     Call { attempt: String, performed: bool },
@@ -134,37 +148,41 @@ pub enum Message {
     Status { subject: usize, wanted: Request },
 }
 
-/// Ghost: the truth about an attempt.
+/// Ghost: the truth about an attempt, or about a closing, which nothing is ever called for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Truth {
     pub subject: usize,
-    /// How often Cognito performed it.
+    /// The number of calls for it.
+    pub calls: u8,
+    /// The number of times that Cognito performed it.
     pub performed: u8,
-    /// Which moment of the user's history its snapshot showed.
+    /// The moment of the user's history that its snapshot showed.
     pub snapshot: usize,
 }
 
 /// One state of everything.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct World {
     pub requests: Vec<Option<Request>>,
     pub records: Vec<Option<Record>>,
-    pub replicas: Vec<Option<Pass>>,
+    pub replicas: Vec<Option<Frozen<Task>>>,
     pub wire: Vec<Message>,
     /// The user's states, oldest first: whether the password has to be reset.
     pub user: Vec<bool>,
     pub granted: bool,
-    /// Which of `ROLES` the grant names.
+    /// The index in `ROLES` of the role that the grant names.
     pub role: usize,
     /// By which clocks every deadline has passed.
     pub over: Vec<bool>,
     pub cautious: bool,
-    /// How much may still go wrong.
+    /// The number of faults that are left.
     pub faults: u8,
-    pub attempts: BTreeMap<String, Truth>,
+    pub attempts: Arc<BTreeMap<String, Truth>>,
     /// Of each subject, the versions that its request and its record have had. Counted apart, so that the order of
     /// writes to different objects makes no difference.
     versions: Vec<[u16; 2]>,
+    /// Ghost: the moment that a snapshot shows, on its way to the task that takes it.
+    pub snapshot: Option<usize>,
     /// Ghost: what must never happen, and did.
     pub broken: Option<&'static str>,
 }
@@ -175,12 +193,32 @@ enum Kind {
     Record,
 }
 
-/// What a write came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    Stored,
-    Conflict,
-    Gone,
+/// Replicas are alike: states that differ in which of them does what are one.
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            requests,
+            records,
+            replicas,
+            wire,
+            user,
+            granted,
+            role,
+            over,
+            cautious: _,
+            faults,
+            attempts,
+            versions,
+            snapshot,
+            broken,
+        } = self;
+        let clock = |replica: usize| over[replica % over.len()];
+        let mut tasks: Vec<_> =
+            replicas.iter().enumerate().map(|(at, task)| (clock(at), task.as_ref().map(|task| task.print))).collect();
+        tasks.sort_unstable();
+        (requests, records, tasks, wire, user).hash(state);
+        (granted, role, over.len(), faults, attempts, versions, snapshot, broken).hash(state);
+    }
 }
 
 impl World {
@@ -196,8 +234,9 @@ impl World {
             over: vec![false; if start.one_clock { 1 } else { start.replicas }],
             cautious: start.cautious,
             faults: start.faults,
-            attempts: BTreeMap::new(),
+            attempts: Arc::default(),
             versions: vec![[0; 2]; start.requests],
+            snapshot: None,
             broken: None,
         };
         for subject in 0..start.requests {
@@ -206,9 +245,9 @@ impl World {
         world
     }
 
-    /// The time by a replica's clock.
-    pub fn now(&self, replica: usize) -> Timestamp {
-        if self.over[replica % self.over.len()] { AFTER } else { NOW }
+    /// The time by a replica's clocks.
+    pub fn time(&self, replica: usize, monotonic: Duration) -> Now {
+        Now { wall: if self.over[replica % self.over.len()] { AFTER } else { NOW }, monotonic }
     }
 
     fn version(&mut self, subject: usize, kind: Kind) -> String {
@@ -233,7 +272,7 @@ impl World {
         metadata.uid = Some(format!("uid-{version}"));
         metadata.resource_version = Some(version);
         metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
-        self.requests[subject] = Some(Frozen::new(request));
+        self.requests[subject] = Some(Object::from(request));
     }
 
     /// Changes the request as its author does.
@@ -243,7 +282,7 @@ impl World {
             let mut request = PasswordResetRequest::clone(request);
             edit(&mut request);
             request.metadata.resource_version = Some(version);
-            self.requests[subject] = Some(Frozen::new(request));
+            self.requests[subject] = Some(Object::from(request));
         }
     }
 
@@ -262,7 +301,7 @@ impl World {
         let standing = self.records[subject].clone();
         let guard = wanted.metadata.resource_version.clone();
         match (&standing, &guard) {
-            (None, Some(_)) => return Written::Gone,
+            (None, Some(_)) => return Written::NotFound,
             (Some(_), None) => return Written::Conflict,
             (Some(standing), Some(_)) if standing.metadata.resource_version != guard => return Written::Conflict,
             _ => {}
@@ -287,23 +326,24 @@ impl World {
         }
         let mut stored = PasswordResetRecord::clone(wanted);
         stored.metadata.resource_version = Some(self.version(subject, Kind::Record));
-        self.records[subject] = Some(Frozen::new(stored));
-        Written::Stored
+        let stored = Object::from(stored);
+        self.records[subject] = Some(stored.clone());
+        Written::Stored(stored)
     }
 
     /// Replaces a status, guarded by uid and version.
-    pub fn write_status(&mut self, subject: usize, wanted: &Request) -> Written {
-        let Some(standing) = self.requests[subject].clone() else { return Written::Gone };
+    pub fn write_status(&mut self, subject: usize, wanted: &Request) -> StatusWrite {
+        let Some(standing) = self.requests[subject].clone() else { return StatusWrite::NotFound };
         let guard = |request: &PasswordResetRequest| (request.uid(), request.resource_version());
         if guard(&standing) != guard(wanted) {
-            return Written::Conflict;
+            return StatusWrite::Conflict;
         }
         let status = wanted.status.clone();
         self.edit(subject, |request| request.status = status);
-        Written::Stored
+        StatusWrite::Applied
     }
 
-    /// Where the call of this attempt is on the wire.
+    /// Returns the position of the call of this attempt on the wire.
     pub fn call(&self, attempt: &str) -> Option<usize> {
         self.wire.iter().position(|message| matches!(message, Message::Call { attempt: sent, .. } if sent == attempt))
     }
@@ -313,7 +353,7 @@ impl World {
         if let Message::Call { attempt, performed } = &mut self.wire[place] {
             *performed = true;
             self.user.push(true);
-            self.attempts.get_mut(attempt).expect("a call has an attempt").performed += 1;
+            Arc::make_mut(&mut self.attempts).get_mut(attempt).expect("a call has an attempt").performed += 1;
         }
     }
 
@@ -334,13 +374,13 @@ impl World {
         Some(request.status.as_ref().map(|status| status.outcome).unwrap_or_default())
     }
 
-    /// Whether nothing that people do or left undone holds any request back.
+    /// Returns true if nothing that people did holds a request back.
     pub fn is_free(&self) -> bool {
         let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
         self.granted && !self.over.contains(&true) && !suspended
     }
 
-    /// Whether every request has ended, every claim is settled, nobody is at work and nothing is on its way.
+    /// Returns true if every request has ended, every claim is settled, no replica works and no message is on its way.
     pub fn at_rest(&self) -> bool {
         let ended = |subject: usize| self.outcome(subject) != Some(Outcome::Pending);
         let settled = |record: &Option<Record>| record.as_ref().is_none_or(|record| record.spec.effect.is_some());
@@ -358,6 +398,10 @@ impl World {
             let on_its_way = |message: &Message| matches!(message, Message::Call { attempt, .. } if attempt == *id);
             truth.performed > 0 || self.wire.iter().any(on_its_way)
         });
+        let truth = self.attempts.get(attempt);
+        if truth.is_none_or(|truth| truth.calls > 0) {
+            self.broken = Some("an attempt is called for once");
+        }
         if sent.next().is_some() {
             self.broken = Some("a further call follows only a recorded NotPerformed");
         }
@@ -375,11 +419,8 @@ impl World {
         if claimed.is_some_and(|last| last.id == attempt && last.role_arn.as_deref() != role) {
             self.broken = Some("a call is made with the role that its claim names");
         }
-    }
-}
-
-impl<T: Clone> Frozen<T> {
-    pub fn to_owned_object(&self) -> T {
-        T::clone(&self.value)
+        if let Some(truth) = Arc::make_mut(&mut self.attempts).get_mut(attempt) {
+            truth.calls += 1;
+        }
     }
 }

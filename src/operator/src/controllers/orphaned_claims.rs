@@ -4,14 +4,18 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
-use cognito_reset_core::{action::port::Cognito, ledger::Identity};
+use cognito_reset_core::{
+    action::port::Cognito,
+    ledger::Identity,
+    machine::{ApiFailure, ReconcileError},
+};
 use kube::{ResourceExt, core::DeserializeGuard};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    controllers::request::performer::Performer,
+    controllers::request::context::Context,
     kube::store::{Store, StoreError},
     telemetry::invalid_objects::InvalidObjects,
 };
@@ -24,7 +28,7 @@ use crate::{
 /// that cannot be parsed is reported once, and does not stop the others from being resolved.
 pub async fn run<C: Cognito>(
     store: Store,
-    performer: &Performer<C>,
+    context: &Context<C>,
     unreadable: &InvalidObjects,
     period: Duration,
     stop: &CancellationToken,
@@ -36,7 +40,7 @@ pub async fn run<C: Cognito>(
         }
     };
     loop {
-        if let Err(error) = look(&store, performer, &mut report, stop).await {
+        if let Err(error) = look(&store, context, &mut report, stop).await {
             warn!(%error, "unable to list the open claims; retrying");
         }
         tokio::select! {
@@ -48,7 +52,7 @@ pub async fn run<C: Cognito>(
 
 async fn look<C: Cognito>(
     store: &Store,
-    performer: &Performer<C>,
+    context: &Context<C>,
     mut report: impl FnMut(&DeserializeGuard<PasswordResetRecord>, &str),
     stop: &CancellationToken,
 ) -> Result<(), StoreError> {
@@ -70,7 +74,7 @@ async fn look<C: Cognito>(
             let identity = Identity::of_record(record);
             let name = identity.record_name();
             // A claim that cannot be resolved now must not delay the others.
-            if let Err(error) = resolve(store, performer, identity).await {
+            if let Err(error) = resolve(store, context, identity).await {
                 warn!(record = %name, %error, "unable to resolve an open claim; retrying");
             }
         }
@@ -81,8 +85,9 @@ async fn look<C: Cognito>(
     }
 }
 
-async fn resolve<C: Cognito>(store: &Store, performer: &Performer<C>, identity: Identity) -> Result<(), StoreError> {
-    let request = store.request(&identity.request.namespace, &identity.request.name).await?;
+async fn resolve<C: Cognito>(store: &Store, context: &Context<C>, identity: Identity) -> Result<(), ReconcileError> {
+    let read = store.request(&identity.request.namespace, &identity.request.name).await;
+    let request = read.map_err(|error| ReconcileError::Api(ApiFailure::from(error)))?;
     // A pending request has its own reconcile. A request of that name may be for another user by
     // now. A request that has ended may have an open claim if the ledger was restored after a
     // restore of etcd.
@@ -91,7 +96,7 @@ async fn resolve<C: Cognito>(store: &Store, performer: &Performer<C>, identity: 
     };
     if !request.is_some_and(has_its_pass) {
         info!(record = %identity.record_name(), "found an open claim without a pending request");
-        performer.run(identity).await?;
+        context.execute(identity).await?;
     }
     Ok(())
 }

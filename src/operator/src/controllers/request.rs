@@ -1,14 +1,12 @@
-//! The controller of requests: it watches pending ones only, and hands each to the performer.
+//! The controller of requests: it watches pending ones only, and reconciles each.
 
-mod hindered;
+pub mod context;
 mod lasting;
-mod pass;
+mod notes;
 pub mod pending;
-mod perform;
-pub mod performer;
+mod reconcile;
 mod refusals;
-mod session;
-mod turnstile;
+mod user_locks;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,6 +18,7 @@ use cognito_reset_core::{
     action::port::Cognito,
     grants::NamespacedName,
     ledger::{Backoff, Identity},
+    machine::{Next, ReconcileError},
 };
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc};
 use kube::{
@@ -40,22 +39,18 @@ use crate::{
     cli::RunArgs,
     controllers::{
         grant::shared::SharedGrants,
-        request::{
-            pending::PendingRequests,
-            performer::{Next, Performer},
-        },
+        request::{context::Context, pending::PendingRequests},
     },
-    kube::{errors::of_watch, store::StoreError, trimmed::TrimmedRequest},
+    kube::{errors::of_watch, trimmed::TrimmedRequest},
     telemetry::invalid_objects::InvalidObjects,
 };
 
-/// When a request that was found gone or finished is looked for again, should the watch still show it as pending: what
-/// stands between here and the API server may have made up a 404. Also when one is reported that cannot be read, where too
-/// many of them are to be reported already.
+/// The pause before a request that was gone or finished is read again if the watch still shows it as pending, because a
+/// proxy may have invented a 404. Also the pause before an invalid request is reported if too many are waiting for that.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
-/// How many requests one page of the first list has: with 1.5 MiB each, as the most that etcd takes, they fit into a
-/// small container's memory.
+/// The number of requests in one page of the first list. With 1.5 MiB each, the maximum of etcd, they fit into the memory
+/// of a small container.
 const PAGE: u32 = 25;
 
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
@@ -63,18 +58,18 @@ pub async fn run<C: Cognito>(
     client: &Client,
     watch: watcher::Config,
     args: &RunArgs,
-    performer: Arc<Performer<C>>,
+    context: Arc<Context<C>>,
     grants: &Arc<SharedGrants>,
     unreadable: InvalidObjects,
     stop: &CancellationToken,
 ) {
     let config = watch.fields("status.outcome=Pending").page_size(PAGE);
     let changes = each(grants.changes());
-    let backoff = performer.backoff();
-    let context = Arc::new(Context { performer, unreadable, backoff, failures: Mutex::default() });
-    let failures = Arc::clone(&context);
+    let backoff = context.backoff();
+    let reconciler = Arc::new(Reconciler { context, unreadable, backoff, failures: Mutex::default() });
+    let failures = Arc::clone(&reconciler);
     let (known, writer) = reflector::store();
-    let pending = context.unreadable.metrics().pending().clone();
+    let pending = reconciler.unreadable.metrics().pending().clone();
     let (mut queues, moved_up) = Queues::new(Arc::clone(grants), pending);
     let events =
         watcher(Api::<TrimmedRequest>::all(client.clone()), config).inspect_ok(move |event| queues.follow(event));
@@ -83,7 +78,7 @@ pub async fn run<C: Cognito>(
         .with_config(controller::Config::default().concurrency(args.concurrency))
         .reconcile_all_on(changes)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile, retry, context)
+        .run(reconcile, retry, reconciler)
         .for_each(|result| async {
             match result {
                 Ok(_) => {}
@@ -101,7 +96,7 @@ pub async fn run<C: Cognito>(
                 Err(error) => warn!(%error, "unable to control requests; trying again"),
             }
         });
-    // The controller begins nothing before the first list is complete, and told to stop it would wait for that for ever.
+    // The controller begins nothing before the first list is complete. Asked to stop, it would wait for that indefinitely.
     let stopped_before_it_began = async {
         stop.cancelled().await;
         if known.wait_until_ready().now_or_never().is_none() {
@@ -173,11 +168,11 @@ impl Queues {
     }
 }
 
-struct Context<C: Cognito> {
-    performer: Arc<Performer<C>>,
+struct Reconciler<C: Cognito> {
+    context: Arc<Context<C>>,
     unreadable: InvalidObjects,
     backoff: Backoff,
-    /// How often in a row a pass over a request ended in an error, by namespace and name.
+    /// The number of reconciles in a row that ended with an error, by namespace and name.
     failures: Mutex<HashMap<NamespacedName, usize>>,
 }
 
@@ -185,12 +180,12 @@ fn name(object: &TrimmedRequest) -> NamespacedName {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-impl<C: Cognito> Context<C> {
+impl<C: Cognito> Reconciler<C> {
     fn succeeded(&self, name: &NamespacedName) {
         self.failures.lock().remove(name);
     }
 
-    /// When to try again after another failure.
+    /// Counts a failure, and returns the pause before the next try.
     fn failed(&self, name: NamespacedName) -> Duration {
         let mut failures = self.failures.lock();
         let number = failures.entry(name).or_default();
@@ -199,17 +194,20 @@ impl<C: Cognito> Context<C> {
     }
 }
 
-async fn reconcile<C: Cognito>(object: Arc<TrimmedRequest>, context: Arc<Context<C>>) -> Result<Action, StoreError> {
+async fn reconcile<C: Cognito>(
+    object: Arc<TrimmedRequest>,
+    reconciler: Arc<Reconciler<C>>,
+) -> Result<Action, ReconcileError> {
     let request = match &object.0.0 {
         Ok(request) => request,
         Err(invalid) => {
-            let is_reported = context.unreadable.request(&object.0, &invalid.error);
+            let is_reported = reconciler.unreadable.request(&object.0, &invalid.error);
             return Ok(if is_reported { Action::await_change() } else { Action::requeue(LOOK_AGAIN) });
         }
     };
-    let _working = context.unreadable.metrics().working();
-    let next = context.performer.run(Identity::of_request(request)).await?;
-    context.succeeded(&name(&object));
+    let _working = reconciler.unreadable.metrics().working();
+    let next = reconciler.context.execute(Identity::of_request(request)).await?;
+    reconciler.succeeded(&name(&object));
     match next {
         Next::Done => Ok(Action::requeue(LOOK_AGAIN)),
         Next::After(wait) => Ok(Action::requeue(wait)),
@@ -217,9 +215,9 @@ async fn reconcile<C: Cognito>(object: Arc<TrimmedRequest>, context: Arc<Context
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
-fn retry<C: Cognito>(object: Arc<TrimmedRequest>, _: &StoreError, context: Arc<Context<C>>) -> Action {
-    context.unreadable.metrics().error();
-    Action::requeue(context.failed(name(&object)))
+fn retry<C: Cognito>(object: Arc<TrimmedRequest>, _: &ReconcileError, reconciler: Arc<Reconciler<C>>) -> Action {
+    reconciler.unreadable.metrics().error();
+    Action::requeue(reconciler.failed(name(&object)))
 }
 
 /// A change as an item of a stream; several at once are one.

@@ -4,11 +4,10 @@ use std::{future::Future, time::Duration};
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
 use cognito_reset_core::{
-    ledger::{self, Claimed, Finding, Settling},
+    machine::{ApiFailure, StatusWrite, Written},
     panics::{Panicked, caught},
     refusal::Refuser,
 };
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
@@ -16,15 +15,11 @@ use kube::{
     core::{DeserializeGuard, Status},
 };
 use thiserror::Error;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::kube::errors::of_client;
 
-/// Before a write is repeated; doubled for each further time.
-pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// At the most.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
 
 /// Requests and records in the API server.
@@ -43,15 +38,12 @@ pub enum StoreError {
     /// An answer, or none, as the client says.
     #[error("{}", of_client(.0))]
     Client(#[source] kube::Error),
-    /// The client, or what works on the request, has panicked: a write may or may not have been applied.
+    /// The client has panicked: a write may or may not have been applied.
     #[error(transparent)]
     Panicked(#[from] Panicked),
     /// A list of another kind than the one that was asked for.
     #[error("the answer is not the list that was asked for")]
     AnotherList,
-    /// Each write met a change since what it was made from had been read.
-    #[error("the request or its record has changed {0} times while it was worked on")]
-    Contended(u32),
 }
 
 impl StoreError {
@@ -62,7 +54,7 @@ impl StoreError {
     fn answer(&self) -> Option<&Status> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status),
-            Self::Client(_) | Self::NoAnswer(_) | Self::Panicked(_) | Self::AnotherList | Self::Contended(_) => None,
+            Self::Client(_) | Self::NoAnswer(_) | Self::Panicked(_) | Self::AnotherList => None,
         }
     }
 
@@ -85,7 +77,7 @@ impl StoreError {
     }
 
     /// Whether the API server answered, or something on the way did.
-    pub(crate) const fn is_answer(&self) -> bool {
+    pub(crate) const fn is_response(&self) -> bool {
         matches!(self, Self::Client(kube::Error::Api(_)))
     }
 
@@ -98,15 +90,15 @@ impl StoreError {
     }
 }
 
-/// What came of writing a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It is written.
-    Written,
-    /// The request has changed since it was read.
-    Conflict,
-    /// The request is gone.
-    Gone,
+impl From<StoreError> for ApiFailure {
+    fn from(error: StoreError) -> Self {
+        let detail = error.to_string();
+        match (error.refuser(), error.is_response()) {
+            (Some(by), _) => Self::Refused { by, detail },
+            (None, true) => Self::Responded { detail },
+            (None, false) => Self::NoResponse { detail },
+        }
+    }
 }
 
 /// What a write is guarded by.
@@ -166,12 +158,12 @@ impl Store {
         self.call(self.requests(namespace).get_opt(name)).await
     }
 
-    /// The record, read afresh.
+    /// The record, read afresh: within `limit`, where that is shorter than any call gets.
     ///
     /// # Errors
     /// Where the API server does not answer with it or its absence.
-    pub async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
-        let read = self.call(self.records_of_anybody().get_opt(name)).await?.map(understood);
+    pub async fn record(&self, name: &str, limit: Option<Duration>) -> Result<Option<PasswordResetRecord>, StoreError> {
+        let read = within(self.shortest(limit), self.records_of_anybody().get_opt(name)).await?.map(understood);
         if read.as_ref().is_some_and(PasswordResetRecord::is_of_newer_schema) {
             warn!(record = %name, "found a record of a newer operator; it is left alone");
         }
@@ -192,78 +184,21 @@ impl Store {
         Ok((list.items, list.metadata.continue_.filter(|token| !token.is_empty())))
     }
 
-    async fn write(&self, record: &PasswordResetRecord) -> Result<PasswordResetRecord, StoreError> {
-        let params = PostParams::default();
-        if record.metadata.resource_version.is_some() {
-            self.call(self.records().replace(&record.name_any(), &params, record)).await
+    /// Creates the record, or replaces it where it has a resourceVersion: within `limit`, where that is shorter than any
+    /// call gets.
+    pub async fn write_record(&self, record: &PasswordResetRecord, limit: Option<Duration>) -> Written {
+        let (params, name, records) = (PostParams::default(), record.name_any(), self.records());
+        let limit = self.shortest(limit);
+        let written = if record.metadata.resource_version.is_some() {
+            within(limit, records.replace(&name, &params, record)).await
         } else {
-            self.call(self.records().create(&params, record)).await
-        }
-    }
-
-    /// Writes a claim, until `deadline` at the latest. The very same write is repeated while its
-    /// reply is lost: only one can win, and a reply of 409 may be to our own earlier one.
-    ///
-    /// # Errors
-    /// Where the API server refuses it, so that nothing was claimed.
-    pub async fn claim(&self, record: &PasswordResetRecord, deadline: Instant) -> Result<Claimed, StoreError> {
-        let name = record.name_any();
-        let mut lost = false;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let written = tokio::select! {
-                written = self.write(record) => written,
-                () = sleep_until(deadline) => return Ok(Claimed::TooLate),
-            };
-            match written {
-                Ok(stored) => return Ok(Claimed::Ours(Box::new(stored))),
-                Err(error) if error.is_conflict() => {
-                    let standing = tokio::select! {
-                        standing = self.record(&name) => standing,
-                        () = sleep_until(deadline) => return Ok(Claimed::TooLate),
-                    };
-                    match standing {
-                        Ok(standing) => return Ok(ledger::after_conflict(record, standing)),
-                        Err(error) => warn!(%error, "unable to read the record after a conflict"),
-                    }
-                }
-                Err(error) if error.is_refusal() && !lost => return Err(error),
-                Err(error) => {
-                    lost = true;
-                    warn!(%error, record = %name, "unable to tell whether a claim was written");
-                }
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// Writes a record without repeating it, and returns it as it stands then; `None` where another write was quicker.
-    ///
-    /// # Errors
-    /// Where it cannot be told whether it was written, or the API server refuses.
-    pub async fn write_once(&self, record: &PasswordResetRecord) -> Result<Option<PasswordResetRecord>, StoreError> {
-        match self.write(record).await {
-            Ok(stored) => Ok(Some(stored)),
-            Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes what is known of an attempt, unless the record already says as much. Returns the record as it then stands.
-    ///
-    /// `current` is the record as last seen.
-    ///
-    /// # Errors
-    /// Where it cannot be told whether it was written, the API server refuses, or the record has changed.
-    pub async fn settle(
-        &self,
-        current: &PasswordResetRecord,
-        finding: &Finding,
-    ) -> Result<PasswordResetRecord, StoreError> {
-        match ledger::settled(current, finding, Timestamp::now()) {
-            Settling::Stands => Ok(current.clone()),
-            Settling::Write(record) => self.write(&record).await,
+            within(limit, records.create(&params, record)).await
+        };
+        match written {
+            Ok(stored) => Written::Stored(stored.into()),
+            Err(error) if error.is_conflict() => Written::Conflict,
+            Err(error) if error.is_not_found() => Written::NotFound,
+            Err(error) => Written::Failed(error.into()),
         }
     }
 
@@ -272,15 +207,19 @@ impl Store {
     ///
     /// # Errors
     /// Where it cannot be told whether it was written, or the API server refuses.
-    pub async fn tell(&self, request: &PasswordResetRequest) -> Result<Told, StoreError> {
+    pub async fn write_status(&self, request: &PasswordResetRequest) -> Result<StatusWrite, StoreError> {
         let api = self.requests(&request.namespace().unwrap_or_default());
         let (spec, status) = (request.spec.clone(), request.status.clone());
         let written = PasswordResetRequest { metadata: guard(&request.metadata), spec, status };
         match self.call(api.replace_status(&request.name_any(), &PostParams::default(), &written)).await {
-            Ok(_) => Ok(Told::Written),
-            Err(error) if error.is_conflict() => Ok(Told::Conflict),
-            Err(error) if error.is_not_found() => Ok(Told::Gone),
+            Ok(_) => Ok(StatusWrite::Applied),
+            Err(error) if error.is_conflict() => Ok(StatusWrite::Conflict),
+            Err(error) if error.is_not_found() => Ok(StatusWrite::NotFound),
             Err(error) => Err(error),
         }
+    }
+
+    fn shortest(&self, limit: Option<Duration>) -> Duration {
+        limit.map_or(self.limit, |limit| limit.min(self.limit))
     }
 }

@@ -9,7 +9,7 @@ use cognito_reset_api::{
     Outcome, UserPoolGrant,
     conditions::{Reason, Truth},
 };
-use cognito_reset_core::{machine::status::Telling, refusal::Refuser};
+use cognito_reset_core::{machine::status::StatusUpdate, refusal::Refuser};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client, Resource,
@@ -105,14 +105,14 @@ impl Events {
     }
 
     /// Reports how a request ended.
-    pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &Telling) {
+    pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &StatusUpdate) {
         let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
         let type_ = if well { EventType::Normal } else { EventType::Warning };
         self.publish(object, type_, telling.reason.as_str(), &telling.message, "Reset");
     }
 
     /// Reports that requests in this request's namespace keep waiting for AWS.
-    pub fn waits<K: Resource<DynamicType = ()>>(&self, object: &K, waiting: &Telling, requests: usize) {
+    pub fn waits<K: Resource<DynamicType = ()>>(&self, object: &K, waiting: &StatusUpdate, requests: usize) {
         let note = match requests {
             1 => waiting.message.clone(),
             _ => format!("{}; {requests} requests of this namespace wait for this", waiting.message),

@@ -1,7 +1,7 @@
 //! Defines the Prometheus metrics. The name of a user, pool or object is never a label.
 
 use cognito_reset_api::{Effect, Outcome, conditions::Reason};
-use cognito_reset_core::{action::response::Answer, refusal::Refuser};
+use cognito_reset_core::{action::response::Answer, machine::note::AwsStep, refusal::Refuser};
 use jiff::Timestamp;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -34,33 +34,6 @@ struct Settled {
 struct Failed {
     step: &'static str,
     cause: &'static str,
-}
-
-/// The step with AWS that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AwsStep {
-    /// Finding an endpoint for the pool's Region.
-    Endpoint,
-    /// Loading the operator's own credentials.
-    Credentials,
-    /// Assuming a grant's role.
-    Role,
-    /// Reading a user with AdminGetUser.
-    Read,
-    /// Sending a reset.
-    Reset,
-}
-
-impl AwsStep {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Endpoint => "endpoint",
-            Self::Credentials => "credentials",
-            Self::Role => "role",
-            Self::Read => "read",
-            Self::Reset => "reset",
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

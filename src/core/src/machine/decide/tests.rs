@@ -1,4 +1,4 @@
-//! Given this request, this ledger and this answer from Cognito, the next step is that.
+//! Tables of states and the steps that follow them.
 
 use cognito_reset_api::{Exception, FailureCause};
 
@@ -11,30 +11,30 @@ fn later(seconds: i64) -> Timestamp {
     Timestamp::from_second(NOW.as_second() + seconds).unwrap()
 }
 
-fn wishes() -> Wishes {
-    Wishes { suspended: false, expires: None, deadline: later(3600), skip_if_reset_required: false }
+fn desired() -> Desired {
+    Desired { suspended: false, expires: None, deadline: later(3600), skip_if_reset_required: false }
 }
 
 /// A request that nothing holds back, at the point where its claim may be written.
-fn free() -> Situation {
-    Situation {
+fn free() -> State {
+    State {
         read_at: NOW,
-        request: Request::Pending(wishes()),
+        request: Request::Pending(desired()),
         ledger: Ledger::Absent,
         permission: Permission::Granted,
-        budget: Budget::Granted,
+        pace: Pace::Now,
         credentials: Credentials::Loaded,
         before: Snapshot::Read(UserStatus::Confirmed),
-        ..Situation::unknown(3)
+        ..State::unknown(3)
     }
 }
 
-fn asking(wishes: Wishes) -> Situation {
-    Situation { request: Request::Pending(wishes), ..free() }
+fn asking(desired: Desired) -> State {
+    State { request: Request::Pending(desired), ..free() }
 }
 
-fn answered(answer: Answer) -> Situation {
-    Situation { attempt: Attempt::Answered(answer), ..free() }
+fn answered(answer: Answer) -> State {
+    State { attempt: OwnAttempt::Answered(answer), ..free() }
 }
 
 fn open(in_flight_until: Option<Timestamp>) -> Ledger {
@@ -53,107 +53,103 @@ fn ends(evidence: Evidence) -> Step {
     Step::Close(evidence)
 }
 
-fn check(cases: Vec<(&str, Situation, Step)>) {
-    for (name, situation, step) in cases {
-        assert_eq!(decide(&situation, NOW), step, "{name}");
+fn check(cases: Vec<(&str, State, Step)>) {
+    for (name, state, step) in cases {
+        assert_eq!(decide(&state, NOW), step, "{name}");
     }
 }
 
 #[test]
-fn a_free_request_is_gathered_paced_read_and_claimed_in_this_order() {
-    let nothing = Situation::unknown(3);
-    let gathered = Situation {
-        request: Request::Pending(wishes()),
+fn a_free_request_takes_its_steps_in_this_order() {
+    let nothing = State::unknown(3);
+    let gathered = State {
+        request: Request::Pending(desired()),
         ledger: Ledger::Absent,
         permission: Permission::Granted,
         ..nothing.clone()
     };
-    let paced = Situation { budget: Budget::Granted, ..gathered.clone() };
-    let with_credentials = Situation { credentials: Credentials::Loaded, ..paced.clone() };
+    let paced = State { pace: Pace::Now, ..gathered.clone() };
+    let with_credentials = State { credentials: Credentials::Loaded, ..paced.clone() };
     check(vec![
         ("nothing is known", nothing, Step::Gather),
-        ("gathered", gathered, Step::AskBudget),
+        ("gathered", gathered, Step::TakeSlot),
         ("its turn", paced, Step::LoadCredentials),
         ("with credentials", with_credentials, Step::TakeSnapshot),
         ("the user was read", free(), Step::Claim),
-        (
-            "the user is unreadable",
-            Situation { before: Snapshot::Unreadable { until: later(9) }, ..free() },
-            Step::Claim,
-        ),
+        ("the user is unreadable", State { before: Snapshot::Unreadable { until: later(9) }, ..free() }, Step::Claim),
         (
             "Cognito refuses to read the user, and the call will tell",
-            Situation { before: Snapshot::Refused(Exception::UserNotFound), ..free() },
+            State { before: Snapshot::Refused(Exception::UserNotFound), ..free() },
             Step::Claim,
         ),
         (
             "the user already has to reset",
-            Situation { before: Snapshot::Read(UserStatus::ResetRequired), ..free() },
+            State { before: Snapshot::Read(UserStatus::ResetRequired), ..free() },
             Step::Claim,
         ),
-        ("read a second ago", Situation { read_at: later(-1), ..free() }, Step::Claim),
-        ("read longer ago", Situation { read_at: later(-2), ..free() }, Step::Gather),
-        ("read before the clock went back", Situation { read_at: later(2), ..free() }, Step::Gather),
-        ("claimed", Situation { attempt: Attempt::Claimed { too_late: false }, ..free() }, Step::Send),
+        ("read a second ago", State { read_at: later(-1), ..free() }, Step::Claim),
+        ("read longer ago", State { read_at: later(-2), ..free() }, Step::Gather),
+        ("read before the clock went back", State { read_at: later(2), ..free() }, Step::Gather),
+        ("claimed", State { attempt: OwnAttempt::Claimed { too_late: false }, ..free() }, Step::Send),
     ]);
 }
 
 #[test]
 fn the_record_comes_before_every_gate() {
-    let hopeless = Wishes { suspended: true, expires: Some(later(-9)), deadline: later(-9), ..wishes() };
+    let hopeless = Desired { suspended: true, expires: Some(later(-9)), deadline: later(-9), ..desired() };
     let denied = Permission::Denied(Reason::NoMatchingGrant);
-    let held = Situation { permission: denied, ..asking(hopeless) };
+    let held = State { permission: denied, ..asking(hopeless) };
     for effect in [Effect::NotPerformed, Effect::Unknown, Effect::Performed] {
-        let settled = Situation { ledger: Ledger::Settled(effect), ..held.clone() };
-        assert_eq!(decide(&settled, NOW), Step::Tell, "{effect:?}");
+        let settled = State { ledger: Ledger::Settled(effect), ..held.clone() };
+        assert_eq!(decide(&settled, NOW), Step::WriteStatus, "{effect:?}");
     }
     check(vec![
-        ("an open claim is resolved", Situation { ledger: open(None), ..held.clone() }, Step::Probe),
+        ("an open claim is resolved", State { ledger: open(None), ..held.clone() }, Step::Probe),
         (
             "an open claim may be in flight",
-            Situation { ledger: open(Some(later(5))), ..held.clone() },
+            State { ledger: open(Some(later(5))), ..held.clone() },
             wait(Reason::AwaitingPriorAttempt, later(5)),
         ),
-        ("an open claim may not be in flight any more", Situation { ledger: open(Some(NOW)), ..held }, Step::Probe),
+        ("an open claim may not be in flight any more", State { ledger: open(Some(NOW)), ..held }, Step::Probe),
     ]);
 }
 
 #[test]
 fn a_record_remembers_the_latest_expiry_of_what_is_told_of_it() {
     let told = |expires, remembered, step| {
-        let asked = asking(Wishes { expires, ..wishes() });
-        ("", Situation { ledger: Ledger::Settled(Effect::Performed), remembered, ..asked }, step)
+        let asked = asking(Desired { expires, ..desired() });
+        ("", State { ledger: Ledger::Settled(Effect::Performed), remembered, ..asked }, step)
     };
     check(vec![
-        told(None, None, Step::Tell),
-        told(None, Some(later(60)), Step::Tell),
-        told(Some(later(60)), None, Step::Remember(later(60))),
-        told(Some(later(60)), Some(later(59)), Step::Remember(later(60))),
-        told(Some(later(60)), Some(later(60)), Step::Tell),
-        told(Some(later(60)), Some(later(61)), Step::Tell),
+        told(None, None, Step::WriteStatus),
+        told(None, Some(later(60)), Step::WriteStatus),
+        told(Some(later(60)), None, Step::ExtendExpiry(later(60))),
+        told(Some(later(60)), Some(later(59)), Step::ExtendExpiry(later(60))),
+        told(Some(later(60)), Some(later(60)), Step::WriteStatus),
+        told(Some(later(60)), Some(later(61)), Step::WriteStatus),
         // It would not be performed any more.
-        told(Some(NOW), None, Step::Tell),
-        told(Some(later(-60)), None, Step::Tell),
+        told(Some(NOW), None, Step::WriteStatus),
+        told(Some(later(-60)), None, Step::WriteStatus),
     ]);
 }
 
 #[test]
 fn gates_hold_a_reset_back_in_this_order() {
     let retry = Ledger::Retryable { not_before: later(30), reason: Reason::Throttled };
-    let mut held = Situation {
+    let mut held = State {
         ledger: retry,
         permission: Permission::Denied(Reason::ConflictingGrants),
         user_busy: Some(later(1)),
-        budget: Budget::Exhausted { until: later(2), reason: Reason::RateLimited },
+        pace: Pace::Later { until: later(2), reason: Reason::RateLimited },
         credentials: Credentials::Unavailable { until: later(3), reason: Reason::RegionNotServed },
-        ..asking(Wishes { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..wishes() })
+        ..asking(Desired { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..desired() })
     };
     assert_eq!(decide(&held, NOW), ends(Evidence::Expired));
-    held.request = Request::Pending(Wishes { suspended: true, deadline: NOW, ..wishes() });
+    held.request = Request::Pending(Desired { suspended: true, deadline: NOW, ..desired() });
     assert_eq!(decide(&held, NOW), ends(Evidence::DeadlineExceeded));
-    held.request = Request::Pending(Wishes { suspended: true, ..wishes() });
+    held.request = Request::Pending(Desired { suspended: true, ..desired() });
     assert_eq!(decide(&held, NOW), wait(Reason::Suspended, later(3600)));
-    held.request = Request::Pending(Wishes { expires: Some(later(600)), ..wishes() });
+    held.request = Request::Pending(Desired { expires: Some(later(600)), ..desired() });
     assert_eq!(decide(&held, NOW), wait(Reason::ConflictingGrants, later(600)));
     held.permission = Permission::Granted;
     assert_eq!(decide(&held, NOW), wait(Reason::Throttled, later(30)));
@@ -161,76 +157,72 @@ fn gates_hold_a_reset_back_in_this_order() {
     assert_eq!(decide(&held, NOW), wait(Reason::AwaitingPriorAttempt, later(1)));
     held.user_busy = None;
     assert_eq!(decide(&held, NOW), wait(Reason::RateLimited, later(2)));
-    held.budget = Budget::Granted;
+    held.pace = Pace::Now;
     assert_eq!(decide(&held, NOW), wait(Reason::RegionNotServed, later(3)));
     held.credentials = Credentials::Loaded;
     assert_eq!(decide(&held, NOW), Step::Claim);
 }
 
 #[test]
-fn a_write_that_was_refused_is_waited_for_and_then_tried_again_but_never_past_what_it_is_for() {
+fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
     let refused =
-        |write, until, wishes| Situation { refused: Some(Refused { write, until: later(until) }), ..asking(wishes) };
-    let (claim, remember) = (RecordWrite::Claim, RecordWrite::Remember);
+        |write, until, desired| State { refused: Some(Refused { write, until: later(until) }), ..asking(desired) };
+    let (claim, remember) = (RecordWrite::Claim, RecordWrite::ExtendExpiry);
     let close = RecordWrite::Close(Evidence::DeadlineExceeded);
     let held = |until| wait(Reason::WriteRefused, later(until));
-    let over = Wishes { deadline: NOW, ..wishes() };
-    let expired = Wishes { expires: Some(NOW), ..wishes() };
-    let expiring = Wishes { expires: Some(later(60)), ..wishes() };
-    let skip = Wishes { skip_if_reset_required: true, ..wishes() };
+    let over = Desired { deadline: NOW, ..desired() };
+    let expired = Desired { expires: Some(NOW), ..desired() };
+    let expiring = Desired { expires: Some(later(60)), ..desired() };
+    let skip = Desired { skip_if_reset_required: true, ..desired() };
     let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
-    let nothing_asked = |situation| Situation {
-        budget: Budget::NotAsked,
-        credentials: Credentials::NotLoaded,
-        before: Snapshot::NotRead,
-        ..situation
-    };
-    let settled = |situation| Situation { ledger: Ledger::Settled(Effect::Performed), ..situation };
+    let nothing_asked =
+        |state| State { pace: Pace::NotAsked, credentials: Credentials::NotLoaded, before: Snapshot::NotRead, ..state };
+    let settled = |state| State { ledger: Ledger::Settled(Effect::Performed), ..state };
     check(vec![
-        ("a claim", refused(claim, 9, wishes()), held(9)),
-        ("a claim, to be prepared anew", nothing_asked(refused(claim, 9, wishes())), held(9)),
-        ("what happened to others", refused(RecordWrite::EarlierEffects, 9, wishes()), held(9)),
+        ("a claim", refused(claim, 9, desired()), held(9)),
+        ("a claim, to be prepared anew", nothing_asked(refused(claim, 9, desired())), held(9)),
+        ("what happened to others", refused(RecordWrite::EarlierEffects, 9, desired()), held(9)),
         (
             "what happened to others does not end it",
             refused(RecordWrite::EarlierEffects, 9, over),
             ends(Evidence::DeadlineExceeded),
         ),
-        ("a claim, long enough ago", refused(claim, 0, wishes()), Step::Claim),
-        ("a claim, up to the deadline", refused(claim, 9000, wishes()), held(3600)),
+        ("a claim, long enough ago", refused(claim, 0, desired()), Step::Claim),
+        ("a claim, up to the deadline", refused(claim, 9000, desired()), held(3600)),
         ("a claim, up to the expiry", refused(claim, 9000, expiring), held(60)),
         ("a claim, the deadline having passed", refused(claim, 9, over), ends(Evidence::DeadlineExceeded)),
         ("a claim, expired since", refused(claim, 9, expired), ends(Evidence::Expired)),
         (
             "a claim, suspended since",
-            refused(claim, 9, Wishes { suspended: true, ..wishes() }),
+            refused(claim, 9, Desired { suspended: true, ..desired() }),
             wait(Reason::Suspended, later(3600)),
         ),
         ("a closing by the deadline", refused(close, 9, over), held(9)),
         ("a closing by the expiry", refused(RecordWrite::Close(Evidence::Expired), 9, expired), held(9)),
         (
             "a closing of what is to be skipped",
-            Situation { before: has_to_reset, ..refused(RecordWrite::Close(Evidence::AlreadyResetRequired), 9, skip) },
+            State { before: has_to_reset, ..refused(RecordWrite::Close(Evidence::AlreadyResetRequired), 9, skip) },
             held(9),
         ),
         ("a closing, long enough ago", refused(close, 0, over), ends(Evidence::DeadlineExceeded)),
-        ("a closing says nothing of a claim", refused(close, 9, wishes()), Step::Claim),
+        ("a closing says nothing of a claim", refused(close, 9, desired()), Step::Claim),
         ("an expiry to be remembered", settled(refused(remember, 9, expiring)), held(9)),
         ("an expiry, up to that", settled(refused(remember, 9000, expiring)), held(60)),
-        ("an expiry, long enough ago", settled(refused(remember, 0, expiring)), Step::Remember(later(60))),
-        ("an expiry that has passed", settled(refused(remember, 9, expired)), Step::Tell),
-        ("a claim says nothing of an expiry", settled(refused(claim, 9, expiring)), Step::Remember(later(60))),
-        ("settled since", settled(refused(claim, 9, over)), Step::Tell),
+        ("an expiry, long enough ago", settled(refused(remember, 0, expiring)), Step::ExtendExpiry(later(60))),
+        ("an expiry that has passed", settled(refused(remember, 9, expired)), Step::WriteStatus),
+        ("a claim says nothing of an expiry", settled(refused(claim, 9, expiring)), Step::ExtendExpiry(later(60))),
+        ("settled since", settled(refused(claim, 9, over)), Step::WriteStatus),
         (
             "claimed by somebody else since",
-            Situation { ledger: open(Some(later(5))), ..refused(claim, 9, wishes()) },
+            State { ledger: open(Some(later(5))), ..refused(claim, 9, desired()) },
             wait(Reason::AwaitingPriorAttempt, later(5)),
         ),
     ]);
 }
 
 #[test]
-fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
-    let skip = |before| Situation { before, ..asking(Wishes { skip_if_reset_required: true, ..wishes() }) };
+fn skip_needs_the_users_state_and_sends_no_second_reset() {
+    let skip = |before| State { before, ..asking(Desired { skip_if_reset_required: true, ..desired() }) };
     check(vec![
         ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(Reason::UserStateUnreadable, later(9))),
         ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Evidence::AlreadyResetRequired)),
@@ -248,13 +240,13 @@ fn skip_needs_the_users_state_and_sends_nothing_to_who_already_has_to_reset() {
 }
 
 #[test]
-fn a_claim_that_is_too_late_or_whose_request_is_over_is_never_sent() {
+fn a_claim_is_not_sent_too_late_or_after_its_request() {
     let never = settle(Effect::NotPerformed, Evidence::NeverSent);
-    let claimed = |too_late, wishes| Situation { attempt: Attempt::Claimed { too_late }, ..asking(wishes) };
+    let claimed = |too_late, desired| State { attempt: OwnAttempt::Claimed { too_late }, ..asking(desired) };
     check(vec![
-        ("too late", claimed(true, wishes()), never.clone()),
-        ("expired since", claimed(false, Wishes { expires: Some(NOW), ..wishes() }), never.clone()),
-        ("deadline since", claimed(false, Wishes { deadline: NOW, ..wishes() }), never),
+        ("too late", claimed(true, desired()), never.clone()),
+        ("expired since", claimed(false, Desired { expires: Some(NOW), ..desired() }), never.clone()),
+        ("deadline since", claimed(false, Desired { deadline: NOW, ..desired() }), never),
     ]);
 }
 
@@ -282,7 +274,7 @@ fn an_answer_that_proves_something_is_recorded_at_once() {
 fn only_having_to_reset_now_and_not_before_proves_a_reset() {
     let unknown = settle(Effect::Unknown, Evidence::Inconclusive);
     let performed = settle(Effect::Performed, Evidence::UserStatusCheck);
-    let lost = |before, probes| Situation { before, probes, ..answered(Answer::Lost) };
+    let lost = |before, probes| State { before, probes, ..answered(Answer::Lost) };
     let confirmed = Snapshot::Read(UserStatus::Confirmed);
     check(vec![
         ("reset required since", lost(confirmed, seen(UserStatus::ResetRequired)), performed),
@@ -310,22 +302,18 @@ fn only_having_to_reset_now_and_not_before_proves_a_reset() {
 
 #[test]
 fn somebody_elses_open_claim_is_resolved_and_never_sent() {
-    let open_claim = |request, probes| Situation { request, ledger: open(None), probes, ..free() };
-    let pending = || Request::Pending(wishes());
+    let open_claim = |request, probes| State { request, ledger: open(None), probes, ..free() };
+    let pending = || Request::Pending(desired());
     let none_left = Probes { left: 0, last: None };
     for request in [pending(), Request::Gone] {
-        let situation = |probes| open_claim(request.clone(), probes);
+        let state = |probes| open_claim(request.clone(), probes);
         check(vec![
-            ("no probe yet", situation(Probes { left: 3, last: None }), Step::Probe),
-            (
-                "proven",
-                situation(seen(UserStatus::ResetRequired)),
-                settle(Effect::Performed, Evidence::UserStatusCheck),
-            ),
-            ("not proven", situation(none_left), settle(Effect::Unknown, Evidence::Inconclusive)),
+            ("no probe yet", state(Probes { left: 3, last: None }), Step::Probe),
+            ("proven", state(seen(UserStatus::ResetRequired)), settle(Effect::Performed, Evidence::UserStatusCheck)),
+            ("not proven", state(none_left), settle(Effect::Unknown, Evidence::Inconclusive)),
         ]);
     }
-    let busy = Situation { user_busy: Some(later(1)), ..open_claim(pending(), none_left) };
+    let busy = State { user_busy: Some(later(1)), ..open_claim(pending(), none_left) };
     assert_eq!(decide(&busy, NOW), wait(Reason::AwaitingPriorAttempt, later(1)));
 }
 
@@ -334,14 +322,14 @@ fn a_request_that_is_gone_or_has_ended_is_left_alone() {
     let retryable = Ledger::Retryable { not_before: NOW, reason: Reason::Throttled };
     for request in [Request::Gone, Request::Finished] {
         for ledger in [Ledger::Absent, retryable.clone(), Ledger::NotUsable, Ledger::Settled(Effect::Performed)] {
-            let situation = Situation { request: request.clone(), ledger, ..free() };
-            assert_eq!(decide(&situation, NOW), Step::Leave, "{situation:?}");
+            let state = State { request: request.clone(), ledger, ..free() };
+            assert_eq!(decide(&state, NOW), Step::Done, "{state:?}");
         }
     }
 }
 
 #[test]
 fn a_record_that_cannot_be_used_is_never_a_call() {
-    let situation = Situation { ledger: Ledger::NotUsable, ..free() };
-    assert_eq!(decide(&situation, NOW), wait(Reason::RecordNotUsable, Timestamp::MAX));
+    let state = State { ledger: Ledger::NotUsable, ..free() };
+    assert_eq!(decide(&state, NOW), wait(Reason::RecordNotUsable, Timestamp::MAX));
 }

@@ -79,11 +79,11 @@ fn record(effect: Option<Effect>, attempt: Attempt) -> PasswordResetRecord {
     record
 }
 
-fn told(effect: Effect, attempt: Attempt, uid: &str) -> Telling {
+fn told(effect: Effect, attempt: Attempt, uid: &str) -> StatusUpdate {
     ended(Some(&record(Some(effect), attempt)), Some(uid))
 }
 
-fn gist(telling: &Telling) -> (Outcome, &'static str, Truth) {
+fn gist(telling: &StatusUpdate) -> (Outcome, &'static str, Truth) {
     (telling.outcome, telling.reason.as_str(), telling.invalidated)
 }
 
@@ -98,7 +98,7 @@ fn reason_of(code: &'static str) -> &'static str {
 }
 
 #[test]
-fn a_settled_record_says_its_outcome_to_the_request_that_it_was_made_for() {
+fn a_settled_record_gives_its_request_its_outcome() {
     use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
     let mut cases = vec![
         (E::Performed, Ev::CognitoResponse, None, (Succeeded, "ResetAccepted", T::True)),
@@ -126,7 +126,7 @@ fn a_settled_record_says_its_outcome_to_the_request_that_it_was_made_for() {
 }
 
 #[test]
-fn an_unknown_outcome_says_that_the_password_is_invalid_only_where_the_user_was_seen_to_have_to_reset() {
+fn an_unknown_outcome_is_invalidated_only_if_it_was_seen() {
     for code in [None, Some("InternalErrorException"), Some("BrandNewException")] {
         for after in STATES.map(Some).into_iter().chain([None]) {
             let attempt = Attempt { user_status_after: after, ..ended_as(Some(Evidence::Inconclusive), code) };
@@ -139,7 +139,7 @@ fn an_unknown_outcome_says_that_the_password_is_invalid_only_where_the_user_was_
 }
 
 #[test]
-fn a_later_request_of_the_same_name_is_told_the_earlier_ones_outcome() {
+fn a_later_request_of_the_name_shows_the_earlier_outcome() {
     use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
     let performed = "nothing was sent now: an earlier request of this name reset the password at 2027-01-15T07:59:00Z";
     let recorded = "nothing was sent: recorded at 2027-01-15T07:59:00Z for an earlier request of this name";
@@ -245,7 +245,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
 }
 
 #[test]
-fn a_request_that_waits_says_in_a_word_what_is_missing_where_that_is_known() {
+fn a_wait_names_the_missing_part_if_it_is_known() {
     for cause in FailureCause::ALL {
         let told = unreachable(cause);
         assert_eq!(gist(&told), (Outcome::Pending, "CognitoUnreachable", Truth::Unknown));
@@ -263,15 +263,15 @@ fn a_request_that_waits_says_in_a_word_what_is_missing_where_that_is_known() {
 }
 
 #[test]
-fn a_request_that_ends_by_the_answer_to_a_read_says_that_nothing_was_sent() {
+fn an_end_by_a_failed_read_says_that_nothing_was_sent() {
     let entry = ended_as(Some(Evidence::UserReadResponse), Some("UserNotFoundException"));
     let told = told(Effect::NotPerformed, entry, "uid");
     assert_eq!(gist(&told), (Outcome::Failed, "UserNotFoundException", Truth::False));
-    assert_eq!(told.message, "Cognito answered AdminGetUser with UserNotFoundException; nothing was sent");
+    assert_eq!(told.message, "Cognito returned UserNotFoundException for AdminGetUser; nothing was sent");
 }
 
 #[test]
-fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
+fn a_refused_write_names_its_consequence_and_the_refuser() {
     let policy = Refuser::ValidatingPolicy("owner-label".into());
     let by = "is refused by the ValidatingAdmissionPolicy owner-label";
     let accepted = told(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid");
@@ -283,7 +283,7 @@ fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
         (closing(Evidence::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
         (closing(Evidence::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
         (closing(Evidence::UserReadResponse), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
-        (RecordWrite::Remember, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
+        (RecordWrite::ExtendExpiry, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
         let telling = refused(write, Some(&policy), &accepted);
         assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
@@ -295,7 +295,7 @@ fn what_cannot_be_written_is_told_with_what_that_means_and_who_refuses() {
 }
 
 #[test]
-fn what_happened_is_told_while_it_cannot_be_stored_as_it_will_be_told_afterwards() {
+fn an_effect_that_is_not_stored_is_shown_as_afterwards() {
     use {Effect::*, Evidence::*, UserStatus::ResetRequired};
     let quota = Refuser::Quota("few".into());
     let failing = "Writing this into the record fails";
@@ -339,7 +339,7 @@ fn what_happened_is_told_while_it_cannot_be_stored_as_it_will_be_told_afterwards
             let known = match (is_retried, code) {
                 (false, _) => afterwards.message.clone(),
                 (true, None) => "nothing was sent".into(),
-                (true, Some(code)) => format!("Cognito answered with {code}; nothing happened"),
+                (true, Some(code)) => format!("Cognito returned {code}; nothing happened"),
             };
             let of_whom = if ours { "" } else { "for an earlier request of this name: " };
             assert!(telling.message.starts_with(&format!("{of_whom}{known}. {hindrance}; ")), "{}", telling.message);
@@ -352,7 +352,7 @@ fn a_message_names_only_an_answer_that_was_read() {
     let unknown = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
     assert_eq!(
         unknown.message,
-        "no answer of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent"
+        "no response of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent"
     );
     let seen = Attempt {
         user_status_after: Some(UserStatus::ResetRequired),
@@ -360,11 +360,11 @@ fn a_message_names_only_an_answer_that_was_read() {
     };
     assert_eq!(
         told(Effect::Unknown, seen, "uid").message,
-        "Cognito answered with BrandNewException; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
+        "Cognito returned BrandNewException; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
     );
     assert_eq!(
         told(Effect::Performed, ended_as(Some(Evidence::UserStatusCheck), None), "uid").message,
-        "no clear answer of Cognito is known, but the user has to reset now and was not seen to have to before the call"
+        "no clear response of Cognito is known, but the user has to reset the password now and did not before the call"
     );
     assert_eq!(
         told(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid").message,
@@ -374,11 +374,11 @@ fn a_message_names_only_an_answer_that_was_read() {
         told(Effect::NotPerformed, ended_as(Some(Evidence::CognitoResponse), Some("UserNotFoundException")), "uid");
     assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
     let hostile = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
-    assert!(hostile.message.starts_with("Cognito answered with EvilbEx,"), "{}", hostile.message);
+    assert!(hostile.message.starts_with("Cognito returned EvilbEx,"), "{}", hostile.message);
 }
 
 #[test]
-fn a_request_that_ended_without_a_call_says_why_and_how_the_last_attempt_ended() {
+fn an_end_without_a_call_names_the_last_attempt() {
     use {Evidence as Ev, Reason::*};
     let close = |record: Option<PasswordResetRecord>, evidence| {
         let entry = Attempt { id: "closing".into(), ..ended_as(Some(evidence), None) };

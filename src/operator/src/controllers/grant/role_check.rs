@@ -6,16 +6,14 @@ use std::{collections::HashMap, time::Duration};
 use cognito_reset_core::{
     action::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, region},
     grants::GrantRole,
+    machine::note::AwsStep,
     panics::caught,
 };
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::{
-    controllers::grant::shared::SharedGrants,
-    telemetry::metrics::{AwsStep, Metrics},
-};
+use crate::{controllers::grant::shared::SharedGrants, telemetry::metrics::Metrics};
 
 /// The number of roles that are checked in parallel.
 const AT_ONCE: usize = 2;

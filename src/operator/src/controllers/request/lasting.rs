@@ -1,5 +1,5 @@
-//! Waits for AWS that last: one Event tells of all the requests of a namespace that wait for the same. Pure but for the clock
-//! that is handed in.
+//! Reports waits for AWS that last: one Event for all requests of a namespace that wait for the same. The clock is an
+//! argument.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,24 +7,16 @@ use std::{
 };
 
 use cognito_reset_api::conditions::Reason;
+use cognito_reset_core::machine::note::Awaited;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How many waits, and how many requests of one, are counted; what comes on top is not.
+/// The maximum number of waits, and of requests in one wait, that are counted.
 const MOST: usize = 1024;
 /// A wait that no request has met for so long is over: they have ended, or were deleted.
 const UNSEEN: Duration = Duration::from_secs(3600);
 
-/// What requests of a namespace wait for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Awaited {
-    /// The namespace.
-    pub namespace: String,
-    /// The role, or the Region where none is assumed.
-    pub scope: String,
-}
-
-/// Which requests wait for what, and what was told already.
+/// The requests that wait for AWS, by their need, and the waits that were reported.
 #[derive(Debug)]
 pub struct LastingWaits {
     /// A wait that goes on for longer lasts.
@@ -41,7 +33,7 @@ struct Waiting {
 }
 
 impl LastingWaits {
-    /// Waits that go on for longer than `patience` are told.
+    /// Waits that last longer than `patience` are reported.
     #[must_use]
     pub fn new(patience: Duration) -> Self {
         Self { patience, known: Mutex::default() }
@@ -67,7 +59,7 @@ impl LastingWaits {
         tell.then_some(waiting.requests.len())
     }
 
-    /// What was waited for is there.
+    /// Ends a wait, because AWS responds as needed.
     pub fn over(&self, awaited: &Awaited) {
         self.known.lock().retain(|(known, _), _| known != awaited);
     }
@@ -92,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_told_once_when_it_has_lasted_and_anew_after_it_was_over() {
+    fn a_wait_is_reported_once_and_again_after_its_end() {
         let waits = LastingWaits::new(Duration::from_secs(60));
         let start = Instant::now();
         let failed = |second, namespace, request| {

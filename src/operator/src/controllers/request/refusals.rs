@@ -1,15 +1,18 @@
-//! What the API server refuses, across passes: writes to records that wait, what Events have said, and effects that are held
-//! up.
+//! Remembers refusals of the API server across reconciles: refused writes, published Events, and effects that are held up.
 
 use std::{collections::HashMap, time::Duration};
 
-use cognito_reset_core::{machine::state::RecordWrite, recent::RecentSet, refusal::Refuser};
+use cognito_reset_core::{
+    machine::{RefusedWrite, state::RecordWrite},
+    recent::RecentSet,
+    refusal::Refuser,
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::controllers::request::turnstile::LONG_AGO;
+use crate::controllers::request::user_locks::LONG_AGO;
 
-/// What the API server refuses of requests that have not ended, by record.
+/// The refusals of requests that have not ended, by record.
 #[derive(Debug, Default)]
 pub struct Refusals {
     met: Mutex<HashMap<String, Met>>,
@@ -25,17 +28,6 @@ struct Met {
     last: Instant,
 }
 
-/// A write to a record that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Which one.
-    pub write: RecordWrite,
-    /// Who refuses it; where several do so in turn, the newest of them.
-    pub refuser: Option<Refuser>,
-    /// How long it is not tried again.
-    pub pause: Duration,
-}
-
 impl Refusals {
     /// A write to the record was refused. Each refusal is followed by a longer pause: `pause` gives it, by how many there
     /// were before.
@@ -46,7 +38,7 @@ impl Refusals {
         refuser: &Refuser,
         pause: impl FnOnce(usize) -> Duration,
         now: Instant,
-    ) -> Standing {
+    ) -> RefusedWrite {
         self.of(record, now, |met| {
             let pause = pause(met.times);
             met.times = met.times.saturating_add(1);
@@ -55,21 +47,26 @@ impl Refusals {
             }
             met.write = Some((write, now + pause));
             met.refusers.is_new(refuser);
-            Standing { write, refuser: met.refusers.newest().cloned(), pause }
+            RefusedWrite { write, refuser: met.refusers.newest().cloned(), pause }
         })
     }
 
-    /// What was refused of the record, where its pause is not over yet: whatever wakes a request, it waits for that.
-    pub fn standing(&self, record: &str, now: Instant) -> Option<Standing> {
+    /// Returns the refused write of the record whose pause is not over. A request waits for it, regardless of what started its
+    /// reconcile.
+    pub fn standing(&self, record: &str, now: Instant) -> Option<RefusedWrite> {
         let mut all = self.met.lock();
         let met = all.get_mut(record)?;
         met.last = now;
         let (write, until) = met.write.filter(|(_, until)| now < *until)?;
-        Some(Standing { write, refuser: met.refusers.newest().cloned(), pause: until.saturating_duration_since(now) })
+        Some(RefusedWrite {
+            write,
+            refuser: met.refusers.newest().cloned(),
+            pause: until.saturating_duration_since(now),
+        })
     }
 
-    /// Whether no Event of this record has said this text for this refuser, who keeps it out of the status. The text counts
-    /// as said from now on: each refuser gets one Event for it, however often the write is tried.
+    /// Returns true if no Event of this record has had this text for this refuser, which refuses the status. From now on the
+    /// text counts as published, so each refuser gets one Event for it.
     pub fn is_news(&self, record: &str, text: &str, refuser: Option<&Refuser>, now: Instant) -> bool {
         self.of(record, now, |met| {
             if met.said != text {
@@ -125,14 +122,14 @@ impl HeldUp {
         HeldUpEntry { all: self, record }
     }
 
-    /// Which they are.
+    /// Returns the names of the records.
     pub fn records(&self) -> Vec<String> {
         let mut records: Vec<_> = self.records.lock().keys().cloned().collect();
         records.sort();
         records
     }
 
-    /// Whether there are as many as `most`; and who refuses one of them, where it is refused.
+    /// Returns a refuser, if any, once there are as many as `most`.
     pub fn too_many(&self, most: usize) -> Option<Option<Refuser>> {
         let records = self.records.lock();
         (records.len() >= most).then(|| records.values().flatten().next().cloned())
@@ -144,11 +141,16 @@ impl HeldUpEntry<'_> {
     pub fn add(&self, refuser: Option<Refuser>) {
         self.all.records.lock().insert(self.record.to_owned(), refuser);
     }
+
+    /// It is not held up any more.
+    pub fn remove(&self) {
+        self.all.records.lock().remove(self.record);
+    }
 }
 
 impl Drop for HeldUpEntry<'_> {
     fn drop(&mut self) {
-        self.all.records.lock().remove(self.record);
+        self.remove();
     }
 }
 
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_status_can_say_is_said_once_for_each_who_refuses_until_it_is_something_else() {
+    fn a_text_is_news_once_for_each_refuser() {
         let (refusals, now) = (Refusals::default(), Instant::now());
         for (record, text, by, is_news) in [
             ("r1", "a", "one", true),
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_a_record_are_counted_until_it_is_written_or_not_looked_at_for_long() {
+    fn refusals_are_counted_until_a_write_or_a_long_time() {
         let (refusals, start) = (Refusals::default(), Instant::now());
         let again = |record: &str, now| {
             let mut before = None;
@@ -213,12 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_write_stands_for_every_pass_until_its_pause_is_over() {
+    fn a_refused_write_is_remembered_until_its_pause_is_over() {
         let (refusals, start) = (Refusals::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let (claim, close) = (RecordWrite::Claim, RecordWrite::Close(cognito_reset_api::Evidence::Expired));
         let standing =
-            |write, by, seconds| Standing { write, refuser: Some(policy(by)), pause: Duration::from_secs(seconds) };
+            |write, by, seconds| RefusedWrite { write, refuser: Some(policy(by)), pause: Duration::from_secs(seconds) };
         assert_eq!(refusals.standing("r1", at(0)), None);
         let pause = |_| Duration::from_secs(10);
         assert_eq!(refusals.again("r1", claim, &policy("a"), pause, at(0)), standing(claim, "a", 10));
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn effects_are_held_up_from_when_that_is_seen_until_they_are_stored() {
+    fn effects_are_held_up_until_they_are_stored() {
         let held_up = HeldUp::default();
         let (one, two) = (held_up.entry("r1"), held_up.entry("r2"));
         assert_eq!(held_up.too_many(1), None);

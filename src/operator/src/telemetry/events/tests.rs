@@ -93,7 +93,7 @@ fn every_note_is_cut_to_what_the_api_server_takes() {
         events.refused(object(), "WriteRefused", &note, "Tell");
         events.invalid_object(object(), &note);
         events.not_deleted(object(), &note);
-        let telling = Telling {
+        let telling = StatusUpdate {
             outcome: Outcome::Failed,
             reason: Reason::Expired,
             invalidated: Truth::False,

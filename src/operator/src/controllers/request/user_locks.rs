@@ -1,4 +1,4 @@
-//! One request at a time for each user, in one process; and how long what is waited for has been seen.
+//! Locks users, so that one process works on one request for each at a time; and remembers when attempts were first observed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,63 +9,65 @@ use cognito_reset_core::ledger::Identity;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Lets one task at a time in for each user of a pool.
+/// The users that reconciles of this process work on.
 #[derive(Debug, Default)]
-pub struct Turnstile {
+pub struct UserLocks {
     busy: Mutex<HashSet<(String, String)>>,
 }
 
-/// The right to work on a user, until it is dropped.
+/// The lock of a user, until it is dropped.
 #[derive(Debug)]
-pub struct Inside<'a> {
-    turnstile: &'a Turnstile,
+pub struct UserGuard<'a> {
+    locks: &'a UserLocks,
     user: (String, String),
 }
 
-impl Turnstile {
-    /// Enters, unless somebody else is at work on this user.
+impl UserLocks {
+    /// Locks the user, unless another reconcile has the lock.
     #[must_use]
-    pub fn enter(&self, identity: &Identity) -> Option<Inside<'_>> {
+    pub fn try_lock(&self, identity: &Identity) -> Option<UserGuard<'_>> {
         let user = (identity.user_pool_id.clone(), identity.username.clone());
         if !self.busy.lock().insert(user.clone()) {
             return None;
         }
-        Some(Inside { turnstile: self, user })
+        Some(UserGuard { locks: self, user })
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for UserGuard<'_> {
     fn drop(&mut self) {
-        self.turnstile.busy.lock().remove(&self.user);
+        self.locks.busy.lock().remove(&self.user);
     }
 }
 
-/// What is waited for is looked at every hour at the least: what was not for this long was settled elsewhere.
+/// The time after which an attempt that was not observed again counts as settled by another process. A request that waits is
+/// read at least once an hour.
 pub(super) const LONG_AGO: Duration = Duration::from_secs(2 * 3600);
 
-/// Since when this process has seen what it waits for, by record. Never compares two machines' clocks.
+/// The time of the first observation of each attempt that requests wait for, by record. It never compares the clocks of two
+/// machines.
 #[derive(Debug, Default)]
-pub struct Sightings {
-    seen: Mutex<HashMap<String, Sighting>>,
+pub struct FirstObserved {
+    seen: Mutex<HashMap<String, Observation>>,
 }
 
 #[derive(Debug)]
-struct Sighting {
+struct Observation {
     attempt_id: String,
     settled: bool,
     first: Instant,
     last: Instant,
 }
 
-impl Sightings {
-    /// For how long the record's last attempt has been seen as it stands, open or settled; none when it is seen first.
-    pub fn seen_for(&self, record: &str, attempt_id: &str, settled: bool, now: Instant) -> Duration {
+impl FirstObserved {
+    /// Returns the time since the record's last attempt was first observed as it is, open or settled; zero at the first time.
+    pub fn observed_for(&self, record: &str, attempt_id: &str, settled: bool, now: Instant) -> Duration {
         let mut seen = self.seen.lock();
         if !seen.contains_key(record) {
             // What was settled elsewhere is never forgotten by name.
             seen.retain(|_, sighting| now.saturating_duration_since(sighting.last) < LONG_AGO);
         }
-        let anew = || Sighting { attempt_id: attempt_id.to_owned(), settled, first: now, last: now };
+        let anew = || Observation { attempt_id: attempt_id.to_owned(), settled, first: now, last: now };
         let sighting = seen.entry(record.to_owned()).or_insert_with(anew);
         if sighting.attempt_id != attempt_id || sighting.settled != settled {
             *sighting = anew();
@@ -95,22 +97,22 @@ mod tests {
     }
 
     #[test]
-    fn a_second_request_for_the_same_user_stays_outside_until_the_first_leaves() {
-        let turnstile = Turnstile::default();
-        let first = turnstile.enter(&identity("one", "alice"));
+    fn a_user_is_locked_until_the_guard_is_dropped() {
+        let locks = UserLocks::default();
+        let first = locks.try_lock(&identity("one", "alice"));
         assert!(first.is_some());
-        assert!(turnstile.enter(&identity("two", "alice")).is_none());
-        assert!(turnstile.enter(&identity("two", "alice")).is_none(), "being refused lets nobody in");
-        assert!(turnstile.enter(&identity("two", "bob")).is_some());
+        assert!(locks.try_lock(&identity("two", "alice")).is_none());
+        assert!(locks.try_lock(&identity("two", "alice")).is_none(), "being refused lets nobody in");
+        assert!(locks.try_lock(&identity("two", "bob")).is_some());
         drop(first);
-        assert!(turnstile.enter(&identity("two", "alice")).is_some());
+        assert!(locks.try_lock(&identity("two", "alice")).is_some());
     }
 
     #[test]
-    fn an_attempt_is_seen_since_it_was_first_seen_and_anew_when_it_is_settled_or_another() {
-        let sightings = Sightings::default();
+    fn an_attempt_is_observed_again_after_each_change() {
+        let sightings = FirstObserved::default();
         let start = Instant::now();
-        for (seconds, record, attempt_id, settled, seen_for) in [
+        for (seconds, record, attempt_id, settled, observed_for) in [
             (0, "r1", "a", false, 0),
             (40, "r1", "a", false, 40),
             (46, "r1", "a", true, 0),
@@ -132,12 +134,12 @@ mod tests {
             (7500, "itself", "a", false, 7300),
         ] {
             let now = start + Duration::from_secs(seconds);
-            let wanted = Duration::from_secs(seen_for);
-            let told = sightings.seen_for(record, attempt_id, settled, now);
+            let wanted = Duration::from_secs(observed_for);
+            let told = sightings.observed_for(record, attempt_id, settled, now);
             assert_eq!(told, wanted, "{record} {attempt_id} at {seconds} s");
         }
         sightings.forget("r1");
         let again = start + Duration::from_secs(7303);
-        assert_eq!(sightings.seen_for("r1", "b", false, again), Duration::ZERO);
+        assert_eq!(sightings.observed_for("r1", "b", false, again), Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! Given what a pass knows and this reply, it then knows that.
+//! Tables of facts and the changes to them.
 
 use cognito_reset_api::{ApprovedBy, Exception, FailureCause, RequestedBy, UserStatus};
 use jiff::SignedDuration;
@@ -33,35 +33,36 @@ fn allowed() -> Authorization {
     Authorization { role: Some(role), grants: vec!["support".into()] }
 }
 
-fn nothing() -> Knowledge {
-    Knowledge::none(Identity::of_request(&request()), PROBES, None)
+fn nothing() -> Facts {
+    Facts::new(Identity::of_request(&request()), PROBES, None)
 }
 
-fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Knowledge {
+fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Facts {
     let mut known = nothing();
-    known.read_request(request, |_| Ok(allowed()));
-    known.read_record(record, &WAITS, |_| SignedDuration::ZERO, NOW);
+    let request = request.filter(|request| known.is_about(request));
+    known.read_request(request.map(|request| (request.into(), Ok(allowed()))));
+    known.read_record(record.map(Object::from), &WAITS, SignedDuration::ZERO, NOW);
     known
 }
 
-fn claimed() -> Knowledge {
+fn claimed() -> Facts {
     let mut known = gathered(Some(request()), None);
     known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }), NOW);
     let mut stored = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     stored.metadata.resource_version = Some("8".into());
-    known.claimed(stored.clone(), Claimed::Ours(Box::new(stored)), true);
+    known.claimed(stored.into(), false);
     known
 }
 
-fn wishes(known: &Knowledge) -> Wishes {
-    match known.situation.request {
-        Request::Pending(wishes) => wishes,
+fn desired(known: &Facts) -> Desired {
+    match known.state.request {
+        Request::Pending(desired) => desired,
         ref other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn a_namesake_or_one_that_is_being_deleted_is_not_the_request_of_this_pass() {
+fn a_namesake_or_a_deleted_request_is_not_taken_in() {
     let of = |change: fn(&mut PasswordResetRequest)| {
         let mut request = request();
         change(&mut request);
@@ -73,34 +74,33 @@ fn a_namesake_or_one_that_is_being_deleted_is_not_the_request_of_this_pass() {
         ("being deleted", of(|request| request.metadata.deletion_timestamp = Some(Time(NOW)))),
         ("gone", gathered(None, None)),
     ] {
-        assert_eq!((&known.request, &known.situation.request), (&None, &Request::Gone), "{what}");
+        assert_eq!((&known.request, &known.state.request), (&None, &Request::Gone), "{what}");
         assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None, "{what}");
-        assert_eq!(known.told(&status::waiting(Reason::Suspended), NOW), None, "{what}");
     }
-    assert_eq!(gathered(Some(request()), None).request, Some(request()));
+    assert_eq!(gathered(Some(request()), None).request, Some(request().into()));
 }
 
 #[test]
 fn a_request_asks_for_what_its_spec_says() {
-    let plain = Wishes {
+    let plain = Desired {
         suspended: false,
         expires: None,
         deadline: NOW + SignedDuration::from_hours(24),
         skip_if_reset_required: false,
     };
-    assert_eq!(wishes(&gathered(Some(request()), None)), plain);
+    assert_eq!(desired(&gathered(Some(request()), None)), plain);
     let mut full = request();
     full.spec.suspend = true;
     full.spec.not_after = Some(Time(NOW));
     full.spec.deadline_seconds = 60;
     full.spec.if_reset_required = IfResetRequired::Skip;
-    let wanted = Wishes {
+    let wanted = Desired {
         suspended: true,
         expires: Some(NOW),
         deadline: NOW + SignedDuration::from_mins(1),
         skip_if_reset_required: true,
     };
-    assert_eq!(wishes(&gathered(Some(full), None)), wanted);
+    assert_eq!(desired(&gathered(Some(full), None)), wanted);
 }
 
 #[test]
@@ -109,34 +109,20 @@ fn a_request_whose_outcome_is_told_has_finished() {
         let mut request = request();
         request.status = Some(cognito_reset_api::PasswordResetRequestStatus { outcome, ..Default::default() });
         let known = gathered(Some(request), None);
-        assert_eq!(known.situation.request == Request::Finished, finished, "{outcome:?}");
+        assert_eq!(known.state.request == Request::Finished, finished, "{outcome:?}");
     }
 }
 
 #[test]
-fn without_a_grant_nothing_is_claimed_but_a_record_can_be_closed() {
+fn without_a_grant_a_record_is_closed_but_not_claimed() {
     let mut known = gathered(Some(request()), None);
-    known.read_request(Some(request()), |_| Err(Reason::NoMatchingGrant));
-    assert_eq!(known.situation.permission, Permission::Denied(Reason::NoMatchingGrant));
+    known.read_request(Some((request().into(), Err(Reason::NoMatchingGrant))));
+    assert_eq!(known.state.permission, Permission::Denied(Reason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
     let closed = known.close(Evidence::Expired, "a".into(), "operator-1".into(), NOW).unwrap();
     let last = ledger::last(&closed).unwrap();
     assert_eq!((last.settled_at.clone(), last.evidence), (Some(Time(NOW)), Some(Evidence::Expired)));
     assert_eq!((last.grants.len(), &last.role_arn), (0, &None));
-}
-
-#[test]
-fn a_request_whose_metadata_leaves_no_room_for_a_status_is_not_claimed() {
-    let attached = |length: usize| {
-        let mut request = request();
-        request.metadata.annotations = Some([("a/b".to_owned(), "a".repeat(length))].into());
-        request
-    };
-    let fits = gathered(Some(attached(MAX_METADATA - 1024)), None);
-    assert_eq!(fits.situation.permission, Permission::Granted);
-    let full = gathered(Some(attached(MAX_METADATA)), None);
-    assert_eq!(full.situation.permission, Permission::Denied(Reason::ObjectTooLarge));
-    assert_eq!(full.claim("id".into(), "me".into(), NOW), None);
 }
 
 #[test]
@@ -177,16 +163,16 @@ fn a_claim_says_who_what_and_by_which_right() {
 }
 
 #[test]
-fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_another() {
+fn preparations_are_bound_to_one_role_and_one_object() {
     let ready = || {
         let mut known = gathered(Some(request()), None);
-        known.situation.budget = Budget::Granted;
-        known.situation.credentials = Credentials::Loaded;
+        known.state.pace = Pace::Now;
+        known.state.credentials = Credentials::Loaded;
         known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: None }), NOW);
         known
     };
-    let prepared = (Budget::Granted, Credentials::Loaded, Snapshot::Read(UserStatus::Confirmed));
-    let unprepared = (Budget::NotAsked, Credentials::NotLoaded, Snapshot::NotRead);
+    let prepared = (Pace::Now, Credentials::Loaded, Snapshot::Read(UserStatus::Confirmed));
+    let unprepared = (Pace::NotAsked, Credentials::NotLoaded, Snapshot::NotRead);
     let another = |change: fn(&mut PasswordResetRequest)| {
         let mut request = request();
         change(&mut request);
@@ -210,26 +196,14 @@ fn what_was_prepared_with_one_role_or_for_one_object_is_not_made_use_of_with_ano
         ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
     ] {
         let mut known = ready();
-        known.read_request(Some(request), |_| allowed);
-        let Situation { budget, credentials, before, .. } = known.situation;
-        assert_eq!((budget, credentials, before), wanted, "{what} has changed");
+        known.read_request(Some((request.into(), allowed)));
+        let State { pace, credentials, before, .. } = known.state;
+        assert_eq!((pace, credentials, before), wanted, "{what} has changed");
     }
 }
 
 #[test]
-fn a_claim_is_given_back_once_and_only_before_its_call() {
-    let mut known = claimed();
-    assert!(known.give_back());
-    assert_eq!(known.situation.attempt, Held::Claimed { too_late: true });
-    assert!(!known.give_back(), "it is given back already");
-    let mut sent = claimed();
-    assert!(sent.consume(true).is_some());
-    assert!(!sent.give_back(), "its call may have been made");
-    assert!(!gathered(Some(request()), None).give_back(), "nothing was claimed");
-}
-
-#[test]
-fn a_call_that_was_not_sent_has_no_time_at_which_it_was_and_says_why() {
+fn an_unsent_call_has_a_cause_and_no_time() {
     let mut known = claimed();
     known.sent_at = Some(NOW);
     known.answered(Reply { answer: Answer::NotSent(FailureCause::Tls), request_id: None });
@@ -242,13 +216,13 @@ fn a_call_that_was_not_sent_has_no_time_at_which_it_was_and_says_why() {
 fn a_state_that_cognito_does_not_know_has_not_been_read() {
     let mut known = gathered(Some(request()), None);
     known.snapshot(Ok(User { status: UserStatus::Unknown, sub: Some("sub-1".into()) }), NOW);
-    assert_eq!(known.situation.before, Snapshot::Unreadable { until: NOW });
+    assert_eq!(known.state.before, Snapshot::Unreadable { until: NOW });
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!((claim.spec.user_sub.as_deref(), claim.spec.attempts[0].user_status_before), (Some("sub-1"), None));
 }
 
 #[test]
-fn only_what_cognito_itself_refuses_for_good_is_more_than_a_user_who_cannot_be_read_now() {
+fn only_a_permanent_refusal_is_more_than_an_unreadable_user() {
     for exception in Exception::ALL {
         let mut known = gathered(Some(request()), None);
         known.snapshot(Err(&ReadError::Exception(Code::Known(*exception))), NOW);
@@ -258,7 +232,7 @@ fn only_what_cognito_itself_refuses_for_good_is_more_than_a_user_who_cannot_be_r
                 Snapshot::Unreadable { until: NOW }
             }
         };
-        assert_eq!(known.situation.before, wanted, "{exception:?}");
+        assert_eq!(known.state.before, wanted, "{exception:?}");
     }
     for error in [
         ReadError::Exception(Code::Unrecognized("BrandNew".into())),
@@ -267,12 +241,12 @@ fn only_what_cognito_itself_refuses_for_good_is_more_than_a_user_who_cannot_be_r
     ] {
         let mut known = gathered(Some(request()), None);
         known.snapshot(Err(&error), NOW);
-        assert_eq!(known.situation.before, Snapshot::Unreadable { until: NOW }, "{error}");
+        assert_eq!(known.state.before, Snapshot::Unreadable { until: NOW }, "{error}");
     }
 }
 
 #[test]
-fn a_record_that_is_closed_by_the_answer_to_a_read_keeps_that_answer() {
+fn a_record_closed_by_a_failed_read_has_its_exception() {
     let mut known = gathered(Some(request()), None);
     known.snapshot(Err(&ReadError::Exception(Code::Known(Exception::UserNotFound))), NOW);
     let closed = |evidence| known.close(evidence, "closing".into(), "operator-1".into(), NOW).unwrap();
@@ -282,7 +256,7 @@ fn a_record_that_is_closed_by_the_answer_to_a_read_keeps_that_answer() {
 }
 
 #[test]
-fn a_sub_that_was_once_read_is_kept_where_it_cannot_be_read_again() {
+fn a_sub_is_kept_if_it_cannot_be_read_again() {
     let mut known = claimed();
     known.sub = None;
     let again = known.claim("attempt-2".into(), "operator-1".into(), NOW).unwrap();
@@ -291,65 +265,55 @@ fn a_sub_that_was_once_read_is_kept_where_it_cannot_be_read_again() {
 }
 
 #[test]
-fn a_record_remembers_the_latest_expiry_of_the_requests_that_are_told_of_it() {
+fn a_record_remembers_the_latest_expiry_of_its_requests() {
     let settled = || {
         let mut known = claimed();
         known.answered(Reply { answer: Answer::Accepted, request_id: None });
-        known.record
+        known.record.map(|record| PasswordResetRecord::clone(&record))
     };
     let expiring = |after: i64| {
         let mut request = request();
         request.spec.not_after = Some(Time(NOW + SignedDuration::from_secs(after)));
         request
     };
-    let remembered = |known: &Knowledge| known.remember().as_ref().and_then(ledger::remembered);
+    let remembered = |known: &Facts| known.extend_expiry().as_ref().and_then(ledger::remembered);
     let mut known = gathered(Some(expiring(60)), settled());
     assert_eq!(remembered(&known), Some(NOW + SignedDuration::from_mins(1)));
-    let record = known.remember();
+    let record = known.extend_expiry();
     for (after, latest) in [(30, 60), (90, 90)] {
         known = gathered(Some(expiring(after)), record.clone());
         assert_eq!(remembered(&known), Some(NOW + SignedDuration::from_secs(latest)), "{after}");
     }
-    assert_eq!(gathered(None, record).remember(), None, "without a request");
-    assert_eq!(gathered(Some(expiring(60)), None).remember(), None, "without a record");
+    assert_eq!(gathered(None, record).extend_expiry(), None, "without a request");
+    assert_eq!(gathered(Some(expiring(60)), None).extend_expiry(), None, "without a record");
 }
 
 #[test]
-fn a_claim_is_consumed_once_and_in_time_only() {
+fn a_claim_is_used_up_before_its_call() {
     let mut known = claimed();
-    assert_eq!(known.consume(true).as_deref(), Some("attempt-1"));
-    assert_eq!(known.consume(true), None, "a second time");
-    assert_eq!(known.situation.attempt, Held::Claimed { too_late: true });
+    assert_eq!(known.attempt_id.as_deref(), Some("attempt-1"));
+    assert_eq!(known.state.attempt, OwnAttempt::Claimed { too_late: false });
+    known.calling(NOW);
+    assert_eq!((&known.state.attempt, known.sent_at), (&OwnAttempt::Answered(Answer::Lost), Some(NOW)));
     let mut late = claimed();
-    assert_eq!(late.consume(false), None);
-    assert_eq!(late.situation.attempt, Held::Claimed { too_late: true });
-    assert_eq!(late.consume(true), None, "after it was too late");
+    late.too_late();
+    assert_eq!(late.state.attempt, OwnAttempt::Claimed { too_late: true });
 }
 
 #[test]
-fn what_came_of_a_claim_decides_whether_it_may_be_sent() {
-    let known = gathered(Some(request()), None);
-    let wanted = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
-    let ours = || Claimed::Ours(Box::new(wanted.clone()));
-    for (claimed, in_time, held) in [
-        (ours(), true, Held::Claimed { too_late: false }),
-        (ours(), false, Held::Claimed { too_late: true }),
-        (Claimed::TooLate, true, Held::Claimed { too_late: true }),
-        (Claimed::Theirs, true, Held::None),
-    ] {
-        let mut after = known.clone();
-        after.claimed(wanted.clone(), claimed.clone(), in_time);
-        assert_eq!(after.situation.attempt, held, "{claimed:?}");
-        assert_eq!(after.situation.ledger == Ledger::Unread, claimed == Claimed::Theirs, "{claimed:?}");
-        assert_eq!(after.attempt.is_some(), claimed != Claimed::Theirs, "{claimed:?}");
-    }
+fn a_mebibyte_of_metadata_leaves_no_room_for_a_status() {
+    let attached = |length: usize| {
+        let mut request = request();
+        request.metadata.annotations = Some([("a/b".to_owned(), "a".repeat(length))].into());
+        request
+    };
+    assert!(has_room(&attached(MAX_METADATA - 1024)) && !has_room(&attached(MAX_METADATA)));
 }
 
 #[test]
-fn what_is_to_be_written_of_an_attempt_is_what_cognito_said_of_it() {
+fn a_finding_has_what_cognito_responded() {
     let mut known = claimed();
-    known.consume(true);
-    known.sent_at = Some(NOW);
+    known.calling(NOW);
     let exception = Exception::CodeDeliveryFailure;
     let answer = Answer::Exception(crate::action::response::Code::Known(exception));
     known.answered(Reply { answer, request_id: Some("aws-1".into()) });
@@ -365,7 +329,7 @@ fn what_is_to_be_written_of_an_attempt_is_what_cognito_said_of_it() {
         aws_request_id: Some("aws-1".into()),
         user_status_after: Some(UserStatus::ResetRequired),
     };
-    assert_eq!((record, finding), (known.record.as_ref().unwrap(), wanted));
+    assert_eq!((Some(record), finding), (known.record, wanted));
 }
 
 #[test]
@@ -373,50 +337,48 @@ fn a_probe_that_could_not_read_forgets_nothing() {
     let mut known = nothing();
     known.probed(Some(UserStatus::Confirmed));
     known.probed(None);
-    assert_eq!(known.situation.probes, Probes { left: 1, last: Some(UserStatus::Confirmed) });
+    assert_eq!(known.state.probes, Probes { left: 1, last: Some(UserStatus::Confirmed) });
     known.probed(None);
     known.probed(None);
-    assert_eq!(known.situation.probes.left, 0);
+    assert_eq!(known.state.probes.left, 0);
 }
 
 #[test]
-fn after_an_attempt_is_settled_only_what_was_read_of_the_request_is_still_good() {
+fn a_settled_attempt_leaves_only_the_request_valid() {
     let mut known = claimed();
-    known.situation.user_busy = Some(NOW);
+    known.state.user_busy = Some(NOW);
     known.answered(Reply { answer: Answer::Lost, request_id: Some("aws-1".into()) });
-    let before = known.situation.clone();
+    let before = known.state.clone();
     known.settled(PROBES);
-    let wanted = Situation {
+    let wanted = State {
         request: before.request,
         permission: before.permission,
         user_busy: before.user_busy,
-        ..Situation::unknown(PROBES)
+        ..State::unknown(PROBES)
     };
-    assert_eq!(known.situation, wanted);
-    assert_eq!((known.attempt, known.aws_request_id), (None, None));
+    assert_eq!(known.state, wanted);
+    assert_eq!((known.attempt_id, known.aws_request_id), (None, None));
 }
 
 #[test]
 fn a_status_is_guarded_by_what_was_read_and_not_written_again() {
-    let mut known = gathered(Some(request()), None);
     let telling = status::waiting(Reason::Suspended);
-    let told = known.told(&telling, NOW).unwrap();
+    let told = with_status(&request(), None, &telling, NOW).unwrap();
     assert_eq!((told.uid(), told.resource_version()), (request().uid(), request().resource_version()));
-    known.request = Some(told);
-    assert_eq!(known.told(&telling, NOW + SignedDuration::from_secs(1)), None);
+    assert_eq!(with_status(&told, None, &telling, NOW + SignedDuration::from_secs(1)), None);
 }
 
 #[test]
-fn a_refused_write_is_what_a_request_waits_for_and_forgotten_when_an_attempt_is_settled() {
+fn a_refused_write_is_forgotten_after_an_attempt_is_settled() {
     let mut known = gathered(Some(request()), None);
     let general = status::waiting(Reason::WriteRefused);
     assert_eq!(known.waiting(Reason::WriteRefused), general);
     known.refused(RecordWrite::Claim, Some(Refuser::Permission), NOW);
-    assert_eq!(known.situation.refused, Some(Refused { write: RecordWrite::Claim, until: NOW }));
+    assert_eq!(known.state.refused, Some(Refused { write: RecordWrite::Claim, until: NOW }));
     let told = known.waiting(Reason::WriteRefused);
     assert_eq!(told, status::refused(RecordWrite::Claim, Some(&Refuser::Permission), &known.ended()));
     assert_ne!(told, general);
     assert_eq!(known.waiting(Reason::Suspended), status::waiting(Reason::Suspended));
     known.settled(PROBES);
-    assert_eq!(known.situation.refused, None);
+    assert_eq!(known.state.refused, None);
 }

@@ -1,14 +1,16 @@
-//! What every pass is made with.
+//! The context that all reconciles of this process share.
 
 use std::{sync::Arc, time::Duration};
 
 use cognito_reset_core::{
     action::port::Cognito,
     dispatch::Pacer,
-    ledger::{Backoff, Identity, Waits},
+    ledger::{Backoff, Identity},
+    machine::Settings,
 };
-use jiff::SignedDuration;
 use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::warn;
 
 use crate::{
     controllers::{
@@ -16,70 +18,55 @@ use crate::{
         request::{
             lasting::LastingWaits,
             refusals::{HeldUp, Refusals},
-            turnstile::{Sightings, Turnstile},
+            user_locks::{FirstObserved, UserLocks},
         },
     },
     kube::store::Store,
     telemetry::{events::Events, metrics::Metrics},
 };
 
-/// How long things take, and how often they are tried.
+/// The settings of the reconciles of a process.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// The operator process, as it stands in records.
-    pub holder: String,
-    /// From before a claim is written until its call may be sent.
-    pub claim_limit: Duration,
-    /// For a call that may be in flight, and between attempts.
-    pub waits: Waits,
-    /// How often a user is read after an ambiguous call.
-    pub probes: u32,
-    /// Before the second of these reads; doubled for each further one.
-    pub probe_pause: Duration,
-    /// A wait for AWS that goes on for longer is told by an Event.
+pub struct ContextSettings {
+    /// The settings of each reconcile.
+    pub machine: Settings,
+    /// The time after which an Event reports a wait for AWS.
     pub patience: Duration,
-    /// Waits that are shorter are not written into the status.
-    pub shown_wait: SignedDuration,
-    /// Where the effects of so many requests cannot be stored, nothing further is claimed.
+    /// The number of requests whose effects cannot be stored from which on no request is claimed.
     pub most_held_up: usize,
 }
 
-/// With this many requests worked on at a time, two or more, the effects of so many may be held up: half of them at the
-/// most, so that one at the least is left to tell of everything else.
+/// Returns the number of effects that may be held up for this number of concurrent reconciles, which is 2 or more. It is at
+/// most half of them, so that at least one is left for all other requests.
 #[must_use]
 pub const fn most_held_up(concurrency: u16) -> usize {
     (concurrency / 2) as usize
 }
 
-/// Performs resets.
-pub struct Performer<C: Cognito> {
-    pub(super) settings: Settings,
+/// The context that all reconciles of this process share.
+pub struct Context<C: Cognito> {
+    pub(super) settings: Arc<Settings>,
     pub(super) store: Store,
     pub(super) cognito: C,
     pub(super) grants: Arc<SharedGrants>,
     pub(super) pacer: Mutex<Pacer>,
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) turnstile: Turnstile,
-    pub(super) sightings: Sightings,
+    pub(super) user_locks: UserLocks,
+    pub(super) first_observed: FirstObserved,
     pub(super) lasting: LastingWaits,
     pub(super) refusals: Refusals,
     pub(super) held_up: HeldUp,
+    /// The number of effects that cannot be stored from which on no request is claimed.
+    pub(super) most_held_up: usize,
+    /// The start of the monotonic clock.
+    pub(super) started: Instant,
 }
 
-/// What a pass came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Nothing more is to be done.
-    Done,
-    /// Look again after this time, or when something changes.
-    After(Duration),
-}
-
-impl<C: Cognito> Performer<C> {
+impl<C: Cognito> Context<C> {
     /// Puts the parts together.
     pub fn new(
-        settings: Settings,
+        settings: ContextSettings,
         store: Store,
         cognito: C,
         grants: Arc<SharedGrants>,
@@ -87,38 +74,51 @@ impl<C: Cognito> Performer<C> {
         events: Events,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let lasting = LastingWaits::new(settings.patience);
         Self {
-            settings,
+            settings: Arc::new(settings.machine),
             store,
             cognito,
             grants,
             pacer: Mutex::new(pacer),
             events,
             metrics,
-            turnstile: Turnstile::default(),
-            sightings: Sightings::default(),
-            lasting,
+            user_locks: UserLocks::default(),
+            first_observed: FirstObserved::default(),
+            lasting: LastingWaits::new(settings.patience),
             refusals: Refusals::default(),
             held_up: HeldUp::default(),
+            most_held_up: settings.most_held_up,
+            started: Instant::now(),
         }
     }
 
-    /// Cognito, as resets are performed with.
+    /// Returns the client of Cognito.
     pub const fn cognito(&self) -> &C {
         &self.cognito
     }
 
-    /// How the time between attempts grows.
+    /// Returns the back-off between attempts.
     #[must_use]
-    pub const fn backoff(&self) -> Backoff {
+    pub fn backoff(&self) -> Backoff {
         self.settings.waits.backoff
     }
 
-    /// Forgets what is kept for a request that has ended or is gone.
+    /// Logs the records whose effect would be lost if the process ended now.
+    pub fn warn_of_held_up(&self) {
+        let records = self.held_up.records();
+        if !records.is_empty() {
+            let (number, records) = (records.len(), records.join(" "));
+            warn!(
+                number, %records,
+                "the results of these requests are not in their records yet, because the API server does not accept them; if the operator ends before it does, their outcome may be Unknown"
+            );
+        }
+    }
+
+    /// Forgets a request that has ended or is gone.
     pub(super) fn forget(&self, identity: &Identity, uid: Option<&str>) {
         let record = identity.record_name();
-        self.sightings.forget(&record);
+        self.first_observed.forget(&record);
         self.refusals.forget(&record);
         self.lasting.forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
@@ -135,7 +135,7 @@ mod tests {
     use crate::cli::{Cli, Command};
 
     #[test]
-    fn however_few_requests_are_worked_on_at_a_time_one_is_left_to_tell_of_those_that_wait() {
+    fn at_least_one_reconcile_is_never_held_up() {
         let taken = |number: u16| {
             let arguments = ["cognito-reset-operator".to_owned(), "run".into(), format!("--concurrency={number}")];
             match Cli::try_parse_from(arguments).ok()?.command {

@@ -1,0 +1,100 @@
+//! Goes from the slot of a request to the response to its call.
+
+use std::time::Duration;
+
+use cognito_reset_api::conditions::Reason;
+
+use crate::{
+    action::{
+        port::{Reply, region},
+        response::Class,
+    },
+    dispatch::QuotaKey,
+    grants::Authorization,
+    machine::{At, Call, Command, Machine, Note, Phase, Slot, state::Pace, write_claim::ClaimWrite},
+};
+
+impl<S: Clone> Machine<S> {
+    pub(super) fn turn(&mut self, turn: Slot, at: At<'_>) -> Option<Command<S>> {
+        self.facts.state.pace = match turn {
+            Slot::Now => Pace::Now,
+            Slot::Later { after, throttled } => Pace::Later {
+                until: at.after(after),
+                reason: if throttled { Reason::Throttled } else { Reason::RateLimited },
+            },
+        };
+        None
+    }
+    pub(super) fn quota(&self) -> QuotaKey {
+        let role = self.facts.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
+        QuotaKey {
+            account: role.and_then(|role| role.account()).map(str::to_owned),
+            region: region(&self.facts.identity.user_pool_id).to_owned(),
+        }
+    }
+
+    /// Checks the grants again, because the watch may have shown a change since the request was read.
+    pub(super) fn reauthorize(&mut self) -> Option<Command<S>> {
+        let Some(request) = self.facts.request.clone() else {
+            self.facts.invalidate();
+            return None;
+        };
+        self.phase = Phase::Reauthorizing;
+        Some(Command::CheckGrants(request))
+    }
+
+    /// Begins to claim, if the grants return the same authorization as when the request was read.
+    pub(super) fn claim(&mut self, allowed: Option<&Authorization>, at: At<'_>) -> Option<Command<S>> {
+        let holder = self.settings.holder.clone();
+        let wanted = self.facts.claim(at.id.to_owned(), holder, at.now.wall);
+        match wanted.filter(|_| allowed == self.facts.allowed.as_ref()) {
+            Some(wanted) => {
+                self.send_until = at.now.monotonic.saturating_add(self.settings.claim_limit);
+                Some(self.write_claim(ClaimWrite::new(wanted.into()), at))
+            }
+            None => {
+                self.facts.invalidate();
+                None
+            }
+        }
+    }
+
+    /// Returns the time until the call of the claim may not be sent any more, or `None` if that time has passed.
+    pub(super) fn time_to_send(&self, at: At<'_>) -> Option<Duration> {
+        self.send_until.checked_sub(at.now.monotonic).filter(|left| !left.is_zero())
+    }
+
+    /// Commands the call. No other function does.
+    pub(super) fn call(&mut self, at: At<'_>) -> Option<Command<S>> {
+        let attempt_id = self.facts.attempt_id.clone();
+        let in_time = self.time_to_send(at).is_some();
+        let (Some(attempt_id), Some(session), true) = (attempt_id, self.session.clone(), in_time) else {
+            self.facts.too_late();
+            return None;
+        };
+        self.facts.calling(at.now.wall);
+        self.phase = Phase::Calling;
+        let client_metadata = self.facts.request.as_ref().and_then(|request| request.spec.client_metadata.clone());
+        Some(Command::Call(Call { attempt_id, session, client_metadata }))
+    }
+
+    pub(super) fn responded(&mut self, reply: Reply) -> Option<Command<S>> {
+        let attempt_id = self.facts.attempt_id.clone().unwrap_or_default();
+        self.notes.push(Note::Called { attempt_id, answer: reply.answer.clone() });
+        match reply.answer.class() {
+            Some(Class::Blocked | Class::Ambiguous) => {}
+            Some(Class::Refused | Class::Throttled | Class::AmbiguousFailure) | None => {
+                self.notes.push(Note::Available(self.awaited()));
+            }
+        }
+        match reply.answer.class() {
+            Some(Class::Throttled) => self.notes.push(Note::Throttled(self.quota())),
+            Some(Class::Refused | Class::Ambiguous | Class::AmbiguousFailure) | None => {
+                self.notes.push(Note::NotThrottled(self.quota()));
+            }
+            Some(Class::Blocked) => {}
+        }
+        self.facts.answered(reply);
+        None
+    }
+}

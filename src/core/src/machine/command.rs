@@ -1,0 +1,160 @@
+//! The commands of the machine to the world.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
+use thiserror::Error;
+
+use crate::{
+    action::port::Access,
+    dispatch::QuotaKey,
+    machine::{Object, describe, event::ApiFailure, state::RecordWrite},
+    refusal::Refuser,
+};
+
+/// The next thing to do. Each command but [`Self::Finish`] leads to one [`Event`](super::Event).
+///
+/// `S` is a loaded AWS session. The machine only passes it on.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub enum Command<S> {
+    /// Read the request and its record from the API server, in any order: `Event::Objects`.
+    Read,
+    /// Read the request alone: `Event::Request`.
+    ReadRequest,
+    /// Read the record alone, within this time if any: `Event::Record`.
+    ReadRecord {
+        /// The time that is left.
+        within: Option<Duration>,
+    },
+    /// Ask the grants, as the watch shows them, whether they allow this request: `Event::Grants`.
+    CheckGrants(Object<PasswordResetRequest>),
+    /// Ask for what this process remembers of the record, and for how long it has observed this attempt: `Event::Recalled`.
+    Recall(Option<Observed>),
+    /// Count a refused write of the record, and ask for the pause before its next try: `Event::Refusal`.
+    CountRefusal {
+        /// The refused write.
+        write: RecordWrite,
+        /// The refuser.
+        by: Refuser,
+        /// A random id that spreads the pause.
+        jitter: String,
+    },
+    /// Take the next turn of the account and Region: `Event::Slot`.
+    TakeSlot {
+        /// The account and Region.
+        quota: QuotaKey,
+        /// The uid of the request, which keeps its place in the queue.
+        uid: String,
+    },
+    /// Load credentials: `Event::Credentials`.
+    LoadCredentials(Access),
+    /// Call AdminGetUser: `Event::User`.
+    GetUser {
+        /// The session that the call is made with.
+        session: S,
+        /// The attempt after whose call the user is read; `None` before a claim.
+        after: Option<String>,
+    },
+    /// Create the record, or replace it where it has a resourceVersion, within this time if any: `Event::RecordWritten`.
+    WriteRecord {
+        /// The record.
+        record: Object<PasswordResetRecord>,
+        /// The time that is left.
+        within: Option<Duration>,
+    },
+    /// Call AdminResetUserPassword, with one HTTP attempt: `Event::Response`.
+    Call(Call<S>),
+    /// Replace the status of the request, guarded by its uid and resourceVersion: `Event::StatusWritten`.
+    WriteStatus(Object<PasswordResetRequest>),
+    /// Let this time pass: `Event::Slept`.
+    Sleep(Duration),
+    /// End the reconcile. There is no event.
+    Finish(Result<Next, ReconcileError>),
+}
+
+/// The one call of an attempt.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub struct Call<S> {
+    /// The id of the attempt that the record claims.
+    pub attempt_id: String,
+    /// The session that the call is made with.
+    pub session: S,
+    /// `clientMetadata` of the request.
+    pub client_metadata: Option<BTreeMap<String, String>>,
+}
+
+/// An attempt that a request waits for: its call may be in flight, or the next attempt is not due.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Observed {
+    /// The attempt's id.
+    pub attempt_id: String,
+    /// True if it is settled.
+    pub settled: bool,
+}
+
+/// The end of a reconcile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// Nothing more is to be done.
+    Done,
+    /// Look again after this time, or when something changes.
+    After(Duration),
+}
+
+/// The error that ended a reconcile early. The reconcile is retried later.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
+pub enum ReconcileError {
+    /// A call to the API server failed.
+    #[error(transparent)]
+    Api(ApiFailure),
+    /// Each write conflicted with a change since the last read.
+    #[error("the request or its record has changed {0} times while it was worked on")]
+    Contended(u32),
+    /// The code that carried out a command panicked, or returned the event of another command.
+    #[error("a panic ended the reconcile; the log has its place in the code")]
+    Panicked,
+}
+
+impl<S> Command<S> {
+    /// The name, for logs.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Read => "Read",
+            Self::ReadRequest => "ReadRequest",
+            Self::ReadRecord { .. } => "ReadRecord",
+            Self::CheckGrants(_) => "CheckGrants",
+            Self::Recall(_) => "Recall",
+            Self::CountRefusal { .. } => "CountRefusal",
+            Self::TakeSlot { .. } => "TakeSlot",
+            Self::LoadCredentials(_) => "LoadCredentials",
+            Self::GetUser { .. } => "GetUser",
+            Self::WriteRecord { .. } => "WriteRecord",
+            Self::Call(_) => "Call",
+            Self::WriteStatus(_) => "WriteStatus",
+            Self::Sleep(_) => "Sleep",
+            Self::Finish(_) => "Finish",
+        }
+    }
+}
+
+/// Describes the command for the log, without user names and texts that people wrote.
+impl<S> fmt::Display for Command<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Read | Self::ReadRequest | Self::CheckGrants(_) => Ok(()),
+            Self::GetUser { after, .. } => write!(f, "({after:?})"),
+            Self::ReadRecord { within } => write!(f, "({within:?})"),
+            Self::Recall(observed) => write!(f, "({observed:?})"),
+            Self::CountRefusal { write, by, .. } => write!(f, "({write:?}, {by})"),
+            Self::TakeSlot { quota, .. } => write!(f, "({quota:?})"),
+            Self::LoadCredentials(access) => write!(f, "({}, {:?})", access.region, access.role),
+            Self::WriteRecord { record, within } => write!(f, "({}, {within:?})", describe::record(record)),
+            Self::Call(call) => write!(f, "({})", call.attempt_id),
+            Self::WriteStatus(request) => write!(f, "({})", describe::request(request)),
+            Self::Sleep(time) => write!(f, "({time:?})"),
+            Self::Finish(next) => write!(f, "({next:?})"),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The facts that the machine has read, and the changes to them.
+
+use cognito_reset_api::{
+    Attempt, Evidence, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, SessionTags, UserStatus,
+    conditions::Reason,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use crate::{
+    action::{
+        port::{ReadError, Reply, Role, User},
+        response::{Answer, Class, Code},
+    },
+    grants::Authorization,
+    ledger::{self, Finding, Identity, Waits},
+    machine::{
+        Object,
+        decide::Settlement,
+        state::{
+            Credentials, Desired, Ledger, OwnAttempt, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State,
+        },
+        status::{self, StatusUpdate},
+    },
+    refusal::Refuser,
+};
+
+/// The state that is decided on, and the objects that it was read from.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub(super) struct Facts {
+    /// The identity of the request and the record.
+    pub identity: Identity,
+    /// The state that is decided on.
+    pub state: State,
+    /// The request, as last read.
+    pub request: Option<Object<PasswordResetRequest>>,
+    /// The record, as last read or written.
+    pub record: Option<Object<PasswordResetRecord>>,
+    /// The authorization of the request, as of its last read.
+    pub allowed: Option<Authorization>,
+    /// The user's `sub`, as of the snapshot.
+    pub sub: Option<String>,
+    /// The id of the attempt that this machine has claimed, until it is settled.
+    pub attempt_id: Option<String>,
+    /// The time at which the call of that attempt was sent.
+    pub sent_at: Option<Timestamp>,
+    /// Cognito's request id for that attempt.
+    pub aws_request_id: Option<String>,
+    /// The refuser of the write in `state.refused`; `None` if it fails in another way.
+    pub refuser: Option<Refuser>,
+}
+
+impl Facts {
+    /// Returns facts without any read. Up to `probes` probes may be made; `user_busy` where another task is at work on the same user.
+    #[must_use]
+    pub const fn new(identity: Identity, probes: u32, user_busy: Option<Timestamp>) -> Self {
+        let mut state = State::unknown(probes);
+        state.user_busy = user_busy;
+        Self {
+            identity,
+            state,
+            request: None,
+            record: None,
+            allowed: None,
+            sub: None,
+            attempt_id: None,
+            sent_at: None,
+            aws_request_id: None,
+            refuser: None,
+        }
+    }
+
+    /// Returns true for the request of this machine: it is not being deleted, and is for the same user.
+    pub fn is_about(&self, request: &PasswordResetRequest) -> bool {
+        Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
+    }
+
+    /// Takes in the request that was read and its authorization, or `None` if there is no request of this machine.
+    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Result<Authorization, Reason>)>) {
+        let binding = self.binding();
+        match found {
+            Some((request, authorization)) => {
+                self.state.request = view(&request);
+                self.request = Some(request);
+                self.state.permission = match &authorization {
+                    Ok(_) => Permission::Granted,
+                    Err(reason) => Permission::Denied(*reason),
+                };
+                self.allowed = authorization.ok();
+            }
+            None => {
+                self.state.request = Request::Gone;
+                self.request = None;
+            }
+        }
+        if self.binding() != binding {
+            self.state.pace = Pace::NotAsked;
+            self.state.credentials = Credentials::NotLoaded;
+            self.state.before = Snapshot::NotRead;
+        }
+    }
+
+    /// Returns the role and the uid that slot, credentials and snapshot are bound to. They are not valid for another role or
+    /// for another object of the name.
+    fn binding(&self) -> (Option<Role>, Option<String>) {
+        let role = self.allowed.as_ref().and_then(|allowed| allowed.role.clone());
+        (role, self.uid())
+    }
+
+    /// Takes in the record that was read; `observed_for` is the time since its last attempt was first observed.
+    pub fn read_record(
+        &mut self,
+        record: Option<Object<PasswordResetRecord>>,
+        waits: &Waits,
+        observed_for: SignedDuration,
+        now: Timestamp,
+    ) {
+        self.state.ledger = ledger::view(record.as_deref(), &self.identity, waits, observed_for, now);
+        self.state.remembered = record.as_deref().and_then(ledger::remembered);
+        self.record = record;
+    }
+
+    /// Discards what was read: request, record and user have to be read again.
+    pub fn invalidate(&mut self) {
+        self.state.request = Request::Unread;
+        self.state.ledger = Ledger::Unread;
+        self.state.before = Snapshot::NotRead;
+    }
+
+    /// Takes in the user's state before the claim, or the error of reading it. `again` is the time of the next try of a
+    /// request that needs the state, unless Cognito refuses permanently. A state that Cognito itself does not know counts as
+    /// not read.
+    pub fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
+        self.state.before = match read {
+            Ok(user) => {
+                self.sub = user.sub;
+                match user.status {
+                    UserStatus::Unknown => Snapshot::Unreadable { until: again },
+                    known => Snapshot::Read(known),
+                }
+            }
+            Err(ReadError::Exception(Code::Known(exception))) if Class::of(*exception) == Class::Refused => {
+                Snapshot::Refused(*exception)
+            }
+            Err(ReadError::Exception(_) | ReadError::Connection(_) | ReadError::NoResponse) => {
+                Snapshot::Unreadable { until: again }
+            }
+        };
+    }
+
+    /// Returns the record that claims another attempt with a fresh random id, or `None` without request or authorization.
+    #[must_use]
+    pub fn claim(&self, attempt_id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+        self.allowed.as_ref()?;
+        let attempt = self.entry(attempt_id, holder, now)?;
+        let mut wanted = ledger::claimed(self.record.as_deref(), &self.identity, attempt);
+        wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
+        Some(self.remembering(wanted))
+    }
+
+    /// Returns the record closed without a call, or `None` without a request.
+    #[must_use]
+    pub fn close(&self, evidence: Evidence, id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+        let code = match self.state.before {
+            Snapshot::Refused(exception) if evidence == Evidence::UserReadResponse => Some(exception.code().to_owned()),
+            Snapshot::Refused(_) | Snapshot::NotRead | Snapshot::Unreadable { .. } | Snapshot::Read(_) => None,
+        };
+        let (settled_at, evidence) = (Some(Time(now)), Some(evidence));
+        let entry = Attempt { settled_at, evidence, exception_code: code, ..self.entry(id, holder, now)? };
+        let mut wanted = ledger::closed(self.record.as_deref(), &self.identity, entry);
+        wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
+        Some(self.remembering(wanted))
+    }
+
+    /// Returns the settled record with the expiry of the request, or `None` without a record or request.
+    #[must_use]
+    pub fn extend_expiry(&self) -> Option<PasswordResetRecord> {
+        self.request.as_ref()?;
+        Some(self.remembering(PasswordResetRecord::clone(self.record.as_ref()?)))
+    }
+
+    fn remembering(&self, record: PasswordResetRecord) -> PasswordResetRecord {
+        let expires = self.request.as_ref().and_then(|request| request.spec.not_after.as_ref());
+        ledger::remembering(record, expires.map(|time| time.0))
+    }
+
+    fn entry(&self, id: String, holder: String, now: Timestamp) -> Option<Attempt> {
+        let request = self.request.as_ref()?;
+        let role = self.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
+        Some(Attempt {
+            id,
+            operator_instance: holder,
+            request_uid: request.uid().unwrap_or_default(),
+            requested_by: request.spec.requested_by.clone(),
+            approved_by: request.spec.approved_by.clone(),
+            reason: request.spec.reason.clone(),
+            ticket: request.spec.ticket.clone(),
+            on_behalf_of: request.spec.on_behalf_of.clone(),
+            grants: self.allowed.as_ref().map(|allowed| allowed.grants.clone()).unwrap_or_default(),
+            role_arn: role.map(|role| role.arn.clone()),
+            external_id: role.and_then(|role| role.external_id.clone()),
+            session_tags: role.map(|role| role.session_tags).filter(|tags| *tags != SessionTags::Full),
+            claimed_at: Time(now),
+            sent_at: None,
+            user_status_before: self.state.before.status(),
+            settled_at: None,
+            evidence: None,
+            cause: None,
+            exception_code: None,
+            aws_request_id: None,
+            user_status_after: None,
+        })
+    }
+
+    /// Takes in the record of the machine's claim, which is stored or may be.
+    pub fn claimed(&mut self, record: Object<PasswordResetRecord>, too_late: bool) {
+        self.attempt_id = ledger::last(&record).map(|last| last.id.clone());
+        self.state.attempt = OwnAttempt::Claimed { too_late };
+        self.record = Some(record);
+    }
+
+    /// Uses up the claim right before its call. From here on the call counts as made, and its response as lost, until
+    /// there is one.
+    pub fn calling(&mut self, now: Timestamp) {
+        self.sent_at = Some(now);
+        self.state.attempt = OwnAttempt::Answered(Answer::Lost);
+    }
+
+    /// Gives up the call of the claim.
+    pub fn too_late(&mut self) {
+        self.state.attempt = OwnAttempt::Claimed { too_late: true };
+    }
+
+    /// Takes in the response to the call.
+    pub fn answered(&mut self, reply: Reply) {
+        if reply.answer.cause().is_some() {
+            self.sent_at = None;
+        }
+        self.aws_request_id = reply.request_id;
+        self.state.attempt = OwnAttempt::Answered(reply.answer);
+    }
+
+    /// Takes in the state that a probe read, or `None` if it could not read the user.
+    pub fn probed(&mut self, seen: Option<UserStatus>) {
+        let probes = &mut self.state.probes;
+        probes.left = probes.left.saturating_sub(1);
+        probes.last = seen.or(probes.last);
+    }
+
+    /// Returns the finding about the machine's own attempt, or about an open one that it resolves, and the record to write.
+    #[must_use]
+    pub fn finding(&self, settlement: Settlement) -> Option<(Object<PasswordResetRecord>, Finding)> {
+        let record = self.record.clone()?;
+        let attempt_id = self.attempt_id.clone().or_else(|| ledger::last(&record).map(|open| open.id.clone()))?;
+        let answer = match &self.state.attempt {
+            OwnAttempt::Answered(answer) => Some(answer),
+            OwnAttempt::Claimed { .. } | OwnAttempt::None => None,
+        };
+        let finding = Finding {
+            attempt_id,
+            settlement,
+            cause: answer.and_then(Answer::cause),
+            code: answer.and_then(Answer::code).map(|code| code.as_str().to_owned()),
+            sent_at: self.sent_at,
+            aws_request_id: self.aws_request_id.clone(),
+            user_status_after: self.state.probes.last,
+        };
+        Some((record, finding))
+    }
+
+    /// Forgets the settled attempt. Only what was read of the request is still valid.
+    pub fn settled(&mut self, probes: u32) {
+        self.state = State {
+            request: self.state.request.clone(),
+            permission: self.state.permission,
+            user_busy: self.state.user_busy,
+            ..State::unknown(probes)
+        };
+        self.attempt_id = None;
+        self.sent_at = None;
+        self.aws_request_id = None;
+    }
+
+    /// Takes in a refused write, which the request retries at `until`.
+    pub fn refused(&mut self, write: RecordWrite, refuser: Option<Refuser>, until: Timestamp) {
+        self.state.refused = Some(Refused { write, until });
+        self.refuser = refuser;
+    }
+
+    /// Returns the status of the request while it waits for this reason.
+    #[must_use]
+    pub fn waiting(&self, reason: Reason) -> StatusUpdate {
+        match self.state.refused {
+            Some(refused) if reason == Reason::WriteRefused => {
+                status::refused(refused.write, self.refuser.as_ref(), &self.ended())
+            }
+            Some(_) | None => status::waiting(reason),
+        }
+    }
+
+    /// Returns the final status of the request.
+    #[must_use]
+    pub fn ended(&self) -> StatusUpdate {
+        let uid = self.uid();
+        status::ended(self.record.as_deref(), uid.as_deref())
+    }
+
+    /// Returns the uid of the request, if it exists.
+    #[must_use]
+    pub fn uid(&self) -> Option<String> {
+        self.request.as_ref().and_then(|request| request.uid())
+    }
+}
+
+/// Returns the request with the new status, guarded by the uid and resourceVersion that were read, or `None` if it already
+/// has this status.
+#[must_use]
+pub(super) fn with_status(
+    request: &PasswordResetRequest,
+    record: Option<&PasswordResetRecord>,
+    update: &StatusUpdate,
+    now: Timestamp,
+) -> Option<PasswordResetRequest> {
+    let status = status::status(request, record, update, now);
+    let is_new = request.status.as_ref() != Some(&status);
+    is_new.then(|| PasswordResetRequest { status: Some(status), ..request.clone() })
+}
+
+/// The most bytes that a request's metadata may take, as JSON. etcd takes objects of 1.5 MiB; spec and status, whose
+/// definitions bound them, fit into the rest.
+pub const MAX_METADATA: usize = 1 << 20;
+
+/// Returns true if the request's metadata (labels, annotations, owners, finalizers and managed fields) leave room for a
+/// status. Without a status, its outcome could not be shown.
+#[must_use]
+pub fn has_room(request: &PasswordResetRequest) -> bool {
+    serde_json::to_vec(&request.metadata).is_ok_and(|json| json.len() <= MAX_METADATA)
+}
+
+fn view(request: &PasswordResetRequest) -> Request {
+    let spec = &request.spec;
+    if request.outcome() != Outcome::Pending {
+        return Request::Finished;
+    }
+    let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let lifetime = SignedDuration::from_secs(spec.deadline_seconds);
+    Request::Pending(Desired {
+        suspended: spec.suspend,
+        expires: spec.not_after.as_ref().map(|time| time.0),
+        deadline: created.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+        skip_if_reset_required: spec.if_reset_required == IfResetRequired::Skip,
+    })
+}
+
+#[cfg(test)]
+mod tests;

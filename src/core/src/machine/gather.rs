@@ -1,0 +1,89 @@
+//! Reads the request, the record, and what the process remembers of them.
+
+use cognito_reset_api::{PasswordResetRecord, conditions::Reason};
+
+use crate::{
+    ledger,
+    machine::{
+        ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Recalled, ReconcileError,
+        facts::has_room,
+        failed, signed,
+        state::{Credentials, Ledger, RecordWrite, Request},
+    },
+};
+
+impl<S: Clone> Machine<S> {
+    /// Reads request and record, unless they have changed too often.
+    pub(super) fn gather(&mut self) -> Command<S> {
+        // Counts the first read and those after a conflict, but not a read that only refreshes the request.
+        if self.facts.state.request == Request::Unread {
+            if self.reads == self.settings.most_reads {
+                return Command::Finish(Err(ReconcileError::Contended(self.reads)));
+            }
+            self.reads += 1;
+        }
+        self.phase = Phase::Reading;
+        Command::Read
+    }
+    pub(super) fn read(&mut self, read: Result<Objects, ApiFailure>, at: At<'_>) -> Option<Command<S>> {
+        let Objects { request, record } = match read {
+            Ok(objects) => objects,
+            Err(failure) => return Some(failed(failure)),
+        };
+        self.facts.state.read_at = at.now.wall;
+        match request.filter(|request| self.facts.is_about(request)) {
+            Some(request) if has_room(&request) => {
+                self.phase = Phase::Authorizing { request: request.clone(), record };
+                Some(Command::CheckGrants(request))
+            }
+            Some(request) => {
+                self.facts.read_request(Some((request, Err(Reason::ObjectTooLarge))));
+                self.request_read(record)
+            }
+            None => {
+                self.facts.read_request(None);
+                self.request_read(record)
+            }
+        }
+    }
+
+    pub(super) fn request_read(&mut self, record: Option<Object<PasswordResetRecord>>) -> Option<Command<S>> {
+        if self.facts.state.credentials == Credentials::NotLoaded {
+            self.session = None;
+        }
+        Some(self.recall(record, false))
+    }
+
+    /// Takes in a record after the process has recalled what it remembers of it.
+    pub(super) fn recall(&mut self, record: Option<Object<PasswordResetRecord>>, settled: bool) -> Command<S> {
+        let awaited = record.as_deref().and_then(|record| ledger::observed(record, &self.facts.identity));
+        let observed =
+            awaited.map(|attempt| Observed { attempt_id: attempt.id.clone(), settled: attempt.settled_at.is_some() });
+        self.phase = Phase::Recalling { record, settled };
+        Command::Recall(observed)
+    }
+
+    /// Takes in the record and the refusals that earlier reconciles of this process met. If the effects of too many requests
+    /// cannot be stored, the request waits, so that tasks are left to write the status of others.
+    pub(super) fn recalled(
+        &mut self,
+        record: Option<Object<PasswordResetRecord>>,
+        settled: bool,
+        recalled: Recalled,
+        at: At<'_>,
+    ) -> Option<Command<S>> {
+        self.facts.read_record(record, &self.settings.waits, signed(recalled.observed_for), at.now.wall);
+        if let Some(standing) = recalled.refused {
+            self.wait_for(standing, at);
+        } else if let Some(HeldUp { by }) = recalled.held_up {
+            self.facts.refused(RecordWrite::EarlierEffects, by, self.slowly(at));
+        }
+        if let Ledger::Retryable { reason: reason @ (Reason::CognitoUnreachable | Reason::Cognito(_)), .. } =
+            self.facts.state.ledger
+            && settled
+        {
+            self.unavailable(reason);
+        }
+        None
+    }
+}

@@ -1,0 +1,291 @@
+//! Tables of events and the commands that follow them.
+//!
+//! A test is a list of events, each with the command that has to follow it. Where a test does not care, `reply` plays a
+//! world without failures.
+
+mod calls;
+mod claims;
+mod effects;
+mod waits;
+
+use std::{sync::Arc, time::Duration};
+
+use cognito_reset_api::{
+    Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStatus, conditions::Reason,
+};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    ApiFailure, Command, Entropy, Event, Machine, Next, Note, Now, Object, Objects, Reaction, Recalled, ReconcileError,
+    RefusedWrite, Settings, Slot, StatusWrite, Written,
+};
+use crate::{
+    action::{
+        port::{Reply, Role, User},
+        response::Answer,
+    },
+    grants::Authorization,
+    ledger::{self, Backoff, Identity, Waits},
+    refusal::Refuser,
+};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const CLAIM_LIMIT: Duration = Duration::from_secs(10);
+const USER: &str = "alice";
+const OBSERVED: Duration = Duration::from_secs(3600);
+
+fn settings() -> Arc<Settings> {
+    Arc::new(Settings {
+        holder: "operator-1".into(),
+        claim_limit: CLAIM_LIMIT,
+        waits: Waits {
+            backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
+            in_flight: SignedDuration::from_secs(45),
+        },
+        probes: 3,
+        probe_pause: Duration::from_secs(1),
+        shown_wait: SignedDuration::from_secs(2),
+        most_reads: 4,
+    })
+}
+
+fn request() -> PasswordResetRequest {
+    let spec = serde_json::json!({ "userPoolID": "eu-west-1_Example01", "username": USER, "reason": USER });
+    let mut request = PasswordResetRequest::new("reset", serde_json::from_value(spec).unwrap());
+    request.metadata.namespace = Some("support".into());
+    request.metadata.uid = Some("uid".into());
+    request.metadata.resource_version = Some("7".into());
+    request.metadata.creation_timestamp = Some(Time(NOW));
+    request
+}
+
+fn identity() -> Identity {
+    Identity::of_request(&request())
+}
+
+fn role(name: &str) -> Role {
+    Role {
+        arn: format!("arn:aws:iam::123456789012:role/{name}"),
+        external_id: None,
+        session_tags: cognito_reset_api::SessionTags::Full,
+    }
+}
+
+fn granted(name: &str) -> Result<Authorization, Reason> {
+    Ok(Authorization { role: Some(role(name)), grants: vec!["support".into()] })
+}
+
+/// The record with one attempt, which this makes of it.
+fn record(change: impl FnOnce(&mut PasswordResetRecord)) -> PasswordResetRecord {
+    let attempt = serde_json::from_value(serde_json::json!({
+        "id": "theirs", "operatorInstance": "operator-2", "requestUID": "uid", "requestedBy": { "username": "bob" },
+        "claimedAt": NOW, "userStatusBefore": "CONFIRMED", "roleARN": role("theirs").arn,
+    }));
+    let mut record = ledger::claimed(None, &identity(), attempt.unwrap());
+    record.metadata.resource_version = Some("1".into());
+    change(&mut record);
+    record
+}
+
+fn settled(effect: Effect, evidence: Evidence) -> PasswordResetRecord {
+    record(|record| {
+        record.spec.effect = Some(effect);
+        let last = &mut record.spec.attempts[0];
+        (last.evidence, last.settled_at) = (Some(evidence), Some(Time(NOW)));
+    })
+}
+
+fn read(request: PasswordResetRequest, record: Option<PasswordResetRecord>) -> Event<&'static str> {
+    Event::Objects(Ok(Objects { request: Some(request.into()), record: record.map(Object::from) }))
+}
+
+fn no_answer() -> ApiFailure {
+    ApiFailure::NoResponse { detail: "nothing came back".into() }
+}
+
+fn refused_by(name: &str) -> ApiFailure {
+    ApiFailure::Refused { by: Refuser::ValidatingPolicy(name.into()), detail: "refused".into() }
+}
+
+fn stored(record: &Object<PasswordResetRecord>) -> Event<&'static str> {
+    let mut stored = PasswordResetRecord::clone(record);
+    stored.metadata.resource_version = Some("2".into());
+    Event::RecordWritten(Written::Stored(stored.into()))
+}
+
+fn last(record: &PasswordResetRecord) -> &Attempt {
+    ledger::last(record).unwrap()
+}
+
+/// A machine, the command that it waits for, and the time.
+struct Run {
+    machine: Machine<&'static str>,
+    command: Command<&'static str>,
+    notes: Vec<Note>,
+    now: Now,
+    /// The number of events so far. Each event has its own random id.
+    events: usize,
+}
+
+impl Run {
+    fn new() -> Self {
+        let now = Now { wall: NOW, monotonic: Duration::ZERO };
+        let (machine, command) = Machine::new(identity(), settings(), false, now);
+        Self { machine, command, notes: Vec::new(), now, events: 0 }
+    }
+
+    fn on(&mut self, event: Event<&'static str>) -> &Command<&'static str> {
+        self.events += 1;
+        let Reaction { command, notes } = self.machine.on(event, self.now, &Entropy(format!("id-{}", self.events)));
+        self.command = command;
+        self.notes.extend(notes);
+        &self.command
+    }
+
+    /// Replies without failures until this command comes.
+    fn until(mut self, name: &str) -> Self {
+        for _ in 0..100 {
+            if self.command.name() == name {
+                return self;
+            }
+            let event = reply(&self.command);
+            self.on(event);
+        }
+        panic!("{} instead of {name}", self.command);
+    }
+
+    /// Hands over each event and asks for the name of the command that follows.
+    fn expect(&mut self, steps: impl IntoIterator<Item = (Event<&'static str>, &'static str)>) {
+        for (at, (event, name)) in steps.into_iter().enumerate() {
+            let what = event.to_string();
+            assert_eq!(self.on(event).name(), name, "step {at}: {what}");
+        }
+    }
+
+    fn written(&self) -> &Object<PasswordResetRecord> {
+        match &self.command {
+            Command::WriteRecord { record, .. } => record,
+            other => panic!("{other}"),
+        }
+    }
+
+    fn status(&self) -> (Reason, String) {
+        let Command::WriteStatus(request) = &self.command else { panic!("{}", self.command) };
+        let ready = request.status.as_ref().unwrap().conditions.iter().find(|it| it.type_ == "Ready").unwrap();
+        let reason = [Reason::WriteRefused, Reason::RateLimited, Reason::Suspended, Reason::ResetAccepted]
+            .into_iter()
+            .find(|reason| reason.as_str() == ready.reason);
+        (reason.unwrap_or_else(|| panic!("{}", ready.reason)), ready.message.clone())
+    }
+
+    fn end(&self) -> Result<Next, ReconcileError> {
+        match &self.command {
+            Command::Finish(end) => end.clone(),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.monotonic += time;
+        self.now.wall += SignedDuration::try_from(time).unwrap();
+    }
+}
+
+/// Returns the event of a world without failures.
+fn reply(command: &Command<&'static str>) -> Event<&'static str> {
+    match command {
+        Command::Read => read(request(), None),
+        Command::ReadRequest => Event::Request(Ok(Some(request().into()))),
+        Command::ReadRecord { .. } => Event::Record(Ok(None)),
+        Command::CheckGrants(_) => Event::Grants(granted("reset")),
+        Command::Recall(_) => Event::Recalled(Recalled { observed_for: OBSERVED, refused: None, held_up: None }),
+        Command::CountRefusal { write, by, .. } => {
+            Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: Duration::from_secs(10) })
+        }
+        Command::TakeSlot { .. } => Event::Slot(Slot::Now),
+        Command::LoadCredentials(_) => Event::Credentials(Ok("session")),
+        Command::GetUser { .. } => Event::User(Ok(User { status: UserStatus::Confirmed, sub: None })),
+        Command::WriteRecord { record, .. } => stored(record),
+        Command::Call(_) => Event::Response(Reply { answer: Answer::Accepted, request_id: Some("aws-1".into()) }),
+        Command::WriteStatus(_) => Event::StatusWritten(Ok(StatusWrite::Applied)),
+        Command::Sleep(_) => Event::Slept,
+        Command::Finish(end) => panic!("{end:?}"),
+    }
+}
+
+#[test]
+fn a_reset_takes_these_steps_in_this_order() {
+    let mut run = Run::new();
+    let mut steps = vec![run.command.name()];
+    while run.command.name() != "Finish" {
+        let event = reply(&run.command);
+        steps.push(run.on(event).name());
+    }
+    let wanted = [
+        "Read",
+        "CheckGrants",
+        "Recall",
+        "TakeSlot",
+        "LoadCredentials",
+        "GetUser",
+        "CheckGrants",
+        "WriteRecord",
+        "Call",
+        "WriteRecord",
+        "Recall",
+        "WriteStatus",
+        "Finish",
+    ];
+    assert_eq!(steps, wanted);
+    assert_eq!(run.end(), Ok(Next::Done));
+}
+
+#[test]
+fn descriptions_contain_nothing_that_people_wrote() {
+    let mut run = Run::new();
+    let mut said = vec![run.command.to_string()];
+    while run.command.name() != "Finish" {
+        let event = reply(&run.command);
+        said.push(event.to_string());
+        said.push(run.on(event).to_string());
+    }
+    for event in [
+        Event::<&str>::Request(Ok(Some(request().into()))),
+        Event::Record(Ok(Some(record(|_| ()).into()))),
+        Event::Objects(Err(no_answer())),
+        Event::StatusWritten(Err(refused_by("frozen"))),
+    ] {
+        said.push(event.to_string());
+    }
+    let told: Vec<_> = said.iter().filter(|line| line.contains(USER)).collect();
+    assert_eq!(told, Vec::<&String>::new());
+    let wanted = "WriteRecord(record @ open id-7 Some(Confirmed) None, Some(10s))";
+    assert!(said.iter().any(|line| line == wanted), "{said:#?}");
+}
+
+#[test]
+fn an_unexpected_event_is_a_panic_and_loses_no_claim() {
+    let ends = Err(ReconcileError::Panicked);
+    for name in ["Read", "CheckGrants", "Recall", "TakeSlot", "LoadCredentials", "GetUser", "WriteStatus"] {
+        for event in [Event::Panicked, Event::RecordWritten(Written::Conflict)] {
+            let mut run = Run::new().until(name);
+            run.on(event);
+            assert_eq!(run.end(), ends, "{name}");
+        }
+    }
+    let mut run = Run::new().until("WriteRecord");
+    run.expect([(Event::Panicked, "Sleep"), (Event::Panicked, "Sleep"), (Event::Slept, "WriteRecord")]);
+    let mut run = Run::new().until("Call");
+    run.expect([
+        (Event::Panicked, "GetUser"),
+        (Event::Panicked, "Sleep"),
+        (Event::Panicked, "Sleep"),
+        (Event::Slept, "GetUser"),
+        (Event::Panicked, "WriteRecord"),
+        (Event::Panicked, "Sleep"),
+        (Event::Panicked, "Sleep"),
+        (Event::Slept, "ReadRecord"),
+        (Event::Panicked, "Sleep"),
+    ]);
+}

@@ -1,0 +1,167 @@
+//! The requests to AWS around the call, and the meaning of its end.
+
+use cognito_reset_api::{Exception, FailureCause};
+
+use super::*;
+use crate::{
+    action::{
+        port::{ReadError, SessionFailure},
+        response::Code,
+    },
+    machine::note::AwsStep,
+};
+
+fn response(answer: Answer) -> Event<&'static str> {
+    Event::Response(Reply { answer, request_id: None })
+}
+
+fn exception(exception: Exception) -> Answer {
+    Answer::Exception(Code::Known(exception))
+}
+
+fn unreadable(exception: Exception) -> Event<&'static str> {
+    Event::User(Err(ReadError::Exception(Code::Known(exception))))
+}
+
+#[test]
+fn an_end_without_proof_is_probed_and_a_proven_one_is_not() {
+    for (answer, follows) in [
+        (Answer::Accepted, "WriteRecord"),
+        (exception(Exception::UserNotFound), "WriteRecord"),
+        (exception(Exception::TooManyRequests), "WriteRecord"),
+        (Answer::NotSent(FailureCause::Refused), "WriteRecord"),
+        (exception(Exception::InternalError), "GetUser"),
+        (exception(Exception::CodeDeliveryFailure), "GetUser"),
+        (Answer::Lost, "GetUser"),
+    ] {
+        let mut run = Run::new().until("Call");
+        assert_eq!(run.on(response(answer.clone())).name(), follows, "{answer:?}");
+    }
+}
+
+#[test]
+fn no_attempt_is_called_for_twice() {
+    for event in [
+        response(Answer::Lost),
+        response(exception(Exception::TooManyRequests)),
+        response(Answer::NotSent(FailureCause::Refused)),
+        Event::Panicked,
+        Event::Slept,
+    ] {
+        let mut run = Run::new().until("Call");
+        let Command::Call(call) = run.command.clone() else { panic!("{}", run.command) };
+        run.on(event);
+        while run.command.name() != "Finish" {
+            let event = reply(&run.command);
+            if let Command::Call(again) = run.on(event) {
+                assert_ne!(again.attempt_id, call.attempt_id);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pace_of_the_account_follows_what_cognito_said() {
+    let noted = |answer: Answer| {
+        let mut run = Run::new().until("Call");
+        run.notes.clear();
+        run.on(response(answer));
+        let has = |is: fn(&Note) -> bool| run.notes.iter().any(is);
+        (
+            has(|note| matches!(note, Note::Throttled(_))),
+            has(|note| matches!(note, Note::NotThrottled(_))),
+            has(|note| matches!(note, Note::Available(_))),
+        )
+    };
+    for (answer, wanted) in [
+        (Answer::Accepted, (false, true, true)),
+        (exception(Exception::UserNotFound), (false, true, true)),
+        (exception(Exception::TooManyRequests), (true, false, true)),
+        (exception(Exception::AccessDenied), (false, false, false)),
+        (exception(Exception::CodeDeliveryFailure), (false, true, true)),
+        (exception(Exception::InternalError), (false, true, false)),
+        (Answer::NotSent(FailureCause::Refused), (false, false, false)),
+        (Answer::Lost, (false, true, false)),
+    ] {
+        assert_eq!(noted(answer.clone()), wanted, "{answer:?}: throttled, not throttled, available");
+    }
+}
+
+#[test]
+fn credentials_that_cognito_refuses_are_loaded_anew_once() {
+    let mut run = Run::new().until("GetUser");
+    run.expect([
+        (unreadable(Exception::ExpiredToken), "LoadCredentials"),
+        (Event::Credentials(Ok("another")), "GetUser"),
+        // The request does not need the user's state, so that it goes on without.
+        (unreadable(Exception::ExpiredToken), "CheckGrants"),
+    ]);
+    let mut run = Run::new().until("GetUser");
+    run.expect([(unreadable(Exception::AccessDenied), "CheckGrants")]);
+}
+
+#[test]
+fn a_request_without_credentials_waits_with_a_note() {
+    for (failure, step) in
+        [(SessionFailure::AccessDenied, AwsStep::Role), (SessionFailure::RegionNotServed, AwsStep::Endpoint)]
+    {
+        let mut run = Run::new().until("LoadCredentials");
+        run.expect([(Event::Credentials(Err(failure)), "WriteStatus")]);
+        assert_eq!(run.notes.first(), Some(&Note::NoCredentials { step, failure }));
+        assert!(
+            matches!(run.notes.last(), Some(Note::Unavailable(it)) if it.reason == failure.reason()),
+            "{failure:?}"
+        );
+    }
+}
+
+#[test]
+fn probes_are_made_with_growing_pauses_until_none_is_left() {
+    let mut run = Run::new().until("Call");
+    let confirmed = || reply(&Command::GetUser { session: "session", after: None });
+    run.expect([(response(Answer::Lost), "GetUser")]);
+    let Command::GetUser { after, .. } = run.command.clone() else { panic!("{}", run.command) };
+    assert_eq!(after.as_deref(), Some("id-7"));
+    for seconds in [1, 2] {
+        assert_eq!(run.on(confirmed()), &Command::Sleep(Duration::from_secs(seconds)));
+        run.expect([(Event::Slept, "GetUser")]);
+    }
+    run.expect([(confirmed(), "WriteRecord")]);
+    assert_eq!(run.written().spec.effect, Some(Effect::Unknown));
+}
+
+#[test]
+fn an_orphaned_claim_is_probed_with_the_role_of_its_attempt() {
+    let mut run = Run::new();
+    run.expect([(read(request(), Some(record(|_| ()))), "CheckGrants")]);
+    run = run.until("LoadCredentials");
+    let Command::LoadCredentials(access) = &run.command else { panic!("{}", run.command) };
+    assert_eq!(access.role, Some(role("theirs")));
+    run.expect([
+        (Event::Credentials(Err(SessionFailure::NoResponse)), "Sleep"),
+        (Event::Slept, "LoadCredentials"),
+        (Event::Credentials(Ok("theirs")), "GetUser"),
+        // With refused credentials it is not tried again.
+        (unreadable(Exception::ExpiredToken), "Sleep"),
+        (Event::Slept, "LoadCredentials"),
+    ]);
+    let mut proven = Run::new();
+    proven.expect([(read(request(), Some(record(|_| ()))), "CheckGrants")]);
+    proven = proven.until("GetUser");
+    let has_to_reset = Event::User(Ok(User { status: UserStatus::ResetRequired, sub: None }));
+    proven.expect([(has_to_reset, "WriteRecord")]);
+    assert_eq!(proven.written().spec.effect, Some(Effect::Performed));
+}
+
+#[test]
+fn a_claim_that_may_be_in_flight_is_waited_for() {
+    let mut run = Run::new();
+    run.expect([(read(request(), Some(record(|_| ()))), "CheckGrants")]);
+    run = run.until("Recall");
+    let Command::Recall(Some(observed)) = &run.command else { panic!("{}", run.command) };
+    assert_eq!((observed.attempt_id.as_str(), observed.settled), ("theirs", false));
+    let observed_for = Duration::from_secs(40);
+    run.expect([(Event::Recalled(Recalled { observed_for, refused: None, held_up: None }), "WriteStatus")]);
+    run.expect([(reply(&run.command), "Finish")]);
+    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(5))));
+}

@@ -1,0 +1,142 @@
+//! The write of a claim, and the time in which its call may be sent.
+
+use super::*;
+
+#[test]
+fn the_grants_are_asked_again_right_before_the_claim() {
+    for (what, said, follows) in [
+        ("the same", granted("reset"), "WriteRecord"),
+        ("another role", granted("other"), "Read"),
+        ("no grant any more", Err(Reason::NoMatchingGrant), "Read"),
+        ("another grant", Ok(Authorization { grants: vec![], ..granted("reset").unwrap() }), "Read"),
+    ] {
+        let mut run = Run::new().until("GetUser");
+        run.expect([(reply(&Command::GetUser { session: "session", after: None }), "CheckGrants")]);
+        assert_eq!(run.on(Event::Grants(said)).name(), follows, "{what}");
+    }
+}
+
+#[test]
+fn a_claim_without_a_reply_is_written_again_as_it_was() {
+    let mut run = Run::new().until("WriteRecord");
+    let wanted = run.written().clone();
+    for pause in [50, 100, 200, 400, 800, 1600, 3200] {
+        let failed = Event::RecordWritten(Written::Failed(no_answer()));
+        assert_eq!(run.on(failed), &Command::Sleep(Duration::from_millis(pause)));
+        run.pass(Duration::from_millis(pause));
+        run.expect([(Event::Slept, "WriteRecord")]);
+        assert_eq!(run.written(), &wanted, "after {pause} ms");
+    }
+    let rest = CLAIM_LIMIT - Duration::from_millis(6350);
+    assert_eq!(
+        run.on(Event::RecordWritten(Written::Failed(no_answer()))),
+        &Command::Sleep(rest),
+        "no longer than it may"
+    );
+    run.pass(rest);
+    run.expect([(Event::Slept, "WriteRecord")]);
+    assert_eq!(last(run.written()).evidence, Some(Evidence::NeverSent));
+}
+
+#[test]
+fn a_conflict_is_with_our_own_claim_or_with_another_write() {
+    let conflict = || Event::RecordWritten(Written::Conflict);
+    for (what, standing, follows) in [
+        ("our own", None, "Call"),
+        ("another claim", Some(record(|_| ())), "Read"),
+        ("our own, settled meanwhile", Some(settled(Effect::NotPerformed, Evidence::NeverSent)), "Read"),
+    ] {
+        let mut run = Run::new().until("WriteRecord");
+        let ours = run.written().clone();
+        let standing = standing.map_or(ours, Object::from);
+        run.expect([
+            (conflict(), "ReadRecord"),
+            (Event::Record(Err(no_answer())), "Sleep"),
+            (Event::Slept, "WriteRecord"),
+        ]);
+        run.expect([(conflict(), "ReadRecord")]);
+        assert_eq!(run.on(Event::Record(Ok(Some(standing)))).name(), follows, "{what}");
+    }
+    let mut gone = Run::new().until("WriteRecord");
+    gone.expect([(Event::RecordWritten(Written::NotFound), "ReadRecord"), (Event::Record(Ok(None)), "Read")]);
+}
+
+#[test]
+fn a_claim_that_is_refused_is_not_sent_and_waited_for() {
+    let refused = || Event::RecordWritten(Written::Failed(refused_by("frozen")));
+    let mut run = Run::new().until("WriteRecord");
+    run.expect([(refused(), "CountRefusal")]);
+    run.expect([(reply(&run.command), "WriteStatus")]);
+    let (reason, message) = run.status();
+    assert!(reason == Reason::WriteRefused && message.contains("frozen"), "{message}");
+    run.expect([(reply(&run.command), "Finish")]);
+    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(10))));
+    assert!(matches!(run.notes.last(), Some(Note::Announced(_))), "{:?}", run.notes);
+
+    // After a lost reply it proves nothing.
+    let mut run = Run::new().until("WriteRecord");
+    run.expect([
+        (Event::RecordWritten(Written::Failed(no_answer())), "Sleep"),
+        (Event::Slept, "WriteRecord"),
+        (refused(), "Sleep"),
+    ]);
+}
+
+#[test]
+fn a_claim_that_took_too_long_is_settled_as_never_sent() {
+    let late = || {
+        let mut run = Run::new().until("WriteRecord");
+        run.pass(CLAIM_LIMIT);
+        run
+    };
+    let ours = Run::new().until("WriteRecord").written().clone();
+    for (what, event) in [
+        ("stored", stored(&ours)),
+        ("no reply", Event::RecordWritten(Written::Failed(no_answer()))),
+        ("an error", Event::RecordWritten(Written::Failed(ApiFailure::Responded { detail: String::new() }))),
+        ("a panic", Event::Panicked),
+    ] {
+        let mut run = late();
+        run.expect([(event, "WriteRecord")]);
+        let (effect, evidence) = (run.written().spec.effect, last(run.written()).evidence);
+        assert_eq!((effect, evidence), (Some(Effect::NotPerformed), Some(Evidence::NeverSent)), "{what}");
+        assert_eq!(last(run.written()).id, last(&ours).id, "{what}");
+    }
+    for standing in [Ok(Some(ours)), Err(no_answer())] {
+        let mut run = Run::new().until("WriteRecord");
+        run.expect([(Event::RecordWritten(Written::Conflict), "ReadRecord")]);
+        run.pass(CLAIM_LIMIT);
+        run.expect([(Event::Record(standing), "WriteRecord")]);
+        assert_eq!(last(run.written()).evidence, Some(Evidence::NeverSent));
+    }
+}
+
+#[test]
+fn a_claim_whose_request_is_over_by_then_is_not_sent() {
+    let mut run = Run::new().until("WriteRecord");
+    let claimed = stored(run.written());
+    run.now.wall = NOW + SignedDuration::from_hours(24);
+    run.expect([(claimed, "WriteRecord")]);
+    assert_eq!(last(run.written()).evidence, Some(Evidence::NeverSent));
+}
+
+#[test]
+fn a_reconcile_that_is_overtaken_again_and_again_gives_up() {
+    let mut run = Run::new();
+    for _ in 1..settings().most_reads {
+        run = run.until("WriteRecord");
+        run.expect([(Event::RecordWritten(Written::Conflict), "ReadRecord"), (Event::Record(Ok(None)), "Read")]);
+    }
+    run = run.until("WriteRecord");
+    run.expect([(Event::RecordWritten(Written::Conflict), "ReadRecord"), (Event::Record(Ok(None)), "Finish")]);
+    assert_eq!(run.end(), Err(ReconcileError::Contended(settings().most_reads)));
+}
+
+#[test]
+fn a_call_is_made_with_the_session_and_the_id_of_its_claim() {
+    let run = Run::new().until("WriteRecord");
+    let attempt_id = last(run.written()).id.clone();
+    let run = run.until("Call");
+    let Command::Call(call) = &run.command else { panic!("{}", run.command) };
+    assert_eq!((call.session, &call.attempt_id), ("session", &attempt_id));
+}

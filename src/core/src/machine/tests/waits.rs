@@ -1,0 +1,136 @@
+//! The waits of a request, their status, and ends without a call.
+
+use super::*;
+use crate::machine::{HeldUp, MAX_METADATA, state::RecordWrite};
+
+fn recalled(refused: Option<RefusedWrite>, held_up: Option<HeldUp>) -> Event<&'static str> {
+    Event::Recalled(Recalled { observed_for: OBSERVED, refused, held_up })
+}
+
+fn later(after: SignedDuration) -> Event<&'static str> {
+    Event::Slot(Slot::Later { after, throttled: false })
+}
+
+#[test]
+fn a_wait_is_shown_unless_it_is_over_in_a_moment() {
+    for (milliseconds, shown, wait) in
+        [(0, false, 10), (1999, false, 1999), (2000, true, 2000), (100_000_000, true, 3_600_000)]
+    {
+        let mut run = Run::new().until("TakeSlot");
+        let follows = if shown { "WriteStatus" } else { "Finish" };
+        run.expect([(later(SignedDuration::from_millis(milliseconds)), follows)]);
+        let run = run.until("Finish");
+        assert_eq!(run.end(), Ok(Next::After(Duration::from_millis(wait))), "{milliseconds} ms");
+    }
+}
+
+#[test]
+fn a_wait_that_is_shown_already_is_not_written_again() {
+    let mut waits = Run::new().until("TakeSlot");
+    waits.expect([(later(SignedDuration::from_secs(60)), "WriteStatus")]);
+    let Command::WriteStatus(shown) = waits.command.clone() else { panic!("{}", waits.command) };
+    let mut run = Run::new();
+    run.expect([(read(PasswordResetRequest::clone(&shown), None), "CheckGrants")]);
+    run = run.until("TakeSlot");
+    run.expect([(later(SignedDuration::from_secs(60)), "Finish")]);
+    waits.expect([(Event::StatusWritten(Ok(StatusWrite::Conflict)), "Read")]);
+}
+
+#[test]
+fn a_remembered_refusal_is_shown_however_short_its_pause() {
+    let by = || Some(Refuser::ValidatingPolicy("frozen".into()));
+    let pause = Duration::from_millis(1);
+    let refused = RefusedWrite { write: RecordWrite::Claim, refuser: by(), pause };
+    for event in [recalled(Some(refused), None), recalled(None, Some(HeldUp { by: by() }))] {
+        let mut run = Run::new().until("Recall");
+        run.expect([(event, "WriteStatus")]);
+        let (reason, message) = run.status();
+        assert!(reason == Reason::WriteRefused && message.contains("frozen"), "{message}");
+    }
+}
+
+#[test]
+fn a_request_without_room_for_a_status_is_not_claimed() {
+    let mut full = request();
+    full.metadata.annotations = Some([("a/b".to_owned(), "a".repeat(MAX_METADATA))].into());
+    let mut run = Run::new();
+    run.expect([(read(full, None), "Recall"), (recalled(None, None), "WriteStatus")]);
+    run.expect([(Event::StatusWritten(Err(no_answer())), "Finish")]);
+    let said = run.notes.iter().find_map(|note| match note {
+        Note::NotShown { announcement, .. } => Some((announcement.reason, announcement.note.clone())),
+        _ => None,
+    });
+    assert!(said.is_some_and(|(reason, note)| reason == Reason::ObjectTooLarge && note.contains("1 MiB")));
+}
+
+#[test]
+fn an_event_replaces_a_refused_status_but_not_a_failed_one() {
+    for (failure, said) in [(refused_by("frozen"), true), (no_answer(), false)] {
+        let mut run = Run::new().until("WriteStatus");
+        run.expect([(Event::StatusWritten(Err(failure)), "Finish")]);
+        assert_eq!(run.notes.iter().any(|note| matches!(note, Note::NotShown { .. })), said);
+        assert_eq!(run.notes.iter().any(|note| matches!(note, Note::StatusRefused { .. })), said);
+    }
+}
+
+#[test]
+fn a_request_past_its_deadline_is_closed_before_its_status() {
+    let over = || {
+        let mut run = Run::new();
+        run.now.wall = NOW + SignedDuration::from_hours(25);
+        run.until("WriteRecord")
+    };
+    let mut run = over();
+    assert_eq!(last(run.written()).evidence, Some(Evidence::DeadlineExceeded));
+    run.expect([(stored(&run.written().clone()), "Recall"), (recalled(None, None), "WriteStatus")]);
+    for (event, follows) in [
+        (Event::RecordWritten(Written::Conflict), "Read"),
+        (Event::RecordWritten(Written::NotFound), "Read"),
+        (Event::RecordWritten(Written::Failed(no_answer())), "Finish"),
+        (Event::RecordWritten(Written::Failed(refused_by("frozen"))), "CountRefusal"),
+    ] {
+        let mut run = over();
+        let what = event.to_string();
+        assert_eq!(run.on(event).name(), follows, "{what}");
+    }
+}
+
+#[test]
+fn a_later_expiry_is_remembered_before_the_status() {
+    let mut expiring = request();
+    expiring.spec.not_after = Some(Time(NOW + SignedDuration::from_hours(1)));
+    let mut run = Run::new();
+    run.expect([(read(expiring, Some(settled(Effect::Performed, Evidence::CognitoResponse))), "CheckGrants")]);
+    let run = run.until("WriteRecord");
+    assert_eq!(ledger::remembered(run.written()), Some(NOW + SignedDuration::from_hours(1)));
+    let run = run.until("Finish");
+    assert_eq!(run.end(), Ok(Next::Done));
+}
+
+#[test]
+fn a_request_that_is_gone_or_finished_is_left_and_forgotten() {
+    for request in [None, Some(PasswordResetRequest { status: finished(), ..request() })] {
+        let uid = request.as_ref().and_then(|request| request.metadata.uid.clone());
+        let mut run = Run::new();
+        let record = Some(settled(Effect::Performed, Evidence::CognitoResponse).into());
+        run.on(Event::Objects(Ok(Objects { request: request.map(Object::from), record })));
+        let run = run.until("Finish");
+        assert_eq!(run.end(), Ok(Next::Done));
+        assert_eq!(run.notes, [Note::Ended { uid }]);
+    }
+}
+
+fn finished() -> Option<cognito_reset_api::PasswordResetRequestStatus> {
+    Some(cognito_reset_api::PasswordResetRequestStatus {
+        outcome: cognito_reset_api::Outcome::Failed,
+        ..Default::default()
+    })
+}
+
+#[test]
+fn a_request_waits_a_moment_for_another_of_the_same_user() {
+    let now = Now { wall: NOW, monotonic: Duration::ZERO };
+    let (machine, command) = Machine::new(identity(), settings(), true, now);
+    let run = Run { machine, command, notes: Vec::new(), now, events: 0 }.until("Finish");
+    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(1))));
+}

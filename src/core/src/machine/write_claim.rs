@@ -1,0 +1,107 @@
+//! Writes a claim, and repeats the write while it is unknown whether it was applied.
+
+use std::time::Duration;
+
+use cognito_reset_api::PasswordResetRecord;
+
+use crate::{
+    ledger,
+    machine::{
+        ApiFailure, At, Command, Event, FIRST_PAUSE, LONGEST_PAUSE, Machine, Note, Object, Phase, Retry, Written,
+        state::RecordWrite,
+    },
+};
+
+/// A claim that is being written.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub(super) struct ClaimWrite {
+    wanted: Object<PasswordResetRecord>,
+    /// True if an earlier write may have been applied. Then a refusal of a later one proves nothing.
+    uncertain: bool,
+    /// The pause before the next write.
+    pause: Duration,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
+enum Stage {
+    /// The claim is being written.
+    Writing,
+    /// The record is read after a conflict.
+    Reading,
+    /// The pause before the next write.
+    Pausing,
+}
+
+impl ClaimWrite {
+    pub fn new(wanted: Object<PasswordResetRecord>) -> Self {
+        Self { wanted, uncertain: false, pause: FIRST_PAUSE, stage: Stage::Writing }
+    }
+}
+
+impl<S: Clone> Machine<S> {
+    /// Writes the claim, or exactly the same claim again. Only one such write is stored, and a conflict may be with the
+    /// machine's own earlier write.
+    pub(super) fn write_claim(&mut self, claim: ClaimWrite, at: At<'_>) -> Command<S> {
+        let within = self.time_to_send(at);
+        let record = claim.wanted.clone();
+        self.phase = Phase::Claiming(ClaimWrite { stage: Stage::Writing, ..claim });
+        Command::WriteRecord { record, within }
+    }
+
+    pub(super) fn claiming(&mut self, mut claim: ClaimWrite, event: Event<S>, at: At<'_>) -> Option<Command<S>> {
+        match (claim.stage, event) {
+            (Stage::Writing, Event::RecordWritten(Written::Stored(stored))) => {
+                self.notes.push(Note::Claimed);
+                self.facts.claimed(stored, self.time_to_send(at).is_none());
+                return None;
+            }
+            (Stage::Writing, Event::RecordWritten(Written::Conflict | Written::NotFound)) => {
+                let within = self.time_to_send(at);
+                self.phase = Phase::Claiming(ClaimWrite { stage: Stage::Reading, ..claim });
+                return Some(Command::ReadRecord { within });
+            }
+            (Stage::Writing, Event::RecordWritten(Written::Failed(ApiFailure::Refused { by, detail })))
+                if !claim.uncertain =>
+            {
+                return Some(self.refused(RecordWrite::Claim, by, detail, at));
+            }
+            (Stage::Writing, Event::RecordWritten(Written::Failed(failure))) => {
+                claim.uncertain = true;
+                self.notes.push(Note::Retried { what: Retry::WriteClaim, failure });
+            }
+            (Stage::Reading, Event::Record(Ok(standing))) => {
+                match standing.filter(|standing| ledger::is_same_claim(standing, &claim.wanted)) {
+                    Some(ours) => {
+                        self.notes.push(Note::Claimed);
+                        self.facts.claimed(ours, self.time_to_send(at).is_none());
+                    }
+                    None => self.facts.invalidate(),
+                }
+                return None;
+            }
+            (Stage::Reading, Event::Record(Err(failure))) => {
+                self.notes.push(Note::Retried { what: Retry::ReadClaim, failure });
+            }
+            (Stage::Pausing, Event::Slept) if self.time_to_send(at).is_some() => {
+                return Some(self.write_claim(claim, at));
+            }
+            // A panic: the write may have been applied.
+            (Stage::Writing, _) => claim.uncertain = true,
+            (Stage::Reading | Stage::Pausing, _) => {}
+        }
+        self.pause_claim(claim, at)
+    }
+
+    /// Waits for the next write. After the deadline the claim is settled as never sent, whether or not it was stored.
+    fn pause_claim(&mut self, claim: ClaimWrite, at: At<'_>) -> Option<Command<S>> {
+        let Some(left) = self.time_to_send(at) else {
+            self.facts.claimed(claim.wanted, true);
+            return None;
+        };
+        let pause = claim.pause.min(left);
+        let longer = claim.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        self.phase = Phase::Claiming(ClaimWrite { stage: Stage::Pausing, pause: longer, ..claim });
+        Some(Command::Sleep(pause))
+    }
+}

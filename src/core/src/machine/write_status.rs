@@ -1,0 +1,163 @@
+//! Writes the status of a request, and reports with an Event what cannot be written.
+
+use std::time::Duration;
+
+use cognito_reset_api::{
+    Outcome, PasswordResetRecord, PasswordResetRequest,
+    conditions::{ConditionType, Reason},
+};
+use jiff::Timestamp;
+
+use crate::{
+    machine::{
+        Announcement, ApiFailure, At, Command, Machine, Next, Note, Object, Phase, StatusWrite,
+        facts::{has_room, with_status},
+        failed,
+        state::{RecordWrite, Refused, Request},
+        status::StatusUpdate,
+    },
+    refusal::Refuser,
+    retention::gitops,
+};
+
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const TOO_LARGE: &str =
+    "the request's metadata takes more than 1 MiB; remove labels, annotations, owners, finalizers or field managers";
+
+/// A status that is being written.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub(super) struct StatusWriting {
+    /// The request before the write.
+    before: Object<PasswordResetRequest>,
+    /// The new status.
+    update: StatusUpdate,
+    /// The write of the record that an Event about it names.
+    action: &'static str,
+    /// The time that the request waits afterwards.
+    wait: Duration,
+}
+
+impl StatusWriting {
+    /// Returns the status to write, or `None` if the request already has it.
+    pub fn begin(
+        before: Object<PasswordResetRequest>,
+        record: Option<&PasswordResetRecord>,
+        update: StatusUpdate,
+        action: &'static str,
+        now: Timestamp,
+    ) -> Option<(Self, Object<PasswordResetRequest>)> {
+        let wanted = with_status(&before, record, &update, now)?;
+        Some((Self { before, update, action, wait: Duration::ZERO }, wanted.into()))
+    }
+
+    /// Notes the result of the write.
+    pub fn note(&self, result: &Result<StatusWrite, ApiFailure>, notes: &mut Vec<Note>) {
+        match result {
+            Ok(StatusWrite::Applied) => notes.extend(self.news_of_refusal().map(Note::Announced)),
+            Ok(StatusWrite::Conflict | StatusWrite::NotFound) => {}
+            Err(failure) => {
+                let by = failure.refuser().cloned();
+                notes.extend(by.clone().map(|by| Note::StatusRefused { by }));
+                let announcement = self.in_place_of_status(by.as_ref());
+                notes.extend(announcement.map(|announcement| {
+                    let message = self.update.message.clone();
+                    Note::NotShown { announcement, message, by }
+                }));
+            }
+        }
+    }
+
+    fn announcement(&self, reason: Reason, note: String) -> Announcement {
+        Announcement { request: self.before.clone(), reason, note, action: self.action }
+    }
+
+    /// Returns the Event for a status that reports a new refusal.
+    fn news_of_refusal(&self) -> Option<Announcement> {
+        let mut conditions = self.before.status.iter().flat_map(|status| &status.conditions);
+        let is_known = conditions.any(|condition| {
+            condition.type_ == ConditionType::Ready.as_str() && condition.message == self.update.message
+        });
+        let is_news = self.update.reason == Reason::WriteRefused && !is_known;
+        is_news.then(|| self.announcement(self.update.reason, self.update.message.clone()))
+    }
+
+    /// Returns the Event that replaces a status that is refused or does not fit, or `None` if the status will be written
+    /// soon.
+    fn in_place_of_status(&self, refuser: Option<&Refuser>) -> Option<Announcement> {
+        let said = &self.update.message;
+        if !has_room(&self.before) {
+            let note = match self.update.reason {
+                Reason::ObjectTooLarge => said.clone(),
+                _ => format!("{said}. The status cannot be written: {TOO_LARGE}"),
+            };
+            return Some(self.announcement(Reason::ObjectTooLarge, note));
+        }
+        let note = format!("{said}. The status cannot be written: refused by {}; retrying", refuser?);
+        Some(self.announcement(self.update.reason, note))
+    }
+}
+
+impl<S: Clone> Machine<S> {
+    /// Writes the outcome.
+    pub(super) fn write_end(&mut self, at: At<'_>) -> Command<S> {
+        let update = self.facts.ended();
+        self.write_status(update, Duration::ZERO, at).unwrap_or_else(|| self.done())
+    }
+
+    /// Writes why the request waits, unless the wait is short.
+    pub(super) fn wait(&mut self, reason: Reason, until: Timestamp, at: At<'_>) -> Command<S> {
+        let left = at.now.wall.duration_until(until);
+        let wait = Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        // A refusal lasts until an administrator fixes it, even if it is retried soon.
+        let is_shown = left >= self.settings.shown_wait || reason == Reason::WriteRefused;
+        let is_pending = matches!(self.facts.state.request, Request::Pending(_));
+        let shown = (is_shown && is_pending).then(|| self.waiting(reason));
+        shown.and_then(|update| self.write_status(update, wait, at)).unwrap_or(Command::Finish(Ok(Next::After(wait))))
+    }
+
+    fn write_status(&mut self, update: StatusUpdate, wait: Duration, at: At<'_>) -> Option<Command<S>> {
+        let (request, action) = (self.facts.request.clone()?, self.action(&update));
+        let (writing, wanted) =
+            StatusWriting::begin(request, self.facts.record.as_deref(), update, action, at.now.wall)?;
+        self.phase = Phase::WritingStatus(Box::new(StatusWriting { wait, ..writing }));
+        Some(Command::WriteStatus(wanted))
+    }
+
+    /// Continues after the status was written. After a conflict, request and record are read again.
+    pub(super) fn status_written(
+        &mut self,
+        writing: StatusWriting,
+        result: Result<StatusWrite, ApiFailure>,
+    ) -> Option<Command<S>> {
+        writing.note(&result, &mut self.notes);
+        let StatusWriting { before, update, wait, .. } = writing;
+        match (result, update.outcome) {
+            (Err(failure), _) => Some(failed(failure)),
+            (Ok(StatusWrite::Conflict), _) => {
+                self.facts.invalidate();
+                None
+            }
+            (Ok(StatusWrite::Applied | StatusWrite::NotFound), Outcome::Pending) => {
+                Some(Command::Finish(Ok(Next::After(wait))))
+            }
+            (Ok(StatusWrite::NotFound), Outcome::Succeeded | Outcome::Failed | Outcome::Unknown) => Some(self.done()),
+            (Ok(StatusWrite::Applied), Outcome::Succeeded | Outcome::Failed | Outcome::Unknown) => {
+                let exempt = gitops::exempt(&before);
+                self.notes.push(Note::Finished { request: before, update, exempt });
+                Some(self.done())
+            }
+        }
+    }
+
+    /// Returns the write that an Event about this status names.
+    fn action(&self, update: &StatusUpdate) -> &'static str {
+        match (update.reason, self.facts.state.refused.map(|Refused { write, .. }| write)) {
+            (Reason::WriteRefused, Some(RecordWrite::Claim | RecordWrite::EarlierEffects)) => "Claim",
+            (Reason::WriteRefused, Some(RecordWrite::Close(_))) => "Close",
+            (Reason::WriteRefused, Some(RecordWrite::ExtendExpiry)) => "Remember",
+            (Reason::WriteRefused, None) => "Settle",
+            _ => "Tell",
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Passes the notes of a machine on to metrics, logs and Events, to the pacer, and to the memory across reconciles.
+
+use cognito_reset_api::Effect;
+use cognito_reset_core::{
+    action::{port::Cognito, response::Answer},
+    machine::{
+        Announcement, ApiFailure, Note, Retry,
+        note::{AwsStep, Settled, Unavailable},
+    },
+    refusal::Refuser,
+};
+use kube::Resource;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
+
+use crate::{controllers::request::reconcile::Reconcile, telemetry::metrics::Target};
+
+impl<C: Cognito> Reconcile<'_, C> {
+    pub(super) fn note(&self, note: Note) {
+        let context = self.context;
+        match note {
+            Note::NoCredentials { step, failure } => context.metrics.aws_failed(step, failure.as_str()),
+            Note::UserUnreadable(error) => {
+                context.metrics.aws_failed(AwsStep::Read, error.as_str());
+                info!(request = %self.object(), %error, "unable to read the user");
+            }
+            Note::Called { attempt_id, answer } => self.called(&attempt_id, &answer),
+            Note::Throttled(quota) => context.pacer.lock().throttled(&quota, Instant::now().into_std()),
+            Note::NotThrottled(quota) => context.pacer.lock().accepted(&quota, Instant::now().into_std()),
+            Note::Available(awaited) => context.lasting.over(&awaited),
+            Note::Unavailable(unavailable) => self.unavailable(unavailable),
+            Note::Claimed => context.refusals.forget(self.record),
+            Note::WriteRefused { write, by, detail } => {
+                context.metrics.write_refused(Target::Record, &by);
+                warn!(
+                    request = %self.object(), record = %self.record, ?write, error = %detail,
+                    "the API server refuses to write a record; trying again"
+                );
+            }
+            Note::Retried { what, failure } => self.retried(what, &failure),
+            Note::EffectRefused { by, detail, is_new } => self.effect_refused(&by, &detail, is_new),
+            Note::HeldUp { by } => self.held_up.add(by),
+            Note::Settled(settled) => self.settled(&settled),
+            Note::StatusRefused { by } => context.metrics.write_refused(Target::Status, &by),
+            Note::Announced(announcement) => self.announce(&announcement),
+            Note::NotShown { announcement, message, by } => {
+                if context.refusals.is_news(self.record, &message, by.as_ref(), Instant::now()) {
+                    self.announce(&announcement);
+                }
+            }
+            Note::Finished { request, update, exempt } => {
+                context.metrics.finished(update.outcome, update.reason);
+                context.events.tell(&*request, &update);
+                if let Some(tracker) = exempt {
+                    context.events.not_deleted(request.object_ref(&()), &tracker.note());
+                }
+                info!(
+                    request = %self.object(), outcome = update.outcome.as_str(), reason = %update.reason,
+                    "request finished"
+                );
+            }
+            Note::Ended { uid } => context.forget(self.identity, uid.as_deref()),
+        }
+    }
+
+    fn called(&self, attempt: &str, answer: &Answer) {
+        self.context.metrics.call(answer);
+        match answer.cause() {
+            Some(cause) => {
+                self.context.metrics.aws_failed(AwsStep::Reset, cause.as_str());
+                info!(request = %self.object(), %attempt, cause = cause.in_words(), "nothing was sent to Cognito");
+            }
+            None => info!(request = %self.object(), %attempt, answer = answer.name(), "called Cognito"),
+        }
+    }
+
+    fn unavailable(&self, Unavailable { awaited, reason, request, update }: Unavailable) {
+        let name = &self.identity.request.name;
+        if let Some(requests) = self.context.lasting.failed(awaited, reason, name, Instant::now()) {
+            self.context.events.waits(&*request, &update, requests);
+        }
+    }
+
+    fn retried(&self, what: Retry, error: &ApiFailure) {
+        let record = self.record;
+        match what {
+            Retry::WriteClaim => warn!(%error, %record, "unable to find out whether a claim was written; retrying"),
+            Retry::ReadClaim => warn!(%error, %record, "unable to read the record after a conflict"),
+            Retry::WriteEffect => warn!(%error, %record, "unable to write an effect yet"),
+            Retry::ReadEffect => warn!(%error, %record, "unable to read the record yet"),
+            Retry::ShowEffect => {
+                debug!(request = %self.object(), %error, "unable to report in the status yet that an effect is not stored");
+            }
+        }
+    }
+
+    fn effect_refused(&self, by: &Refuser, error: &str, is_new: bool) {
+        self.context.metrics.write_refused(Target::Record, by);
+        if is_new {
+            error!(%error, record = %self.record, "the API server refuses an effect; trying again until it is stored");
+        } else {
+            debug!(%error, record = %self.record, "the API server still refuses an effect");
+        }
+    }
+
+    fn settled(&self, Settled { attempt_id, effect, evidence, is_new }: &Settled) {
+        self.held_up.remove();
+        if let Some(effect) = effect.filter(|_| *is_new) {
+            self.context.metrics.settled(effect);
+        }
+        info!(
+            request = %self.object(), record = %self.record, attempt = %attempt_id,
+            effect = effect.map(Effect::as_str), ?evidence, "settled an attempt"
+        );
+    }
+
+    fn announce(&self, Announcement { request, reason, note, action }: &Announcement) {
+        self.context.events.refused(request.object_ref(&()), reason.as_str(), note, action);
+    }
+}

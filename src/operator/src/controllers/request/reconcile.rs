@@ -1,0 +1,160 @@
+//! Runs a reconcile: carries out the commands of its machine, one by one, and returns the event of each.
+//!
+//! This module decides nothing. A command is one call of something else, and only the machine knows what its event means.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use cognito_reset_core::{
+    action::port::{Access, Cognito, SessionFailure, UserRef},
+    dispatch::QuotaKey,
+    ledger::Identity,
+    machine::{
+        Command, Entropy, Event, HeldUp, Machine, Next, Now, Object, Objects, Observed, Recalled, ReconcileError,
+        RefusedWrite, Slot, state::RecordWrite,
+    },
+    panics::{Panicked, caught},
+    refusal::Refuser,
+};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::controllers::request::{context::Context, refusals::HeldUpEntry};
+
+/// A reconcile of one request or record.
+pub(super) struct Reconcile<'a, C: Cognito> {
+    pub(super) context: &'a Context<C>,
+    pub(super) identity: &'a Identity,
+    /// The name of the record.
+    pub(super) record: &'a str,
+    /// Lists the effect of this reconcile as held up, from its addition until this is dropped.
+    pub(super) held_up: HeldUpEntry<'a>,
+}
+
+impl<C: Cognito> Context<C> {
+    /// Reconciles a request, or a record whose request is gone, as far as it can be at present.
+    ///
+    /// # Errors
+    /// Returns an error if the API server fails or refuses. The caller retries later. Between the claim and the record of its
+    /// effect there is no error.
+    pub async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
+        let record = identity.record_name();
+        let user = self.user_locks.try_lock(&identity);
+        let (machine, first) = Machine::new(identity.clone(), Arc::clone(&self.settings), user.is_none(), self.now());
+        let held_up = self.held_up.entry(&record);
+        let reconcile = Reconcile { context: self, identity: &identity, record: &record, held_up };
+        caught(reconcile.drive(machine, first)).await.unwrap_or(Err(ReconcileError::Panicked))
+    }
+
+    /// Returns the time by both clocks.
+    fn now(&self) -> Now {
+        Now { wall: Timestamp::now(), monotonic: self.started.elapsed() }
+    }
+}
+
+impl<C: Cognito> Reconcile<'_, C> {
+    async fn drive(
+        &self,
+        mut machine: Machine<Arc<C::Session>>,
+        mut command: Command<Arc<C::Session>>,
+    ) -> Result<Next, ReconcileError> {
+        loop {
+            debug!(request = %self.object(), %command, "command");
+            // Boxed, since it holds the clients' futures, and a debug build's stack has no room for copies of them.
+            let event = match caught(Box::pin(self.run(command))).await {
+                Ok(ControlFlow::Continue(event)) => event,
+                Ok(ControlFlow::Break(end)) => return end,
+                Err(Panicked) => Event::Panicked,
+            };
+            let (now, entropy) = (self.context.now(), Entropy(Uuid::new_v4().to_string()));
+            debug!(request = %self.object(), %event, ?now, %entropy, "event");
+            let reaction = machine.on(event, now, &entropy);
+            reaction.notes.into_iter().for_each(|note| self.note(note));
+            command = reaction.command;
+        }
+    }
+
+    /// Carries out a command.
+    async fn run(
+        &self,
+        command: Command<Arc<C::Session>>,
+    ) -> ControlFlow<Result<Next, ReconcileError>, Event<Arc<C::Session>>> {
+        let Context { store, cognito, grants, .. } = self.context;
+        let (namespace, name) = (&self.identity.request.namespace, &self.identity.request.name);
+        ControlFlow::Continue(match command {
+            Command::Read => {
+                let read = tokio::try_join!(store.request(namespace, name), store.record(self.record, None));
+                let objects = |(request, record): (Option<_>, Option<_>)| Objects {
+                    request: request.map(Object::from),
+                    record: record.map(Object::from),
+                };
+                Event::Objects(read.map(objects).map_err(Into::into))
+            }
+            Command::ReadRequest => {
+                let read = store.request(namespace, name).await;
+                Event::Request(read.map(|request| request.map(Object::from)).map_err(Into::into))
+            }
+            Command::ReadRecord { within } => {
+                let read = store.record(self.record, within).await;
+                Event::Record(read.map(|record| record.map(Object::from)).map_err(Into::into))
+            }
+            Command::CheckGrants(request) => Event::Grants(grants.authorize(&request)),
+            Command::Recall(observed) => Event::Recalled(self.recall(observed.as_ref())),
+            Command::CountRefusal { write, by, jitter } => Event::Refusal(self.count_refusal(write, &by, &jitter)),
+            Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),
+            Command::LoadCredentials(access) => Event::Credentials(self.load_credentials(&access).await),
+            Command::GetUser { session, .. } => Event::User(cognito.user(&session, self.user()).await),
+            Command::WriteRecord { record, within } => Event::RecordWritten(store.write_record(&record, within).await),
+            Command::Call(call) => {
+                Event::Response(cognito.reset(&call.session, self.user(), call.client_metadata.as_ref()).await)
+            }
+            Command::WriteStatus(request) => {
+                Event::StatusWritten(store.write_status(&request).await.map_err(Into::into))
+            }
+            Command::Sleep(time) => {
+                sleep(time).await;
+                Event::Slept
+            }
+            Command::Finish(end) => return ControlFlow::Break(end),
+        })
+    }
+
+    fn recall(&self, observed: Option<&Observed>) -> Recalled {
+        let (context, now) = (self.context, Instant::now());
+        let observed_for = observed.map_or(Duration::ZERO, |Observed { attempt_id, settled }| {
+            context.first_observed.observed_for(self.record, attempt_id, *settled, now)
+        });
+        let refused = context.refusals.standing(self.record, now);
+        let held_up = context.held_up.too_many(context.most_held_up).map(|by| HeldUp { by });
+        Recalled { observed_for, refused, held_up }
+    }
+
+    fn count_refusal(&self, write: RecordWrite, by: &Refuser, jitter: &str) -> RefusedWrite {
+        let backoff = self.context.backoff();
+        let pause = |before| backoff.after(before, jitter).unsigned_abs();
+        self.context.refusals.again(self.record, write, by, pause, Instant::now())
+    }
+
+    fn take_slot(&self, quota: &QuotaKey, uid: &str) -> Slot {
+        let now = Instant::now().into_std();
+        Slot::at(now, self.context.pacer.lock().ask(quota, uid, now))
+    }
+
+    async fn load_credentials(&self, access: &Access) -> Result<Arc<C::Session>, SessionFailure> {
+        let loaded = self.context.cognito.session(access).await;
+        loaded.map(Arc::new).map_err(|error| {
+            warn!(request = %self.object(), %error, "no credentials for a reset");
+            error.failure
+        })
+    }
+
+    fn user(&self) -> UserRef<'_> {
+        UserRef { pool: &self.identity.user_pool_id, username: &self.identity.username }
+    }
+
+    /// Returns the name of the request for the log.
+    pub(super) fn object(&self) -> String {
+        format!("{}/{}", self.identity.request.namespace, self.identity.request.name)
+    }
+}
