@@ -426,7 +426,7 @@ impl Marked {
 /// The closed list, as `docs/reasons.md` is compared with it.
 fn reasons() -> BTreeSet<String> {
     let list = include_str!("../../src/api/src/conditions.rs");
-    let names = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
+    let names = list.split("impl WaitReason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
     let names = names.unwrap_or_default().split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
     names.chain(Exception::ALL.iter().map(|exception| exception.code())).map(str::to_owned).collect()
 }

@@ -40,34 +40,9 @@ impl ConditionType {
     }
 }
 
-/// The reason of a condition: the exact exception of Cognito, or one of the operator's own. The
-/// list is closed.
+/// The reason for which a request waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    // Ended with success.
-    /// Cognito accepted the reset. It does not report whether a code reached the user.
-    ResetAccepted,
-    /// No clear response from Cognito is known, but the user has to reset the password now and did
-    /// not just before the call.
-    ConfirmedByProbe,
-    /// An earlier request object of this name performed the reset; nothing was sent for this one.
-    AlreadyPerformed,
-    /// The user already had to reset the password, and the request asked to skip in that case;
-    /// nothing was sent.
-    AlreadyResetRequired,
-    // Ended without success.
-    /// Cognito responded with this exception.
-    Cognito(Exception),
-    /// Cognito responded with an exception that this operator does not know; the message names its
-    /// code.
-    UnrecognizedError,
-    /// `notAfter` passed before the reset was performed.
-    Expired,
-    /// `deadlineSeconds` passed before the reset was performed.
-    DeadlineExceeded,
-    /// It cannot be determined whether the reset happened; nothing more will be sent.
-    OutcomeUnknown,
-    // Waiting.
+pub enum WaitReason {
     /// `suspend` is true.
     Suspended,
     /// No UserPoolGrant allows this namespace to reset this user of this pool.
@@ -106,6 +81,9 @@ pub enum Reason {
     CognitoUnreachable,
     /// The claim could not be written in time; nothing was sent.
     ClaimTimedOut,
+    /// Cognito responded with this exception, which blocks: nothing happened, and somebody has to change
+    /// the configuration or the credentials.
+    Cognito(Exception),
     /// The record was written by a newer operator, cannot be parsed, or belongs to another request.
     /// The operator does not touch it.
     RecordNotUsable,
@@ -117,9 +95,43 @@ pub enum Reason {
     WriteRefused,
     /// The operator cannot parse the object and does not touch it.
     InvalidObject,
-    // Grants.
+}
+
+/// The reason for which a request has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// Cognito accepted the reset. It does not report whether a code reached the user.
+    ResetAccepted,
+    /// No clear response from Cognito is known, but the user has to reset the password now and did
+    /// not just before the call.
+    ConfirmedByProbe,
+    /// An earlier request object of this name performed the reset; nothing was sent for this one.
+    AlreadyPerformed,
+    /// The user already had to reset the password, and the request asked to skip in that case;
+    /// nothing was sent.
+    AlreadyResetRequired,
+    /// Cognito responded with this exception.
+    Cognito(Exception),
+    /// Cognito responded with an exception that this operator does not know; the message names its
+    /// code.
+    UnrecognizedError,
+    /// `notAfter` passed before the reset was performed.
+    Expired,
+    /// `deadlineSeconds` passed before the reset was performed.
+    DeadlineExceeded,
+    /// It cannot be determined whether the reset happened; nothing more will be sent.
+    OutcomeUnknown,
+}
+
+/// The reason of a condition of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GrantReason {
     /// The grant is valid.
     Valid,
+    /// The grant is suspended: every request that it matches waits.
+    GrantSuspended,
+    /// Other grants that match the same requests differ in role, external id or session tags.
+    ConflictingGrants,
     /// The grant's `usernamePattern` cannot be used, so the grant never matches.
     InvalidUsernamePattern,
     /// The grant's `namespaceSelector` cannot be used, so the grant never matches.
@@ -130,22 +142,15 @@ pub enum Reason {
     RoleAssumed,
     /// The grant's role could not be assumed at the last check.
     RoleNotAssumable,
+    /// The operator cannot parse the object and does not touch it.
+    InvalidObject,
 }
 
-impl Reason {
+impl WaitReason {
     /// Returns the name as it is written in a status, in CamelCase.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::ResetAccepted => "ResetAccepted",
-            Self::ConfirmedByProbe => "ConfirmedByProbe",
-            Self::AlreadyPerformed => "AlreadyPerformed",
-            Self::AlreadyResetRequired => "AlreadyResetRequired",
-            Self::Cognito(exception) => exception.code(),
-            Self::UnrecognizedError => "UnrecognizedError",
-            Self::Expired => "Expired",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::OutcomeUnknown => "OutcomeUnknown",
             Self::Suspended => "Suspended",
             Self::NoMatchingGrant => "NoMatchingGrant",
             Self::ConflictingGrants => "ConflictingGrants",
@@ -164,21 +169,111 @@ impl Reason {
             Self::AwaitingPriorAttempt => "AwaitingPriorAttempt",
             Self::CognitoUnreachable => "CognitoUnreachable",
             Self::ClaimTimedOut => "ClaimTimedOut",
+            Self::Cognito(exception) => exception.code(),
             Self::RecordNotUsable => "RecordNotUsable",
             Self::ObjectTooLarge => "ObjectTooLarge",
             Self::WriteRefused => "WriteRefused",
             Self::InvalidObject => "InvalidObject",
+        }
+    }
+}
+
+impl EndReason {
+    /// Returns the name as it is written in a status, in CamelCase.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ResetAccepted => "ResetAccepted",
+            Self::ConfirmedByProbe => "ConfirmedByProbe",
+            Self::AlreadyPerformed => "AlreadyPerformed",
+            Self::AlreadyResetRequired => "AlreadyResetRequired",
+            Self::Cognito(exception) => exception.code(),
+            Self::UnrecognizedError => "UnrecognizedError",
+            Self::Expired => "Expired",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::OutcomeUnknown => "OutcomeUnknown",
+        }
+    }
+}
+
+impl GrantReason {
+    /// Returns the name as it is written in a status, in CamelCase.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Valid => "Valid",
+            Self::GrantSuspended => "GrantSuspended",
+            Self::ConflictingGrants => "ConflictingGrants",
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",
             Self::NoNamespaceMatches => "NoNamespaceMatches",
             Self::RoleAssumed => "RoleAssumed",
             Self::RoleNotAssumable => "RoleNotAssumable",
+            Self::InvalidObject => "InvalidObject",
         }
     }
 }
 
+/// The reason of a condition. The list is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A request waits.
+    Wait(WaitReason),
+    /// A request has ended.
+    End(EndReason),
+    /// The state of a grant.
+    Grant(GrantReason),
+}
+
+impl Reason {
+    /// Returns the name as it is written in a status, in CamelCase.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait(reason) => reason.as_str(),
+            Self::End(reason) => reason.as_str(),
+            Self::Grant(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl From<WaitReason> for Reason {
+    fn from(reason: WaitReason) -> Self {
+        Self::Wait(reason)
+    }
+}
+
+impl From<EndReason> for Reason {
+    fn from(reason: EndReason) -> Self {
+        Self::End(reason)
+    }
+}
+
+impl From<GrantReason> for Reason {
+    fn from(reason: GrantReason) -> Self {
+        Self::Grant(reason)
+    }
+}
+
+impl PartialEq<WaitReason> for Reason {
+    fn eq(&self, other: &WaitReason) -> bool {
+        *self == Self::Wait(*other)
+    }
+}
+
+impl PartialEq<EndReason> for Reason {
+    fn eq(&self, other: &EndReason) -> bool {
+        *self == Self::End(*other)
+    }
+}
+
 impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -218,11 +313,12 @@ pub const UNSEEN: i64 = -1;
 pub fn conditions(
     previous: &[Condition],
     wanted: &[(ConditionType, Truth)],
-    reason: Reason,
+    reason: impl Into<Reason>,
     message: &str,
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
+    let reason = reason.into();
     wanted
         .iter()
         .map(|&(type_, truth)| {
@@ -252,26 +348,26 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_transition_time_while_its_status_stays() {
         let wanted = [(ConditionType::Ready, Truth::Unknown)];
-        let first = conditions(&[], &wanted, Reason::Suspended, "held back", Some(1), at(10));
-        let second = conditions(&first, &wanted, Reason::RateLimited, "soon", Some(2), at(20));
+        let first = conditions(&[], &wanted, WaitReason::Suspended, "held back", Some(1), at(10));
+        let second = conditions(&first, &wanted, WaitReason::RateLimited, "soon", Some(2), at(20));
         assert_eq!(second[0].last_transition_time, Time(at(10)));
         assert_eq!((second[0].reason.as_str(), second[0].observed_generation), ("RateLimited", Some(2)));
         let third =
-            conditions(&second, &[(ConditionType::Ready, Truth::True)], Reason::ResetAccepted, "", Some(2), at(30));
+            conditions(&second, &[(ConditionType::Ready, Truth::True)], EndReason::ResetAccepted, "", Some(2), at(30));
         assert_eq!(third[0].last_transition_time, Time(at(30)));
     }
 
     #[test]
     fn the_time_that_the_definition_gives_is_not_kept() {
         let wanted = [(ConditionType::Ready, Truth::Unknown)];
-        let default = conditions(&[], &wanted, Reason::Suspended, "not seen", Some(UNSEEN), at(0));
-        let first = conditions(&default, &wanted, Reason::Suspended, "held back", Some(1), at(10));
+        let default = conditions(&[], &wanted, WaitReason::Suspended, "not seen", Some(UNSEEN), at(0));
+        let first = conditions(&default, &wanted, WaitReason::Suspended, "held back", Some(1), at(10));
         assert_eq!(first[0].last_transition_time, Time(at(10)));
     }
 
     #[test]
     fn a_condition_that_is_not_wanted_is_absent() {
-        let old = conditions(&[], &[(ConditionType::Reconciling, Truth::True)], Reason::Suspended, "", None, at(1));
-        assert!(conditions(&old, &[], Reason::ResetAccepted, "", None, at(2)).is_empty());
+        let old = conditions(&[], &[(ConditionType::Reconciling, Truth::True)], WaitReason::Suspended, "", None, at(1));
+        assert!(conditions(&old, &[], EndReason::ResetAccepted, "", None, at(2)).is_empty());
     }
 }

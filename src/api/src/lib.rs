@@ -9,7 +9,7 @@ pub mod record;
 pub mod request;
 mod schema;
 
-pub use conditions::{ConditionType, Reason};
+pub use conditions::{ConditionType, EndReason, GrantReason, Reason, WaitReason};
 pub use exception::Exception;
 pub use grant::{SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
 pub use record::{

@@ -10,8 +10,11 @@ fn every_exception_and_reason_is_documented() {
     }
     // The names stand in the one list of reasons, behind `=> "`.
     let list = include_str!("../src/conditions.rs");
-    let names =
-        list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next()).unwrap_or_default();
+    let names = list
+        .split("impl WaitReason {")
+        .nth(1)
+        .and_then(|rest| rest.split("impl fmt::Display").next())
+        .unwrap_or_default();
     let names: Vec<_> = names.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names {

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 pub use self::queue::NamespacedName;
 use self::{compiled::CompiledGrant, queue::Pending};
 use crate::action::port::{Role, SessionFailure};
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -147,23 +147,23 @@ impl GrantIndex {
     /// it back, regardless of other grants. Otherwise grants add up, and have to agree in role,
     /// external id and session tags. If several grants each require something more, the reason is
     /// that of the grant which the request comes closest to satisfying.
-    pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, Reason> {
+    pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, WaitReason> {
         let namespace = request.namespace().unwrap_or_default();
         let labels = self.namespaces.get(&namespace);
         let matching: Vec<_> =
             self.grants.values().filter(|grant| grant.matches(request, &namespace, labels)).collect();
         if matching.iter().any(|grant| grant.object.spec.suspend) {
-            return Err(Reason::GrantSuspended);
+            return Err(WaitReason::GrantSuspended);
         }
         let judged: Vec<_> = matching.iter().map(|grant| (grant, grant.unmet(request, &namespace))).collect();
         let allowing: Vec<_> = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| grant).collect();
         let Some(first) = allowing.first() else {
             let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
-            return Err(closest.map_or(Reason::NoMatchingGrant, compiled::Unmet::reason));
+            return Err(closest.map_or(WaitReason::NoMatchingGrant, compiled::Unmet::reason));
         };
         let role = first.role();
         if allowing.iter().any(|grant| grant.role() != role) {
-            return Err(Reason::ConflictingGrants);
+            return Err(WaitReason::ConflictingGrants);
         }
         Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() })
     }

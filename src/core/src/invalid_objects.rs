@@ -2,7 +2,7 @@
 
 use cognito_reset_api::{
     Outcome,
-    conditions::{ConditionType, Reason, Truth, conditions},
+    conditions::{ConditionType, Truth, WaitReason, conditions},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -55,7 +55,7 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, n
                 // An operator that could parse the request has performed or closed it.
                 return None;
             }
-            (status::waiting(Reason::InvalidObject).conditions(), json!({ "outcome": pending }))
+            (status::waiting(WaitReason::InvalidObject).conditions(), json!({ "outcome": pending }))
         }
         // Counts for an earlier spec are no longer valid.
         Kind::Grant => (
@@ -65,7 +65,7 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, n
         // A record has no status.
         Kind::Record => return None,
     };
-    let told = conditions(&before, &wanted, Reason::InvalidObject, &message(kind, error), generation, now);
+    let told = conditions(&before, &wanted, WaitReason::InvalidObject, &message(kind, error), generation, now);
     if told == before && standing.get("observedGeneration").and_then(Value::as_i64) == generation {
         return None;
     }

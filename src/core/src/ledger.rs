@@ -1,9 +1,9 @@
 //! The ledger's rules: how a record is named, claimed, settled and read. Pure; [`store`](super::store) writes.
 
 use cognito_reset_api::{
-    Action, Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields,
-    RequestRef, UserStatus,
-    conditions::Reason,
+    Action, Attempt, Effect, Evidence, Exception, FailureCause, PasswordResetRecord, PasswordResetRequest,
+    RecordFields, RequestRef, UserStatus,
+    conditions::{EndReason, WaitReason},
     record::{MAX_ATTEMPTS, SCHEMA},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -106,7 +106,7 @@ pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
 /// Attempts made, throttled ones not counted.
 #[must_use]
 pub fn attempts(record: &PasswordResetRecord) -> i64 {
-    let counts = |attempt: &&Attempt| retry_reason(attempt) != Some(Reason::Throttled);
+    let counts = |attempt: &&Attempt| retry_reason(attempt) != Some(WaitReason::Throttled);
     let listed = made(record).filter(counts).count();
     record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
 }
@@ -116,17 +116,44 @@ pub fn made(record: &PasswordResetRecord) -> impl DoubleEndedIterator<Item = &At
     record.spec.attempts.iter().filter(|attempt| closing(attempt).is_none())
 }
 
+/// Why a record was closed without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// `notAfter` has passed.
+    Expired,
+    /// `deadlineSeconds` have passed.
+    DeadlineExceeded,
+    /// The user already had to reset the password, and the request asked to skip then.
+    AlreadyResetRequired,
+    /// The user had to be read first, and Cognito refused that with this exception; `None` for an unknown one.
+    UserRead(Option<Exception>),
+}
+
+impl Closing {
+    /// The reason of the request's end.
+    #[must_use]
+    pub const fn reason(self) -> EndReason {
+        match self {
+            Self::Expired => EndReason::Expired,
+            Self::DeadlineExceeded => EndReason::DeadlineExceeded,
+            Self::AlreadyResetRequired => EndReason::AlreadyResetRequired,
+            Self::UserRead(Some(exception)) => EndReason::Cognito(exception),
+            Self::UserRead(None) => EndReason::UnrecognizedError,
+        }
+    }
+}
+
 /// Why a record was closed without a call; `None` for an attempt.
 #[must_use]
-pub fn closing(attempt: &Attempt) -> Option<Reason> {
+pub fn closing(attempt: &Attempt) -> Option<Closing> {
     match attempt.evidence {
-        Some(Evidence::Expired) => Some(Reason::Expired),
-        Some(Evidence::DeadlineExceeded) => Some(Reason::DeadlineExceeded),
-        Some(Evidence::AlreadyResetRequired) => Some(Reason::AlreadyResetRequired),
-        Some(Evidence::UserReadResponse) => Some(match code(attempt) {
-            Some(Code::Known(exception)) => Reason::Cognito(exception),
-            Some(Code::Unrecognized(_)) | None => Reason::UnrecognizedError,
-        }),
+        Some(Evidence::Expired) => Some(Closing::Expired),
+        Some(Evidence::DeadlineExceeded) => Some(Closing::DeadlineExceeded),
+        Some(Evidence::AlreadyResetRequired) => Some(Closing::AlreadyResetRequired),
+        Some(Evidence::UserReadResponse) => Some(Closing::UserRead(match code(attempt) {
+            Some(Code::Known(exception)) => Some(exception),
+            Some(Code::Unrecognized(_)) | None => None,
+        })),
         Some(
             Evidence::CognitoResponse
             | Evidence::UserStatusCheck
@@ -185,14 +212,14 @@ pub fn observed<'a>(record: &'a PasswordResetRecord, identity: &Identity) -> Opt
 
 /// Why an attempt without effect may be followed by another; `None` where it may not.
 #[must_use]
-pub fn retry_reason(attempt: &Attempt) -> Option<Reason> {
+pub fn retry_reason(attempt: &Attempt) -> Option<WaitReason> {
     match attempt.evidence? {
-        Evidence::NeverSent => Some(Reason::ClaimTimedOut),
-        Evidence::Unreachable => Some(Reason::CognitoUnreachable),
+        Evidence::NeverSent => Some(WaitReason::ClaimTimedOut),
+        Evidence::Unreachable => Some(WaitReason::CognitoUnreachable),
         Evidence::CognitoResponse => match code(attempt)? {
             Code::Known(exception) => match Class::of(exception) {
-                Class::Throttled => Some(Reason::Throttled),
-                Class::Blocked => Some(Reason::Cognito(exception)),
+                Class::Throttled => Some(WaitReason::Throttled),
+                Class::Blocked => Some(WaitReason::Cognito(exception)),
                 Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
             },
             Code::Unrecognized(_) => None,
@@ -224,7 +251,7 @@ fn not_before(attempt: &Attempt, delay: SignedDuration, observed_for: SignedDura
 fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> SignedDuration {
     let number = match retry_reason(attempt) {
         // The budget of the account and Region sees to the pace.
-        Some(Reason::Throttled) => 0,
+        Some(WaitReason::Throttled) => 0,
         _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
     };
     backoff.after(number, &attempt.id)
@@ -235,7 +262,7 @@ fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> 
 pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, attempt: Attempt) -> PasswordResetRecord {
     let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
     // A throttling answer costs no attempt.
-    if last(&record).and_then(retry_reason) == Some(Reason::Throttled) {
+    if last(&record).and_then(retry_reason) == Some(WaitReason::Throttled) {
         record.spec.attempts.pop();
     }
     push(&mut record, attempt);

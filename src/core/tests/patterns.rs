@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_api::{
+    PasswordResetRequest, UserPoolGrant,
+    conditions::{GrantReason, WaitReason},
+};
 use cognito_reset_core::grants::GrantIndex;
 use jiff::Timestamp;
 use serde_json::json;
@@ -77,11 +80,11 @@ fn a_pattern_built_to_be_slow_is_quick_or_refused() {
         index.put_grant(grant);
         let compiled = started.elapsed();
         let told = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
-        let is_refused = told.conditions.iter().any(|it| it.reason == Reason::InvalidUsernamePattern.as_str());
+        let is_refused = told.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
         let started = Instant::now();
         for user in &users {
             let allowed = index.authorize(user);
-            assert!(!is_refused || allowed == Err(Reason::NoMatchingGrant), "{pattern}");
+            assert!(!is_refused || allowed == Err(WaitReason::NoMatchingGrant), "{pattern}");
         }
         let matched = started.elapsed();
         println!("{compiled:>12.1?} {matched:>12.1?} {is_refused} {pattern}");

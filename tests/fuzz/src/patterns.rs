@@ -1,7 +1,10 @@
 //! A grant's pattern against a user's name.
 
 use arbitrary::Arbitrary;
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_api::{
+    PasswordResetRequest, UserPoolGrant,
+    conditions::{GrantReason, WaitReason},
+};
 use cognito_reset_core::grants::GrantIndex;
 use jiff::Timestamp;
 use regex_automata::meta;
@@ -102,17 +105,17 @@ pub fn check(input: &Match) {
     index.put_grant(grant);
     let told = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
     statuses::check(&told.conditions);
-    let refused = told.conditions.iter().any(|it| it.reason == Reason::InvalidUsernamePattern.as_str());
+    let refused = told.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
     let wanted = match (refused, whole(&pattern, &username)) {
         // What cannot be understood allows nobody, and holds back everybody.
-        (true, _) => input.suspend.then_some(Err(Reason::GrantSuspended)),
+        (true, _) => input.suspend.then_some(Err(WaitReason::GrantSuspended)),
         (false, None) => panic!("{pattern:?} is in force, and no regular expression"),
         (false, Some(false)) => None,
-        (false, Some(true)) if input.suspend => Some(Err(Reason::GrantSuspended)),
+        (false, Some(true)) if input.suspend => Some(Err(WaitReason::GrantSuspended)),
         (false, Some(true)) => Some(Ok(())),
     };
     let allowed = index.authorize(&request).map(drop);
-    assert_eq!(allowed, wanted.unwrap_or(Err(Reason::NoMatchingGrant)), "{pattern:?} {username:?}");
+    assert_eq!(allowed, wanted.unwrap_or(Err(WaitReason::NoMatchingGrant)), "{pattern:?} {username:?}");
 }
 
 /// The same question asked another way: the anchors are put around the parsed pattern, where no character of it

@@ -152,7 +152,7 @@ pub fn check(input: &Record) {
 
 /// A record that was read, and whom it lets send.
 pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Timestamp) {
-    let view = ledger::view(Some(record), identity, &WAITS, |_| SignedDuration::ZERO, now);
+    let view = ledger::view(Some(record), identity, &WAITS, SignedDuration::ZERO, now);
     let foreign = record.spec.schema > SCHEMA || Identity::of_record(record) != *identity;
     let usable = !foreign && !record.spec.attempts.is_empty();
     let wanted = match (usable, record.spec.effect) {

@@ -9,7 +9,7 @@ use cognito_reset_core::{
     },
     machine::{
         decide::{Settlement, Step, decide},
-        state::{Attempt, Situation},
+        state::{OwnAttempt, State},
     },
 };
 use jiff::Timestamp;
@@ -276,8 +276,8 @@ fn kept(name: &str) -> String {
 
 /// What the decision makes of an answer after which no probe shows anything.
 fn settled(answer: &Answer) -> Settlement {
-    let mut situation = Situation::unknown(0);
-    situation.attempt = Attempt::Answered(answer.clone());
+    let mut situation = State::unknown(0);
+    situation.attempt = OwnAttempt::Answered(answer.clone());
     let Step::Settle(settlement) = decide(&situation, Timestamp::UNIX_EPOCH) else { panic!("{answer:?}") };
     let proof = answer.code().is_some_and(|code| PROOFS.contains(&code.as_str()));
     let wanted = match answer {

@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::LazyLock};
 
 use arbitrary::Arbitrary;
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
 use cognito_reset_core::{
     grants::GrantIndex,
     invalid_objects::{self, Kind},
@@ -127,7 +127,7 @@ fn check_request(request: PasswordResetRequest) {
     assert!(
         name.len() == 67 && name.strip_prefix("r2-").is_some_and(|hash| hash.bytes().all(|it| it.is_ascii_hexdigit()))
     );
-    let status = status::status(&request, None, &status::waiting(Reason::Suspended), Timestamp::UNIX_EPOCH);
+    let status = status::status(&request, None, &status::waiting(WaitReason::Suspended), Timestamp::UNIX_EPOCH);
     statuses::check(&status.conditions);
 }
 

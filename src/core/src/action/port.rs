@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, future::Future};
 
-use cognito_reset_api::{FailureCause, SessionTags, UserStatus, conditions::Reason};
+use cognito_reset_api::{FailureCause, SessionTags, UserStatus, conditions::WaitReason};
 use thiserror::Error;
 
 use crate::action::response::{Answer, Code};
@@ -192,9 +192,9 @@ impl SessionFailure {
 
     /// Returns the reason that a waiting request shows.
     #[must_use]
-    pub const fn reason(self) -> Reason {
+    pub const fn reason(self) -> WaitReason {
         match self {
-            Self::RegionNotServed => Reason::RegionNotServed,
+            Self::RegionNotServed => WaitReason::RegionNotServed,
             Self::NoCredentials
             | Self::Malformed
             | Self::Connection(_)
@@ -203,7 +203,7 @@ impl SessionFailure {
             | Self::AccessDenied
             | Self::TagsTooLarge
             | Self::Rejected
-            | Self::Other => Reason::AwsCredentialsUnavailable,
+            | Self::Other => WaitReason::AwsCredentialsUnavailable,
         }
     }
 }

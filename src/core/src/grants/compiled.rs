@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use cognito_reset_api::{PasswordResetRequest, PasswordResetRequestSpec, UserPoolGrant, conditions::Reason};
+use cognito_reset_api::{
+    PasswordResetRequest, PasswordResetRequestSpec, UserPoolGrant,
+    conditions::{GrantReason, WaitReason},
+};
 use kube::{
     ResourceExt,
     core::{Selector, SelectorExt},
@@ -24,8 +27,8 @@ const PATTERN_SIZE: usize = 1 << 18;
 #[derive(Clone, Debug)]
 pub(super) struct CompiledGrant {
     pub(super) object: UserPoolGrant,
-    pub(super) namespaces: Result<Namespaces, Reason>,
-    pub(super) usernames: Result<Option<Regex>, Reason>,
+    pub(super) namespaces: Result<Namespaces, GrantReason>,
+    pub(super) usernames: Result<Option<Regex>, GrantReason>,
     /// Used only if there is a limit.
     queue: Queue,
     /// The result of the last role check; `None` before the first one.
@@ -62,14 +65,14 @@ pub(super) enum Unmet {
 }
 
 impl Unmet {
-    pub(super) const fn reason(self) -> Reason {
+    pub(super) const fn reason(self) -> WaitReason {
         match self {
-            Self::NotAfter => Reason::NotAfterRequired,
-            Self::AuthenticatedRequester => Reason::RequesterUnverified,
-            Self::AnotherApprover => Reason::SelfApproval,
-            Self::AuthenticatedApprover => Reason::ApproverUnverified,
-            Self::Approval => Reason::AwaitingApproval,
-            Self::Turn => Reason::PendingLimitReached,
+            Self::NotAfter => WaitReason::NotAfterRequired,
+            Self::AuthenticatedRequester => WaitReason::RequesterUnverified,
+            Self::AnotherApprover => WaitReason::SelfApproval,
+            Self::AuthenticatedApprover => WaitReason::ApproverUnverified,
+            Self::Approval => WaitReason::AwaitingApproval,
+            Self::Turn => WaitReason::PendingLimitReached,
         }
     }
 }
@@ -83,11 +86,11 @@ impl CompiledGrant {
                 .ok()
                 .filter(|selector| !selector.selects_all())
                 .map(Namespaces::Selected)
-                .ok_or(Reason::InvalidNamespaceSelector),
-            _ => Err(Reason::InvalidNamespaceSelector),
+                .ok_or(GrantReason::InvalidNamespaceSelector),
+            _ => Err(GrantReason::InvalidNamespaceSelector),
         };
         let usernames = grant.spec.username_pattern.as_deref().map(whole).transpose();
-        let usernames = usernames.map_err(|_| Reason::InvalidUsernamePattern);
+        let usernames = usernames.map_err(|_| GrantReason::InvalidUsernamePattern);
         Self { namespaces, usernames, object: grant, queue: Queue::default(), assumable: None }
     }
 

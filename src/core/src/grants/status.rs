@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use cognito_reset_api::{
     UserPoolGrantStatus,
-    conditions::{ConditionType, Reason, Truth, conditions},
+    conditions::{ConditionType, GrantReason, Truth, conditions},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -89,7 +89,7 @@ fn readiness(
     grant: &CompiledGrant,
     selected: usize,
     conflicts_with: &[String],
-) -> (&'static [(ConditionType, Truth)], Reason, &'static str) {
+) -> (&'static [(ConditionType, Truth)], GrantReason, &'static str) {
     use ConditionType::{Ready, Stalled};
     const NEVER: &[(ConditionType, Truth)] = &[(Ready, Truth::False), (Stalled, Truth::True)];
     const NOT_NOW: &[(ConditionType, Truth)] = &[(Ready, Truth::False)];
@@ -102,20 +102,20 @@ fn readiness(
         ),
         (Ok(_), Ok(_)) if grant.object.spec.suspend => (
             NOT_NOW,
-            Reason::GrantSuspended,
+            GrantReason::GrantSuspended,
             "suspended: every request that this grant matches waits, regardless of other grants",
         ),
         (Ok(_), Ok(_)) if selected == 0 => (
             NOT_NOW,
-            Reason::NoNamespaceMatches,
+            GrantReason::NoNamespaceMatches,
             "no namespace of the cluster is selected at present; nothing is allowed",
         ),
         (Ok(_), Ok(_)) if !conflicts_with.is_empty() => (
             NOT_NOW,
-            Reason::ConflictingGrants,
+            GrantReason::ConflictingGrants,
             "the grants of status.conflictsWith differ from this one in roleARN, externalID or sessionTags: requests that both allow wait until they agree",
         ),
-        (Ok(_), Ok(_)) => (&[(Ready, Truth::True)], Reason::Valid, "the grant is in force"),
+        (Ok(_), Ok(_)) => (&[(Ready, Truth::True)], GrantReason::Valid, "the grant is in force"),
     }
 }
 
@@ -128,10 +128,12 @@ fn assumable(grant: &CompiledGrant, standing: &[Condition], now: Timestamp) -> V
         return Vec::new();
     }
     let (truth, reason, message) = match grant.assumable {
-        Some(Ok(())) => (Truth::True, Reason::RoleAssumed, "the role could be assumed at the last check".to_owned()),
+        Some(Ok(())) => {
+            (Truth::True, GrantReason::RoleAssumed, "the role could be assumed at the last check".to_owned())
+        }
         Some(Err(failure)) => (
             Truth::False,
-            Reason::RoleNotAssumable,
+            GrantReason::RoleNotAssumable,
             format!(
                 "the role could not be assumed at the last check ({failure}): check its trust policy, externalID and the operator's own IAM permissions; the operator's log has details"
             ),

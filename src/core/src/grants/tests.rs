@@ -77,7 +77,7 @@ fn matching(pattern: &str) -> UserPoolGrant {
     all("pattern", json!({ "usernamePattern": pattern }))
 }
 
-type Case = (&'static str, Vec<UserPoolGrant>, PasswordResetRequest, Result<Vec<&'static str>, Reason>);
+type Case = (&'static str, Vec<UserPoolGrant>, PasswordResetRequest, Result<Vec<&'static str>, WaitReason>);
 
 /// Compares the names of the grants that allow, or the reason why none does.
 fn check(cases: Vec<Case>) {
@@ -87,7 +87,7 @@ fn check(cases: Vec<Case>) {
     }
 }
 
-const NOT_GRANTED: Result<Vec<&str>, Reason> = Err(Reason::NoMatchingGrant);
+const NOT_GRANTED: Result<Vec<&str>, WaitReason> = Err(WaitReason::NoMatchingGrant);
 
 #[test]
 fn only_a_grant_of_the_pool_and_namespace_allows_a_request() {
@@ -173,7 +173,7 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
     for pattern in ["a)|(b", ".*)|(.*", "(", "alice\\", "[a", "(?=alice)", "(?x)alice # or anybody", huge] {
         let index = index_of(&[matching(pattern)]);
         for username in ["alice", "a", "b", "a)|(b"] {
-            assert_eq!(index.authorize(&of_user(username)), Err(Reason::NoMatchingGrant), "{pattern:?}");
+            assert_eq!(index.authorize(&of_user(username)), Err(WaitReason::NoMatchingGrant), "{pattern:?}");
         }
         let stale = stale(&index, NOW);
         assert_eq!(said(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
@@ -190,7 +190,7 @@ fn suspended_grant_holds_back_every_matching_request() {
         grant
     };
     let everyone = || all("everyone", json!({}));
-    let suspended = Err(Reason::GrantSuspended);
+    let suspended = Err(WaitReason::GrantSuspended);
     let mut broken = selecting(json!({ "matchExpressions": [{ "key": "team", "operator": "Nonsense" }] }));
     broken.spec.suspend = true;
     check(vec![
@@ -225,7 +225,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
     let role = |name: &str, arn: &str| all(name, json!({ "roleARN": arn }));
     let external = |id: &str| all("external", json!({ "roleARN": ONE, "externalID": id }));
     let elsewhere = grant("elsewhere", json!({ "namespaces": ["web"], "roleARN": TWO }));
-    let ambiguous = Err(Reason::ConflictingGrants);
+    let ambiguous = Err(WaitReason::ConflictingGrants);
     check(vec![
         ("two without role", vec![all("b", json!({})), all("a", json!({}))], alice(), Ok(vec!["a", "b"])),
         ("two of one role", vec![role("a", ONE), role("b", ONE)], alice(), Ok(vec!["a", "b"])),
@@ -233,7 +233,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
         ("a role and none", vec![role("a", ONE), all("b", json!({}))], alice(), ambiguous.clone()),
         ("an external id and none", vec![role("a", ONE), external("id")], alice(), ambiguous.clone()),
         ("of which one does not match", vec![role("a", ONE), elsewhere], alice(), Ok(vec!["a"])),
-        ("an expiration is required", vec![strict(json!({}))], alice(), Err(Reason::NotAfterRequired)),
+        ("an expiration is required", vec![strict(json!({}))], alice(), Err(WaitReason::NotAfterRequired)),
         ("and given", vec![strict(json!({}))], expiring(), Ok(vec!["strict"])),
         ("or not by another", vec![strict(json!({})), all("lax", json!({}))], alice(), Ok(vec!["lax"])),
         ("both allow", vec![strict(json!({})), all("lax", json!({}))], expiring(), Ok(vec!["lax", "strict"])),
@@ -246,7 +246,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
         ("and it is given", vec![strict(json!({ "roleARN": TWO })), role("a", ONE)], expiring(), ambiguous),
     ]);
     let two_ids = [external("one"), UserPoolGrant { spec: external("two").spec, ..role("b", ONE) }];
-    assert_eq!(index_of(&two_ids).authorize(&alice()), Err(Reason::ConflictingGrants));
+    assert_eq!(index_of(&two_ids).authorize(&alice()), Err(WaitReason::ConflictingGrants));
 }
 
 #[test]
@@ -262,10 +262,10 @@ fn authorization_names_its_role_and_at_most_sixteen_grants() {
     assert_eq!((allowed.role, allowed.grants.len(), allowed.grants[15].as_str()), (None, 16, "grant-15"));
 }
 
-const AWAITING: Result<Vec<&str>, Reason> = Err(Reason::AwaitingApproval);
-const NO_REQUESTER: Result<Vec<&str>, Reason> = Err(Reason::RequesterUnverified);
-const NO_APPROVER: Result<Vec<&str>, Reason> = Err(Reason::ApproverUnverified);
-const BY_THE_REQUESTER: Result<Vec<&str>, Reason> = Err(Reason::SelfApproval);
+const AWAITING: Result<Vec<&str>, WaitReason> = Err(WaitReason::AwaitingApproval);
+const NO_REQUESTER: Result<Vec<&str>, WaitReason> = Err(WaitReason::RequesterUnverified);
+const NO_APPROVER: Result<Vec<&str>, WaitReason> = Err(WaitReason::ApproverUnverified);
+const BY_THE_REQUESTER: Result<Vec<&str>, WaitReason> = Err(WaitReason::SelfApproval);
 
 /// A request for mallory, with the additional fields `more`.
 fn of_mallory(more: Value) -> PasswordResetRequest {
@@ -312,14 +312,14 @@ fn reason_is_that_of_the_grant_closest_to_allowing() {
     let held = all("held", json!({ "requireApproval": true, "suspend": true }));
     let until = json!({ "notAfter": "2030-01-01T00:00:00Z" });
     check(vec![
-        ("both in one", vec![both()], of_mallory(json!({})), Err(Reason::NotAfterRequired)),
+        ("both in one", vec![both()], of_mallory(json!({})), Err(WaitReason::NotAfterRequired)),
         ("both in one, and it expires", vec![both()], of_mallory(until.clone()), AWAITING),
         ("one of each", vec![expiring(), approved()], of_mallory(json!({})), AWAITING),
         ("one of each, unverified", vec![expiring(), approved()], alice(), NO_REQUESTER),
         ("one of each, and it expires", vec![expiring(), approved()], of_mallory(until), Ok(vec!["expiring"])),
-        ("or its turn", vec![approved(), full()], of_mallory(json!({})), Err(Reason::PendingLimitReached)),
+        ("or its turn", vec![approved(), full()], of_mallory(json!({})), Err(WaitReason::PendingLimitReached)),
         ("none of it where another allows", vec![approved(), full(), all("lax", json!({}))], alice(), Ok(vec!["lax"])),
-        ("a suspended one", vec![held, all("lax", json!({}))], alice(), Err(Reason::GrantSuspended)),
+        ("a suspended one", vec![held, all("lax", json!({}))], alice(), Err(WaitReason::GrantSuspended)),
         (
             "of another namespace",
             vec![grant("a", json!({ "namespaces": ["web"], "requireApproval": true }))],
@@ -350,7 +350,7 @@ fn at_most(limit: i64) -> UserPoolGrant {
 #[test]
 fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     let mut index = index_of(&[at_most(2)]);
-    let limited = Err(Reason::PendingLimitReached);
+    let limited = Err(WaitReason::PendingLimitReached);
     let [c, b, a, late] =
         [("c", 10), ("b", 11), ("a", 11), ("0", 12)].map(|(name, second)| waiting("support", name, second, json!({})));
     for request in [&late, &a, &b, &c] {
@@ -389,7 +389,7 @@ fn limit_counts_waiting_requests_and_ends_with_its_grant() {
     index.put_pending(&first);
     index.put_pending(&second);
     index.put_grant(at_most(1));
-    assert_eq!(index.authorize(&second), Err(Reason::PendingLimitReached));
+    assert_eq!(index.authorize(&second), Err(WaitReason::PendingLimitReached));
     index.put_grant(at_most(2));
     assert!(index.authorize(&second).is_ok());
     index.put_grant(at_most(1));
@@ -500,10 +500,10 @@ fn late_response_to_a_status_write_restores_no_older_grant() {
     let written = stale(&index, NOW).remove(0);
     index.put_grant(all("a", json!({ "suspend": true })));
     index.status_written(&written);
-    assert_eq!(index.authorize(&alice()), Err(Reason::GrantSuspended));
+    assert_eq!(index.authorize(&alice()), Err(WaitReason::GrantSuspended));
     index.remove_grant("a");
     index.status_written(&written);
-    assert_eq!(index.authorize(&alice()), Err(Reason::NoMatchingGrant));
+    assert_eq!(index.authorize(&alice()), Err(WaitReason::NoMatchingGrant));
 }
 
 #[test]

@@ -184,8 +184,8 @@ fn what_is_waited_for_is_the_last_attempt_while_it_is_open_or_may_be_repeated() 
 #[test]
 fn only_what_proves_that_nothing_happened_and_may_pass_is_retryable() {
     let mut cases = vec![
-        (Some(Evidence::NeverSent), None, Some(Reason::ClaimTimedOut)),
-        (Some(Evidence::Unreachable), None, Some(Reason::CognitoUnreachable)),
+        (Some(Evidence::NeverSent), None, Some(WaitReason::ClaimTimedOut)),
+        (Some(Evidence::Unreachable), None, Some(WaitReason::CognitoUnreachable)),
         (Some(Evidence::CognitoResponse), None, None),
         (Some(Evidence::CognitoResponse), Some("BrandNewException"), None),
         (Some(Evidence::CognitoResponse), Some("---"), None),
@@ -195,8 +195,8 @@ fn only_what_proves_that_nothing_happened_and_may_pass_is_retryable() {
     ];
     for exception in Exception::ALL {
         let reason = match Class::of(*exception) {
-            Class::Throttled => Some(Reason::Throttled),
-            Class::Blocked => Some(Reason::Cognito(*exception)),
+            Class::Throttled => Some(WaitReason::Throttled),
+            Class::Blocked => Some(WaitReason::Cognito(*exception)),
             Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
         };
         cases.push((Some(Evidence::CognitoResponse), Some(exception.code()), reason));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cognito_reset_api::conditions::Reason;
+use cognito_reset_api::conditions::WaitReason;
 
 use crate::{
     action::{
@@ -20,7 +20,7 @@ impl<S: Clone> Machine<S> {
             Slot::Now => Pace::Now,
             Slot::Later { after, throttled } => Pace::Later {
                 until: at.after(after),
-                reason: if throttled { Reason::Throttled } else { Reason::RateLimited },
+                reason: if throttled { WaitReason::Throttled } else { WaitReason::RateLimited },
             },
         };
         None

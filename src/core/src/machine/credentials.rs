@@ -1,6 +1,6 @@
 //! Loads credentials, and reports when AWS does not respond as needed.
 
-use cognito_reset_api::conditions::Reason;
+use cognito_reset_api::conditions::WaitReason;
 
 use crate::{
     action::port::{Access, Purpose, Role, SessionFailure, region},
@@ -76,7 +76,7 @@ impl<S: Clone> Machine<S> {
     }
 
     /// Notes that AWS failed for a reason that only people can fix.
-    pub(super) fn unavailable(&mut self, reason: Reason) {
+    pub(super) fn unavailable(&mut self, reason: WaitReason) {
         let (awaited, update) = (self.awaited(), self.waiting(reason));
         if let Some(request) = self.facts.request.clone() {
             self.notes.push(Note::Unavailable(Unavailable { awaited, reason, request, update }));
@@ -84,11 +84,11 @@ impl<S: Clone> Machine<S> {
     }
 
     /// Returns the status of a waiting request, with the known cause.
-    pub(super) fn waiting(&self, reason: Reason) -> StatusUpdate {
+    pub(super) fn waiting(&self, reason: WaitReason) -> StatusUpdate {
         let last = self.facts.record.as_deref().and_then(ledger::last);
         match (reason, last.and_then(|last| last.cause), &self.missing) {
-            (Reason::CognitoUnreachable, Some(cause), _) => status::unreachable(cause),
-            (Reason::AwsCredentialsUnavailable | Reason::UserStateUnreadable, _, Some(missing)) => {
+            (WaitReason::CognitoUnreachable, Some(cause), _) => status::unreachable(cause),
+            (WaitReason::AwsCredentialsUnavailable | WaitReason::UserStateUnreadable, _, Some(missing)) => {
                 status::waiting_for(reason, missing)
             }
             _ => self.facts.waiting(reason),

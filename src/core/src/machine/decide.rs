@@ -6,7 +6,7 @@
 //! to reset now and did not before) or `Unknown`. It never sends: only the task that wrote a claim
 //! ever holds [`OwnAttempt::Claimed`], and it holds it once.
 
-use cognito_reset_api::{Effect, Evidence, UserStatus, conditions::Reason};
+use cognito_reset_api::{Effect, Evidence, UserStatus, conditions::WaitReason};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -52,7 +52,7 @@ pub enum Step {
     /// Show the reason in the request's status, and look again at that moment or when something changes.
     Wait {
         /// The reason.
-        reason: Reason,
+        reason: WaitReason,
         /// The latest moment to look again.
         until: Timestamp,
     },
@@ -89,14 +89,14 @@ pub fn decide(state: &State, now: Timestamp) -> Step {
             Request::Pending(ref desired) => write_status(state, desired, now),
         },
         Ledger::Open { in_flight_until: Some(until), .. } if now < until => {
-            Step::Wait { reason: Reason::AwaitingPriorAttempt, until }
+            Step::Wait { reason: WaitReason::AwaitingPriorAttempt, until }
         }
         Ledger::Open { before, .. } => match state.user_busy {
-            Some(until) => Step::Wait { reason: Reason::AwaitingPriorAttempt, until },
+            Some(until) => Step::Wait { reason: WaitReason::AwaitingPriorAttempt, until },
             None => resolve(before, state),
         },
         Ledger::NotUsable => {
-            with_desired(state, |_| Step::Wait { reason: Reason::RecordNotUsable, until: Timestamp::MAX })
+            with_desired(state, |_| Step::Wait { reason: WaitReason::RecordNotUsable, until: Timestamp::MAX })
         }
         Ledger::Absent => with_desired(state, |desired| prepare(state, desired, None, now)),
         Ledger::Retryable { not_before, reason } => {
@@ -120,7 +120,7 @@ fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
     match (desired.expires, state.refused) {
         (Some(expires), refused) if now < expires && !covers(expires) => match refused {
             Some(Refused { write: RecordWrite::ExtendExpiry, until }) if now < until => {
-                Step::Wait { reason: Reason::WriteRefused, until: until.min(expires) }
+                Step::Wait { reason: WaitReason::WriteRefused, until: until.min(expires) }
             }
             Some(_) | None => Step::ExtendExpiry(expires),
         },
@@ -132,14 +132,14 @@ fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
 fn close(evidence: Evidence, state: &State, now: Timestamp) -> Step {
     match state.refused {
         Some(Refused { write: RecordWrite::Close(_), until }) if now < until => {
-            Step::Wait { reason: Reason::WriteRefused, until }
+            Step::Wait { reason: WaitReason::WriteRefused, until }
         }
         Some(_) | None => Step::Close(evidence),
     }
 }
 
 /// The gates before a claim, cheapest first.
-fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, Reason)>, now: Timestamp) -> Step {
+fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReason)>, now: Timestamp) -> Step {
     let wait = |reason, until: Timestamp| Step::Wait { reason, until: until.min(last_moment(desired)) };
     if desired.expires.is_some_and(|expires| now >= expires) {
         return close(Evidence::Expired, state, now);
@@ -148,7 +148,7 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, Reason)>,
         return close(Evidence::DeadlineExceeded, state, now);
     }
     if desired.suspended {
-        return wait(Reason::Suspended, Timestamp::MAX);
+        return wait(WaitReason::Suspended, Timestamp::MAX);
     }
     if let Permission::Denied(reason) = state.permission {
         return wait(reason, Timestamp::MAX);
@@ -159,13 +159,13 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, Reason)>,
         return wait(reason, not_before);
     }
     if let Some(until) = state.user_busy {
-        return wait(Reason::AwaitingPriorAttempt, until);
+        return wait(WaitReason::AwaitingPriorAttempt, until);
     }
     // Before anything is asked of AWS for it again.
     if let Some(Refused { write: RecordWrite::Claim | RecordWrite::EarlierEffects, until }) = state.refused
         && now < until
     {
-        return wait(Reason::WriteRefused, until);
+        return wait(WaitReason::WriteRefused, until);
     }
     match state.pace {
         Pace::NotAsked => return Step::TakeSlot,
@@ -179,7 +179,9 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, Reason)>,
     }
     match state.before {
         Snapshot::NotRead => Step::TakeSnapshot,
-        Snapshot::Unreadable { until } if desired.skip_if_reset_required => wait(Reason::UserStateUnreadable, until),
+        Snapshot::Unreadable { until } if desired.skip_if_reset_required => {
+            wait(WaitReason::UserStateUnreadable, until)
+        }
         Snapshot::Refused(_) if desired.skip_if_reset_required => close(Evidence::UserReadResponse, state, now),
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required => {
             close(Evidence::AlreadyResetRequired, state, now)

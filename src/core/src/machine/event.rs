@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, conditions::Reason};
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, conditions::WaitReason};
 use jiff::SignedDuration;
 use thiserror::Error;
 
@@ -27,7 +27,7 @@ pub enum Event<S> {
     /// The record that was read, or an error.
     Record(Result<Option<Object<PasswordResetRecord>>, ApiFailure>),
     /// The authorization of the request, or the reason for which it has none.
-    Grants(Result<Authorization, Reason>),
+    Grants(Result<Authorization, WaitReason>),
     /// The memory of the process.
     Recalled(Recalled),
     /// The pause before the next try of the refused write.

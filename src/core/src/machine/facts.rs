@@ -2,7 +2,7 @@
 
 use cognito_reset_api::{
     Attempt, Evidence, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, SessionTags, UserStatus,
-    conditions::Reason,
+    conditions::WaitReason,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -77,7 +77,7 @@ impl Facts {
     }
 
     /// Takes in the request that was read and its authorization, or `None` if there is no request of this machine.
-    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Result<Authorization, Reason>)>) {
+    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Result<Authorization, WaitReason>)>) {
         let binding = self.binding();
         match found {
             Some((request, authorization)) => {
@@ -290,9 +290,9 @@ impl Facts {
 
     /// Returns the status of the request while it waits for this reason.
     #[must_use]
-    pub fn waiting(&self, reason: Reason) -> StatusUpdate {
+    pub fn waiting(&self, reason: WaitReason) -> StatusUpdate {
         match self.state.refused {
-            Some(refused) if reason == Reason::WriteRefused => {
+            Some(refused) if reason == WaitReason::WriteRefused => {
                 status::refused(refused.write, self.refuser.as_ref(), &self.ended())
             }
             Some(_) | None => status::waiting(reason),

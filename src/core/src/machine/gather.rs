@@ -1,6 +1,6 @@
 //! Reads the request, the record, and what the process remembers of them.
 
-use cognito_reset_api::{PasswordResetRecord, conditions::Reason};
+use cognito_reset_api::{PasswordResetRecord, conditions::WaitReason};
 
 use crate::{
     ledger,
@@ -37,7 +37,7 @@ impl<S: Clone> Machine<S> {
                 Some(Command::CheckGrants(request))
             }
             Some(request) => {
-                self.facts.read_request(Some((request, Err(Reason::ObjectTooLarge))));
+                self.facts.read_request(Some((request, Err(WaitReason::ObjectTooLarge))));
                 self.request_read(record)
             }
             None => {
@@ -78,7 +78,7 @@ impl<S: Clone> Machine<S> {
         } else if let Some(HeldUp { by }) = recalled.held_up {
             self.facts.refused(RecordWrite::EarlierEffects, by, self.slowly(at));
         }
-        if let Ledger::Retryable { reason: reason @ (Reason::CognitoUnreachable | Reason::Cognito(_)), .. } =
+        if let Ledger::Retryable { reason: reason @ (WaitReason::CognitoUnreachable | WaitReason::Cognito(_)), .. } =
             self.facts.state.ledger
             && settled
         {

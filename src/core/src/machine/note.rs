@@ -1,7 +1,10 @@
 //! The notes of a machine for the rest of the process: for metrics, logs and Events, for the pacer, and for the memory
 //! across reconciles.
 
-use cognito_reset_api::{Effect, Evidence, PasswordResetRequest, conditions::Reason};
+use cognito_reset_api::{
+    Effect, Evidence, PasswordResetRequest,
+    conditions::{Reason, WaitReason},
+};
 
 use crate::{
     action::{
@@ -113,7 +116,7 @@ pub struct Unavailable {
     /// The need.
     pub awaited: Awaited,
     /// The reason of the wait.
-    pub reason: Reason,
+    pub reason: WaitReason,
     /// The request.
     pub request: Object<PasswordResetRequest>,
     /// The status meanwhile.

@@ -1,6 +1,6 @@
 //! The state of one request at one moment: the input of [`decide`](super::decide::decide).
 
-use cognito_reset_api::{Effect, Evidence, Exception, UserStatus, conditions::Reason};
+use cognito_reset_api::{Effect, Evidence, Exception, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
 use crate::action::response::Answer;
@@ -42,7 +42,7 @@ impl State {
             read_at: Timestamp::UNIX_EPOCH,
             request: Request::Unread,
             ledger: Ledger::Unread,
-            permission: Permission::Denied(Reason::NoMatchingGrant),
+            permission: Permission::Denied(WaitReason::NoMatchingGrant),
             user_busy: None,
             pace: Pace::NotAsked,
             credentials: Credentials::NotLoaded,
@@ -100,7 +100,7 @@ pub enum Ledger {
         /// Not before this moment.
         not_before: Timestamp,
         /// The reason for which the last attempt had no effect.
-        reason: Reason,
+        reason: WaitReason,
     },
     /// The end: what the record says is the outcome.
     Settled(Effect),
@@ -114,7 +114,7 @@ pub enum Permission {
     /// Allowed, with one role.
     Granted,
     /// Not allowed, for this reason.
-    Denied(Reason),
+    Denied(WaitReason),
 }
 
 /// The pace of the account and Region.
@@ -129,7 +129,7 @@ pub enum Pace {
         /// The time of the next request for a slot.
         until: Timestamp,
         /// `RateLimited` or `Throttled`.
-        reason: Reason,
+        reason: WaitReason,
     },
 }
 
@@ -145,7 +145,7 @@ pub enum Credentials {
         /// The time of the next try.
         until: Timestamp,
         /// `AwsCredentialsUnavailable` or `RegionNotServed`.
-        reason: Reason,
+        reason: WaitReason,
     },
 }
 

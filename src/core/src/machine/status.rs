@@ -3,7 +3,7 @@
 use cognito_reset_api::{
     Attempt, Effect, Evidence, Exception, FailureCause, Outcome, Password, PasswordResetRecord, PasswordResetRequest,
     PasswordResetRequestStatus, RecordRef, UserStatus,
-    conditions::{ConditionType, Reason, Truth, conditions},
+    conditions::{ConditionType, EndReason, Reason, Truth, WaitReason, conditions},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use crate::{
     action::response::{Class, Code},
-    ledger::{self, Finding},
+    ledger::{self, Closing, Finding},
     machine::state::RecordWrite,
     refusal::Refuser,
 };
@@ -48,14 +48,14 @@ impl StatusUpdate {
 
 /// Returns the status of a request that waits.
 #[must_use]
-pub fn waiting(reason: Reason) -> StatusUpdate {
+pub fn waiting(reason: WaitReason) -> StatusUpdate {
     let message = waiting_message(reason).to_owned();
-    StatusUpdate { outcome: Outcome::Pending, reason, invalidated: Truth::Unknown, message }
+    StatusUpdate { outcome: Outcome::Pending, reason: reason.into(), invalidated: Truth::Unknown, message }
 }
 
 /// The same, with a word about what it waits for: a cause of a failed connection, a code, never anybody's text.
 #[must_use]
-pub fn waiting_for(reason: Reason, word: &str) -> StatusUpdate {
+pub fn waiting_for(reason: WaitReason, word: &str) -> StatusUpdate {
     let message = format!("{} ({word})", waiting_message(reason));
     StatusUpdate { message, ..waiting(reason) }
 }
@@ -63,7 +63,7 @@ pub fn waiting_for(reason: Reason, word: &str) -> StatusUpdate {
 /// Returns the status of a request whose call could not be sent, for this cause.
 #[must_use]
 pub fn unreachable(cause: FailureCause) -> StatusUpdate {
-    let told = waiting_for(Reason::CognitoUnreachable, cause.in_words());
+    let told = waiting_for(WaitReason::CognitoUnreachable, cause.in_words());
     match cause {
         FailureCause::Request => {
             let message =
@@ -117,7 +117,7 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
         RecordWrite::Claim | RecordWrite::EarlierEffects | RecordWrite::Close(_) => Truth::Unknown,
         RecordWrite::ExtendExpiry => ended.invalidated,
     };
-    StatusUpdate { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+    StatusUpdate { outcome: Outcome::Pending, reason: WaitReason::WriteRefused.into(), invalidated, message }
 }
 
 fn hindrance(refuser: Option<&Refuser>) -> String {
@@ -149,7 +149,7 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
         // Only the record can say that nothing happened.
         Truth::False | Truth::Unknown => Truth::Unknown,
     };
-    StatusUpdate { outcome: Outcome::Pending, reason: Reason::WriteRefused, invalidated, message }
+    StatusUpdate { outcome: Outcome::Pending, reason: WaitReason::WriteRefused.into(), invalidated, message }
 }
 
 /// Returns the final status of a request with a settled record.
@@ -159,33 +159,36 @@ pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) ->
     let Some((record, effect, last)) = settled else {
         return StatusUpdate {
             outcome: Outcome::Unknown,
-            reason: Reason::OutcomeUnknown,
+            reason: EndReason::OutcomeUnknown.into(),
             invalidated: Truth::Unknown,
             message: "the record is not settled".into(),
         };
     };
     let told = match ledger::closing(last) {
-        Some(reason) => closed(reason, ledger::made(record).next_back()),
+        Some(closing) => closed(closing, ledger::made(record).next_back()),
         None => settled_attempt(effect, last),
     };
     if request_uid == Some(last.request_uid.as_str()) { told } else { of_an_earlier_one(told, last) }
 }
 
 /// Returns the status for a record that was closed without a call.
-fn closed(reason: Reason, last: Option<&Attempt>) -> StatusUpdate {
-    if reason == Reason::AlreadyResetRequired {
-        return StatusUpdate {
-            outcome: Outcome::Succeeded,
-            reason,
-            invalidated: Truth::True,
-            message: "nothing was sent: the user already had to reset the password".into(),
-        };
-    }
-    let message = match reason {
-        Reason::Cognito(exception) => {
-            format!("Cognito returned {} for AdminGetUser; nothing was sent", exception.code())
+fn closed(closing: Closing, last: Option<&Attempt>) -> StatusUpdate {
+    let reason = closing.reason().into();
+    let message = match closing {
+        Closing::AlreadyResetRequired => {
+            return StatusUpdate {
+                outcome: Outcome::Succeeded,
+                reason,
+                invalidated: Truth::True,
+                message: "nothing was sent: the user already had to reset the password".into(),
+            };
         }
-        _ => nothing_happened(reason, last),
+        Closing::UserRead(exception) => {
+            let code = exception.map_or("an exception that this operator does not know", Exception::code);
+            format!("Cognito returned {code} for AdminGetUser; nothing was sent")
+        }
+        Closing::Expired => nothing_happened("notAfter passed", last),
+        Closing::DeadlineExceeded => nothing_happened("deadlineSeconds passed", last),
     };
     StatusUpdate { outcome: Outcome::Failed, reason, invalidated: Truth::False, message }
 }
@@ -194,38 +197,38 @@ fn closed(reason: Reason, last: Option<&Attempt>) -> StatusUpdate {
 fn settled_attempt(effect: Effect, attempt: &Attempt) -> StatusUpdate {
     let code = ledger::code(attempt);
     let reason = code.as_ref().map(|code| match code {
-        Code::Known(exception) => Reason::Cognito(*exception),
-        Code::Unrecognized(_) => Reason::UnrecognizedError,
+        Code::Known(exception) => EndReason::Cognito(*exception),
+        Code::Unrecognized(_) => EndReason::UnrecognizedError,
     });
     let (outcome, reason, invalidated) = match effect {
         Effect::Performed => match code.as_ref().map(Code::class) {
             None if attempt.evidence == Some(Evidence::CognitoResponse) => {
-                (Outcome::Succeeded, Reason::ResetAccepted, Truth::True)
+                (Outcome::Succeeded, EndReason::ResetAccepted, Truth::True)
             }
-            None | Some(Class::Ambiguous) => (Outcome::Succeeded, Reason::ConfirmedByProbe, Truth::True),
+            None | Some(Class::Ambiguous) => (Outcome::Succeeded, EndReason::ConfirmedByProbe, Truth::True),
             Some(Class::AmbiguousFailure | Class::Refused | Class::Throttled | Class::Blocked) => {
-                (Outcome::Failed, reason.unwrap_or(Reason::OutcomeUnknown), Truth::True)
+                (Outcome::Failed, reason.unwrap_or(EndReason::OutcomeUnknown), Truth::True)
             }
         },
-        Effect::NotPerformed => (Outcome::Failed, reason.unwrap_or(Reason::OutcomeUnknown), Truth::False),
+        Effect::NotPerformed => (Outcome::Failed, reason.unwrap_or(EndReason::OutcomeUnknown), Truth::False),
         Effect::Unknown => {
             let seen = attempt.user_status_after == Some(UserStatus::ResetRequired);
             let invalidated = if seen { Truth::True } else { Truth::Unknown };
-            (Outcome::Unknown, reason.unwrap_or(Reason::OutcomeUnknown), invalidated)
+            (Outcome::Unknown, reason.unwrap_or(EndReason::OutcomeUnknown), invalidated)
         }
     };
     let message = message(reason, outcome, invalidated, code.as_ref());
-    StatusUpdate { outcome, reason, invalidated, message }
+    StatusUpdate { outcome, reason: reason.into(), invalidated, message }
 }
 
 /// Converts the status for a later request of the same name.
 fn of_an_earlier_one(told: StatusUpdate, last: &Attempt) -> StatusUpdate {
     let at = last.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
-    if told.outcome == Outcome::Succeeded && told.reason != Reason::AlreadyResetRequired {
+    if told.outcome == Outcome::Succeeded && told.reason != EndReason::AlreadyResetRequired {
         let message = format!(
             "nothing was sent now: an earlier request of this name reset the password at {at}; use a new name to reset again"
         );
-        return StatusUpdate { reason: Reason::AlreadyPerformed, message, ..told };
+        return StatusUpdate { reason: EndReason::AlreadyPerformed.into(), message, ..told };
     }
     let message = format!(
         "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {}",
@@ -234,14 +237,14 @@ fn of_an_earlier_one(told: StatusUpdate, last: &Attempt) -> StatusUpdate {
     StatusUpdate { message, ..told }
 }
 
-fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
+fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
     let named = code.map_or("an unnamed exception", Code::as_str);
     let answer = code.map_or_else(
         || "no response of Cognito is known".to_owned(),
         |code| format!("Cognito returned {}", code.as_str()),
     );
     match (outcome, invalidated) {
-        (Outcome::Succeeded, _) if reason == Reason::ResetAccepted => {
+        (Outcome::Succeeded, _) if reason == EndReason::ResetAccepted => {
             "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed".into()
         }
         (Outcome::Succeeded, _) => {
@@ -261,21 +264,16 @@ fn message(reason: Reason, outcome: Outcome, invalidated: Truth, code: Option<&C
 }
 
 /// The cause of a refusal, if its name alone misleads: this one looks like a missing IAM permission.
-const fn known_cause(reason: Reason) -> &'static str {
+const fn known_cause(reason: EndReason) -> &'static str {
     match reason {
-        Reason::Cognito(Exception::NotAuthorized) => {
+        EndReason::Cognito(Exception::NotAuthorized) => {
             ": the user is disabled, or in a state that cannot be reset, such as FORCE_CHANGE_PASSWORD or UNCONFIRMED"
         }
         _ => "",
     }
 }
 
-fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
-    let cause = match reason {
-        Reason::Expired => "notAfter passed",
-        Reason::DeadlineExceeded => "deadlineSeconds passed",
-        _ => "the request ended",
-    };
+fn nothing_happened(cause: &str, last: Option<&Attempt>) -> String {
     match last.and_then(ledger::retry_reason) {
         Some(last) => {
             format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing happened")
@@ -284,71 +282,63 @@ fn nothing_happened(reason: Reason, last: Option<&Attempt>) -> String {
     }
 }
 
-const fn waiting_message(reason: Reason) -> &'static str {
+const fn waiting_message(reason: WaitReason) -> &'static str {
     match reason {
-        Reason::Suspended => "spec.suspend is true: set it to false to go on",
-        Reason::NoMatchingGrant => {
+        WaitReason::Suspended => "spec.suspend is true: set it to false to go on",
+        WaitReason::NoMatchingGrant => {
             "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
         }
-        Reason::ConflictingGrants => {
+        WaitReason::ConflictingGrants => {
             "the UserPoolGrants that match differ in roleARN, externalID or sessionTags; a platform administrator has to make them agree"
         }
-        Reason::GrantSuspended => "a matching UserPoolGrant is suspended; a platform administrator holds resets back",
-        Reason::NotAfterRequired => {
+        WaitReason::GrantSuspended => {
+            "a matching UserPoolGrant is suspended; a platform administrator holds resets back"
+        }
+        WaitReason::NotAfterRequired => {
             "the matching UserPoolGrants allow only requests with notAfter; create a new request that has one"
         }
-        Reason::AwaitingApproval => {
+        WaitReason::AwaitingApproval => {
             "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
         }
-        Reason::RequesterUnverified => {
+        WaitReason::RequesterUnverified => {
             "the matching UserPoolGrants require an approval, and the requester is not authenticated: install the component stamp-requester, then create a new request"
         }
-        Reason::ApproverUnverified => {
+        WaitReason::ApproverUnverified => {
             "the matching UserPoolGrants require an approval, and the approver is not authenticated: install the component stamp-requester, then create a new request"
         }
-        Reason::SelfApproval => {
+        WaitReason::SelfApproval => {
             "the matching UserPoolGrants require an approval by another user than the requester: create a new request, and have another user approve it"
         }
-        Reason::PendingLimitReached => {
+        WaitReason::PendingLimitReached => {
             "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"
         }
-        Reason::RateLimited => "waiting for its turn in the budget of the account and Region",
-        Reason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
-        Reason::AwsCredentialsUnavailable => {
+        WaitReason::RateLimited => "waiting for its turn in the budget of the account and Region",
+        WaitReason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
+        WaitReason::AwsCredentialsUnavailable => {
             "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }
-        Reason::UserStateUnreadable => "ifResetRequired is Skip, and the user cannot be read by AdminGetUser; retrying",
-        Reason::AwaitingPriorAttempt => "an earlier attempt, or another request for the same user, has to end first",
-        Reason::CognitoUnreachable => "cannot connect to Cognito; nothing was sent, retrying",
-        Reason::RegionNotServed => {
+        WaitReason::UserStateUnreadable => {
+            "ifResetRequired is Skip, and the user cannot be read by AdminGetUser; retrying"
+        }
+        WaitReason::AwaitingPriorAttempt => {
+            "an earlier attempt, or another request for the same user, has to end first"
+        }
+        WaitReason::CognitoUnreachable => "cannot connect to Cognito; nothing was sent, retrying",
+        WaitReason::RegionNotServed => {
             "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
         }
-        Reason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
-        Reason::RecordNotUsable => {
+        WaitReason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
+        WaitReason::RecordNotUsable => {
             "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
         }
-        Reason::ObjectTooLarge => {
+        WaitReason::ObjectTooLarge => {
             "the request's metadata takes more than 1 MiB, which leaves no room for its status, and nothing is sent: remove labels, annotations, owners, finalizers or field managers"
         }
-        Reason::WriteRefused => "the API server refuses what the operator has to write; retrying",
-        Reason::Cognito(_) => {
+        WaitReason::WriteRefused => "the API server refuses what the operator has to write; retrying",
+        WaitReason::Cognito(_) => {
             "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly"
         }
-        Reason::ResetAccepted
-        | Reason::ConfirmedByProbe
-        | Reason::AlreadyPerformed
-        | Reason::AlreadyResetRequired
-        | Reason::UnrecognizedError
-        | Reason::Expired
-        | Reason::DeadlineExceeded
-        | Reason::OutcomeUnknown
-        | Reason::InvalidObject
-        | Reason::Valid
-        | Reason::InvalidUsernamePattern
-        | Reason::InvalidNamespaceSelector
-        | Reason::NoNamespaceMatches
-        | Reason::RoleAssumed
-        | Reason::RoleNotAssumable => "waiting",
+        WaitReason::InvalidObject => "this operator cannot read the request; nothing is sent",
     }
 }
 

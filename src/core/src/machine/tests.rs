@@ -11,7 +11,8 @@ mod waits;
 use std::{sync::Arc, time::Duration};
 
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStatus, conditions::Reason,
+    Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStatus,
+    conditions::{EndReason, Reason, WaitReason},
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -72,7 +73,7 @@ fn role(name: &str) -> Role {
     }
 }
 
-fn granted(name: &str) -> Result<Authorization, Reason> {
+fn granted(name: &str) -> Result<Authorization, WaitReason> {
     Ok(Authorization { role: Some(role(name)), grants: vec!["support".into()] })
 }
 
@@ -173,9 +174,9 @@ impl Run {
     fn status(&self) -> (Reason, String) {
         let Command::WriteStatus(request) = &self.command else { panic!("{}", self.command) };
         let ready = request.status.as_ref().unwrap().conditions.iter().find(|it| it.type_ == "Ready").unwrap();
-        let reason = [Reason::WriteRefused, Reason::RateLimited, Reason::Suspended, Reason::ResetAccepted]
-            .into_iter()
-            .find(|reason| reason.as_str() == ready.reason);
+        let waits = [WaitReason::WriteRefused, WaitReason::RateLimited, WaitReason::Suspended].map(Reason::Wait);
+        let mut all = waits.into_iter().chain([Reason::End(EndReason::ResetAccepted)]);
+        let reason = all.find(|reason| reason.as_str() == ready.reason);
         (reason.unwrap_or_else(|| panic!("{}", ready.reason)), ready.message.clone())
     }
 

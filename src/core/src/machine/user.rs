@@ -1,6 +1,6 @@
 //! Reads the user before the claim, and after a call without a clear response.
 
-use cognito_reset_api::{UserStatus, conditions::Reason};
+use cognito_reset_api::{UserStatus, conditions::WaitReason};
 
 use crate::{
     action::port::{ReadError, SessionFailure, User},
@@ -42,7 +42,7 @@ impl<S: Clone> Machine<S> {
                 self.notes.push(Note::UserUnreadable(error));
                 let needed = |request: &Request| matches!(request, Request::Pending(it) if it.skip_if_reset_required);
                 if needed(&self.facts.state.request) {
-                    self.unavailable(Reason::UserStateUnreadable);
+                    self.unavailable(WaitReason::UserStateUnreadable);
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cognito_reset_api::{
     Outcome, PasswordResetRecord, PasswordResetRequest,
-    conditions::{ConditionType, Reason},
+    conditions::{ConditionType, Reason, WaitReason},
 };
 use jiff::Timestamp;
 
@@ -68,8 +68,8 @@ impl StatusWriting {
         }
     }
 
-    fn announcement(&self, reason: Reason, note: String) -> Announcement {
-        Announcement { request: self.before.clone(), reason, note, action: self.action }
+    fn announcement(&self, reason: impl Into<Reason>, note: String) -> Announcement {
+        Announcement { request: self.before.clone(), reason: reason.into(), note, action: self.action }
     }
 
     /// Returns the Event for a status that reports a new refusal.
@@ -78,7 +78,7 @@ impl StatusWriting {
         let is_known = conditions.any(|condition| {
             condition.type_ == ConditionType::Ready.as_str() && condition.message == self.update.message
         });
-        let is_news = self.update.reason == Reason::WriteRefused && !is_known;
+        let is_news = self.update.reason == WaitReason::WriteRefused && !is_known;
         is_news.then(|| self.announcement(self.update.reason, self.update.message.clone()))
     }
 
@@ -87,11 +87,12 @@ impl StatusWriting {
     fn in_place_of_status(&self, refuser: Option<&Refuser>) -> Option<Announcement> {
         let said = &self.update.message;
         if !has_room(&self.before) {
-            let note = match self.update.reason {
-                Reason::ObjectTooLarge => said.clone(),
-                _ => format!("{said}. The status cannot be written: {TOO_LARGE}"),
+            let note = if self.update.reason == WaitReason::ObjectTooLarge {
+                said.clone()
+            } else {
+                format!("{said}. The status cannot be written: {TOO_LARGE}")
             };
-            return Some(self.announcement(Reason::ObjectTooLarge, note));
+            return Some(self.announcement(WaitReason::ObjectTooLarge, note));
         }
         let note = format!("{said}. The status cannot be written: refused by {}; retrying", refuser?);
         Some(self.announcement(self.update.reason, note))
@@ -106,11 +107,11 @@ impl<S: Clone> Machine<S> {
     }
 
     /// Writes why the request waits, unless the wait is short.
-    pub(super) fn wait(&mut self, reason: Reason, until: Timestamp, at: At<'_>) -> Command<S> {
+    pub(super) fn wait(&mut self, reason: WaitReason, until: Timestamp, at: At<'_>) -> Command<S> {
         let left = at.now.wall.duration_until(until);
         let wait = Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT);
         // A refusal lasts until an administrator fixes it, even if it is retried soon.
-        let is_shown = left >= self.settings.shown_wait || reason == Reason::WriteRefused;
+        let is_shown = left >= self.settings.shown_wait || reason == WaitReason::WriteRefused;
         let is_pending = matches!(self.facts.state.request, Request::Pending(_));
         let shown = (is_shown && is_pending).then(|| self.waiting(reason));
         shown.and_then(|update| self.write_status(update, wait, at)).unwrap_or(Command::Finish(Ok(Next::After(wait))))
@@ -152,12 +153,14 @@ impl<S: Clone> Machine<S> {
 
     /// Returns the write that an Event about this status names.
     fn action(&self, update: &StatusUpdate) -> &'static str {
-        match (update.reason, self.facts.state.refused.map(|Refused { write, .. }| write)) {
-            (Reason::WriteRefused, Some(RecordWrite::Claim | RecordWrite::EarlierEffects)) => "Claim",
-            (Reason::WriteRefused, Some(RecordWrite::Close(_))) => "Close",
-            (Reason::WriteRefused, Some(RecordWrite::ExtendExpiry)) => "Remember",
-            (Reason::WriteRefused, None) => "Settle",
-            _ => "Tell",
+        if update.reason != WaitReason::WriteRefused {
+            return "Tell";
+        }
+        match self.facts.state.refused.map(|Refused { write, .. }| write) {
+            Some(RecordWrite::Claim | RecordWrite::EarlierEffects) => "Claim",
+            Some(RecordWrite::Close(_)) => "Close",
+            Some(RecordWrite::ExtendExpiry) => "Remember",
+            None => "Settle",
         }
     }
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, Reason, RequestedBy,
-    UserPoolGrant, UserStatus,
+    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, RequestedBy, UserPoolGrant,
+    UserStatus, WaitReason,
 };
 use cognito_reset_core::{
     action::{port::SessionFailure, response::Class},
@@ -156,26 +156,26 @@ fn refused(write: RecordWrite, desired: Desired) -> State {
 fn gates() -> Vec<State> {
     let skip = Desired { skip_if_reset_required: true, ..DESIRED };
     let denied = [
-        Reason::NoMatchingGrant,
-        Reason::ConflictingGrants,
-        Reason::GrantSuspended,
-        Reason::NotAfterRequired,
-        Reason::AwaitingApproval,
-        Reason::RequesterUnverified,
-        Reason::ApproverUnverified,
-        Reason::SelfApproval,
-        Reason::PendingLimitReached,
-        Reason::ObjectTooLarge,
+        WaitReason::NoMatchingGrant,
+        WaitReason::ConflictingGrants,
+        WaitReason::GrantSuspended,
+        WaitReason::NotAfterRequired,
+        WaitReason::AwaitingApproval,
+        WaitReason::RequesterUnverified,
+        WaitReason::ApproverUnverified,
+        WaitReason::SelfApproval,
+        WaitReason::PendingLimitReached,
+        WaitReason::ObjectTooLarge,
     ];
-    let exhausted = [Reason::RateLimited, Reason::Throttled];
+    let exhausted = [WaitReason::RateLimited, WaitReason::Throttled];
     let mut gates = vec![
         asking(Desired { suspended: true, ..DESIRED }),
         State { user_busy: Some(LATER), ..free() },
         State {
-            credentials: Credentials::Unavailable { until: LATER, reason: Reason::AwsCredentialsUnavailable },
+            credentials: Credentials::Unavailable { until: LATER, reason: WaitReason::AwsCredentialsUnavailable },
             ..free()
         },
-        State { credentials: Credentials::Unavailable { until: LATER, reason: Reason::RegionNotServed }, ..free() },
+        State { credentials: Credentials::Unavailable { until: LATER, reason: WaitReason::RegionNotServed }, ..free() },
         State { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
         State { ledger: Ledger::NotUsable, ..free() },
     ];
@@ -206,7 +206,7 @@ impl Tellings {
     ) -> Result<()> {
         let request = request()?;
         let telling = match decide(from, NOW) {
-            Step::Wait { reason: Reason::WriteRefused, .. } => {
+            Step::Wait { reason: WaitReason::WriteRefused, .. } => {
                 let refused = from.refused.context("nothing was refused")?;
                 status::refused(refused.write, Some(&refuser()), &status::ended(record, Some(uid)))
             }
@@ -265,7 +265,7 @@ impl Tellings {
             invalid_objects::patch(Kind::Request, &request.metadata, &Value::Null, "a value cannot be read", NOW);
         let mut object = serde_json::to_value(&request)?;
         object["status"] = patch.context("nothing is told")?["status"].clone();
-        let telling = status::waiting(Reason::InvalidObject);
+        let telling = status::waiting(WaitReason::InvalidObject);
         self.0.push(Told { state, told: format!("{state}: unreadable"), telling, object });
         Ok(())
     }
@@ -454,7 +454,7 @@ fn every_reason_is_told_of_something() -> Result<()> {
     told.extend(everything_told()?.into_iter().map(|told| told.telling.reason.as_str().to_owned()));
     // The names are in the one list of reasons, behind `=> "`.
     let list = include_str!("../../../api/src/conditions.rs");
-    let list = list.split("impl Reason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
+    let list = list.split("impl WaitReason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
     let ours = list.context("no list")?.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
     // Throttling is shown as `Throttled`, regardless of the exception.
     let cognitos = Exception::ALL.iter().filter(|exception| Class::of(**exception) != Class::Throttled);

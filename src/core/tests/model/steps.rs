@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, conditions::Reason};
+use cognito_reset_api::{
+    Exception, FailureCause, Outcome, SessionTags,
+    conditions::{Reason, WaitReason},
+};
 use cognito_reset_core::{
     action::{
         port::{ReadError, Reply, Role, SessionFailure, User},
@@ -419,6 +422,10 @@ impl World {
     /// Returns the authorization by the grants at this moment.
     fn grants(&self) -> Result<Authorization, Reason> {
         let role = Role { arn: ROLES[self.role].into(), external_id: None, session_tags: SessionTags::Full };
-        if self.granted { Ok(Authorization { role: Some(role), grants: vec![] }) } else { Err(Reason::NoMatchingGrant) }
+        if self.granted {
+            Ok(Authorization { role: Some(role), grants: vec![] })
+        } else {
+            Err(WaitReason::NoMatchingGrant)
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use cognito_reset_api::{
     Outcome, UserPoolGrant,
-    conditions::{Reason, Truth},
+    conditions::{EndReason, Truth, WaitReason},
 };
 use cognito_reset_core::{machine::status::StatusUpdate, refusal::Refuser};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
@@ -106,7 +106,7 @@ impl Events {
 
     /// Reports how a request ended.
     pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &StatusUpdate) {
-        let well = telling.outcome == Outcome::Succeeded && telling.reason != Reason::AlreadyPerformed;
+        let well = telling.outcome == Outcome::Succeeded && telling.reason != EndReason::AlreadyPerformed;
         let type_ = if well { EventType::Normal } else { EventType::Warning };
         self.publish(object, type_, telling.reason.as_str(), &telling.message, "Reset");
     }
@@ -134,7 +134,7 @@ impl Events {
 
     /// Reports an object that cannot be parsed.
     pub fn invalid_object(&self, object: ObjectReference, message: &str) {
-        self.send(EventType::Warning, Reason::InvalidObject.as_str(), message, "Read", object);
+        self.send(EventType::Warning, WaitReason::InvalidObject.as_str(), message, "Read", object);
     }
 
     /// Reports that a request with a time to live will not be deleted, and the reason.

@@ -45,7 +45,7 @@ fn seen(status: UserStatus) -> Probes {
     Probes { left: 2, last: Some(status) }
 }
 
-fn wait(reason: Reason, until: Timestamp) -> Step {
+fn wait(reason: WaitReason, until: Timestamp) -> Step {
     Step::Wait { reason, until }
 }
 
@@ -97,7 +97,7 @@ fn a_free_request_takes_its_steps_in_this_order() {
 #[test]
 fn the_record_comes_before_every_gate() {
     let hopeless = Desired { suspended: true, expires: Some(later(-9)), deadline: later(-9), ..desired() };
-    let denied = Permission::Denied(Reason::NoMatchingGrant);
+    let denied = Permission::Denied(WaitReason::NoMatchingGrant);
     let held = State { permission: denied, ..asking(hopeless) };
     for effect in [Effect::NotPerformed, Effect::Unknown, Effect::Performed] {
         let settled = State { ledger: Ledger::Settled(effect), ..held.clone() };
@@ -108,7 +108,7 @@ fn the_record_comes_before_every_gate() {
         (
             "an open claim may be in flight",
             State { ledger: open(Some(later(5))), ..held.clone() },
-            wait(Reason::AwaitingPriorAttempt, later(5)),
+            wait(WaitReason::AwaitingPriorAttempt, later(5)),
         ),
         ("an open claim may not be in flight any more", State { ledger: open(Some(NOW)), ..held }, Step::Probe),
     ]);
@@ -135,30 +135,30 @@ fn a_record_remembers_the_latest_expiry_of_what_is_told_of_it() {
 
 #[test]
 fn gates_hold_a_reset_back_in_this_order() {
-    let retry = Ledger::Retryable { not_before: later(30), reason: Reason::Throttled };
+    let retry = Ledger::Retryable { not_before: later(30), reason: WaitReason::Throttled };
     let mut held = State {
         ledger: retry,
-        permission: Permission::Denied(Reason::ConflictingGrants),
+        permission: Permission::Denied(WaitReason::ConflictingGrants),
         user_busy: Some(later(1)),
-        pace: Pace::Later { until: later(2), reason: Reason::RateLimited },
-        credentials: Credentials::Unavailable { until: later(3), reason: Reason::RegionNotServed },
+        pace: Pace::Later { until: later(2), reason: WaitReason::RateLimited },
+        credentials: Credentials::Unavailable { until: later(3), reason: WaitReason::RegionNotServed },
         ..asking(Desired { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..desired() })
     };
     assert_eq!(decide(&held, NOW), ends(Evidence::Expired));
     held.request = Request::Pending(Desired { suspended: true, deadline: NOW, ..desired() });
     assert_eq!(decide(&held, NOW), ends(Evidence::DeadlineExceeded));
     held.request = Request::Pending(Desired { suspended: true, ..desired() });
-    assert_eq!(decide(&held, NOW), wait(Reason::Suspended, later(3600)));
+    assert_eq!(decide(&held, NOW), wait(WaitReason::Suspended, later(3600)));
     held.request = Request::Pending(Desired { expires: Some(later(600)), ..desired() });
-    assert_eq!(decide(&held, NOW), wait(Reason::ConflictingGrants, later(600)));
+    assert_eq!(decide(&held, NOW), wait(WaitReason::ConflictingGrants, later(600)));
     held.permission = Permission::Granted;
-    assert_eq!(decide(&held, NOW), wait(Reason::Throttled, later(30)));
-    held.ledger = Ledger::Retryable { not_before: NOW, reason: Reason::Throttled };
-    assert_eq!(decide(&held, NOW), wait(Reason::AwaitingPriorAttempt, later(1)));
+    assert_eq!(decide(&held, NOW), wait(WaitReason::Throttled, later(30)));
+    held.ledger = Ledger::Retryable { not_before: NOW, reason: WaitReason::Throttled };
+    assert_eq!(decide(&held, NOW), wait(WaitReason::AwaitingPriorAttempt, later(1)));
     held.user_busy = None;
-    assert_eq!(decide(&held, NOW), wait(Reason::RateLimited, later(2)));
+    assert_eq!(decide(&held, NOW), wait(WaitReason::RateLimited, later(2)));
     held.pace = Pace::Now;
-    assert_eq!(decide(&held, NOW), wait(Reason::RegionNotServed, later(3)));
+    assert_eq!(decide(&held, NOW), wait(WaitReason::RegionNotServed, later(3)));
     held.credentials = Credentials::Loaded;
     assert_eq!(decide(&held, NOW), Step::Claim);
 }
@@ -169,7 +169,7 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
         |write, until, desired| State { refused: Some(Refused { write, until: later(until) }), ..asking(desired) };
     let (claim, remember) = (RecordWrite::Claim, RecordWrite::ExtendExpiry);
     let close = RecordWrite::Close(Evidence::DeadlineExceeded);
-    let held = |until| wait(Reason::WriteRefused, later(until));
+    let held = |until| wait(WaitReason::WriteRefused, later(until));
     let over = Desired { deadline: NOW, ..desired() };
     let expired = Desired { expires: Some(NOW), ..desired() };
     let expiring = Desired { expires: Some(later(60)), ..desired() };
@@ -195,7 +195,7 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
         (
             "a claim, suspended since",
             refused(claim, 9, Desired { suspended: true, ..desired() }),
-            wait(Reason::Suspended, later(3600)),
+            wait(WaitReason::Suspended, later(3600)),
         ),
         ("a closing by the deadline", refused(close, 9, over), held(9)),
         ("a closing by the expiry", refused(RecordWrite::Close(Evidence::Expired), 9, expired), held(9)),
@@ -215,7 +215,7 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
         (
             "claimed by somebody else since",
             State { ledger: open(Some(later(5))), ..refused(claim, 9, desired()) },
-            wait(Reason::AwaitingPriorAttempt, later(5)),
+            wait(WaitReason::AwaitingPriorAttempt, later(5)),
         ),
     ]);
 }
@@ -224,7 +224,7 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
 fn skip_needs_the_users_state_and_sends_no_second_reset() {
     let skip = |before| State { before, ..asking(Desired { skip_if_reset_required: true, ..desired() }) };
     check(vec![
-        ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(Reason::UserStateUnreadable, later(9))),
+        ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(WaitReason::UserStateUnreadable, later(9))),
         ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Evidence::AlreadyResetRequired)),
         ("there is no such user", skip(Snapshot::Refused(Exception::UserNotFound)), ends(Evidence::UserReadResponse)),
         (
@@ -314,12 +314,12 @@ fn somebody_elses_open_claim_is_resolved_and_never_sent() {
         ]);
     }
     let busy = State { user_busy: Some(later(1)), ..open_claim(pending(), none_left) };
-    assert_eq!(decide(&busy, NOW), wait(Reason::AwaitingPriorAttempt, later(1)));
+    assert_eq!(decide(&busy, NOW), wait(WaitReason::AwaitingPriorAttempt, later(1)));
 }
 
 #[test]
 fn a_request_that_is_gone_or_has_ended_is_left_alone() {
-    let retryable = Ledger::Retryable { not_before: NOW, reason: Reason::Throttled };
+    let retryable = Ledger::Retryable { not_before: NOW, reason: WaitReason::Throttled };
     for request in [Request::Gone, Request::Finished] {
         for ledger in [Ledger::Absent, retryable.clone(), Ledger::NotUsable, Ledger::Settled(Effect::Performed)] {
             let state = State { request: request.clone(), ledger, ..free() };
@@ -331,5 +331,5 @@ fn a_request_that_is_gone_or_has_ended_is_left_alone() {
 #[test]
 fn a_record_that_cannot_be_used_is_never_a_call() {
     let state = State { ledger: Ledger::NotUsable, ..free() };
-    assert_eq!(decide(&state, NOW), wait(Reason::RecordNotUsable, Timestamp::MAX));
+    assert_eq!(decide(&state, NOW), wait(WaitReason::RecordNotUsable, Timestamp::MAX));
 }

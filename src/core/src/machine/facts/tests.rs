@@ -116,8 +116,8 @@ fn a_request_whose_outcome_is_told_has_finished() {
 #[test]
 fn without_a_grant_a_record_is_closed_but_not_claimed() {
     let mut known = gathered(Some(request()), None);
-    known.read_request(Some((request().into(), Err(Reason::NoMatchingGrant))));
-    assert_eq!(known.state.permission, Permission::Denied(Reason::NoMatchingGrant));
+    known.read_request(Some((request().into(), Err(WaitReason::NoMatchingGrant))));
+    assert_eq!(known.state.permission, Permission::Denied(WaitReason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
     let closed = known.close(Evidence::Expired, "a".into(), "operator-1".into(), NOW).unwrap();
     let last = ledger::last(&closed).unwrap();
@@ -192,7 +192,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
         ("the role", request(), Ok(with(Some(other_role), &["support"])), unprepared),
         ("the external id", request(), Ok(with(Some(other_id), &["support"])), unprepared),
         ("no role any more", request(), Ok(with(None, &["support"])), unprepared),
-        ("no grant any more", request(), Err(Reason::NoMatchingGrant), unprepared),
+        ("no grant any more", request(), Err(WaitReason::NoMatchingGrant), unprepared),
         ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
     ] {
         let mut known = ready();
@@ -362,7 +362,7 @@ fn a_settled_attempt_leaves_only_the_request_valid() {
 
 #[test]
 fn a_status_is_guarded_by_what_was_read_and_not_written_again() {
-    let telling = status::waiting(Reason::Suspended);
+    let telling = status::waiting(WaitReason::Suspended);
     let told = with_status(&request(), None, &telling, NOW).unwrap();
     assert_eq!((told.uid(), told.resource_version()), (request().uid(), request().resource_version()));
     assert_eq!(with_status(&told, None, &telling, NOW + SignedDuration::from_secs(1)), None);
@@ -371,14 +371,14 @@ fn a_status_is_guarded_by_what_was_read_and_not_written_again() {
 #[test]
 fn a_refused_write_is_forgotten_after_an_attempt_is_settled() {
     let mut known = gathered(Some(request()), None);
-    let general = status::waiting(Reason::WriteRefused);
-    assert_eq!(known.waiting(Reason::WriteRefused), general);
+    let general = status::waiting(WaitReason::WriteRefused);
+    assert_eq!(known.waiting(WaitReason::WriteRefused), general);
     known.refused(RecordWrite::Claim, Some(Refuser::Permission), NOW);
     assert_eq!(known.state.refused, Some(Refused { write: RecordWrite::Claim, until: NOW }));
-    let told = known.waiting(Reason::WriteRefused);
+    let told = known.waiting(WaitReason::WriteRefused);
     assert_eq!(told, status::refused(RecordWrite::Claim, Some(&Refuser::Permission), &known.ended()));
     assert_ne!(told, general);
-    assert_eq!(known.waiting(Reason::Suspended), status::waiting(Reason::Suspended));
+    assert_eq!(known.waiting(WaitReason::Suspended), status::waiting(WaitReason::Suspended));
     known.settled(PROBES);
     assert_eq!(known.state.refused, None);
 }

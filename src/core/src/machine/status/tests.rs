@@ -218,25 +218,25 @@ fn nothing_is_told_beyond_what_the_record_knows() {
 #[test]
 fn a_request_that_waits_says_what_ends_the_wait() {
     for (reason, says) in [
-        (Reason::Suspended, "spec.suspend"),
-        (Reason::NoMatchingGrant, "ask a platform administrator"),
-        (Reason::ConflictingGrants, "roleARN, externalID or sessionTags"),
-        (Reason::GrantSuspended, "suspended"),
-        (Reason::NotAfterRequired, "notAfter"),
-        (Reason::AwaitingApproval, "spec.approved"),
-        (Reason::RequesterUnverified, "stamp-requester"),
-        (Reason::ApproverUnverified, "stamp-requester"),
-        (Reason::SelfApproval, "another user"),
-        (Reason::PendingLimitReached, "maxPendingPerNamespace"),
-        (Reason::RateLimited, "its turn"),
-        (Reason::Throttled, "throttles"),
-        (Reason::AwsCredentialsUnavailable, "credentials"),
-        (Reason::UserStateUnreadable, "AdminGetUser"),
-        (Reason::AwaitingPriorAttempt, "has to end first"),
-        (Reason::CognitoUnreachable, "cannot connect"),
-        (Reason::RegionNotServed, "another Region"),
-        (Reason::ClaimTimedOut, "claim"),
-        (Reason::RecordNotUsable, "upgrade the operator"),
+        (WaitReason::Suspended, "spec.suspend"),
+        (WaitReason::NoMatchingGrant, "ask a platform administrator"),
+        (WaitReason::ConflictingGrants, "roleARN, externalID or sessionTags"),
+        (WaitReason::GrantSuspended, "suspended"),
+        (WaitReason::NotAfterRequired, "notAfter"),
+        (WaitReason::AwaitingApproval, "spec.approved"),
+        (WaitReason::RequesterUnverified, "stamp-requester"),
+        (WaitReason::ApproverUnverified, "stamp-requester"),
+        (WaitReason::SelfApproval, "another user"),
+        (WaitReason::PendingLimitReached, "maxPendingPerNamespace"),
+        (WaitReason::RateLimited, "its turn"),
+        (WaitReason::Throttled, "throttles"),
+        (WaitReason::AwsCredentialsUnavailable, "credentials"),
+        (WaitReason::UserStateUnreadable, "AdminGetUser"),
+        (WaitReason::AwaitingPriorAttempt, "has to end first"),
+        (WaitReason::CognitoUnreachable, "cannot connect"),
+        (WaitReason::RegionNotServed, "another Region"),
+        (WaitReason::ClaimTimedOut, "claim"),
+        (WaitReason::RecordNotUsable, "upgrade the operator"),
     ] {
         let telling = waiting(reason);
         assert!(telling.message.contains(says), "{reason}: {}", telling.message);
@@ -258,7 +258,7 @@ fn a_wait_names_the_missing_part_if_it_is_known() {
         };
         assert_eq!(told.message, wanted);
     }
-    let told = waiting_for(Reason::AwsCredentialsUnavailable, "no response in time");
+    let told = waiting_for(WaitReason::AwsCredentialsUnavailable, "no response in time");
     assert!(told.message.ends_with("see the operator's log (no response in time)"), "{}", told.message);
 }
 
@@ -379,7 +379,7 @@ fn a_message_names_only_an_answer_that_was_read() {
 
 #[test]
 fn an_end_without_a_call_names_the_last_attempt() {
-    use {Evidence as Ev, Reason::*};
+    use {EndReason::*, Evidence as Ev};
     let close = |record: Option<PasswordResetRecord>, evidence| {
         let entry = Attempt { id: "closing".into(), ..ended_as(Some(evidence), None) };
         crate::ledger::closed(record.as_ref(), &Identity::of_request(&request()), entry)
@@ -436,8 +436,8 @@ fn a_record_that_is_not_settled_says_nothing() {
 fn a_status_is_made_of_the_record() {
     let mut record = record(None, Attempt { claimed_at: Time(at(-90)), ..attempt("a") });
     record.spec.user_sub = Some("sub".into());
-    let waits = status(&request(), None, &waiting(Reason::Suspended), NOW);
-    let open = status(&request(), Some(&record), &waiting(Reason::AwaitingPriorAttempt), NOW);
+    let waits = status(&request(), None, &waiting(WaitReason::Suspended), NOW);
+    let open = status(&request(), Some(&record), &waiting(WaitReason::AwaitingPriorAttempt), NOW);
     let finding = Finding {
         attempt_id: "a".into(),
         settlement: crate::machine::decide::Settlement {
@@ -485,8 +485,8 @@ fn what_is_told_again_changes_nothing() {
         (ended(Some(&record), Some("uid")), Some(record))
     };
     let cases = [
-        (waiting(Reason::Suspended), None),
-        (waiting(Reason::AwaitingPriorAttempt), Some(record(None, attempt("a")))),
+        (waiting(WaitReason::Suspended), None),
+        (waiting(WaitReason::AwaitingPriorAttempt), Some(record(None, attempt("a")))),
         settled(Effect::NotPerformed, Evidence::Expired, None),
         settled(Effect::Performed, Evidence::CognitoResponse, None),
         settled(Effect::NotPerformed, Evidence::CognitoResponse, Some("UserNotFoundException")),
@@ -515,13 +515,13 @@ fn the_times_of_a_status_stay_while_the_record_goes_on() {
     };
     let identity = Identity::of_request(&request);
     let throttled = record(Some(Effect::NotPerformed), not_performed(claim("a", 0), "TooManyRequestsException"));
-    request.status = Some(status(&request, Some(&throttled), &waiting(Reason::Throttled), at(1)));
+    request.status = Some(status(&request, Some(&throttled), &waiting(WaitReason::Throttled), at(1)));
     let mut record = claimed(Some(&throttled), &identity, claim("b", 10));
     for number in 0..20 {
         record = claimed(Some(&record), &identity, not_performed(claim("c", 20 + number), "AccessDeniedException"));
     }
     let record = claimed(Some(&record), &identity, claim("d", 90));
-    let now = status(&request, Some(&record), &waiting(Reason::AwaitingPriorAttempt), at(100));
+    let now = status(&request, Some(&record), &waiting(WaitReason::AwaitingPriorAttempt), at(100));
     assert_eq!((now.start_time, now.attempts), (Some(Time(at(0))), Some(22)));
     assert_eq!(now.aws_request_id, None, "an earlier attempt's id would be looked up for this one");
     let ready = now.conditions.iter().find(|condition| condition.type_ == Type::Ready.as_str()).unwrap();

@@ -7,7 +7,7 @@ fn the_grants_are_asked_again_right_before_the_claim() {
     for (what, said, follows) in [
         ("the same", granted("reset"), "WriteRecord"),
         ("another role", granted("other"), "Read"),
-        ("no grant any more", Err(Reason::NoMatchingGrant), "Read"),
+        ("no grant any more", Err(WaitReason::NoMatchingGrant), "Read"),
         ("another grant", Ok(Authorization { grants: vec![], ..granted("reset").unwrap() }), "Read"),
     ] {
         let mut run = Run::new().until("GetUser");
@@ -68,7 +68,7 @@ fn a_claim_that_is_refused_is_not_sent_and_waited_for() {
     run.expect([(refused(), "CountRefusal")]);
     run.expect([(reply(&run.command), "WriteStatus")]);
     let (reason, message) = run.status();
-    assert!(reason == Reason::WriteRefused && message.contains("frozen"), "{message}");
+    assert!(reason == WaitReason::WriteRefused && message.contains("frozen"), "{message}");
     run.expect([(reply(&run.command), "Finish")]);
     assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(10))));
     assert!(matches!(run.notes.last(), Some(Note::Announced(_))), "{:?}", run.notes);

@@ -74,7 +74,10 @@ fn a_refused_effect_is_reported_at_once_and_retried() {
         (Event::Request(Ok(Some(request().into()))), "WriteStatus"),
     ]);
     let (reason, message) = run.status();
-    assert!(reason == Reason::WriteRefused && message.contains("frozen") && message.contains("accepted"), "{message}");
+    assert!(
+        reason == WaitReason::WriteRefused && message.contains("frozen") && message.contains("accepted"),
+        "{message}"
+    );
     run.expect([
         (reply(&run.command), "Sleep"),
         (Event::Slept, "ReadRecord"),
@@ -119,7 +122,7 @@ fn a_refused_effect_of_an_orphaned_claim_is_given_up() {
 #[test]
 fn a_settled_effect_is_followed_by_the_status() {
     let run = own().until("WriteStatus");
-    assert_eq!(run.status().0, Reason::ResetAccepted);
+    assert_eq!(run.status().0, EndReason::ResetAccepted);
     let settled = run.notes.iter().find_map(|note| match note {
         Note::Settled(settled) => Some(settled),
         _ => None,

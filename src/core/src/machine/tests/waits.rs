@@ -45,7 +45,7 @@ fn a_remembered_refusal_is_shown_however_short_its_pause() {
         let mut run = Run::new().until("Recall");
         run.expect([(event, "WriteStatus")]);
         let (reason, message) = run.status();
-        assert!(reason == Reason::WriteRefused && message.contains("frozen"), "{message}");
+        assert!(reason == WaitReason::WriteRefused && message.contains("frozen"), "{message}");
     }
 }
 
@@ -60,7 +60,7 @@ fn a_request_without_room_for_a_status_is_not_claimed() {
         Note::NotShown { announcement, .. } => Some((announcement.reason, announcement.note.clone())),
         _ => None,
     });
-    assert!(said.is_some_and(|(reason, note)| reason == Reason::ObjectTooLarge && note.contains("1 MiB")));
+    assert!(said.is_some_and(|(reason, note)| reason == WaitReason::ObjectTooLarge && note.contains("1 MiB")));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cognito_reset_api::conditions::Reason;
+use cognito_reset_api::conditions::WaitReason;
 use cognito_reset_core::{recent::RecentSet, refusal::Refuser, status_retry::pause_after};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ impl RefusedStatuses {
         }
         if entry.news.is_empty() {
             let note = format!("the status may be out of date: writing it is refused by {refuser}; retrying");
-            return vec![(Reason::WriteRefused.as_str().to_owned(), note)];
+            return vec![(WaitReason::WriteRefused.as_str().to_owned(), note)];
         }
         let stands_in = |(reason, message): &Note| {
             (reason.clone(), format!("{message}. The status cannot be written: refused by {refuser}; retrying"))

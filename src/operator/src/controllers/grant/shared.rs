@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::Reason};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
 use cognito_reset_core::{
     action::port::SessionFailure,
     grants::{Authorization, GrantIndex, GrantRole, Labels, NamespacedName, StaleStatus},
@@ -101,7 +101,7 @@ impl SharedGrants {
     ///
     /// # Errors
     /// Returns the reason why the request is not allowed.
-    pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, Reason> {
+    pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, WaitReason> {
         self.index.read().authorize(request)
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cognito_reset_api::conditions::Reason;
+use cognito_reset_api::conditions::WaitReason;
 use cognito_reset_core::machine::note::Awaited;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ const UNSEEN: Duration = Duration::from_secs(3600);
 pub struct LastingWaits {
     /// A wait that goes on for longer lasts.
     patience: Duration,
-    known: Mutex<HashMap<(Awaited, Reason), Waiting>>,
+    known: Mutex<HashMap<(Awaited, WaitReason), Waiting>>,
 }
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl LastingWaits {
 
     /// A request has tried and has to wait. Gives how many requests wait, if an Event is due: once for each wait, at the
     /// first failure that comes at least `patience` after the wait began.
-    pub fn failed(&self, awaited: Awaited, reason: Reason, request: &str, now: Instant) -> Option<usize> {
+    pub fn failed(&self, awaited: Awaited, reason: WaitReason, request: &str, now: Instant) -> Option<usize> {
         let mut known = self.known.lock();
         known.retain(|_, waiting| now.saturating_duration_since(waiting.last) < UNSEEN);
         let key = (awaited, reason);
@@ -77,7 +77,7 @@ impl LastingWaits {
 mod tests {
     use super::*;
 
-    const REASON: Reason = Reason::AwsCredentialsUnavailable;
+    const REASON: WaitReason = WaitReason::AwsCredentialsUnavailable;
 
     fn awaited(namespace: &str) -> Awaited {
         Awaited { namespace: namespace.into(), scope: String::new() }

@@ -95,7 +95,7 @@ fn every_note_is_cut_to_what_the_api_server_takes() {
         events.not_deleted(object(), &note);
         let telling = StatusUpdate {
             outcome: Outcome::Failed,
-            reason: Reason::Expired,
+            reason: EndReason::Expired.into(),
             invalidated: Truth::False,
             message: note.clone(),
         };
