@@ -180,7 +180,7 @@ async fn an_outcome_is_reported_while_a_policy_refuses_its_record() -> Result<()
     // A later request of the first name has an expiry that its record would have to remember.
     env.kubectl(&["delete", "prr", "before"]).await?;
     env.apply(&env.request("before", "before", "notAfter: \"2099-01-01T00:00:00Z\"")).await?;
-    refusing.says("before", &["performed at", "notAfter", by]).await?;
+    refusing.says("before", &["reset the password at", "notAfter", by]).await?;
     env.ask("next").await?;
     refusing.says("next", &["nothing was sent", "the results of earlier requests", by]).await?;
     refusing.warns("sent", "WriteRefused", &["password invalidated", by]).await?;
