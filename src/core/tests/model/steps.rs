@@ -6,10 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cognito_reset_api::{
-    Exception, FailureCause, Outcome, SessionTags,
-    conditions::{Reason, WaitReason},
-};
+use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, conditions::WaitReason};
 use cognito_reset_core::{
     action::{
         port::{ReadError, Reply, Role, SessionFailure, User},
@@ -420,7 +417,7 @@ fn react(
 
 impl World {
     /// Returns the authorization by the grants at this moment.
-    fn grants(&self) -> Result<Authorization, Reason> {
+    fn grants(&self) -> Result<Authorization, WaitReason> {
         let role = Role { arn: ROLES[self.role].into(), external_id: None, session_tags: SessionTags::Full };
         if self.granted {
             Ok(Authorization { role: Some(role), grants: vec![] })
