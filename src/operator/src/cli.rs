@@ -158,7 +158,7 @@ pub struct RunArgs {
     pub record_retention: Duration,
 
     /// Interval of the scans for records whose retention has passed.
-    #[arg(long, env = "COGNITO_RESET_RETENTION_PERIOD", default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    #[arg(long, env = "COGNITO_RESET_RETENTION_SCAN_INTERVAL", default_value = "1h", value_parser = duration, value_name = "DURATION")]
     pub retention_scan_interval: Duration,
 
     /// Maximum number of requests and records per second that are read for deletion.
