@@ -12,6 +12,10 @@ use crate::{
     telemetry::{logs, panics},
 };
 
+/// The stack of a worker thread, in bytes: that of a main thread. Most of it is never touched. A
+/// debug build of the AWS SDK needs more than tokio's 2 MiB.
+const STACK: usize = 8 << 20;
+
 /// Executes a command.
 ///
 /// # Errors
@@ -22,7 +26,8 @@ pub fn execute(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Run(args) => {
             logs::start(args.log_format, &args.log)?;
             panics::log_them();
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.enable_all().thread_stack_size(STACK).build()?;
             Ok(runtime.block_on(caught(run::run(*args)))??)
         }
     }

@@ -98,12 +98,7 @@ impl Environment {
     /// The operator as `deploy/` starts it, with short times.
     #[must_use]
     pub fn operator(&self) -> OperatorBuilder {
-        let mut operator = Operator::builder(binary());
-        if std::env::var_os(BINARY).is_none() {
-            // A debug build needs more stack than a release build.
-            operator = operator.env("RUST_MIN_STACK", "8388608");
-        }
-        operator
+        Operator::builder(binary())
             .deployment(&self.deployment)
             .kubeconfig(&self.kubeconfig)
             .cognito(&self.cognito.url())
