@@ -1,4 +1,4 @@
-//! A panic of what is called ends one pass over one request, and nothing else: here Cognito is a stand-in that panics, behind
+//! A panic of code that is called ends one command of one reconcile, and nothing else: here Cognito is a stand-in that panics, behind
 //! the whole operator and a real API server.
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
@@ -13,10 +13,13 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use cognito_reset_api::UserStatus;
-use cognito_reset_core::action::{
-    port::{Access, Cognito, ReadError, Reply, SessionError, User, UserRef},
-    response::Answer,
+use cognito_reset_api::{RequestRef, UserStatus, record::Action};
+use cognito_reset_core::{
+    action::{
+        port::{Access, Cognito, ReadError, Reply, SessionError, User, UserRef},
+        response::Answer,
+    },
+    ledger::{self, Identity},
 };
 use cognito_reset_operator::{
     cli::{Cli, Command},
@@ -128,25 +131,50 @@ async fn request_that_panics() -> Result<()> {
 }
 
 #[test]
-fn a_panic_over_an_orphaned_claim_ends_one_try_to_settle_it() -> Result<()> {
+fn a_panic_during_the_call_is_resolved_by_a_probe() -> Result<()> {
+    on_a_stack_like_the_operators(call_that_panics)
+}
+
+async fn call_that_panics() -> Result<()> {
+    let env = Environment::start().await?;
+    let cognito = Panicking::default();
+    cognito.0.resets.store(true, Ordering::SeqCst);
+    beside(&env, &cognito, async |_| {
+        env.apply(&env.request("called", "called", "")).await?;
+        assert_eq!(env.ended("called").await?, "Succeeded/ConfirmedByProbe");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(cognito.performed(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_panic_over_an_orphaned_claim_costs_one_probe() -> Result<()> {
     on_a_stack_like_the_operators(claim_that_panics)
 }
 
 async fn claim_that_panics() -> Result<()> {
     let env = Environment::start().await?;
     let cognito = Panicking::default();
-    cognito.0.resets.store(true, Ordering::SeqCst);
+    cognito.0.performed.store(1, Ordering::SeqCst);
+    cognito.0.sessions.store(2, Ordering::SeqCst);
+    let identity = Identity {
+        action: Action::PasswordReset,
+        request: RequestRef { namespace: "default".to_owned(), name: "orphaned".to_owned() },
+        user_pool_id: env.pool.clone(),
+        username: "orphaned".to_owned(),
+    };
+    let attempt = serde_json::from_value(serde_json::json!({
+        "id": "of-a-dead-process", "operatorInstance": "dead", "requestUID": "gone", "claimedAt": "2036-01-01T00:00:00Z",
+        "requestedBy": { "username": "unverified" }, "userStatusBefore": "CONFIRMED",
+    }))?;
+    env.apply(&serde_json::to_string(&ledger::claimed(None, &identity, attempt))?).await?;
     beside(&env, &cognito, async |_| {
-        env.apply(&env.request("orphaned", "orphaned", "")).await?;
-        eventually(LIMIT, "the call", async || (cognito.performed() == 1).then_some(())).await?;
-        cognito.0.sessions.store(2, Ordering::SeqCst);
-        env.kubectl(&["delete", "prr", "orphaned"]).await?;
         eventually(LIMIT, "the claim to be settled", async || {
             let record = env.record("orphaned").await?.context("no record")?;
-            ensure!(
-                record["effect"] == "Performed" && record["attempts"][0]["evidence"] == "UserStatusCheck",
-                "{record}"
-            );
+            let evidence = record.pointer("/attempts/0/evidence");
+            ensure!(evidence.is_some_and(|evidence| evidence == "UserStatusCheck"), "{record}");
             anyhow::Ok(())
         })
         .await?;
