@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl<S: Clone> Machine<S> {
-    pub(super) fn turn(&mut self, turn: Slot, at: At<'_>) -> Option<Command<S>> {
-        self.facts.state.pace = match turn {
+    pub(super) fn slot(&mut self, slot: Slot, at: At<'_>) -> Option<Command<S>> {
+        self.facts.state.pace = match slot {
             Slot::Now => Pace::Now,
             Slot::Later { after, throttled } => Pace::Later {
                 until: at.after(after),

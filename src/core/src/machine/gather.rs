@@ -73,8 +73,8 @@ impl<S: Clone> Machine<S> {
         at: At<'_>,
     ) -> Option<Command<S>> {
         self.facts.read_record(record, &self.settings.waits, signed(recalled.observed_for), at.now.wall);
-        if let Some(standing) = recalled.refused {
-            self.wait_for(standing, at);
+        if let Some(refused) = recalled.refused {
+            self.wait_for(refused, at);
         } else if let Some(HeldUp { by }) = recalled.held_up {
             self.facts.refused(RecordWrite::EarlierEffects, by, self.slowly(at));
         }

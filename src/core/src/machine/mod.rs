@@ -247,12 +247,12 @@ impl<S: Clone> Machine<S> {
             (Phase::Recalling { record, settled }, Event::Recalled(recalled)) => {
                 self.recalled(record, settled, recalled, at)
             }
-            (Phase::TakingSlot, Event::Slot(turn)) => self.turn(turn, at),
+            (Phase::TakingSlot, Event::Slot(slot)) => self.slot(slot, at),
             (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
             (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
             (Phase::Reauthorizing, Event::Grants(authorization)) => self.claim(authorization.ok().as_ref(), at),
             (Phase::Claiming(claim), event) => self.claiming(claim, event, at),
-            (Phase::CountingRefusal, Event::Refusal(standing)) => self.wait_for(standing, at),
+            (Phase::CountingRefusal, Event::Refusal(refused)) => self.wait_for(refused, at),
             (Phase::Calling, Event::Response(reply)) => self.responded(reply),
             (Phase::BetweenProbes, Event::Slept) => self.probe_now(),
             (Phase::LoadingProbeCredentials, Event::Credentials(loaded)) => self.probe_credentials(loaded),
@@ -260,27 +260,33 @@ impl<S: Clone> Machine<S> {
             (Phase::Settling(effect), event) => self.settling(effect, event, at),
             (Phase::Writing(write), Event::RecordWritten(written)) => self.written(write, written, at),
             (Phase::WritingStatus(writing), Event::StatusWritten(result)) => self.status_written(*writing, result),
+            (phase, _) => self.interrupted(&phase),
+        }
+    }
+
+    /// Takes in a panic, or the event of another command.
+    fn interrupted(&mut self, phase: &Phase) -> Option<Command<S>> {
+        match phase {
             // The response has counted as lost since before the call.
-            (Phase::Calling, _) => None,
+            Phase::Calling => None,
             // Probes end, so that the effect is written.
-            (Phase::BetweenProbes | Phase::LoadingProbeCredentials | Phase::Probing, _) => {
+            Phase::BetweenProbes | Phase::LoadingProbeCredentials | Phase::Probing => {
                 self.facts.probed(None);
                 None
             }
-            (
-                Phase::Deciding
-                | Phase::Reading
-                | Phase::Authorizing { .. }
-                | Phase::Recalling { .. }
-                | Phase::TakingSlot
-                | Phase::LoadingCredentials
-                | Phase::TakingSnapshot
-                | Phase::Reauthorizing
-                | Phase::CountingRefusal
-                | Phase::Writing(_)
-                | Phase::WritingStatus(_),
-                _,
-            ) => Some(Command::Finish(Err(ReconcileError::Panicked))),
+            Phase::Deciding
+            | Phase::Reading
+            | Phase::Authorizing { .. }
+            | Phase::Recalling { .. }
+            | Phase::TakingSlot
+            | Phase::LoadingCredentials
+            | Phase::TakingSnapshot
+            | Phase::Reauthorizing
+            | Phase::Claiming(_)
+            | Phase::CountingRefusal
+            | Phase::Settling(_)
+            | Phase::Writing(_)
+            | Phase::WritingStatus(_) => Some(Command::Finish(Err(ReconcileError::Panicked))),
         }
     }
 

@@ -49,8 +49,8 @@ impl<S: Clone> Machine<S> {
         Command::CountRefusal { write, by, jitter: at.id.to_owned() }
     }
 
-    pub(super) fn wait_for(&mut self, standing: RefusedWrite, at: At<'_>) -> Option<Command<S>> {
-        let RefusedWrite { write, refuser, pause } = standing;
+    pub(super) fn wait_for(&mut self, refused: RefusedWrite, at: At<'_>) -> Option<Command<S>> {
+        let RefusedWrite { write, refuser, pause } = refused;
         self.facts.refused(write, refuser, at.after(signed(pause)));
         None
     }
