@@ -1,4 +1,4 @@
-//! The guarded reads and writes of requests and records, each within a time limit.
+//! Guarded reads and writes of requests and records, each within a timeout.
 
 use std::{future::Future, time::Duration};
 
@@ -29,20 +29,20 @@ pub struct Store {
     limit: Duration,
 }
 
-/// What went wrong with a call to the API server.
+/// A failed call to the API server.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// No answer in time: a write may or may not have been applied.
-    #[error("no answer from the API server within {0:?}")]
-    NoAnswer(Duration),
-    /// An answer, or none, as the client says.
+    /// No response in time. A write may or may not have been applied.
+    #[error("no response from the API server within {0:?}")]
+    NoResponse(Duration),
+    /// An error of the client: a response that is an error, or none.
     #[error("{}", of_client(.0))]
     Client(#[source] kube::Error),
-    /// The client has panicked: a write may or may not have been applied.
+    /// A panic of the client. A write may or may not have been applied.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// A list of another kind than the one that was asked for.
-    #[error("the answer is not the list that was asked for")]
+    /// A list of another kind than the requested one.
+    #[error("the response is not the requested list")]
     AnotherList,
 }
 
@@ -54,7 +54,7 @@ impl StoreError {
     fn answer(&self) -> Option<&Status> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status),
-            Self::Client(_) | Self::NoAnswer(_) | Self::Panicked(_) | Self::AnotherList => None,
+            Self::Client(_) | Self::NoResponse(_) | Self::Panicked(_) | Self::AnotherList => None,
         }
     }
 
@@ -62,21 +62,21 @@ impl StoreError {
         self.answer().is_some_and(|status| Refuser::of(status).is_of_admission())
     }
 
-    /// Whether the API server refused, so that nothing was written. Answers of 429 and 5xx may come from something on the
-    /// way, after the write; but not where they say that admission refused, which comes before it.
+    /// Returns true if the API server refused, so that nothing was written. Responses of 429 and 5xx may come from a proxy,
+    /// after the write, unless they report that admission refused, which comes before the write.
     fn is_refusal(&self) -> bool {
         let refuses = |code: u16| (400..500).contains(&code) && code != 429 && code != 408;
         self.status().is_some_and(refuses) || self.is_of_admission()
     }
 
-    /// Who refused, where nothing was written and the same write will be refused again. A conflict or an object that is
-    /// gone is none of these.
+    /// Returns the refuser, if nothing was written and the same write will be refused again. A conflict and a missing object
+    /// are no refusals.
     pub(crate) fn refuser(&self) -> Option<Refuser> {
         let refused = self.is_refusal() && !self.is_conflict() && !self.is_not_found();
         self.answer().filter(|_| refused).map(Refuser::of)
     }
 
-    /// Whether the API server answered, or something on the way did.
+    /// Returns true if the API server responded, or a proxy did.
     pub(crate) const fn is_response(&self) -> bool {
         matches!(self, Self::Client(kube::Error::Api(_)))
     }
@@ -101,7 +101,7 @@ impl From<StoreError> for ApiFailure {
     }
 }
 
-/// What a write is guarded by.
+/// Returns the metadata that guards a write.
 fn guard(metadata: &ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: metadata.name.clone(),
@@ -112,22 +112,22 @@ fn guard(metadata: &ObjectMeta) -> ObjectMeta {
     }
 }
 
-/// The record, or what stands for one that cannot be parsed.
+/// Returns the record, or a substitute for one that cannot be parsed.
 pub(crate) fn understood(read: DeserializeGuard<PasswordResetRecord>) -> PasswordResetRecord {
     read.0.unwrap_or_else(|invalid| PasswordResetRecord::not_understood(invalid.metadata))
 }
 
-/// A call to the API server, answered within `limit` or failed.
+/// Calls the API server, and fails without a response within `limit`.
 pub(crate) async fn within<T>(limit: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
     match timeout(limit, caught(call)).await {
         Ok(Ok(result)) => result.map_err(StoreError::Client),
         Ok(Err(panicked)) => Err(StoreError::Panicked(panicked)),
-        Err(_) => Err(StoreError::NoAnswer(limit)),
+        Err(_) => Err(StoreError::NoResponse(limit)),
     }
 }
 
 impl Store {
-    /// Every call gets `limit` to be answered.
+    /// Returns a store whose calls have `limit` as their timeout.
     #[must_use]
     pub fn new(client: Client, limit: Duration) -> Self {
         Self { client, limit }
@@ -150,18 +150,18 @@ impl Store {
         within(self.limit, call).await
     }
 
-    /// The request, read afresh.
+    /// Reads the request.
     ///
     /// # Errors
-    /// Where the API server does not answer with it or its absence.
+    /// Returns an error if the API server returns neither it nor its absence.
     pub async fn request(&self, namespace: &str, name: &str) -> Result<Option<PasswordResetRequest>, StoreError> {
         self.call(self.requests(namespace).get_opt(name)).await
     }
 
-    /// The record, read afresh: within `limit`, where that is shorter than any call gets.
+    /// Reads the record, within `limit` if that is shorter than the timeout of the store.
     ///
     /// # Errors
-    /// Where the API server does not answer with it or its absence.
+    /// Returns an error if the API server returns neither it nor its absence.
     pub async fn record(&self, name: &str, limit: Option<Duration>) -> Result<Option<PasswordResetRecord>, StoreError> {
         let read = within(self.shortest(limit), self.records_of_anybody().get_opt(name)).await?.map(understood);
         if read.as_ref().is_some_and(PasswordResetRecord::is_of_newer_schema) {
@@ -173,7 +173,7 @@ impl Store {
     /// A page of the records whose claim is open, and how to go on. One that cannot be read is no reason to miss the others.
     ///
     /// # Errors
-    /// Where the API server does not answer with it.
+    /// Returns an error if the API server does not return it.
     pub async fn open_records(
         &self,
         page: Option<String>,
@@ -184,8 +184,8 @@ impl Store {
         Ok((list.items, list.metadata.continue_.filter(|token| !token.is_empty())))
     }
 
-    /// Creates the record, or replaces it where it has a resourceVersion: within `limit`, where that is shorter than any
-    /// call gets.
+    /// Creates the record, or replaces it if it has a resourceVersion, within `limit` if that is shorter than the timeout of
+    /// the store.
     pub async fn write_record(&self, record: &PasswordResetRecord, limit: Option<Duration>) -> Written {
         let (params, name, records) = (PostParams::default(), record.name_any(), self.records());
         let limit = self.shortest(limit);
@@ -206,7 +206,7 @@ impl Store {
     /// rest of its metadata, which may be a thousand times as long, a write of the status changes nothing, so it is not sent.
     ///
     /// # Errors
-    /// Where it cannot be told whether it was written, or the API server refuses.
+    /// Returns an error if it is unknown whether the status was written, or if the API server refuses.
     pub async fn write_status(&self, request: &PasswordResetRequest) -> Result<StatusWrite, StoreError> {
         let api = self.requests(&request.namespace().unwrap_or_default());
         let (spec, status) = (request.spec.clone(), request.status.clone());
