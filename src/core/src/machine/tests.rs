@@ -8,7 +8,11 @@ mod claims;
 mod effects;
 mod waits;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use cognito_reset_api::{
     Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStatus,
@@ -243,6 +247,21 @@ fn a_reset_takes_these_steps_in_this_order() {
 }
 
 #[test]
+fn machines_hash_alike_if_they_have_read_the_same() {
+    let hash = |run: &Run| {
+        let mut hasher = DefaultHasher::new();
+        run.machine.hash(&mut hasher);
+        hasher.finish()
+    };
+    let (mut one, mut other) = (Run::new(), Run::new());
+    assert_eq!(hash(&one), hash(&other));
+    one.on(read(request(), None));
+    assert_ne!(hash(&one), hash(&other));
+    other.on(read(request(), None));
+    assert_eq!(hash(&one), hash(&other));
+}
+
+#[test]
 fn descriptions_contain_nothing_that_people_wrote() {
     let mut run = Run::new();
     let mut said = vec![run.command.to_string()];
@@ -261,6 +280,7 @@ fn descriptions_contain_nothing_that_people_wrote() {
     }
     let told: Vec<_> = said.iter().filter(|line| line.contains(USER)).collect();
     assert_eq!(told, Vec::<&String>::new());
+    assert_eq!(Entropy("id-7".into()).to_string(), "id-7");
     let wanted = "WriteRecord(record @ open id-7 Some(Confirmed) None, Some(10s))";
     assert!(said.iter().any(|line| line == wanted), "{said:#?}");
 }
