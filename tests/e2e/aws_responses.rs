@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cognito_reset_api::Exception;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
@@ -253,7 +253,7 @@ async fn all_end(env: &Environment, rows: Vec<Row>) -> Result<()> {
             wrong.push(format!("{}:\n  wanted {:?}\n  got    {ended:?}", row.name, row.ends));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
