@@ -1,4 +1,5 @@
-//! The ledger's rules: how a record is named, claimed, settled and read. Pure; [`store`](super::store) writes.
+//! The rules of the ledger: how a record is named, claimed, settled and read. This module is pure;
+//! [`store`](super::store) writes.
 
 use cognito_reset_api::{
     Action, Attempt, Effect, Evidence, Exception, FailureCause, PasswordResetRecord, PasswordResetRequest,
@@ -16,12 +17,12 @@ use crate::{
     machine::{decide::Settlement, state::Ledger},
 };
 
-/// What every record's name begins with.
+/// The beginning of every record's name.
 pub const NAME_PREFIX: &str = "r2-";
-/// What the names of records began with before they named the action.
+/// The beginning of the names of records from before they named the action.
 pub const OLD_NAME_PREFIX: &str = "r1-";
 
-/// What makes two requests the same one: action, namespace, name, pool and user.
+/// Identifies a request: two requests with the same action, namespace, name, pool and user are one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The action.
@@ -35,7 +36,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a request.
+    /// The identity of a request.
     #[must_use]
     pub fn of_request(request: &PasswordResetRequest) -> Self {
         Self {
@@ -46,7 +47,7 @@ impl Identity {
         }
     }
 
-    /// As a record states it.
+    /// The identity that a record names.
     #[must_use]
     pub fn of_record(record: &PasswordResetRecord) -> Self {
         let RecordFields { action, request, user_pool_id, username, .. } = &record.spec;
@@ -58,7 +59,8 @@ impl Identity {
         }
     }
 
-    /// The record's name: `r2-` and the hex SHA-256 of the five, joined by newlines. Frozen.
+    /// Returns the record's name: `r2-` and the hex SHA-256 of the five parts, joined by newlines.
+    /// Frozen.
     #[must_use]
     pub fn record_name(&self) -> String {
         let RequestRef { namespace, name } = &self.request;
@@ -67,12 +69,12 @@ impl Identity {
     }
 }
 
-/// How the time between attempts grows.
+/// The growth of the time between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// After the first attempt.
+    /// The delay after the first attempt.
     pub initial: SignedDuration,
-    /// At the most.
+    /// The longest delay.
     pub max: SignedDuration,
 }
 
@@ -88,12 +90,13 @@ impl Backoff {
     }
 }
 
-/// How long is waited, always by how long this process has seen what it waits for.
+/// The times that the operator waits. Each is measured from when this process first saw what it
+/// waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
-    /// Between attempts.
+    /// The time between attempts.
     pub backoff: Backoff,
-    /// From when an open claim is first seen until its call cannot be in flight any more.
+    /// The time from when an open claim is first seen until its call cannot be in flight any more.
     pub in_flight: SignedDuration,
 }
 
@@ -103,7 +106,7 @@ pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
     record.spec.attempts.last()
 }
 
-/// Attempts made, throttled ones not counted.
+/// Returns the number of attempts made. Throttled attempts do not count.
 #[must_use]
 pub fn attempts(record: &PasswordResetRecord) -> i64 {
     let counts = |attempt: &&Attempt| retry_reason(attempt) != Some(WaitReason::Throttled);
@@ -116,7 +119,7 @@ pub fn made(record: &PasswordResetRecord) -> impl DoubleEndedIterator<Item = &At
     record.spec.attempts.iter().filter(|attempt| closing(attempt).is_none())
 }
 
-/// Why a record was closed without a call.
+/// The reason why a record was closed without a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
     /// `notAfter` has passed.
@@ -143,7 +146,7 @@ impl Closing {
     }
 }
 
-/// Why a record was closed without a call; `None` for an attempt.
+/// Returns why a record was closed without a call; `None` for an attempt.
 #[must_use]
 pub fn closing(attempt: &Attempt) -> Option<Closing> {
     match attempt.evidence {
@@ -167,8 +170,9 @@ pub fn closing(attempt: &Attempt) -> Option<Closing> {
 
 /// Reads a record for the decision.
 ///
-/// `observed_for` is how long this process has observed the last attempt as it stands, by its monotonic clock. It matters
-/// only where something is waited for: a call that may be in flight, or the time between attempts ([`observed`]).
+/// `observed_for` is how long this process has observed the last attempt without a change, by its
+/// monotonic clock. It matters only while the operator waits: for a call that may be in flight, or
+/// for the time between attempts ([`observed`]).
 #[must_use]
 pub fn view(
     record: Option<&PasswordResetRecord>,
@@ -199,7 +203,8 @@ pub fn view(
     }
 }
 
-/// The attempt of a record that something is waited for: a call that may be in flight, or the time between attempts.
+/// Returns the last attempt if the operator waits for it: its call may be in flight, or the time
+/// until the next attempt has not passed.
 #[must_use]
 pub fn observed<'a>(record: &'a PasswordResetRecord, identity: &Identity) -> Option<&'a Attempt> {
     let readable = !record.is_of_newer_schema() && Identity::of_record(record) == *identity;
@@ -210,7 +215,7 @@ pub fn observed<'a>(record: &'a PasswordResetRecord, identity: &Identity) -> Opt
     })
 }
 
-/// Why an attempt without effect may be followed by another; `None` where it may not.
+/// Returns why an attempt without effect may be followed by another; `None` if it may not.
 #[must_use]
 pub fn retry_reason(attempt: &Attempt) -> Option<WaitReason> {
     match attempt.evidence? {
@@ -233,14 +238,15 @@ pub fn retry_reason(attempt: &Attempt) -> Option<WaitReason> {
     }
 }
 
-/// The code that Cognito answered an attempt with.
+/// Returns the code of Cognito's response to an attempt.
 #[must_use]
 pub fn code(attempt: &Attempt) -> Option<Code> {
     Code::parse(attempt.exception_code.as_deref()?)
 }
 
-/// Counted from when the attempt was settled, but never further off than from when it was first seen so here: a clock
-/// may jump, and come back with a time in the record that is long to come.
+/// Returns when the next attempt may begin. The delay is counted from when the attempt was settled,
+/// but ends at the latest one delay after this process first saw it settled: a clock that jumped
+/// ahead and back may have left a time in the record that is far in the future.
 fn not_before(attempt: &Attempt, delay: SignedDuration, observed_for: SignedDuration, now: Timestamp) -> Timestamp {
     let left = delay.saturating_sub(observed_for).max(SignedDuration::ZERO);
     let seen = now.saturating_add(left).unwrap_or(Timestamp::MAX);
@@ -250,7 +256,7 @@ fn not_before(attempt: &Attempt, delay: SignedDuration, observed_for: SignedDura
 
 fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> SignedDuration {
     let number = match retry_reason(attempt) {
-        // The budget of the account and Region sees to the pace.
+        // The budget of the account and Region sets the pace.
         Some(WaitReason::Throttled) => 0,
         _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
     };
@@ -261,7 +267,7 @@ fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> 
 #[must_use]
 pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, attempt: Attempt) -> PasswordResetRecord {
     let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
-    // A throttling answer costs no attempt.
+    // A throttled attempt does not count.
     if last(&record).and_then(retry_reason) == Some(WaitReason::Throttled) {
         record.spec.attempts.pop();
     }
@@ -270,7 +276,8 @@ pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, atte
     record
 }
 
-/// The record closed for good by this entry: a new one, or one whose last attempt had no effect.
+/// Returns the record, closed for good by this entry: a new one, or one whose last attempt had no
+/// effect.
 #[must_use]
 pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry: Attempt) -> PasswordResetRecord {
     let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
@@ -279,20 +286,21 @@ pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry
     record
 }
 
-/// When it became known that the reset was performed; `None` where that is not known.
+/// Returns when the operator learned that the reset was performed; `None` if it does not know that.
 #[must_use]
 pub fn performed_at(record: &PasswordResetRecord) -> Option<Timestamp> {
     let last = last(record).filter(|_| record.spec.effect == Some(Effect::Performed))?;
     last.settled_at.as_ref().map(|time| time.0)
 }
 
-/// The latest expiry of a request that the record remembers.
+/// Returns the latest expiry of a request that the record remembers.
 #[must_use]
 pub fn remembered(record: &PasswordResetRecord) -> Option<Timestamp> {
     record.spec.not_after.as_ref().map(|time| time.0)
 }
 
-/// The record, remembering this expiry too, rounded up to the whole seconds that the API server keeps.
+/// Returns the record with this expiry remembered too, rounded up to the whole seconds that the API
+/// server keeps.
 #[must_use]
 pub fn remembering(mut record: PasswordResetRecord, expires: Option<Timestamp>) -> PasswordResetRecord {
     let rounded = expires.map(|expires| match expires.subsec_nanosecond() {
@@ -329,34 +337,36 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
     )
 }
 
-/// Whether what stands is the claim that was to be written, its reply lost.
+/// Returns true if the stored record holds the very claim that was to be written: the write
+/// succeeded and only its reply was lost.
 #[must_use]
 pub fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
     let ids = (last(standing).map(|last| &last.id), last(wanted).map(|last| &last.id));
     !standing.is_of_newer_schema() && standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
 }
 
-/// What is to be written into a record when an attempt is settled.
+/// The result that is written into a record when an attempt is settled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// The attempt's id.
     pub attempt_id: String,
-    /// Effect and evidence.
+    /// The effect and its evidence.
     pub settlement: Settlement,
-    /// Why nothing could be sent.
+    /// The reason why nothing could be sent.
     pub cause: Option<FailureCause>,
-    /// The code that Cognito answered.
+    /// The code of Cognito's response.
     pub code: Option<String>,
-    /// When the call was sent, where it was and whoever settles knows.
+    /// The time when the call was sent, if it was sent and the process that settles it knows the
+    /// time.
     pub sent_at: Option<Timestamp>,
     /// Cognito's request id.
     pub aws_request_id: Option<String>,
-    /// The state that the last probe saw.
+    /// The user's state in the last probe.
     pub user_status_after: Option<UserStatus>,
 }
 
 impl Finding {
-    /// The attempt says what was found, as it does in the record once that is stored.
+    /// Writes the finding into the attempt, as it will be in the stored record.
     pub fn put_into(&self, attempt: &mut Attempt) {
         attempt.evidence = Some(self.settlement.evidence);
         attempt.cause = self.cause;
@@ -367,17 +377,18 @@ impl Finding {
     }
 }
 
-/// What a finding makes of a record.
+/// The change that a finding makes to a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settling {
-    /// This is to be written.
+    /// The record to write.
     Write(Box<PasswordResetRecord>),
-    /// The record already says as much or more, or has gone on to another attempt, or is a newer operator's by now.
+    /// The record stays as it is: it already says as much or more, has gone on to another attempt,
+    /// or belongs to a newer operator by now.
     Stands,
 }
 
-/// What an effect goes into where nothing stands any more: the record as it was known is created with its effect, so
-/// that a claim on its way cannot win.
+/// Returns the record to create with its effect after the stored one was deleted. Once it exists, a
+/// claim that is still on its way cannot be created.
 #[must_use]
 pub fn anew(known: &PasswordResetRecord) -> PasswordResetRecord {
     let mut anew = known.clone();
@@ -394,7 +405,7 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
         Some(Effect::Unknown) => finding.settlement.effect == Effect::Performed,
         Some(Effect::NotPerformed | Effect::Performed) => false,
     };
-    // A newer operator has taken it over, and it alone knows what else the record says.
+    // A newer operator has taken the record over. Only that operator knows what else it says.
     let newer = record.is_of_newer_schema();
     let mut record = record.clone();
     let Some(attempt) = record.spec.attempts.last_mut() else { return Settling::Stands };

@@ -1,4 +1,4 @@
-//! Given this record, it is named, read, claimed and settled so.
+//! The rules of the ledger: naming, reading, claiming and settling a record.
 
 use cognito_reset_api::{Exception, RequestedBy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -127,7 +127,7 @@ fn a_records_name_is_frozen() {
 }
 
 #[test]
-fn a_record_of_another_request_or_a_newer_operator_is_not_usable() {
+fn another_requests_or_newer_operators_record_is_not_usable() {
     let mut newer = record(Some(Effect::NotPerformed), vec![unreachable("a")]);
     newer.spec.schema = SCHEMA + 1;
     let mut newer_and_open = record(None, vec![attempt("a")]);
@@ -150,7 +150,7 @@ fn a_record_of_another_request_or_a_newer_operator_is_not_usable() {
 }
 
 #[test]
-fn the_call_of_an_open_claim_may_be_in_flight_until_it_was_seen_for_that_long() {
+fn call_may_be_in_flight_until_its_claim_was_seen_long_enough() {
     let open = record(None, vec![unreachable("a"), attempt("b")]);
     for (observed_for, in_flight_until) in [(0, Some(at(45))), (40, Some(at(5))), (45, None), (50, None)] {
         assert_eq!(
@@ -161,7 +161,7 @@ fn the_call_of_an_open_claim_may_be_in_flight_until_it_was_seen_for_that_long() 
 }
 
 #[test]
-fn what_is_waited_for_is_the_last_attempt_while_it_is_open_or_may_be_repeated() {
+fn last_attempt_is_observed_while_open_or_retryable() {
     let mut newer = record(None, vec![attempt("b")]);
     newer.spec.schema = SCHEMA + 1;
     for (what, record, wanted) in [
@@ -182,7 +182,7 @@ fn what_is_waited_for_is_the_last_attempt_while_it_is_open_or_may_be_repeated() 
 }
 
 #[test]
-fn only_what_proves_that_nothing_happened_and_may_pass_is_retryable() {
+fn attempt_is_retryable_only_after_a_proven_transient_failure() {
     let mut cases = vec![
         (Some(Evidence::NeverSent), None, Some(WaitReason::ClaimTimedOut)),
         (Some(Evidence::Unreachable), None, Some(WaitReason::CognitoUnreachable)),
@@ -215,7 +215,7 @@ fn only_what_proves_that_nothing_happened_and_may_pass_is_retryable() {
 }
 
 #[test]
-fn what_happened_or_may_have_happened_is_the_end_whatever_it_is_known_from() {
+fn performed_and_unknown_are_final_with_any_evidence() {
     let codes = Exception::ALL.iter().map(|exception| Some(exception.code())).chain([None, Some("BrandNew")]);
     for code in codes {
         for evidence in EVIDENCE.map(Some).into_iter().chain([None]) {
@@ -332,7 +332,7 @@ fn an_effect_is_written_only_where_knowledge_grows() {
 }
 
 #[test]
-fn what_stands_is_our_claim_only_while_it_is_open_and_its_id_is_ours() {
+fn stored_claim_is_ours_only_while_open_and_with_our_id() {
     let wanted = record(None, vec![attempt("a")]);
     assert!(is_same_claim(&wanted, &wanted));
     let mut newer = wanted.clone();
@@ -370,7 +370,7 @@ fn an_effect_forgets_what_was_known_less_well() {
 }
 
 #[test]
-fn the_time_between_attempts_doubles_up_to_its_maximum_and_is_spread_over_its_upper_half() {
+fn delay_doubles_to_a_maximum_and_is_spread_over_its_upper_half() {
     let cases = [(0, 10), (1, 20), (2, 40), (5, 320), (6, 600), (7, 600), (63, 600), (usize::MAX, 600)];
     for (number, full) in cases {
         let delays: Vec<_> = (0..500).map(|id| BACKOFF.after(number, &id.to_string())).collect();
@@ -397,7 +397,7 @@ fn the_time_between_attempts_never_overflows() {
 }
 
 #[test]
-fn the_next_attempt_waits_as_its_predecessors_deserve() {
+fn next_attempts_delay_depends_on_its_predecessors() {
     let never_sent = |id: &str| ended(id, Some(Evidence::NeverSent), None);
     let cases = [
         ("the first", vec![unreachable("a")], 0, 10),
@@ -420,8 +420,9 @@ fn the_next_attempt_waits_as_its_predecessors_deserve() {
 }
 
 #[test]
-fn the_next_attempt_is_never_further_off_than_one_delay_from_when_its_predecessor_was_first_seen() {
-    // A clock that was an hour fast has left its time behind: nobody waits for that hour.
+fn next_attempt_is_at_most_one_delay_after_the_last_was_seen() {
+    // A clock that was an hour fast has left its time in the record. The operator does not wait for
+    // that hour.
     for settled_at in [Some(at(1)), Some(at(3600)), Some(at(86_400 * 365)), Some(Timestamp::MAX), None] {
         let attempt = Attempt { settled_at: settled_at.map(Time), ..unreachable("a") };
         let record = record(Some(Effect::NotPerformed), vec![attempt]);
@@ -437,7 +438,7 @@ fn the_next_attempt_is_never_further_off_than_one_delay_from_when_its_predecesso
 }
 
 #[test]
-fn a_record_remembers_the_latest_expiry_in_whole_seconds_and_forgets_none() {
+fn record_remembers_the_latest_expiry_in_whole_seconds() {
     let second = Some(at(60));
     let part = Timestamp::new(at(60).as_second(), 1).ok();
     for (name, before, expires, after) in [
