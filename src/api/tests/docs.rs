@@ -8,7 +8,7 @@ fn every_exception_and_reason_is_documented() {
     for exception in Exception::ALL {
         assert!(page.contains(&format!("| `{}` |", exception.code())), "{}", exception.code());
     }
-    // The names stand in the one list of reasons, behind `=> "`.
+    // The one list of reasons has the names, each behind `=> "`.
     let list = include_str!("../src/conditions.rs");
     let names = list
         .split("impl WaitReason {")

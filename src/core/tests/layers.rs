@@ -1,4 +1,5 @@
-//! What each crate is built from, beside what the compiler checks: a wall that a dependency could climb over.
+//! Checks the dependencies of each crate. The compiler enforces the layers between the crates, but
+//! a new dependency could still bypass them.
 
 use std::{collections::BTreeSet, process::Command};
 

@@ -11,7 +11,11 @@ use jiff::Timestamp;
 use serde_json::json;
 
 const POOL: &str = "eu-west-1_Example01";
-/// How long compiling or matching one may take in a test's build on a busy machine; a release is many times as fast. The worst here takes half a second; what grows exponentially never ends.
+/// The longest time that compiling or matching one pattern may take in a test build on a busy
+/// machine.
+///
+/// A release build is many times as fast. The worst pattern here takes 0.5 s; an exponential one
+/// would never end.
 const MOST: Duration = Duration::from_secs(10);
 
 fn filled(piece: &str, rest: &str) -> String {
