@@ -1,9 +1,10 @@
-//! A wall clock that jumps. Loaded by `LD_PRELOAD`, it answers `clock_gettime(CLOCK_REALTIME)` with an offset; every
-//! other clock, and so every time limit of a program that keeps to the monotonic clock, stays as it is.
+//! A wall clock that jumps. A program that loads it by `LD_PRELOAD` reads
+//! `clock_gettime(CLOCK_REALTIME)` with an offset. Every other clock stays as it is, and so does
+//! every timeout that is measured by the monotonic clock.
 //!
-//! The file that `TESTBED_CLOCK` names holds two numbers of 64 bits in the machine's order: the offset in seconds, which
-//! the test writes, and how often a time with an offset was told, which is counted here, so that a jump that nobody
-//! looked at is not taken for a test.
+//! The file that `TESTBED_CLOCK` names holds two numbers of 64 bits in the machine's order. The
+//! test writes the first, the offset in seconds. This library counts in the second how often it
+//! returned a time with an offset, so that a jump that no program read does not count as tested.
 
 use std::{
     ptr::null_mut,
@@ -12,7 +13,7 @@ use std::{
 
 use libc::{CLOCK_REALTIME, c_int, c_long, c_void, clockid_t, timespec};
 
-/// What the file holds.
+/// The content of the file.
 #[repr(C)]
 struct Face {
     offset: AtomicI64,
@@ -21,7 +22,7 @@ struct Face {
 
 /// The file in memory: null before the first look.
 static FACE: AtomicPtr<Face> = AtomicPtr::new(null_mut());
-/// Stands in where there is no file.
+/// The content that applies without a file.
 static RIGHT: Face = Face { offset: AtomicI64::new(0), told: AtomicU64::new(0) };
 
 fn face() -> &'static Face {
@@ -35,8 +36,8 @@ fn face() -> &'static Face {
 }
 
 fn open() -> Option<*mut Face> {
-    // SAFETY: all three only get pointers to strings that end in zero, or from getenv; failures are told by the values
-    // that are looked at. Nothing here asks for the time.
+    // SAFETY: all three functions only get pointers to strings that end in zero, or from getenv.
+    // They report failures by the values that are checked here. None of them reads the time.
     unsafe {
         let path = libc::getenv(c"TESTBED_CLOCK".as_ptr());
         if path.is_null() {
