@@ -1,5 +1,6 @@
-//! Three readers of whatever people write: the API server on creation, its rules on every later write, and the operator.
-//! What the first takes, the others take too, and they read the same in it.
+//! The three readers of a value that a user writes: the API server on creation, its rules on every
+//! later write, and the operator. A value that the first accepts is accepted by the others, and
+//! they read the same in it.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -16,7 +17,7 @@ use testbed::{Lease, Pool};
 
 const REQUESTS: &str = "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests";
 const GRANTS: &str = "/apis/cognito-reset.dev/v1alpha1/userpoolgrants";
-/// How many spellings are made up beside those of the tables.
+/// The number of spellings that are generated in addition to those of the tables.
 const MADE_UP: usize = 150;
 
 /// An API server with the definitions, and nobody who acts on them.
@@ -31,7 +32,8 @@ impl Served {
         self.0.as_admin().run(arguments).await?.success()
     }
 
-    /// Posts the text as it is: kubectl would write numbers and escapes anew. Tells whether it is taken.
+    /// Posts the text as it is and returns true if it is accepted. kubectl would write numbers and
+    /// escapes in its own form.
     async fn posts(&self, path: &str, json: &str) -> Result<bool> {
         Ok(self.0.request_with_text(Method::POST, path, json.to_owned()).await?.0.is_success())
     }
@@ -210,7 +212,8 @@ async fn every_accepted_time_is_read_as_the_same_moment_by_all() -> Result<()> {
     let taken = read.len();
     assert!(taken > 40 && spellings.len() - taken > 60, "{taken} of {} are taken", spellings.len());
     served.takes_later_writes(REQUESTS, &json!({ "attempts": 1 })).await?;
-    // Spelled anew as the operator reads it, it is the same moment to the rules, and a nanosecond later it is not.
+    // In the spelling of the operator the rules see the same moment; a nanosecond later they do
+    // not.
     let years = Timestamp::UNIX_EPOCH.."9999-01-01T00:00:00Z".parse()?;
     for (name, request) in &read {
         let moment = request.spec.not_after.as_ref().context("no time")?.0;
@@ -230,9 +233,9 @@ async fn every_accepted_time_is_read_as_the_same_moment_by_all() -> Result<()> {
     Ok(())
 }
 
-/// What may stand in place of any value.
+/// Values that may replace any value.
 const ANYTHING: [&str; 9] = ["null", "{}", "[]", "\"\"", "0", "false", "true", "[null]", "{\"a\":null}"];
-/// What may stand in place of a number; many spell a whole one in another way.
+/// Values that may replace a number; many of them spell a whole number in another way.
 const NUMBERS: [&str; 17] = [
     "20.0",
     "1e3",

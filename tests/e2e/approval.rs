@@ -1,4 +1,5 @@
-//! What a grant with `requireApproval` waits for is given once, by somebody else than who asked, and proven.
+//! The approval that `requireApproval` of a grant demands: it is given once, by somebody other than
+//! the requester, and the API server proves who gave it.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -191,7 +192,7 @@ async fn an_approval_is_given_once_while_pending_and_never_changed() -> Result<(
     assert!(refused.contains("can be approved only while the outcome is Pending"), "{refused}");
     people.ask("late", "deadlineSeconds: 1").await?;
     assert_eq!(env.ended("late").await?, "Failed/DeadlineExceeded");
-    // Whoever approves may hold back and let go: no other field is in their reach.
+    // An approver may change `suspend`, and no other field.
     people.ask("let-go", "suspend: true").await?;
     people.patch("bob", "let-go", APPROVE).await?.success()?;
     env.becomes("let-go", "Pending/Suspended").await?;

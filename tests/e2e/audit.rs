@@ -1,4 +1,5 @@
-//! From record, request and audit log one can tell who had whom reset. The commands are those of `docs/audit.md`.
+//! The record, the request and the audit log show who had whom reset. The commands are those of
+//! `docs/audit.md`.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
-//! What the environment, files, STS and the network on the way to AWS may do: nothing of it ends the process, is taken for
-//! an unknown outcome where nothing was sent, or stays without a word.
+//! Faults of the environment, of files, of STS and of the network on the way to AWS. None of them
+//! ends the process, none is taken for an unknown outcome if nothing was sent, and each is
+//! reported.
 
 use std::{
     fs,
@@ -229,7 +230,7 @@ async fn a_request_that_needs_the_user_status_ends_when_it_is_refused() -> Resul
     for (name, calls) in [("nobody", 0), ("disabled", 1), ("unconfirmed", 1)] {
         assert_eq!(env.calls(name), calls, "{name}");
     }
-    // What somebody can mend is waited for.
+    // The operator waits for what an administrator can fix.
     let denied = env.cognito.always(
         Matcher::operation("AdminGetUser").and(|seen| seen.user().is_some_and(|(_, name)| name == "denied")),
         Fault::Respond(Reply::aws_error(400, "AccessDeniedException")),
@@ -306,7 +307,7 @@ async fn a_grant_sets_session_tags_and_reports_those_too_large() -> Result<()> {
     env.apply(&env.request(&long, "tagged", "")).await?;
     env.becomes(&long, "Pending/AwsCredentialsUnavailable").await?;
     env.says(&long, "sessionTags: UID or None").await?;
-    // The trial was made with tags of the same size, and tells whoever wrote the grant.
+    // The trial used tags of the same size, and its result is in the status of the grant.
     eventually(LIMIT, "the grant to say so", async || {
         let assumable = condition(&env.get("poolgrant", "by-role").await?, "RoleAssumable");
         let said = assumable["message"].as_str().unwrap_or_default().to_owned();

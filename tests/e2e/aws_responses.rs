@@ -18,14 +18,15 @@ use testbed::environment::{Environment, LIMIT, condition};
 use testbed::{Fault, Matcher, Reply};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// What an exception says of the reset, as the service's documentation and experience have it.
+/// The meaning of an exception for the reset, as the documentation of the service and experience
+/// have it.
 #[derive(Clone, Copy, PartialEq)]
 enum Says {
     /// Nothing happened, and never will.
     No,
     /// Nothing happened; slower, please.
     Slower,
-    /// Nothing happened; somebody has to mend something.
+    /// Nothing happened; an administrator has to fix the cause.
     Mend,
     /// It may have happened.
     Perhaps,
@@ -70,13 +71,13 @@ struct Row {
     name: String,
     /// Further lines of its spec.
     spec: &'static str,
-    /// How many calls meet the fault.
+    /// The number of calls that meet the fault.
     times: usize,
     fault: Fault,
     ends: Ends,
 }
 
-/// How a request ended: all that its status and its record say, and the calls that arrived.
+/// The end of a request: all that its status and its record say, and the calls that arrived.
 #[derive(Debug, PartialEq)]
 struct Ends {
     outcome: String,
@@ -111,7 +112,7 @@ fn unknown(reason: &str, code: Option<&str>) -> Ends {
     ends(&format!("Unknown/{reason}"), "Unknown", "Unknown", "Inconclusive", code)
 }
 
-/// What follows each exception, as the table says it.
+/// The rows of the table for one exception.
 fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
     let reason = if Exception::from_code(code).is_some() { code } else { "UnrecognizedError" };
     let row = |what: &str, times, fault, ends| Row {
@@ -167,7 +168,7 @@ fn renamed_rows() -> Vec<Row> {
     names.map(row).into()
 }
 
-/// Answers that are no exception, or say theirs in another form.
+/// Responses that are no exception, or that name their exception in another form.
 fn other_rows() -> Vec<Row> {
     let html = |status| Reply::new(status, "<html>by a proxy</html>").header("content-type", "text/html");
     let json = |status, body: Value| Reply::new(status, body.to_string());
@@ -332,7 +333,8 @@ async fn a_probe_proves_a_reset_only_by_a_changed_user_status() -> Result<()> {
 async fn a_call_without_a_connection_is_not_sent_and_is_retried() -> Result<()> {
     let env = Environment::start().await?;
     let here = Ipv4Addr::LOCALHOST;
-    // Bound and not listening: refused. Listening with a full queue: no answer to a connection.
+    // A port that is bound but does not listen refuses connections. A port whose queue is full does
+    // not respond to them.
     let refusing = TcpSocket::new_v4()?;
     refusing.bind((here, 0).into())?;
     let full = TcpSocket::new_v4()?;

@@ -1,4 +1,4 @@
-//! The resource definitions on a real API server: what they accept, what they refuse and how they say it.
+//! The CRDs on a real API server: what they accept, what they refuse and what their messages say.
 
 use anyhow::{Context, Result, bail};
 use http::{Method, StatusCode};
@@ -70,7 +70,8 @@ impl Definitions {
     }
 }
 
-/// Where objects of a kind are created, by its name or the one that kubectl takes.
+/// Returns the path at which objects of a kind are created. The kind has its own name or the one
+/// that kubectl accepts.
 fn collection(kind: &Value) -> Result<&'static str> {
     Ok(match kind.as_str().unwrap_or_default() {
         "PasswordResetRequest" | "prr" => "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests",
@@ -80,7 +81,7 @@ fn collection(kind: &Value) -> Result<&'static str> {
     })
 }
 
-/// What the API server is to say.
+/// The expected response of the API server.
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
     Accepts,

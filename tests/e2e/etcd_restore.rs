@@ -1,4 +1,5 @@
-//! etcd is put back from a snapshot: `docs/runbooks/etcd-restore.md`, rehearsed. Its commands are run as they stand there.
+//! A rehearsal of `docs/runbooks/etcd-restore.md`: etcd is restored from a snapshot. The commands
+//! of the runbook are run as they are.
 
 use anyhow::{Context, Result, ensure};
 use testbed::environment::{Environment, LIMIT, condition};
@@ -21,7 +22,8 @@ fn block(name: &str) -> Result<&'static str> {
     marked.and_then(|rest| rest.split("```").next()).with_context(|| format!("the runbook has no block {name}"))
 }
 
-/// A cluster that has made resets since its snapshot, and whoever applies the same requests again and again.
+/// A cluster that has made resets since its snapshot, and a pipeline that applies the same requests
+/// again and again.
 struct Rehearsal {
     env: Environment,
     snapshot: String,
@@ -63,7 +65,7 @@ impl Rehearsal {
         Ok(())
     }
 
-    /// What the policy of step 1 does.
+    /// Acts like the policy of step 1.
     fn close_the_door(&self) -> Rule {
         let denial = Fault::Respond(Reply::aws_error(400, "AccessDeniedException"));
         self.env.cognito.always(Matcher::operation("AdminResetUserPassword"), denial)
@@ -97,7 +99,7 @@ impl Rehearsal {
         Ok(())
     }
 
-    /// How each request ends once the operator may work, and that something new still works.
+    /// Checks how each request ends once the operator may work, and that a new request still works.
     async fn ends(&self, wanted: [&str; 3]) -> Result<()> {
         for (name, wanted) in LOST.into_iter().zip(wanted) {
             let ended = self.env.ended(name).await?;

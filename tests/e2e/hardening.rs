@@ -1,4 +1,5 @@
-//! How the operator is shipped: what runs may do next to nothing, and what is built is pinned.
+//! The hardening of the shipped operator: the running container has minimal permissions, and
+//! everything that is built is pinned.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -77,7 +78,7 @@ async fn the_network_policy_covers_the_pod_and_leaves_one_port_open() -> Result<
     Ok(())
 }
 
-/// Whether the API server keeps the objects of each apiVersion and kind in namespaces.
+/// Returns for each apiVersion and kind whether its objects are in namespaces.
 async fn namespaced(env: &Environment) -> Result<BTreeMap<(String, String), bool>> {
     let table = env.kubectl(&["api-resources", "--no-headers"]).await?;
     let row = |line: &str| {

@@ -1,4 +1,5 @@
-//! What AWS is asked to allow: what the operator calls, and single resources. (`make terraform` compares Terraform with it.)
+//! The IAM policies of the documentation: they allow only what the operator calls, on single
+//! resources. (`make terraform` compares Terraform with them.)
 
 use std::{collections::BTreeSet, fs};
 

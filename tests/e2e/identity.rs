@@ -1,4 +1,5 @@
-//! Who asked is proven, and nobody but the operator writes what it says of a request, whatever other rights they have.
+//! The requester of a request is proven. Nobody but the operator writes a request's outcome,
+//! regardless of other permissions.
 
 mod administrator;
 
@@ -165,7 +166,7 @@ async fn a_namespace_administrator_cannot_settle_or_reset_twice() -> Result<()> 
     assert_eq!(env.ended("once").await?, "Succeeded/ResetAccepted");
     let standing = env.record("once").await?.unwrap_or_default();
     let name = standing["metadata"]["name"].as_str().unwrap_or_default();
-    // Rights on records would be a mistake of the administrators; they do not suffice either.
+    // Permissions on records would be a mistake of the administrators; they do not suffice either.
     env.kubectl(&[
         "create",
         "clusterrole",

@@ -1,5 +1,6 @@
-//! Objects that the operator cannot read, stored under other definitions: each says so in its status, once, whatever it holds;
-//! and where that is refused, by an Event. Events reach objects with the longest names.
+//! Objects that the operator cannot read, because they were stored under other CRDs. The operator
+//! reports each once: in its status regardless of its content, or by an Event if the API server
+//! refuses that status. Events reach objects with the longest names.
 
 use crate::logs;
 use anyhow::{Context, Result, ensure};
@@ -36,14 +37,14 @@ async fn taken_under(env: &Environment, plural: &str, change: impl Fn(&mut Value
     Ok(())
 }
 
-/// What the operator sent to write the status of the object.
+/// Returns the patches by which the operator wrote the status of the object.
 fn tellings(env: &Environment, plural: &str, name: &str) -> Vec<Value> {
     let path = format!("/{plural}/{name}/status");
     let patches = env.api.requests().into_iter().filter(|it| it.seen.method == Method::PATCH);
     patches.filter(|it| it.seen.path.contains(&path)).map(|it| it.seen.json()).collect()
 }
 
-/// How often the operator has looked at the object by itself.
+/// Returns how often the operator has read the object by itself.
 fn looks(env: &Environment, name: &str) -> usize {
     let selector = format!("metadata.name%3D{name}");
     env.api.requests().iter().filter(|it| it.seen.path.contains(&selector)).count()
@@ -151,13 +152,13 @@ async fn an_event_reports_an_invalid_object_whose_status_is_refused() -> Result<
         env.api.once(Matcher::path(Method::PATCH, &path), Fault::Respond(Reply::kubernetes_error(code, reason)))
     };
     let failing = once("good", 503, "ServiceUnavailable");
-    // What passes does not keep what lasts from being told.
+    // A transient refusal does not prevent the report of a lasting one.
     let passing = [once("list", 409, "Conflict"), once("fails", 503, "ServiceUnavailable")];
     let operator = env.run().await?;
     let lasting = "The status cannot be written: the API server responded with 422 Invalid for spec";
     let note = the_event(&env, "list", "InvalidObject").await?["note"].to_string();
     assert!(note.contains("cannot read the request") && note.contains(lasting), "{note}");
-    eventually(LIMIT, "the lasting refusal to be told", async || {
+    eventually(LIMIT, "the report of the lasting refusal", async || {
         let events = events_about(&env, "fails", "InvalidObject").await?;
         let notes: Vec<_> = events.iter().map(|event| event["note"].to_string()).collect();
         ensure!(notes.len() == 2 && notes.iter().any(|note| note.contains(lasting)), "{notes:?}");
@@ -166,7 +167,8 @@ async fn an_event_reports_an_invalid_object_whose_status_is_refused() -> Result<
     .await?;
     assert_eq!(passing.map(|fault| fault.hits()), [1, 1]);
     assert_eq!(env.state("list").await?, "Pending/Pending");
-    // What was refused for a moment is told a moment later, and the Event of the failure is the only one.
+    // A status that was refused once is written a moment later, and the only Event is that of the
+    // failure.
     env.becomes("good", INVALID).await?;
     assert_eq!(failing.hits(), 1);
     let note = the_event(&env, "good", "InvalidObject").await?["note"].to_string();
@@ -226,7 +228,8 @@ async fn an_event_reaches_an_object_whose_name_is_of_any_length() -> Result<()> 
     let operator = env.run().await?;
     // kube's Recorder names an Event after its object, and has room for 236 characters of it.
     for length in [236, 237, 253] {
-        // As few letters as may be between dots, wherever a name is cut.
+        // The name has as few letters as possible between dots, so that a cut at any place meets a
+        // dot.
         let name = format!("n{length}{}", ".a".repeat(length))[..length].trim_end_matches('.').to_owned();
         let name = format!("{name}{}", "z".repeat(length - name.len()));
         env.users.create_user(&env.pool, "alice").await.ok();

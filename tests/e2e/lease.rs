@@ -1,4 +1,5 @@
-//! The lease: one replica works, the others stand by, and nobody can be leaderless in silence.
+//! The Lease: one replica works, the others are on standby, and an operator without a leader
+//! reports it.
 
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use testbed::{Fault, Matcher, Operator, eventually};
 
 const LEASES: &str = "/leases/cognito-reset-operator";
 
-/// Waits until `/readyz` and the metric tell this of a replica.
+/// Waits until `/readyz` and the metric show this state of a replica.
 async fn tells(operator: &Operator, state: &str) -> Result<()> {
     eventually(LIMIT, format!("a replica to tell {state:?}"), async || {
         let (status, text) = operator.page("/readyz").await?;

@@ -1,10 +1,11 @@
-//! What a log of the operator has to look like, whatever it tells of.
+//! The form that every log of the operator has, regardless of its content.
 
 use anyhow::{Context, Result, ensure};
 use cognito_reset_core::escape::is_hidden;
 use serde_json::Value;
 
-/// Whether a log in JSON is one object a line, of a length that people read, and shows all that it holds.
+/// Checks that a log in JSON has one object per line, of a length that people can read, and shows
+/// all that it holds.
 pub fn is_sound(log: &str) -> Result<()> {
     for line in log.lines() {
         let entry: Value = serde_json::from_str(line).with_context(|| format!("no entry of a log: {line:?}"))?;

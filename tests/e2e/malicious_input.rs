@@ -1,5 +1,5 @@
-//! Text and objects made to mislead or to exhaust: each gets a bounded, clear answer. What is accepted is carried so that
-//! status, Events, logs, tables and records stay sound.
+//! Text and objects that are made to mislead or to exhaust. Each gets a bounded and clear response.
+//! Status, Events, logs, tables and records stay sound with everything that is accepted.
 
 mod objects;
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use testbed::environment::{Environment, LIMIT};
 use testbed::{Fault, Matcher, eventually};
 
-/// What people try, and what they do not see.
+/// Texts that an attacker may try, many with characters that people do not see.
 const TEXTS: &[(&str, &str)] = &[
     ("newline", "all\nwell"),
     ("return", "all\r\nwell"),
@@ -33,7 +33,7 @@ const TEXTS: &[(&str, &str)] = &[
     ("tags", "all\u{e0041}\u{e0042}well"),
 ];
 
-/// Where a text may stand.
+/// A field that holds a text.
 struct Field {
     kind: &'static str,
     path: &'static str,
@@ -187,8 +187,9 @@ async fn every_field_takes_or_refuses_every_text_and_says_so() -> Result<()> {
                     if !said.contains(&path) || (clear && !said.contains("write one line of visible characters")) {
                         wrong.push(format!("{at}: not clear: {said}"));
                     }
-                    // A refusal may quote what it refuses, and does so visibly. Its author alone is told: to them the API
-                    // server repeats the whole of a word that is not in a list, and twice of a time.
+                    // A refusal may quote the refused value, if the quote shows hidden characters.
+                    // Only its author sees the refusal: the API server repeats a word that is not
+                    // in a list once, and a time twice, in full.
                     let most = 16_384 + if field.takes == Less { 2 * text.len() } else { 0 };
                     if said.len() > most || said.chars().any(|it| it != '\n' && is_hidden(it)) {
                         wrong.push(format!(

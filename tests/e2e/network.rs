@@ -1,4 +1,5 @@
-//! Where the operator listens, and how it reaches the API server and AWS: with IPv6 and without, and through proxies.
+//! The addresses on which the operator listens, and its ways to the API server and AWS: with IPv6
+//! and without, and through proxies.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT, binary, condition, root};
 use testbed::{ConnectProxy, Deployment, Kubectl, OperatorBuilder, Tools, eventually};
 
-/// Runs the operator in a network of its own, where the only server takes connections and never answers.
+/// Runs the operator in a network of its own, in which the only server accepts connections and
+/// never responds.
 async fn in_its_own_network(tools: &Tools, kernel: &str, folder: &Path) -> Result<Value> {
     let kubeconfig = folder.join("kubeconfig");
     let silent = json!({
@@ -114,7 +116,8 @@ async fn every_request_says_who_calls_and_every_object_who_wrote() -> Result<()>
 const COGNITO: &str = "CONNECT cognito-idp.eu-west-1.amazonaws.com:443 403";
 const USER: &str = "alice:s3cr3t-of-the-proxy";
 
-/// What the API server is called in these tests: on Linux this machine, and for no tool a loopback address.
+/// Returns a name of the API server that no tool takes for a loopback address. On Linux it means
+/// this machine.
 fn server(env: &Environment) -> String {
     env.cluster.url().replace("127.0.0.1", "0.0.0.0").replace("https://", "")
 }

@@ -1,4 +1,5 @@
-//! The operator's rights are enough, and none is too many: with each one taken away, the scenario that it is there for fails.
+//! The operator's permissions are enough, and none is too many: without any one of them, the
+//! scenario that needs it fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,11 +17,12 @@ use testbed::{Deployment, Fault, Matcher, Operator, Reply, eventually};
 
 const ROLE: &str = "cognito-reset-operator";
 const NAMESPACE: &str = "cognito-reset-system";
-/// How many times longer than it takes with all permissions a scenario is given without one of them.
+/// The time that a scenario gets without one permission, as a multiple of the time that it takes
+/// with all of them.
 const PATIENCE: u32 = 5;
 const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A watch that starts anew every second, and a history that is forgotten at once.
+/// A watch that begins again every second, and a history that is forgotten at once.
 const ARGUMENTS: [&str; 4] =
     ["--watch-timeout=1s", "--probes=1", "--record-retention=1s", "--retention-scan-interval=1s"];
 
@@ -56,14 +58,15 @@ fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// The rules of a ClusterRole that give these rights.
+/// Returns the rules of a ClusterRole that give these permissions.
 fn rules(rights: &BTreeSet<Triple>) -> Value {
     let rule =
         |(group, resource, verb): &Triple| json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] });
     rights.iter().map(rule).collect()
 }
 
-/// Gives the rights on the operator's own Lease by its Role, and the others by its ClusterRole.
+/// Gives the permissions on the operator's own Lease by its Role, and the others by its
+/// ClusterRole.
 async fn set_rights(env: &Environment, rights: &BTreeSet<Triple>) -> Result<()> {
     let (own, others): (BTreeSet<_>, _) = rights.iter().cloned().partition(|(_, resource, _)| resource == "leases");
     for (kind, rights) in [("clusterrole", others), ("role", own)] {
@@ -113,7 +116,8 @@ async fn the_base_gives_exactly_the_listed_permissions() -> Result<()> {
     Ok(())
 }
 
-/// What the API server says that a service account may do in a namespace, asked with its own token.
+/// Returns the permissions of a service account in a namespace, as the API server lists them for
+/// the account's own token.
 async fn told_by_the_api_server(env: &Environment, account: (&str, &str), namespace: &str) -> Result<BTreeSet<Triple>> {
     let token = env.cluster.service_account_token(account.0, account.1).await?;
     let account = env.cluster.as_admin().with_kubeconfig(&env.cluster.kubeconfig_for(&token, None)?);
@@ -166,7 +170,7 @@ async fn the_api_server_grants_exactly_the_listed_permissions() -> Result<()> {
             );
         }
     }
-    // That the question can be answered otherwise.
+    // With one more permission, the list is longer.
     env.kubectl(&["create", "role", "more", "-n", "default", "--verb=get", "--resource=pods"]).await?;
     let more = ["create", "rolebinding", "more", "-n", "default", "--role=more"];
     env.kubectl(&[&more[..], &[&format!("--serviceaccount={NAMESPACE}:{ROLE}")]].concat()).await?;
@@ -287,7 +291,7 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             event(env, tag, limit, "its repetition", |event| event["series"]["count"].as_i64() >= Some(2)).await
         }
         "leads" => {
-            // Deleted, it is made anew, and renewed.
+            // A deleted Lease is created again, and renewed.
             env.kubectl(&["delete", "lease", ROLE, "-n", NAMESPACE]).await?;
             let mut renewals = BTreeSet::new();
             eventually(limit, "renewals of a new lease", async || {
@@ -303,7 +307,7 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
     }
 }
 
-/// Creates an object under a definition that asks nothing of this field; the right one stands again afterwards.
+/// Creates an object under a CRD that does not check this field, and restores the CRD afterwards.
 async fn taken_under_another_definition(env: &Environment, plural: &str, field: &str, object: &str) -> Result<()> {
     let crd = format!("{plural}.cognito-reset.dev");
     let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
@@ -366,7 +370,8 @@ async fn event(
     .await
 }
 
-/// A leader that watches anew every second, so that a permission to list or watch is soon missed.
+/// Starts a leader that begins its watches again every second, so that a missing permission to list
+/// or watch is soon noticed.
 async fn operator(env: &Environment) -> Result<Operator> {
     // Of one that was killed.
     env.kubectl(&["delete", "lease", ROLE, "-n", NAMESPACE, "--ignore-not-found"]).await?;
@@ -455,7 +460,8 @@ async fn refused(env: &Environment, (group, resource, verb): &Triple) -> Result<
     })
     .await?;
     if ["list", "watch"].contains(&verb.as_str()) && resource != "passwordresetrecords" {
-        // What runs lives on; an expired watch is listed anew, and an ended one watched anew.
+        // The watch in use goes on. The operator lists again after it expires, and watches again
+        // after it ends.
         let watch = {
             let resource = resource.clone();
             Matcher::new(move |seen| seen.path.contains(&resource) && seen.path.contains("watch=true"))

@@ -1,4 +1,4 @@
-//! What holds a reset back, what lets it go on, and what is written meanwhile.
+//! The gates that hold a request back, the changes that open them, and the status meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     env.ask("early").await?;
     env.becomes("early", "Pending/NoMatchingGrant").await?;
-    // The kill switch outvotes whatever else is applied, so that no step opens the gate for a moment.
+    // The kill switch has precedence over every other grant, so that no step opens the gate for a
+    // moment.
     env.grant("kill-switch", "namespaces: [\"*\"]\nsuspend: true").await?;
     env.becomes("early", "Pending/GrantSuspended").await?;
     env.grant("one", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/one").await?;
@@ -158,7 +159,7 @@ async fn a_grant_reports_whether_its_role_can_be_assumed() -> Result<()> {
     {
         assert!(first.contains(part), "{part} in {first}");
     }
-    // Tried again and again, with nothing new to tell.
+    // The trial is repeated, and its result does not change.
     env.api.forget();
     let so_far = trials().len();
     eventually(LIMIT, "further trials", async || (trials().len() >= so_far + 3).then_some(())).await?;
@@ -232,7 +233,8 @@ async fn a_grant_taken_away_stops_what_has_not_been_claimed() -> Result<()> {
         env.ask(name).await?;
         let (held, since) = (rule.held(LIMIT).await?, Instant::now());
         env.kubectl(change).await?;
-        // Another request for the same user, which would have to wait anyway, tells when the operator knows of the change.
+        // Another request for the same user, which has to wait anyway, shows when the operator
+        // knows of the change.
         let canary = format!("{name}-canary");
         env.apply(&env.request(&canary, name, "")).await?;
         env.becomes(&canary, wanted).await?;
@@ -262,7 +264,8 @@ async fn suspended_expired_and_late_requests_are_not_sent() -> Result<()> {
     assert_eq!(env.ended("expired").await?, "Failed/Expired");
     assert_eq!(env.ended("late").await?, "Failed/DeadlineExceeded");
     env.becomes("held", "Pending/Suspended").await?;
-    // That nothing will be sent stands in the ledger before it is told, and holds for whoever applies it again.
+    // The ledger says that nothing will be sent before the status says so. It holds when the
+    // request is applied again, too.
     for (name, evidence) in [("expired", "Expired"), ("late", "DeadlineExceeded")] {
         let record = env.record(name).await?.unwrap_or_default();
         assert_eq!((&record["effect"], &record["attempts"][0]["evidence"]), (&"NotPerformed".into(), &evidence.into()));
@@ -356,7 +359,7 @@ async fn a_role_that_the_grant_no_longer_names_is_not_used() -> Result<()> {
     env.ask("moved").await?;
     let held = rule.held(LIMIT).await?;
     env.grant("with-role", &naming("two")).await?;
-    // The operator has told of the change, so it knows of it.
+    // The operator has written the status of the change, so it knows of the change.
     eventually(LIMIT, "the operator to see the other role", async || {
         let grant = env.get("poolgrant", "with-role").await.ok()?;
         (grant["status"]["observedGeneration"] == grant["metadata"]["generation"]).then_some(())
@@ -403,7 +406,7 @@ async fn nothing_is_written_at_rest() -> Result<()> {
     env.users.create_user(&env.pool, "held").await?;
     env.apply(&env.request("held", "held", "suspend: true")).await?;
     env.becomes("held", "Pending/Suspended").await?;
-    // The Event of the end is the last write; the sweep's reads tell that time goes on.
+    // The Event of the end is the last write. The reads of orphaned claims show that time goes on.
     let events = async || Ok::<_, anyhow::Error>(!env.list("events").await?.is_empty());
     eventually(LIMIT, "the event", async || events().await.ok().filter(|seen| *seen)).await?;
     let told =

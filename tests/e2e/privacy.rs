@@ -1,5 +1,6 @@
-//! A user's name stays in the resources: it is in no log line at any level, no metric, no event, no status and no error,
-//! whatever happens to the request, and whoever repeats the name in an answer.
+//! A user's name stays in the resources. It is in no log line at any level, no metric, no Event, no
+//! status and no error, regardless of what happens to the request and of which server repeats the
+//! name in a response.
 
 use std::{cell::RefCell, collections::BTreeSet};
 
@@ -24,7 +25,7 @@ const LOUD: &str = "--log=trace,hyper=trace,hyper_util=trace,kube_client=trace,k
 fn forms() -> Vec<String> {
     let base64 = (0..3).map(|before| {
         let text = STANDARD_NO_PAD.encode([&vec![b'-'; before], MARK.as_bytes()].concat());
-        // The characters at the ends depend on what stands beside the mark.
+        // The characters at the ends depend on the text beside the mark.
         let (start, end) = ([0, 2, 3][before], text.len() - text.len() % 4);
         text[start..end].to_owned()
     });
@@ -56,7 +57,7 @@ fn the_mark_is_found_in_each_form() {
     assert_eq!(found("nothing marked"), None);
 }
 
-/// An answer of Cognito or STS that repeats the name wherever it can.
+/// A response of Cognito or STS that repeats the name in every place.
 fn quoting(status: u16, code: &str) -> Fault {
     let text = format!("user {MARK} said {MARK}");
     let body = json!({ "__type": code, "message": text, "Message": text }).to_string();
@@ -93,7 +94,7 @@ struct Marked {
     env: Environment,
     logs: Vec<String>,
     metrics: Vec<String>,
-    /// Every reason that was told.
+    /// Every reason that a status had.
     seen: RefCell<BTreeSet<String>>,
 }
 
@@ -107,7 +108,7 @@ impl Marked {
         Ok(())
     }
 
-    /// What stands behind the outcome.
+    /// Notes the reason that follows the outcome.
     fn saw(&self, told: &str) {
         self.seen.borrow_mut().extend(told.split('/').next_back().map(str::to_owned));
     }
@@ -156,7 +157,7 @@ impl Marked {
         Ok(())
     }
 
-    /// What Cognito and AWS answer.
+    /// Goes through the responses of Cognito and AWS.
     async fn answers(&self) -> Result<()> {
         let Environment { cognito, .. } = &self.env;
         self.becomes("accepted", "", "Succeeded/ResetAccepted").await?;
@@ -198,7 +199,7 @@ impl Marked {
         Ok(())
     }
 
-    /// What keeps a request waiting, or ends it without a call.
+    /// Goes through the gates that keep a request waiting, or end it without a call.
     async fn gates(&self) -> Result<()> {
         self.becomes("suspended", "suspend: true", "Pending/Suspended").await?;
         self.becomes("expired", "notAfter: \"2020-01-01T00:00:00Z\"", "Failed/Expired").await?;
@@ -236,7 +237,8 @@ impl Marked {
         self.reaches("accepted", "Succeeded/AlreadyPerformed").await
     }
 
-    /// What grants say of themselves and of requests. Their patterns hold the name as well.
+    /// Goes through the statuses of grants, and what grants add to those of requests. Their
+    /// patterns hold the name as well.
     async fn grants(&self) -> Result<()> {
         let pattern = format!("usernamePattern: \"{MARK}.*\"");
         let everyone = format!("namespaces: [\"*\"]\n{pattern}");
@@ -262,7 +264,7 @@ impl Marked {
         self.ended("held").await
     }
 
-    /// What is waited for long enough to be told, with long pauses.
+    /// Goes through the waits that are long enough to be in a status, with long pauses.
     async fn waits(&mut self) -> Result<()> {
         let slow = ["--retry-initial=30s", "--retry-max=30s", "--log-format=text"];
         let operator = self.run(&slow).await?;
@@ -344,7 +346,7 @@ impl Marked {
         Ok(())
     }
 
-    /// What the API server answers.
+    /// Goes through the refusals of the API server.
     async fn refusals(&self) -> Result<()> {
         let places = [
             (Method::POST, "/passwordresetrecords"),
@@ -374,7 +376,7 @@ impl Marked {
         Ok(())
     }
 
-    /// What the API server answers when a finished request is to be deleted.
+    /// Goes through the responses of the API server to the deletion of a finished request.
     async fn deletions(&self) -> Result<()> {
         let api = &self.env.api;
         let looks = api.once(Matcher::path(Method::GET, "labelSelector="), refusal(500, "InternalError"));
@@ -392,8 +394,9 @@ impl Marked {
         .await
     }
 
-    /// What cannot be read: a request with a name where one of two words belongs, and at first no status; and a record with
-    /// a name where a list of attempts belongs.
+    /// Goes through invalid objects: a request with a name in place of one of two words, whose
+    /// status the API server refuses at first, and a record with a name in place of a list of
+    /// attempts.
     async fn unreadable(&self) -> Result<()> {
         let words = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/ifResetRequired/enum";
         let patch = json!([{ "op": "remove", "path": words }]).to_string();
@@ -453,7 +456,7 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
     marked.refusals().await?;
     marked.deletions().await?;
     marked.unreadable().await?;
-    // Killed during a call, and started anew.
+    // The operator is killed during a call, and started again.
     let call = marked.env.cognito.once(Matcher::reset_of(&format!("{MARK}-killed")), Fault::HoldReply);
     marked.ask("killed", "").await?;
     let held = call.held(LIMIT).await?;
@@ -473,7 +476,7 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
     told_nowhere(marked).await
 }
 
-/// Looks for the mark in whatever is not a resource's own field for it.
+/// Looks for the mark in everything except the fields of resources that are made for it.
 async fn told_nowhere(marked: Marked) -> Result<()> {
     let Marked { env, logs, metrics, .. } = marked;
     let parsed = async |kind: &str| -> Result<Value> {

@@ -1,4 +1,5 @@
-//! What a crash or a lost reply leaves behind, with the real binary: never a second call, and never more told than is known.
+//! The state after a crash or a lost reply, with the real binary: there is never a second call, and
+//! no status says more than is known.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What the API server refuses to store: nothing is sent without a claim, nothing is concluded beside the record, and what
-//! happened is told, with the name of who refuses.
+//! Writes that the API server refuses. Without a claim nothing is sent, without a record no status
+//! has an outcome, and the status says what happened and names the policy that refuses.
 
 mod stopped;
 mod woken;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT, condition};
 use testbed::{Fault, Matcher, Operator, Recorded, Reply, eventually};
 
-/// What a policy says in its own words, and nobody may repeat.
+/// The own words of a policy, which the operator must not repeat.
 const OWN_WORDS: &str = "zq-own-words-of-the-policy";
 const RESET: &str = "Succeeded/ResetAccepted";
 const REFUSED: &str = "Pending/WriteRefused";
@@ -37,7 +37,7 @@ fn policy_of(group: &str, name: &str, operations: &[&str], resources: &[&str], e
     format!("{policy}\n---\n{binding}")
 }
 
-/// What the steps of these tests have in common.
+/// The common parts of the steps of these tests.
 struct Refusing<'a> {
     env: &'a Environment,
     operator: &'a Operator,
@@ -84,7 +84,7 @@ impl Refusing<'_> {
         .await
     }
 
-    /// How often the operator has tried to create the record of this request.
+    /// Returns how often the operator has tried to create the record of this request.
     fn claims(&self, name: &str) -> usize {
         let created =
             |sent: &Recorded| sent.seen.method == Method::POST && sent.seen.path.contains("/passwordresetrecords");
@@ -138,7 +138,7 @@ async fn nothing_is_sent_while_a_policy_refuses_records() -> Result<()> {
     refusing.says("held", &[by, "nothing was sent"]).await?;
     refusing.says("late", &["deadlineSeconds", "closing the record", by]).await?;
     refusing.says("old", &["notAfter", "closing the record", by]).await?;
-    // It has been tried again, and that was told once.
+    // The operator has tried again, and has reported it once.
     let so_far = refusing.claims("held");
     eventually(LIMIT, "further tries", async || (refusing.claims("held") >= so_far + 2).then_some(())).await?;
     refusing.warns("held", "WriteRefused", &[by, "nothing was sent"]).await?;

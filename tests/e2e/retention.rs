@@ -1,4 +1,5 @@
-//! What is forgotten and deleted, when, and what never is: on the real API server, with short times.
+//! Retention on the real API server with short times: which records and requests are deleted, when,
+//! and which never are.
 
 use std::time::{Duration, Instant};
 
@@ -96,7 +97,7 @@ fn sent(env: &Environment, method: &Method, part: &str) -> Vec<Recorded> {
     env.api.requests().into_iter().filter(fits).collect()
 }
 
-/// From the first answered write to the deletion of it.
+/// Returns the time from the first successful write to its deletion.
 fn lived(env: &Environment, write: (&Method, &str), deletion: &str) -> Result<Duration> {
     let first = |method, part: &str| -> Result<Instant> {
         let found =
@@ -135,7 +136,7 @@ async fn a_record_is_deleted_after_its_retention_unless_needed() -> Result<()> {
     let collected = "retention_deleted_total{kind=\"record\"}";
     assert_eq!(metric(&operator, collected).await?, 1);
 
-    // What is forgotten can be asked for anew; the documentation says so.
+    // A reset whose record was deleted can be requested again, as the documentation says.
     env.users.confirm(&env.pool, "gone").await?;
     env.apply(&env.request("gone", "gone", "")).await?;
     assert_eq!(env.ended("gone").await?, "Succeeded/ResetAccepted");

@@ -1,8 +1,9 @@
-//! Many records on the real API server: those that qualify are deleted and no other one, the operator's memory stays as it
-//! is without any scan, and resets go on meanwhile.
+//! Many records on the real API server. Those that qualify are deleted, and no other one. The
+//! operator's memory stays as it is without a scan, and resets go on meanwhile.
 //!
-//! A sample of 2,000 is a part of `make test`; `make load-retention` has 20,000. Which of them qualify is drawn anew each
-//! time, and `RETENTION_SEED` repeats what an earlier run has printed.
+//! A sample of 2,000 records is a part of `make test`; `make load-retention` has 20,000. The
+//! records that qualify are chosen at random each time, and `RETENTION_SEED` repeats what an
+//! earlier run has printed.
 
 use std::{
     collections::BTreeSet,
@@ -23,9 +24,10 @@ use serde_json::json;
 use testbed::environment::Environment;
 use testbed::eventually;
 
-/// How many there are, where `RETENTION_RECORDS` says nothing else.
+/// The number of records unless `RETENTION_RECORDS` gives another.
 const SAMPLE: usize = 2_000;
-/// What a page of 500 records may take, parsed, with what the allocator keeps. A sample has no more metadata than that.
+/// The memory that a page of 500 records may take, parsed, with what the allocator keeps. A sample
+/// has no more metadata than that.
 const PAGE: usize = 8 << 20;
 /// Created side by side.
 const ABREAST: usize = 48;
@@ -33,14 +35,14 @@ const LIMIT: Duration = Duration::from_secs(1200);
 const ARGUMENTS: [&str; 3] =
     ["--retention-scan-interval=1h", "--claim-timeout=1h", "--log=info,cognito_reset_operator=info"];
 
-/// How many records there are, and which of them qualify.
+/// The number of records, and the choice of those that qualify.
 #[derive(Clone, Copy)]
 struct Load {
     records: usize,
     seed: u64,
 }
 
-/// What keeps a record.
+/// The reason why a record is kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kept {
     /// Nothing.
@@ -123,7 +125,7 @@ async fn standing(records: &Api<PasswordResetRecord>) -> Result<(BTreeSet<String
     }
 }
 
-/// The most memory of an operator that makes a reset and keeps everything for ever.
+/// Returns the peak memory of an operator that makes a reset and keeps every record forever.
 async fn peak_without_scan(env: &Environment) -> Result<usize> {
     let operator = env.run_with(env.operator().args(ARGUMENTS).args(["--record-retention=0"])).await?;
     env.ask("before").await?;

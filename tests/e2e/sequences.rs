@@ -159,7 +159,8 @@ impl<'a> Sequence<'a> {
         .await
     }
 
-    /// Waits until this request stands as it has to in the end, and tells the model what that is.
+    /// Waits until this request is in one of the states that it may end in, and notes that state in
+    /// the model.
     async fn settle(&mut self, index: usize, name: &str) -> Result<()> {
         let Some(allowed) = self.model.allowed(index) else { return Ok(()) };
         let stands = eventually(LIMIT, format!("{name} to become one of {allowed:?}"), async || {

@@ -1,4 +1,5 @@
-//! How the operator starts and stops: one clear line and a non-zero exit where it cannot.
+//! The start and the stop of the operator: if it cannot start, it prints one clear line and returns
+//! a non-zero exit status.
 
 use std::{
     path::Path,
@@ -19,7 +20,7 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
     let home = tempfile::tempdir()?;
     let mut command = Command::new(binary());
     command.args(arguments).env_clear().env("HOME", home.path());
-    // Whatever else listens on this machine, or is started by another test.
+    // Other programs on this machine, and other tests, may use the default port.
     command.env("COGNITO_RESET_LISTEN", "127.0.0.1:0");
     command.env("AWS_EC2_METADATA_DISABLED", "true").envs(environment.iter().copied());
     Ok(command.output()?)
@@ -149,7 +150,7 @@ fn settings_that_cannot_work_with_aws_end_the_start() -> Result<()> {
         let said = complaint(&start(&environment)?);
         assert!(said.starts_with("error: failed to start") && said.contains(named), "{environment:?}: {said}");
     }
-    // Of no effect on this operator, or for each call to tell.
+    // These have no effect on this operator, or their effect shows only in a call.
     for environment in [
         vec![("AWS_RETRY_MODE", "legacy")],
         vec![("AWS_RETRY_MODE", "adaptive")],

@@ -52,8 +52,9 @@ fn settled(effect: &str, evidence: &str) -> Value {
     json!({ "effect": effect, "attempts": [attempt(&json!({ "evidence": evidence, "settledAt": "2026-01-01T00:00:01Z" }))] })
 }
 
-/// What a newer operator may have written, as far as today's definitions let it through. What is not performed is the
-/// most tempting one: of today's schema it would be claimed again.
+/// Returns records that a newer operator may have written, as far as today's CRDs accept them.
+/// Those with the effect `NotPerformed` are the most tempting: if their schema were today's, they
+/// would be claimed again.
 fn newer_records() -> Vec<(&'static str, Value)> {
     let mut more = settled("NotPerformed", "Unreachable");
     merge(&mut more, &json!({ "deliveries": [{ "medium": "EMAIL" }] }));
@@ -69,7 +70,8 @@ fn newer_records() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What takes newer definitions as well: values and shapes that this operator cannot even parse.
+/// Returns records that need newer CRDs as well: they have values and shapes that this operator
+/// cannot even parse.
 fn strange_records() -> Vec<(&'static str, Value)> {
     vec![
         ("strange-evidence", settled("NotPerformed", "Withdrawn")),
@@ -79,7 +81,7 @@ fn strange_records() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Lets through whatever a newer release may write, as its definitions would.
+/// Changes the CRD so that it accepts everything that a newer release may write.
 async fn apply_newer_definitions(env: &Environment) -> Result<()> {
     let mut crd = env.get("crd", "passwordresetrecords.cognito-reset.dev").await?;
     let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
@@ -160,7 +162,7 @@ async fn requests_wait(env: &Environment, names: &[&str]) -> Result<testbed::Ope
         let looks = || env.api.requests().iter().filter(|request| request.seen.path.contains(&path)).count();
         eventually(LIMIT, format!("{name} to be looked at"), async || (looks() > 0).then_some(())).await?;
     }
-    // Whatever these looks led to has had the time of a whole reset.
+    // A whole reset takes longer than any consequence of these reads.
     env.ask("ordinary").await?;
     ensure!(env.ended("ordinary").await? == "Succeeded/ResetAccepted");
     for name in names {

@@ -1,5 +1,6 @@
-//! Answers made to exhaust or to mislead whoever reads them: without end, slow, broken, contradicting themselves, leading
-//! elsewhere. Each is bounded in memory and time, and proves no more than it says.
+//! Responses that are made to exhaust or to mislead their reader: endless, slow, broken,
+//! contradictory, or redirecting. Each is bounded in memory and time, and proves no more than it
+//! says.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +12,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::logs;
 
-/// What the Deployment allows the operator to use, in KiB.
+/// The memory that the Deployment allows the operator, in KiB.
 const MEMORY: usize = 256 << 20;
 const PIECE: usize = 1 << 16;
 /// 64 MiB.
@@ -116,7 +117,7 @@ fn broken() -> Vec<(&'static str, Fault)> {
 /// An empty object, compressed.
 const GZIP: &[u8] = &[31, 139, 8, 0, 0, 0, 0, 0, 0, 3, 171, 174, 5, 0, 67, 191, 166, 163, 2, 0, 0, 0];
 
-/// What is odd, and understood all the same.
+/// Responses that are odd, and understood all the same.
 fn understood() -> Vec<Row> {
     let row = |name: &str, fault, ends| Row { name: name.into(), spec: "", times: 1, fault, ends };
     let refused = || {

@@ -1,4 +1,4 @@
-//! Whoever has every right in a namespace has no way to an outcome but a new request.
+//! A user with every permission in a namespace can get another outcome only by a new request.
 
 use cognito_reset_api::PasswordResetRequest;
 use cognito_reset_core::ledger::Identity;
@@ -16,14 +16,15 @@ impl People {
         Ok(Identity::of_request(&request).record_name())
     }
 
-    /// Mallory's request stands as it is, and Cognito was called once for it.
+    /// Checks that Mallory's request has ended as before, and that Cognito was called once for it.
     async fn once(&self, name: &str, what: &str) -> Result<()> {
         assert_eq!(self.0.ended(name).await?, DONE, "{what}");
         assert_eq!(self.0.calls(name), 1, "{what}");
         Ok(())
     }
 
-    /// Deletes it, applies it again, and is told.
+    /// Deletes the request, applies it again, and checks that its status says that the reset was
+    /// already performed.
     async fn again(&self, name: &str, delete: &[&str]) -> Result<()> {
         self.run(delete, "").await?.success()?;
         self.run(&["apply", "-f", "-"], &self.0.request(name, name, "")).await?.success()?;
@@ -40,7 +41,8 @@ async fn no_way_to_write_a_status_leads_to_a_second_reset() -> Result<()> {
     let _operator = env.run().await?;
     env.ask("once").await?;
     people.once("once", "at first").await?;
-    // Rights on the namespace allow to bind the operator's own role there; it counts for the namespace alone.
+    // Permissions on the namespace allow to bind the operator's own role there; it counts for the
+    // namespace alone.
     let bind = ["create", "rolebinding", "operator", "--clusterrole=cognito-reset-operator", "--user=mallory"];
     people.run(&bind, "").await?.success()?;
     let with_status = |status: &str| -> Result<String> {

@@ -23,11 +23,11 @@ async fn a_stopping_operator_names_the_records_it_cannot_settle() -> Result<()> 
     ensure!(!operator.wait_exit(LIMIT).await?.success(), "nothing was left to do");
     let log = operator.logs();
     let warnings = log.lines().filter(|line| line.contains("their outcome may be Unknown")).collect::<Vec<_>>();
-    // When it is told to stop, and when it gives up.
+    // One warning when it has to stop, and one when it gives up.
     assert_eq!(warnings.len(), 2, "{log}");
     assert!(warnings.iter().all(|line| line.contains(&sent) && !line.contains(&before)), "{warnings:?}");
     env.kubectl(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "frozen-records"]).await?;
-    // Here the user tells the next one what happened.
+    // Here the user's state shows the next operator what happened.
     let _operator = env.run().await?;
     assert_eq!(env.ended("sent").await?, "Succeeded/ConfirmedByProbe");
     assert_eq!(env.calls("sent"), 1);

@@ -1,4 +1,4 @@
-//! What a user of the operator may rely on, without anything of how it works.
+//! The promises to a user of the operator, without anything about how it works.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -9,7 +9,7 @@ pub const NAMES: [&str; 2] = ["one", "two"];
 /// Somebody whom requests are for.
 pub struct User {
     pub name: &'static str,
-    /// Whether the pool has this user.
+    /// True if the pool has this user.
     pub exists: bool,
 }
 
@@ -43,7 +43,7 @@ pub enum Action {
     Settle,
 }
 
-/// What the API server answers to `kubectl apply`.
+/// The response of the API server to `kubectl apply`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Accepted,
@@ -87,7 +87,7 @@ impl Model {
     }
 
     /// # Errors
-    /// When the API server had to answer otherwise.
+    /// When the API server had to respond otherwise.
     pub fn applied(&mut self, name: usize, user: usize, suspend: bool, answer: Answer) -> Result<()> {
         let identity = self.identities.entry((name, user)).or_default().clone();
         let Some(object) = self.objects.get_mut(&name) else {
@@ -129,7 +129,8 @@ impl Model {
         self.expose();
     }
 
-    /// How the request may stand once nothing moves any more; none when there is no such request.
+    /// Returns the states that the request may have once nothing changes any more; `None` if there
+    /// is no such request.
     pub fn allowed(&self, name: usize) -> Option<Vec<String>> {
         let object = self.objects.get(&name)?;
         let identity = self.identities.get(&(name, object.user))?;
@@ -155,7 +156,7 @@ impl Model {
         }
     }
 
-    /// How many calls Cognito may have got for the user: one for each name at most.
+    /// Returns how many calls Cognito may have received for the user: at most one for each name.
     pub fn resets(&self, user: usize) -> RangeInclusive<usize> {
         let of = |counts: fn(&Identity) -> bool| {
             self.identities.iter().filter(|((_, whose), identity)| *whose == user && counts(identity)).count()
