@@ -9,7 +9,7 @@ use std::{
 
 use arbitrary::{Arbitrary, Unstructured};
 
-/// How long a target runs.
+/// The time that a target runs.
 const BRIEFLY: Duration = Duration::from_secs(10);
 /// The most bytes that an input is drawn from.
 const MOST: u64 = 1024;

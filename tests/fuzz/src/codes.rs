@@ -1,4 +1,5 @@
-//! Codes of exceptions: known, nearly known and new ones, as they may stand in an answer or in a record.
+//! Codes of exceptions: known, nearly known and new ones, as a response or a record may contain
+//! them.
 
 use arbitrary::Arbitrary;
 use cognito_reset_api::Exception;

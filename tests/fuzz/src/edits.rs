@@ -3,7 +3,7 @@
 use arbitrary::Arbitrary;
 use serde_json::{Map, Number, Value};
 
-/// What stands wherever people write text; no report may show it.
+/// The text in every place where people may write; no report may show it.
 pub const SECRET: &str = "Xq7Secret";
 /// The same for numbers.
 pub const SECRET_NUMBER: i64 = 730_981_265;
@@ -39,7 +39,7 @@ pub fn apply_bytes(bytes: &mut Vec<u8>, edits: &[ByteEdit]) {
 /// A change to a JSON document.
 #[derive(Clone, Debug, Arbitrary)]
 pub struct Edit {
-    /// Which value of the document, all of them counted.
+    /// The index of the value among all values of the document.
     at: u16,
     change: Change,
 }

@@ -29,7 +29,7 @@ enum Piece {
     Text(String),
 }
 
-/// What patterns are made of, and what may trick the anchors around one.
+/// The parts of patterns, and texts that may trick the anchors around one.
 const TOKENS: [&str; 40] = [
     ".*",
     ".+",
@@ -86,7 +86,7 @@ fn text(pieces: &[Piece], most: usize) -> String {
     text.chars().take(most).collect()
 }
 
-/// What has to hold for every pattern and name: the grant matches the whole name, or not at all.
+/// Checks what holds for every pattern and name: the grant matches the whole name, or not at all.
 pub fn check(input: &Match) {
     let (pattern, username) = (text(&input.pattern, 256), text(&input.username, 128));
     let pool = "eu-west-1_Example01";

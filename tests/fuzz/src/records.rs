@@ -1,4 +1,5 @@
-//! A record of any kind, as an administrator, another version or a fault may leave it: read, decided on and told.
+//! A record of any kind, as an administrator, another version or a fault may leave it. The operator
+//! reads it, decides on it and writes a status.
 
 use arbitrary::Arbitrary;
 use cognito_reset_api::{
@@ -20,7 +21,7 @@ use crate::{codes::Code, statuses};
 #[derive(Clone, Debug, Arbitrary)]
 pub struct Record {
     schema: Option<i64>,
-    /// What its identity is but for the request's own.
+    /// The identity of the record, if it is not that of the request.
     other: Option<(u8, String)>,
     effect: Option<u8>,
     attempts: Vec<Entry>,
@@ -132,7 +133,7 @@ impl Record {
     }
 }
 
-/// What has to hold for every record.
+/// Checks what holds for every record.
 pub fn check(input: &Record) {
     let record = input.record();
     let now = at(input.now);
@@ -170,7 +171,7 @@ pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Time
     statuses::check(&status.conditions);
 }
 
-/// Whether the last attempt's own evidence says that another one may follow.
+/// Returns true if the last attempt's own evidence says that another one may follow.
 fn proves_retry(record: &PasswordResetRecord) -> bool {
     let last = record.spec.attempts.last().unwrap();
     match last.evidence {
@@ -200,7 +201,8 @@ fn check_settling(record: &PasswordResetRecord, finding: &Finding, now: Timestam
     assert!(claimed.spec.attempts.len() <= MAX_ATTEMPTS && claimed.spec.effect.is_none());
 }
 
-/// An answer's settlement goes into a new record, and what is told of it is what the record says.
+/// Checks that the settlement of a response goes into a new record, and that the status says what
+/// the record says.
 pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option<String>) {
     let now = at(1_800_000_000);
     let entry = Entry {

@@ -33,7 +33,7 @@ enum Shape {
         status: Status,
         headers: Vec<Header>,
         body: Body,
-        /// Whether the body's length is announced; otherwise it ends with the connection.
+        /// True if a header gives the body's length; otherwise the body ends with the connection.
         length: bool,
         edits: Vec<ByteEdit>,
     },
@@ -169,7 +169,7 @@ impl Shape {
     }
 }
 
-/// What has to hold for every reply.
+/// Checks what holds for every reply.
 pub fn check(reply: &Reply) {
     let bytes = reply.0.bytes();
     let call = wire::reset(&bytes);
@@ -222,7 +222,7 @@ fn check_answer(seen: &Seen, answer: &Answer) {
     }
 }
 
-/// What Cognito sends with a success: an empty body, or an empty object.
+/// Returns true for the body that Cognito sends with a success: an empty body, or an empty object.
 fn is_nothing(body: &[u8]) -> bool {
     body.is_empty() || serde_json::from_slice::<Value>(body).is_ok_and(|value| value == json!({}))
 }
@@ -274,7 +274,7 @@ fn kept(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).take(MAX_CODE).collect()
 }
 
-/// What the decision makes of an answer after which no probe shows anything.
+/// Returns the decision on a response after which no probe shows anything.
 fn settled(answer: &Answer) -> Settlement {
     let mut situation = State::unknown(0);
     situation.attempt = OwnAttempt::Answered(answer.clone());
@@ -290,7 +290,8 @@ fn settled(answer: &Answer) -> Settlement {
     settlement
 }
 
-/// The same reply to a read of the user: what is not the answer of Cognito tells no state.
+/// Checks the same reply to a read of the user: a reply that is not Cognito's response gives no
+/// state.
 fn check_user(bytes: &[u8]) {
     let call = wire::user(bytes);
     let ended_early = matches!(call.result, Err(ReadError::Connection(_)));

@@ -44,7 +44,7 @@ const GRANTS: [&str; 2] = [include_str!("seeds/grant.json"), include_str!("seeds
 
 static FRACTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\.\d+Z\)").unwrap());
 
-/// What has to hold for every object of every kind.
+/// Checks what holds for every object of every kind.
 pub fn check(object: &Object) {
     match object.kind % 3 {
         0 => object.check(REQUESTS, check_request),
@@ -93,7 +93,8 @@ impl Object {
     }
 }
 
-/// What is written back is what was read, but for fractions of a second, which Kubernetes' times do not have.
+/// Checks that an object is written back as it was read, except for fractions of a second, which
+/// Kubernetes' times do not have.
 fn check_round_trip<K: DeserializeOwned + Serialize + PartialEq + Debug>(object: &K) {
     let written = serde_json::to_string(object).unwrap();
     let again: K = serde_json::from_str(&written).unwrap();
@@ -103,7 +104,7 @@ fn check_round_trip<K: DeserializeOwned + Serialize + PartialEq + Debug>(object:
     assert_eq!(stable, again);
 }
 
-/// What is reported of an object that cannot be read quotes none of its values.
+/// Checks that the report of an object that cannot be read quotes none of its values.
 fn check_report(error: &str) {
     let error = invalid_objects::without_values(error);
     check_error(&error);

@@ -1,4 +1,4 @@
-//! What the API server accepts in a status, by the definitions in `crds/`.
+//! The statuses that the API server accepts, by the CRDs in `crds/`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 

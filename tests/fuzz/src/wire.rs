@@ -40,18 +40,18 @@ pub struct Seen {
     pub body: Bytes,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub struct Call<T> {
-    /// What the port made of the reply.
+    /// The port's reading of the reply.
     pub result: T,
-    /// What the SDK was given, where the reply could be read as HTTP.
+    /// The reply as the SDK received it; `None` if it could not be read as HTTP.
     pub seen: Option<Seen>,
-    /// How many HTTP requests were sent.
+    /// The number of HTTP requests that were sent.
     pub requests: usize,
 }
 
-/// Calls AdminResetUserPassword, and answers with these bytes.
+/// Calls AdminResetUserPassword, and responds with these bytes.
 pub fn reset(bytes: &[u8]) -> Call<Reply> {
     call(bytes, async |port, session| port.reset(session, USER, None).await)
 }
@@ -78,7 +78,7 @@ pub fn reset_at(endpoint: &str) -> Reply {
     })
 }
 
-/// Calls AdminGetUser, and answers with these bytes.
+/// Calls AdminGetUser, and responds with these bytes.
 pub fn user(bytes: &[u8]) -> Call<Result<User, ReadError>> {
     call(bytes, async |port, session| port.user(session, USER).await)
 }
@@ -136,7 +136,7 @@ impl Bench {
     }
 }
 
-/// Stands where the SDK's HTTP client does.
+/// Takes the place of the SDK's HTTP client.
 #[derive(Clone, Debug, Default)]
 struct Wire(Arc<Mutex<Line>>);
 

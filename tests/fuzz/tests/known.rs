@@ -1,5 +1,5 @@
-//! What the production port makes of single replies: those that were once taken for more than they say, those of Cognito
-//! beside them, and none at all.
+//! The production port's reading of single replies: those that were once taken for more than they
+//! say, Cognito's own replies for comparison, and none at all.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -67,7 +67,7 @@ fn an_error_that_names_two_codes_proves_neither() {
         ("", r#"{"__type":"UserNotFoundException","code":"InternalErrorException"}"#),
         ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"__type":"InternalErrorException"}"#),
         ("x-amzn-errortype: UserNotFoundException\r\nx-amzn-errortype: InternalErrorException\r\n", "{}"),
-        // What stands beside the header cannot be read.
+        // The text beside the header cannot be read.
         ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"code":1e999}"#),
         ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"code":["UserNotFoundException"]}"#),
     ] {
@@ -114,7 +114,7 @@ fn an_unknown_code_is_kept_unless_it_repeats_the_user_name() {
     assert_eq!(told("NoAliceSmithException"), code("Withheld"));
 }
 
-/// What a read of the user makes of this body.
+/// Returns the port's reading of this body as a response to a read of the user.
 fn user(body: &str) -> Result<User, String> {
     wire::user(format!("HTTP/1.1 200 OK\r\n\r\n{body}").as_bytes()).result.map_err(|error| error.to_string())
 }
