@@ -56,7 +56,7 @@ async fn probes_are_answered_on_ipv4_and_where_there_is_one_on_ipv6() -> Result<
         let folder = tempfile::tempdir()?;
         let seen = in_its_own_network(&tools, kernel, folder.path()).await?;
         for address in addresses {
-            let (live, ready) = (&seen["told"][address][0], &seen["told"][address][1]);
+            let (live, ready) = (&seen["responses"][address][0], &seen["responses"][address][1]);
             assert_eq!(live, &json!([200, "ok\n"]), "{kernel} {address}: {seen}");
             assert_eq!(ready[0], 503, "{kernel} {address}: {seen}");
             let why = ready[1].as_str().unwrap_or_default();

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::logs;
 
-/// The memory that the Deployment allows the operator, in KiB.
+/// The memory that the Deployment allows the operator, in bytes.
 const MEMORY: usize = 256 << 20;
 const PIECE: usize = 1 << 16;
 /// 64 MiB.

@@ -1,14 +1,17 @@
-//! The fault campaign: two replicas of the release binary, with the rights and arguments of `deploy/`, on a real API
-//! server whose etcd waits for the disk, among faults of every kind, while requests come without a pause; and the load,
-//! a given number of requests while replicas are killed every few seconds.
+//! The fault campaign and the load. The campaign runs two replicas of the release binary, with the
+//! permissions and arguments of `deploy/`, on a real API server whose etcd waits for the disk. It
+//! injects faults of every kind while requests come without a pause. The load is a given number of
+//! requests while replicas are killed every few seconds.
 //!
-//! A cycle is one fault that has met something while requests were in flight. The faults follow each other without
-//! waiting for what they broke to settle. At the end all faults stop, everything has to become terminal, and what every status
-//! and every record has said is compared with what Cognito's emulator had accepted.
+//! A cycle is one fault that has met something while requests were in flight. The faults follow
+//! each other without waiting for what they broke to settle. At the end all faults stop, everything
+//! has to become terminal, and every status and every record is compared with what Cognito's
+//! emulator had accepted.
 //!
-//! The points at which replicas are killed could have been built into the operator, in a feature that the release build
-//! does not have. Instead, a proxy holds the very request or reply that bounds the point, and the replica is killed
-//! meanwhile: the points are the same, what is killed is the binary that is shipped, and it has no code for it.
+//! The points at which replicas are killed could have been built into the operator, in a feature
+//! that the release build does not have. Instead, a proxy holds the very request or reply that
+//! bounds the point, and the replica is killed meanwhile. The points are the same, the killed
+//! binary is the one that is shipped, and it has no code for it.
 
 mod answers;
 mod evidence;
@@ -50,20 +53,21 @@ const LANES: usize = 8;
 /// that has seen it for 7 s, and while every replica dies sooner nothing would be left to be broken in the end.
 const STORM: Duration = Duration::from_secs(14);
 const CALM: Duration = Duration::from_secs(10);
-/// How often a fault that met nothing is tried again.
+/// The number of tries for a fault that met nothing.
 const TRIES: usize = 3;
-/// How often faults that met nothing at all are made up for by others.
+/// The number of rounds in which other faults replace those that met nothing at all.
 const ROUNDS: usize = 4;
 /// A fault that takes longer than this is stuck, and the campaign with it.
 const FAULT_LIMIT: Duration = Duration::from_secs(180);
 /// Everything has to become terminal within this time after the last fault.
 const END_LIMIT: Duration = Duration::from_secs(180);
-/// What passed the proxies is taken out when nothing about it can change any more: the latest reply is 10 s late.
+/// The age at which a request that passed the proxies is taken out of their journals. The latest
+/// reply is 10 s late, so nothing about the request can change any more.
 const DIGESTED: Duration = Duration::from_secs(30);
 /// Between two kills under load.
 const KILL_EVERY: Duration = Duration::from_secs(3);
 
-/// What is to be done.
+/// The kind of a campaign.
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// So many faults of every kind.
@@ -75,13 +79,13 @@ pub enum Mode {
 /// A campaign.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    /// What is to be done.
+    /// The kind of the campaign.
     pub mode: Mode,
-    /// Where chance starts from: the same seed gives the same faults in the same order.
+    /// The seed of all random choices: the same seed gives the same faults in the same order.
     pub seed: u64,
-    /// Where the report is written to, besides standard output.
+    /// The file that the report is written to, besides standard output.
     pub report: Option<PathBuf>,
-    /// What is started.
+    /// The programs to start.
     pub programs: Programs,
 }
 
@@ -164,7 +168,7 @@ impl Campaign {
     }
 }
 
-/// Where it takes place, and what is noted of it.
+/// The servers and replicas of a campaign, and the notes about them.
 struct Field {
     stage: Arc<Stage>,
     observed: Arc<Observed>,
@@ -192,7 +196,7 @@ impl Field {
         }
     }
 
-    /// What goes on beside the faults: watches, the kubelet's part, and the proxies' journals being read.
+    /// Runs beside the faults: watches, does the kubelet's part, and reads the proxies' journals.
     async fn look_on(&self) -> Result<()> {
         let [first, second] = &self.stage.replicas;
         let read = async {

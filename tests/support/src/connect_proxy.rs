@@ -47,7 +47,7 @@ impl ConnectProxy {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// What was asked of it so far, as lines such as `CONNECT 127.0.0.1:443 200`.
+    /// The connections that were requested so far, as lines such as `CONNECT 127.0.0.1:443 200`.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
         self.process.logs().lines().filter(|line| !line.starts_with("port ")).map(str::to_owned).collect()

@@ -30,28 +30,29 @@ const AUDIT_LOG: &str = "audit.log";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Ports are chosen before they are used, so another process may take one in between.
 const START_ATTEMPTS: usize = 3;
-/// What deletes namespaces and orphans, makes service accounts, and gives the built-in roles their rules.
+/// The controllers that delete namespaces and orphans, make service accounts, and give the built-in
+/// roles their rules.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
-/// How a control plane is started.
+/// The options of a control plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Kustomizations that are applied to it, in this order.
     pub kustomizations: Vec<PathBuf>,
     /// Also kube-controller-manager, for the deletion of namespaces and garbage collection.
     pub controller_manager: bool,
-    /// Whether etcd waits for the disk, as it does in a real cluster.
+    /// True if etcd waits for the disk, as it does in a real cluster.
     pub fsync: bool,
-    /// What the API server writes into its audit log, which it keeps where there is such a policy.
+    /// The policy of the API server's audit log. Without it there is no log.
     pub audit_policy: Option<PathBuf>,
     /// Further arguments of kube-apiserver.
     pub api_server_arguments: Vec<String>,
 }
 
 impl Options {
-    /// Whether one that was started so can be put back to what it was then, by what is stored alone: nothing writes there
-    /// but kube-apiserver, and its audit log is of no interest.
+    /// Returns true if a control plane with these options can be restored from what is stored
+    /// alone: only kube-apiserver writes there, and its audit log does not matter.
     pub(crate) fn is_common(&self) -> bool {
         let Self { kustomizations: _, controller_manager, fsync, audit_policy, api_server_arguments } = self;
         !controller_manager && !fsync && audit_policy.is_none() && api_server_arguments.is_empty()
@@ -208,7 +209,7 @@ impl ControlPlane {
         self.wait_ready().await
     }
 
-    /// How it was started.
+    /// Returns the options that it was started with.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
@@ -301,7 +302,8 @@ impl ControlPlane {
         self.request_with_text(method, path, body.map(Value::to_string).unwrap_or_default()).await
     }
 
-    /// The same with a body that is sent to the letter: a parser would write numbers and escapes anew.
+    /// Like [`request`](Self::request), but sends the body to the letter: a parser would write
+    /// numbers and escapes in its own form.
     ///
     /// # Errors
     /// When there is no response.
@@ -380,7 +382,7 @@ fn https(port: u16) -> String {
     format!("https://127.0.0.1:{port}")
 }
 
-/// Where etcd listens, also when it is started again.
+/// The address of etcd, which is the same when it is started again.
 #[derive(Debug)]
 struct EtcdAddress {
     client: String,

@@ -1,4 +1,4 @@
-//! What `deploy/` says about how the operator runs.
+//! The settings in `deploy/` with which the operator runs.
 
 use std::path::Path;
 
@@ -70,7 +70,7 @@ impl Deployment {
     }
 }
 
-/// What a Pod of the Deployment would know about itself.
+/// The fields that a Pod of the Deployment would know about itself.
 struct Fields<'a> {
     name: &'a str,
     namespace: &'a str,

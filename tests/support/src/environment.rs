@@ -1,4 +1,5 @@
-//! What a test has around its operator: a leased control plane, a user pool, and a fault proxy before each.
+//! The environment of a test's operator: a leased control plane, a user pool, and a fault proxy
+//! before each.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-/// How long anything may take on a busy machine; a test ends as soon as the state is there.
+/// The time that anything may take on a busy machine; a test ends as soon as the state is there.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Short times, so that what waits or is tried again is seen soon.
@@ -32,7 +33,7 @@ pub const QUICK: &[&str] = &[
     "--log=debug",
 ];
 
-/// What `deploy/` has that goes into a cluster without a change.
+/// The part of `deploy/` that goes into a cluster without a change.
 const DEFINITIONS: &str = "deploy/kustomize/crds";
 const BASE: &str = "deploy/kustomize/base";
 
@@ -128,7 +129,7 @@ impl Environment {
         Ok(operator)
     }
 
-    /// What `kubectl` prints for an administrator.
+    /// Returns the output of `kubectl` for an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.as_admin().run(arguments).await?.success()
     }
@@ -138,7 +139,7 @@ impl Environment {
         self.cluster.as_admin().apply(yaml).await?.success()
     }
 
-    /// What the API server says when it refuses.
+    /// Returns the message with which the API server refuses.
     pub async fn refused(&self, yaml: &str) -> Result<String> {
         self.cluster.as_admin().apply(yaml).await?.refusal()
     }
@@ -177,7 +178,7 @@ impl Environment {
         Ok(without_managed_fields(self.cluster.read(&format!("{}/{name}", collection(kind)?)).await?))
     }
 
-    /// Whether there is such an object; one with a namespace is in `default`.
+    /// Returns true if such an object exists. An object with a namespace is in `default`.
     ///
     /// # Errors
     /// If the API server does not say so.
@@ -246,7 +247,7 @@ impl Environment {
     }
 }
 
-/// Where the API server has the objects of a kind, by the name that kubectl takes.
+/// Returns the path of the objects of a kind, by the name that kubectl accepts.
 fn collection(kind: &str) -> Result<&'static str> {
     Ok(match kind {
         "prr" => "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests",

@@ -45,7 +45,7 @@ impl HttpClient {
         Ok(Self(client))
     }
 
-    /// Sends a request; the answer's body still streams.
+    /// Sends a request; the response's body still streams.
     pub(crate) async fn send(
         &self,
         request: Request<Full<Bytes>>,
@@ -53,7 +53,7 @@ impl HttpClient {
         self.0.request(request).await
     }
 
-    /// Sends a request and reads the whole answer, within ten seconds.
+    /// Sends a request and reads the whole response, within 10 s.
     pub(crate) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {
         let uri = request.uri().clone();
         let exchange = async {
@@ -66,7 +66,7 @@ impl HttpClient {
             .with_context(|| format!("no answer from {uri}"))
     }
 
-    /// Whether a GET is answered with 200.
+    /// Returns true if the response to a GET has the status 200.
     pub(crate) async fn is_ok(&self, url: &str, bearer: Option<&str>) -> bool {
         let mut request = Request::get(url);
         if let Some(token) = bearer {

@@ -20,7 +20,7 @@ pub struct Kubectl {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// What a `kubectl` said.
+/// The result of a `kubectl`.
 #[derive(Clone, Debug)]
 pub struct KubectlResult {
     command: String,
@@ -28,7 +28,7 @@ pub struct KubectlResult {
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
-    /// Whether it ended with 0.
+    /// True if it ended with 0.
     pub ok: bool,
 }
 

@@ -1,9 +1,10 @@
-//! What the tests and the demonstration run against: a real control plane ([`ControlPlane`]), an emulator of Cognito and
-//! STS ([`Moto`]), a proxy that breaks things and counts ([`FaultProxy`]), and the operator among them ([`Operator`],
-//! started as [`Deployment`] says).
+//! The testbed of the tests and the demonstration: a real control plane ([`ControlPlane`]), an
+//! emulator of Cognito and STS ([`Moto`]), a proxy that injects faults and counts requests
+//! ([`FaultProxy`]), and the operator among them ([`Operator`], started with the settings of
+//! [`Deployment`]).
 //!
-//! Everything listens on 127.0.0.1, on ports of its own, and ends with the value that stands for it, also when a test
-//! panics or is killed.
+//! Every server listens on 127.0.0.1, on ports of its own, and ends with the value that represents
+//! it, also when a test panics or is killed.
 #![forbid(unsafe_code)]
 
 pub mod campaign;

@@ -29,7 +29,7 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts one, and waits until it answers.
+    /// Starts an emulator, and waits until it responds.
     ///
     /// # Errors
     /// When it does not, with the end of its log.
@@ -56,7 +56,7 @@ impl Moto {
         Ok(Self { process, url, client, directory })
     }
 
-    /// Whether it answers.
+    /// Returns true if it responds.
     pub(crate) async fn is_alive(&self) -> bool {
         self.client.is_ok(&status_page(&self.url), None).await
     }
@@ -73,7 +73,7 @@ impl Moto {
         self.directory.path()
     }
 
-    /// What it printed: a line for every request.
+    /// Returns its output: a line for every request.
     #[must_use]
     pub fn logs(&self) -> String {
         self.process.logs()
@@ -90,7 +90,7 @@ fn status_page(url: &str) -> String {
     format!("{url}/moto-api/data.json")
 }
 
-/// What an administrator of Cognito does, in the emulator.
+/// The actions of an administrator of Cognito, in the emulator.
 #[derive(Clone, Debug)]
 pub struct Cognito {
     client: HttpClient,
@@ -113,7 +113,7 @@ impl Cognito {
     /// Makes a pool and returns its id, which begins with the Region.
     ///
     /// # Errors
-    /// When the emulator refuses or does not answer; so for all methods here.
+    /// When the emulator refuses or does not respond; so for all methods here.
     pub async fn create_pool(&self, region: &str) -> Result<String> {
         let pool = self.call(region, "CreateUserPool", &json!({ "PoolName": "testbed" })).await?;
         let id = pool.pointer("/UserPool/Id").and_then(Value::as_str);

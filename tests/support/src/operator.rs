@@ -20,11 +20,12 @@ use crate::{
 };
 
 const LISTEN_FLAG: &str = "--listen";
-/// The operator calls AWS alone, unless it is told that this is a test.
+/// The operator calls only AWS, unless this variable says that it is in a test.
 const TEST_ENDPOINTS: &str = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS";
 const LISTEN_VARIABLE: &str = "COGNITO_RESET_LISTEN";
 
-/// How an operator is started. Its environment holds what is set here and nothing else but `PATH` and a `HOME` of its own.
+/// The settings of an operator to start. Its environment holds what is set here and nothing else
+/// but `PATH` and a `HOME` of its own.
 #[derive(Clone, Debug)]
 pub struct OperatorBuilder {
     program: PathBuf,
@@ -50,13 +51,13 @@ impl OperatorBuilder {
         self.env("KUBECONFIG", path)
     }
 
-    /// Where Cognito is: the emulator, or a proxy before it.
+    /// Sets the address of Cognito: the emulator, or a proxy before it.
     #[must_use]
     pub fn cognito(self, url: &str) -> Self {
         self.env(TEST_ENDPOINTS, "true").env("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", url)
     }
 
-    /// Where STS is.
+    /// Sets the address of STS.
     #[must_use]
     pub fn sts(self, url: &str) -> Self {
         self.env(TEST_ENDPOINTS, "true").env("AWS_ENDPOINT_URL_STS", url)
@@ -83,14 +84,15 @@ impl OperatorBuilder {
         self
     }
 
-    /// Where its output goes, if not to a temporary file. What is there stays.
+    /// Sets the file for its output, in place of a temporary one. The content of the file stays.
     #[must_use]
     pub fn log_file(mut self, path: &Path) -> Self {
         self.log = Some(path.to_owned());
         self
     }
 
-    /// Starts it, without waiting for anything. Its port is a free one, whatever the arguments say.
+    /// Starts it, without waiting for anything. Its port is a free one, regardless of the
+    /// arguments.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -167,7 +169,7 @@ impl Operator {
     /// Reads a page, such as `/metrics`, as text.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When there is no response.
     pub async fn page(&self, path: &str) -> Result<(http::StatusCode, String)> {
         let request = http::Request::get(format!("{}{path}", self.url)).body(http_body_util::Full::default())?;
         let answer = self.client.exchange(request).await?;
@@ -197,7 +199,8 @@ impl Operator {
         Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
     }
 
-    /// Whether it has scanned all objects of a kind, `record` or `request`, for what is to be deleted.
+    /// Returns true if it has scanned all objects of a kind, `record` or `request`, for those to
+    /// delete.
     ///
     /// # Errors
     /// When its metrics cannot be read.
@@ -206,12 +209,12 @@ impl Operator {
         Ok(metrics.contains(&format!("retention_last_scan_timestamp_seconds{{kind=\"{kind}\"}}")))
     }
 
-    /// Whether it still runs.
+    /// Returns true if it still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.ended().is_none()
     }
 
-    /// How it has ended, if it has.
+    /// Returns its exit status, if it has ended.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.process.ended()
     }

@@ -1,7 +1,7 @@
 //! A pool of control planes that tests lease, one after the other.
 //!
 //! Starting a control plane uses the whole machine for seconds, and most tests only create some objects in it. A process
-//! therefore has at most two, whatever its tests ask for. When a lease ends, its control plane is cleaned: [`Baseline`]
+//! therefore has at most two, regardless of what its tests ask for. When a lease ends, its control plane is cleaned: [`Baseline`]
 //! compares everything in etcd with the state after the start, and puts back what differs. A control plane is stopped and
 //! replaced if it cannot be cleaned, if it was started with special options, or if it was borrowed mutably, because its
 //! servers may have been killed.
@@ -58,7 +58,7 @@ pub struct Lease {
 struct Plane {
     cluster: Box<ControlPlane>,
     baseline: Baseline,
-    /// Whether another test can lease it.
+    /// True if another test can lease it.
     reusable: bool,
 }
 
@@ -267,7 +267,7 @@ impl Plane {
     }
 }
 
-/// The emulator, or a new one if it does not answer.
+/// Returns the emulator, or a new one if it does not respond.
 async fn shared(emulator: &mut Option<Arc<Moto>>) -> Result<Arc<Moto>> {
     if let Some(moto) = emulator
         && moto.is_alive().await

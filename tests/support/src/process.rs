@@ -139,7 +139,7 @@ impl Drop for Process {
 }
 
 /// A server to start. Its environment holds `PATH` and a `HOME` of its own and nothing else: many take settings from
-/// variables (`ETCD_NAME`, `KUBE_FEATURE_…`, `PYTHONPATH`, `HTTPS_PROXY`), and whoever runs the tests may have set some.
+/// variables (`ETCD_NAME`, `KUBE_FEATURE_…`, `PYTHONPATH`, `HTTPS_PROXY`), and the person who runs the tests may have set some.
 pub(crate) fn server(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);

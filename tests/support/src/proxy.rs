@@ -1,6 +1,6 @@
 //! A proxy that breaks things on request, and remembers everything that came by.
 //!
-//! It stands before the emulator and before the API server alike: HTTP/1.1 in, http or https out, headers passed
+//! It is used before the emulator and before the API server alike: HTTP/1.1 in, http or https out, headers passed
 //! through, requests read whole, replies streamed (so that watches work). A request that was forwarded reaches the other
 //! side even if its sender is gone by then, as on a real network.
 
@@ -39,7 +39,7 @@ pub struct FaultProxy {
     door: Mutex<Door>,
 }
 
-/// Whether connections are taken. The port is kept in both states.
+/// The state of the port: open if connections are accepted. The port is kept in both states.
 #[derive(Debug)]
 enum Door {
     Open(JoinHandle<()>),
@@ -137,13 +137,13 @@ impl FaultProxy {
         self.requests().into_iter().filter(|request| request.seen.operation() == Some(operation)).collect()
     }
 
-    /// What became of the resets, by pool and username.
+    /// Returns the counts of the resets, by pool and username.
     #[must_use]
     pub fn resets(&self) -> BTreeMap<(String, String), ResetCount> {
         self.exchange.journal().resets()
     }
 
-    /// What became of one user's resets.
+    /// Returns the counts of one user's resets.
     #[must_use]
     pub fn resets_of(&self, pool: &str, username: &str) -> ResetCount {
         self.resets().remove(&(pool.to_owned(), username.to_owned())).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Where the servers are: built, installed or given, by the script `tests/support/tools`.
+//! The paths of the servers: built, installed or given, by the script `tests/support/tools`.
 
 use std::{
     path::{Path, PathBuf},
@@ -86,7 +86,7 @@ impl Tools {
         Ok(path)
     }
 
-    /// That `etcdctl` and `etcdutl` are in the [`directory`](Self::directory).
+    /// Checks that `etcdctl` and `etcdutl` are in the [`directory`](Self::directory).
     ///
     /// # Errors
     /// When `KUBEBUILDER_ASSETS` is set to a directory that lacks them, as the usual downloads do.

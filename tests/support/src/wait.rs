@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What one look at the state may give: `Some(value)` or `Ok(value)` when it is the wanted one. `Err` describes what was
-/// seen instead.
+/// One look at the state. `Some(value)` or `Ok(value)` is the wanted state. `Err` describes the
+/// state that was seen instead.
 pub trait Attempt {
-    /// What is waited for.
+    /// The value of the wanted state.
     type Value;
 
     /// The value, or what was seen instead.

@@ -1,4 +1,5 @@
-//! What the testbed starts ends with the one who started it, also when that one is killed.
+//! The servers and directories of the testbed end with the process that started them, also when
+//! that process is killed.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -30,7 +31,8 @@ async fn a_server_and_its_directory_end_with_a_killed_owner() -> Result<()> {
     let mut owner = Command::new(std::env::current_exe()?)
         .args(["--exact", "owner", "--nocapture"])
         .env(OWNER, "1")
-        // No server takes settings from whoever starts it: this one would keep Python from starting.
+        // A server takes no settings from the environment of the process that starts it: this one
+        // would keep Python from starting.
         .env("PYTHONHOME", "/nowhere")
         .stdout(Stdio::piped())
         .spawn()?;

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// One test at a time: there is one pool in a process.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// What a tenant can do to a control plane that has no definitions of its own.
+/// The changes that a tenant can make to a control plane without CRDs of its own.
 const DIRT: &str = r#"
 apiVersion: v1
 kind: Namespace
@@ -73,7 +73,7 @@ async fn lease() -> Result<Lease> {
     Pool::of_this_process().lease(Options::default()).await
 }
 
-/// What this process has started and not ended.
+/// Returns the API servers that this process has started and not ended.
 fn api_servers() -> Result<BTreeSet<String>> {
     let ours = Command::new("ps").args(["--ppid", &std::process::id().to_string(), "-o", "pid=,comm="]).output()?;
     let lines = String::from_utf8(ours.stdout)?;

@@ -1,4 +1,5 @@
-//! The proxy breaks what it is told to break, and its journal is true. The other side is a small server that counts.
+//! The proxy injects the faults that a test asks for, and its journal is true. The other side is a
+//! small server that counts.
 
 use std::{
     convert::Infallible,
@@ -28,7 +29,8 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 const LIMIT: Duration = Duration::from_secs(10);
 const RESET: &str = "AdminResetUserPassword";
 
-/// A server that answers `/watch` with two events and a pause that never ends, and all else with 26 letters.
+/// A server that responds to `/watch` with two events and a pause that never ends, and to
+/// everything else with 26 letters.
 struct Upstream {
     url: String,
     arrived: Arc<AtomicUsize>,

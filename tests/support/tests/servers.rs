@@ -1,4 +1,4 @@
-//! The servers start, answer, and are gone afterwards.
+//! The servers start and respond, and are gone afterwards.
 
 use std::{
     fs,
@@ -92,8 +92,9 @@ async fn the_first_build_of_the_servers_succeeds_or_says_why_not() -> Result<()>
             .env_remove("KUBEBUILDER_ASSETS");
         Ok(command.output()?)
     };
-    // `go build -mod=readonly -o DIRECTORY …` leaves etcd under its package's name. The script looks after it late, and
-    // never when a "minute" of three seconds is just full: it is told all the same.
+    // `go build -mod=readonly -o DIRECTORY …` leaves etcd under its package's name. The script
+    // looks after the build late, and never when a "minute" of three seconds is just full. It
+    // reports the progress all the same.
     program("sleep", "exec /bin/sleep 4")?;
     let failed = run("/bin/sleep 1; exit 3")?;
     let said = String::from_utf8_lossy(&failed.stderr);

@@ -1,14 +1,15 @@
-//! What Cognito and STS, or something before them, answer.
+//! The responses of Cognito and STS, or of something before them.
 
 use std::time::Duration;
 
 use super::{random::Random, troubles::Trouble};
 use crate::{Fault as Broken, Reply};
 
-/// Beyond the time limit of a second, and within the 7 s after which an open claim is resolved, or beyond them.
+/// Delays beyond the timeout of 1 s: two within the 7 s after which an open claim is resolved, and
+/// one beyond.
 const LATE: [Duration; 3] = [Duration::from_millis(1300), Duration::from_secs(3), Duration::from_secs(9)];
 
-/// What is sent on too late.
+/// Sends a request on too late.
 pub(super) fn late(random: &mut Random) -> Broken {
     Broken::Late(*random.pick(&LATE))
 }
@@ -19,7 +20,7 @@ fn exception(codes: &[(u16, &str)], random: &mut Random) -> Reply {
     Reply::aws_error(status, code)
 }
 
-/// In answer to an operation of Cognito.
+/// Returns the response to an operation of Cognito.
 pub(super) fn to_cognito(trouble: Trouble, random: &mut Random) -> Broken {
     let internal = &[(500, "InternalErrorException"), (503, "ServiceUnavailable")];
     let failed = &[
@@ -82,7 +83,7 @@ pub(super) fn to_cognito(trouble: Trouble, random: &mut Random) -> Broken {
     }
 }
 
-/// In answer to AssumeRole.
+/// Returns the response to AssumeRole.
 pub(super) fn to_assume_role(trouble: Trouble, random: &mut Random) -> Broken {
     let error = |code: &str| {
         let body = format!(

@@ -1,4 +1,5 @@
-//! What the proxies saw pass, by user: calls on their way to Cognito, and claims that the API server stored.
+//! The requests that passed the proxies, by user: calls on their way to Cognito, and claims that
+//! the API server stored.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use serde_json::Value;
 use super::judge::{Call, Claim, Effect, Fate, Told};
 use crate::Recorded;
 
-/// What is known of one user, who is of one request.
+/// The knowledge about one user, who belongs to one request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heard {
     pub(super) calls: Vec<Call>,
@@ -30,7 +31,7 @@ pub(super) struct Evidence {
     collected: Collected,
 }
 
-/// How many objects the operator has deleted.
+/// The number of objects that the operator has deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Collected {
     pub(super) requests: usize,
@@ -84,7 +85,7 @@ impl Evidence {
         heard.calls.push(Call { at, fate });
     }
 
-    /// What is deleted. A request has its user's name.
+    /// Counts a deleted object. A request has its user's name.
     fn collect(&mut self, who: &str, passed: &Recorded) {
         let path = passed.seen.path.split('?').next().unwrap_or_default();
         let Some((kind, name)) = path.rsplit_once('/') else { return };

@@ -71,7 +71,7 @@ impl Point {
     }
 }
 
-/// What becomes of a watch.
+/// The fault of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stream {
     Cut,
@@ -79,7 +79,7 @@ pub(super) enum Stream {
     Lagging,
 }
 
-/// How the wall clock of one replica jumps, and back again.
+/// The jump of the wall clock of one replica, which later jumps back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Jump {
     HourForth,
@@ -133,7 +133,8 @@ impl Fault {
         }
     }
 
-    /// Whether it ends, or may end, the time for which a replica has watched an open claim, or its lease.
+    /// Returns true if the fault ends, or may end, the time for which a replica has watched an open
+    /// claim, or its Lease.
     pub(super) const fn is_disruptive(self) -> bool {
         match self {
             Self::KillAt(_)
@@ -148,7 +149,7 @@ impl Fault {
         }
     }
 
-    /// How long after the start of a campaign it can meet something at the earliest.
+    /// Returns the time after the start of a campaign before which the fault cannot meet anything.
     pub(super) const fn not_before(self) -> Duration {
         match self {
             Self::Api(verb, _) => verb.not_before(),

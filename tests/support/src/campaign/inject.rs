@@ -1,4 +1,4 @@
-//! How each fault is injected into what runs, and undone.
+//! Injects each fault into the running processes, and undoes it.
 
 use std::time::Duration;
 
@@ -77,15 +77,16 @@ async fn api(stage: &Stage, verb: Verb, how: Break, random: &mut Random) -> Resu
         Break::Late => late(random),
     };
     match verb {
-        // Only one that stands by looks at the lease; a leader renews it.
+        // Only a standby reads the Lease; a leader renews it.
         Verb::GetLease => {
             let leader = stage.worker(random).await?;
             let other = stage.replicas.iter().find(|replica| replica.name != leader.name).unwrap_or(leader);
             some(&other.api, || verb.matcher(), broken, random).await
         }
-        // Made where there is none, by whichever replica is quicker.
+        // A missing Lease is created by the replica that is quicker.
         Verb::CreateLease => either(stage, verb, broken, HIT, async || stage.delete_lease().await).await,
-        // Told once for each object: those that meet nothing else are made for it.
+        // The operator reports each object once. Faults that meet no other report get an object of
+        // their own.
         Verb::PatchStatus | Verb::PatchGrantStatus => {
             let mut made = String::new();
             let met = either(stage, verb, broken, HIT, async || {

@@ -1,8 +1,8 @@
-//! What was claimed of a request, compared with what Cognito's own record says. Pure.
+//! Compares what was claimed about a request with Cognito's own record. Pure.
 //!
-//! Two kinds of claims: those that were written (each status and each effect that the API server stored, as the proxies
-//! saw it pass, at its moment) and those that stand at the end. What Cognito accepted is known from what the emulator
-//! answered, whatever the operator was told of it.
+//! There are two kinds of claims: those that were written (each status and each effect that the API
+//! server stored, at the moment when the proxies saw it pass) and those that exist at the end. The
+//! responses of the emulator show what Cognito accepted, regardless of what reached the operator.
 
 use std::{fmt, time::Duration};
 
@@ -17,7 +17,7 @@ pub(super) enum Effect {
 }
 
 impl Effect {
-    /// As it stands in a record; `None` while the claim is open.
+    /// Returns the effect in a record; `None` while the claim is open.
     pub(super) fn of(record: &Value) -> Option<Self> {
         match record.get("effect")?.as_str()? {
             "NotPerformed" => Some(Self::NotPerformed),
@@ -27,7 +27,7 @@ impl Effect {
     }
 }
 
-/// What a status says.
+/// The content of a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) outcome: String,
@@ -51,7 +51,7 @@ impl Told {
         self.outcome != "Pending"
     }
 
-    /// Whether it says that the time was over before anything could happen.
+    /// Returns true if the status says that the time was over before anything could happen.
     fn says_over(&self) -> bool {
         self.outcome == "Failed" && ["Expired", "DeadlineExceeded"].contains(&self.reason.as_str())
     }
@@ -71,7 +71,7 @@ pub(super) struct Call {
     pub(super) fate: Fate,
 }
 
-/// What became of a call.
+/// The fate of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It never reached Cognito.
@@ -80,7 +80,7 @@ pub(super) enum Fate {
     Refused,
     /// Cognito accepted.
     Accepted,
-    /// It was sent on and no answer was seen: the campaign itself does not know.
+    /// The call was sent on and no response was seen: the campaign itself does not know.
     Unseen,
 }
 
@@ -104,13 +104,14 @@ pub(super) struct Facts {
     pub(super) went_back: bool,
     /// It was held back until its time was over, so it was never to be sent, and this is its reason in the end.
     pub(super) never_sent: Option<&'static str>,
-    /// The operator has deleted the request without an end, or the record with its claim open, or under a standing request.
+    /// The operator has deleted the request without an end, or the record with its claim open, or
+    /// the record of an existing request.
     pub(super) cut_short: bool,
     /// The expiry that it was applied again with, and the latest one that its record remembers at the end.
     pub(super) expires: Option<(String, Option<String>)>,
 }
 
-/// What must never be.
+/// The violations: states that must never exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Violation {
     ResetTwice,
@@ -153,7 +154,7 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    /// Whether it is a claim in a status or record that is not true.
+    /// Returns true if the violation is a claim in a status or record that is not true.
     pub(super) const fn is_wrong_claim(self) -> bool {
         match self {
             Self::NotPerformedThoughAccepted
@@ -172,7 +173,7 @@ impl Violation {
 }
 
 impl Facts {
-    /// How often Cognito accepted.
+    /// Returns how often Cognito accepted.
     pub(super) fn resets(&self) -> usize {
         self.calls.iter().filter(|call| call.fate == Fate::Accepted).count()
     }
@@ -181,7 +182,8 @@ impl Facts {
         self.calls.iter().any(|call| call.fate == Fate::Accepted && call.at <= moment)
     }
 
-    /// Whether a call left after a status had said that the time was over. Such an end is written down before it is told.
+    /// Returns true if a call left after a status had said that the time was over. The record has
+    /// such an end before the status does.
     fn called_though_over(&self) -> bool {
         let over =
             |(at, claim): &(Duration, Claim)| matches!(claim, Claim::Status(told) if told.says_over()).then_some(*at);
@@ -189,13 +191,14 @@ impl Facts {
         told.is_some_and(|told| self.calls.iter().any(|call| call.at > told))
     }
 
-    /// Whether it was told an expiry that its record does not remember: moments of whole seconds in UTC.
+    /// Returns true if the operator wrote a status for an expiry that the record does not remember.
+    /// The moments are whole seconds in UTC.
     fn expiry_was_forgotten(&self) -> bool {
         let ended = self.standing.as_ref().is_some_and(Told::has_ended);
         ended && self.expires.as_ref().is_some_and(|(told, remembered)| remembered.as_ref() < Some(told))
     }
 
-    /// What is wrong with the request; nothing, as it has to be.
+    /// Returns the violations of the request; there should be none.
     pub(super) fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         for (at, claim) in &self.claims {
@@ -250,7 +253,8 @@ impl Facts {
     }
 }
 
-/// Whether an effect takes back what the one before said. `again` when the claim is another one.
+/// Returns true if an effect takes back what the one before said. `again` is true if the claim is
+/// another one.
 pub(super) fn takes_back(before: Option<Effect>, now: Option<Effect>, again: bool) -> bool {
     match before {
         None => false,

@@ -1,4 +1,4 @@
-//! What watches show of requests and records, while it happens.
+//! The changes of requests and records that watches show.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,8 @@ use super::{
     server::{RECORDS, REQUESTS, Server},
 };
 
-/// A watch that is silent for so long is begun anew: with requests coming all the time, it is likely to be dead.
+/// The silence after which a watch is started again: with requests coming all the time, it is
+/// likely to be dead.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// All that was seen.
@@ -53,12 +54,12 @@ fn text(value: &Value, pointer: &str) -> String {
 }
 
 impl Observed {
-    /// Whether this object is known to have ended.
+    /// Returns true if this object is known to have ended.
     pub(super) fn has_ended(&self, name: &str, uid: &str) -> bool {
         lock(&self.requests).get(name).is_some_and(|seen| seen.uid == uid && seen.told.has_ended())
     }
 
-    /// What the request said when it was last seen.
+    /// Returns the status of the request when it was last seen.
     pub(super) fn told(&self, name: &str) -> Option<Told> {
         lock(&self.requests).get(name).map(|seen| seen.told.clone())
     }
@@ -68,17 +69,17 @@ impl Observed {
         lock(&self.records).get(name).and_then(|entry| entry.effect)
     }
 
-    /// Whether a request of this name was deleted that had not ended.
+    /// Returns true if a request of this name was deleted before it had ended.
     pub(super) fn request_was_cut_short(&self, name: &str) -> bool {
         lock(&self.requests).get(name).is_some_and(|seen| seen.cut_short)
     }
 
-    /// Whether its record was deleted while its claim was open.
+    /// Returns true if its record was deleted while the claim was open.
     pub(super) fn record_was_cut_short(&self, name: &str) -> bool {
         lock(&self.records).get(name).is_some_and(|entry| entry.cut_short)
     }
 
-    /// Whether anything about this request was taken back.
+    /// Returns true if anything about this request was taken back.
     pub(super) fn went_back(&self, name: &str) -> bool {
         lock(&self.requests).get(name).is_some_and(|seen| seen.went_back)
             || lock(&self.records).get(name).is_some_and(|entry| entry.went_back)
@@ -118,7 +119,8 @@ impl Observed {
         (entry.attempt, entry.effect) = (attempt, effect);
     }
 
-    /// Watches for ever, and reads everything again when a watch ends: the API server may be killed at any time.
+    /// Watches forever, and reads everything again when a watch ends: the API server may be killed
+    /// at any time.
     pub(super) async fn run(&self, server: &Server) {
         let requests = self.follow(server, REQUESTS, Self::request);
         let records = self.follow(server, RECORDS, Self::record);

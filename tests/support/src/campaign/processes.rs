@@ -20,9 +20,10 @@ use super::{
 };
 use crate::{Fault as Broken, Held, Matcher, Rule, Seen};
 
-/// Longer than every time limit: another's open claim is waited for 7 s, a frozen watch 8 s, a lease 2 s.
+/// A time that is longer than every timeout: an open claim of another replica is waited for 7 s, a
+/// frozen watch 8 s, a Lease 2 s.
 const STOPPED: Duration = Duration::from_millis(8500);
-/// What holds the request, or the reply, that bounds a point.
+/// Returns the rule that holds the request, or the reply, that bounds a point.
 fn hold(replica: &Replica, point: Point) -> Rule {
     let claims_again = |seen: &Seen| seen.json().get("effect").is_none();
     let again = || Verb::UpdateRecord.matcher().and(claims_again);
@@ -47,7 +48,7 @@ fn hold(replica: &Replica, point: Point) -> Rule {
 pub(super) async fn at(stage: &Stage, point: Point, random: &mut Random, only_stop: bool) -> Result<bool> {
     let replica = stage.worker(random).await?;
     let rule = hold(replica, point);
-    // Further claims are rare: they follow an answer that proves that nothing happened.
+    // Further claims are rare: they follow a response that proves that nothing happened.
     let before = matches!(point, Point::BeforeClaimAgain | Point::AfterClaimAgain).then(|| {
         let broken = to_cognito(Trouble::Throttled, random);
         replica.cognito.times(2, Matcher::operation(RESET), broken)
@@ -63,7 +64,7 @@ pub(super) async fn at(stage: &Stage, point: Point, random: &mut Random, only_st
 }
 
 async fn kill_held(replica: &Replica, held: Held, random: &mut Random) -> Result<bool> {
-    // Whoever has given up by now is past the point.
+    // A replica that has given up by now is past the point.
     let in_time = !held.is_abandoned();
     let killed = replica.kill().await?;
     held.lose();
@@ -78,7 +79,8 @@ async fn stop_held(replica: &Replica, held: Held) -> Result<bool> {
     Ok(in_time && stopped)
 }
 
-/// Stops the replica's process for longer than every time limit, and says whether it was so for all that time.
+/// Stops the replica's process for longer than every timeout, and returns true if it was stopped
+/// for all that time.
 async fn freeze(replica: &Replica, then: impl AsyncFnOnce()) -> Result<bool> {
     if let Some(operator) = replica.operator().await.as_ref() {
         operator.sigstop()?;

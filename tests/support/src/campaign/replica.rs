@@ -43,7 +43,7 @@ impl Clock {
         self.0.write_all_at(&seconds.to_ne_bytes(), 0).context("failed to set a clock")
     }
 
-    /// How often a wrong time was told.
+    /// Returns how often a program has read a wrong time.
     pub(super) fn told(&self) -> Result<u64> {
         let mut bytes = [0; 8];
         self.0.read_exact_at(&mut bytes, 8).context("failed to read a clock")?;
@@ -106,7 +106,7 @@ impl Replica {
     }
 
     fn start_again(&self, operator: &mut Option<Operator>) -> Result<()> {
-        // A free port is chosen anew: the old one may have been taken.
+        // Each start chooses a free port: the old one may have been taken.
         *operator = Some(self.builder.lock().unwrap_or_else(PoisonError::into_inner).start()?);
         Ok(())
     }
@@ -134,7 +134,7 @@ impl Replica {
         self.start_again(&mut operator)
     }
 
-    /// Keeps it running, for ever, as the kubelet would.
+    /// Keeps the process running, forever, as the kubelet would.
     pub(super) async fn supervise(&self) -> Result<()> {
         loop {
             // While a fault is at the process, what is to happen with it is the fault's to say.
@@ -146,7 +146,7 @@ impl Replica {
         }
     }
 
-    /// How often it has ended by itself, by exit status.
+    /// Returns how often the process has ended by itself, by exit status.
     pub(super) fn exits(&self) -> BTreeMap<String, usize> {
         self.exits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -164,7 +164,7 @@ impl Replica {
         self.peak.load(Ordering::Relaxed)
     }
 
-    /// The process that runs now, and its state as the kernel tells it (`T` when stopped).
+    /// Returns the running process and its state in the kernel (`T` when stopped).
     pub(super) async fn state(&self) -> Option<(u32, char)> {
         let pid = self.operator.lock().await.as_ref().and_then(Operator::pid)?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -175,7 +175,7 @@ impl Replica {
         self.operator.lock().await
     }
 
-    /// What `/readyz` says; nothing from a process that does not answer.
+    /// Returns the text of `/readyz`; `None` if the process does not respond.
     pub(super) async fn leadership(&self) -> Option<String> {
         let operator = self.operator.lock().await;
         let page = timeout(PAGE, operator.as_ref()?.page("/readyz")).await.ok()?.ok()?;

@@ -1,4 +1,4 @@
-//! What a campaign found, as text that is Markdown too. Pure.
+//! The findings of a campaign, as text that is Markdown too. Pure.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use super::{
     verbs::{Break, Verb},
 };
 
-/// How often a fault was injected.
+/// The number of injections of a fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     /// It met something: a cycle.
@@ -22,7 +22,7 @@ pub(super) struct Count {
     pub(super) missed: usize,
 }
 
-/// What a campaign found.
+/// The findings of a campaign.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     pub(super) title: String,
@@ -37,7 +37,7 @@ pub(super) struct Report {
     pub(super) calls: usize,
     /// Effects and statuses that were checked when they were stored.
     pub(super) claims: usize,
-    /// Standing statuses by outcome and reason.
+    /// The existing statuses by outcome and reason.
     pub(super) outcomes: BTreeMap<(String, String), usize>,
     pub(super) collected: Collected,
     pub(super) violations: BTreeMap<Violation, usize>,
@@ -61,7 +61,7 @@ impl Report {
         self.faults.values().map(|count| count.cycles).sum()
     }
 
-    /// Whether nothing was found that must never be.
+    /// Returns true if there was no violation.
     pub(super) fn is_clean(&self) -> bool {
         self.violations.is_empty() && !self.has_panicked()
     }

@@ -48,7 +48,7 @@ impl Server {
         Ok((answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default()))
     }
 
-    /// Repeats a request until it is answered with one of these statuses.
+    /// Repeats a request until the response has one of these statuses.
     pub(super) async fn insist(
         &self,
         method: Method,

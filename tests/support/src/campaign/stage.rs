@@ -1,4 +1,4 @@
-//! Everything that runs: the servers, and two replicas with the rights and arguments of `deploy/`.
+//! The servers and the two replicas, with the permissions and arguments of `deploy/`.
 
 use std::{
     path::PathBuf,
@@ -21,10 +21,12 @@ use crate::{Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, Optio
 
 const READY: Duration = Duration::from_secs(60);
 
-/// How long records are kept. What is applied again is so while its record is younger: see `traffic.rs`.
+/// The retention of records. A request is only applied again while its record is younger: see
+/// `traffic.rs`.
 pub(super) const RETENTION: Duration = Duration::from_secs(45);
 
-/// What the definitions let through here, as a newer release's may, so that there are objects that no operator can read.
+/// Changes to the CRDs, as a newer release may make them, so that they accept objects that no
+/// operator can read.
 const LOOSER: [(&str, &str); 2] = [
     (
         "passwordresetrequests.cognito-reset.dev",
@@ -39,7 +41,8 @@ const LOOSER: [(&str, &str); 2] = [
 /// The grant that goes and comes back.
 pub(super) const GUEST: &str = "guest";
 
-/// Short time limits, so that a cycle is short. Another's open claim is waited for 7 s: claim, call and 5 s.
+/// Short timeouts, so that a cycle is short. An open claim of another replica is waited for 7 s:
+/// claim, call and 5 s.
 const QUICK: &[&str] = &[
     "--call-timeout=1s",
     "--read-timeout=1s",
@@ -68,7 +71,7 @@ pub struct Programs {
     pub repository: PathBuf,
 }
 
-/// What runs. All of it ends when dropped.
+/// The running servers and replicas. All of them end when this value is dropped.
 pub(super) struct Stage {
     // Fields drop in this order: the operators before what they talk to.
     pub(super) replicas: [Replica; 2],
@@ -80,7 +83,7 @@ pub(super) struct Stage {
     /// The path of the operator's Lease.
     lease: String,
     leased: AtomicBool,
-    /// How many objects that cannot be read there have been.
+    /// The number of invalid objects so far.
     unreadable: AtomicUsize,
     _moto: Moto,
 }
@@ -154,12 +157,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether the replicas use the lease at present.
+    /// Returns true if the replicas use the Lease at present.
     pub(super) fn leased(&self) -> bool {
         self.leased.load(Ordering::Relaxed)
     }
 
-    /// A replica that works: the leader, or without a lease any that answers.
+    /// Returns a replica that works: the leader, or without a Lease any that responds.
     pub(super) async fn worker(&self, random: &mut Random) -> Result<&Replica> {
         let first = random.below(2);
         eventually(READY, "a replica that works", async || {
@@ -190,7 +193,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Suspends the grant of guests, which stands, or releases it.
+    /// Suspends the existing grant of guests, or releases it.
     pub(super) async fn suspend_guests(&self, suspend: bool) -> Result<()> {
         let change = json!({ "spec": { "suspend": suspend } });
         self.server.insist(Method::PATCH, &format!("{GRANTS}/{GUEST}"), Some(&change), &[200]).await?;

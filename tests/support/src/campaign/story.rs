@@ -1,11 +1,11 @@
-//! What is done with a request: a closed list.
+//! The stories of a request: a closed list of what happens to it.
 
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::Value;
 
 use super::random::Random;
 
-/// What is done with a request.
+/// The story of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Story {
     /// Applied, and left alone.
@@ -35,7 +35,7 @@ pub(super) enum Story {
 }
 
 impl Story {
-    /// One of them, each as often as it is to be told.
+    /// Returns a random story, each as often as its share.
     pub(super) fn any(random: &mut Random) -> Self {
         let mut left = random.below(100);
         for (story, share) in STORIES {
@@ -67,7 +67,7 @@ impl Story {
         }
     }
 
-    /// How a request ends that must never have been sent.
+    /// Returns the reason with which a request ends that must never have been sent.
     pub(super) const fn never_sent(self) -> Option<&'static str> {
         match self {
             Self::Expired => Some("Expired"),
@@ -91,13 +91,13 @@ impl Story {
 pub(super) struct Terms {
     /// Short ones.
     seconds: usize,
-    /// How far ahead it expires.
+    /// The time from now until it expires.
     expiry: SignedDuration,
 }
 
 impl Terms {
-    /// Of one that is applied again. Its expiry is further ahead than any clock jumps, so that it is remembered whatever the
-    /// clock says.
+    /// The times of a request that is applied again. Its expiry is further in the future than any
+    /// clock jumps, so that it is remembered by every clock.
     pub(super) const AGAIN: Self = Self { seconds: 0, expiry: SignedDuration::from_hours(72) };
 
     /// Of one that is applied first.
@@ -106,7 +106,7 @@ impl Terms {
     }
 }
 
-/// How often each is told, of a hundred.
+/// The share of each story, in percent.
 const STORIES: [(Story, usize); 12] = [
     (Story::Plain, 30),
     (Story::Again, 12),

@@ -25,8 +25,8 @@ use super::{
     story::{Story, Terms},
 };
 
-/// What is applied again is so within this time of when it was applied first. No record is older than its request, so that
-/// by the retention it is still there, and keeps its promise, until the request is there again.
+/// The longest time between the first and the second application of a request. No record is older
+/// than its request. The retention therefore keeps the record until the request exists again.
 const APPLIED_AGAIN: Duration = Duration::from_secs(20);
 /// Kept free of the retention: for a creation whose reply is lost to land, and for clocks of whole seconds.
 const LANDS: Duration = Duration::from_secs(20);
@@ -40,21 +40,21 @@ const FLAP: Duration = Duration::from_millis(1500);
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) story: Story,
-    /// Whether it was not deleted for good.
+    /// True if it was not deleted for good.
     pub(super) stays: bool,
     /// The expiry that it was applied again with.
     pub(super) expires: Option<String>,
 }
 
-/// What makes requests.
+/// Makes the requests.
 pub(super) struct Traffic {
     stage: Arc<Stage>,
     observed: Arc<Observed>,
-    /// In flight at the most.
+    /// The greatest number in flight.
     most: usize,
     /// Between two new ones.
     pace: Duration,
-    /// Whether the grant of guests goes and comes back.
+    /// True if the grant of guests goes and comes back.
     flaps: bool,
     open: AtomicUsize,
     ending: AtomicBool,

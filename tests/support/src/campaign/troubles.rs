@@ -1,6 +1,6 @@
-//! What may go wrong with a call to Cognito or STS: a closed list. What is answered then is in `answers.rs`.
+//! The troubles of a call to Cognito or STS: a closed list. The responses are in `answers.rs`.
 
-/// What Cognito or STS, or something before it, does.
+/// The trouble that Cognito or STS, or something before it, makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
     Refused,
@@ -24,7 +24,8 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// For the reset. What proves that nothing happened is never answered after it did: that would be Cognito's lie.
+    /// The troubles of a reset. A response that proves that nothing happened never follows a reset:
+    /// that would be false evidence by Cognito.
     pub(super) const RESET: [Self; 18] = [
         Self::Refused,
         Self::Throttled,

@@ -1,4 +1,5 @@
-//! What the operator asks of the API server, by `deploy/permissions.yaml`: a closed list; and what may become of it.
+//! The requests that the operator sends to the API server, by `deploy/permissions.yaml`, and their
+//! faults: two closed lists.
 
 use std::time::Duration;
 
@@ -7,11 +8,12 @@ use http::{Method, header::ACCEPT};
 use super::stage::RETENTION;
 use crate::{Matcher, Seen};
 
-/// What the operator asks of the API server.
+/// A kind of request that the operator sends to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verb {
     GetRequest,
-    /// Whether there still is the request of a record whose retention has passed.
+    /// Reads the request's metadata for a record whose retention has passed, to see if the request
+    /// still exists.
     GetRequestMetadata,
     ListRequests,
     /// Those that have ended, have a time to live and are not kept by a label.
@@ -102,7 +104,7 @@ impl Verb {
         }
     }
 
-    /// Whether it is only there with the lease.
+    /// Returns true if it only exists with the Lease.
     pub(super) const fn is_of_lease(self) -> bool {
         matches!(self, Self::GetLease | Self::CreateLease | Self::UpdateLease)
     }
@@ -111,18 +113,18 @@ impl Verb {
         matches!(self, Self::WatchRequests | Self::WatchGrants | Self::WatchNamespaces)
     }
 
-    /// Whether it is asked when a replica begins: to be met, one has to be killed.
+    /// Returns true if a replica sends it when it starts: to meet one, a replica has to be killed.
     pub(super) const fn is_at_start(self) -> bool {
         matches!(self, Self::ListRequests | Self::ListGrants | Self::ListNamespaces)
     }
 
-    /// Whether only a replica that has worked for some seconds asks it: for an event that repeats itself, or for a record
-    /// that is one of many.
+    /// Returns true if only a replica that has worked for some seconds sends it: for an event that
+    /// repeats itself, or for a record that is one of many.
     pub(super) const fn is_rare(self) -> bool {
         matches!(self, Self::PatchEvent | Self::DeleteRecord)
     }
 
-    /// How long after the start of a campaign it is asked at the earliest.
+    /// Returns the time after the start of a campaign before which it is not sent.
     pub(super) const fn not_before(self) -> Duration {
         match self {
             Self::GetRequestMetadata | Self::DeleteRecord => RETENTION.saturating_add(Duration::from_secs(5)),
@@ -130,7 +132,7 @@ impl Verb {
         }
     }
 
-    /// What tells it from all other requests.
+    /// Returns the matcher that distinguishes it from all other requests.
     pub(super) fn matcher(self) -> Matcher {
         let path = |method, path: &'static str| Matcher::path(method, path);
         let get = |path: &'static str, watches: bool| {
@@ -174,7 +176,7 @@ impl Verb {
     }
 }
 
-/// What the API server, or something before it, answers.
+/// The response of the API server, or of something before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Break {
     /// An error with this status; nothing was done.
@@ -183,7 +185,7 @@ pub(super) enum Break {
     AnswerAfter(u16),
     LostBefore,
     LostAfter,
-    /// It is done, too late for the time limit.
+    /// The request is done, too late for the timeout.
     Late,
 }
 
@@ -210,7 +212,8 @@ impl Break {
         }
     }
 
-    /// Whether it can be told from the others at this verb: a watch is never done, so there is no "after" to it.
+    /// Returns true if the fault differs from the others at this verb: a watch is never done, so
+    /// there is no "after" to it.
     pub(super) const fn suits(self, verb: Verb) -> bool {
         !(verb.is_watch() && matches!(self, Self::AnswerAfter(_) | Self::LostAfter))
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::eventually;
 
-/// How many requests with a violation are shown in full.
+/// The number of requests with a violation that are shown in full.
 const SHOWN: usize = 5;
 /// Open claims whose request is gone are resolved by the sweep: 7 s after they were seen, and a second.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ impl Field {
             anyhow::ensure!(open == 0, "{open} open claims");
             anyhow::Ok(())
         };
-        // What is still open afterwards is a violation, and told as one.
+        // A claim that is still open afterwards is a violation, and reported as one.
         if let Err(problem) = eventually(SETTLE_LIMIT, "every claim to be settled", settled).await {
             println!("{problem:#}");
         }
@@ -100,7 +100,7 @@ impl Field {
         let seen = || self.observed.told(name).filter(Told::has_ended);
         let collected = || seen().or_else(|| heard_end(heard));
         let is_short_lived = asked.story == Story::ShortLived;
-        // Whatever has ended has its record, for as long as it stands.
+        // A request that has ended has its record, for as long as the request exists.
         let has_lost_record = request.map(Told::of).is_some_and(|told| told.has_ended()) && record.is_none();
         let remembered = record.map(|record| name_of(record, "/notAfter")).filter(|expiry| !expiry.is_empty());
         Facts {

@@ -8,10 +8,11 @@ use tokio::time::{Instant, sleep};
 use super::{definitions, in_effect};
 use crate::{ControlPlane, control_plane::Keys};
 
-/// How long etcd must stay unchanged. kube-apiserver still writes about what was just installed.
+/// The time for which etcd must stay unchanged. kube-apiserver still writes about what was just
+/// installed.
 const AT_REST: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(30);
-/// How often the state is compared and restored. Writes in flight may arrive in between.
+/// The number of comparisons and restores of the state. Writes in flight may arrive in between.
 const ROUNDS: usize = 5;
 
 /// The kinds that can be restored while kube-apiserver runs. Either it caches nothing of them, or [`in_effect`] waits until

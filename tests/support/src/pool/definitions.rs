@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{ControlPlane, eventually};
 
-/// Where etcd has the definitions.
+/// The prefix of the CRDs in etcd.
 pub(super) const KEYS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -30,7 +30,7 @@ pub(super) async fn replace(cluster: &ControlPlane, key: &str, definition: &[u8]
     Ok(stored)
 }
 
-/// Where the objects of a definition are.
+/// The place of the objects of a CRD.
 struct Collection {
     /// `/apis/GROUP/VERSION`
     version: String,
@@ -59,7 +59,7 @@ impl Collection {
     }
 }
 
-/// Whether a field of this name has this value, at any depth.
+/// Returns true if a field of this name has this value, at any depth.
 fn named(value: &Value, field: &str, wanted: &str) -> bool {
     match value {
         Value::Object(fields) => {

@@ -44,7 +44,7 @@ pub(super) async fn policies(cluster: &ControlPlane) -> Result<()> {
     mutating(cluster, &canary()).await
 }
 
-/// Whether this key is of an object that was made here.
+/// Returns true if this key is of an object that was made here.
 pub(super) fn is_canary(key: &str) -> bool {
     key.rsplit('/').next().is_some_and(|name| name.starts_with(NAME))
 }

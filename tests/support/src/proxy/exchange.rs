@@ -1,4 +1,5 @@
-//! One request through the proxy: matched, broken as told, forwarded, answered.
+//! One request through the proxy: matched with the rules, broken by their fault, forwarded, and
+//! replied to.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -61,7 +62,7 @@ impl Exchange {
         rules.iter().find_map(|rule| Some((rule.clone(), rule.take(seen)?)))
     }
 
-    /// Answers a request. Dropped by the connection when the sender is gone.
+    /// Replies to a request. The connection drops this future when the sender is gone.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, raw: RawReply) -> Result<Answer, Lost> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
@@ -138,7 +139,8 @@ impl Call {
         }
     }
 
-    /// Sends the request on, in a task of its own: it arrives whatever becomes of its sender.
+    /// Sends the request on, in a task of its own: it arrives regardless of what happens to its
+    /// sender.
     async fn forward(self) -> Result<Response<Incoming>, Lost> {
         tokio::spawn(self.forward_here()).await.map_err(|_| Lost)?
     }
@@ -179,7 +181,7 @@ fn stream(response: Response<Incoming>) -> Answer {
     response.map(|body| body.map_err(|_| Lost).boxed())
 }
 
-/// How a reply breaks off.
+/// The way in which a reply breaks off.
 #[derive(Clone, Copy)]
 enum Break {
     Ends,

@@ -1,4 +1,4 @@
-//! What came by.
+//! The journal of the requests that passed.
 
 use std::{
     collections::BTreeMap,
@@ -65,17 +65,17 @@ impl fmt::Debug for Seen {
 pub struct Recorded {
     /// The request.
     pub seen: Seen,
-    /// When it had arrived whole.
+    /// The time when it had arrived whole.
     pub at: Instant,
     /// The fault that met it.
     pub fault: Option<String>,
-    /// Whether it was sent on.
+    /// True if it was sent on.
     pub forwarded: bool,
-    /// What the other side answered, whatever the sender was told.
+    /// The status of the other side's response, regardless of the response to the sender.
     pub status: Option<StatusCode>,
 }
 
-/// What became of one user's resets.
+/// The counts of one user's resets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResetCount {
     /// Calls that arrived at the proxy.

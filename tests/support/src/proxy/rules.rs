@@ -1,4 +1,4 @@
-//! Which request is broken, and how.
+//! The rules: which requests the proxy breaks, and how.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::Seen;
 
-/// What happens to a request.
+/// The fault that meets a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// It is sent on after this time, if the sender is still there.
@@ -26,13 +26,14 @@ pub enum Fault {
     Hold,
     /// It is sent on, and the reply waits until the test releases it or the sender is gone. See [`Rule::held`].
     HoldReply,
-    /// It is answered here, and not sent on.
+    /// The proxy responds itself, and does not send the request on.
     Respond(Reply),
-    /// It is sent on, and answered with this instead of the reply.
+    /// The request is sent on, and this response replaces the reply.
     ForwardThenRespond(Reply),
     /// It is not sent on; the connection ends without a reply.
     LoseBefore,
-    /// It is sent on; the connection ends without a reply once the other side has answered.
+    /// The request is sent on; the connection ends without a reply once the other side has
+    /// responded.
     ForwardThenLose,
     /// It is sent on; half of the reply's body comes back under the full length, then the connection ends.
     Truncate,
@@ -51,11 +52,11 @@ pub enum Fault {
 /// Bytes that come back piece by piece: `first`, then `again` that many times, each after the pause. Then the connection ends.
 #[derive(Clone, Debug, Default)]
 pub struct Pour {
-    /// What begins it.
+    /// The beginning.
     pub first: Bytes,
-    /// What comes then, over and over.
+    /// The bytes that follow, again and again.
     pub again: Bytes,
-    /// How often.
+    /// The number of repetitions.
     pub times: usize,
     /// The time before each.
     pub pause: Duration,
@@ -138,7 +139,7 @@ impl Matcher {
         Self::new(move |seen| seen.method == method && seen.path.contains(&part))
     }
 
-    /// Whether it says so of this request.
+    /// Returns true if this request matches.
     #[must_use]
     pub fn is_about(&self, seen: &Seen) -> bool {
         (self.0)(seen)
@@ -189,7 +190,7 @@ impl Rule {
         Some(self.0.fault.clone())
     }
 
-    /// Whether it meets no further request.
+    /// Returns true if it meets no further request.
     pub(super) fn is_spent(&self) -> bool {
         self.0.left.load(Ordering::SeqCst) == 0
     }
@@ -205,7 +206,7 @@ impl Rule {
         }
     }
 
-    /// How many requests it has met.
+    /// Returns the number of requests that it has met.
     #[must_use]
     pub fn hits(&self) -> usize {
         self.0.hits.load(Ordering::SeqCst)
@@ -236,7 +237,7 @@ impl Rule {
     }
 }
 
-/// What becomes of a request that was held.
+/// The decision about a request that was held.
 #[derive(Debug)]
 pub(super) enum Word {
     Release,
@@ -262,7 +263,7 @@ impl Held {
         let _ = self.say.send(Word::Lose);
     }
 
-    /// Whether the sender has given up.
+    /// Returns true if the sender has given up.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.say.is_closed()

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::Pour;
 
-/// Where the raw bytes are put for the connection to find.
+/// The place of the raw bytes for the connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RawReply(Arc<Mutex<Option<Pouring>>>);
 
@@ -28,7 +28,7 @@ impl RawReply {
     }
 }
 
-/// How far it has come.
+/// The progress of a [`Pour`].
 #[derive(Debug)]
 struct Pouring {
     pour: Pour,

@@ -1,4 +1,4 @@
-//! The story of the operator, told with kubectl and checked.
+//! The story of the operator, shown with kubectl and checked.
 
 use std::{path::Path, time::Duration};
 

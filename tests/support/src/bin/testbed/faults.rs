@@ -8,10 +8,10 @@ use testbed::campaign::{Campaign, Mode, Programs};
 
 use crate::stage::repository;
 
-/// What is to be done.
+/// The arguments of a campaign.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// How many faults.
+    /// Number of faults.
     #[arg(long, default_value_t = 200, value_name = "NUMBER")]
     cycles: usize,
 
@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
-    /// Where to write the report, besides standard output.
+    /// File to write the report to, besides standard output.
     #[arg(long, value_name = "PATH")]
     report: Option<PathBuf>,
 

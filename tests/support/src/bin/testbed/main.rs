@@ -29,7 +29,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Tells the whole story with kubectl, and checks that every outcome is the expected one.
+    /// Shows the whole story with kubectl, and checks that every outcome is the expected one.
     Demo,
     /// Starts everything, and leaves it running.
     Up,
@@ -37,7 +37,7 @@ enum Command {
     Down,
     /// Injects faults of every kind while requests come, and compares what was claimed with what Cognito did.
     Faults(faults::Arguments),
-    /// What `up` starts: runs until it is asked to stop.
+    /// Runs the servers of `up` until it is asked to stop.
     #[command(hide = true)]
     Serve,
 }

@@ -40,7 +40,7 @@ fn lock_file() -> Result<File> {
         .with_context(|| format!("failed to open {}", path.display()))
 }
 
-/// Whether a process serves.
+/// Returns true if a process serves.
 pub(crate) fn serves() -> Result<bool> {
     match lock_file()?.try_lock() {
         Ok(()) => Ok(false),

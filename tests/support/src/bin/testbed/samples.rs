@@ -1,4 +1,4 @@
-//! Who is in the pool, what is applied, and what is to become of it.
+//! The users in the pool, the objects that are applied, and their expected outcomes.
 
 use std::{path::Path, time::Duration};
 

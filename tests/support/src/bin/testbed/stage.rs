@@ -21,7 +21,7 @@ pub(crate) fn repository() -> PathBuf {
     root.canonicalize().unwrap_or(root)
 }
 
-/// Where what the testbed writes for people goes.
+/// The directory for the files that the testbed writes for people.
 pub(crate) fn output() -> PathBuf {
     repository().join("target").join("testbed")
 }

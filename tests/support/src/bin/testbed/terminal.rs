@@ -1,4 +1,4 @@
-//! What a person at a terminal would type and see.
+//! The commands and outputs that a person at a terminal would type and see.
 
 use std::path::Path;
 
