@@ -44,7 +44,7 @@ pub struct Options {
     pub controller_manager: bool,
     /// True if etcd waits for the disk, as it does in a real cluster.
     pub fsync: bool,
-    /// The policy of the API server's audit log. Without it there is no log.
+    /// The file with the policy of the API server's audit log. Without a policy there is no log.
     pub audit_policy: Option<PathBuf>,
     /// Further arguments of kube-apiserver.
     pub api_server_arguments: Vec<String>,
