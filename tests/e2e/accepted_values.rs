@@ -20,7 +20,7 @@ const GRANTS: &str = "/apis/cognito-reset.dev/v1alpha1/userpoolgrants";
 /// The number of spellings that are generated in addition to those of the tables.
 const MADE_UP: usize = 150;
 
-/// An API server with the definitions, and nobody who acts on them.
+/// An API server with the CRDs, and without an operator.
 struct Served(Lease);
 
 impl Served {
@@ -38,14 +38,16 @@ impl Served {
         Ok(self.0.request_with_text(Method::POST, path, json.to_owned()).await?.0.is_success())
     }
 
-    /// All objects of the kind, as the operator reads them from the very bytes that the API server sends.
+    /// Reads all objects of the kind, as the operator reads them, from the very bytes that the API
+    /// server sends.
     async fn read<K: DeserializeOwned + ResourceExt>(&self, path: &str) -> Result<Vec<K>> {
         let list: Value = serde_json::from_str(&self.kubectl(&["get", "--raw", path]).await?)?;
         let items = list["items"].as_array().context("no items")?;
         items.iter().map(|item| serde_json::from_value(item.clone()).with_context(|| item.to_string())).collect()
     }
 
-    /// Every way in which an object is written later: its status, its metadata, and its spec.
+    /// Checks every way in which an object is written later: its status, its metadata, and its
+    /// spec.
     async fn takes_later_writes(&self, path: &str, status: &Value) -> Result<()> {
         let list = self.0.read(path).await?;
         let names: Vec<_> =
@@ -66,7 +68,8 @@ impl Served {
     }
 }
 
-/// Spellings, and whether they are taken. Most of those that are not pass the format `date-time`, or another reader of times.
+/// Spellings, and true for those that are accepted. Most of the others do not pass the format
+/// `date-time`, or another reader of times.
 const SPELLINGS: &[(&str, bool)] = &[
     ("2036-01-01T00:00:00Z", true),
     ("1970-01-01T00:00:00Z", true),
@@ -149,7 +152,7 @@ const SPELLINGS: &[(&str, bool)] = &[
 
 /// Times near those that can be written: of good parts mostly, and with a character changed now and then.
 fn made_up() -> impl Strategy<Value = String> {
-    // A text is a strategy for what it matches as a pattern.
+    // A text is a strategy: it generates the texts that it matches as a pattern.
     let part = |good: &'static str, odd: &'static str| prop_oneof![12 => good, 1 => odd];
     let date = (
         part("(19[7-9]|20[0-9]|99[0-8])[0-9]", "[+-]?[0-9]{2,6}"),
@@ -175,7 +178,7 @@ fn made_up() -> impl Strategy<Value = String> {
 #[tokio::test]
 async fn every_accepted_time_is_read_as_the_same_moment_by_all() -> Result<()> {
     let served = Served::start().await?;
-    // The same ones each time, so that a failure can be seen again.
+    // The run is deterministic, so that a failure can be seen again.
     let mut runner = TestRunner::deterministic();
     let made_up =
         (0..MADE_UP).map(|_| Ok(made_up().new_tree(&mut runner).map_err(|why| anyhow::anyhow!("{why}"))?.current()));
@@ -260,7 +263,7 @@ fn each(fields: &[&str], values: &[&str]) -> Vec<String> {
     fields.iter().flat_map(|field| values.iter().map(move |value| format!(r#""{field}":{value}"#))).collect()
 }
 
-/// Fields behind the least spec.
+/// Returns requests with odd values in fields beside a minimal spec.
 fn odd_requests() -> Vec<String> {
     let fields = [
         "userPoolID",

@@ -9,8 +9,8 @@ use testbed::{KubectlResult, eventually};
 const APPROVE: &str = r#"{"spec":{"approved":true}}"#;
 const WITHDRAW: &str = r#"{"spec":{"approved":false}}"#;
 
-/// Mallory has every right in the namespace `default`, bob approves there, carol may patch, and erin has every right in
-/// the cluster.
+/// Mallory has every permission in the namespace `default`, bob approves there, carol may patch,
+/// and erin has every permission in the cluster.
 struct People(Environment);
 
 impl People {
@@ -31,7 +31,7 @@ impl People {
         Ok(people)
     }
 
-    /// With the stamp, once it takes effect.
+    /// Starts with the stamp, once it takes effect.
     async fn stamped() -> Result<Self> {
         let people = Self::start().await?;
         let stamp = root("deploy/kustomize/components/stamp-requester/mutatingadmissionpolicy.yaml");
@@ -90,7 +90,8 @@ async fn a_request_waits_for_the_approval_of_another_user() -> Result<()> {
     let _operator = env.run().await?;
     let file = people.ask("asked", "").await?;
     env.becomes("asked", "Pending/AwaitingApproval").await?;
-    // Who has every right in the namespace has this verb too, and still does not approve what is asked in its name.
+    // A user with every permission in the namespace has this verb too, and still cannot approve a
+    // request of their own.
     let can = people.run("mallory", &["auth", "can-i", "approve", "prr/asked"], "").await?;
     assert_eq!(can.stdout.trim(), "yes");
     for (user, says) in [("mallory", "who asked for a reset cannot approve it"), ("carol", "takes the verb approve")] {
@@ -110,7 +111,7 @@ async fn a_request_waits_for_the_approval_of_another_user() -> Result<()> {
     let attempt = env.record("asked").await?.unwrap_or_default()["attempts"][0].clone();
     assert_eq!(attempt["requestedBy"], json!({ "username": "mallory" }));
     assert_eq!(attempt["approvedBy"], json!({ "username": "bob" }));
-    // Nor does the operator, which writes statuses alone: it cannot let go what is suspended, either.
+    // The operator writes statuses alone: it can neither approve, nor release a suspended request.
     people.ask("by-operator", "suspend: true").await?;
     let operator = "system:serviceaccount:cognito-reset-system:cognito-reset-operator";
     for patch in [APPROVE, r#"{"spec":{"suspend":false}}"#] {
@@ -247,7 +248,8 @@ async fn approval_without_the_stamp_is_denied_with_a_reason() -> Result<()> {
         assert!(refused.contains("spec.approvedBy names another user"), "{refused}");
     }
     people.patch("bob", "unverified", APPROVE).await?.success()?;
-    // Truly named by both, since a policy refuses anybody else's name, it counts; named by one of them it does not.
+    // The approval counts if requester and approver both name themselves, because a policy refuses
+    // the names of others. It does not count if only one of them does.
     people.ask("half", "requestedBy: {username: mallory}").await?;
     env.becomes("half", "Pending/AwaitingApproval").await?;
     people.patch("bob", "half", APPROVE).await?.success()?;

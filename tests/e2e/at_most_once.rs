@@ -1,4 +1,5 @@
-//! One call for each request, however often it is applied and by however many replicas it is seen.
+//! There is one call for each request, regardless of how often it is applied and how many replicas
+//! see it.
 
 use anyhow::Result;
 use http::Method;
@@ -13,7 +14,7 @@ async fn a_request_applied_again_is_told_what_happened() -> Result<()> {
     env.ask("again").await?;
     assert_eq!(env.ended("again").await?, "Succeeded/ResetAccepted");
     let first = env.get("prr", "again").await?;
-    // Somebody finishes the reset in between: it must not be asked for twice all the same.
+    // The user finishes the reset in between: there must be no second one all the same.
     env.users.confirm(&env.pool, "again").await?;
     env.kubectl(&["delete", "prr", "again"]).await?;
     env.apply(&env.request("again", "again", "")).await?;

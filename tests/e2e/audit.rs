@@ -8,13 +8,13 @@ use testbed::{Options, eventually};
 
 const PAGE: &str = include_str!("../../docs/audit.md");
 
-/// The block of the page that is marked so.
+/// Returns the block of the page that has this mark.
 fn block(name: &str) -> Result<&'static str> {
     let marked = PAGE.split(&format!("<!-- rehearsed: {name} -->\n```sh\n")).nth(1);
     marked.and_then(|rest| rest.split("```").next()).with_context(|| format!("the page has no block {name}"))
 }
 
-/// With an audit log, and the stamp in effect.
+/// Starts with an audit log, and the stamp in effect.
 async fn start() -> Result<Environment> {
     let audit_policy = Some(root("deploy/audit/policy.yaml").into());
     let env = Environment::start_with(Options { audit_policy, ..Options::default() }).await?;
@@ -44,7 +44,7 @@ async fn start() -> Result<Environment> {
 
 const CLAIMS: &str = "reason: reported a phishing mail\nticket: INC-1042\nonBehalfOf: dave\nifResetRequired: Resend";
 
-/// Asked for by carol and approved by erin, as whom an administrator acts.
+/// Creates a request by carol, with an approval by erin. An administrator acts as both.
 async fn ask(env: &Environment, name: &str, username: &str) -> Result<()> {
     env.users.create_user(&env.pool, username).await?;
     let request = env.request(name, username, CLAIMS);

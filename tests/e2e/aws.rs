@@ -28,19 +28,19 @@ async fn message(env: &Environment, name: &str) -> Result<String> {
     Ok(condition(&request, "Ready")["message"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The notes of the Events of this reason about requests.
+/// Returns the notes of the Events of this reason about requests.
 async fn notes(env: &Environment, reason: &str) -> Result<Vec<String>> {
     let events = env.list("events").await?;
     let of_reason = events.iter().filter(|event| event["reason"] == reason);
     Ok(of_reason.filter_map(|event| event["note"].as_str().map(str::to_owned)).collect())
 }
 
-/// Waits are long enough to be shown in a status.
+/// Starts with waits that are long enough to be shown in a status.
 fn patient(env: &Environment) -> OperatorBuilder {
     env.operator().args(["--retry-initial=5s", "--retry-max=5s"])
 }
 
-/// As in a pod: credentials are nowhere in the environment.
+/// Starts as in a Pod: the environment contains no credentials.
 fn without_credentials(env: &Environment) -> OperatorBuilder {
     patient(env).without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY")
 }
@@ -77,7 +77,7 @@ async fn unusable_credentials_keep_requests_pending_and_are_reported() -> Result
             anyhow::Ok(())
         })
         .await?;
-        // However often all of them have failed again since.
+        // There is still one Event after all of them have failed again and again.
         counts(&operator, "credentials", "Malformed", 60).await?;
         assert_eq!(notes(&env, "AwsCredentialsUnavailable").await?.len(), 1);
         assert!(operator.is_running());
@@ -156,7 +156,7 @@ async fn refused_credentials_are_reloaded_from_the_whole_chain() -> Result<()> {
         refusals.remove();
     }
 
-    // Where better ones are there already, no attempt is made with those that are refused.
+    // If better credentials are available already, no attempt is made with those that are refused.
     write("NEW3")?;
     let refuse = || Fault::Respond(Reply::aws_error(400, "UnrecognizedClientException"));
     let refusals = env.cognito.always(Matcher::any().and(signed_with("NEW2")), refuse());
@@ -167,7 +167,8 @@ async fn refused_credentials_are_reloaded_from_the_whole_chain() -> Result<()> {
     assert_eq!(record["attempts"].as_array().map(Vec::len), Some(1));
     assert_eq!(record["attempts"][0]["userStatusBefore"], "CONFIRMED");
 
-    // Nor does a probe end with them: what was lost is found out by others.
+    // A probe does not end with them either: other credentials find out what happened to the lost
+    // call.
     write("NEW4")?;
     let reads = AtomicUsize::new(0);
     let probes = Matcher::operation("AdminGetUser")
@@ -201,7 +202,7 @@ async fn a_request_that_needs_the_user_status_ends_when_it_is_refused() -> Resul
     let env = Environment::start().await?;
     let _operator = env.run_with(patient(&env)).await?;
     let skip = "ifResetRequired: Skip";
-    // Nobody of that name; and nothing is sent to find out.
+    // There is no user of that name, and nothing is sent to find out.
     env.apply(&env.request("nobody", "nobody", skip)).await?;
     assert_eq!(env.ended("nobody").await?, "Failed/UserNotFoundException");
     assert_eq!(
@@ -215,7 +216,7 @@ async fn a_request_that_needs_the_user_status_ends_when_it_is_refused() -> Resul
     );
     assert_eq!(record["attempts"][0]["exceptionCode"], "UserNotFoundException");
     assert_eq!(env.get("prr", "nobody").await?["status"]["attempts"], 0);
-    // No pool of that name.
+    // There is no pool of that name.
     let elsewhere = env.request("no-pool", "nobody", skip).replace(&env.pool, "eu-west-1_NoSuchPool");
     let grant = "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {name: no-pool}\nspec: {userPoolID: eu-west-1_NoSuchPool, namespaces: ['*']}\n";
     env.apply(&format!("{grant}---\n{elsewhere}")).await?;
@@ -344,7 +345,7 @@ async fn web_identity_needs_no_region_and_endpoints_serve_their_own() -> Result<
     let token = folder.path().join("token");
     fs::write(&token, "header.payload.signature")?;
     {
-        // Empty is as good as absent.
+        // An empty variable counts as an absent one.
         let web_identity = without_credentials(&env).env("AWS_REGION", "");
         let web_identity = web_identity.env("AWS_WEB_IDENTITY_TOKEN_FILE", &token).env("AWS_ROLE_ARN", ROLE);
         let _operator = env.run_with(web_identity).await?;

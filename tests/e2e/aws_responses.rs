@@ -24,13 +24,13 @@ use tokio::net::{TcpSocket, TcpStream};
 enum Says {
     /// Nothing happened, and never will.
     No,
-    /// Nothing happened; slower, please.
+    /// Nothing happened; the operator has to slow down.
     Slower,
     /// Nothing happened; an administrator has to fix the cause.
     Mend,
     /// It may have happened.
     Perhaps,
-    /// It may have happened, and something failed for sure.
+    /// It may have happened, and something has certainly failed.
     PerhapsFailed,
 }
 use Says::{Mend, No, Perhaps, PerhapsFailed, Slower};
@@ -139,7 +139,7 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
                     "not-mended",
                     usize::MAX,
                     alone,
-                    // The number of calls is left open: as many as there is time for.
+                    // The number of calls is open: there are as many as the deadline allows.
                     ends("Failed/DeadlineExceeded", "False", "NotPerformed", "CognitoResponse", Some(code)),
                 )
             },
@@ -312,7 +312,7 @@ async fn a_probe_proves_a_reset_only_by_a_changed_user_status() -> Result<()> {
         assert_eq!(end_of(&env, name).await?, wanted, "{name}");
     }
 
-    // The user is quicker than the probe; and somebody else resets while a call is lost.
+    // The user is quicker than the probe, or somebody else resets the user while a call is lost.
     for (name, fault, wanted) in
         [("completed", Fault::HoldReply, unknown("Unknown")), ("by-another", Fault::Hold, confirmed(None))]
     {
@@ -346,7 +346,7 @@ async fn a_call_without_a_connection_is_not_sent_and_is_retried() -> Result<()> 
         ("refused", format!("http://{}", refusing.local_addr()?), "Refused", "connection refused"),
         ("unresolved", "http://cognito.invalid".to_owned(), "Dns", "DNS does not resolve the server's name"),
         ("silent", format!("http://{silent}"), "TimedOut", "timed out"),
-        // The proxy before the emulator speaks without TLS.
+        // The proxy before the emulator does not use TLS.
         ("plain", env.cognito.url().replace("http://", "https://"), "Tls", "TLS handshake failed"),
     ];
     for (name, endpoint, cause, in_words) in &endpoints {

@@ -9,7 +9,7 @@ use testbed::{Lease, Pool};
 const CRDS: [&str; 3] = ["passwordresetrequests", "passwordresetrecords", "userpoolgrants"];
 const OUTCOMES_AT_THE_END: [&str; 3] = ["Succeeded", "Failed", "Unknown"];
 
-/// An API server with the definitions, and nobody who acts on them.
+/// An API server with the CRDs, and without an operator.
 struct Definitions {
     cluster: Lease,
 }
@@ -28,7 +28,8 @@ impl Definitions {
         kubectl.run_with_input(&["create", "-f", "-"], &object.to_string()).await?.success()
     }
 
-    /// Tries to create each object; what is accepted is not kept. The words are those that a refusal has to say.
+    /// Tries to create each object; accepted objects are not kept. A refusal has to contain the
+    /// words.
     async fn judges(&self, cases: &[(&str, Value, Verdict)]) -> Result<()> {
         let mut wrong = Vec::new();
         for (name, object, verdict) in cases {
@@ -40,7 +41,7 @@ impl Definitions {
         Ok(())
     }
 
-    /// Tries to change an object; what is accepted is kept only where `keep` says so.
+    /// Tries to change an object; an accepted change is kept only if `keep` is true.
     async fn patch(&self, kind: &str, name: &str, patch: &Value, verdict: Verdict) -> Result<Option<String>> {
         let path = format!("{}/{name}?dryRun=All", collection(&kind.into())?);
         let (status, said) = self.cluster.request(Method::PATCH, &path, Some(patch)).await?;
@@ -58,7 +59,7 @@ impl Definitions {
         serde_json::from_str(&self.kubectl(&["get", kind, name, "-o", "json"]).await?).context("not JSON")
     }
 
-    /// The names of what a field selector selects.
+    /// Returns the names that a field selector selects.
     async fn selected(&self, kind: &str, selector: &str) -> Result<Vec<String>> {
         let names = "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{end}";
         let text = self.kubectl(&["get", kind, "--field-selector", selector, "-o", names]).await?;
@@ -85,7 +86,7 @@ fn collection(kind: &Value) -> Result<&'static str> {
 #[derive(Clone, Copy, Debug)]
 enum Verdict {
     Accepts,
-    /// With a message that has these words.
+    /// Refuses with a message that has these words.
     Refuses(&'static [&'static str]),
 }
 use Verdict::{Accepts, Refuses};
@@ -105,7 +106,7 @@ impl Verdict {
     }
 }
 
-/// An object with a minimal spec, and these fields besides; null takes one away.
+/// Returns an object with a minimal spec, and these fields besides; null removes a field.
 fn object(kind: &str, name: &str, mut spec: Value, fields: &Value) -> Value {
     merge(&mut spec, fields);
     json!({ "apiVersion": "cognito-reset.dev/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec })
@@ -148,7 +149,7 @@ fn merge(into: &mut Value, fields: &Value) {
     }
 }
 
-/// A map of that many entries.
+/// Returns a map of that many entries.
 fn entries(count: usize) -> Value {
     (0..count).map(|number| (format!("key-{number}"), json!("value"))).collect::<serde_json::Map<_, _>>().into()
 }
@@ -273,7 +274,7 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
 #[tokio::test]
 async fn only_suspend_may_change_and_only_while_a_request_is_pending() -> Result<()> {
     let served = Definitions::served().await?;
-    // Field, value, another value, whether it may be absent.
+    // The field, its value, another value, and true if it may be absent.
     let fields = [
         ("userPoolID", json!("eu-west-1_Example01"), json!("eu-west-1_Example02"), false),
         ("username", json!("alice"), json!("Alice"), false),
@@ -431,7 +432,7 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     let served = Definitions::served().await?;
     let effects = [("absent", Value::Null), ("notperformed", json!("NotPerformed")), ("unknown", json!("Unknown"))];
     let effects = effects.into_iter().chain([("performed", json!("Performed"))]).collect::<Vec<_>>();
-    // From each of them, in this order, to each of them.
+    // The allowed changes, from each outcome to each, in this order.
     let may = [
         ("absent", [true, true, true, true]),
         ("notperformed", [true, true, false, false]),
@@ -475,7 +476,7 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("absent", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
         ("expiring", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
         ("expiring", json!({ "notAfter": "2026-11-30T00:00:01Z" }), Accepts),
-        // The same moment an hour to the east; and one second less.
+        // The same moment in the time zone one hour to the east, and one second less.
         ("expiring", json!({ "notAfter": "2026-11-30T01:00:00+01:00" }), Accepts),
         ("expiring", json!({ "notAfter": "2026-11-30T00:59:59+01:00" }), Refuses(expiry)),
         ("expiring", json!({ "notAfter": null }), Refuses(expiry)),
@@ -653,7 +654,7 @@ fn examine(schema: &Value, path: &str, wrong: &mut Vec<String>) {
     }
     let root = !path.contains('.');
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
-        // These are the API server's own.
+        // The API server itself defines these fields.
         if root && ["apiVersion", "kind", "metadata"].contains(&name.as_str()) {
             continue;
         }
@@ -689,7 +690,7 @@ async fn every_sample_can_be_used_and_what_the_pages_show() -> Result<()> {
     Ok(())
 }
 
-/// The YAML that a page shows.
+/// Returns the YAML that a page shows.
 fn shown(page: &str) -> Vec<String> {
     let fences = page.split("\n```yaml\n").skip(1);
     fences.filter_map(|rest| rest.split("\n```").next()).map(|text| format!("{text}\n")).collect()

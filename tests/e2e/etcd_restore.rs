@@ -7,8 +7,8 @@ use testbed::{Fault, Matcher, Operator, Reply, Rule};
 
 const RUNBOOK: &str = include_str!("../../docs/runbooks/etcd-restore.md");
 
-/// Resets made after the snapshot: of a request that it does not know, of one that it knows as suspended, and of one
-/// that it knows as refused for now.
+/// Resets that were made after the snapshot: one of a request that the snapshot does not contain,
+/// one that it contains as suspended, and one that it contains as refused for now.
 const LOST: [&str; 3] = ["new", "suspended", "refused"];
 
 /// Starts an operator whose waits after a refusal are long enough to be shown.
@@ -16,7 +16,7 @@ async fn run(env: &Environment) -> Result<Operator> {
     env.run_with(env.operator().args(["--retry-initial=5s", "--retry-max=5s"])).await
 }
 
-/// The block of the runbook that is marked so.
+/// Returns the block of the runbook that has this mark.
 fn block(name: &str) -> Result<&'static str> {
     let marked = RUNBOOK.split(&format!("<!-- rehearsed: {name} -->\n```sh\n")).nth(1);
     marked.and_then(|rest| rest.split("```").next()).with_context(|| format!("the runbook has no block {name}"))
@@ -57,7 +57,7 @@ impl Rehearsal {
         Ok((this, operator))
     }
 
-    /// Applies what is in Git.
+    /// Applies the manifests in Git.
     async fn git_ops(&self) -> Result<()> {
         let all = ["before"].into_iter().chain(LOST);
         let manifests: String = all.map(|name| format!("---\n{}", self.env.request(name, name, ""))).collect();
@@ -76,7 +76,8 @@ impl Rehearsal {
         Ok(())
     }
 
-    /// A step that stops the operator: the Deployment by the runbook, its process here, where no kubelet does it.
+    /// Runs a step that stops the operator: the Deployment by the runbook, and here the process,
+    /// since no kubelet does it.
     async fn stop(&self, step: &str, operator: Operator) -> Result<()> {
         operator.sigterm()?;
         let mut operator = operator;
@@ -90,7 +91,7 @@ impl Rehearsal {
         Ok(())
     }
 
-    /// The operator works on what was restored, and gets nowhere.
+    /// Checks that the operator works on the restored requests and cannot call.
     async fn waits_before_the_door(&self) -> Result<()> {
         self.git_ops().await?;
         for name in LOST {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testbed::Deployment;
 use testbed::environment::{Environment, root};
 
-/// The Pod that the Deployment of the base would create.
+/// Returns the Pod that the Deployment of the base would create.
 async fn pod(env: &Environment) -> Result<Value> {
     let base = Deployment::render(env.cluster.as_admin(), Path::new(&root("deploy/kustomize/base"))).await?;
     let template = base.of_kind("Deployment").next().context("no Deployment")?["spec"]["template"].clone();
@@ -99,7 +99,7 @@ async fn only_namespaced_objects_name_a_namespace() -> Result<()> {
         assert!(status.success(), "{folder}");
     }
     let kustomize = copy.path().join("deploy/kustomize");
-    // As the README and the page on the network have them.
+    // The overlays of the README and of the page on the network.
     let stamped = "resources: [../base]\ncomponents: [../components/stamp-requester]\n";
     let page =
         include_str!("../../docs/network.md").split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
@@ -153,7 +153,8 @@ fn the_image_has_pinned_bases_and_runs_as_a_numbered_user() -> Result<()> {
     Ok(())
 }
 
-/// The Dockerfile copies what .dockerignore lets through and nothing else; cargo has to be content with it.
+/// The Dockerfile copies what .dockerignore lets through and nothing else; cargo has to succeed
+/// with it.
 #[test]
 fn what_the_image_is_built_from_is_all_that_cargo_needs() -> Result<()> {
     let context = tempfile::tempdir()?;
@@ -167,7 +168,8 @@ fn what_the_image_is_built_from_is_all_that_cargo_needs() -> Result<()> {
     let said = Command::new(env!("CARGO")).arg("-vV").output()?;
     let said = String::from_utf8(said.stdout)?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
-    // Not offline: what this host needs may not have been fetched yet, and what only others need is not asked for.
+    // The command is not offline: it may have to fetch what this host needs, and does not fetch
+    // what only others need.
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--format-version=1", "--filter-platform", host])
         .current_dir(context.path())

@@ -32,7 +32,7 @@ async fn what_is_allowed_is_what_the_operator_calls() -> Result<()> {
     let role = "roleARN: arn:aws:iam::123456789012:role/reset\nexternalID: ours";
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     env.grant("by-role", &format!("namespaces: [default]\n{role}")).await?;
-    // Lost, so that the user is read afterwards as well.
+    // The reply is lost, so that the user is read afterwards as well.
     env.cognito.once(Matcher::reset_of("asked"), Fault::ForwardThenLose);
     env.ask("asked").await?;
     assert_eq!(env.ended("asked").await?, "Succeeded/ConfirmedByProbe");

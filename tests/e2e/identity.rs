@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT, root, with_definitions};
 use testbed::{KubectlResult, Pool, eventually};
 
-/// Has every right in the namespace `default`, and none beyond it.
+/// A user with every permission in the namespace `default`, and none beyond it.
 const MALLORY: &str = "--as=mallory";
 const STAMP: &str = "deploy/kustomize/components/stamp-requester";
 
@@ -35,7 +35,7 @@ impl People {
         Ok(Self(env))
     }
 
-    /// With the stamp, once it takes effect.
+    /// Starts with the stamp, once it takes effect.
     async fn stamped() -> Result<Self> {
         let this = Self::start().await?;
         this.0.kubectl(&["apply", "-f", &root(&format!("{STAMP}/mutatingadmissionpolicy.yaml"))]).await?;
@@ -60,7 +60,7 @@ impl People {
         self.0.request(name, "someone", "requestedBy: {username: root}")
     }
 
-    /// As mallory.
+    /// Runs kubectl as mallory.
     async fn run(&self, arguments: &[&str], input: &str) -> Result<KubectlResult> {
         let arguments: Vec<_> = arguments.iter().copied().chain([MALLORY]).collect();
         self.0.cluster.as_admin().run_with_input(&arguments, input).await
@@ -215,7 +215,7 @@ async fn a_namespace_administrator_cannot_settle_or_reset_twice() -> Result<()> 
         let refused = people.run(arguments, &input).await?.refusal()?;
         assert!(refused.contains("takes the verb settle"), "{what}: {refused}");
     }
-    // What changes nothing passes, as when storage is migrated.
+    // A write that changes nothing passes, as in a storage migration.
     people.run(&["annotate", "prrec", name, "note=x"], "").await?.success()?;
     people.run(&["patch", "prr", "once", "--subresource=status", "--type=merge", "-p", "{}"], "").await?.success()?;
     people.run(&["delete", "prr", "once"], "").await?.success()?;
@@ -247,8 +247,9 @@ async fn a_namespace_administrator_cannot_change_grants() -> Result<()> {
         let refused = people.run(arguments, &input).await?.refusal()?;
         assert!(refused.contains("is forbidden: User \"mallory\" cannot"), "{what}: {refused}");
     }
-    // What the built-in roles view, edit and admin are made of does not reach labels. But RBAC takes a namespace's own
-    // object for one in it, so that a star does: docs/grants.md says what follows for selectors.
+    // The rules of the built-in roles view, edit and admin do not include labels of namespaces. But
+    // RBAC takes a namespace's own object for one in it, so that a star includes them:
+    // docs/grants.md says what follows for selectors.
     for part in ["view", "edit", "admin"] {
         let role = format!("--clusterrole=system:aggregate-to-{part}");
         env.kubectl(&["create", "rolebinding", &format!("nora-{part}"), &role, "--user=nora"]).await?;

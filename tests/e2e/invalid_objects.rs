@@ -12,7 +12,7 @@ use testbed::{Fault, Matcher, Reply, eventually};
 const INVALID: &str = "Pending/InvalidObject";
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
 
-/// Has objects taken under another definition, and puts the right one back.
+/// Stores objects under another CRD, and restores the right one.
 async fn taken_under(env: &Environment, plural: &str, change: impl Fn(&mut Value), objects: &[String]) -> Result<()> {
     let name = format!("{plural}.cognito-reset.dev");
     let right = env.get("crd", &name).await?;
@@ -64,7 +64,7 @@ async fn the_event(env: &Environment, name: &str, reason: &str) -> Result<Value>
     .await
 }
 
-/// `notAfter` as it was once defined.
+/// Defines `notAfter` as an earlier version did.
 fn by_format(spec: &mut Value) {
     spec["properties"]["notAfter"] = json!({ "type": "string", "format": "date-time" });
     if let Some(rules) = spec["x-kubernetes-validations"].as_array_mut() {
@@ -72,7 +72,7 @@ fn by_format(spec: &mut Value) {
     }
 }
 
-/// A limit of any type.
+/// Defines a limit of any type.
 fn with_any_limit(spec: &mut Value) {
     spec["properties"]["maxPendingPerNamespace"] =
         json!({ "x-kubernetes-preserve-unknown-fields": true, "description": "any" });
@@ -112,7 +112,8 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
             assert!(!said.contains(time.trim_matches('"')), "{name}: {said}");
         }
     }
-    // One that can be read has its deadline meanwhile, which is later than theirs; then another process looks at them.
+    // A valid request's deadline is later than theirs and passes meanwhile; then another process
+    // reads them.
     env.apply(&env.request("clock", "clock", "suspend: true\ndeadlineSeconds: 1")).await?;
     assert_eq!(env.ended("clock").await?, "Failed/DeadlineExceeded");
     operator.sigkill().await?;
@@ -126,7 +127,7 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
     for (name, _) in times {
         eventually(LIMIT, format!("a look at {name}"), async || (looks(&env, name) > 0).then_some(())).await?;
     }
-    // Another change of it brings it through the watch again.
+    // Another change brings it through the watch again.
     env.kubectl(&["label", "prr", "never", "seen=again"]).await?;
     env.ask("ordinary").await?;
     assert_eq!(env.ended("ordinary").await?, "Succeeded/ResetAccepted");
@@ -142,7 +143,7 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
 #[tokio::test]
 async fn an_event_reports_an_invalid_object_whose_status_is_refused() -> Result<()> {
     let env = Environment::start().await?;
-    // A list passes the format, and no rule can be asked about it ever after.
+    // The format accepts a list, and no rule can check it ever after.
     let list = env.request("list", "list", "notAfter: []");
     let read = env.request("good", "list", "notAfter: 2036-01-01T00:00:00.1234567891Z");
     let first_fails = env.request("fails", "list", "notAfter: []");

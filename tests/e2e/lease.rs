@@ -27,7 +27,7 @@ async fn tells(operator: &Operator, state: &str) -> Result<()> {
     .await
 }
 
-/// Has a request settled, and gives the replica that did.
+/// Lets a request settle, and returns the replica that did it.
 async fn worker(env: &Environment, name: &str) -> Result<String> {
     env.ask(name).await?;
     assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted", "{name}");
@@ -60,7 +60,8 @@ async fn a_killed_leader_is_replaced_when_its_lease_has_expired() -> Result<()> 
     let lease = Some("3s");
     let mut first = env.run_with(env.replica("same-pod", lease)).await?;
     tells(&first, "leader").await?;
-    // Started again in its pod it has the same name, and is another holder all the same.
+    // A process that is started again in its Pod has the same name, and is another holder all the
+    // same.
     let second = env.run_with(env.replica("same-pod", lease)).await?;
     tells(&second, "standby").await?;
     first.sigkill().await?;
@@ -117,7 +118,7 @@ async fn a_leader_that_cannot_renew_stops() -> Result<()> {
 #[tokio::test]
 async fn replicas_without_a_leader_say_so() -> Result<()> {
     let env = Environment::start().await?;
-    // Held by nobody who is there, for an hour.
+    // A holder that does not exist holds the Lease for an hour.
     let ghost = "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: cognito-reset-operator, namespace: cognito-reset-system}\nspec: {holderIdentity: ghost, leaseDurationSeconds: 3600}\n";
     env.apply(ghost).await?;
     let replica = env.replica("replica", Some("2s")).start()?;

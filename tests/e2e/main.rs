@@ -1,7 +1,8 @@
-//! The operator among real servers, one capability a module.
+//! The operator among real servers, one module for each capability.
 //!
-//! Each test leases a control plane from [`testbed::Pool`] and makes a user pool of its own, so that none depends on another one,
-//! and any of them runs by its name alone: `cargo test --package e2e NAME`.
+//! Each test leases a control plane from [`testbed::Pool`] and creates a user pool of its own, so
+//! that no test depends on another. Any test runs by its name alone: `cargo test --package e2e
+//! NAME`.
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
 mod accepted_values;

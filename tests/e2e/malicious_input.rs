@@ -37,7 +37,7 @@ const TEXTS: &[(&str, &str)] = &[
 struct Field {
     kind: &'static str,
     path: &'static str,
-    /// A spec with this text in it.
+    /// Returns a spec with this text in it.
     spec: fn(&str) -> Value,
     takes: Takes,
 }
@@ -115,7 +115,7 @@ impl Field {
         json!({ "apiVersion": "cognito-reset.dev/v1alpha1", "kind": self.kind, "metadata": { "name": name, "namespace": "default" }, "spec": spec })
     }
 
-    /// The text for each name, and whether it is taken.
+    /// Returns the text for each name, and true if it is accepted.
     fn cases(&self) -> BTreeMap<String, (String, bool)> {
         let hidden = TEXTS
             .iter()
@@ -139,7 +139,7 @@ impl Field {
     }
 }
 
-/// Tries to create them all, and gives what is said of each that is refused.
+/// Tries to create all objects, and returns the message about each that is refused.
 async fn tried(env: &Environment, objects: &[Value]) -> Result<BTreeMap<String, String>> {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
     let arguments = ["create", "--validate=strict", "--dry-run=server", "-f", "-"];
@@ -161,7 +161,7 @@ async fn tried(env: &Environment, objects: &[Value]) -> Result<BTreeMap<String, 
 #[tokio::test]
 async fn every_field_takes_or_refuses_every_text_and_says_so() -> Result<()> {
     let env = Environment::start().await?;
-    // The definitions alone: a policy would refuse every requester but oneself.
+    // Only the CRDs apply: a policy would refuse every requester but the administrator.
     env.kubectl(&["delete", "validatingadmissionpolicybinding", "cognito-reset-requester"]).await?;
     let other = env.request("other", "other", "requestedBy: {username: root}");
     let dry = ["create", "--dry-run=server", "-f", "-"];

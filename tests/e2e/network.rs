@@ -93,7 +93,7 @@ async fn every_request_says_who_calls_and_every_object_who_wrote() -> Result<()>
                 .iter()
                 .map(|entry| entry["manager"].to_string())
                 .collect();
-            // What people apply is theirs.
+            // Users own the fields that they apply.
             let ours = managers.iter().filter(|manager| !manager.contains("kubectl")).collect::<Vec<_>>();
             ensure!(ours == ["\"cognito-reset-operator\""], "{managers:?}");
             anyhow::Ok(())
@@ -122,7 +122,7 @@ fn server(env: &Environment) -> String {
     env.cluster.url().replace("127.0.0.1", "0.0.0.0").replace("https://", "")
 }
 
-/// A kubeconfig past every fault proxy, with a proxy of its own or without.
+/// Writes a kubeconfig that bypasses every fault proxy, with a proxy of its own or without.
 async fn kubeconfig(env: &Environment, folder: &Path, proxy_url: Option<&str>) -> Result<PathBuf> {
     let token = env.cluster.service_account_token("cognito-reset-system", "cognito-reset-operator").await?;
     let text = std::fs::read_to_string(env.cluster.kubeconfig_for(&token, None)?)?;
@@ -138,7 +138,8 @@ async fn kubeconfig(env: &Environment, folder: &Path, proxy_url: Option<&str>) -
     Ok(path)
 }
 
-/// A proxy that refuses has passed nothing on: the record says so, and the status why.
+/// Checks that nothing was sent through a proxy that refuses: the record says so, and the status
+/// gives the cause.
 async fn was_not_sent(env: &Environment, name: &str) -> Result<()> {
     eventually(LIMIT, format!("an attempt of {name} to be known as not performed"), async || {
         let record = env.record(name).await?.context("no record")?;
@@ -154,7 +155,8 @@ async fn was_not_sent(env: &Environment, name: &str) -> Result<()> {
     .await
 }
 
-/// Sends AWS's calls to their own addresses. What fails there waits for long enough to be shown in the status.
+/// Sends the calls of AWS to their own addresses. The waits after a failure are long enough to be
+/// shown in the status.
 fn to_aws(operator: OperatorBuilder) -> OperatorBuilder {
     let emulated = ["COGNITO_IDENTITY_PROVIDER", "STS"].map(|service| format!("AWS_ENDPOINT_URL_{service}"));
     let operator = operator.args(["--retry-initial=20s", "--retry-max=20s"]);
@@ -223,7 +225,7 @@ async fn the_kubeconfig_proxy_is_used_for_the_api_server_alone() -> Result<()> {
         let url = format!("{scheme}://{USER}@{}", own.address());
         let path = kubeconfig(&env, folder.path(), Some(&url)).await?;
         let builder = env.operator().kubeconfig(&path).env("SSL_CERT_FILE", env.cluster.file("ca.crt"));
-        // Cognito is the emulator's here, and has no proxy.
+        // Cognito is the emulator here, and has no proxy.
         let operator = env.run_with(builder.clone()).await?;
         let name = format!("{scheme}-alone");
         env.ask(&name).await?;
@@ -262,7 +264,7 @@ async fn an_unusable_proxy_ends_the_start_without_its_password() -> Result<()> {
         // The API server could be reached through these, and AWS never.
         ("HTTPS_PROXY", format!("socks5://{USER}@{}", proxy.address()), "HTTPS_PROXY names: give an address"),
         ("all_proxy", format!("socks5h://{USER}@{}", proxy.address()), "all_proxy names: give an address"),
-        // This one is for neither of them, as both have https.
+        // This proxy is for neither of them, as both use https.
         ("HTTP_PROXY", format!("socks5://{USER}@{}", proxy.address()), "HTTP_PROXY names: give an address"),
     ] {
         let mut operator = env.operator().kubeconfig(&path).env(name, &value).args(["--log=error"]).start()?;

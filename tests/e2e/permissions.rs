@@ -131,7 +131,7 @@ async fn told_by_the_api_server(env: &Environment, account: (&str, &str), namesp
         for group in strings(&rule["apiGroups"]) {
             for resource in strings(&rule["resources"]) {
                 for verb in strings(&rule["verbs"]) {
-                    // Of Leases everything but the creation is for the one of that name.
+                    // All verbs on Leases except `create` are for the Lease of that name.
                     let named = rule["resourceNames"] == json!([ROLE]);
                     ensure!(named == (resource == "leases" && verb != "create"), "{rule}");
                     told.insert((group.clone(), resource.clone(), verb));
@@ -142,7 +142,8 @@ async fn told_by_the_api_server(env: &Environment, account: (&str, &str), namesp
     Ok(told)
 }
 
-/// The same of the operator, but for what every service account may: ask about itself, and such.
+/// Returns the same of the operator, without the permissions of every service account, such as
+/// questions about itself.
 async fn told_of_the_operator(env: &Environment, namespace: &str) -> Result<BTreeSet<Triple>> {
     let operator = told_by_the_api_server(env, (NAMESPACE, ROLE), namespace).await?;
     let anybody = told_by_the_api_server(env, ("default", "nobody"), namespace).await?;
@@ -182,7 +183,7 @@ async fn the_api_server_grants_exactly_the_listed_permissions() -> Result<()> {
     .await
 }
 
-/// A short pass of what a permission is there for. `tag` makes its names its own.
+/// Runs a short pass of the scenario that needs a permission. `tag` makes its names unique.
 async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> Result<()> {
     match name {
         "settles-a-request" => {
@@ -312,7 +313,7 @@ async fn taken_under_another_definition(env: &Environment, plural: &str, field: 
     let crd = format!("{plural}.cognito-reset.dev");
     let path = format!("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{field}");
     let original = env.get("crd", &crd).await?.pointer(&path).cloned().unwrap_or_default();
-    // The definition's rules compare a string, which it may stay.
+    // The rules of the CRD compare a string, so it stays one.
     let any = match original["type"].as_str() {
         Some("string") => json!({ "type": "string", "description": "any", "default": original["default"] }),
         _ => json!({ "x-kubernetes-preserve-unknown-fields": true, "description": "any" }),
@@ -327,7 +328,7 @@ async fn taken_under_another_definition(env: &Environment, plural: &str, field: 
     Ok(())
 }
 
-/// A claim whose holder is gone, and whose request never was.
+/// Returns a claim whose holder is gone, and whose request never existed.
 fn claimed(env: &Environment, tag: &str) -> Value {
     json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
@@ -373,7 +374,7 @@ async fn event(
 /// Starts a leader that begins its watches again every second, so that a missing permission to list
 /// or watch is soon noticed.
 async fn operator(env: &Environment) -> Result<Operator> {
-    // Of one that was killed.
+    // The Lease of a leader that was killed.
     env.kubectl(&["delete", "lease", ROLE, "-n", NAMESPACE, "--ignore-not-found"]).await?;
     env.run_with(env.replica("leader", Some("3s")).args(ARGUMENTS)).await
 }
@@ -401,7 +402,7 @@ async fn each_missing_permission_fails_its_scenario_and_is_named() -> Result<()>
             let mut left = all.clone();
             assert!(left.remove(&missing));
             set_rights(&env, &left).await?;
-            // A running watch lives on for its time; what comes after it is refused.
+            // A running watch goes on for its time; the next one is refused.
             refused(&env, &missing).await?;
             env.api.forget();
             let tag = format!("{number}-{verb}-without");
@@ -441,7 +442,7 @@ async fn keeping_records_for_ever_needs_no_permission_to_delete() -> Result<()> 
     ends(&env, "kept", LIMIT).await
 }
 
-/// Waits until the API server has taken notice, and for reads that go on by themselves until one was refused.
+/// Waits until the API server applies the change, and for recurring reads until one was refused.
 async fn refused(env: &Environment, (group, resource, verb): &Triple) -> Result<()> {
     let account = format!("--as=system:serviceaccount:{NAMESPACE}:{ROLE}");
     let own = resource == "leases";
@@ -477,7 +478,8 @@ async fn refused(env: &Environment, (group, resource, verb): &Triple) -> Result<
         env.api.forget();
         eventually(LIMIT, format!("a refused {verb} of {resource}"), async || {
             let seen = env.api.requests();
-            // What has ended is listed by the sweep, beside the watch that is meant.
+            // The retention scan lists ended requests by a label selector, beside the watch in
+            // question.
             let of = seen.iter().filter(|request| {
                 request.seen.path.contains(resource.as_str()) && !request.seen.path.contains("labelSelector")
             });

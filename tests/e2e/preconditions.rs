@@ -73,7 +73,8 @@ async fn a_grant_reports_whether_it_can_match() -> Result<()> {
     Ok(())
 }
 
-/// The grant, once a condition of it is as wanted, such as `Ready False/ConflictingGrants`.
+/// Returns the grant, once one of its conditions is as wanted, such as `Ready
+/// False/ConflictingGrants`.
 async fn grant_says(env: &Environment, name: &str, wanted: &str) -> Result<serde_json::Value> {
     eventually(LIMIT, format!("{name} to say {wanted}"), async || {
         let grant = env.get("poolgrant", name).await?;
@@ -174,7 +175,7 @@ async fn only_the_oldest_pending_requests_of_a_namespace_proceed() -> Result<()>
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     env.grant("limited", "namespaces: [\"*\"]\nmaxPendingPerNamespace: 2").await?;
     let _operator = env.run().await?;
-    // Of one second, the name decides.
+    // Among requests of one second, the name decides.
     for name in ["a-held", "b-held", "c-waits", "d-waits", "e-waits"] {
         env.users.create_user(&env.pool, name).await?;
         let held = if name.ends_with("held") { "suspend: true" } else { "" };
@@ -188,7 +189,8 @@ async fn only_the_oldest_pending_requests_of_a_namespace_proceed() -> Result<()>
     eventually(LIMIT, "the other namespace's request to be sent", async || (env.calls("elsewhere") == 1).then_some(()))
         .await?;
     assert_eq!(["c-waits", "d-waits", "e-waits"].map(|name| env.calls(name)), [0, 0, 0]);
-    // One place is enough for all that wait, one after the other, whether the first one ends or is deleted.
+    // One place is enough for all waiting requests, one after the other, if the first one ends or
+    // is deleted.
     env.kubectl(&["delete", "prr", "a-held"]).await?;
     for name in ["c-waits", "d-waits", "e-waits"] {
         assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted");
@@ -299,12 +301,12 @@ async fn skip_sends_nothing_where_the_user_already_has_to_reset() -> Result<()> 
     let denied = Fault::Respond(Reply::aws_error(400, "AccessDeniedException"));
     let rule = env.cognito.always(Matcher::operation("AdminGetUser"), denied);
     env.apply(&env.request("unreadable", "unreadable", "ifResetRequired: Skip")).await?;
-    // The wait is short here, so it is not shown; it must not be sent all the same.
+    // The wait is short here, so it is not shown; nothing must be sent all the same.
     eventually(LIMIT, "the user to be read several times", async || (rule.hits() >= 3).then_some(())).await?;
     assert_eq!(env.calls("unreadable"), 0);
     rule.remove();
     assert_eq!(env.ended("unreadable").await?, "Succeeded/ResetAccepted");
-    // Nor where Cognito says that it does not know.
+    // Nothing is sent either if Cognito returns an unknown state.
     let unknown = Fault::Respond(Reply::new(200, r#"{"Username":"unknown","UserStatus":"UNKNOWN","Enabled":true}"#));
     let rule = env.cognito.always(Matcher::operation("AdminGetUser"), unknown);
     env.apply(&env.request("unknown", "unknown", "ifResetRequired: Skip")).await?;
@@ -427,7 +429,7 @@ async fn an_invalid_object_is_reported_and_delays_no_other_one() -> Result<()> {
     let env = Environment::start().await?;
     env.ask("good").await?;
     env.ask("bad").await?;
-    // Looser definitions, as a newer release may bring them, and a value that this operator does not know.
+    // Looser CRDs, as a newer release may have them, and a value that this operator does not know.
     let crd = env.get("crd", "passwordresetrequests.cognito-reset.dev").await?.to_string();
     let looser = crd.replace(r#""enum":["Resend","Skip"]"#, r#""maxLength":20"#);
     assert_ne!(crd, looser);

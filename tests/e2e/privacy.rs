@@ -12,16 +12,18 @@ use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT};
 use testbed::{Fault, Matcher, Operator, Reply, Rule, eventually};
 
-/// In every user name and value of client metadata, and in nothing else that the test asks for.
+/// A part of every user name and of every value of client metadata, and of nothing else in the
+/// test.
 const MARK: &str = "zq-marked";
 
-/// Every level of every crate, in each way that a filter can ask for it.
+/// Every level of every crate, in each form that a filter has.
 const LOUD: &str = "--log=trace,hyper=trace,hyper_util=trace,kube_client=trace,kube_runtime=trace,aws_config=trace,\
                     aws_smithy_runtime::client::orchestrator=trace,aws_smithy_http_client=trace,aws_sdk_sts=trace,\
                     aws_sdk_cognitoidentityprovider=trace,aws_sigv4=trace,tower=trace,rustls=trace";
 
-/// The mark as it may be written: as it is (so also in JSON and in URLs), without its hyphen or with that encoded, as base64 at each of three
-/// places in a text, and as hexadecimal digits. In small letters but for base64.
+/// Returns the forms in which the mark may be written: as it is (so also in JSON and in URLs),
+/// without its hyphen or with the hyphen encoded, as base64 at each of three places in a text, and
+/// as hexadecimal digits. All but base64 are in lower case.
 fn forms() -> Vec<String> {
     let base64 = (0..3).map(|before| {
         let text = STANDARD_NO_PAD.encode([&vec![b'-'; before], MARK.as_bytes()].concat());
@@ -33,7 +35,7 @@ fn forms() -> Vec<String> {
     [MARK.to_owned(), MARK.replace('-', ""), MARK.replace('-', "%2d"), hex].into_iter().chain(base64).collect()
 }
 
-/// The first form of the mark that a text holds, with what is around it.
+/// Returns the first form of the mark in a text, with the text around it.
 fn found(text: &str) -> Option<String> {
     let small = text.to_lowercase();
     forms().iter().find_map(|form| {
@@ -65,7 +67,7 @@ fn quoting(status: u16, code: &str) -> Fault {
     Fault::Respond(reply.header("x-amzn-errortype", code).header("x-amzn-errormessage", &text))
 }
 
-/// A refusal of the API server that repeats the name, as it does for values that it does not like.
+/// A refusal of the API server that repeats the name, as it does for invalid values.
 fn refusal(status: u16, reason: &str) -> Fault {
     let text = format!("Invalid value: \"{MARK}\": {MARK} is not wanted");
     let causes = json!([{ "field": "spec.username", "reason": "FieldValueInvalid", "message": text }]);
@@ -85,7 +87,7 @@ async fn met(rule: &Rule, times: usize) -> Result<()> {
     .await
 }
 
-/// A success that holds the name where its request's id belongs.
+/// A success that has the name in place of its request's id.
 fn accepted_as(name: &str) -> Fault {
     Fault::ForwardThenRespond(Reply::new(200, "{}").header("x-amzn-requestid", name))
 }
@@ -121,7 +123,7 @@ impl Marked {
         Ok(())
     }
 
-    /// Asks, and waits for what is expected.
+    /// Creates a request, and waits for the expected state.
     async fn becomes(&self, name: &str, spec: &str, wanted: &str) -> Result<()> {
         self.ask(name, spec).await?;
         self.reaches(name, wanted).await
@@ -209,7 +211,7 @@ impl Marked {
         self.becomes("no-pattern", "", "Pending/NoMatchingGrant").await?;
         self.env.grant("by-two", "namespaces: [default]\nrequireApproval: true").await?;
         self.becomes("by-one", "", "Pending/RequesterUnverified").await?;
-        // Who writes the own name is proven, too.
+        // A requester who writes their own name is proven, too.
         self.becomes("by-name", "requestedBy: {username: admin, uid: admin}", "Pending/AwaitingApproval").await?;
         let approve = r#"{"spec":{"approved":true}}"#;
         let as_bob = ["--as=bob", "--as-group=system:masters"];
@@ -329,7 +331,7 @@ impl Marked {
         object.to_string()
     }
 
-    /// Starts that fail, for what the API server says.
+    /// Goes through starts that fail because of the API server's response.
     async fn starts(&mut self) -> Result<()> {
         for (method, path, said) in [
             (Method::GET, "/version", "failed to reach"),
@@ -426,7 +428,7 @@ impl Marked {
     }
 }
 
-/// The closed list, as `docs/reasons.md` is compared with it.
+/// Returns the closed list of reasons, as `docs/reasons.md` has it.
 fn reasons() -> BTreeSet<String> {
     let list = include_str!("../../src/api/src/conditions.rs");
     let names = list.split("impl WaitReason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
@@ -443,7 +445,7 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
     let env = Environment::start().await?;
     let mut marked = Marked { env, logs: Vec::new(), metrics: Vec::new(), seen: RefCell::default() };
     marked.starts().await?;
-    // Lists that are refused, before anything else works.
+    // The first lists are refused, before anything else works.
     marked.env.api.once(
         Matcher::path(Method::GET, "/passwordresetrequests?&fieldSelector=status.outcome%3DPending"),
         refusal(422, "Invalid"),
@@ -484,7 +486,7 @@ async fn told_nowhere(marked: Marked) -> Result<()> {
     };
     let (requests, mut records, mut grants) =
         (parsed("prr").await?, parsed("prrec").await?, parsed("poolgrant").await?);
-    // The test would find the name: it is where it belongs.
+    // The search would find the name: it is in the fields that are made for it.
     assert!(requests.to_string().contains(MARK) && records.to_string().contains(MARK));
     for record in records["items"].as_array_mut().into_iter().flatten() {
         record["username"] = Value::Null;

@@ -10,7 +10,7 @@ use testbed::{Fault, Matcher, Reply, eventually};
 
 const RECORDS: &str = "/passwordresetrecords";
 
-/// A write of a record's effect.
+/// Matches a write of a record's effect.
 fn effect_write() -> Matcher {
     Matcher::path(Method::PUT, RECORDS)
 }
@@ -18,7 +18,7 @@ fn effect_write() -> Matcher {
 #[tokio::test]
 async fn an_operator_killed_at_any_point_makes_one_call_at_most() -> Result<()> {
     let env = Environment::start().await?;
-    // Name, where the operator is killed, the end, calls.
+    // The name, the point at which the operator is killed, the end, and the calls.
     let status = || Matcher::path(Method::PUT, "/status").and(|seen| seen.path.contains("passwordresetrequests"));
     let claim = || Matcher::path(Method::POST, RECORDS);
     let cases: Vec<(&str, Matcher, Fault, &str, usize)> = vec![
@@ -106,7 +106,7 @@ async fn an_invalid_open_record_delays_no_other_one() -> Result<()> {
     operator.sigkill().await?;
     held.lose();
     env.kubectl(&["delete", "prr", "orphan"]).await?;
-    // A looser definition, as a newer release may bring it, and a state that this operator does not know.
+    // A looser CRD, as a newer release may have it, and a state that this operator does not know.
     let crd = env.get("crd", "passwordresetrecords.cognito-reset.dev").await?.to_string();
     let looser = crd.replace(r#""ARCHIVED","#, r#""ARCHIVED","zq-marked","#);
     assert_ne!(crd, looser);
@@ -138,7 +138,7 @@ async fn an_open_claim_beside_a_request_that_has_ended_is_settled() -> Result<()
     let held = claim.held(LIMIT).await?;
     operator.sigkill().await?;
     held.lose();
-    // As where the ledger of before an etcd restore is put back, and its request has failed meanwhile.
+    // The state after an etcd restore with an older ledger, whose request has failed meanwhile.
     let failed = r#"{"status":{"outcome":"Failed"}}"#;
     env.kubectl(&["patch", "prr", "restored", "--subresource=status", "--type=merge", "-p", failed]).await?;
     let _operator = env.run().await?;

@@ -15,7 +15,7 @@ const OWN_WORDS: &str = "zq-own-words-of-the-policy";
 const RESET: &str = "Succeeded/ResetAccepted";
 const REFUSED: &str = "Pending/WriteRefused";
 
-/// A policy that refuses these operations on these resources unless the expression holds.
+/// Returns a policy that refuses these operations on these resources unless the expression holds.
 fn policy(name: &str, operations: &[&str], resources: &[&str], expression: &str) -> String {
     policy_of("cognito-reset.dev", name, operations, resources, expression)
 }
@@ -44,7 +44,8 @@ struct Refusing<'a> {
 }
 
 impl Refusing<'_> {
-    /// Applies a policy, and waits until the API server refuses with it what `probe` does as the administrator.
+    /// Applies a policy, and waits until the API server refuses the administrator's `probe` with
+    /// it.
     async fn enforce(&self, yaml: &str, probe: &[&str], input: &str) -> Result<()> {
         self.env.apply(yaml).await?;
         eventually(LIMIT, "the policy to be in force", async || {
@@ -60,7 +61,7 @@ impl Refusing<'_> {
         Ok(())
     }
 
-    /// Waits until the request's status says all of this, and gives it.
+    /// Waits until the request's status contains all of this, and returns it.
     async fn says(&self, name: &str, parts: &[&str]) -> Result<Value> {
         eventually(LIMIT, format!("{name} to say {parts:?}"), async || {
             let request = self.env.get("prr", name).await?;
@@ -73,7 +74,8 @@ impl Refusing<'_> {
         .await
     }
 
-    /// Waits for a Warning about the object with this reason that says all of this, and gives it.
+    /// Waits for a Warning about the object with this reason that contains all of this, and returns
+    /// it.
     async fn warns(&self, name: &str, reason: &str, parts: &[&str]) -> Result<Value> {
         eventually(LIMIT, format!("an event {reason} about {name}"), async || {
             let events = self.events(name, reason).await?;
@@ -109,7 +111,7 @@ impl Refusing<'_> {
         Ok(())
     }
 
-    /// Asserts that the log names who refuses, and nobody repeats a policy's own words.
+    /// Checks that the log names the refuser, and that nothing repeats a policy's own words.
     fn logged(&self, refuser: &str) {
         let log = self.operator.logs();
         assert!(log.contains(refuser), "{refuser}: {log}");
@@ -366,7 +368,7 @@ async fn a_policy_that_refuses_the_lease_and_events_is_named() -> Result<()> {
     })
     .await?;
 
-    // Then of Events alone: resets go on.
+    // Then the policy refuses only Events: resets go on.
     let yaml = policy_of("*", "owner-label", &["CREATE"], &["events"], "false");
     let event = json!({
         "apiVersion": "v1", "kind": "Event", "metadata": { "name": "probe", "namespace": "default" },
@@ -400,7 +402,7 @@ async fn a_dead_webhook_and_a_lost_permission_are_named() -> Result<()> {
     let env = Environment::start().await?;
     let operator = env.run().await?;
     let refusing = Refusing { env: &env, operator: &operator };
-    // A record of before gives the probe something to make a copy of.
+    // The probe makes a copy of an earlier record.
     env.ask("before").await?;
     assert_eq!(env.ended("before").await?, RESET);
     let mut copy = env.record("before").await?.context("no record")?;

@@ -17,7 +17,8 @@ use testbed::{Fault, Matcher, Operator, Recorded, Reply, eventually};
 const RETENTION: Duration = Duration::from_secs(5);
 const FAR: &str = "notAfter: \"2100-01-01T00:00:00Z\"";
 
-/// Forgets after five seconds, and looks every second. An open claim is never taken over.
+/// Starts an operator with a retention of 5 s that scans every second. It never takes over an open
+/// claim.
 async fn operator(env: &Environment) -> Result<Operator> {
     let times = [
         format!("--record-retention={}s", RETENTION.as_secs()),
@@ -28,14 +29,14 @@ async fn operator(env: &Environment) -> Result<Operator> {
     env.run_with(env.operator().args(times)).await
 }
 
-/// One number of the operator's metrics; 0 where it has none.
+/// Returns one number of the operator's metrics; 0 if it has none.
 async fn metric(operator: &Operator, name: &str) -> Result<i64> {
     let (_, text) = operator.page("/metrics").await?;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("cognito_reset_{name} ")));
     line.map_or(Ok(0), |number| number.trim().parse().with_context(|| text.clone()))
 }
 
-/// Waits until all of a kind was looked through, from first to last, after this was called.
+/// Waits for a scan of all objects of a kind that began after this was called.
 async fn looked_through(operator: &Operator, kind: &str) -> Result<()> {
     let name = format!("retention_last_scan_timestamp_seconds{{kind=\"{kind}\"}}");
     let first = eventually(LIMIT, "a first look", async || {
@@ -44,7 +45,7 @@ async fn looked_through(operator: &Operator, kind: &str) -> Result<()> {
         Ok(seen)
     })
     .await?;
-    // The looks are a second apart, and short: of two more, the last has begun after the first was seen.
+    // The scans are 1 s apart, and short: of two more, the last has begun after the first was seen.
     eventually(LIMIT, format!("looks through every {kind}"), async || {
         let seen = metric(operator, &name).await?;
         ensure!(seen >= first + 3, "{first}, then {seen}");
@@ -58,7 +59,8 @@ fn identity(env: &Environment, name: &str) -> Identity {
     Identity { action: Action::PasswordReset, request, user_pool_id: env.pool.clone(), username: name.into() }
 }
 
-/// A record of the request and the user of this name, claimed by somebody who is gone, with these fields besides.
+/// Returns a record of the request and the user of this name, claimed by a process that is gone,
+/// with these fields besides.
 fn record(env: &Environment, name: &str, fields: &Value) -> Value {
     let mut record = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
@@ -128,7 +130,7 @@ async fn a_record_is_deleted_after_its_retention_unless_needed() -> Result<()> {
     // The API server's times are whole seconds: one less is the least that five can be.
     let age = lived(&env, (&Method::PUT, &name("gone")), &name("gone"))?;
     assert!(age >= RETENTION - Duration::from_secs(1), "{age:?}");
-    // By now, all others have been old enough as well.
+    // By now, all other records have been old enough as well.
     looked_through(&operator, "record").await?;
     for kept in [name("open"), name("newer"), name("present"), name("expiring"), "r2-misnamed".into()] {
         assert!(!is_gone(&env, "prrec", &kept).await?, "{kept}: {}", operator.logs());
@@ -141,7 +143,7 @@ async fn a_record_is_deleted_after_its_retention_unless_needed() -> Result<()> {
     env.apply(&env.request("gone", "gone", "")).await?;
     assert_eq!(env.ended("gone").await?, "Succeeded/ResetAccepted");
     assert_eq!((env.calls("gone"), env.calls("expiring")), (2, 1));
-    // As soon as its request is gone, a record is nobody's any more.
+    // A record that is old enough is deleted as soon as its request is gone.
     env.kubectl(&["delete", "prr", "present"]).await?;
     goes(&env, "prrec", &name("present")).await?;
     assert!(!operator.logs().contains("alice"));
@@ -157,13 +159,14 @@ async fn a_record_whose_request_comes_back_is_kept() -> Result<()> {
     let deletion = env.api.once(Matcher::path(Method::DELETE, &name), Fault::Hold);
     env.kubectl(&["delete", "prr", "back"]).await?;
     let held = deletion.held(LIMIT).await?;
-    // Read, judged and on its way to be forgotten: then the request is applied again, with an expiry that it had not.
+    // The record was read and its deletion is on its way. Then the request is applied again, with
+    // an expiry that it did not have.
     env.apply(&env.request("back", "back", FAR)).await?;
     assert_eq!(env.ended("back").await?, "Succeeded/AlreadyPerformed");
     env.kubectl(&["delete", "prr", "back"]).await?;
     env.api.forget();
     held.release();
-    // The next one that is old enough is looked at after it, and goes.
+    // The scan comes to the next record that is old enough after it, and deletes that.
     reset(&env, "next", "").await?;
     env.kubectl(&["delete", "prr", "next"]).await?;
     goes(&env, "prrec", &identity(&env, "next").record_name()).await?;
@@ -219,7 +222,7 @@ async fn no_record_is_deleted_on_a_forged_404_or_without_server_time() -> Result
     let never = env.operator().args(["--record-retention=0", "--retention-scan-interval=1s"]);
     let never = env.run_with(never).await?;
     looked_through(&never, "request").await?;
-    // At the start one record is asked for, to see that they are served.
+    // At the start, the operator lists one record to see that the API server serves them.
     let lists = sent(&env, &Method::GET, "/passwordresetrecords?");
     let looks = lists.iter().filter(|list| !list.seen.path.contains("effect") && !list.seen.path.ends_with("limit=1"));
     assert_eq!(looks.count(), 0, "{lists:?}");
@@ -247,19 +250,19 @@ async fn only_a_finished_request_is_deleted_after_its_time_to_live() -> Result<(
     }
     assert_eq!(env.state("waits").await?, "Pending/Suspended");
 
-    // The ledger knows it still.
+    // The ledger still has the record.
     env.users.confirm(&env.pool, "short").await?;
     env.apply(&env.request("short", "short", "")).await?;
     assert_eq!(env.ended("short").await?, "Succeeded/AlreadyPerformed");
     assert_eq!(env.calls("short"), 1);
-    // With nothing to live, it goes as soon as it has ended.
+    // With a time to live of 0, it is deleted as soon as it has ended.
     env.kubectl(&["patch", "prr", "waits", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).await?;
     goes(&env, "prr", "waits").await?;
     assert_eq!(env.calls("waits"), 1);
     looked_through(&operator, "request").await?;
     assert!(!is_gone(&env, "prr", "short").await?, "off by default");
     assert_eq!(metric(&operator, "retention_deleted_total{kind=\"request\"}").await?, 2);
-    // Of a request the operator writes the status and nothing else.
+    // The operator writes only the status of a request.
     assert!(sent(&env, &Method::PATCH, "/passwordresetrequests/").is_empty());
     let written = sent(&env, &Method::PUT, "/passwordresetrequests/");
     assert!(written.iter().all(|request| request.seen.path.contains("/status")), "{written:?}");
@@ -302,7 +305,8 @@ async fn a_request_is_kept_while_it_has_the_keep_label() -> Result<()> {
     eventually(LIMIT, "it to be due", async || (deletion.hits() > 0).then_some(())).await?;
     env.kubectl(&["label", "prr", "later", &format!("{KEEP}=audit-2026")]).await?;
     deletion.remove();
-    // One more that ends after both have the label: when it has gone, the sweep has been there.
+    // One more request ends after both have the label. Its deletion shows that the scan has passed
+    // them.
     reset(&env, "goes", "ttlSecondsAfterFinished: 0").await?;
     goes(&env, "prr", "goes").await?;
     looked_through(&operator, "request").await?;
@@ -337,7 +341,7 @@ async fn a_crash_around_the_final_status_leaves_nothing_to_repair() -> Result<()
 #[tokio::test]
 async fn an_invalid_finished_request_hides_no_other_one() -> Result<()> {
     let env = Environment::start().await?;
-    // As a newer release may bring it: an outcome that this operator does not know.
+    // A request of a newer release: its outcome is unknown to this operator.
     let crd = env.get("crd", "passwordresetrequests.cognito-reset.dev").await?.to_string();
     let looser = crd.replace(r#""enum":["Pending","Succeeded","Failed","Unknown"]"#, r#""maxLength":20"#);
     assert_ne!(crd, looser);
@@ -382,7 +386,7 @@ async fn requests_tracked_by_argo_cd_or_flux_are_kept_with_an_event() -> Result<
         assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted");
         told_of(&env, name, mark.key()).await?;
     }
-    // Tracked only after it has ended: its deletion is held up until then.
+    // The request is tracked only after it has ended: its deletion is held up until then.
     let refusal = Fault::Respond(Reply::kubernetes_error(409, "Conflict"));
     let deletion = env.api.always(Matcher::path(Method::DELETE, "/passwordresetrequests/later"), refusal);
     reset(&env, "later", "ttlSecondsAfterFinished: 0").await?;
@@ -394,7 +398,7 @@ async fn requests_tracked_by_argo_cd_or_flux_are_kept_with_an_event() -> Result<
     for name in ["argo", "flux", "later"] {
         assert!(!is_gone(&env, "prr", name).await?, "{name}");
     }
-    // Let go, it is deleted.
+    // It is deleted once it is not tracked any more.
     env.kubectl(&["annotate", "prr", "later", &format!("{}-", Tracker::ArgoTrackingId.key())]).await?;
     goes(&env, "prr", "later").await
 }

@@ -29,7 +29,7 @@ const SAMPLE: usize = 2_000;
 /// The memory that a page of 500 records may take, parsed, with what the allocator keeps. A sample
 /// has no more metadata than that.
 const PAGE: usize = 8 << 20;
-/// Created side by side.
+/// The number of records that are created at the same time.
 const ABREAST: usize = 48;
 const LIMIT: Duration = Duration::from_secs(1200);
 const ARGUMENTS: [&str; 3] =
@@ -45,7 +45,7 @@ struct Load {
 /// The reason why a record is kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kept {
-    /// Nothing.
+    /// The record is not kept.
     No,
     ByExpiry,
     ByRequest,
@@ -109,7 +109,7 @@ async fn admin(env: &Environment) -> Result<Client> {
     Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
 }
 
-/// The names of all records, and how many bytes of metadata they have.
+/// Returns the names of all records, and the size of their metadata in bytes.
 async fn standing(records: &Api<PasswordResetRecord>) -> Result<(BTreeSet<String>, usize)> {
     let (mut names, mut bytes, mut params) = (BTreeSet::new(), 0, ListParams::default().limit(500));
     loop {

@@ -1,7 +1,9 @@
-//! Any sequence of what people, GitOps and nodes do to requests, against a model of a page: who may have been reset,
-//! who must have been, and how each request may end.
+//! Any sequence of what users, GitOps and nodes do to requests, compared with a model of one page.
+//! The model says which users may have been reset, which must have been, and how each request may
+//! end.
 //!
-//! `PROPTEST_CASES=200 cargo test --package e2e sequences` tries more of them than `make test` does.
+//! `PROPTEST_CASES=200 cargo test --package e2e sequences` tries more sequences than `make test`
+//! does.
 
 mod model;
 
@@ -117,7 +119,8 @@ impl<'a> Sequence<'a> {
                 self.operator = self.env.run().await?;
             }
             Action::Grant { suspend } => {
-                // Who may go on from now on may be reset before the command returns, so that the model hears of it first.
+                // A request that may go on from now on may be performed before the command returns.
+                // The model is updated first.
                 self.model.grant(suspend);
                 self.grant(suspend).await?;
             }

@@ -11,7 +11,7 @@ use http::Method;
 use testbed::environment::{Environment, LIMIT, binary};
 use testbed::{Fault, Matcher, Operator, Options, Pool, eventually};
 
-/// A kubeconfig whose server nothing listens at.
+/// A kubeconfig with a server at which nothing listens.
 const UNREACHABLE: &str = r#"{"apiVersion":"v1","kind":"Config","current-context":"x","contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],
         "clusters":[{"name":"x","cluster":{"server":"http://127.0.0.1:9"}}],"users":[{"name":"x","user":{}}]}"#;
 
@@ -33,7 +33,7 @@ fn write_file(folder: &Path, name: &str, text: &str) -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// The one line on standard error of a start that fails.
+/// Returns the one line on standard error of a start that fails.
 fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{text}");
@@ -121,7 +121,7 @@ async fn each_missing_prerequisite_is_reported_in_one_line() -> Result<()> {
 fn settings_that_cannot_work_with_aws_end_the_start() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = |name: &str, text: &str| write_file(folder.path(), name, text);
-    // Nothing listens there: what gets as far as the cluster says so.
+    // Nothing listens at this server: a start that gets as far as the cluster says so.
     let kubeconfig = file("kubeconfig", UNREACHABLE)?;
     let start = |environment: &[(&str, &str)]| {
         let always = [("KUBECONFIG", kubeconfig.as_str()), ("AWS_REGION", "eu-west-1")];

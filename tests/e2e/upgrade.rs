@@ -17,7 +17,8 @@ fn record_name(env: &Environment, name: &str) -> String {
         .record_name()
 }
 
-/// The record of the request and the user of this name, with these fields in place of an open claim's.
+/// Returns the record of the request and the user of this name, with these fields in place of an
+/// open claim's.
 fn record(env: &Environment, name: &str, schema: i64, fields: &Value) -> Value {
     let mut record = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1",
@@ -126,7 +127,7 @@ async fn standing(env: &Environment, name: &str) -> Result<Value> {
     Ok(serde_json::from_str(&json)?)
 }
 
-/// The request for this record. That its time is over must not end it either.
+/// Returns the request for this record. Its time is over, which must not end it either.
 fn request(env: &Environment, name: &str) -> String {
     env.request(
         name,
@@ -172,7 +173,8 @@ async fn requests_wait(env: &Environment, names: &[&str]) -> Result<testbed::Ope
     Ok(operator)
 }
 
-/// Deletes the requests, and gives the look through open claims time enough to resolve one of today's schema.
+/// Deletes the requests, and waits until the reads of orphaned claims could have resolved a claim
+/// of today's schema.
 async fn records_without_requests_wait(env: &Environment, names: &[&str]) -> Result<()> {
     env.kubectl(&["delete", "prr", "--all"]).await?;
     for name in names {

@@ -79,8 +79,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The time after the attempt with this number, counted from 0: doubled each time up to the
-    /// maximum, then spread over its upper half by the attempt's random id.
+    /// Returns the time after the attempt with this number, counted from 0. It doubles each time up
+    /// to the maximum, and is then spread over its upper half by the attempt's random id.
     #[must_use]
     pub fn after(&self, number: usize, id: &str) -> SignedDuration {
         let doublings = u32::try_from(number).unwrap_or(u32::MAX).min(24);
@@ -100,7 +100,7 @@ pub struct Waits {
     pub in_flight: SignedDuration,
 }
 
-/// The last attempt: the only one that can be open or have had an effect.
+/// Returns the last attempt: the only one that can be open or have had an effect.
 #[must_use]
 pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
     record.spec.attempts.last()
@@ -114,7 +114,7 @@ pub fn attempts(record: &PasswordResetRecord) -> i64 {
     record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
 }
 
-/// The attempts that are listed, oldest first, without the entry that closes a record.
+/// Returns the listed attempts, oldest first, without the entry that closes a record.
 pub fn made(record: &PasswordResetRecord) -> impl DoubleEndedIterator<Item = &Attempt> {
     record.spec.attempts.iter().filter(|attempt| closing(attempt).is_none())
 }
@@ -128,12 +128,13 @@ pub enum Closing {
     DeadlineExceeded,
     /// The user already had to reset the password, and the request asked to skip then.
     AlreadyResetRequired,
-    /// The user had to be read first, and Cognito refused that with this exception; `None` for an unknown one.
+    /// The user had to be read first, and Cognito refused that with this exception; `None` for an
+    /// unknown one.
     UserRead(Option<Exception>),
 }
 
 impl Closing {
-    /// The reason of the request's end.
+    /// Returns the reason of the request's end.
     #[must_use]
     pub const fn reason(self) -> EndReason {
         match self {
@@ -263,7 +264,7 @@ fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> 
     backoff.after(number, &attempt.id)
 }
 
-/// The record with another claim: a new one, or one whose last attempt had no effect.
+/// Returns the record with another claim: a new record, or one whose last attempt had no effect.
 #[must_use]
 pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, attempt: Attempt) -> PasswordResetRecord {
     let mut record = existing.cloned().unwrap_or_else(|| empty(identity));

@@ -1,4 +1,5 @@
-//! Patterns of grants built to be slow, in compiling or in matching, within the 256 characters of the definition.
+//! Patterns of grants that are built to be slow, in compiling or in matching, within the 256
+//! characters of the CRD.
 
 use std::time::{Duration, Instant};
 
@@ -22,12 +23,12 @@ fn filled(piece: &str, rest: &str) -> String {
     format!("{}{rest}", piece.repeat((256 - rest.len()) / piece.len()))
 }
 
-/// Each with whether it is refused, for its size.
+/// Patterns, and true for those that are refused for their size.
 fn patterns() -> Vec<(String, bool)> {
     let nested =
         |inner: &str, outer: &str, times: usize| format!("{}{inner}{}", "(".repeat(times), outer.repeat(times));
     vec![
-        // What hangs other engines is linear here.
+        // Patterns that hang other engines are linear here.
         ("(a+)+$".into(), false),
         ("(a|a)*b".into(), false),
         (nested("a*", ")*", 40), false),
@@ -36,7 +37,7 @@ fn patterns() -> Vec<(String, bool)> {
         (filled("(a|b|ab)*", "c"), false),
         (filled(".*", "x"), false),
         ("(.*)(.*)(.*)(.*)(.*)(.*)(.*)[^a]".into(), false),
-        // Counted to be huge.
+        // Repetitions that count to a huge size.
         ("a{1000}{1000}".into(), true),
         (r"\w{1000}".into(), true),
         (r"(\pL?){1000}".into(), true),

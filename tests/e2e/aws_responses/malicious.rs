@@ -17,7 +17,7 @@ const MEMORY: usize = 256 << 20;
 const PIECE: usize = 1 << 16;
 /// 64 MiB.
 const MANY: usize = 1 << 10;
-/// The next call is not to meet what is left of this one's connection.
+/// The connection is closed, so that the next call does not meet its remaining bytes.
 const OK: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n";
 const BAD: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n";
 
@@ -33,7 +33,7 @@ fn drip(first: &str, again: &'static str) -> Fault {
     pour(first.to_owned(), again, usize::MAX, Duration::from_millis(200))
 }
 
-/// Says this and no more, and keeps the connection.
+/// Sends this text and no more, and keeps the connection.
 fn raw(text: impl Into<Bytes>) -> Fault {
     pour(text, "", 1, LIMIT)
 }
@@ -184,7 +184,7 @@ async fn a_malicious_response_is_bounded_and_proves_nothing_more() -> Result<()>
     for id in ["id-without-end", "id-of-signs"] {
         assert!(env.get("prr", id).await?["status"]["awsRequestID"].is_null(), "{id}");
     }
-    // The same before the claim: the user cannot be read, and the call is made all the same.
+    // The same faults before the claim: the user cannot be read, and the call is made all the same.
     for (name, fault) in [
         ("read-giant", chunked()),
         ("read-slow", drip(OK, "x-more: a\r\n")),
@@ -201,7 +201,7 @@ async fn a_malicious_response_is_bounded_and_proves_nothing_more() -> Result<()>
 #[tokio::test]
 async fn a_response_sent_ahead_is_not_taken_for_the_next_one() -> Result<()> {
     let env = Environment::start().await?;
-    // One request after the other, on one connection, should it be kept.
+    // The requests follow each other on one connection, if the client keeps it.
     let _operator = env.run_with(env.operator().args(["--concurrency=2"])).await?;
     let kept = |text: &str| text.replace("connection: close\r\n", "");
     let refusal = kept(&format!("{BAD}x-amzn-errortype: UserNotFoundException\r\ncontent-length: 2\r\n\r\n{{}}"));

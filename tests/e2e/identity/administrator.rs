@@ -95,7 +95,7 @@ async fn no_deleted_or_held_request_leads_to_a_second_reset() -> Result<()> {
         .await?;
     people.again("first", &["delete", "prr", "first", "--force", "--grace-period=0"]).await?;
 
-    // Held by a finalizer, and owned by something that is not there.
+    // The request is held by a finalizer, and owned by an object that does not exist.
     env.ask("held").await?;
     people.once("held", "at first").await?;
     let tricks = json!({ "metadata": {
@@ -116,7 +116,8 @@ async fn no_deleted_or_held_request_leads_to_a_second_reset() -> Result<()> {
     assert_eq!(env.ended("held").await?, "Succeeded/AlreadyPerformed");
     assert_eq!(env.calls("held"), 1);
 
-    // Deleted while it is suspended, and then let go: it is not performed any more.
+    // The request is deleted while it is suspended, and then released: it is not performed any
+    // more.
     env.users.create_user(&env.pool, "dying").await?;
     let suspended = env.request("dying", "dying", "suspend: true");
     people.run(&["apply", "-f", "-"], &suspended).await?.success()?;
@@ -153,7 +154,7 @@ async fn nobody_makes_a_record_ahead_of_the_operator_or_acts_as_it() -> Result<(
         .await?;
     let role = env.get("clusterrole", "records").await?;
     assert_eq!(role["rules"][0]["verbs"], json!(["*"]));
-    // By a binding in the namespace, `*` does not reach what has none.
+    // In a binding in the namespace, `*` does not include cluster-scoped resources.
     people
         .run(&["create", "rolebinding", "records", "--clusterrole=records", "--user=mallory"], "")
         .await?

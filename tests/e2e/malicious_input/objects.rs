@@ -1,10 +1,12 @@
-//! Objects that others blow up: their metadata has no bound but etcd's, and a status has to fit beside it.
+//! Objects that other writers inflate: their metadata has no bound but etcd's, and a status has to
+//! fit beside it.
 
 use super::*;
 
 const RESET: &str = "Succeeded/ResetAccepted";
 
-/// Labels with the longest keys and values that there may be: about 700 bytes each, with what the API server notes of them.
+/// Returns labels with the longest keys and values: about 700 bytes each, with the API server's own
+/// notes of them.
 fn labels(numbers: std::ops::Range<usize>, value: Value) -> Value {
     let key = |number| format!("{}{number:05}/{}", "a".repeat(240), "b".repeat(63));
     numbers.map(|number| (key(number), value.clone())).collect::<Map<_, _>>().into()
@@ -19,7 +21,7 @@ async fn patched(env: &Environment, name: &str, patch: &Value) -> Result<bool> {
     Ok(env.cluster.request(Method::PATCH, &path, Some(patch)).await?.0.is_success())
 }
 
-/// Adds labels until not one more fits, and gives their number.
+/// Adds labels until no further one fits, and returns their number.
 async fn fill(env: &Environment, name: &str) -> Result<usize> {
     let (mut number, mut step) = (0, 1024);
     while step > 0 {
@@ -38,7 +40,7 @@ async fn empty(env: &Environment, name: &str, number: usize) -> Result<()> {
     Ok(())
 }
 
-/// The moments at which the operator tried to write the status.
+/// Returns the moments at which the operator tried to write the status.
 fn tellings(env: &Environment, name: &str) -> Vec<std::time::Instant> {
     let path = format!("/passwordresetrequests/{name}/status");
     let requests = env.api.requests().into_iter();
@@ -123,7 +125,7 @@ async fn a_request_that_outgrows_its_status_is_reported_by_an_event() -> Result<
     Ok(())
 }
 
-/// The most memory of an operator that looks through the history, and then makes a reset.
+/// Returns the peak memory of an operator that scans the history, and then makes a reset.
 async fn peak_of_a_look(env: &Environment, name: &str) -> Result<usize> {
     let operator = env.run().await?;
     eventually(LIMIT, "the whole look", async || {

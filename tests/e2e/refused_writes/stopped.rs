@@ -1,4 +1,4 @@
-//! An operator that is stopped while the API server refuses what happened.
+//! An operator that is stopped while the API server refuses to store the effect.
 
 use anyhow::{Context, Result, ensure};
 

@@ -1,4 +1,4 @@
-//! Requests that are woken while they wait for a refused write to be tried again.
+//! Requests that a change wakes while they wait to repeat a refused write.
 
 use anyhow::Result;
 use http::Method;
@@ -23,7 +23,7 @@ async fn a_request_woken_early_causes_no_call_and_no_write() -> Result<()> {
         env.api.requests().iter().filter(|sent| sent.seen.method == *method && is_it(&sent.seen.path)).count()
     };
     let reads = || sent(&Method::GET, "/passwordresetrequests/held");
-    // Its own status has woken it already.
+    // The change of its own status has woken it already.
     for number in 0..3 {
         let so_far = reads();
         env.kubectl(&["label", "prr", "held", "--overwrite", &format!("woken={number}")]).await?;

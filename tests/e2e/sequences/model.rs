@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 pub const NAMES: [&str; 2] = ["one", "two"];
 
-/// Somebody whom requests are for.
+/// A user of the pool, for whom requests are made.
 pub struct User {
     pub name: &'static str,
     /// True if the pool has this user.
@@ -31,15 +31,15 @@ pub enum Action {
     Delete {
         name: usize,
     },
-    /// The operator, by SIGKILL or by SIGTERM.
+    /// Restarts the operator, by SIGKILL or by SIGTERM.
     Restart {
         kill: bool,
     },
-    /// The kill switch of the grant.
+    /// Changes the kill switch of the grant.
     Grant {
         suspend: bool,
     },
-    /// Lets everything come to rest, and compares.
+    /// Waits until nothing changes any more, and compares.
     Settle,
 }
 
@@ -53,14 +53,14 @@ pub enum Answer {
     Finished,
 }
 
-/// Of one name and one user, over all objects that had them.
+/// The state of one name and one user, over all objects that had them.
 #[derive(Clone, Debug, Default)]
 struct Identity {
     /// There was a moment at which the operator was allowed to call.
     possible: bool,
     /// An object of it was seen to have ended.
     ended: bool,
-    /// The operator was killed after the one and before the other.
+    /// The operator was killed after a call became possible and before an end was seen.
     killed: bool,
 }
 
@@ -68,7 +68,7 @@ struct Identity {
 struct Object {
     user: usize,
     suspend: bool,
-    /// A call was possible, or seen, before this object was there.
+    /// A call was possible, or seen, before this object existed.
     earlier: bool,
     known: bool,
     ended: bool,

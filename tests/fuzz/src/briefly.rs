@@ -11,9 +11,9 @@ use arbitrary::{Arbitrary, Unstructured};
 
 /// The time that a target runs.
 const BRIEFLY: Duration = Duration::from_secs(10);
-/// The most bytes that an input is drawn from.
+/// The greatest size of an input's source, in bytes.
 const MOST: u64 = 1024;
-/// Names the number from which a failed run drew its input, to draw the same one again.
+/// The variable with the number from which a failed run drew its input, to draw the same one again.
 const SEED: &str = "FUZZ_SEED";
 
 /// Checks as many inputs as there is time for, or the one that `FUZZ_SEED` names.
@@ -64,7 +64,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Long and short ones, and in one of two nothing but ASCII: random bytes are rarely text.
+    /// Returns long and short inputs, half of them ASCII only: random bytes are rarely text.
     fn bytes(&mut self) -> Vec<u8> {
         let length = self.next() % (1 << (self.next() % MOST.ilog2() as u64 + 1));
         let mask = if self.next().is_multiple_of(2) { u8::MAX } else { 0x7f };

@@ -4,7 +4,8 @@
 use arbitrary::Arbitrary;
 use cognito_reset_api::Exception;
 
-/// The codes that prove that nothing happened, written down once more: from the API reference, not from the code.
+/// The codes that prove that nothing happened. They are copied from the API reference, not from the
+/// code.
 pub const PROOFS: [&str; 17] = [
     "InvalidParameterException",
     "NotAuthorizedException",
@@ -30,18 +31,18 @@ pub const PROOFS: [&str; 17] = [
 pub enum Code {
     /// One of the table.
     Known(u8),
-    /// One of the table with something put into it.
+    /// One of the table with a character inserted.
     Nearly(u8, u8, char),
     /// One of the table without its end.
     Cut(u8, u8),
-    /// A long one that nobody knows.
+    /// A long and unknown one.
     Long(u8),
     /// Anything.
     Any(String),
 }
 
 impl Code {
-    /// As it is sent.
+    /// Returns the code as it is sent.
     pub fn text(&self) -> String {
         match self {
             Self::Known(number) => known(*number).to_owned(),

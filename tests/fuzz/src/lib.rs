@@ -1,7 +1,8 @@
-//! Bad input at scale: inputs drawn near the valid ones, and what has to hold for every one of them.
+//! Invalid input at scale: inputs near the valid ones, and the properties that hold for every one
+//! of them.
 //!
-//! Each target is one type and one function. `tests/briefly.rs` runs them on random bytes under `cargo test`, and
-//! `targets/` on libFuzzer's, guided by coverage, under `make fuzz`.
+//! Each target is one type and one function. `tests/briefly.rs` runs them on random bytes under
+//! `cargo test`, and `targets/` on those of libFuzzer, guided by coverage, under `make fuzz`.
 
 pub mod briefly;
 pub mod patterns;

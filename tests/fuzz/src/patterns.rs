@@ -107,7 +107,7 @@ pub fn check(input: &Match) {
     statuses::check(&told.conditions);
     let refused = told.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
     let wanted = match (refused, whole(&pattern, &username)) {
-        // What cannot be understood allows nobody, and holds back everybody.
+        // An invalid pattern allows no user. In a suspended grant it holds back every user.
         (true, _) => input.suspend.then_some(Err(WaitReason::GrantSuspended)),
         (false, None) => panic!("{pattern:?} is in force, and no regular expression"),
         (false, Some(false)) => None,

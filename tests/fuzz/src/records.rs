@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::{codes::Code, statuses};
 
-/// A record, before it is one.
+/// The parts of a record.
 #[derive(Clone, Debug, Arbitrary)]
 pub struct Record {
     schema: Option<i64>,
@@ -27,7 +27,7 @@ pub struct Record {
     attempts: Vec<Entry>,
     omitted: Option<i64>,
     now: i64,
-    /// Settles its last attempt.
+    /// The finding that settles its last attempt.
     finding: (u8, u8, bool),
 }
 
@@ -151,7 +151,7 @@ pub fn check(input: &Record) {
     check_settling(&record, &finding, now);
 }
 
-/// A record that was read, and whom it lets send.
+/// Checks a record that was read, and the calls that it allows.
 pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Timestamp) {
     let view = ledger::view(Some(record), identity, &WAITS, SignedDuration::ZERO, now);
     let foreign = record.spec.schema > SCHEMA || Identity::of_record(record) != *identity;
@@ -184,7 +184,7 @@ fn proves_retry(record: &PasswordResetRecord) -> bool {
     }
 }
 
-/// Knowledge only grows, and only in the attempt that was found out about.
+/// Checks that knowledge only grows, and only in the attempt of the finding.
 fn check_settling(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) {
     let Settling::Write(settled) = ledger::settled(record, finding, now) else { return };
     let grown = match record.spec.effect {

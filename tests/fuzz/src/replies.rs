@@ -1,4 +1,5 @@
-//! An HTTP reply, through hyper and the SDK to what the operator takes it for, and on to record and status.
+//! An HTTP reply, through hyper and the SDK to the operator's reading of it, and on to record and
+//! status.
 
 use arbitrary::Arbitrary;
 use cognito_reset_api::{Effect, Exception};
@@ -22,13 +23,13 @@ use crate::{
     wire::{self, Seen},
 };
 
-/// A reply, before it is written down.
+/// The parts of a reply.
 #[derive(Clone, Debug, Arbitrary)]
 pub struct Reply(Shape);
 
 #[derive(Clone, Debug, Arbitrary)]
 enum Shape {
-    /// Built near those of Cognito.
+    /// Near those of Cognito.
     Built {
         status: Status,
         headers: Vec<Header>,
@@ -79,7 +80,7 @@ enum Member {
     Any(String, String),
 }
 
-/// A code as it is spelt on the wire.
+/// A code and its spelling on the wire.
 #[derive(Clone, Debug, Arbitrary)]
 struct Name {
     namespace: Option<bool>,
@@ -212,7 +213,7 @@ fn check_answer(seen: &Seen, answer: &Answer) {
         let throttled = answer.class() == Some(Class::Throttled);
         assert!((400..if throttled { 600 } else { 500 }).contains(&seen.status), "proven by {seen:?}");
     }
-    // A single name in an error, if it is text, is heard, so that no refusal is taken for a riddle.
+    // The operator reads a single name in an error, if it is text, so that no refusal is unclear.
     if let [name] = names.as_slice()
         && !name.contains(char::REPLACEMENT_CHARACTER)
         && (400..500).contains(&seen.status)
@@ -227,7 +228,8 @@ fn is_nothing(body: &[u8]) -> bool {
     body.is_empty() || serde_json::from_slice::<Value>(body).is_ok_and(|value| value == json!({}))
 }
 
-/// Every text in a reply that names its error, in the places of the protocol; `None` where the body cannot be read.
+/// Returns every text in a reply that names its error, in the places of the protocol; `None` if the
+/// body cannot be read.
 fn names(seen: &Seen) -> Option<Vec<String>> {
     let headers = seen.headers.get_all("x-amzn-errortype").into_iter();
     let mut names: Vec<_> = headers.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
@@ -264,7 +266,7 @@ impl<'de> serde::Deserialize<'de> for Members {
     }
 }
 
-/// A name without the namespace before and the URL after it.
+/// Returns a name without the namespace before and the URL after it.
 fn bare(name: &str) -> &str {
     let name = name.split(':').next().unwrap_or_default();
     name.split_once('#').map_or(name, |(_, name)| name)

@@ -23,7 +23,7 @@ use crate::{
     records, statuses,
 };
 
-/// An object, before it is sent.
+/// The parts of an object.
 #[derive(Clone, Debug, Arbitrary)]
 pub struct Object {
     kind: u8,
@@ -74,7 +74,7 @@ impl Object {
             Source::Bytes(bytes) => bytes.clone(),
         };
         let read = serde_json::from_slice::<DeserializeGuard<K>>(&bytes);
-        // Read by itself and not by a watch, it is an error of the store.
+        // An object that is read without a watch is an error of the store.
         if let Err(error) = serde_json::from_slice::<K>(&bytes) {
             check_error(&StoreError::Client(kube::Error::SerdeError(error)).to_string());
         }
@@ -85,7 +85,7 @@ impl Object {
                 judge(object);
             }
             Ok(DeserializeGuard(Err(invalid))) => check_report(&invalid.error),
-            // The API server sees to it that an object is one, and its metadata too.
+            // The API server ensures that an object is one, and its metadata too.
             Err(error) => {
                 assert!(!serde_json::from_slice(&bytes).is_ok_and(|it| sound(&it)), "the watch stops: {error}")
             }

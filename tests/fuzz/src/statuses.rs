@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// The conditions of a status: bounded, distinct, in CamelCase, and free of characters that steer a terminal.
+/// Checks the conditions of a status: they are bounded, distinct, in CamelCase, and free of
+/// characters that control a terminal.
 #[track_caller]
 pub fn check(conditions: &[Condition]) {
     assert!(conditions.len() <= 8, "{conditions:?}");
@@ -11,7 +12,8 @@ pub fn check(conditions: &[Condition]) {
         assert!(camel_case(&condition.reason, char::is_alphanumeric), "reason: {condition:?}");
         assert!(["True", "False", "Unknown"].contains(&condition.status.as_str()), "status: {condition:?}");
         assert!(condition.message.chars().count() <= 1024, "message: {condition:?}");
-        // Every message is ASCII: so no character of it turns the direction of writing, either.
+        // Every message is ASCII, so that no character of it changes the direction of writing,
+        // either.
         assert!(condition.message.chars().all(|it| it == ' ' || it.is_ascii_graphic()), "message: {condition:?}");
         assert!(conditions[..number].iter().all(|earlier| earlier.type_ != condition.type_), "twice: {conditions:?}");
     }

@@ -1,5 +1,5 @@
-//! Cognito at the other end of a wire that is no network: the production port with its SDK, hyper, and any bytes. Where
-//! nobody is at the other end, it is one.
+//! Cognito at the other end of a wire that is not a network: the production port with its SDK,
+//! hyper, and any bytes. Only the calls to an endpoint without a server use the network.
 
 use std::{
     convert::Infallible,
@@ -29,7 +29,7 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// A reply as the SDK was given it.
+/// A reply as the SDK received it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The status.
@@ -56,7 +56,7 @@ pub fn reset(bytes: &[u8]) -> Call<Reply> {
     call(bytes, async |port, session| port.reset(session, USER, None).await)
 }
 
-/// The same in a Region of this name.
+/// Calls in a Region of this name.
 pub fn reset_in(region: &str, bytes: &[u8]) -> Call<Reply> {
     let access = access(region);
     call(bytes, async |port, _| {
@@ -89,7 +89,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const LIMITS: Limits = Limits { connect: LIMIT, call: LIMIT, read: LIMIT };
 
 fn loader() -> ConfigLoader {
-    // What somebody has configured for their own use of AWS is no concern of these calls.
+    // The settings of the user who runs the tests do not apply to these calls.
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .empty_test_environment()
         .region(Region::new("eu-west-1"))
@@ -112,7 +112,7 @@ struct Bench {
 static BENCH: LazyLock<Mutex<Bench>> = LazyLock::new(|| Mutex::new(Bench::new()));
 
 fn call<T>(bytes: &[u8], send: impl AsyncFnOnce(&Aws, &AwsSession) -> T) -> Call<T> {
-    // A failed check leaves nothing behind that matters to the next call.
+    // A failed check leaves no state that affects the next call.
     let bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
     *bench.wire.line() = Line { reply: bytes.into(), seen: None, requests: 0 };
     let result = bench.runtime.block_on(send(&bench.port, &bench.session));
@@ -168,7 +168,7 @@ impl Wire {
         let body = body.collect().await.map_err(lost)?.to_bytes();
         let seen = Seen { status: head.status.as_u16(), headers: head.headers.clone(), body: body.clone() };
         let whole = Full::new(body).map_err(|never: Infallible| match never {});
-        // Fails for a header that is no text.
+        // The conversion fails for a header that is no text.
         let response = HttpResponse::try_from(http::Response::from_parts(head, SdkBody::from_body_1_x(whole)))
             .map_err(|error| ConnectorError::other(error.into(), None))?;
         self.line().seen = Some(seen);
@@ -182,7 +182,8 @@ impl HttpConnector for Wire {
     }
 }
 
-/// Waits for the request, says its bytes, and hangs up. That the other end has gone is none of its business.
+/// Waits for the request, sends the bytes, and closes the connection. It ignores that the other end
+/// may be gone.
 async fn serve(mut stream: DuplexStream, reply: Arc<[u8]>) {
     let _ = stream.read(&mut [0; 1 << 12]).await;
     let _ = stream.write_all(&reply).await;

@@ -170,7 +170,7 @@ fn a_call_that_no_endpoint_can_be_made_for_was_not_sent() {
 
 #[test]
 fn only_what_found_no_connection_was_not_sent() {
-    // Bound and let go, so that nobody listens there.
+    // A port that was bound and released, so that nothing listens there.
     let nobody =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port");
     assert_eq!(wire::reset_at(&format!("http://{nobody}")).answer, Answer::NotSent(FailureCause::Refused));

@@ -1,4 +1,4 @@
-//! Those who judge a request without knowing the operator, by their own written rules.
+//! Tools that judge a request by their own written rules, without knowing the operator.
 
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ pub fn kubectl_wait_returns(object: &Value, wanted: &str) -> bool {
     !outdated && condition["status"].as_str().is_some_and(|status| status.eq_ignore_ascii_case("true"))
 }
 
-/// As checks that know only the Ready condition take it.
+/// Judges as health checks do that know only the Ready condition.
 pub fn health(object: &Value) -> &'static str {
     let ready = conditions(object).iter().find(|condition| condition["type"] == "Ready");
     match ready.and_then(|ready| ready["status"].as_str()) {

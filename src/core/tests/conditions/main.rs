@@ -1,5 +1,6 @@
-//! Every state of a request, as its status shows it, before those who judge it without knowing the operator:
-//! kstatus, `kubectl wait` and generic health checks, each by its own written rules.
+//! Presents every state of a request, as its status shows it, to tools that judge it without
+//! knowing the operator: kstatus, `kubectl wait` and generic health checks, each by its own written
+//! rules.
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
@@ -37,7 +38,7 @@ const PATIENCE: Waits = Waits {
     in_flight: SignedDuration::from_secs(60),
 };
 
-/// A code that is not known, as long as one may be.
+/// An unknown code of the greatest length.
 const LONGEST: &str = "BrandNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNewNe";
 
 const SUCCEEDED: &str = "condition=Succeeded";
@@ -49,7 +50,8 @@ const WAITS: [&str; 4] = [SUCCEEDED, READY, STALLED, COMPLETED];
 const TYPES: [&str; 5] = ["Succeeded", "Ready", "Reconciling", "Stalled", "PasswordInvalidated"];
 type Row = (&'static str, [&'static str; 5], &'static str, &'static str, &'static [&'static str]);
 
-/// State; the conditions in the order of [`TYPES`]; kstatus; health; for what `kubectl wait` returns.
+/// The state, its conditions in the order of [`TYPES`], its kstatus, its health, and the conditions
+/// that `kubectl wait` returns for.
 #[rustfmt::skip]
 const TABLE: [Row; 8] = [
     ("unseen",                        ["–",       "Unknown", "–",    "–",    "–"],       "InProgress", "progressing", &[]),
@@ -98,7 +100,7 @@ fn claimed() -> Result<PasswordResetRecord> {
     Ok(ledger::claimed(None, &Identity::of_request(&request()?), attempt))
 }
 
-/// With the longest name.
+/// Returns a refusal by the policy with the longest name.
 fn refuser() -> Refuser {
     Refuser::UnreachableWebhook("a".repeat(253))
 }
@@ -129,7 +131,7 @@ fn settled(
 
 const DESIRED: Desired = Desired { suspended: false, expires: None, deadline: LATER, skip_if_reset_required: false };
 
-/// Nothing holds it back.
+/// Returns the state of a request that no gate holds back.
 fn free() -> State {
     State {
         read_at: NOW,
@@ -147,7 +149,7 @@ fn asking(desired: Desired) -> State {
     State { request: Request::Pending(desired), ..free() }
 }
 
-/// A write to the record was refused.
+/// Returns the state after a refused write to the record.
 fn refused(write: RecordWrite, desired: Desired) -> State {
     State { refused: Some(Refused { write, until: LATER }), ..asking(desired) }
 }
@@ -357,7 +359,7 @@ fn everything_told() -> Result<Vec<Told>> {
     Ok(all.0)
 }
 
-/// As the API server shows a request that no operator has seen.
+/// Returns a request that no operator has seen, as the API server shows it.
 fn unseen() -> Result<Value> {
     let definition: Value = serde_saphyr::from_str(include_str!("../../../../crds/passwordresetrequests.yaml"))?;
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];

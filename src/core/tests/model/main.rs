@@ -44,7 +44,7 @@ fn invalidated(world: &World, subject: usize) -> &str {
     found.map_or("", |it| it.status.as_str())
 }
 
-/// Safety: what holds in every state.
+/// Checks the safety properties, which hold in every state.
 fn safe(world: &World) -> Result<(), &'static str> {
     if let Some(broken) = world.broken {
         return Err(broken);
@@ -193,14 +193,14 @@ const BY_OTHERS: &[Sight] = &[("ConfirmedByProbe, by somebody else's reset", |wo
     ended(world, Outcome::Succeeded, "ConfirmedByProbe") && !performed
 })];
 
-/// A number as people write it.
+/// Formats a number as people write it.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")
 }
 
-/// Walks one configuration, prints its size, and asks that the documentation has it.
+/// Walks one configuration, prints its size, and checks that the documentation has it.
 fn explore(name: &str, start: Start, sights: &[&[Sight]]) {
     let more: u8 = std::env::var(MORE).ok().map_or(0, |text| text.parse().expect("MODEL_FAULTS is a number"));
     let start = Start { faults: start.faults + more, ..start };

@@ -37,7 +37,7 @@ pub struct Label {
 /// The step that ends every wait.
 pub const DEADLINE: &str = "expiry and deadline pass";
 
-/// The step that nothing but a stale view gives cause to.
+/// The step that begins without a cause other than a stale view.
 pub const CAUSELESS: &str = "starts a reconcile without a cause";
 
 /// A time at which it is too late for every call.
@@ -61,7 +61,7 @@ pub struct Steps<'a> {
     pub found: Vec<(Label, World)>,
 }
 
-/// All steps from here.
+/// Returns all steps from this state.
 pub fn steps(from: &World) -> Vec<(Label, World)> {
     let mut steps = Steps { from, found: Vec::new() };
     for replica in 0..from.replicas.len() {
@@ -102,8 +102,9 @@ impl Steps<'_> {
         self.found.push((label, world));
     }
 
-    /// A reconcile may begin at any time, over any request: its cause may be as stale as it likes. That an end comes must
-    /// not rest on one without a cause: the watch shows what is pending, and the sweep finds open claims.
+    /// Begins a reconcile. One may begin at any time, over any request, and its cause may be
+    /// arbitrarily stale. Liveness must not depend on a reconcile without a cause: the watch shows
+    /// what is pending, and the sweep finds open claims.
     fn start(&mut self, replica: usize) {
         for subject in 0..self.from.requests.len() {
             // Replicas are alike: an idle one with a higher number waits for those before it.
@@ -200,7 +201,8 @@ impl Steps<'_> {
         self.found.push((label, world));
     }
 
-    /// Request and record are read at the same time, so that one of them may change before the other is read.
+    /// Reads request and record at the same time, so that one of them may change before the other
+    /// is read.
     fn read(&mut self, replica: usize, task: &Frozen<Task>) {
         let (request, record) = (self.from.requests[task.subject].clone(), self.from.records[task.subject].clone());
         let both = |request, record| Event::Objects(Ok(Objects { request, record }));
@@ -395,7 +397,7 @@ fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<A
     found
 }
 
-/// One reaction of a machine, and what it is about to write by a random id. That is the next one that nothing of the
+/// One reaction of a machine. If it writes a random id, that is the next one that nothing of the
 /// request has, so that fewer states differ by it.
 fn react(
     world: &World,

@@ -1,4 +1,4 @@
-//! Walks every state breadth first, keeps the graph, and asks of it what needs the whole of it.
+//! Walks every state breadth first, keeps the graph, and checks the properties of the whole graph.
 
 use std::{
     collections::HashMap,
@@ -28,9 +28,9 @@ struct Edge {
 
 /// A walk through every state.
 pub struct Walk {
-    /// From which state and by what each state was reached first.
+    /// The state and the step from which each state was reached first.
     parents: Vec<Option<(u32, Label)>>,
-    /// For each state the steps that the operator and the network make when all is well.
+    /// For each state, the steps that the operator and the network make without a fault.
     fair: Vec<Vec<Edge>>,
     rest: Vec<bool>,
     free: Vec<bool>,
@@ -103,7 +103,7 @@ impl Walk {
         self.parents.len()
     }
 
-    /// The sights that no state showed.
+    /// Returns the sights that no state showed.
     pub fn unseen(&self, sights: &[Sight]) -> Vec<&'static str> {
         sights.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|((name, _), _)| *name).collect()
     }
@@ -123,7 +123,7 @@ impl Walk {
         }
     }
 
-    /// The states from which such steps lead to one at rest: walks the graph backwards.
+    /// Returns the states from which such steps lead to one at rest: walks the graph backwards.
     fn ending(&self, such: impl Fn(&Edge) -> bool) -> Vec<bool> {
         let mut back = vec![Vec::new(); self.states()];
         for (from, edges) in self.fair.iter().enumerate() {

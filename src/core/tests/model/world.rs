@@ -1,5 +1,6 @@
-//! The world around the operator: an API server with guarded writes, Cognito, a network that loses and delays, and
-//! replicas that run the production machine. What is only here to be checked is called a ghost.
+//! The world around the operator: an API server with guarded writes, Cognito, a network that loses
+//! and delays, and replicas that run the production machine. A value that exists only for the
+//! checks is called a ghost.
 
 use std::{
     collections::BTreeMap,
@@ -22,19 +23,19 @@ use kube::ResourceExt;
 
 /// The time of everything before the deadline.
 pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-/// The notAfter of those that have one, where they are applied for the first time and again.
+/// The `notAfter` of the requests that have one, for the first application and for another one.
 pub const EXPIRES: [Timestamp; 2] =
     [Timestamp::constant(1_800_000_000 + 100_000, 0), Timestamp::constant(1_800_000_000 + 110_000, 0)];
 /// The roles that a grant may name, one after the other.
 pub const ROLES: [&str; 2] = ["arn:aws:iam::123456789012:role/one", "arn:aws:iam::123456789012:role/two"];
-/// After every deadline.
+/// A time after every deadline.
 pub const AFTER: Timestamp = Timestamp::constant(1_800_000_000 + 200_000, 0);
-/// Nobody need wait, neither between attempts nor for a call in flight: time is the checker's to choose.
+/// Waits of zero, between attempts and for a call in flight: the checker chooses the time.
 pub const WAITS: Waits = Waits {
     backoff: Backoff { initial: SignedDuration::ZERO, max: SignedDuration::ZERO },
     in_flight: SignedDuration::ZERO,
 };
-/// One probe to a resolution, every wait is shown, and a few conflicts are contention.
+/// One probe before a resolution, every wait is shown, and a few conflicts are contention.
 static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
     Arc::new(Settings {
         // No rule looks at who holds a claim: with one name for all, fewer states differ.
@@ -88,7 +89,7 @@ impl<T> Hash for Frozen<T> {
 
 pub type Request = Object<PasswordResetRequest>;
 pub type Record = Object<PasswordResetRecord>;
-/// The role that a session is of.
+/// The role of a session.
 pub type Session = Option<Arc<str>>;
 
 /// A task of a replica at work on a request: the production machine, and the command that it waits for.
@@ -100,7 +101,7 @@ pub struct Task {
     pub read: Read,
     /// True if the call that is commanded is on its way.
     pub sent: bool,
-    /// Ghost: which moment of the user's history its snapshot showed.
+    /// Ghost: the moment of the user's history that its snapshot showed.
     pub snapshot: usize,
 }
 
@@ -129,7 +130,7 @@ pub struct Start {
     pub replicas: usize,
     /// The user already has to reset.
     pub reset_before: bool,
-    /// The requests ask to skip in that case, and have an notAfter.
+    /// The requests ask to skip in that case, and have a `notAfter`.
     pub cautious: bool,
     /// All replicas read one clock.
     pub one_clock: bool,
@@ -148,7 +149,7 @@ pub enum Message {
     Status { subject: usize, wanted: Request },
 }
 
-/// Ghost: the truth about an attempt, or about a closing, which nothing is ever called for.
+/// Ghost: the truth about an attempt, or about a closing, for which no call is ever made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Truth {
     pub subject: usize,
@@ -172,18 +173,18 @@ pub struct World {
     pub granted: bool,
     /// The index in `ROLES` of the role that the grant names.
     pub role: usize,
-    /// By which clocks every deadline has passed.
+    /// The clocks by which every deadline has passed.
     pub over: Vec<bool>,
     pub cautious: bool,
     /// The number of faults that are left.
     pub faults: u8,
     pub attempts: Arc<BTreeMap<String, Truth>>,
-    /// Of each subject, the versions that its request and its record have had. Counted apart, so that the order of
-    /// writes to different objects makes no difference.
+    /// The versions of each subject's request and record. They are counted apart, so that the order
+    /// of writes to different objects makes no difference.
     versions: Vec<[u16; 2]>,
     /// Ghost: the moment that a snapshot shows, on its way to the task that takes it.
     pub snapshot: Option<usize>,
-    /// Ghost: what must never happen, and did.
+    /// Ghost: a violation that has happened.
     pub broken: Option<&'static str>,
 }
 
@@ -245,7 +246,7 @@ impl World {
         world
     }
 
-    /// The time by a replica's clocks.
+    /// Returns the time by a replica's clocks.
     pub fn time(&self, replica: usize, monotonic: Duration) -> Now {
         Now { wall: if self.over[replica % self.over.len()] { AFTER } else { NOW }, monotonic }
     }
@@ -256,7 +257,7 @@ impl World {
         version.to_string()
     }
 
-    /// The request is created: a new object each time.
+    /// Creates the request: a new object each time.
     pub fn apply(&mut self, subject: usize) {
         let mut spec = serde_json::json!({ "userPoolID": "eu-west-1_Model", "username": "user" });
         if self.cautious {
@@ -295,8 +296,9 @@ impl World {
         }
     }
 
-    /// Creates or replaces a record, as the API server does: a creation needs that there is none, a replacement the
-    /// version that it was made from. The rules of the definition are not applied: they are the second line.
+    /// Creates or replaces a record, as the API server does: a creation requires that there is
+    /// none, a replacement requires the version that it was made from. The rules of the CRD are not
+    /// applied: they are the second line.
     pub fn write_record(&mut self, subject: usize, wanted: &Record) -> Written {
         let standing = self.records[subject].clone();
         let guard = wanted.metadata.resource_version.clone();
@@ -348,7 +350,7 @@ impl World {
         self.wire.iter().position(|message| matches!(message, Message::Call { attempt: sent, .. } if sent == attempt))
     }
 
-    /// Cognito performs the reset of the call at this place of the wire.
+    /// Performs the reset of the call at this place of the wire, as Cognito would.
     pub fn perform(&mut self, place: usize) {
         if let Message::Call { attempt, performed } = &mut self.wire[place] {
             *performed = true;
@@ -361,8 +363,8 @@ impl World {
         if self.user[moment] { UserStatus::ResetRequired } else { UserStatus::Confirmed }
     }
 
-    /// The moments that a read may show: the last one, and where Cognito's replicas lag, the one before. A read is
-    /// never older than the one that it is compared with.
+    /// Returns the moments that a read may show: the last one and, if Cognito's replicas lag, the
+    /// one before. A read is never older than the one that it is compared with.
     pub fn moments(&self, since: usize) -> impl Iterator<Item = (bool, usize)> + use<> {
         let last = self.user.len() - 1;
         let stale = last.checked_sub(1).filter(|moment| *moment >= since).map(|moment| (true, moment));
@@ -390,8 +392,8 @@ impl World {
 }
 
 impl World {
-    /// A call for this attempt is about to leave, by a session of this role: nothing of an earlier one may have happened or
-    /// be on its way.
+    /// Checks a call for this attempt that is about to leave, by a session of this role: nothing of
+    /// an earlier call may have happened or be on its way.
     pub fn check_call(&mut self, subject: usize, attempt: &str, role: Option<&str>) {
         let earlier = self.attempts.iter().filter(|(id, truth)| truth.subject == subject && id.as_str() != attempt);
         let mut sent = earlier.filter(|(id, truth)| {
