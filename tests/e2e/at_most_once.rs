@@ -113,7 +113,7 @@ async fn an_outcome_is_not_written_to_a_namesake() -> Result<()> {
     env.apply(&env.request("shared", "bob", "")).await?;
     held.release();
     assert_eq!(env.ended("shared").await?, "Succeeded/ResetAccepted");
-    assert_eq!((env.calls("alice"), env.calls("bob")), (1, 1), "the second one was told the outcome of the first");
+    assert_eq!((env.calls("alice"), env.calls("bob")), (1, 1), "the second one has the outcome of the first");
     Ok(())
 }
 

@@ -138,7 +138,7 @@ async fn the_stamp_stays_whoever_applies_the_request_again() -> Result<()> {
         .filter(|line| !line.contains("resourceVersion:") && !line.contains("  uid: "))
         .collect::<Vec<_>>();
     people.run(&["create", "-f", "-"], &exported.join("\n")).await?.success()?;
-    assert_eq!(people.requester("standing").await?, json!({ "username": "mallory" }), "created anew by somebody else");
+    assert_eq!(people.requester("standing").await?, json!({ "username": "mallory" }), "created again by another user");
     Ok(())
 }
 

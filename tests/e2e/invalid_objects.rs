@@ -133,7 +133,7 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
     assert_eq!(env.ended("ordinary").await?, "Succeeded/ResetAccepted");
     for (name, _) in times {
         assert_eq!(env.state(name).await?, INVALID);
-        assert_eq!(tellings(&env, "passwordresetrequests", name), Vec::<Value>::new(), "{name}: nothing new is told");
+        assert_eq!(tellings(&env, "passwordresetrequests", name), Vec::<Value>::new(), "{name}: reported again");
         assert_eq!((looks(&env, name), env.calls(name), env.record(name).await?), (1, 0, None), "{name}");
         assert_eq!(events_about(&env, name, "InvalidObject").await?.len(), 1, "{name}");
     }

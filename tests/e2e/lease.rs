@@ -12,7 +12,7 @@ const LEASES: &str = "/leases/cognito-reset-operator";
 
 /// Waits until `/readyz` and the metric show this state of a replica.
 async fn tells(operator: &Operator, state: &str) -> Result<()> {
-    eventually(LIMIT, format!("a replica to tell {state:?}"), async || {
+    eventually(LIMIT, format!("a replica to report {state:?}"), async || {
         let (status, text) = operator.page("/readyz").await?;
         ensure!(text.trim() == state && status.is_success() == (state != "no-leader-seen"), "{status}: {text}");
         let (_, metrics) = operator.page("/metrics").await?;

@@ -3,7 +3,7 @@
 //! Each test leases a control plane from [`testbed::Pool`] and creates a user pool of its own, so
 //! that no test depends on another. Any test runs by its name alone: `cargo test --package e2e
 //! NAME`.
-#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+#![allow(clippy::indexing_slicing, reason = "of JSON, which returns null")]
 
 mod accepted_values;
 mod approval;

@@ -175,7 +175,7 @@ async fn the_api_server_grants_exactly_the_listed_permissions() -> Result<()> {
     env.kubectl(&["create", "role", "more", "-n", "default", "--verb=get", "--resource=pods"]).await?;
     let more = ["create", "rolebinding", "more", "-n", "default", "--role=more"];
     env.kubectl(&[&more[..], &[&format!("--serviceaccount={NAMESPACE}:{ROLE}")]].concat()).await?;
-    eventually(LIMIT, "a permission too many to be told", async || {
+    eventually(LIMIT, "a permission too many in the list", async || {
         let told = told_of_the_operator(&env, "default").await?;
         ensure!(told.iter().any(|(_, resource, _)| resource == "pods"), "{told:?}");
         anyhow::Ok(())

@@ -414,7 +414,7 @@ async fn nothing_is_written_at_rest() -> Result<()> {
     let told =
         |seen: &testbed::Seen| seen.method == Method::PUT && seen.path.contains("userpoolgrants/everyone/status");
     let grant_writes = env.api.requests().iter().filter(|request| told(&request.seen)).count();
-    assert_eq!(grant_writes, 1, "a grant is told of once, when all namespaces are known");
+    assert_eq!(grant_writes, 1, "a grant has one status, once all namespaces are known");
     env.api.forget();
     let sweeps =
         || env.api.requests().iter().filter(|request| request.seen.path.contains("passwordresetrecords")).count();

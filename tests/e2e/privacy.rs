@@ -511,6 +511,6 @@ async fn told_nowhere(marked: Marked) -> Result<()> {
         let found = found(&text);
         assert!(text.len() > 100 && found.is_none(), "{place}: {found:?}");
     }
-    assert!(logs.concat().contains("422 Invalid for spec.username"), "refusals are told all the same");
+    assert!(logs.concat().contains("422 Invalid for spec.username"), "refusals are reported all the same");
     Ok(())
 }

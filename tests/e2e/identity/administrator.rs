@@ -175,7 +175,7 @@ async fn nobody_makes_a_record_ahead_of_the_operator_or_acts_as_it() -> Result<(
 
     let _operator = env.run().await?;
     env.ask("awaited").await?;
-    people.once("awaited", "nothing stands in its way").await?;
+    people.once("awaited", "nothing prevents it").await?;
     assert_eq!(env.record("awaited").await?.unwrap_or_default()["metadata"]["name"], json!(name));
     Ok(())
 }

@@ -47,10 +47,11 @@ use self::{
     traffic::Traffic,
 };
 
-/// Faults that are injected side by side.
+/// The number of faults that are injected at the same time.
 const LANES: usize = 8;
-/// Faults of every kind, then a while without those that end a replica, and so on: an open claim is resolved by a replica
-/// that has seen it for 7 s, and while every replica dies sooner nothing would be left to be broken in the end.
+/// The time with faults of every kind. It is followed by a time without those that end a replica,
+/// and so on: an open claim is resolved by a replica that has seen it for 7 s, and if every replica
+/// ended sooner, nothing would be left to break in the end.
 const STORM: Duration = Duration::from_secs(14);
 const CALM: Duration = Duration::from_secs(10);
 /// The number of tries for a fault that met nothing.
@@ -64,15 +65,15 @@ const END_LIMIT: Duration = Duration::from_secs(180);
 /// The age at which a request that passed the proxies is taken out of their journals. The latest
 /// reply is 10 s late, so nothing about the request can change any more.
 const DIGESTED: Duration = Duration::from_secs(30);
-/// Between two kills under load.
+/// The time between two kills under load.
 const KILL_EVERY: Duration = Duration::from_secs(3);
 
 /// The kind of a campaign.
 #[derive(Clone, Debug)]
 pub enum Mode {
-    /// So many faults of every kind.
+    /// This number of faults of every kind.
     Faults(usize),
-    /// So many requests, while replicas are killed every few seconds.
+    /// This number of requests, while replicas are killed every few seconds.
     Load(usize),
 }
 
@@ -90,10 +91,10 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// Runs it.
+    /// Runs the campaign.
     ///
     /// # Errors
-    /// When something is found that must never be, after a report about it; or when it could not be carried out.
+    /// When a violation is found, after a report about it; or when it could not be carried out.
     pub async fn run(self) -> Result<()> {
         println!("seed {} (SEED={} repeats the order of the faults)", self.seed, self.seed);
         let stage = Arc::new(Stage::start(&self.programs).await?);
@@ -146,7 +147,7 @@ impl Campaign {
         println!("{:>6.0} s  no further fault: waiting for everything to end", field.start.elapsed().as_secs_f64());
         match timeout(END_LIMIT, traffic).await {
             Ok(ended) => ended??,
-            // What has not ended is found by the verdict.
+            // The verdict finds the requests that have not ended.
             Err(_) => println!("not everything has ended within {END_LIMIT:?}"),
         }
         Ok(())
@@ -224,7 +225,8 @@ impl Field {
         lock(&self.counts).values().map(|count| count.cycles).sum()
     }
 
-    /// Cycles until there are `total`, with the lease or without. What meets nothing is no cycle: others take its place.
+    /// Runs cycles until there are `total`, with the Lease or without. A fault that meets nothing
+    /// is no cycle: others replace it.
     async fn phase(&self, total: usize, random: &mut Random) -> Result<()> {
         for _ in 0..ROUNDS {
             let deck = Fault::deck(total.saturating_sub(self.cycles()), self.stage.leased(), random);
@@ -256,7 +258,7 @@ impl Field {
         }
     }
 
-    /// The next fault that may be injected now.
+    /// Returns the next fault that may be injected now.
     fn next(&self, deck: &mut VecDeque<(Fault, usize)>) -> Option<(Fault, usize)> {
         let storms = self.start.elapsed().as_millis() % (STORM + CALM).as_millis() < STORM.as_millis();
         let may = |fault: &Fault| (storms || !fault.is_disruptive()) && self.start.elapsed() >= fault.not_before();

@@ -1,4 +1,4 @@
-//! A proxy as companies have them, on the way out: `tests/support/connect-proxy`, a process of its own.
+//! A forward proxy, as companies have them: `tests/support/connect-proxy`, a process of its own.
 
 use std::{path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ pub struct ConnectProxy {
 }
 
 impl ConnectProxy {
-    /// Starts one with these arguments, which the script describes.
+    /// Starts a proxy with these arguments, which the script describes.
     ///
     /// # Errors
     /// When it does not start, with the end of its log.
@@ -37,7 +37,7 @@ impl ConnectProxy {
         process
             .ready(START_LIMIT, async || std::fs::read_to_string(&seen).is_ok_and(|log| told(&log).is_some()))
             .await?;
-        let port = told(&process.logs()).context("the proxy told no port")?;
+        let port = told(&process.logs()).context("the proxy printed no port")?;
         Ok(Self { process, port, _directory: directory })
     }
 

@@ -40,7 +40,7 @@ const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,ser
 pub struct Options {
     /// Kustomizations that are applied to it, in this order.
     pub kustomizations: Vec<PathBuf>,
-    /// Also kube-controller-manager, for the deletion of namespaces and garbage collection.
+    /// Starts kube-controller-manager too, for the deletion of namespaces and garbage collection.
     pub controller_manager: bool,
     /// True if etcd waits for the disk, as it does in a real cluster.
     pub fsync: bool,
@@ -59,10 +59,11 @@ impl Options {
     }
 }
 
-/// A running control plane, with RBAC and the default admission plugins. It ends, and its data with it, when dropped.
+/// A running control plane, with RBAC and the default admission plugins. It ends when dropped, and
+/// its data is deleted.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Fields drop in this order: the servers first, what they use last.
+    // Fields drop in this order: the servers first, and then what they use.
     controller_manager: Option<Process>,
     api_server: Process,
     etcd: Process,
@@ -78,7 +79,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one, and waits until it is ready.
+    /// Starts a control plane, and waits until it is ready.
     ///
     /// # Errors
     /// When a server does not become ready, with the end of its log.
@@ -162,7 +163,7 @@ impl ControlPlane {
         let log = self.home.path().join("kube-controller-manager.log");
         let mut process = Process::spawn("kube-controller-manager", &mut command, &log, None)?;
         let kubectl = &self.kubectl;
-        // The first thing it does for anybody: a service account in every namespace.
+        // The controllers first create a service account in every namespace.
         let get = ["get", "serviceaccount", "default", "--namespace=default"];
         process.ready(START_LIMIT, async || kubectl.run(&get).await.is_ok_and(|result| result.ok)).await?;
         self.controller_manager = Some(process);
@@ -287,7 +288,7 @@ impl ControlPlane {
         Ok(token.with_context(|| format!("no token: {status}, {}", said["message"]))?.to_owned())
     }
 
-    /// `kubectl` as an administrator.
+    /// Returns `kubectl` as an administrator.
     #[must_use]
     pub fn as_admin(&self) -> &Kubectl {
         &self.kubectl
@@ -340,9 +341,9 @@ impl ControlPlane {
             if status.is_success() {
                 return Ok(said);
             }
-            // As after a change to a definition, and as kubectl does.
+            // This happens after a change to a CRD. kubectl repeats the request as well.
             let later = status == StatusCode::TOO_MANY_REQUESTS && Instant::now() < end;
-            anyhow::ensure!(later, "{path} is answered with {status}: {}", said["message"]);
+            anyhow::ensure!(later, "{path} returns {status}: {}", said["message"]);
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -371,7 +372,7 @@ impl ControlPlane {
         std::fs::read_to_string(self.home.path().join(AUDIT_LOG)).context("there is no audit log")
     }
 
-    /// The log of kube-apiserver.
+    /// Returns the log of kube-apiserver.
     #[must_use]
     pub fn api_server_logs(&self) -> String {
         self.api_server.logs()

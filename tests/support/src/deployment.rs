@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::Kubectl;
 
-/// The rendered manifests, and how their one Deployment starts the operator.
+/// The rendered manifests, and the way in which their one Deployment starts the operator.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     /// All manifests, as `kubectl kustomize` prints them.
@@ -22,7 +22,7 @@ pub struct Deployment {
     pub service_account: String,
     /// The arguments of its container, with `$(VARIABLE)` replaced.
     pub arguments: Vec<String>,
-    /// The environment of its container, with what a Pod's own fields would give.
+    /// The environment of its container, with the values that a Pod's own fields would have.
     pub environment: Vec<(String, String)>,
 }
 
@@ -55,7 +55,7 @@ impl Deployment {
             deployment.pointer(&format!("{pod}/containers/0")).context("the Deployment has no container")?;
         let fields = Fields { name: &name, namespace: &namespace, service_account: &service_account };
         let environment = fields.environment(container)?;
-        // Of a command, the first word is the program, which is the caller's to choose.
+        // The first word of a command is the program, which the caller chooses.
         let arguments = strings(&container["command"])
             .skip(1)
             .chain(strings(&container["args"]))
@@ -117,7 +117,7 @@ fn strings(list: &Value) -> impl Iterator<Item = &str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Replaces `$(NAME)` as the kubelet does: what is not defined stays.
+/// Replaces `$(NAME)` as the kubelet does: an undefined name stays.
 fn expand(text: &str, environment: &[(String, String)]) -> String {
     environment.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("$({name})"), value))
 }

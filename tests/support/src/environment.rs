@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 /// The time that anything may take on a busy machine; a test ends as soon as the state is there.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Short times, so that what waits or is tried again is seen soon.
+/// Short times, so that a wait or a retry is seen soon.
 pub const QUICK: &[&str] = &[
     "--call-timeout=2s",
     "--read-timeout=2s",
@@ -28,7 +28,7 @@ pub const QUICK: &[&str] = &[
     "--retry-max=1s",
     "--probe-pause=100ms",
     "--sweep-interval=1s",
-    // One that was killed would keep the next one waiting; what the lease does is in tests/e2e/lease.rs.
+    // A killed holder would keep the next one waiting; tests/e2e/lease.rs tests the Lease.
     "--lease=false",
     "--log=debug",
 ];
@@ -37,25 +37,25 @@ pub const QUICK: &[&str] = &[
 const DEFINITIONS: &str = "deploy/kustomize/crds";
 const BASE: &str = "deploy/kustomize/base";
 
-/// A control plane that has the definitions alone.
+/// Returns the options of a control plane that has only the CRDs.
 #[must_use]
 pub fn with_definitions() -> Options {
     Options { kustomizations: vec![root(DEFINITIONS).into()], ..Options::default() }
 }
 
-/// The servers, with the definitions and the base of `deploy/` applied.
+/// The servers, with the CRDs and the base of `deploy/` applied.
 #[derive(Debug)]
 pub struct Environment {
-    /// Before the API server, on the operator's way.
+    /// The proxy between the operator and the API server.
     pub api: FaultProxy,
-    /// Before Cognito, on the operator's way.
+    /// The proxy between the operator and Cognito.
     pub cognito: FaultProxy,
     /// An administrator of Cognito.
     pub users: Cognito,
     /// The id of this test's own user pool.
     pub pool: String,
     deployment: Deployment,
-    /// Of the operator's account, through the proxy.
+    /// The kubeconfig of the operator's account, through the proxy.
     pub kubeconfig: PathBuf,
     _moto: Arc<Moto>,
     /// The control plane. It returns to the pool after the proxies have stopped.
@@ -68,7 +68,7 @@ impl Environment {
         Self::start_with(Options::default()).await
     }
 
-    /// The same, with these options beside what is applied.
+    /// Starts with these options beside what is applied.
     pub async fn start_with(options: Options) -> Result<Self> {
         let kustomizations = [DEFINITIONS, BASE].map(|path| root(path).into()).to_vec();
         let cluster = Pool::of_this_process().lease(Options { kustomizations, ..options }).await?;
@@ -76,7 +76,7 @@ impl Environment {
         Self::among(cluster, deployment).await
     }
 
-    /// Applies an overlay, where nothing but the definitions is applied.
+    /// Applies an overlay to a control plane that has only the CRDs.
     pub async fn install(cluster: Lease, overlay: &Path) -> Result<Self> {
         let deployment = Deployment::render(cluster.as_admin(), overlay).await?;
         cluster.apply_yaml(&deployment.yaml).await?;
@@ -96,7 +96,7 @@ impl Environment {
         Ok(env)
     }
 
-    /// The operator as `deploy/` starts it, with short times.
+    /// Returns the operator as `deploy/` starts it, with short times.
     #[must_use]
     pub fn operator(&self) -> OperatorBuilder {
         Operator::builder(binary())
@@ -107,7 +107,7 @@ impl Environment {
             .args(QUICK.iter().copied())
     }
 
-    /// One of several, with a lease of this duration, or without.
+    /// Returns one of several replicas, with a Lease of this duration, or without.
     #[must_use]
     pub fn replica(&self, identity: &str, lease: Option<&str>) -> OperatorBuilder {
         let named = self.operator().args([format!("--identity={identity}")]);
@@ -122,7 +122,7 @@ impl Environment {
         self.run_with(self.operator()).await
     }
 
-    /// The same of an operator with other arguments.
+    /// Starts an operator with other arguments, and waits until it is ready.
     pub async fn run_with(&self, builder: OperatorBuilder) -> Result<Operator> {
         let mut operator = builder.start()?;
         operator.wait_ready(LIMIT).await?;
@@ -155,7 +155,8 @@ impl Environment {
         Ok(())
     }
 
-    /// The manifest of a request in the namespace `default`, with these further lines of spec.
+    /// Returns the manifest of a request in the namespace `default`, with these further lines of
+    /// spec.
     #[must_use]
     pub fn request(&self, name: &str, username: &str, spec: &str) -> String {
         let spec = indent(spec);
@@ -172,8 +173,8 @@ impl Environment {
         Ok(())
     }
 
-    /// An object as `kubectl get -o json` shows it; one with a namespace is in `default`. kubectl itself costs a tenth of
-    /// a second.
+    /// Returns an object as `kubectl get -o json` shows it; one with a namespace is in `default`.
+    /// kubectl itself takes 0.1 s.
     pub async fn get(&self, kind: &str, name: &str) -> Result<Value> {
         Ok(without_managed_fields(self.cluster.read(&format!("{}/{name}", collection(kind)?)).await?))
     }
@@ -186,7 +187,7 @@ impl Environment {
         Ok(self.list(kind).await?.iter().any(|object| object["metadata"]["name"] == name))
     }
 
-    /// All objects of a kind, with a namespace those in `default`.
+    /// Returns all objects of a kind; those with a namespace are in `default`.
     pub async fn list(&self, kind: &str) -> Result<Vec<Value>> {
         let mut list = self.cluster.read(collection(kind)?).await?;
         match list["items"].take() {
@@ -195,7 +196,8 @@ impl Environment {
         }
     }
 
-    /// Waits until the request has ended, and gives its outcome and reason, such as `Succeeded/ResetAccepted`.
+    /// Waits until the request has ended, and returns its outcome and reason, such as
+    /// `Succeeded/ResetAccepted`.
     pub async fn ended(&self, name: &str) -> Result<String> {
         eventually(LIMIT, format!("{name} to end"), async || {
             let seen = self.state(name).await?;
@@ -229,18 +231,19 @@ impl Environment {
         .await
     }
 
-    /// Outcome and the reason of Ready.
+    /// Returns the outcome and the reason of Ready.
     pub async fn state(&self, name: &str) -> Result<String> {
         let request = self.get("prr", name).await?;
         Ok(format!("{}/{}", text(&request["status"]["outcome"]), text(&condition(&request, "Ready")["reason"])))
     }
 
-    /// The record of the request with this name, if there is one.
+    /// Returns the record of the request with this name, if it exists.
     pub async fn record(&self, name: &str) -> Result<Option<Value>> {
         Ok(self.list("prrec").await?.into_iter().find(|record| record["request"]["name"] == name))
     }
 
-    /// Calls of AdminResetUserPassword for the user that arrived before Cognito.
+    /// Returns the number of calls of AdminResetUserPassword for the user that arrived at the proxy
+    /// before Cognito.
     #[must_use]
     pub fn calls(&self, username: &str) -> usize {
         self.cognito.resets_of(&self.pool, username).received
@@ -275,7 +278,7 @@ async fn base(kubectl: &Kubectl) -> Result<Deployment> {
     RENDERED.get_or_try_init(|| async { Deployment::render(kubectl, Path::new(&root(BASE))).await }).await.cloned()
 }
 
-/// One condition of an object; null where it is absent.
+/// Returns one condition of an object; null if it is absent.
 #[must_use]
 pub fn condition(object: &Value, type_: &str) -> Value {
     let conditions = object["status"]["conditions"].as_array();
@@ -290,7 +293,7 @@ fn indent(yaml: &str) -> String {
     yaml.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// A path in the repository.
+/// Returns a path in the repository.
 #[must_use]
 pub fn root(path: &str) -> String {
     format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))

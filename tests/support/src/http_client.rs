@@ -62,8 +62,8 @@ impl HttpClient {
         };
         tokio::time::timeout(Duration::from_secs(10), exchange)
             .await
-            .with_context(|| format!("no answer from {uri} within 10 s"))?
-            .with_context(|| format!("no answer from {uri}"))
+            .with_context(|| format!("no response from {uri} within 10 s"))?
+            .with_context(|| format!("no response from {uri}"))
     }
 
     /// Returns true if the response to a GET has the status 200.

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::Tools;
 
-/// `kubectl` with a kubeconfig, and a home directory of its own.
+/// `kubectl` with a kubeconfig and a home directory of its own.
 #[derive(Clone, Debug)]
 pub struct Kubectl {
     pub(crate) program: PathBuf,
@@ -65,19 +65,20 @@ impl fmt::Display for KubectlResult {
 }
 
 impl Kubectl {
-    /// A `kubectl` for what needs no server, such as `kubectl kustomize`. It keeps its files in `home`.
+    /// Returns a `kubectl` for commands that need no server, such as `kubectl kustomize`. It keeps
+    /// its files in `home`.
     #[must_use]
     pub fn alone(tools: &Tools, home: &Path) -> Self {
         Self { program: tools.kubectl(), kubeconfig: home.join("none"), home: home.to_owned(), directory: None }
     }
 
-    /// The same `kubectl` as somebody else, by a kubeconfig of theirs.
+    /// Returns the same `kubectl` for another user, with that user's kubeconfig.
     #[must_use]
     pub fn with_kubeconfig(&self, kubeconfig: &Path) -> Self {
         Self { kubeconfig: kubeconfig.to_owned(), ..self.clone() }
     }
 
-    /// The same `kubectl`, run in this directory, which relative paths start from.
+    /// Returns the same `kubectl`, run in this directory, where relative paths start.
     #[must_use]
     pub fn in_directory(&self, directory: &Path) -> Self {
         Self { directory: Some(directory.to_owned()), ..self.clone() }
@@ -115,7 +116,7 @@ impl Kubectl {
             .with_context(|| format!("failed to run {}", self.program.display()))?;
         let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
         let feed = async {
-            // It may end without reading: its result says why.
+            // It may end without reading: its result has the reason.
             let _ = stdin.write_all(input.as_bytes()).await;
             drop(stdin);
         };

@@ -1,4 +1,4 @@
-//! The emulator of Cognito and STS, and a client for what an administrator of Cognito does.
+//! The emulator of Cognito and STS, and a client for the actions of an administrator of Cognito.
 
 use std::{path::Path, time::Duration};
 
@@ -19,7 +19,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const START_ATTEMPTS: usize = 3;
 const PASSWORD: &str = "Correct-horse-9";
 
-/// A running emulator. It ends, and its users with it, when dropped.
+/// A running emulator. It ends when dropped, and its users are deleted.
 #[derive(Debug)]
 pub struct Moto {
     process: Process,
@@ -167,7 +167,7 @@ impl Cognito {
         Ok(())
     }
 
-    /// A reset by somebody else than the operator.
+    /// Resets a user, as somebody other than the operator.
     pub async fn reset(&self, pool: &str, username: &str) -> Result<()> {
         self.on_user(pool, username, "AdminResetUserPassword", json!({})).await?;
         Ok(())
@@ -196,7 +196,7 @@ impl Cognito {
         self.call(region, operation, &body).await
     }
 
-    /// Any operation of Cognito.
+    /// Calls any operation of Cognito.
     pub async fn call(&self, region: &str, operation: &str, body: &Value) -> Result<Value> {
         // The emulator takes the service and the Region from here, and checks nothing.
         let scope = format!("AWS4-HMAC-SHA256 Credential=testbed/20260101/{region}/cognito-idp/aws4_request");

@@ -45,7 +45,7 @@ impl OperatorBuilder {
         self
     }
 
-    /// The API server and who the operator is there.
+    /// Sets the API server and the operator's identity there.
     #[must_use]
     pub fn kubeconfig(self, path: &Path) -> Self {
         self.env("KUBECONFIG", path)
@@ -113,7 +113,7 @@ impl OperatorBuilder {
     }
 }
 
-/// The arguments with their `--listen`, if there is one, leading to `address`.
+/// Returns the arguments, with the value of `--listen`, if there is one, replaced by `address`.
 fn with_listen(arguments: &[String], address: &str) -> Vec<String> {
     let mut after_flag = false;
     let replace = |argument: &String| {
@@ -130,7 +130,7 @@ fn with_listen(arguments: &[String], address: &str) -> Vec<String> {
     arguments.iter().map(replace).collect()
 }
 
-/// A started operator. Killed when dropped.
+/// A started operator. It is killed when dropped.
 #[derive(Debug)]
 pub struct Operator {
     process: Process,
@@ -176,7 +176,7 @@ impl Operator {
         Ok((answer.status(), String::from_utf8_lossy(answer.body()).into_owned()))
     }
 
-    /// All it has printed.
+    /// Returns all its output.
     #[must_use]
     pub fn logs(&self) -> String {
         self.process.logs()

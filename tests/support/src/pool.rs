@@ -48,7 +48,7 @@ pub struct Pool {
 /// A mutable borrow can kill and restart its servers. The control plane is not used again after that.
 #[derive(Debug)]
 pub struct Lease {
-    // Taken out when dropped, and never before.
+    // The value is only taken out when the lease is dropped.
     plane: Option<Plane>,
     messages: UnboundedSender<Message>,
 }
@@ -226,11 +226,11 @@ impl Owner {
                 return;
             }
             if let Some(problem) = problem {
-                // Not by a macro, whose output libtest captures for one of the tests.
+                // A macro's output would be captured by libtest for one of the tests.
                 let _ = writeln!(std::io::stderr(), "pool: a control plane is replaced: {problem:#}");
             }
             if let Some(wanted) = wanted {
-                // Sent before `Ended`, which makes room for it.
+                // This message is sent before `Ended`, which makes room for it.
                 let _ = messages.send(Message::Wanted(wanted));
             }
             end(plane, &messages).await;

@@ -11,18 +11,20 @@ use anyhow::{Context, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-/// Reads until its standard input ends, which happens when the owner is gone however it went, then kills the process
-/// and removes the directory it is given.
+/// Reads until its standard input ends, which happens when the owner is gone for any reason. Then
+/// it kills the process and removes the directory that it is given.
 const WATCHDOG: &str = r#"read -r _; kill -9 "$1"; [ -z "$2" ] || { sleep 1; rm -rf "$2"; }"#;
 
-/// A child with its output in a log file. Killed when dropped, and by a watchdog when the owner is killed.
+/// A child with its output in a log file. It is killed when dropped, and by a watchdog when the
+/// owner is killed.
 ///
-/// It has a process group of its own, so that an interrupt typed at a terminal reaches the owner alone.
+/// It has a process group of its own, so that an interrupt typed at a terminal only reaches the
+/// owner.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: &'static str,
     log: PathBuf,
-    // Ends before `child` does: a watchdog must not outlive what it watches.
+    // It ends before `child` does: a watchdog must not outlive the process that it watches.
     watchdog: Option<Child>,
     child: Child,
 }
@@ -124,7 +126,8 @@ impl Process {
     }
 }
 
-/// Ends it, and is done when it has ended: the directory it writes to is likely to be removed next.
+/// Ends the process, and waits until it has ended: the directory that it writes to is likely to be
+/// removed next.
 impl Drop for Process {
     fn drop(&mut self) {
         self.watchdog = None;
@@ -138,15 +141,17 @@ impl Drop for Process {
     }
 }
 
-/// A server to start. Its environment holds `PATH` and a `HOME` of its own and nothing else: many take settings from
-/// variables (`ETCD_NAME`, `KUBE_FEATURE_…`, `PYTHONPATH`, `HTTPS_PROXY`), and the person who runs the tests may have set some.
+/// A server to start. Its environment holds `PATH` and a `HOME` of its own and nothing else: many
+/// servers take settings from variables (`ETCD_NAME`, `KUBE_FEATURE_…`, `PYTHONPATH`,
+/// `HTTPS_PROXY`), and the user who runs the tests may have set some.
 pub(crate) fn server(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
     command
 }
 
-/// A port that nobody listens on. Another process may take it before it is used, so starting has to be tried again.
+/// Returns a port on which nothing listens. Another process may take it before it is used, so a
+/// start has to be repeated then.
 pub(crate) fn free_port() -> Result<u16> {
     let listener =
         TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("no free port on 127.0.0.1")?;

@@ -1,8 +1,9 @@
-//! A proxy that breaks things on request, and remembers everything that came by.
+//! A proxy that injects faults on request, and records every request.
 //!
-//! It is used before the emulator and before the API server alike: HTTP/1.1 in, http or https out, headers passed
-//! through, requests read whole, replies streamed (so that watches work). A request that was forwarded reaches the other
-//! side even if its sender is gone by then, as on a real network.
+//! It is used before the emulator and before the API server alike. It accepts HTTP/1.1, sends http
+//! or https, passes headers on, reads requests whole, and streams replies (so that watches work). A
+//! request that was forwarded reaches the other side even if its sender is gone by then, as on a
+//! real network.
 
 mod exchange;
 mod journal;
@@ -43,9 +44,10 @@ pub struct FaultProxy {
 #[derive(Debug)]
 enum Door {
     Open(JoinHandle<()>),
-    /// Bound and not listening: the kernel refuses connections. The socket only keeps the port.
+    /// The port is bound but does not listen: the kernel refuses connections. The socket only keeps
+    /// the port.
     Closed(TcpSocket),
-    /// On the way from one to the other.
+    /// The door is on the way from one state to the other.
     Moving,
 }
 
@@ -95,7 +97,7 @@ impl FaultProxy {
             Door::Closed(socket) => *door = Door::Closed(socket),
             Door::Open(accepting) => {
                 accepting.abort();
-                // Ends when the listener is gone: only then can the port be bound again.
+                // The listener is gone when this ends: only then can the port be bound again.
                 let _ = accepting.await;
                 *door = Door::Closed(bind(self.address)?);
             }

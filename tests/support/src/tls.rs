@@ -1,4 +1,4 @@
-//! TLS in front of a server that speaks without, with a certificate of a private authority.
+//! TLS in front of a server that does not use it, with a certificate of a private authority.
 
 use std::{
     net::Ipv4Addr,
@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::pki::Pki;
 
-/// Ends TLS on 127.0.0.1, and hands everything on to a server. Ends when dropped.
+/// Terminates TLS on 127.0.0.1, and passes everything on to a server. It ends when dropped.
 #[derive(Debug)]
 pub struct TlsFront {
     url: String,

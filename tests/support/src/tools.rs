@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use tokio::{process::Command, sync::OnceCell};
 
-/// The programs the testbed starts.
+/// The programs that the testbed starts.
 #[derive(Clone, Debug)]
 pub struct Tools {
     control_plane: PathBuf,
@@ -103,7 +103,7 @@ impl Tools {
         Ok(())
     }
 
-    /// The Python that has what the emulator needs.
+    /// The Python that has the packages of the emulator.
     #[must_use]
     pub fn python(&self) -> PathBuf {
         self.moto_server.with_file_name("python3")

@@ -15,7 +15,7 @@ use testbed::{Moto, Tools, eventually};
 const LIMIT: Duration = Duration::from_secs(30);
 const OWNER: &str = "TESTBED_TEST_OWNER";
 
-/// Not a test: what the test below starts as a process of its own, from this very program.
+/// This is not a test: the test below starts it as a process of its own, from this very program.
 #[tokio::test]
 async fn owner() -> Result<()> {
     if std::env::var_os(OWNER).is_none() {

@@ -1,4 +1,5 @@
-//! The pool of control planes: what one tenant leaves, the next one does not find, and there are never more than two.
+//! The pool of control planes: a tenant finds nothing of the one before, and there are never more
+//! than two.
 
 use std::{
     collections::BTreeSet,
@@ -110,7 +111,7 @@ async fn make_dirty(cluster: &Lease) -> Result<()> {
 #[tokio::test]
 async fn a_lease_finds_nothing_that_an_earlier_one_left() -> Result<()> {
     let _alone = ALONE.lock().await;
-    // The pool has no other one to give.
+    // The pool has no other control plane.
     let (_other, first) = (lease().await?, lease().await?);
     let url = first.url();
     let everything = [
@@ -127,7 +128,7 @@ async fn a_lease_finds_nothing_that_an_earlier_one_left() -> Result<()> {
     drop(first);
     let second = lease().await?;
     assert_eq!(second.url(), url, "it was cleaned, and not replaced");
-    // At once, and not in the end.
+    // The change is in effect at once, and not only in the end.
     let refused = second.kubectl(&["get", "secrets", "--as=left"]).await?.refusal()?;
     assert!(refused.contains("forbidden"), "{refused}");
     let made = second.kubectl(&[&SECRET[..], &["-o", "json"]].concat()).await?.success()?;
@@ -157,7 +158,7 @@ async fn a_changed_definition_is_restored_for_the_next_lease() -> Result<()> {
     for _ in 0..3 {
         let next = lease().await?;
         assert_eq!(next.url(), url, "it was cleaned, and not replaced");
-        // At once, and not in the end.
+        // The change is in effect at once, and not only in the end.
         let refused = next.as_admin().apply(odd).await?.refusal()?;
         assert!(refused.contains("Unsupported value"), "{refused}");
         assert_eq!(next.kubectl(&["get", "prr", "-A", "-o", "name"]).await?.success()?, "");
@@ -171,7 +172,7 @@ async fn what_cannot_be_put_back_is_replaced() -> Result<()> {
     let _alone = ALONE.lock().await;
     let (_other, first) = (lease().await?, lease().await?);
     let url = first.url();
-    // The admission plugin keeps what it has read of quotas for half a minute.
+    // The admission plugin caches the quotas that it has read for 30 s.
     first.kubectl(&["create", "quota", "left", "--hard=secrets=0"]).await?.success()?;
     drop(first);
     let mut second = lease().await?;
@@ -193,7 +194,7 @@ async fn a_test_that_panics_gives_its_control_plane_back() -> Result<()> {
         anyhow::Ok(())
     });
     assert!(task.await.unwrap_err().is_panic());
-    // Both, so that it is one of them.
+    // The test leases both control planes, so that it gets the one in question.
     for leased in [lease().await?, lease().await?] {
         let refused = leased.kubectl(&["get", "namespace", "of-a-panic"]).await?.refusal()?;
         assert!(refused.contains("not found"), "{refused}");
@@ -229,7 +230,7 @@ async fn there_are_never_more_than_two_whatever_is_asked_for() -> Result<()> {
     Ok(())
 }
 
-/// Not a test: what the test below starts as a process of its own, from this very program.
+/// This is not a test: the test below starts it as a process of its own, from this very program.
 #[tokio::test]
 async fn tenant() -> Result<()> {
     let Some(end) = std::env::var_os("TESTBED_TEST_TENANT") else { return Ok(()) };

@@ -71,7 +71,8 @@ fn reply(path: &str) -> Response<Body> {
     Response::new(http_body_util::Full::new(Bytes::from("abcdefghijklmnopqrstuvwxyz")).boxed())
 }
 
-/// A request as bytes, so that nothing is repeated or repaired on the way; gives all that comes back.
+/// Sends a request as bytes, so that nothing is repeated or repaired on the way, and returns all
+/// that comes back.
 fn raw(proxy: &FaultProxy, request: String) -> tokio::task::JoinHandle<std::io::Result<String>> {
     let address = proxy.url().trim_start_matches("http://").to_owned();
     spawn_blocking(move || {
@@ -222,7 +223,7 @@ async fn a_stream_is_cut_frozen_or_late() -> Result<()> {
     let (_upstream, proxy) = setup().await?;
     let watch = || Matcher::path(Method::GET, "/watch");
     proxy.once(watch(), Fault::Cut(Duration::ZERO));
-    // Ends, though the other side never does.
+    // The reply ends, though the other side never ends it.
     raw(&proxy, get("/watch")).await??;
     let address = proxy.url().trim_start_matches("http://").to_owned();
     let begin = async |patience: Duration| {

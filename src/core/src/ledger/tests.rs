@@ -363,7 +363,7 @@ fn an_effect_forgets_what_was_known_less_well() {
         user_status_after: None,
     };
     let Settling::Write(written) = settled(&record(Some(Effect::Unknown), vec![unsure]), &finding, NOW) else {
-        panic!("it stands");
+        panic!("the record stays as it is");
     };
     let wanted = Attempt { sent_at, settled_at: Some(Time(NOW)), ..ended("a", Some(Evidence::CognitoResponse), None) };
     assert_eq!(written.spec.attempts, [wanted]);

@@ -2,7 +2,7 @@
 //! knowing the operator: kstatus, `kubectl wait` and generic health checks, each by its own written
 //! rules.
 
-#![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
+#![allow(clippy::indexing_slicing, reason = "of JSON, which returns null")]
 
 mod judges;
 
@@ -225,7 +225,7 @@ impl Tellings {
                 let record = ledger::closed(record, &Identity::of_request(&request), entry);
                 return self.record(state, DESIRED, &record);
             }
-            step => bail!("{state}: {step:?} tells nothing"),
+            step => bail!("{state}: {step:?} writes no status"),
         };
         self.push(state, record, telling)
     }
@@ -266,7 +266,7 @@ impl Tellings {
         let patch =
             invalid_objects::patch(Kind::Request, &request.metadata, &Value::Null, "a value cannot be read", NOW);
         let mut object = serde_json::to_value(&request)?;
-        object["status"] = patch.context("nothing is told")?["status"].clone();
+        object["status"] = patch.context("no status is written")?["status"].clone();
         let telling = status::waiting(WaitReason::InvalidObject);
         self.0.push(Told { state, told: format!("{state}: unreadable"), telling, object });
         Ok(())
@@ -372,7 +372,7 @@ fn judged(state: &str, object: &Value) -> Result<()> {
     let (_, statuses, is, healthy, returned) = TABLE.iter().find(|row| row.0 == state).context("no such state")?;
     let stand: BTreeMap<_, _> =
         conditions(object).iter().map(|it| (it["type"].as_str(), it["status"].as_str())).collect();
-    assert_eq!(stand.len(), conditions(object).len(), "a type stands twice");
+    assert_eq!(stand.len(), conditions(object).len(), "a type exists twice");
     assert_eq!(TYPES.map(|type_| stand.get(&Some(type_)).copied().flatten().unwrap_or("–")), *statuses);
     assert_eq!(stand.len(), statuses.iter().filter(|status| **status != "–").count(), "a type of none of them");
     assert_eq!(kstatus(object), *is);

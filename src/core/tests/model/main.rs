@@ -141,7 +141,7 @@ const SHARED: &[Sight] = &[
         let calling = world.replicas.iter().flatten().any(|task| task.waits_for().is_some());
         calling && evidence(world, Effect::Unknown, Evidence::Inconclusive)
     }),
-    ("an answer that turns Unknown into Performed", |world| {
+    ("a response that turns Unknown into Performed", |world| {
         let unknown = some(world, |subject| world.outcome(subject) == Some(Outcome::Unknown));
         unknown && evidence(world, Effect::Performed, Evidence::CognitoResponse)
     }),

@@ -230,12 +230,12 @@ impl Steps<'_> {
         let Command::ReadRecord { within } = task.command else { return };
         let record = self.from.records[task.subject].clone();
         let read = |record: &Option<Record>| Event::Record(Ok(record.clone()));
-        self.reply(replica, task, "reads what stands", FAIR, |_| read(&record));
-        self.reply(replica, task, "cannot read what stands", FAULT, |_| Event::Record(Err(no_answer())));
+        self.reply(replica, task, "reads the record again", FAIR, |_| read(&record));
+        self.reply(replica, task, "cannot read the record again", FAULT, |_| Event::Record(Err(no_answer())));
         self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
         if within.is_some() {
-            self.reply_at(replica, task, "reads what stands too late", FAULT, LATE, |_| read(&record));
-            self.reply_at(replica, task, "cannot read what stands in time", FAULT, LATE, |_| {
+            self.reply_at(replica, task, "reads the record again too late", FAULT, LATE, |_| read(&record));
+            self.reply_at(replica, task, "cannot read the record again in time", FAULT, LATE, |_| {
                 Event::Record(Err(no_answer()))
             });
         }

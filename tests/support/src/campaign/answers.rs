@@ -14,7 +14,7 @@ pub(super) fn late(random: &mut Random) -> Broken {
     Broken::Late(*random.pick(&LATE))
 }
 
-/// The error's code is one of those that say the same.
+/// Returns an error with one of several equivalent codes.
 fn exception(codes: &[(u16, &str)], random: &mut Random) -> Reply {
     let (status, code) = *random.pick(codes);
     Reply::aws_error(status, code)

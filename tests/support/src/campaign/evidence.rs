@@ -17,11 +17,11 @@ use crate::Recorded;
 pub(super) struct Heard {
     pub(super) calls: Vec<Call>,
     pub(super) claims: Vec<(Duration, Claim)>,
-    /// The same for people, with who sent it and the fault that met it.
+    /// The same as text for people, with the sender and the fault that met it.
     pub(super) story: Vec<String>,
 }
 
-/// All of it.
+/// All of the evidence.
 #[derive(Debug)]
 pub(super) struct Evidence {
     start: Instant,
@@ -49,7 +49,7 @@ impl Evidence {
         heard
     }
 
-    /// Notes a request of the past; `who` sent it.
+    /// Notes a request of the past that the replica `who` sent.
     pub(super) fn hear(&mut self, who: &str, passed: &Recorded) {
         if passed.seen.operation() == Some("AdminResetUserPassword") {
             self.call(who, passed);
@@ -66,10 +66,10 @@ impl Evidence {
 
     fn note(&mut self, user: String, who: &str, passed: &Recorded, what: &str) -> (&mut Heard, Duration) {
         let at = passed.at.saturating_duration_since(self.start);
-        let answer = passed.status.map_or("no answer".to_owned(), |status| status.as_u16().to_string());
+        let answer = passed.status.map_or("no response".to_owned(), |status| status.as_u16().to_string());
         let fault = passed.fault.as_deref().map(|fault| format!(", met by {fault:.120}")).unwrap_or_default();
         let heard = self.users.entry(user).or_default();
-        heard.story.push(format!("{:>9.3} s  {who}: {what}, answered with {answer}{fault}", at.as_secs_f64()));
+        heard.story.push(format!("{:>9.3} s  {who}: {what}, response {answer}{fault}", at.as_secs_f64()));
         (heard, at)
     }
 

@@ -1,4 +1,4 @@
-//! Every fault of the campaign: a closed list. How each is injected and undone is in `inject.rs`.
+//! Every fault of the campaign: a closed list. `inject.rs` injects and undoes each.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ impl Jump {
 }
 
 impl Fault {
-    /// The row of the report that it counts in.
+    /// Returns the row of the report in which it counts.
     pub(super) fn row(self) -> String {
         match self {
             Self::KillAt(point) => format!("SIGKILL: {}", point.as_str()),
@@ -157,7 +157,7 @@ impl Fault {
         }
     }
 
-    /// All faults, each as often as its weight.
+    /// Returns all faults, each as often as its weight.
     fn all(leased: bool) -> Vec<Self> {
         use Point::{AfterCall, AfterClaim, BeforeCall, BeforeClaim, BeforeStatus};
         let mut all = Vec::new();
@@ -183,7 +183,7 @@ impl Fault {
         all
     }
 
-    /// So many faults in a random order, by their weights.
+    /// Returns this number of faults in a random order, by their weights.
     pub(super) fn deck(cycles: usize, leased: bool, random: &mut Random) -> Vec<Self> {
         let mut deck = Vec::new();
         while deck.len() < cycles {

@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{Fault as Broken, FaultProxy, Matcher, Reply, Rule, Seen};
 
-/// For how long a fault waits for what it is to meet.
+/// The time for which a fault waits for a request to meet.
 pub(super) const HIT: Duration = Duration::from_secs(6);
-/// The same for what is rare: a while in which no replica is ended is among it.
+/// The same for rare requests: it includes a while in which no replica is ended.
 const RARELY_HIT: Duration = Duration::from_secs(25);
 pub(super) const RESET: &str = "AdminResetUserPassword";
 
-/// Injects a fault, and undoes it. False when it has met nothing: then it was none.
+/// Injects a fault, and undoes it. Returns false if it has met nothing: then there was no fault.
 pub(super) async fn inject(stage: &Stage, fault: Fault, random: &mut Random) -> Result<bool> {
     match fault {
         Fault::KillAt(point) => processes::at(stage, point, random, false).await,
@@ -114,7 +114,8 @@ async fn api(stage: &Stage, verb: Verb, how: Break, random: &mut Random) -> Resu
     }
 }
 
-/// Breaks one or two requests of each replica, when this has caused them, and waits for the first one.
+/// Breaks one or two requests of each replica, after this has caused them, and waits for the first
+/// one.
 async fn either(
     stage: &Stage,
     verb: Verb,

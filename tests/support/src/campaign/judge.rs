@@ -64,7 +64,7 @@ pub(super) enum Claim {
     Status(Told),
 }
 
-/// A call of AdminResetUserPassword, by its arrival on the way to Cognito.
+/// A call of AdminResetUserPassword, with the time of its arrival on the way to Cognito.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) at: Duration,
@@ -89,12 +89,13 @@ pub(super) enum Fate {
 pub(super) struct Facts {
     /// Somebody else had reset the user before.
     pub(super) reset_before: bool,
-    /// The emulator itself shows at the end that the user has to reset; looked at where no call is known to have done it.
+    /// The emulator itself shows at the end that the user has to reset. It is only read if no call
+    /// is known to have done it.
     pub(super) has_to_reset: bool,
     pub(super) calls: Vec<Call>,
-    /// In the order in which they passed.
+    /// The claims in the order in which they passed.
     pub(super) claims: Vec<(Duration, Claim)>,
-    /// It was not deleted for good, so its status is to be there.
+    /// It was not deleted for good, so its status has to exist.
     pub(super) stays: bool,
     /// The status at the end.
     pub(super) standing: Option<Told>,
@@ -102,7 +103,8 @@ pub(super) struct Facts {
     pub(super) record: Option<Option<Effect>>,
     /// A watch has seen an effect, or a final outcome, that took something back.
     pub(super) went_back: bool,
-    /// It was held back until its time was over, so it was never to be sent, and this is its reason in the end.
+    /// The reason in its status at the end, if it was held back until its time was over and must
+    /// never have been sent.
     pub(super) never_sent: Option<&'static str>,
     /// The operator has deleted the request without an end, or the record with its claim open, or
     /// the record of an existing request.
@@ -143,11 +145,11 @@ impl fmt::Display for Violation {
             Self::SaidSucceededThoughNotAccepted => "the status says Succeeded, and Cognito had not accepted",
             Self::TookBack => "an effect or an outcome was taken back",
             Self::CalledThoughOver => {
-                "a call left, and its time was over: it had been told so, or it was held back until then"
+                "a call left after its time was over: a status had said so, or it was held back until then"
             }
             Self::NotToldThatOver => "it was held back until its time was over, and its status does not say so",
             Self::DeletedTooEarly => "a request was deleted without an end, or a record that was still needed",
-            Self::ExpiryForgotten => "the record does not remember the expiry of a request that was told of it",
+            Self::ExpiryForgotten => "the record does not remember the expiry of a request whose status relies on it",
             Self::FateUnseen => "the campaign lost track of a call (its own fault, not the operator's)",
         })
     }

@@ -44,11 +44,11 @@ fn what_is_true_is_no_violation() {
     let accepted = || vec![call(5, Fate::Accepted)];
     let plain = stays(accepted(), "Succeeded", "True", Effect::Performed);
     let cases = [
-        ("accepted and told so", plain.clone()),
-        ("accepted, and nobody can tell", stays(accepted(), "Unknown", "Unknown", Effect::Unknown)),
+        ("accepted, and in the status", plain.clone()),
+        ("accepted, and nobody knows", stays(accepted(), "Unknown", "Unknown", Effect::Unknown)),
         ("accepted with an exception", stays(accepted(), "Failed", "True", Effect::Performed)),
         ("refused", stays(vec![call(5, Fate::Refused)], "Failed", "False", Effect::NotPerformed)),
-        ("never sent on, and nobody can tell", {
+        ("never sent on, and nobody knows", {
             stays(vec![call(5, Fate::NotForwarded)], "Unknown", "Unknown", Effect::Unknown)
         }),
         (
@@ -88,7 +88,7 @@ fn what_is_true_is_no_violation() {
             Facts { expires: expires("2026-11-24T21:55:58Z", Some("2026-11-24T21:55:59Z")), ..held_back() },
         ),
         (
-            "not told yet, so its expiry need not be remembered",
+            "without a status, so its expiry need not be remembered",
             Facts { stays: false, standing: None, expires: expires("2026-11-24T21:55:58Z", None), ..held_back() },
         ),
     ];
@@ -149,12 +149,12 @@ fn every_violation_is_found() {
             vec![V::PerformedThoughNotAccepted],
         ),
         (
-            "wrong for a moment: told before it was",
+            "wrong for a moment: in the status before it was",
             Facts { claims: vec![status(4, "Succeeded", "True")], ..fine() },
             vec![V::SaidInvalidatedThoughNotAccepted, V::SaidSucceededThoughNotAccepted],
         ),
         (
-            "sent after it was told that its time is over",
+            "sent after its status said that its time is over",
             Facts {
                 claims: vec![(at(4), Claim::Status(over("Expired")))],
                 ..stays(vec![call(5, Fate::Refused)], "Failed", "False", Effect::NotPerformed)
@@ -172,7 +172,7 @@ fn every_violation_is_found() {
             vec![V::CalledThoughOver],
         ),
         (
-            "its deadline was over, and it is told otherwise",
+            "its deadline was over, and its status says otherwise",
             Facts { never_sent: Some("DeadlineExceeded"), standing: Some(over("Expired")), ..held_back() },
             vec![V::NotToldThatOver],
         ),
@@ -188,7 +188,7 @@ fn every_violation_is_found() {
             vec![V::ExpiryForgotten],
         ),
         (
-            "wrong for a moment: told that it was not",
+            "wrong for a moment: its status said that it was not",
             Facts { claims: vec![status(6, "Failed", "False")], ..fine() },
             vec![V::SaidNotInvalidatedThoughAccepted],
         ),

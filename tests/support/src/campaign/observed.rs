@@ -64,7 +64,7 @@ impl Observed {
         lock(&self.requests).get(name).map(|seen| seen.told.clone())
     }
 
-    /// The effect that its record had when it was last seen.
+    /// Returns the effect that its record had when it was last seen.
     pub(super) fn effect(&self, name: &str) -> Option<Effect> {
         lock(&self.records).get(name).and_then(|entry| entry.effect)
     }
@@ -129,7 +129,7 @@ impl Observed {
 
     async fn follow(&self, server: &Server, path: &str, note: impl Fn(&Self, &Value, bool)) {
         loop {
-            // Why it has ended is no matter.
+            // The reason for its end does not matter.
             let _ = self.follow_once(server, path, &note).await;
             sleep(Duration::from_millis(100)).await;
         }
@@ -147,7 +147,7 @@ impl Observed {
                 let event: Value = serde_json::from_slice(&line)?;
                 match event["type"].as_str() {
                     Some("ADDED" | "MODIFIED") => note(self, &event["object"], false),
-                    // As it was when it was deleted.
+                    // The event has the object as it was when it was deleted.
                     Some("DELETED") => note(self, &event["object"], true),
                     _ => return Ok(()),
                 }

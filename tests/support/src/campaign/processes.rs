@@ -1,7 +1,9 @@
-//! Faults of processes: the replicas, kube-apiserver and etcd are killed or stopped, and a replica's clock jumps.
+//! Faults of processes: the replicas, kube-apiserver and etcd are killed or stopped, and a
+//! replica's clock jumps.
 //!
-//! The named points at which a replica is killed or stopped are bounded by what a proxy holds: the very request, or the
-//! reply to it. That needs no code for it in the operator: what is killed is the release binary as it is.
+//! A proxy holds the very request, or the reply to it, that bounds a named point at which a replica
+//! is killed or stopped. The operator needs no code for that: the killed process is the release
+//! binary as it is.
 
 use std::time::Duration;
 

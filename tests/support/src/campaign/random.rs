@@ -1,8 +1,8 @@
-//! Chance that can be repeated: SplitMix64, from a seed that is printed.
+//! Random choices that can be repeated: SplitMix64, from a seed that is printed.
 
 use std::time::Duration;
 
-/// A source of chance.
+/// A source of random numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
@@ -18,27 +18,27 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Another source, whose course does not depend on how often this one is asked later.
+    /// Returns another source, which does not depend on how often this one is used later.
     pub(super) fn fork(&mut self) -> Self {
         Self(self.next())
     }
 
-    /// A number below `end`, which is above zero.
+    /// Returns a number below `end`, which is above zero.
     pub(super) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap_or_default()
     }
 
-    /// True in so many of a hundred cases.
+    /// Returns true in this percentage of cases.
     pub(super) fn percent(&mut self, share: usize) -> bool {
         self.below(100) < share
     }
 
-    /// A time up to `most`.
+    /// Returns a time up to `most`.
     pub(super) fn up_to(&mut self, most: Duration) -> Duration {
         most.mul_f64(self.below(1_000_000) as f64 / 1e6)
     }
 
-    /// One of a list that is not empty.
+    /// Returns one element of a list that is not empty.
     pub(super) fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
         &list[self.below(list.len())]
     }

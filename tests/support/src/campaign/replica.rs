@@ -20,17 +20,18 @@ use tokio::{
 
 use crate::{FaultProxy, Operator, OperatorBuilder};
 
-/// The kubelet would take longer to start a container again.
+/// The time between two looks at the process. The kubelet would take longer to start a container
+/// again.
 const LOOK: Duration = Duration::from_millis(200);
-/// For how long a page of a process that may be frozen is waited for.
+/// The time to wait for a page of a process that may be frozen.
 const PAGE: Duration = Duration::from_millis(300);
 
-/// A wall clock that the replica takes for the machine's: the crate `clock`.
+/// A wall clock that the replica uses in place of the machine's: the crate `clock`.
 #[derive(Debug)]
 pub(super) struct Clock(File);
 
 impl Clock {
-    /// Makes the file at `path`, and has the replica use it.
+    /// Creates the file at `path`, and makes the replica use it.
     fn create(path: &Path, library: &Path, builder: OperatorBuilder) -> Result<(Self, OperatorBuilder)> {
         ensure!(library.exists(), "there is no {}: build it first (cargo build --package clock)", library.display());
         let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
@@ -38,7 +39,7 @@ impl Clock {
         Ok((Self(file), builder.env("LD_PRELOAD", library).env("TESTBED_CLOCK", path)))
     }
 
-    /// Puts the clock forth or back, or right again with 0.
+    /// Sets the clock ahead or back, or right again with 0.
     pub(super) fn set(&self, seconds: i64) -> Result<()> {
         self.0.write_all_at(&seconds.to_ne_bytes(), 0).context("failed to set a clock")
     }
@@ -58,7 +59,7 @@ pub(super) struct Replica {
     pub(super) api: FaultProxy,
     pub(super) cognito: FaultProxy,
     pub(super) clock: Clock,
-    /// Held by a fault that stops or kills the process, so that it is the only one.
+    /// The lock that a fault holds while it stops or kills the process, so that it is the only one.
     pub(super) process: Mutex<()>,
     builder: Lock<OperatorBuilder>,
     operator: Mutex<Option<Operator>>,
@@ -92,7 +93,7 @@ impl Replica {
         })
     }
 
-    /// Starts it with these further arguments, killing it first where it runs.
+    /// Starts it with these further arguments, after killing it if it runs.
     pub(super) async fn start_with(&self, arguments: &[&str]) -> Result<()> {
         let builder = {
             let mut builder = self.builder.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,7 +112,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Kills it (SIGKILL). False when it had ended by itself.
+    /// Kills it (SIGKILL). Returns false if it had ended by itself.
     pub(super) async fn kill(&self) -> Result<bool> {
         let mut operator = self.operator.lock().await;
         let Some(running) = operator.as_mut() else { return Ok(false) };
@@ -123,7 +124,7 @@ impl Replica {
         Ok(true)
     }
 
-    /// Starts it again where it does not run.
+    /// Starts it again if it does not run.
     pub(super) async fn ensure_running(&self) -> Result<()> {
         let mut operator = self.operator.lock().await;
         if let Some(running) = operator.as_mut() {
@@ -137,7 +138,7 @@ impl Replica {
     /// Keeps the process running, forever, as the kubelet would.
     pub(super) async fn supervise(&self) -> Result<()> {
         loop {
-            // While a fault is at the process, what is to happen with it is the fault's to say.
+            // A fault that holds the process decides what happens to it.
             if let Ok(_free) = self.process.try_lock() {
                 self.ensure_running().await?;
                 self.weigh().await;
@@ -159,7 +160,7 @@ impl Replica {
         self.peak.fetch_max(peak.unwrap_or_default(), Ordering::Relaxed);
     }
 
-    /// The most memory that one of its processes had resident, in KiB.
+    /// Returns the peak resident memory of its processes, in KiB.
     pub(super) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
@@ -182,7 +183,7 @@ impl Replica {
         Some(page.1.trim().to_owned())
     }
 
-    /// All it has logged, over all its processes.
+    /// Returns the logs of all its processes.
     pub(super) fn log(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }

@@ -41,13 +41,14 @@ pub(super) struct Report {
     pub(super) outcomes: BTreeMap<(String, String), usize>,
     pub(super) collected: Collected,
     pub(super) violations: BTreeMap<Violation, usize>,
-    /// Ends of a replica that no fault caused directly, by exit status.
+    /// The number of ends of a replica that no fault caused directly, by exit status.
     pub(super) exits: BTreeMap<String, usize>,
-    /// The most memory of a replica, in KiB.
+    /// The peak memory of a replica, in KiB.
     pub(super) peak: u64,
 }
 
-/// The largest probability of a violation in one cycle that is compatible, at 95 %, with none in `cycles`.
+/// Returns the largest probability of a violation in one cycle that is compatible, at 95 %, with
+/// none in `cycles`.
 fn upper_bound(cycles: usize) -> f64 {
     1.0 - 0.05_f64.powf(1.0 / cycles as f64)
 }
@@ -61,12 +62,12 @@ impl Report {
         self.faults.values().map(|count| count.cycles).sum()
     }
 
-    /// Returns true if there was no violation.
+    /// Returns true if there was no violation and no panic.
     pub(super) fn is_clean(&self) -> bool {
         self.violations.is_empty() && !self.has_panicked()
     }
 
-    /// Rust's exit status of a panic.
+    /// Returns true if a replica ended with Rust's exit status of a panic.
     fn has_panicked(&self) -> bool {
         self.exits.keys().any(|status| status.contains("101"))
     }

@@ -15,10 +15,11 @@ use crate::{ControlPlane, control_plane::ADMIN_TOKEN, http_client::HttpClient};
 pub(super) const REQUESTS: &str = "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests";
 pub(super) const RECORDS: &str = "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords";
 pub(super) const GRANTS: &str = "/apis/cognito-reset.dev/v1alpha1/userpoolgrants";
-/// Followed by a namespace.
+/// The path of the Leases, to be followed by a namespace.
 pub(super) const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces";
 
-/// For how long something is tried again that the API server does not do: it may be killed just now.
+/// The time for which a request is repeated until the API server does it: it may be killed just
+/// now.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A client of the API server.
@@ -59,7 +60,7 @@ impl Server {
         self.insist_until(Instant::now() + PATIENCE, method, path, body, wanted).await
     }
 
-    /// The same, with the last try before `end`.
+    /// Does the same, with the last try before `end`.
     pub(super) async fn insist_until(
         &self,
         end: Instant,
@@ -83,7 +84,7 @@ impl Server {
         Ok(self.insist(Method::GET, path, None, &[200]).await?.1)
     }
 
-    /// All objects, and the version that they are of.
+    /// Returns all objects, and the version of the list.
     pub(super) async fn list(&self, path: &str) -> Result<(Vec<Value>, String)> {
         let mut list = self.get(path).await?;
         let version = list.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -73,7 +73,7 @@ pub struct Programs {
 
 /// The running servers and replicas. All of them end when this value is dropped.
 pub(super) struct Stage {
-    // Fields drop in this order: the operators before what they talk to.
+    // Fields drop in this order: the operators before the servers that they use.
     pub(super) replicas: [Replica; 2],
     pub(super) cluster: Mutex<ControlPlane>,
     pub(super) server: Server,
@@ -176,7 +176,7 @@ impl Stage {
         .await
     }
 
-    /// Deletes the lease, as people may.
+    /// Deletes the Lease, as a user may.
     pub(super) async fn delete_lease(&self) -> Result<()> {
         self.server.insist(Method::DELETE, &self.lease, None, &[200, 404]).await?;
         Ok(())
@@ -200,13 +200,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Makes a request that no operator can read, and gives its path. Nobody asks for a reset by it.
+    /// Creates a request that no operator can read, and returns its path. It never leads to a
+    /// reset.
     pub(super) async fn make_unreadable_request(&self) -> Result<String> {
         let spec = json!({ "userPoolID": self.pool, "username": "nobody", "ifResetRequired": "Perhaps" });
         self.make_unreadable(REQUESTS, "PasswordResetRequest", &spec).await
     }
 
-    /// The same of a grant, for no namespace that there is.
+    /// Creates such a grant, for a namespace that does not exist.
     pub(super) async fn make_unreadable_grant(&self) -> Result<String> {
         let spec = json!({ "userPoolID": self.pool, "namespaces": ["none-such"], "maxPendingPerNamespace": "few" });
         self.make_unreadable(GRANTS, "UserPoolGrant", &spec).await
@@ -221,7 +222,7 @@ impl Stage {
         Ok(format!("{path}/{name}"))
     }
 
-    /// Any of the replicas.
+    /// Returns any of the replicas.
     pub(super) fn any(&self, random: &mut Random) -> &Replica {
         random.pick(&self.replicas)
     }
@@ -235,8 +236,8 @@ impl Stage {
     }
 }
 
-/// The grant of the users whose name begins with its own. Those of `role` are reset with a role that has to be assumed, in
-/// the account that the emulator has its pools in.
+/// Returns the grant of the users whose name begins with its own. The users of `role` are reset
+/// with a role that has to be assumed, in the account in which the emulator has its pools.
 fn grant(pool: &str, name: &str) -> Value {
     let mut grant = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "UserPoolGrant", "metadata": { "name": name },
@@ -258,7 +259,8 @@ async fn versions(server: &Server, programs: &Programs) -> Result<String> {
     Ok(format!("{own} ({commit}), kube-apiserver {kubernetes}, etcd with fsync, moto in place of Cognito"))
 }
 
-/// The commit that the operator was built from: that of the repository, where it was built there.
+/// Returns the commit that the operator was built from: that of the repository, if it was built
+/// there.
 fn commit(programs: &Programs) -> Option<String> {
     let repository = programs.repository.canonicalize().ok()?;
     if !programs.operator.canonicalize().ok()?.starts_with(&repository) {
@@ -273,7 +275,7 @@ fn commit(programs: &Programs) -> Option<String> {
     Some(format!("commit {hash}{}", if changes.is_empty() { "" } else { " with changes" }))
 }
 
-/// The name that an object goes by.
+/// Returns the name of an object at this place.
 pub(super) fn name_of(object: &Value, pointer: &str) -> String {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

@@ -47,7 +47,7 @@ impl Story {
         Self::Plain
     }
 
-    /// Adds to a request's spec what the story takes.
+    /// Adds the fields of the story to a request's spec.
     pub(super) fn complete(self, spec: &mut Value, terms: Terms) {
         let seconds = terms.seconds;
         match self {
@@ -86,10 +86,10 @@ impl Story {
     }
 }
 
-/// The times that a request is given.
+/// The times in a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// Short ones.
+    /// The seconds of short times.
     seconds: usize,
     /// The time from now until it expires.
     expiry: SignedDuration,
@@ -100,7 +100,7 @@ impl Terms {
     /// clock jumps, so that it is remembered by every clock.
     pub(super) const AGAIN: Self = Self { seconds: 0, expiry: SignedDuration::from_hours(72) };
 
-    /// Of one that is applied first.
+    /// Returns the times of a request that is applied for the first time.
     pub(super) fn first(random: &mut Random) -> Self {
         Self { seconds: random.below(3), expiry: SignedDuration::from_mins(10) }
     }
@@ -122,7 +122,7 @@ const STORIES: [(Story, usize); 12] = [
     (Story::Late, 2),
 ];
 
-/// A moment so much later, in whole seconds, as the API server keeps them.
+/// Returns the moment after this time, in whole seconds, as the API server keeps them.
 fn in_future(duration: SignedDuration) -> String {
     let then = Timestamp::now() + duration;
     then.round(Unit::Second).unwrap_or(then).to_string()

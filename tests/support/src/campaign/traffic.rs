@@ -1,4 +1,5 @@
-//! Requests without a pause, each for a user of its own, so that what Cognito does for a user is what it does for a request.
+//! Makes requests without a pause, each for a user of its own, so that Cognito's calls for a user
+//! are those for a request.
 
 use std::{
     sync::{
@@ -28,11 +29,12 @@ use super::{
 /// The longest time between the first and the second application of a request. No record is older
 /// than its request. The retention therefore keeps the record until the request exists again.
 const APPLIED_AGAIN: Duration = Duration::from_secs(20);
-/// Kept free of the retention: for a creation whose reply is lost to land, and for clocks of whole seconds.
+/// A part of the retention that stays free, for a creation whose reply was lost, and for clocks of
+/// whole seconds.
 const LANDS: Duration = Duration::from_secs(20);
 const _: () = assert!(APPLIED_AGAIN.as_secs() + LANDS.as_secs() < RETENTION.as_secs());
 
-/// Between two changes of the grant of guests.
+/// The time between two changes of the grant of guests.
 const FLAP: Duration = Duration::from_millis(1500);
 
 /// A request that was made, for the user of the same name.
@@ -52,7 +54,7 @@ pub(super) struct Traffic {
     observed: Arc<Observed>,
     /// The greatest number in flight.
     most: usize,
-    /// Between two new ones.
+    /// The time between two new requests.
     pace: Duration,
     /// True if the grant of guests goes and comes back.
     flaps: bool,
@@ -79,17 +81,17 @@ impl Traffic {
         })
     }
 
-    /// Requests that are in flight now.
+    /// Returns the number of requests that are in flight now.
     pub(super) fn in_flight(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// No further request is made from now on.
+    /// Makes no further request from now on.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -198,7 +200,8 @@ impl Traffic {
             Story::Suspended => {
                 sleep(random.up_to(Duration::from_millis(1500))).await;
                 let release = json!({ "spec": { "suspend": false } });
-                // It may have ended while it was suspended: by a clock that jumps a day, its deadline has passed.
+                // It may have ended while it was suspended: its deadline passes when a clock jumps
+                // a day.
                 self.server().insist(Method::PATCH, &path(name), Some(&release), &[200, 422]).await?;
                 self.ended(asked, &uid).await?;
             }
@@ -217,7 +220,8 @@ impl Traffic {
         &self.stage.server
     }
 
-    /// Creates it, and gives its uid. A reply that was lost shows as 409 at the next try.
+    /// Creates the request, and returns its uid. A creation whose reply was lost returns 409 at the
+    /// next try.
     async fn create(&self, asked: &Asked, terms: Terms) -> Result<String> {
         let body = self.body(asked, terms);
         let (status, created) = self.server().insist(Method::POST, REQUESTS, Some(&body), &[201, 409]).await?;
@@ -225,7 +229,8 @@ impl Traffic {
         Ok(name_of(&object, "/metadata/uid"))
     }
 
-    /// Creates it again and waits for its end; but where that cannot be while its record is sure to be kept, it is left deleted.
+    /// Creates the request again and waits for its end. It is left deleted if its record may not be
+    /// kept for so long.
     async fn apply_again(&self, asked: &Asked, first: Instant) -> Result<()> {
         let (name, until) = (&asked.name, first + APPLIED_AGAIN);
         let body = self.body(asked, Terms::AGAIN);
@@ -233,7 +238,7 @@ impl Traffic {
             ensure!(Instant::now() < until, "too late");
             self.server().insist_until(until, Method::POST, REQUESTS, Some(&body), &[201, 409]).await
         };
-        // One whose reply was lost, at the very end, may have come through all the same.
+        // A creation at the very end whose reply was lost may have succeeded all the same.
         if created.await.is_err() && !self.stands(name).await? {
             self.amend(name, |asked| asked.stays = false);
             return Ok(());
@@ -262,11 +267,12 @@ impl Traffic {
         Ok(self.server().insist(Method::GET, &path(name), None, &[200, 404]).await?.0 == 200)
     }
 
-    /// Waits for its end, for as long as the campaign does: what never ends is found at its end.
+    /// Waits for its end, for as long as the campaign does: the verdict finds a request that never
+    /// ends.
     async fn ended(&self, asked: &Asked, uid: &str) -> Result<()> {
         let is_short_lived = asked.story == Story::ShortLived;
         while !self.observed.has_ended(&asked.name, uid) {
-            // It may have been deleted between two looks of the watch.
+            // It may have been deleted between two events of the watch.
             if is_short_lived && !self.stands(&asked.name).await? {
                 break;
             }
@@ -275,7 +281,8 @@ impl Traffic {
         Ok(())
     }
 
-    /// Waits until it is deleted by its time to live, for a while: a clock that jumped may have put that off.
+    /// Waits for a while until its time to live deletes it: a clock that jumped may have delayed
+    /// that.
     async fn collected(&self, name: &str, first: Instant) -> Result<()> {
         while first.elapsed() < APPLIED_AGAIN && self.stands(name).await? {
             sleep(Duration::from_millis(500)).await;

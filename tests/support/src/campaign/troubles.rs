@@ -46,7 +46,7 @@ impl Trouble {
         Self::HtmlAfter,
         Self::Truncated,
     ];
-    /// For AdminGetUser, the snapshot and the probe.
+    /// The troubles of AdminGetUser, for the snapshot and the probe.
     pub(super) const PROBE: [Self; 9] = [
         Self::Throttled,
         Self::Denied,
@@ -58,7 +58,7 @@ impl Trouble {
         Self::Html,
         Self::Truncated,
     ];
-    /// For AssumeRole.
+    /// The troubles of AssumeRole.
     pub(super) const ROLE: [Self; 5] =
         [Self::Denied, Self::ExpiredCredentials, Self::LostBefore, Self::Late, Self::Garbage];
 

@@ -16,17 +16,17 @@ pub(super) enum Verb {
     /// still exists.
     GetRequestMetadata,
     ListRequests,
-    /// Those that have ended, have a time to live and are not kept by a label.
+    /// Lists the requests that have ended, have a time to live and are not kept by a label.
     ListEndedRequests,
     WatchRequests,
     UpdateStatus,
-    /// Of a request that cannot be read.
+    /// Writes the status of a request that cannot be read.
     PatchStatus,
     DeleteRequest,
     GetRecord,
-    /// Those whose claim is open.
+    /// Lists the records whose claim is open.
     ListOpenRecords,
-    /// All of them, for those whose retention has passed.
+    /// Lists all records, for those whose retention has passed.
     ListRecords,
     CreateRecord,
     UpdateRecord,
@@ -34,7 +34,7 @@ pub(super) enum Verb {
     ListGrants,
     WatchGrants,
     UpdateGrantStatus,
-    /// Of a grant that cannot be read.
+    /// Writes the status of a grant that cannot be read.
     PatchGrantStatus,
     ListNamespaces,
     WatchNamespaces,
@@ -154,7 +154,7 @@ impl Verb {
             Self::DeleteRequest => path(Method::DELETE, "/passwordresetrequests/"),
             Self::GetRecord => path(Method::GET, "/passwordresetrecords/"),
             Self::ListOpenRecords => get("/passwordresetrecords?", false).and(asks("effect")),
-            // At its start, an operator asks for a single one, to see whether the resource is defined.
+            // At its start, an operator lists a single record to see that the resource is defined.
             Self::ListRecords => {
                 get("/passwordresetrecords?", false).and(move |seen| !asks("effect")(seen) && asks("limit=500")(seen))
             }
@@ -228,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    /// Resource and verb as RBAC has them, and a request as the operator sends it.
+    /// Returns the resource and the verb as RBAC has them, and a request as the operator sends it.
     fn example(verb: Verb) -> (&'static str, &'static str, Method, &'static str) {
         let (requests, records) = ("passwordresetrequests", "passwordresetrecords");
         match verb {
@@ -298,7 +298,7 @@ mod tests {
         let mut wanted = BTreeSet::new();
         for right in &rights {
             let verbs = right["verbs"].as_array().unwrap().iter().map(|verb| verb.as_str().unwrap());
-            // `settle` is asked for by an admission policy, and by nobody of the API server.
+            // An admission policy checks `settle`. The operator sends no request with it.
             verbs.filter(|verb| *verb != "settle").for_each(|verb| {
                 wanted.insert((right["resource"].as_str().unwrap(), verb));
             });

@@ -1,4 +1,4 @@
-//! The end of a campaign: everything that is known is put together, and judged.
+//! The end of a campaign: all notes are put together, and judged.
 
 use std::{collections::HashMap, time::Duration, time::Instant};
 
@@ -20,9 +20,9 @@ use crate::eventually;
 
 /// The number of requests with a violation that are shown in full.
 const SHOWN: usize = 5;
-/// Open claims whose request is gone are resolved by the sweep: 7 s after they were seen, and a second.
+/// The sweep resolves open claims whose request is gone: 7 s after they were seen, and 1 s more.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
-/// The latest call, of 9 s, has landed by then.
+/// The time by which the latest call, of 9 s, has arrived.
 const LANDED: Duration = Duration::from_secs(15);
 
 type Objects = HashMap<String, Value>;
@@ -96,7 +96,7 @@ impl Field {
 
     fn facts(&self, asked: &Asked, heard: &Heard, request: Option<&Value>, record: Option<&Value>) -> Facts {
         let name = &asked.name;
-        // What the operator has deleted counts as it was seen last.
+        // A request that the operator has deleted counts as it was seen last.
         let seen = || self.observed.told(name).filter(Told::has_ended);
         let collected = || seen().or_else(|| heard_end(heard));
         let is_short_lived = asked.story == Story::ShortLived;
@@ -137,7 +137,7 @@ impl Field {
     }
 }
 
-/// The last end that was stored of a request.
+/// Returns the last end of a request that was stored.
 fn heard_end(heard: &Heard) -> Option<Told> {
     let end = |(_, claim): &(Duration, Claim)| match claim {
         Claim::Status(told) if told.has_ended() => Some(told.clone()),

@@ -1,5 +1,6 @@
-//! Reading and writing the state of a control plane in etcd: all objects of all kinds, without admission and finalizers.
-//! kube-apiserver watches etcd, and learns of such a write as it does of one by another kube-apiserver.
+//! Reading and writing the state of a control plane in etcd: all objects of all kinds, without
+//! admission and finalizers. kube-apiserver watches etcd, and sees such a write like one of another
+//! kube-apiserver.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +53,7 @@ impl ControlPlane {
         let answer = self.client.exchange(request).await?;
         let said = String::from_utf8_lossy(answer.body());
         anyhow::ensure!(answer.status().is_success(), "etcd refused {operation} with {}: {said}", answer.status());
-        serde_json::from_slice(answer.body()).context("etcd's answer is not JSON")
+        serde_json::from_slice(answer.body()).context("etcd's response is not JSON")
     }
 }
 
@@ -66,5 +67,5 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
 
 fn decode(text: &Value) -> Result<Vec<u8>> {
     // An empty value is left out.
-    STANDARD.decode(text.as_str().unwrap_or_default()).context("etcd's answer is not base64")
+    STANDARD.decode(text.as_str().unwrap_or_default()).context("etcd's response is not base64")
 }

@@ -56,11 +56,11 @@ fn canary() -> String {
 
 async fn create(cluster: &ControlPlane, path: &str, object: &Value) -> Result<()> {
     let (status, said) = cluster.request(Method::POST, path, Some(object)).await?;
-    ensure!(status == StatusCode::CREATED, "{path} is answered with {status}: {}", said["message"]);
+    ensure!(status == StatusCode::CREATED, "{path} returns {status}: {}", said["message"]);
     Ok(())
 }
 
-/// A canary of each of the four kinds of RBAC. They allow one verb to a user of this name.
+/// Stores a canary of each of the four kinds of RBAC. They allow one verb to a user of this name.
 async fn rights(cluster: &ControlPlane, name: &str) -> Result<()> {
     let namespaced = format!("{RBAC}/namespaces/default");
     for (place, role, binding) in
@@ -79,7 +79,7 @@ async fn rights(cluster: &ControlPlane, name: &str) -> Result<()> {
     for resource in ["clusterrole", "role"] {
         let asked = json!({ "group": "pool.test", "resource": resource, "verb": "sing", "namespace": "default" });
         let review = json!({ "spec": { "user": name, "resourceAttributes": asked } });
-        eventually(LIMIT, "rights to be in effect", async || {
+        eventually(LIMIT, "permissions to be in effect", async || {
             let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
             let (_, said) = cluster.request(Method::POST, path, Some(&review)).await?;
             ensure!(said["status"]["allowed"] == true, "{}", said["status"]);

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use super::{Fault, Matcher, Pour, Reply, Rule, Seen, journal::Journal, rules::Word, wire::RawReply};
 use crate::http_client::HttpClient;
 
-/// The connection ends without a reply.
+/// The loss of a connection, which ends without a reply.
 #[derive(Debug)]
 pub(super) struct Lost;
 
@@ -29,7 +29,7 @@ impl std::error::Error for Lost {}
 
 type Answer = Response<BoxBody<Bytes, Lost>>;
 
-/// The rules, the journal and the way out.
+/// The rules, the journal and the way to the other side.
 #[derive(Debug)]
 pub(super) struct Exchange {
     upstream: Uri,
@@ -194,7 +194,7 @@ fn broken_off(response: Response<Incoming>, after: Duration, how: Break) -> Answ
     let parts = move |state: Option<Incoming>| async move {
         let mut body = state?;
         let part = tokio::time::timeout_at(end, body.frame()).await.ok();
-        // What is there at once comes without a look at the time.
+        // The parts that are there at once pass regardless of the time.
         match part.filter(|_| tokio::time::Instant::now() < end) {
             Some(part) => Some((part?.map_err(|_| Lost), Some(body))),
             None => match how {

@@ -52,7 +52,7 @@ impl Seen {
     }
 }
 
-/// Without headers: they carry credentials.
+/// The headers are left out: they carry credentials.
 impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operation = self.operation().unwrap_or_default();

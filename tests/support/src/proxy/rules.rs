@@ -18,38 +18,46 @@ use super::Seen;
 /// The fault that meets a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It is sent on after this time, if the sender is still there.
+    /// The request is sent on after this time, if the sender is still there.
     Delay(Duration),
-    /// It is sent on after this time, even if the sender is gone by then: a late call.
+    /// The request is sent on after this time, even if the sender is gone by then: a late call.
     Late(Duration),
-    /// It waits, not yet sent on, until the test releases it or the sender is gone. See [`Rule::held`].
+    /// The request waits, not yet sent on, until the test releases it or the sender is gone. See
+    /// [`Rule::held`].
     Hold,
-    /// It is sent on, and the reply waits until the test releases it or the sender is gone. See [`Rule::held`].
+    /// The request is sent on, and the reply waits until the test releases it or the sender is
+    /// gone. See [`Rule::held`].
     HoldReply,
     /// The proxy responds itself, and does not send the request on.
     Respond(Reply),
     /// The request is sent on, and this response replaces the reply.
     ForwardThenRespond(Reply),
-    /// It is not sent on; the connection ends without a reply.
+    /// The request is not sent on; the connection ends without a reply.
     LoseBefore,
     /// The request is sent on; the connection ends without a reply once the other side has
     /// responded.
     ForwardThenLose,
-    /// It is sent on; half of the reply's body comes back under the full length, then the connection ends.
+    /// The request is sent on; half of the reply's body comes back under the full length, then the
+    /// connection ends.
     Truncate,
-    /// It is not sent on; these bytes come back in place of HTTP, then the connection ends.
+    /// The request is not sent on; these bytes come back in place of HTTP, then the connection
+    /// ends.
     Garbage(Bytes),
-    /// It is not sent on; what comes back in place of HTTP has no end, or comes slowly.
+    /// The request is not sent on; the bytes in place of HTTP have no end, or come slowly.
     Pour(Pour),
-    /// It is sent on, and the connection ends this long after the reply has begun: a watch that is cut.
+    /// The request is sent on, and the connection ends this long after the reply has begun: a watch
+    /// that is cut.
     Cut(Duration),
-    /// It is sent on, and this long after the reply has begun nothing more of it comes through, without an end.
+    /// The request is sent on. This long after the reply has begun nothing more of it comes
+    /// through, without an end.
     Freeze(Duration),
-    /// It is sent on, and each part of the reply comes through this much later: a watch that lags.
+    /// The request is sent on, and each part of the reply comes through this much later: a watch
+    /// that lags.
     Lag(Duration),
 }
 
-/// Bytes that come back piece by piece: `first`, then `again` that many times, each after the pause. Then the connection ends.
+/// Bytes that come back piece by piece: `first`, and then `again` this many times, each after the
+/// pause. Then the connection ends.
 #[derive(Clone, Debug, Default)]
 pub struct Pour {
     /// The beginning.
@@ -62,7 +70,7 @@ pub struct Pour {
     pub pause: Duration,
 }
 
-/// A reply made up by the test.
+/// A reply that the test makes.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     /// The status.
@@ -104,7 +112,7 @@ impl Reply {
     }
 }
 
-/// Says which requests a rule is about.
+/// Decides which requests a rule is about.
 pub struct Matcher(Box<dyn Fn(&Seen) -> bool + Send + Sync>);
 
 impl Matcher {
@@ -132,7 +140,8 @@ impl Matcher {
         Self::operation("AdminResetUserPassword").and(move |seen| seen.user().is_some_and(|(_, name)| name == username))
     }
 
-    /// One method on paths that contain `part`, the way to name a request to the API server.
+    /// Matches one method on paths that contain `part`, the way to name a request to the API
+    /// server.
     #[must_use]
     pub fn path(method: http::Method, part: &str) -> Self {
         let part = part.to_owned();
@@ -145,7 +154,7 @@ impl Matcher {
         (self.0)(seen)
     }
 
-    /// Only those of them for which this is true as well.
+    /// Matches only the requests for which this is true as well.
     #[must_use]
     pub fn and(self, also: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Self {
         Self::new(move |seen| (self.0)(seen) && also(seen))
@@ -195,7 +204,8 @@ impl Rule {
         self.0.left.load(Ordering::SeqCst) == 0
     }
 
-    /// Waits for the test's word. Never ends if the test lets the [`Held`] go without one: the sender's giving up does.
+    /// Waits for the test's decision. Never ends if the test drops the [`Held`] without one: the
+    /// sender ends it by giving up.
     pub(super) async fn wait_for_release(&self, seen: &Seen) -> Word {
         let (say, word) = oneshot::channel();
         // The receiver lives in the same allocation, so it is there.
@@ -244,7 +254,8 @@ pub(super) enum Word {
     Lose,
 }
 
-/// A request that is being held. Letting it go without a word leaves it held, until its sender is gone.
+/// A request that is being held. It stays held until its sender is gone if this value is dropped
+/// without a decision.
 #[derive(Debug)]
 pub struct Held {
     /// The request.
@@ -258,7 +269,7 @@ impl Held {
         let _ = self.say.send(Word::Release);
     }
 
-    /// Ends its connection, with nothing sent on (any more).
+    /// Ends its connection, without sending anything on.
     pub fn lose(self) {
         let _ = self.say.send(Word::Lose);
     }

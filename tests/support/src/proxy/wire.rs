@@ -21,7 +21,7 @@ use super::Pour;
 pub(super) struct RawReply(Arc<Mutex<Option<Pouring>>>);
 
 impl RawReply {
-    /// From now on this is written instead of anything else, and then the connection ends.
+    /// Writes this from now on instead of anything else, and then ends the connection.
     pub(super) fn set(&self, pour: Pour) {
         let pouring = Pouring { now: pour.first.clone(), pour, pause: None };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pouring);

@@ -13,7 +13,8 @@ use crate::{
     terminal::{Terminal, say},
 };
 
-/// `kubectl wait` has waited for what takes time: this is only for what shows a moment later.
+/// The time for a change that shows a moment later; `kubectl wait` has waited for everything that
+/// takes longer.
 const LIMIT: Duration = Duration::from_secs(15);
 const WAIT: &str = "--for=jsonpath='{.status.completionTime}' --timeout=60s";
 
@@ -51,10 +52,10 @@ async fn tell(stage: &Stage) -> Result<()> {
     terminal.kubectl(&format!("describe prr reset-{CONFIRMED} -n {GRANTED}")).await?;
     let after_first = show_cognito(stage).await?;
 
-    say("Everything applied again: nothing changes, and Cognito hears nothing");
+    say("Everything applied again: nothing changes, and Cognito is not called");
     terminal.kubectl("apply -f target/testbed/requests.yaml -f target/testbed/ungranted.yaml").await?;
 
-    say("One request deleted and applied again: its record tells what happened, and Cognito hears nothing");
+    say("One request deleted and applied again: its record has the outcome, and Cognito is not called");
     terminal.kubectl(&format!("delete prr reset-{CONFIRMED} -n {GRANTED}")).await?;
     terminal.kubectl("apply -f target/testbed/requests.yaml").await?;
     terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
@@ -64,7 +65,7 @@ async fn tell(stage: &Stage) -> Result<()> {
         bail!("Cognito was called again, and nothing had been asked for but what was done");
     }
 
-    say("The whole namespace deleted and created again. Each record tells its outcome, and Cognito hears nothing");
+    say("The whole namespace deleted and created again. Each record has its outcome, and Cognito is not called");
     terminal.kubectl(&format!("delete namespace {GRANTED} --timeout=60s")).await?;
     terminal.kubectl("apply -f target/testbed/requests.yaml").await?;
     terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
@@ -77,7 +78,8 @@ async fn tell(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Checks every request. The confirmed user's reset succeeded, for the reason given; the others ended as they have to.
+/// Checks every request. The confirmed user's reset succeeded, for the reason given; the others
+/// ended as expected.
 async fn expect(stage: &Stage, success: &str) -> Result<()> {
     let expected = SAMPLES.iter().map(|sample| {
         let reason = if sample.outcome == "Succeeded" { success } else { sample.reason };

@@ -52,7 +52,7 @@ pub(crate) async fn run(arguments: Arguments, operator: PathBuf) -> Result<()> {
     }
 }
 
-/// Of a length that is easily typed.
+/// Returns a seed that is short enough to type.
 fn new_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::from(now.subsec_nanos()) ^ now.as_secs() & 0xff_ffff

@@ -57,7 +57,8 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            // Without the backtrace that `{:?}` would add: the message is for the one who ran a command.
+            // The format `{:?}` would add a backtrace: the message is for the user who ran a
+            // command.
             eprintln!("\ntestbed: {problem:#}");
             ExitCode::FAILURE
         }

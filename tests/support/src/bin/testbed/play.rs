@@ -21,12 +21,13 @@ use crate::{
 
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// Says what runs: written when everything does, removed when it stops.
+/// The file that describes the running servers: it is written when all of them run, and removed
+/// when they stop.
 fn state_file() -> PathBuf {
     output().join("state.json")
 }
 
-/// Held by the process that serves, for as long as it lives; holds its process id.
+/// The lock that the serving process holds for as long as it lives; it contains the process id.
 fn lock_file() -> Result<File> {
     let directory = output();
     std::fs::create_dir_all(&directory).with_context(|| format!("failed to create {}", directory.display()))?;
@@ -49,7 +50,7 @@ pub(crate) fn serves() -> Result<bool> {
     }
 }
 
-/// Starts everything in the background, showing its progress, and says how to use it.
+/// Starts everything in the background, shows the progress, and prints how to use it.
 pub(crate) async fn up(operator: &Path) -> Result<()> {
     if serves()? {
         println!("It runs already (`make down` stops it).");
@@ -95,7 +96,7 @@ pub(crate) async fn serve(operator: &Path) -> Result<()> {
     }
     lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).context("failed to write the lock")?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // The terminal that started it may go.
+    // The terminal that started it may be closed.
     let _hangup = signal(SignalKind::hangup())?;
     let stage = tokio::select! {
         stage = Stage::start(operator) => stage?,
@@ -110,7 +111,7 @@ pub(crate) async fn serve(operator: &Path) -> Result<()> {
         "operator": stage.operator.url(),
         "pool": stage.pool,
     });
-    // Whole or not at all: its presence says that everything runs.
+    // The file is written whole or not at all: its presence means that everything runs.
     let draft = output().join("state.draft");
     std::fs::write(&draft, state.to_string()).context("failed to write the state")?;
     std::fs::rename(&draft, state_file()).context("failed to write the state")?;

@@ -59,7 +59,8 @@ pub(crate) fn write(directory: &Path, pool: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until who creates a request is stamped: a policy takes effect a moment after it is applied.
+/// Waits until the requester of a request is stamped: a policy takes effect a moment after it is
+/// applied.
 pub(crate) async fn stamped(cluster: &ControlPlane) -> Result<()> {
     let probe = request("default", "nobody", "eu-west-1_probe");
     let arguments = ["create", "--dry-run=server", "-o", "jsonpath={.spec.requestedBy.username}", "-f", "-"];

@@ -1,4 +1,4 @@
-//! Everything that runs, started in order.
+//! All servers and the operator, started in order.
 
 use std::{
     path::{Path, PathBuf},
@@ -28,7 +28,7 @@ pub(crate) fn output() -> PathBuf {
 
 /// The running servers and the operator. All of it ends when dropped.
 pub(crate) struct Stage {
-    // Fields drop in this order: the operator before what it talks to.
+    // Fields drop in this order: the operator before the servers that it uses.
     pub(crate) operator: Operator,
     pub(crate) proxy: FaultProxy,
     pub(crate) moto: Moto,
@@ -51,13 +51,13 @@ impl Stage {
         say("Starting etcd, kube-apiserver, kube-controller-manager, and moto in place of Cognito");
         let options = Options { controller_manager: true, ..Options::default() };
         let (cluster, moto) = tokio::try_join!(ControlPlane::start(&tools, options), Moto::start(&tools))?;
-        // Breaks nothing here: it is there to count the calls on their way to Cognito.
+        // This proxy injects no fault: it counts the calls on their way to Cognito.
         let proxy = FaultProxy::start(moto.url(), None).await?;
         let pool = samples::create_pool(&moto.cognito()).await?;
         samples::write(&output, &pool)?;
         println!("API server {}, Cognito {}, user pool {pool}", cluster.url(), moto.url());
 
-        say("Installing the resource definitions and the operator's service account and rights");
+        say("Installing the CRDs and the operator's service account and permissions");
         let terminal = Terminal::new(cluster.as_admin(), &root);
         terminal.kubectl("apply -k deploy/kustomize/crds").await?;
         terminal.kubectl("wait --for=condition=Established crd --all --timeout=30s").await?;
@@ -83,7 +83,7 @@ impl Stage {
     }
 }
 
-/// An empty file in place of one that a former run has left.
+/// Creates an empty file in place of one that a former run has left.
 fn fresh(path: &Path) -> Result<PathBuf> {
     std::fs::write(path, "").with_context(|| format!("failed to write {}", path.display()))?;
     Ok(path.to_owned())

@@ -5,18 +5,18 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use testbed::Kubectl;
 
-/// Says what happens next.
+/// Prints what happens next.
 pub(crate) fn say(text: &str) {
     println!("\n# {text}");
 }
 
-/// `kubectl`, echoed with its output.
+/// A `kubectl` that prints its command line and its output.
 pub(crate) struct Terminal {
     kubectl: Kubectl,
 }
 
 impl Terminal {
-    /// One whose relative paths start at `directory`.
+    /// Returns a terminal whose relative paths start at `directory`.
     pub(crate) fn new(kubectl: &Kubectl, directory: &Path) -> Self {
         Self { kubectl: kubectl.in_directory(directory) }
     }
