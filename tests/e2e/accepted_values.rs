@@ -150,7 +150,8 @@ const SPELLINGS: &[(&str, bool)] = &[
     ("2036-01-32T00:00:00Z", false),
 ];
 
-/// Times near those that can be written: of good parts mostly, and with a character changed now and then.
+/// Times near those that can be written: of good parts mostly, and with a character changed now and
+/// then.
 fn made_up() -> impl Strategy<Value = String> {
     // A text is a strategy: it generates the texts that it matches as a pattern.
     let part = |good: &'static str, odd: &'static str| prop_oneof![12 => good, 1 => odd];

@@ -1,5 +1,6 @@
-//! Every row of the table of Cognito's errors, on the wire: HTTP through the real SDK, to the record's effect, the
-//! conditions, and what happens next. See `docs/reasons.md` for what the reasons mean.
+//! Every row of the table of Cognito's errors, on the wire: HTTP through the real SDK, to the
+//! record's effect, the conditions, and what happens next. See `docs/reasons.md` for what the
+//! reasons mean.
 
 mod malicious;
 
@@ -155,7 +156,8 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
     }
 }
 
-/// Common errors by the names that the other protocol has for them: blocked, so that the call is made again.
+/// Common errors by the names that the other protocol has for them: blocked, so that the call is
+/// made again.
 fn renamed_rows() -> Vec<Row> {
     let names = ["IncompleteSignatureException", "MissingAuthenticationTokenException", "AccessDenied"];
     let row = |name: &str| Row {
@@ -219,7 +221,8 @@ async fn end_of(env: &Environment, name: &str) -> Result<Ends> {
     let outcome = env.ended(name).await?;
     let request = env.get("prr", name).await?;
     let record = env.record(name).await?.context("no record")?;
-    // A deadline closes the record by an entry of its own, and may pass between the last claim and its call.
+    // A deadline closes the record by an entry of its own, and may pass between the last claim and
+    // its call.
     let sent = |attempt: &&Value| attempt["evidence"] != "NeverSent" && attempt["evidence"] != "DeadlineExceeded";
     let last = record["attempts"].as_array().and_then(|all| all.iter().rfind(sent)).context("no attempts")?.clone();
     let text = |value: &Value| -> &'static str { value.as_str().unwrap_or("-").to_owned().leak() };
@@ -278,7 +281,8 @@ async fn every_response_of_cognito_is_handled_as_the_table_says() -> Result<()> 
     all_end(&env, rows(true).collect()).await
 }
 
-/// The reads of this user whose number, counted from 0, is one of these. The first is the snapshot before the claim.
+/// The reads of this user whose number, counted from 0, is one of these. The first is the snapshot
+/// before the claim.
 fn reads(user: &'static str, numbers: Range<usize>) -> Matcher {
     let seen = AtomicUsize::new(0);
     Matcher::operation("AdminGetUser")

@@ -471,8 +471,8 @@ async fn the_budget_of_a_region_spaces_the_calls() -> Result<()> {
     let calls = env.cognito.operation("AdminResetUserPassword");
     let span =
         calls.last().map(|call| call.at).zip(calls.first().map(|call| call.at)).map(|(last, first)| last - first);
-    // There are five pauses of half a second between six calls. On a busy machine the first call may arrive late, but not
-    // by a whole pause.
+    // There are five pauses of half a second between six calls. On a busy machine the first call
+    // may arrive late, but not by a whole pause.
     assert!(span >= Some(Duration::from_millis(2100)), "{span:?}");
     Ok(())
 }

@@ -436,8 +436,8 @@ fn reasons() -> BTreeSet<String> {
     names.chain(Exception::ALL.iter().map(|exception| exception.code())).map(str::to_owned).collect()
 }
 
-/// Reasons that this test cannot bring about: a selector that the CRD accepts and the operator does not, and an approval by
-/// the requester, which a policy of the base rejects.
+/// Reasons that this test cannot bring about: a selector that the CRD accepts and the operator does
+/// not, and an approval by the requester, which a policy of the base rejects.
 const NEVER: [&str; 2] = ["InvalidNamespaceSelector", "SelfApproval"];
 
 #[tokio::test]

@@ -16,7 +16,8 @@ const UNREACHABLE: &str = r#"{"apiVersion":"v1","kind":"Config","current-context
         "clusters":[{"name":"x","cluster":{"server":"http://127.0.0.1:9"}}],"users":[{"name":"x","user":{}}]}"#;
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Output> {
-    // Without HOME it is looked up in the system's list of users: somebody's own kubeconfig would be taken.
+    // Without HOME it is looked up in the system's list of users: somebody's own kubeconfig would
+    // be taken.
     let home = tempfile::tempdir()?;
     let mut command = Command::new(binary());
     command.args(arguments).env_clear().env("HOME", home.path());

@@ -140,7 +140,8 @@ fn request(env: &Environment, name: &str) -> String {
     )
 }
 
-/// Applies the requests before a running operator, and starts another one before them, past their deadlines.
+/// Applies the requests before a running operator, and starts another one before them, past their
+/// deadlines.
 async fn requests_wait(env: &Environment, names: &[&str]) -> Result<testbed::Operator> {
     let mut operator = env.run().await?;
     for name in names {

@@ -31,7 +31,8 @@ fn face() -> &'static Face {
         known = open().unwrap_or_else(|| (&raw const RIGHT).cast_mut());
         FACE.store(known, Ordering::Release);
     }
-    // SAFETY: either the static, or a mapping that is never taken away; both hold a Face of atomics.
+    // SAFETY: either the static, or a mapping that is never taken away; both hold a Face of
+    // atomics.
     unsafe { &*known }
 }
 
@@ -60,7 +61,8 @@ fn open() -> Option<*mut Face> {
 /// As for the C library's: `time` leads to a `timespec` that may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) -> c_int {
-    // SAFETY: the system call that the C library's function ends in, with the caller's own arguments.
+    // SAFETY: the system call that the C library's function ends in, with the caller's own
+    // arguments.
     let result = unsafe { libc::syscall(libc::SYS_clock_gettime, clock as c_long, time) };
     if result == 0 && clock == CLOCK_REALTIME {
         let face = face();

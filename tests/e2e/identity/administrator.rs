@@ -160,7 +160,8 @@ async fn nobody_makes_a_record_ahead_of_the_operator_or_acts_as_it() -> Result<(
         .await?
         .success()?;
     people.run(&create, &forged.to_string()).await?.refusal()?;
-    // Neither an account of the namespace, nor its administrator, may act as the operator's account or have its token.
+    // Neither an account of the namespace, nor its administrator, may act as the operator's account
+    // or have its token.
     let operator = "system:serviceaccount:cognito-reset-system:cognito-reset-operator";
     env.kubectl(&["create", "serviceaccount", "runbook", "-n", "default"]).await?;
     let to_account = ["create", "rolebinding", "runbook", "--clusterrole=all", "--serviceaccount=default:runbook"];

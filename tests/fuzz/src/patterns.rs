@@ -118,8 +118,8 @@ pub fn check(input: &Match) {
     assert_eq!(allowed, wanted.unwrap_or(Err(WaitReason::NoMatchingGrant)), "{pattern:?} {username:?}");
 }
 
-/// The same question asked another way: the anchors are put around the parsed pattern, where no character of it
-/// can have a meaning for them.
+/// The same question asked another way: the anchors are put around the parsed pattern, where no
+/// character of it can have a meaning for them.
 fn whole(pattern: &str, username: &str) -> Option<bool> {
     let inner = regex_syntax::parse(pattern).ok()?;
     let whole = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);

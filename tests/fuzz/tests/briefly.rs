@@ -1,4 +1,5 @@
-//! Every target on random input, for some seconds each. `make fuzz` runs the same ones guided by coverage.
+//! Every target on random input, for some seconds each. `make fuzz` runs the same ones guided by
+//! coverage.
 
 use fuzz::{briefly::run, patterns, records, replies, resources};
 

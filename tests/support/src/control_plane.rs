@@ -178,7 +178,8 @@ impl ControlPlane {
         self.api_server.kill().await
     }
 
-    /// Starts kube-apiserver again on its port, killing it first when it runs, and waits until it is ready.
+    /// Starts kube-apiserver again on its port, killing it first when it runs, and waits until it
+    /// is ready.
     ///
     /// # Errors
     /// When it does not become ready, with the end of its log.
@@ -198,8 +199,8 @@ impl ControlPlane {
         self.etcd.kill().await
     }
 
-    /// Starts etcd again on its ports and its data, killing it first when it runs, and waits until it and the API server
-    /// are ready.
+    /// Starts etcd again on its ports and its data, killing it first when it runs, and waits until
+    /// it and the API server are ready.
     ///
     /// # Errors
     /// When one of them does not become ready, with the end of its log.
@@ -240,8 +241,8 @@ impl ControlPlane {
         &self.kubectl.kubeconfig
     }
 
-    /// A kubeconfig with this token; `server` in place of the API server itself, for a proxy. (Over plain http the
-    /// operator's client sends the token, and kubectl does not.)
+    /// A kubeconfig with this token; `server` in place of the API server itself, for a proxy. (Over
+    /// plain http the operator's client sends the token, and kubectl does not.)
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -294,8 +295,8 @@ impl ControlPlane {
         &self.kubectl
     }
 
-    /// Sends a request as an administrator, and gives the status and the JSON of the response; a PATCH is a merge patch. Much
-    /// cheaper than `kubectl` for what a test does again and again.
+    /// Sends a request as an administrator, and gives the status and the JSON of the response; a
+    /// PATCH is a merge patch. Much cheaper than `kubectl` for what a test does again and again.
     ///
     /// # Errors
     /// When there is no response.

@@ -30,7 +30,8 @@ impl Deployment {
     /// Renders a kustomization, such as `deploy/kustomize/base`.
     ///
     /// # Errors
-    /// When it does not render, has no Deployment or several, or asks for what only a cluster can give.
+    /// When it does not render, has no Deployment or several, or asks for what only a cluster can
+    /// give.
     pub async fn render(kubectl: &Kubectl, kustomization: &Path) -> Result<Self> {
         let path = kustomization.to_str().context("the path of the kustomization is not UTF-8")?;
         let yaml = kubectl.run(&["kustomize", path]).await?.success()?;

@@ -217,8 +217,9 @@ impl Environment {
         .await
     }
 
-    /// Waits until the message of the request's Ready condition has these words. On a busy machine an earlier attempt may
-    /// have failed for another cause, so it is not enough to wait for a reason and then to read the message.
+    /// Waits until the message of the request's Ready condition has these words. On a busy machine
+    /// an earlier attempt may have failed for another cause, so it is not enough to wait for a
+    /// reason and then to read the message.
     ///
     /// # Errors
     /// If it does not have them within [`LIMIT`], with the last message.
@@ -302,10 +303,12 @@ pub fn root(path: &str) -> String {
 /// The variable that names the operator to test.
 const BINARY: &str = "COGNITO_RESET_OPERATOR_BIN";
 
-/// The program under test: what `COGNITO_RESET_OPERATOR_BIN` names, else a debug build that is made for this process.
+/// The program under test: what `COGNITO_RESET_OPERATOR_BIN` names, else a debug build that is made
+/// for this process.
 ///
 /// # Panics
-/// Where nothing is there by that name, or the build fails: another program in its place would be tested unnoticed.
+/// Where nothing is there by that name, or the build fails: another program in its place would be
+/// tested unnoticed.
 pub fn binary() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

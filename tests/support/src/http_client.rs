@@ -17,8 +17,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-/// A client for http and, when it was given an authority to trust, https. Every request has a connection of its own:
-/// no request is ever sent twice because a pooled connection had died.
+/// A client for http and, when it was given an authority to trust, https. Every request has a
+/// connection of its own: no request is ever sent twice because a pooled connection had died.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 

@@ -1,13 +1,15 @@
 //! A pool of control planes that tests lease, one after the other.
 //!
-//! Starting a control plane uses the whole machine for seconds, and most tests only create some objects in it. A process
-//! therefore has at most two, regardless of what its tests ask for. When a lease ends, its control plane is cleaned: [`Baseline`]
-//! compares everything in etcd with the state after the start, and puts back what differs. A control plane is stopped and
-//! replaced if it cannot be cleaned, if it was started with special options, or if it was borrowed mutably, because its
-//! servers may have been killed.
+//! Starting a control plane uses the whole machine for seconds, and most tests only create some
+//! objects in it. A process therefore has at most two, regardless of what its tests ask for. When a
+//! lease ends, its control plane is cleaned: [`Baseline`] compares everything in etcd with the
+//! state after the start, and puts back what differs. A control plane is stopped and replaced if it
+//! cannot be cleaned, if it was started with special options, or if it was borrowed mutably,
+//! because its servers may have been killed.
 //!
-//! One thread with its own runtime owns the pool. The runtime of a test ends with the test, and would stop to watch its
-//! child processes. A process that ends does not drop what this thread owns; the watchdog of each server then stops it.
+//! One thread with its own runtime owns the pool. The runtime of a test ends with the test, and
+//! would stop to watch its child processes. A process that ends does not drop what this thread
+//! owns; the watchdog of each server then stops it.
 
 mod baseline;
 mod definitions;
@@ -43,9 +45,11 @@ pub struct Pool {
     messages: UnboundedSender<Message>,
 }
 
-/// A control plane for one test. It returns to the pool when it is dropped, also if the test panics.
+/// A control plane for one test. It returns to the pool when it is dropped, also if the test
+/// panics.
 ///
-/// A mutable borrow can kill and restart its servers. The control plane is not used again after that.
+/// A mutable borrow can kill and restart its servers. The control plane is not used again after
+/// that.
 #[derive(Debug)]
 pub struct Lease {
     // The value is only taken out when the lease is dropped.
@@ -100,8 +104,8 @@ impl Pool {
         Self { messages }
     }
 
-    /// Leases a control plane that was started with these options, in its state after the start. Waits for one if all
-    /// are in use.
+    /// Leases a control plane that was started with these options, in its state after the start.
+    /// Waits for one if all are in use.
     ///
     /// # Errors
     /// If one cannot be started.
@@ -113,7 +117,8 @@ impl Pool {
         Ok(Lease { plane: Some(plane), messages })
     }
 
-    /// The emulator of Cognito that all tests of this process share. Each test creates a user pool of its own.
+    /// The emulator of Cognito that all tests of this process share. Each test creates a user pool
+    /// of its own.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -215,8 +220,8 @@ impl Owner {
         });
     }
 
-    /// Cleans a control plane when it returns, and again before the next lease: a write that was in flight may have
-    /// arrived in between.
+    /// Cleans a control plane when it returns, and again before the next lease: a write that was in
+    /// flight may have arrived in between.
     fn clean(&self, mut plane: Plane, wanted: Option<Wanted>) {
         let messages = self.messages.clone();
         spawn_local(async move {

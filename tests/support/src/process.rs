@@ -30,7 +30,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `command`, appending what it prints to `log`; `scratch` is removed if the owner is killed.
+    /// Starts `command`, appending what it prints to `log`; `scratch` is removed if the owner is
+    /// killed.
     pub(crate) fn spawn(name: &'static str, command: &mut Command, log: &Path, scratch: Option<&Path>) -> Result<Self> {
         let output = std::fs::File::options()
             .create(true)
@@ -108,7 +109,8 @@ impl Process {
         anyhow!("{} {problem}; the end of its log:\n  {tail}", self.name)
     }
 
-    /// Polls `ready` until it says so. The end of the process, or of the limit, is an error with the end of the log.
+    /// Polls `ready` until it says so. The end of the process, or of the limit, is an error with
+    /// the end of the log.
     pub(crate) async fn ready(&mut self, limit: Duration, mut ready: impl AsyncFnMut() -> bool) -> Result<()> {
         let deadline = tokio::time::Instant::now() + limit;
         loop {

@@ -52,7 +52,8 @@ enum Door {
 }
 
 impl FaultProxy {
-    /// Starts a proxy before `upstream` (`http://…` or `https://…`, then with the authority to trust).
+    /// Starts a proxy before `upstream` (`http://…` or `https://…`, then with the authority to
+    /// trust).
     ///
     /// # Errors
     /// When the upstream is not a URL, the authority is not PEM, or there is no free port.
@@ -151,7 +152,8 @@ impl FaultProxy {
         self.resets().remove(&(pool.to_owned(), username.to_owned())).unwrap_or_default()
     }
 
-    /// Takes the requests that came before `end` out of the journal. What becomes of them later is not noted any more.
+    /// Takes the requests that came before `end` out of the journal. What becomes of them later is
+    /// not noted any more.
     #[must_use]
     pub fn take_before(&self, end: Instant) -> Vec<Recorded> {
         self.exchange.journal().take_before(end)

@@ -52,7 +52,8 @@ impl TlsFront {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, address) = (acceptor.clone(), address.clone());
-                // A client that does not trust the certificate ends its connection here, as it should.
+                // A client that does not trust the certificate ends its connection here, as it
+                // should.
                 tokio::spawn(async move {
                     if let (Ok(mut near), Ok(mut far)) =
                         (acceptor.accept(stream).await, TcpStream::connect(address).await)

@@ -16,8 +16,8 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds the programs, and builds them when this machine has none yet: minutes, once, with progress on standard
-    /// error. Asked once per process.
+    /// Finds the programs, and builds them when this machine has none yet: minutes, once, with
+    /// progress on standard error. Asked once per process.
     ///
     /// # Errors
     /// What is missing and how to get it was printed by the script; the error says which script.

@@ -1,4 +1,5 @@
-//! The steps around the replicas: of the network, with messages that no process waits for, and of people.
+//! The steps around the replicas: of the network, with messages that no process waits for, and of
+//! people.
 
 use cognito_reset_api::Outcome;
 

@@ -1,14 +1,15 @@
 //! Explores every order of events around the production machine.
 //!
-//! `world.rs` defines the world, `steps.rs` and `around.rs` define the steps, and `walk.rs` explores them. For each command
-//! of a machine, `steps.rs` enumerates every event that the world could return.
+//! `world.rs` defines the world, `steps.rs` and `around.rs` define the steps, and `walk.rs`
+//! explores them. For each command of a machine, `steps.rs` enumerates every event that the world
+//! could return.
 //!
-//! The model trusts no timeout, lease or wait. A reconcile may begin at any moment for any request, an open claim may be
-//! resolved while its call is in flight, and a process may call long after it claimed. A property that holds here does not
-//! depend on them.
+//! The model trusts no timeout, lease or wait. A reconcile may begin at any moment for any request,
+//! an open claim may be resolved while its call is in flight, and a process may call long after it
+//! claimed. A property that holds here does not depend on them.
 //!
-//! The walk is implemented here, because liveness and rest are properties of the whole graph, which checkers of paths do
-//! not keep.
+//! The walk is implemented here, because liveness and rest are properties of the whole graph, which
+//! checkers of paths do not keep.
 
 #![allow(
     clippy::indexing_slicing,

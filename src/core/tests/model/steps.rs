@@ -1,8 +1,10 @@
-//! Every step of the replicas from a state: for each command of a machine, every event that API server, network, Cognito
-//! and process could return. `around.rs` has the steps beside the replicas.
+//! Every step of the replicas from a state: for each command of a machine, every event that API
+//! server, network, Cognito and process could return. `around.rs` has the steps beside the
+//! replicas.
 //!
-//! Each failure, and each action of people, costs one of the faults that are left. A command that nobody else can observe
-//! is carried out at once, so that it makes no state of its own. If it can fail, the failure is a branch.
+//! Each failure, and each action of people, costs one of the faults that are left. A command that
+//! nobody else can observe is carried out at once, so that it makes no state of its own. If it can
+//! fail, the failure is a branch.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +45,8 @@ pub const CAUSELESS: &str = "starts a reconcile without a cause";
 /// A time at which it is too late for every call.
 const LATE: Duration = Duration::from_secs(3600);
 
-/// The exceptions that Cognito may return without a reset, and whether it may return them after one.
+/// The exceptions that Cognito may return without a reset, and whether it may return them after
+/// one.
 const ANSWERS: &[(&str, Exception, bool)] = &[
     ("is refused", Exception::UserNotFound, false),
     ("is throttled", Exception::TooManyRequests, false),
@@ -348,7 +351,8 @@ fn refused() -> ApiFailure {
     ApiFailure::Refused { by: Refuser::Permission, detail: String::new() }
 }
 
-/// Hands an event to the machine, and carries out commands that nobody else can observe until another one comes.
+/// Hands an event to the machine, and carries out commands that nobody else can observe until
+/// another one comes.
 fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<Advanced> {
     let mut found = Vec::new();
     let mut open = vec![(FAIR, "", task.machine.clone(), event)];

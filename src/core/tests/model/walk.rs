@@ -108,8 +108,8 @@ impl Walk {
         sights.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|((name, _), _)| *name).collect()
     }
 
-    /// Checks that a state at rest can be reached from every state without a further fault, and without waiting for the
-    /// deadline from every state in which nothing holds a request back.
+    /// Checks that a state at rest can be reached from every state without a further fault, and
+    /// without waiting for the deadline from every state in which nothing holds a request back.
     ///
     /// # Errors
     /// A state from which none can, with the shortest way to it.
@@ -143,7 +143,8 @@ impl Walk {
         ends
     }
 
-    /// Checks that nothing is written after a state at rest, regardless of the reconciles that begin.
+    /// Checks that nothing is written after a state at rest, regardless of the reconciles that
+    /// begin.
     ///
     /// # Errors
     /// A state at rest, or after one, in which the next step writes, with the shortest way to it.

@@ -92,7 +92,8 @@ pub type Record = Object<PasswordResetRecord>;
 /// The role of a session.
 pub type Session = Option<Arc<str>>;
 
-/// A task of a replica at work on a request: the production machine, and the command that it waits for.
+/// A task of a replica at work on a request: the production machine, and the command that it waits
+/// for.
 #[derive(Clone, Debug, Hash)]
 pub struct Task {
     pub subject: usize,
@@ -382,7 +383,8 @@ impl World {
         self.granted && !self.over.contains(&true) && !suspended
     }
 
-    /// Returns true if every request has ended, every claim is settled, no replica works and no message is on its way.
+    /// Returns true if every request has ended, every claim is settled, no replica works and no
+    /// message is on its way.
     pub fn at_rest(&self) -> bool {
         let ended = |subject: usize| self.outcome(subject) != Some(Outcome::Pending);
         let settled = |record: &Option<Record>| record.as_ref().is_none_or(|record| record.spec.effect.is_some());
@@ -414,7 +416,8 @@ impl World {
             use cognito_reset_api::Evidence::{CognitoResponse, NeverSent, Unreachable};
             matches!(earlier.evidence, Some(CognitoResponse | NeverSent | Unreachable))
         });
-        // The claim may have been settled by somebody else meanwhile; then it is still this attempt's.
+        // The claim may have been settled by somebody else meanwhile; then it is still this
+        // attempt's.
         if claimed.is_none_or(|last| last.id != attempt) || !proven {
             self.broken = Some("a call belongs to the last claim in the record");
         }

@@ -109,7 +109,8 @@ pub(super) struct Facts {
     /// The operator has deleted the request without an end, or the record with its claim open, or
     /// the record of an existing request.
     pub(super) cut_short: bool,
-    /// The expiry that it was applied again with, and the latest one that its record remembers at the end.
+    /// The expiry that it was applied again with, and the latest one that its record remembers at
+    /// the end.
     pub(super) expires: Option<(String, Option<String>)>,
 }
 

@@ -1,4 +1,5 @@
-//! One replica of the operator, with a fault proxy of its own before the API server and one before Cognito.
+//! One replica of the operator, with a fault proxy of its own before the API server and one before
+//! Cognito.
 
 use std::{
     collections::BTreeMap,

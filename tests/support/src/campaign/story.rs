@@ -10,7 +10,8 @@ use super::random::Random;
 pub(super) enum Story {
     /// Applied, and left alone.
     Plain,
-    /// Deleted at its end and applied again; in half of the cases after the user has chosen a new password.
+    /// Deleted at its end and applied again; in half of the cases after the user has chosen a new
+    /// password.
     Again,
     /// Deleted at some moment, in flight or not.
     Deleted,
@@ -24,9 +25,11 @@ pub(super) enum Story {
     Skip,
     /// The same, and the user does.
     SkipReset,
-    /// With a short time to live after its end; in half of the cases applied again when it has been deleted.
+    /// With a short time to live after its end; in half of the cases applied again when it has been
+    /// deleted.
     ShortLived,
-    /// With an expiry some minutes ahead; deleted at its end and applied again with one some days ahead.
+    /// With an expiry some minutes ahead; deleted at its end and applied again with one some days
+    /// ahead.
     Expiring,
     /// Suspended until its expiry has passed.
     Expired,

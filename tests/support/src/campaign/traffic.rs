@@ -111,14 +111,16 @@ impl Traffic {
         }
     }
 
-    /// Makes requests until there are `total`, or until [`end`](Self::end), and waits until each has ended.
+    /// Makes requests until there are `total`, or until [`end`](Self::end), and waits until each
+    /// has ended.
     pub(super) async fn run(self: &Arc<Self>, mut random: Random, total: usize) -> Result<()> {
         let flapping = self.flap(random.fork());
         tokio::try_join!(self.make(random, total), flapping)?;
         Ok(())
     }
 
-    /// Takes the grant of guests away and brings it back, or suspends and releases it, until the end.
+    /// Takes the grant of guests away and brings it back, or suspends and releases it, until the
+    /// end.
     async fn flap(&self, mut random: Random) -> Result<()> {
         while self.flaps && !self.is_ending() {
             let (stage, taken) = (&self.stage, random.percent(20));

@@ -8,9 +8,11 @@ use tokio::process::Command;
 use super::{ControlPlane, etcd_ready, start_etcd};
 
 impl ControlPlane {
-    /// Stops kube-apiserver and etcd, has `restore` make a new data directory, and starts both on it.
+    /// Stops kube-apiserver and etcd, has `restore` make a new data directory, and starts both on
+    /// it.
     ///
-    /// `restore` gets the environment that a script needs: `PATH` with the tools, `NEW_DATA_DIR`, `MEMBER_FLAGS`.
+    /// `restore` gets the environment that a script needs: `PATH` with the tools, `NEW_DATA_DIR`,
+    /// `MEMBER_FLAGS`.
     ///
     /// # Errors
     /// When the script fails, with what it said, or a server does not become ready.
@@ -31,8 +33,9 @@ impl ControlPlane {
         self.restart_api_server().await
     }
 
-    /// Runs a script as an administrator on a machine of the control plane: `kubectl`, `etcdctl` and `etcdutl` are at
-    /// hand and configured, and the variables given are set. Ends at the first command that fails.
+    /// Runs a script as an administrator on a machine of the control plane: `kubectl`, `etcdctl`
+    /// and `etcdutl` are at hand and configured, and the variables given are set. Ends at the first
+    /// command that fails.
     ///
     /// # Errors
     /// When it fails, with what it said.

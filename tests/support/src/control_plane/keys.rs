@@ -20,7 +20,8 @@ const WRITES: usize = 128;
 pub(crate) type Keys = BTreeMap<String, Vec<u8>>;
 
 impl ControlPlane {
-    /// Returns everything that is stored, without the leases that kube-apiserver renews while it runs.
+    /// Returns everything that is stored, without the leases that kube-apiserver renews while it
+    /// runs.
     pub(crate) async fn keys(&self) -> Result<Keys> {
         let answer = self.etcd("range", &json!({ "key": encode("/"), "range_end": encode("0") })).await?;
         let mut keys = Keys::new();

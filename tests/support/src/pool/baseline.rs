@@ -15,8 +15,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The number of comparisons and restores of the state. Writes in flight may arrive in between.
 const ROUNDS: usize = 5;
 
-/// The kinds that can be restored while kube-apiserver runs. Either it caches nothing of them, or [`in_effect`] waits until
-/// its caches are up to date.
+/// The kinds that can be restored while kube-apiserver runs. Either it caches nothing of them, or
+/// [`in_effect`] waits until its caches are up to date.
 const CLEANED: &[&str] = &[
     "/registry/cognito-reset.dev/",
     "/registry/clusterrolebindings/",
@@ -47,7 +47,8 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    /// Waits until all policies are in effect and kube-apiserver writes nothing more, and takes the state.
+    /// Waits until all policies are in effect and kube-apiserver writes nothing more, and takes the
+    /// state.
     pub(super) async fn of(cluster: &ControlPlane) -> Result<Self> {
         in_effect::policies(cluster).await?;
         let (mut keys, end) = (at_rest(cluster).await?, Instant::now() + LIMIT);
@@ -61,7 +62,8 @@ impl Baseline {
         Ok(Self { keys, files: files(cluster)? })
     }
 
-    /// Deletes what is new, puts back what was changed or deleted, waits until this is in effect, and compares again.
+    /// Deletes what is new, puts back what was changed or deleted, waits until this is in effect,
+    /// and compares again.
     ///
     /// # Errors
     /// If the control plane cannot be cleaned.
@@ -73,7 +75,8 @@ impl Baseline {
             if differing.is_empty() {
                 return Ok(());
             }
-            // Definitions that were changed. One that was added or deleted also changes discovery, and is not restored.
+            // Definitions that were changed. One that was added or deleted also changes discovery,
+            // and is not restored.
             let is_definition = |key: &&String| {
                 key.starts_with(definitions::KEYS) && now.contains_key(*key) && self.keys.contains_key(*key)
             };

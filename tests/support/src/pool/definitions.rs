@@ -1,6 +1,7 @@
-//! Restoring a CustomResourceDefinition. kube-apiserver applies a changed definition some time after it was stored, and
-//! nothing shows when. For this reason the definition is deleted and stored again with another uid. Both steps are visible
-//! in discovery and in the response to a list of its objects.
+//! Restoring a CustomResourceDefinition. kube-apiserver applies a changed definition some time
+//! after it was stored, and nothing shows when. For this reason the definition is deleted and
+//! stored again with another uid. Both steps are visible in discovery and in the response to a list
+//! of its objects.
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -17,7 +18,8 @@ use crate::{ControlPlane, eventually};
 pub(super) const KEYS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Restores a definition and returns the bytes that are stored now. Its objects have to be deleted before.
+/// Restores a definition and returns the bytes that are stored now. Its objects have to be deleted
+/// before.
 pub(super) async fn replace(cluster: &ControlPlane, key: &str, definition: &[u8]) -> Result<Vec<u8>> {
     let mut definition: Value = serde_json::from_slice(definition).context("a definition is not JSON")?;
     definition["metadata"]["uid"] = random_uid().into();

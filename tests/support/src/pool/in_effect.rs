@@ -1,7 +1,8 @@
-//! Waiting until a change is in effect. kube-apiserver authorizes and admits requests by caches that its own watches fill,
-//! and evaluates policies that it compiles once a second. A change is therefore in effect some time after it was stored,
-//! and nothing shows when. For this reason a canary of the same kinds is stored after the change. A watch delivers events
-//! in order, so once the canary is in effect, the change is in effect, too.
+//! Waiting until a change is in effect. kube-apiserver authorizes and admits requests by caches
+//! that its own watches fill, and evaluates policies that it compiles once a second. A change is
+//! therefore in effect some time after it was stored, and nothing shows when. For this reason a
+//! canary of the same kinds is stored after the change. A watch delivers events in order, so once
+//! the canary is in effect, the change is in effect, too.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

@@ -1,5 +1,5 @@
-//! The demonstration (`testbed demo`), the same servers to play with (`testbed up`, `testbed down`), and the fault campaign
-//! (`testbed faults`).
+//! The demonstration (`testbed demo`), the same servers to play with (`testbed up`, `testbed
+//! down`), and the fault campaign (`testbed faults`).
 #![forbid(unsafe_code)]
 
 mod demo;
@@ -15,7 +15,8 @@ use clap::{Parser, Subcommand};
 
 use crate::stage::repository;
 
-/// A Kubernetes control plane, an emulator of Cognito, and the operator between them, on this machine.
+/// A Kubernetes control plane, an emulator of Cognito, and the operator between them, on this
+/// machine.
 #[derive(Parser)]
 #[command(name = "testbed", max_term_width = 100)]
 struct Cli {
@@ -35,7 +36,8 @@ enum Command {
     Up,
     /// Stops what `up` has started.
     Down,
-    /// Injects faults of every kind while requests come, and compares what was claimed with what Cognito did.
+    /// Injects faults of every kind while requests come, and compares what was claimed with what
+    /// Cognito did.
     Faults(faults::Arguments),
     /// Runs the servers of `up` until it is asked to stop.
     #[command(hide = true)]

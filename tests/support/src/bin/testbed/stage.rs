@@ -38,8 +38,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts the servers, makes the pool, writes the samples, applies `deploy/`, and starts the operator as the
-    /// Deployment there says.
+    /// Starts the servers, makes the pool, writes the samples, applies `deploy/`, and starts the
+    /// operator as the Deployment there says.
     pub(crate) async fn start(program: &Path) -> Result<Self> {
         ensure!(
             program.exists(),
