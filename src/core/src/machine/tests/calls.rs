@@ -116,6 +116,24 @@ fn a_request_without_credentials_waits_with_a_note() {
 }
 
 #[test]
+fn a_request_that_needs_the_users_state_names_why_it_waits() {
+    for (event, cause) in [
+        (Event::User(Ok(User { status: UserStatus::Unknown, sub: None })), "Cognito does not know its state"),
+        (unreadable(Exception::AccessDenied), "AccessDeniedException"),
+    ] {
+        let mut skipping = request();
+        skipping.spec.if_reset_required = cognito_reset_api::IfResetRequired::Skip;
+        let mut run = Run::new();
+        run.expect([(read(skipping, None), "CheckGrants")]);
+        let mut run = run.until("GetUser");
+        run.expect([(event, "WriteStatus")]);
+        let Command::WriteStatus(request) = &run.command else { panic!("{}", run.command) };
+        let conditions = &request.status.as_ref().unwrap().conditions;
+        assert!(conditions.iter().all(|condition| condition.message.contains(cause)), "{conditions:?}");
+    }
+}
+
+#[test]
 fn probes_are_made_with_growing_pauses_until_none_is_left() {
     let mut run = Run::new().until("Call");
     let confirmed = || reply(&Command::GetUser { session: "session", after: None });
