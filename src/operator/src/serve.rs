@@ -6,7 +6,7 @@ use cognito_reset_core::{
     action::port::Cognito,
     dispatch::Pacer,
     ledger::{Backoff, Waits},
-    machine::Settings,
+    machine::{Settings, signed},
 };
 use jiff::SignedDuration;
 use kube::{Client, runtime::watcher};
@@ -266,7 +266,6 @@ async fn count(mut leadership: watch::Receiver<Leadership>, metrics: Arc<Metrics
 }
 
 fn settings(args: &RunArgs) -> ContextSettings {
-    let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     let machine = Settings {
         holder: args.identity.clone(),
         claim_limit: args.claim_timeout,
@@ -283,7 +282,7 @@ fn settings(args: &RunArgs) -> ContextSettings {
 }
 
 fn retention_settings(args: &RunArgs) -> retention::Settings {
-    let retention = SignedDuration::try_from(args.record_retention).unwrap_or(SignedDuration::MAX);
+    let retention = signed(args.record_retention);
     retention::Settings {
         retention: (!retention.is_zero()).then_some(retention),
         records_period: args.retention_scan_interval,

@@ -13,7 +13,7 @@ use crate::{
     action::port::{ReadError, Reply, SessionFailure, User},
     dispatch,
     grants::Authorization,
-    machine::{Object, describe, state::RecordWrite},
+    machine::{Object, describe, signed, state::RecordWrite},
     refusal::Refuser,
 };
 
@@ -109,8 +109,7 @@ impl Slot {
         match slot {
             dispatch::Slot::Now => Self::Now,
             dispatch::Slot::Later { at, throttled } => {
-                let after = SignedDuration::try_from(at.saturating_duration_since(now));
-                Self::Later { after: after.unwrap_or(SignedDuration::MAX), throttled }
+                Self::Later { after: signed(at.saturating_duration_since(now)), throttled }
             }
         }
     }

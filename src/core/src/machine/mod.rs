@@ -338,8 +338,15 @@ fn failed<S>(failure: ApiFailure) -> Command<S> {
     Command::Finish(Err(ReconcileError::Api(failure)))
 }
 
-fn signed(duration: Duration) -> SignedDuration {
+/// Converts a duration, up to the longest one that can be signed.
+#[must_use]
+pub fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// Returns the pause after this one, before a further write.
+fn longer(pause: Duration) -> Duration {
+    pause.saturating_mul(2).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]

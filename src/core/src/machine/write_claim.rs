@@ -7,7 +7,7 @@ use cognito_reset_api::PasswordResetRecord;
 use crate::{
     ledger,
     machine::{
-        ApiFailure, At, Command, Event, FIRST_PAUSE, LONGEST_PAUSE, Machine, Note, Object, Phase, Retry, Written,
+        ApiFailure, At, Command, Event, FIRST_PAUSE, Machine, Note, Object, Phase, Retry, Written, longer,
         state::RecordWrite,
     },
 };
@@ -100,8 +100,7 @@ impl<S: Clone> Machine<S> {
             return None;
         };
         let pause = claim.pause.min(left);
-        let longer = claim.pause.saturating_mul(2).min(LONGEST_PAUSE);
-        self.phase = Phase::Claiming(ClaimWrite { stage: Stage::Pausing, pause: longer, ..claim });
+        self.phase = Phase::Claiming(ClaimWrite { stage: Stage::Pausing, pause: longer(claim.pause), ..claim });
         Some(Command::Sleep(pause))
     }
 }

@@ -7,8 +7,8 @@ use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
 use crate::{
     ledger::{self, Finding, Settling},
     machine::{
-        ApiFailure, At, Command, Event, FIRST_PAUSE, LONGEST_PAUSE, Machine, Note, Object, Phase, ReconcileError,
-        Retry, StatusWrite, Written, decide::Settlement, failed, note::Settled, status, write_status::StatusWriting,
+        ApiFailure, At, Command, Event, FIRST_PAUSE, Machine, Note, Object, Phase, ReconcileError, Retry, StatusWrite,
+        Written, decide::Settlement, failed, longer, note::Settled, status, write_status::StatusWriting,
     },
     recent::RecentSet,
     refusal::Refuser,
@@ -189,7 +189,7 @@ impl<S: Clone> Machine<S> {
             self.notes.push(Note::HeldUp { by: effect.hindrance.refusers.newest().cloned() });
         }
         let pause = effect.pause;
-        effect.pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        effect.pause = longer(pause);
         effect.stage = Stage::Pausing;
         self.phase = Phase::Settling(effect);
         Command::Sleep(pause)
