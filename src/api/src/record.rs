@@ -363,3 +363,33 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_status_after: Option<UserStatus>,
 }
+
+impl Attempt {
+    /// Returns an attempt of which nothing is known but who claimed it for which request, and when.
+    #[must_use]
+    pub fn new(id: String, operator_instance: String, request_uid: String, claimed_at: Time) -> Self {
+        Self {
+            id,
+            operator_instance,
+            request_uid,
+            requested_by: RequestedBy::default(),
+            approved_by: None,
+            reason: None,
+            ticket: None,
+            on_behalf_of: None,
+            grants: Vec::new(),
+            role_arn: None,
+            external_id: None,
+            session_tags: None,
+            claimed_at,
+            sent_at: None,
+            user_status_before: None,
+            settled_at: None,
+            evidence: None,
+            cause: None,
+            exception_code: None,
+            aws_request_id: None,
+            user_status_after: None,
+        }
+    }
+}

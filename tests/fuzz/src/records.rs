@@ -82,28 +82,16 @@ fn identity() -> Identity {
 
 impl Entry {
     fn attempt(&self) -> Attempt {
+        let whose = if self.ours { UID } else { "another" };
+        let claimed_at = Time(at(self.claimed_at));
         Attempt {
-            id: self.id.clone(),
-            operator_instance: "operator-1".into(),
-            request_uid: if self.ours { UID.into() } else { "another".into() },
-            requested_by: RequestedBy::default(),
-            approved_by: None,
-            reason: None,
-            ticket: None,
-            on_behalf_of: None,
-            grants: Vec::new(),
-            role_arn: None,
-            external_id: None,
-            session_tags: None,
-            claimed_at: Time(at(self.claimed_at)),
-            sent_at: None,
             user_status_before: self.before.map(|state| of(STATES, state)),
             settled_at: self.settled_at.map(|second| Time(at(second))),
             evidence: self.evidence.map(|evidence| of(EVIDENCE, evidence)),
-            cause: None,
             exception_code: self.code.as_ref().map(Code::text),
             aws_request_id: self.request_id.clone(),
             user_status_after: self.after.map(|state| of(STATES, state)),
+            ..Attempt::new(self.id.clone(), "operator-1".into(), whose.into(), claimed_at)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of the ledger: naming, reading, claiming and settling a record.
 
-use cognito_reset_api::{Exception, RequestedBy};
+use cognito_reset_api::Exception;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::*;
@@ -40,27 +40,9 @@ fn identity() -> Identity {
 
 fn attempt(id: &str) -> Attempt {
     Attempt {
-        id: id.into(),
-        operator_instance: "operator-1".into(),
-        request_uid: "uid".into(),
-        requested_by: RequestedBy::default(),
-        approved_by: None,
-        reason: None,
-        ticket: None,
-        on_behalf_of: None,
         grants: vec!["everyone".into()],
-        role_arn: None,
-        external_id: None,
-        session_tags: None,
-        claimed_at: Time(at(-90)),
-        sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
-        settled_at: None,
-        evidence: None,
-        cause: None,
-        exception_code: None,
-        aws_request_id: None,
-        user_status_after: None,
+        ..Attempt::new(id.into(), "operator-1".into(), "uid".into(), Time(at(-90)))
     }
 }
 

@@ -189,9 +189,6 @@ impl Facts {
         let request = self.request.as_ref()?;
         let role = self.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
         Some(Attempt {
-            id,
-            operator_instance: holder,
-            request_uid: request.uid().unwrap_or_default(),
             requested_by: request.spec.requested_by.clone(),
             approved_by: request.spec.approved_by.clone(),
             reason: request.spec.reason.clone(),
@@ -201,15 +198,8 @@ impl Facts {
             role_arn: role.map(|role| role.arn.clone()),
             external_id: role.and_then(|role| role.external_id.clone()),
             session_tags: role.map(|role| role.session_tags).filter(|tags| *tags != SessionTags::Full),
-            claimed_at: Time(now),
-            sent_at: None,
             user_status_before: self.state.before.status(),
-            settled_at: None,
-            evidence: None,
-            cause: None,
-            exception_code: None,
-            aws_request_id: None,
-            user_status_after: None,
+            ..Attempt::new(id, holder, request.uid().unwrap_or_default(), Time(now))
         })
     }
 

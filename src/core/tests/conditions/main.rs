@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, RequestedBy, UserPoolGrant,
-    UserStatus, WaitReason,
+    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserStatus,
+    WaitReason,
 };
 use cognito_reset_core::{
     action::{port::SessionFailure, response::Class},
@@ -75,27 +75,9 @@ fn request() -> Result<PasswordResetRequest> {
 
 fn claimed() -> Result<PasswordResetRecord> {
     let attempt = Attempt {
-        id: "a".into(),
-        operator_instance: "operator-1".into(),
-        request_uid: "uid".into(),
-        requested_by: RequestedBy::default(),
-        approved_by: None,
-        reason: None,
-        ticket: None,
-        on_behalf_of: None,
         grants: vec!["everyone".into()],
-        role_arn: None,
-        external_id: None,
-        session_tags: None,
-        claimed_at: Time(NOW),
-        sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
-        settled_at: None,
-        evidence: None,
-        cause: None,
-        exception_code: None,
-        aws_request_id: None,
-        user_status_after: None,
+        ..Attempt::new("a".into(), "operator-1".into(), "uid".into(), Time(NOW))
     };
     Ok(ledger::claimed(None, &Identity::of_request(&request()?), attempt))
 }

@@ -1,6 +1,6 @@
 //! Given this record, or this reason to wait, the request's status says that.
 
-use cognito_reset_api::{Exception, FailureCause, RequestedBy, conditions::ConditionType as Type};
+use cognito_reset_api::{Exception, FailureCause, conditions::ConditionType as Type};
 use serde_json::json;
 
 use super::*;
@@ -45,27 +45,8 @@ fn request() -> PasswordResetRequest {
 
 fn attempt(id: &str) -> Attempt {
     Attempt {
-        id: id.into(),
-        operator_instance: "operator-1".into(),
-        request_uid: "uid".into(),
-        requested_by: RequestedBy::default(),
-        approved_by: None,
-        reason: None,
-        ticket: None,
-        on_behalf_of: None,
-        grants: Vec::new(),
-        role_arn: None,
-        external_id: None,
-        session_tags: None,
-        claimed_at: Time(at(-90)),
-        sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
-        settled_at: None,
-        evidence: None,
-        cause: None,
-        exception_code: None,
-        aws_request_id: None,
-        user_status_after: None,
+        ..Attempt::new(id.into(), "operator-1".into(), "uid".into(), Time(at(-90)))
     }
 }
 
