@@ -56,12 +56,12 @@ fresh: ## Run both commands of the README in a clone with every cache empty (FRE
 # What `make faults` does: CYCLES faults, or LOAD requests while replicas are killed; SEED repeats the order of an earlier
 # run, and REPORT names a file for the report.
 CYCLES ?= 200
-CAMPAIGN = $(if $(LOAD),--load=$(LOAD),--cycles=$(CYCLES)) $(if $(SEED),--seed=$(SEED)) $(if $(REPORT),--report=$(REPORT))
+CHAOS = $(if $(LOAD),--load=$(LOAD),--cycles=$(CYCLES)) $(if $(SEED),--seed=$(SEED)) $(if $(REPORT),--report=$(REPORT))
 
 .PHONY: faults
 faults: prepared ## Break everything that can break while two replicas work, and check every claim (CYCLES=2000 for long)
 	@$(CARGO) build --quiet --locked --package clock
-	$(TESTBED) faults $(CAMPAIGN)
+	$(TESTBED) faults $(CHAOS)
 
 .PHONY: load
 load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
@@ -81,10 +81,10 @@ model: ## Explore every order of events around the decision, and print what was 
 	@.ci/require cargo
 	$(MODEL) -- --nocapture
 
-.PHONY: breakages
-breakages: servers ## Break the operator on purpose, in each way of tests/breakages, and ask that a test notices
+.PHONY: known-bad
+known-bad: servers ## Break the operator on purpose, in each way of tests/known_bad, and ask that a test notices
 	@.ci/require git
-	@tests/breakages/run
+	@tests/known_bad/run
 
 # Two halves: the code that decides, and the code that classifies responses. The many builds are
 # faster without debug information.
@@ -197,7 +197,7 @@ prepared:
 servers:
 	@.ci/require cargo go python3
 	$(say) "kube-apiserver, etcd and moto (built once, then cached)"
-	@tests/support/tools >/dev/null
+	@tests/testbed/tools >/dev/null
 
 .PHONY: testbed
 testbed:

@@ -28,7 +28,7 @@ async fn in_its_own_network(tools: &Tools, kernel: &str, folder: &Path) -> Resul
     let output = Command::new("unshare")
         .args(["--map-root-user", "--net"])
         .arg(tools.python())
-        .args([root("tests/support/own-network"), kernel.to_owned()])
+        .args([root("tests/testbed/own-network"), kernel.to_owned()])
         .arg(binary())
         .args(&deployment.arguments)
         .env_clear()

@@ -7,9 +7,9 @@ use serde_json::Value;
 use testbed::{ResetCount, eventually};
 
 use crate::{
-    play::serves,
+    environment::{Environment, output, repository},
+    playground::serves,
     samples::{CONFIRMED, GRANTED, SAMPLES, UNGRANTED},
-    stage::{Stage, output, repository},
     terminal::{Terminal, say},
 };
 
@@ -24,33 +24,33 @@ pub(crate) async fn run(program: &Path) -> Result<()> {
         !serves()?,
         "`make up` is running, and its files are those of the demonstration: stop it first, by `make down`"
     );
-    let stage = tokio::select! {
-        stage = Stage::start(program) => stage?,
+    let environment = tokio::select! {
+        environment = Environment::start(program) => environment?,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     };
     let told = tokio::select! {
-        told = tell(&stage) => told,
+        told = tell(&environment) => told,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     say("Stopping everything that was started");
-    drop(stage);
+    drop(environment);
     let log = output().join("operator.log");
     told.with_context(|| format!("the demonstration failed (the operator's log: {})", log.display()))?;
     println!("Every outcome was the expected one, and nobody was reset twice.");
     Ok(())
 }
 
-async fn tell(stage: &Stage) -> Result<()> {
-    let terminal = Terminal::new(stage.cluster.as_admin(), &repository());
+async fn tell(environment: &Environment) -> Result<()> {
+    let terminal = Terminal::new(environment.cluster.as_admin(), &repository());
 
     say("A grant for the namespace `support`; one request per user there, and one in a namespace without a grant");
     terminal.kubectl("apply -f target/testbed/grant.yaml").await?;
     terminal.kubectl("apply -f target/testbed/requests.yaml -f target/testbed/ungranted.yaml").await?;
     terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
-    expect(stage, "ResetAccepted").await?;
+    expect(environment, "ResetAccepted").await?;
     terminal.kubectl("get prr -A").await?;
     terminal.kubectl(&format!("describe prr reset-{CONFIRMED} -n {GRANTED}")).await?;
-    let after_first = show_cognito(stage).await?;
+    let after_first = show_cognito(environment).await?;
 
     say("Everything applied again: nothing changes, and Cognito is not called");
     terminal.kubectl("apply -f target/testbed/requests.yaml -f target/testbed/ungranted.yaml").await?;
@@ -59,9 +59,9 @@ async fn tell(stage: &Stage) -> Result<()> {
     terminal.kubectl(&format!("delete prr reset-{CONFIRMED} -n {GRANTED}")).await?;
     terminal.kubectl("apply -f target/testbed/requests.yaml").await?;
     terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
-    expect(stage, "AlreadyPerformed").await?;
+    expect(environment, "AlreadyPerformed").await?;
     terminal.kubectl("get prr -A").await?;
-    if show_cognito(stage).await? != after_first {
+    if show_cognito(environment).await? != after_first {
         bail!("Cognito was called again, and nothing had been asked for but what was done");
     }
 
@@ -69,10 +69,10 @@ async fn tell(stage: &Stage) -> Result<()> {
     terminal.kubectl(&format!("delete namespace {GRANTED} --timeout=60s")).await?;
     terminal.kubectl("apply -f target/testbed/requests.yaml").await?;
     terminal.kubectl(&format!("wait prr --all -n {GRANTED} {WAIT}")).await?;
-    expect(stage, "AlreadyPerformed").await?;
+    expect(environment, "AlreadyPerformed").await?;
     terminal.kubectl("get prr -A").await?;
     terminal.kubectl("get prrec").await?;
-    if show_cognito(stage).await? != after_first {
+    if show_cognito(environment).await? != after_first {
         bail!("Cognito was called again, and nothing had been asked for but what was done");
     }
     Ok(())
@@ -80,7 +80,7 @@ async fn tell(stage: &Stage) -> Result<()> {
 
 /// Checks every request. The confirmed user's reset succeeded, for the reason given; the others
 /// ended as expected.
-async fn expect(stage: &Stage, success: &str) -> Result<()> {
+async fn expect(environment: &Environment, success: &str) -> Result<()> {
     let expected = SAMPLES.iter().map(|sample| {
         let reason = if sample.outcome == "Succeeded" { success } else { sample.reason };
         (GRANTED, sample.user, sample.outcome, reason)
@@ -90,7 +90,7 @@ async fn expect(stage: &Stage, success: &str) -> Result<()> {
     for (namespace, user, outcome, reason) in expected.chain([waiting]) {
         let wanted = format!("{outcome}/{reason}");
         eventually(LIMIT, format!("{namespace}/reset-{user} to be {wanted}"), async || {
-            let seen = outcome_of(stage, namespace, user).await?;
+            let seen = outcome_of(environment, namespace, user).await?;
             if seen == wanted { Ok(()) } else { bail!(seen) }
         })
         .await?;
@@ -99,9 +99,9 @@ async fn expect(stage: &Stage, success: &str) -> Result<()> {
     Ok(())
 }
 
-async fn outcome_of(stage: &Stage, namespace: &str, user: &str) -> Result<String> {
+async fn outcome_of(environment: &Environment, namespace: &str, user: &str) -> Result<String> {
     let name = format!("reset-{user}");
-    let text = stage.cluster.kubectl(&["get", "prr", &name, "-n", namespace, "-o", "json"]).await?.success()?;
+    let text = environment.cluster.kubectl(&["get", "prr", &name, "-n", namespace, "-o", "json"]).await?.success()?;
     let request: Value = serde_json::from_str(&text)?;
     let outcome = request.pointer("/status/outcome").and_then(Value::as_str).unwrap_or("none");
     let conditions = request.pointer("/status/conditions").and_then(Value::as_array);
@@ -111,15 +111,15 @@ async fn outcome_of(stage: &Stage, namespace: &str, user: &str) -> Result<String
 }
 
 /// Shows Cognito's side, and checks that nobody was reset twice. Returns the counts, by user.
-async fn show_cognito(stage: &Stage) -> Result<Vec<(&'static str, ResetCount)>> {
+async fn show_cognito(environment: &Environment) -> Result<Vec<(&'static str, ResetCount)>> {
     say("Cognito's side: the calls of AdminResetUserPassword that reached it so far");
     println!("{:<12} {:>5} {:>9}  STATUS NOW", "USER", "CALLS", "ACCEPTED");
-    let cognito = stage.moto.cognito();
+    let cognito = environment.moto.cognito();
     let mut counts = Vec::new();
     for sample in &SAMPLES {
-        let count = stage.proxy.resets_of(&stage.pool, sample.user);
+        let count = environment.proxy.resets_of(&environment.pool, sample.user);
         let status =
-            cognito.user_status(&stage.pool, sample.user).await.unwrap_or_else(|_| "(no such user)".to_owned());
+            cognito.user_status(&environment.pool, sample.user).await.unwrap_or_else(|_| "(no such user)".to_owned());
         println!("{:<12} {:>5} {:>9}  {status}", sample.user, count.forwarded, count.accepted);
         counts.push((sample.user, count));
         let due = usize::from(sample.user == CONFIRMED);

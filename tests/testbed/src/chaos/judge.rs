@@ -80,7 +80,7 @@ pub(super) enum Fate {
     Refused,
     /// Cognito accepted.
     Accepted,
-    /// The call was sent on and no response was seen: the campaign itself does not know.
+    /// The call was sent on and no response was seen: the run itself does not know.
     Unseen,
 }
 
@@ -151,7 +151,7 @@ impl fmt::Display for Violation {
             Self::NotToldThatOver => "it was held back until its time was over, and its status does not say so",
             Self::DeletedTooEarly => "a request was deleted without an end, or a record that was still needed",
             Self::ExpiryForgotten => "the record does not remember the expiry of a request whose status relies on it",
-            Self::FateUnseen => "the campaign lost track of a call (its own fault, not the operator's)",
+            Self::FateUnseen => "the run lost track of a call (its own fault, not the operator's)",
         })
     }
 }

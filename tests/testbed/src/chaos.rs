@@ -1,4 +1,4 @@
-//! The fault campaign and the load. The campaign runs two replicas of the release binary, with the
+//! The chaos run and the load. A chaos run has two replicas of the release binary, with the
 //! permissions and arguments of `deploy/`, on a real API server whose etcd waits for the disk. It
 //! injects faults of every kind while requests come without a pause. The load is a given number of
 //! requests while replicas are killed every few seconds.
@@ -13,7 +13,7 @@
 //! bounds the point, and the replica is killed meanwhile. The points are the same, the killed
 //! binary is the one that is shipped, and it has no code for it.
 
-mod answers;
+mod environment;
 mod evidence;
 mod faults;
 mod inject;
@@ -23,8 +23,8 @@ mod processes;
 mod random;
 mod replica;
 mod report;
+mod responses;
 mod server;
-mod stage;
 mod story;
 mod traffic;
 mod troubles;
@@ -41,10 +41,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::time::{sleep, timeout};
 
-pub use self::stage::Programs;
+pub use self::environment::Programs;
 use self::{
-    evidence::Evidence, faults::Fault, inject::inject, observed::Observed, random::Random, report::Count, stage::Stage,
-    traffic::Traffic,
+    environment::Environment, evidence::Evidence, faults::Fault, inject::inject, observed::Observed, random::Random,
+    report::Count, traffic::Traffic,
 };
 
 /// The number of faults that are injected at the same time.
@@ -58,7 +58,7 @@ const CALM: Duration = Duration::from_secs(10);
 const TRIES: usize = 3;
 /// The number of rounds in which other faults replace those that met nothing at all.
 const ROUNDS: usize = 4;
-/// A fault that takes longer than this is stuck, and the campaign with it.
+/// A fault that takes longer than this is stuck, and the run with it.
 const FAULT_LIMIT: Duration = Duration::from_secs(180);
 /// Everything has to become terminal within this time after the last fault.
 const END_LIMIT: Duration = Duration::from_secs(180);
@@ -68,7 +68,7 @@ const DIGESTED: Duration = Duration::from_secs(30);
 /// The time between two kills under load.
 const KILL_EVERY: Duration = Duration::from_secs(3);
 
-/// The kind of a campaign.
+/// The kind of a chaos run.
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// This number of faults of every kind.
@@ -77,10 +77,10 @@ pub enum Mode {
     Load(usize),
 }
 
-/// A campaign.
+/// A chaos run.
 #[derive(Clone, Debug)]
-pub struct Campaign {
-    /// The kind of the campaign.
+pub struct ChaosRun {
+    /// The kind of the run.
     pub mode: Mode,
     /// The seed of all random choices: the same seed gives the same faults in the same order.
     pub seed: u64,
@@ -90,16 +90,16 @@ pub struct Campaign {
     pub programs: Programs,
 }
 
-impl Campaign {
-    /// Runs the campaign.
+impl ChaosRun {
+    /// Runs it to its end.
     ///
     /// # Errors
     /// When a violation is found, after a report about it; or when it could not be carried out.
     pub async fn run(self) -> Result<()> {
         println!("seed {} (SEED={} repeats the order of the faults)", self.seed, self.seed);
-        let stage = Arc::new(Stage::start(&self.programs).await?);
-        println!("{}", stage.versions);
-        let field = Arc::new(Field::of(&stage, &self.mode));
+        let environment = Arc::new(Environment::start(&self.programs).await?);
+        println!("{}", environment.versions);
+        let field = Arc::new(Field::of(&environment, &self.mode));
         let watching = tokio::spawn({
             let field = Arc::clone(&field);
             async move { field.look_on().await }
@@ -133,13 +133,13 @@ impl Campaign {
                 Mode::Load(requests) => requests,
             },
         );
-        field.stage.start_replicas(true).await?;
+        field.environment.start_replicas(true).await?;
         let mut traffic = tokio::spawn({
             let (traffic, random) = (Arc::clone(&field.traffic), for_traffic.fork());
             async move { traffic.run(random, total).await }
         });
         tokio::select! {
-            // Load ends by itself; anything else is a problem of the campaign.
+            // Load ends by itself; anything else is an error of the testbed.
             ended = &mut traffic => return ended?,
             broken = self.break_things(field, &mut random) => broken?,
         }
@@ -157,21 +157,21 @@ impl Campaign {
         match self.mode {
             Mode::Faults(cycles) => {
                 field.phase(cycles.div_ceil(2), random).await?;
-                field.stage.start_replicas(false).await?;
+                field.environment.start_replicas(false).await?;
                 field.phase(cycles, random).await
             }
             Mode::Load(requests) => {
                 field.kill_until(|| field.traffic.asked().len() >= requests / 2, random).await?;
-                field.stage.start_replicas(false).await?;
+                field.environment.start_replicas(false).await?;
                 field.kill_until(|| field.traffic.asked().len() >= requests, random).await
             }
         }
     }
 }
 
-/// The servers and replicas of a campaign, and the notes about them.
+/// The servers and replicas of a run, and the notes about them.
 struct Field {
-    stage: Arc<Stage>,
+    environment: Arc<Environment>,
     observed: Arc<Observed>,
     traffic: Arc<Traffic>,
     start: Instant,
@@ -184,12 +184,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Field {
-    fn of(stage: &Arc<Stage>, mode: &Mode) -> Self {
+    fn of(environment: &Arc<Environment>, mode: &Mode) -> Self {
         let observed = Arc::new(Observed::default());
         let start = Instant::now();
         Self {
-            stage: Arc::clone(stage),
-            traffic: Traffic::new(stage, &observed, mode),
+            environment: Arc::clone(environment),
+            traffic: Traffic::new(environment, &observed, mode),
             observed,
             start,
             evidence: Mutex::new(Evidence::since(start)),
@@ -199,7 +199,7 @@ impl Field {
 
     /// Runs beside the faults: watches, does the kubelet's part, and reads the proxies' journals.
     async fn look_on(&self) -> Result<()> {
-        let [first, second] = &self.stage.replicas;
+        let [first, second] = &self.environment.replicas;
         let read = async {
             loop {
                 if let Some(end) = Instant::now().checked_sub(DIGESTED) {
@@ -211,14 +211,14 @@ impl Field {
         tokio::select! {
             ended = first.supervise() => ended,
             ended = second.supervise() => ended,
-            () = self.observed.run(&self.stage.server) => Ok(()),
+            () = self.observed.run(&self.environment.server) => Ok(()),
             () = read => Ok(()),
         }
     }
 
     fn read_journals(&self, end: Instant) {
         let mut evidence = lock(&self.evidence);
-        self.stage.take_before(end).for_each(|(who, passed)| evidence.hear(who, &passed));
+        self.environment.take_before(end).for_each(|(who, passed)| evidence.hear(who, &passed));
     }
 
     fn cycles(&self) -> usize {
@@ -229,7 +229,7 @@ impl Field {
     /// is no cycle: others replace it.
     async fn phase(&self, total: usize, random: &mut Random) -> Result<()> {
         for _ in 0..ROUNDS {
-            let deck = Fault::deck(total.saturating_sub(self.cycles()), self.stage.leased(), random);
+            let deck = Fault::deck(total.saturating_sub(self.cycles()), self.environment.leased(), random);
             let deck = Mutex::new(deck.into_iter().map(|fault| (fault, TRIES)).collect::<VecDeque<_>>());
             let lanes: [_; LANES] = std::array::from_fn(|_| self.lane(&deck, random.fork()));
             futures::future::try_join_all(lanes).await?;
@@ -247,7 +247,7 @@ impl Field {
                 sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let injecting = timeout(FAULT_LIMIT, inject(&self.stage, fault, &mut random));
+            let injecting = timeout(FAULT_LIMIT, inject(&self.environment, fault, &mut random));
             let met = injecting.await.with_context(|| format!("stuck: {fault:?}"))??;
             let met = met && self.traffic.in_flight() > 0;
             if !met && tries > 1 {
@@ -282,7 +282,7 @@ impl Field {
     async fn kill_until(&self, done: impl Fn() -> bool, random: &mut Random) -> Result<()> {
         while !done() {
             sleep(KILL_EVERY).await;
-            let met = inject(&self.stage, Fault::Kill, random).await?;
+            let met = inject(&self.environment, Fault::Kill, random).await?;
             self.count(Fault::Kill, met);
             ensure!(self.start.elapsed() < Duration::from_secs(7200), "the load takes longer than two hours");
         }

@@ -1,14 +1,14 @@
-//! The fault campaign, and load with faults, from the command line.
+//! The chaos run, and load with faults, from the command line.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use testbed::campaign::{Campaign, Mode, Programs};
+use testbed::chaos::{ChaosRun, Mode, Programs};
 
-use crate::stage::repository;
+use crate::environment::repository;
 
-/// The arguments of a campaign.
+/// The arguments of a chaos run.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Number of faults.
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "REQUESTS", conflicts_with = "cycles")]
     load: Option<usize>,
 
-    /// Repeats the order of the faults of another campaign [default: a new one].
+    /// Repeats the order of the faults of an earlier run [default: a new one].
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     clock: Option<PathBuf>,
 }
 
-/// Runs the campaign. Everything it started has ended when it returns.
+/// Runs it. Everything it started has ended when it returns.
 pub(crate) async fn run(arguments: Arguments, operator: PathBuf) -> Result<()> {
     let Arguments { cycles, load, seed, report, clock } = arguments;
     let beside = || {
@@ -40,14 +40,14 @@ pub(crate) async fn run(arguments: Arguments, operator: PathBuf) -> Result<()> {
         anyhow::Ok(program.with_file_name("libclock.so"))
     };
     let clock = clock.map_or_else(beside, Ok)?;
-    let campaign = Campaign {
+    let chaos = ChaosRun {
         mode: load.map_or(Mode::Faults(cycles), Mode::Load),
         seed: seed.unwrap_or_else(new_seed),
         report,
         programs: Programs { operator, clock, repository: repository() },
     };
     tokio::select! {
-        outcome = campaign.run() => outcome,
+        outcome = chaos.run() => outcome,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     }
 }

@@ -1,4 +1,4 @@
-//! The paths of the servers: built, installed or given, by the script `tests/support/tools`.
+//! The paths of the servers: built, installed or given, by the script `tests/testbed/tools`.
 
 use std::{
     path::{Path, PathBuf},

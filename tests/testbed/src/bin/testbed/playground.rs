@@ -15,8 +15,8 @@ use testbed::eventually;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
+    environment::{Environment, output},
     samples::SPARE,
-    stage::{Stage, output},
 };
 
 const STOP_LIMIT: Duration = Duration::from_secs(30);
@@ -98,18 +98,18 @@ pub(crate) async fn serve(operator: &Path) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     // The terminal that started it may be closed.
     let _hangup = signal(SignalKind::hangup())?;
-    let stage = tokio::select! {
-        stage = Stage::start(operator) => stage?,
+    let environment = tokio::select! {
+        environment = Environment::start(operator) => environment?,
         _ = terminate.recv() => return Ok(()),
     };
     let kubeconfig = output().join("kubeconfig");
-    std::fs::copy(stage.cluster.kubeconfig(), &kubeconfig).context("failed to write the kubeconfig")?;
+    std::fs::copy(environment.cluster.kubeconfig(), &kubeconfig).context("failed to write the kubeconfig")?;
     let state = json!({
         "kubeconfig": kubeconfig,
-        "path": stage.tools.directory(),
-        "cognito": stage.proxy.url(),
-        "operator": stage.operator.url(),
-        "pool": stage.pool,
+        "path": environment.tools.directory(),
+        "cognito": environment.proxy.url(),
+        "operator": environment.operator.url(),
+        "pool": environment.pool,
     });
     // The file is written whole or not at all: its presence means that everything runs.
     let draft = output().join("state.draft");
@@ -117,7 +117,7 @@ pub(crate) async fn serve(operator: &Path) -> Result<()> {
     std::fs::rename(&draft, state_file()).context("failed to write the state")?;
     terminate.recv().await;
     let _ = std::fs::remove_file(state_file());
-    drop(stage);
+    drop(environment);
     Ok(())
 }
 

@@ -19,10 +19,10 @@ use tokio::{
 
 use super::{
     Mode,
+    environment::{Environment, GUEST, RETENTION, name_of},
     observed::Observed,
     random::Random,
     server::{REQUESTS, Server},
-    stage::{GUEST, RETENTION, Stage, name_of},
     story::{Story, Terms},
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Asked {
 
 /// Makes the requests.
 pub(super) struct Traffic {
-    stage: Arc<Stage>,
+    environment: Arc<Environment>,
     observed: Arc<Observed>,
     /// The greatest number in flight.
     most: usize,
@@ -64,13 +64,13 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn new(stage: &Arc<Stage>, observed: &Arc<Observed>, mode: &Mode) -> Arc<Self> {
+    pub(super) fn new(environment: &Arc<Environment>, observed: &Arc<Observed>, mode: &Mode) -> Arc<Self> {
         let (most, pace, flaps) = match mode {
             Mode::Faults(_) => (200, Duration::from_millis(100), true),
             Mode::Load(_) => (400, Duration::from_millis(5), false),
         };
         Arc::new(Self {
-            stage: Arc::clone(stage),
+            environment: Arc::clone(environment),
             observed: Arc::clone(observed),
             most,
             pace,
@@ -123,10 +123,10 @@ impl Traffic {
     /// end.
     async fn flap(&self, mut random: Random) -> Result<()> {
         while self.flaps && !self.is_ending() {
-            let (stage, taken) = (&self.stage, random.percent(20));
+            let (environment, taken) = (&self.environment, random.percent(20));
             for there in [false, true] {
                 sleep(random.up_to(FLAP)).await;
-                if taken { stage.grant_guests(there).await? } else { stage.suspend_guests(!there).await? }
+                if taken { environment.grant_guests(there).await? } else { environment.suspend_guests(!there).await? }
             }
         }
         Ok(())
@@ -167,7 +167,7 @@ impl Traffic {
     }
 
     async fn tell(&self, asked: &Asked, mut random: Random) -> Result<()> {
-        let (users, pool, name) = (&self.stage.users, &self.stage.pool, &asked.name);
+        let (users, pool, name) = (&self.environment.users, &self.environment.pool, &asked.name);
         if asked.story != Story::Nobody {
             users.create_user(pool, name).await?;
         }
@@ -219,7 +219,7 @@ impl Traffic {
     }
 
     fn server(&self) -> &Server {
-        &self.stage.server
+        &self.environment.server
     }
 
     /// Creates the request, and returns its uid. A creation whose reply was lost returns 409 at the
@@ -252,7 +252,7 @@ impl Traffic {
     }
 
     fn body(&self, asked: &Asked, terms: Terms) -> Value {
-        let mut spec = json!({ "userPoolID": self.stage.pool, "username": asked.name });
+        let mut spec = json!({ "userPoolID": self.environment.pool, "username": asked.name });
         asked.story.complete(&mut spec, terms);
         json!({
             "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
@@ -269,7 +269,7 @@ impl Traffic {
         Ok(self.server().insist(Method::GET, &path(name), None, &[200, 404]).await?.0 == 200)
     }
 
-    /// Waits for its end, for as long as the campaign does: the verdict finds a request that never
+    /// Waits for its end, for as long as the run does: the verdict finds a request that never
     /// ends.
     async fn ended(&self, asked: &Asked, uid: &str) -> Result<()> {
         let is_short_lived = asked.story == Story::ShortLived;

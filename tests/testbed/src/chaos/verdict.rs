@@ -1,4 +1,4 @@
-//! The end of a campaign: all notes are put together, and judged.
+//! The end of a run: all notes are put together, and judged.
 
 use std::{collections::HashMap, time::Duration, time::Instant};
 
@@ -6,13 +6,13 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{
-    Campaign, Field, Mode,
+    ChaosRun, Field, Mode,
+    environment::name_of,
     evidence::Heard,
     judge::{Claim, Effect, Facts, Told},
     lock,
     report::Report,
     server::{RECORDS, REQUESTS},
-    stage::name_of,
     story::Story,
     traffic::Asked,
 };
@@ -29,12 +29,12 @@ type Objects = HashMap<String, Value>;
 
 impl Field {
     async fn objects(&self, path: &str, name: &str) -> Result<Objects> {
-        let (all, _) = self.stage.server.list(path).await?;
+        let (all, _) = self.environment.server.list(path).await?;
         Ok(all.into_iter().map(|object| (name_of(&object, name), object)).collect())
     }
 
     /// Judges every request.
-    pub(super) async fn verdict(&self, campaign: &Campaign) -> Result<Report> {
+    pub(super) async fn verdict(&self, chaos: &ChaosRun) -> Result<Report> {
         let settled = async || {
             let records = self.objects(RECORDS, "/request/name").await?;
             let open = records.values().filter(|record| Effect::of(record).is_none()).count();
@@ -50,7 +50,7 @@ impl Field {
         self.read_journals(Instant::now());
         let requests = self.objects(REQUESTS, "/metadata/name").await?;
         let records = self.objects(RECORDS, "/request/name").await?;
-        let mut report = self.nothing_yet(campaign, duration);
+        let mut report = self.nothing_yet(chaos, duration);
         report.collected = lock(&self.evidence).collected();
         let mut shown = 0;
         for asked in self.traffic.asked() {
@@ -58,7 +58,7 @@ impl Field {
             let heard = lock(&self.evidence).of(&asked.name);
             let mut facts = self.facts(&asked, &heard, request, record);
             if facts.resets() == 0 && asked.story != Story::Nobody {
-                let status = self.stage.users.user_status(&self.stage.pool, &asked.name).await;
+                let status = self.environment.users.user_status(&self.environment.pool, &asked.name).await;
                 facts.has_to_reset = status? == "RESET_REQUIRED";
             }
             let violations = facts.violations();
@@ -74,20 +74,20 @@ impl Field {
         Ok(report)
     }
 
-    fn nothing_yet(&self, campaign: &Campaign, duration: Duration) -> Report {
-        let title = match campaign.mode {
-            Mode::Faults(_) => "Fault campaign: half with the lease, half without",
+    fn nothing_yet(&self, chaos: &ChaosRun, duration: Duration) -> Report {
+        let title = match chaos.mode {
+            Mode::Faults(_) => "Chaos run: half with the lease, half without",
             Mode::Load(_) => "Load with kills: half with the lease, half without",
         };
         let mut report = Report {
             title: title.to_owned(),
-            seed: campaign.seed,
-            versions: self.stage.versions.clone(),
+            seed: chaos.seed,
+            versions: self.environment.versions.clone(),
             duration,
             faults: lock(&self.counts).clone(),
             ..Report::default()
         };
-        for replica in &self.stage.replicas {
+        for replica in &self.environment.replicas {
             report.peak = report.peak.max(replica.peak());
             replica.exits().into_iter().for_each(|(status, count)| *report.exits.entry(status).or_default() += count);
         }
@@ -128,7 +128,7 @@ impl Field {
         println!("what passed the proxies:");
         heard.story.iter().for_each(|line| println!("  {line}"));
         let record = record.map(|record| name_of(record, "/metadata/name"));
-        for replica in &self.stage.replicas {
+        for replica in &self.environment.replicas {
             println!("log of {}:", replica.name);
             let log = replica.log();
             let about = |line: &&str| line.contains(name) || record.as_deref().is_some_and(|it| line.contains(it));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, header::ACCEPT};
 
-use super::stage::RETENTION;
+use super::environment::RETENTION;
 use crate::{Matcher, Seen};
 
 /// A kind of request that the operator sends to the API server.
@@ -124,7 +124,7 @@ impl Verb {
         matches!(self, Self::PatchEvent | Self::DeleteRecord)
     }
 
-    /// Returns the time after the start of a campaign before which it is not sent.
+    /// Returns the time after the start of a run before which it is not sent.
     pub(super) const fn not_before(self) -> Duration {
         match self {
             Self::GetRequestMetadata | Self::DeleteRecord => RETENTION.saturating_add(Duration::from_secs(5)),

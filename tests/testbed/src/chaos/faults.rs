@@ -1,4 +1,4 @@
-//! Every fault of the campaign: a closed list. `inject.rs` injects and undoes each.
+//! Every fault of the run: a closed list. `inject.rs` injects and undoes each.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ impl Fault {
         }
     }
 
-    /// Returns the time after the start of a campaign before which the fault cannot meet anything.
+    /// Returns the time after the start of a run before which the fault cannot meet anything.
     pub(super) const fn not_before(self) -> Duration {
         match self {
             Self::Api(verb, _) => verb.not_before(),

@@ -7,12 +7,12 @@ use http::Method;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    answers::{late, to_assume_role, to_cognito},
+    environment::Environment,
     faults::{Fault, Stream},
     processes,
     random::Random,
     replica::Replica,
-    stage::Stage,
+    responses::{late, to_assume_role, to_cognito},
     verbs::{Break, Verb},
 };
 use crate::{Fault as Broken, FaultProxy, Matcher, Reply, Rule, Seen};
@@ -24,30 +24,30 @@ const RARELY_HIT: Duration = Duration::from_secs(25);
 pub(super) const RESET: &str = "AdminResetUserPassword";
 
 /// Injects a fault, and undoes it. Returns false if it has met nothing: then there was no fault.
-pub(super) async fn inject(stage: &Stage, fault: Fault, random: &mut Random) -> Result<bool> {
+pub(super) async fn inject(environment: &Environment, fault: Fault, random: &mut Random) -> Result<bool> {
     match fault {
-        Fault::KillAt(point) => processes::at(stage, point, random, false).await,
-        Fault::StopAt(point) => processes::at(stage, point, random, true).await,
-        Fault::Kill => processes::kill(stage, random).await,
-        Fault::Stop => processes::stop(stage, random).await,
-        Fault::KillApiServer => processes::kill_api_server(stage, random).await,
-        Fault::KillEtcd => processes::kill_etcd(stage, random).await,
-        Fault::CutConnections => cut(stage.worker(random).await?, random).await,
-        Fault::Watch(stream) => watch(stage.worker(random).await?, stream, random).await,
-        Fault::Api(verb, how) => api(stage, verb, how, random).await,
+        Fault::KillAt(point) => processes::at(environment, point, random, false).await,
+        Fault::StopAt(point) => processes::at(environment, point, random, true).await,
+        Fault::Kill => processes::kill(environment, random).await,
+        Fault::Stop => processes::stop(environment, random).await,
+        Fault::KillApiServer => processes::kill_api_server(environment, random).await,
+        Fault::KillEtcd => processes::kill_etcd(environment, random).await,
+        Fault::CutConnections => cut(environment.worker(random).await?, random).await,
+        Fault::Watch(stream) => watch(environment.worker(random).await?, stream, random).await,
+        Fault::Api(verb, how) => api(environment, verb, how, random).await,
         Fault::Reset(trouble) => {
-            let proxy = &stage.worker(random).await?.cognito;
+            let proxy = &environment.worker(random).await?.cognito;
             some(proxy, || Matcher::operation(RESET), to_cognito(trouble, random), random).await
         }
         Fault::Probe(trouble) => {
-            let proxy = &stage.worker(random).await?.cognito;
+            let proxy = &environment.worker(random).await?.cognito;
             some(proxy, || Matcher::operation("AdminGetUser"), to_cognito(trouble, random), random).await
         }
         Fault::AssumeRole(trouble) => {
-            let proxy = &stage.worker(random).await?.cognito;
+            let proxy = &environment.worker(random).await?.cognito;
             some(proxy, assume_role, to_assume_role(trouble, random), random).await
         }
-        Fault::Clock(jump) => processes::clock(stage.worker(random).await?, jump, random).await,
+        Fault::Clock(jump) => processes::clock(environment.worker(random).await?, jump, random).await,
     }
 }
 
@@ -68,7 +68,7 @@ async fn some(proxy: &FaultProxy, matcher: impl Fn() -> Matcher, broken: Broken,
     Ok(met(&rule, random).await)
 }
 
-async fn api(stage: &Stage, verb: Verb, how: Break, random: &mut Random) -> Result<bool> {
+async fn api(environment: &Environment, verb: Verb, how: Break, random: &mut Random) -> Result<bool> {
     let broken = match how {
         Break::Answer(status) => Broken::Respond(Reply::kubernetes_error(status, reason(status))),
         Break::AnswerAfter(status) => Broken::ForwardThenRespond(Reply::kubernetes_error(status, reason(status))),
@@ -79,51 +79,51 @@ async fn api(stage: &Stage, verb: Verb, how: Break, random: &mut Random) -> Resu
     match verb {
         // Only a standby reads the Lease; a leader renews it.
         Verb::GetLease => {
-            let leader = stage.worker(random).await?;
-            let other = stage.replicas.iter().find(|replica| replica.name != leader.name).unwrap_or(leader);
+            let leader = environment.worker(random).await?;
+            let other = environment.replicas.iter().find(|replica| replica.name != leader.name).unwrap_or(leader);
             some(&other.api, || verb.matcher(), broken, random).await
         }
         // A missing Lease is created by the replica that is quicker.
-        Verb::CreateLease => either(stage, verb, broken, HIT, async || stage.delete_lease().await).await,
+        Verb::CreateLease => either(environment, verb, broken, HIT, async || environment.delete_lease().await).await,
         // The operator reports each object once. Faults that meet no other report get an object of
         // their own.
         Verb::PatchStatus | Verb::PatchGrantStatus => {
             let mut made = String::new();
-            let met = either(stage, verb, broken, HIT, async || {
+            let met = either(environment, verb, broken, HIT, async || {
                 made = match verb {
-                    Verb::PatchStatus => stage.make_unreadable_request().await?,
-                    _ => stage.make_unreadable_grant().await?,
+                    Verb::PatchStatus => environment.make_unreadable_request().await?,
+                    _ => environment.make_unreadable_grant().await?,
                 };
                 Ok(())
             })
             .await?;
-            stage.server.insist(Method::DELETE, &made, None, &[200, 404]).await?;
+            environment.server.insist(Method::DELETE, &made, None, &[200, 404]).await?;
             Ok(met)
         }
-        _ if verb.is_rare() => either(stage, verb, broken, RARELY_HIT, async || Ok(())).await,
+        _ if verb.is_rare() => either(environment, verb, broken, RARELY_HIT, async || Ok(())).await,
         _ if verb.is_at_start() => {
-            either(stage, verb, broken, HIT, async || {
-                let replica = stage.worker(random).await?;
+            either(environment, verb, broken, HIT, async || {
+                let replica = environment.worker(random).await?;
                 let _alone = replica.process.lock().await;
                 replica.kill().await?;
                 replica.ensure_running().await
             })
             .await
         }
-        _ => some(&stage.worker(random).await?.api, || verb.matcher(), broken, random).await,
+        _ => some(&environment.worker(random).await?.api, || verb.matcher(), broken, random).await,
     }
 }
 
 /// Breaks one or two requests of each replica, after this has caused them, and waits for the first
 /// one.
 async fn either(
-    stage: &Stage,
+    environment: &Environment,
     verb: Verb,
     broken: Broken,
     wait: Duration,
     cause: impl AsyncFnOnce() -> Result<()>,
 ) -> Result<bool> {
-    let rules = stage.replicas.each_ref().map(|replica| replica.api.times(2, verb.matcher(), broken.clone()));
+    let rules = environment.replicas.each_ref().map(|replica| replica.api.times(2, verb.matcher(), broken.clone()));
     let caused = cause().await;
     let end = Instant::now() + wait;
     while rules.iter().all(|rule| rule.hits() == 0) && Instant::now() < end {

@@ -27,7 +27,7 @@ pub(crate) fn output() -> PathBuf {
 }
 
 /// The running servers and the operator. All of it ends when dropped.
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     // Fields drop in this order: the operator before the servers that it uses.
     pub(crate) operator: Operator,
     pub(crate) proxy: FaultProxy,
@@ -37,7 +37,7 @@ pub(crate) struct Stage {
     pub(crate) pool: String,
 }
 
-impl Stage {
+impl Environment {
     /// Starts the servers, makes the pool, writes the samples, applies `deploy/`, and starts the
     /// operator as the Deployment there says.
     pub(crate) async fn start(program: &Path) -> Result<Self> {

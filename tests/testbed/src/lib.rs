@@ -7,7 +7,7 @@
 //! it, also when a test panics or is killed.
 #![forbid(unsafe_code)]
 
-pub mod campaign;
+pub mod chaos;
 mod connect_proxy;
 mod control_plane;
 mod deployment;

@@ -1,4 +1,4 @@
-//! The findings of a campaign, as text that is Markdown too. Pure.
+//! The findings of a chaos run, as text that is Markdown too. Pure.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ pub(super) struct Count {
     pub(super) missed: usize,
 }
 
-/// The findings of a campaign.
+/// The findings of a chaos run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     pub(super) title: String,
@@ -91,7 +91,7 @@ impl Report {
             ("requests that never became terminal", count(&|it| it == Violation::NeverTerminal).to_string(), "0"),
             ("claims left open", count(&|it| it == Violation::ClaimLeftOpen).to_string(), "0"),
             ("wrong claims", count(&Violation::is_wrong_claim).to_string(), "0"),
-            ("calls that the campaign lost track of", count(&|it| it == Violation::FateUnseen).to_string(), "0"),
+            ("calls that the run lost track of", count(&|it| it == Violation::FateUnseen).to_string(), "0"),
             ("effects and statuses checked when stored", self.claims.to_string(), ""),
             ("calls of AdminResetUserPassword", self.calls.to_string(), ""),
             ("requests that the operator deleted by their time to live", self.collected.requests.to_string(), ""),
@@ -209,7 +209,7 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::faults::Point;
+    use crate::chaos::faults::Point;
 
     fn report() -> Report {
         let counts = [
@@ -217,7 +217,7 @@ mod tests {
             (Fault::Api(Verb::CreateRecord, Break::LostAfter), Count { cycles: 59, missed: 3 }),
         ];
         Report {
-            title: "A campaign".into(),
+            title: "A chaos run".into(),
             faults: counts.into(),
             requests: 500,
             resets: [(0, 100), (1, 400)].into(),

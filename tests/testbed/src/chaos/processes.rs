@@ -11,12 +11,12 @@ use anyhow::Result;
 use tokio::time::sleep;
 
 use super::{
-    answers::to_cognito,
+    environment::Environment,
     faults::{Jump, Point},
     inject::{HIT, RESET},
     random::Random,
     replica::Replica,
-    stage::Stage,
+    responses::to_cognito,
     troubles::Trouble,
     verbs::Verb,
 };
@@ -47,8 +47,8 @@ fn hold(replica: &Replica, point: Point) -> Rule {
 }
 
 /// Kills, or stops, a replica at a point.
-pub(super) async fn at(stage: &Stage, point: Point, random: &mut Random, only_stop: bool) -> Result<bool> {
-    let replica = stage.worker(random).await?;
+pub(super) async fn at(environment: &Environment, point: Point, random: &mut Random, only_stop: bool) -> Result<bool> {
+    let replica = environment.worker(random).await?;
     let rule = hold(replica, point);
     // Further claims are rare: they follow a response that proves that nothing happened.
     let before = matches!(point, Point::BeforeClaimAgain | Point::AfterClaimAgain).then(|| {
@@ -97,8 +97,8 @@ async fn freeze(replica: &Replica, then: impl AsyncFnOnce()) -> Result<bool> {
     Ok(begun.is_some_and(|(_, state)| state == 'T') && begun == ended)
 }
 
-pub(super) async fn kill(stage: &Stage, random: &mut Random) -> Result<bool> {
-    let replica = if random.percent(70) { stage.worker(random).await? } else { stage.any(random) };
+pub(super) async fn kill(environment: &Environment, random: &mut Random) -> Result<bool> {
+    let replica = if random.percent(70) { environment.worker(random).await? } else { environment.any(random) };
     let _alone = replica.process.lock().await;
     let killed = replica.kill().await?;
     sleep(random.up_to(Duration::from_millis(500))).await;
@@ -106,22 +106,22 @@ pub(super) async fn kill(stage: &Stage, random: &mut Random) -> Result<bool> {
     Ok(killed)
 }
 
-pub(super) async fn stop(stage: &Stage, random: &mut Random) -> Result<bool> {
-    let replica = stage.worker(random).await?;
+pub(super) async fn stop(environment: &Environment, random: &mut Random) -> Result<bool> {
+    let replica = environment.worker(random).await?;
     let _alone = replica.process.lock().await;
     freeze(replica, async || {}).await
 }
 
-pub(super) async fn kill_api_server(stage: &Stage, random: &mut Random) -> Result<bool> {
-    let mut cluster = stage.cluster.lock().await;
+pub(super) async fn kill_api_server(environment: &Environment, random: &mut Random) -> Result<bool> {
+    let mut cluster = environment.cluster.lock().await;
     cluster.kill_api_server().await?;
     sleep(random.up_to(Duration::from_secs(1))).await;
     cluster.restart_api_server().await?;
     Ok(true)
 }
 
-pub(super) async fn kill_etcd(stage: &Stage, random: &mut Random) -> Result<bool> {
-    let mut cluster = stage.cluster.lock().await;
+pub(super) async fn kill_etcd(environment: &Environment, random: &mut Random) -> Result<bool> {
+    let mut cluster = environment.cluster.lock().await;
     cluster.kill_etcd().await?;
     sleep(random.up_to(Duration::from_secs(1))).await;
     cluster.restart_etcd().await?;

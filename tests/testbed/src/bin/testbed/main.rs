@@ -1,19 +1,19 @@
 //! The demonstration (`testbed demo`), the same servers to play with (`testbed up`, `testbed
-//! down`), and the fault campaign (`testbed faults`).
+//! down`), and the chaos run (`testbed faults`).
 #![forbid(unsafe_code)]
 
 mod demo;
+mod environment;
 mod faults;
-mod play;
+mod playground;
 mod samples;
-mod stage;
 mod terminal;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::stage::repository;
+use crate::environment::repository;
 
 /// A Kubernetes control plane, an emulator of Cognito, and the operator between them, on this
 /// machine.
@@ -51,10 +51,10 @@ async fn main() -> ExitCode {
         cli.operator.unwrap_or_else(|| repository().join("target").join("release").join("cognito-reset-operator"));
     let outcome = match cli.command {
         Command::Demo => demo::run(&operator).await,
-        Command::Up => play::up(&operator).await,
-        Command::Down => play::down().await,
+        Command::Up => playground::up(&operator).await,
+        Command::Down => playground::down().await,
         Command::Faults(arguments) => faults::run(arguments, operator).await,
-        Command::Serve => play::serve(&operator).await,
+        Command::Serve => playground::serve(&operator).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

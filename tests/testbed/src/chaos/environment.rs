@@ -72,7 +72,7 @@ pub struct Programs {
 }
 
 /// The running servers and replicas. All of them end when this value is dropped.
-pub(super) struct Stage {
+pub(super) struct Environment {
     // Fields drop in this order: the operators before the servers that they use.
     pub(super) replicas: [Replica; 2],
     pub(super) cluster: Mutex<ControlPlane>,
@@ -88,7 +88,7 @@ pub(super) struct Stage {
     _moto: Moto,
 }
 
-impl Stage {
+impl Environment {
     /// Starts the servers, applies `deploy/`, and makes the replicas ready to be started.
     pub(super) async fn start(programs: &Programs) -> Result<Self> {
         ensure!(programs.operator.exists(), "there is no operator at {}: make build", programs.operator.display());
@@ -245,7 +245,7 @@ fn grant(pool: &str, name: &str) -> Value {
     });
     if name == "role" {
         grant["spec"]["roleARN"] = "arn:aws:iam::123456789012:role/cognito-reset".into();
-        grant["spec"]["externalID"] = "campaign".into();
+        grant["spec"]["externalID"] = "chaos".into();
     }
     grant
 }

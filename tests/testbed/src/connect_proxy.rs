@@ -1,4 +1,4 @@
-//! A forward proxy, as companies have them: `tests/support/connect-proxy`, a process of its own.
+//! A forward proxy, as companies have them: `tests/testbed/connect-proxy`, a process of its own.
 
 use std::{path::Path, time::Duration};
 
