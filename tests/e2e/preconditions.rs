@@ -146,7 +146,7 @@ async fn a_grant_reports_whether_its_role_can_be_assumed() -> Result<()> {
     grant_event(&env, "by-role", "Normal RoleAssumed").await?;
     assert_eq!(env.ended("waits").await?, "Succeeded/ResetAccepted");
     let uid = env.kubectl(&["get", "poolgrant", "by-role", "-o", "jsonpath={.metadata.uid}"]).await?;
-    let trial = format!("RoleSessionName=upg-{uid}");
+    let trial = format!("RoleSessionName=role-check-{uid}");
     let trials = || {
         let bodies = env.cognito.requests().into_iter().map(|request| request.seen.body);
         bodies

@@ -58,7 +58,7 @@ pub const UNVERIFIED: &str = "unverified";
     validation = Rule::new("self.requestedBy == oldSelf.requestedBy").message("requestedBy is immutable: create a new request under a new name").field_path(".requestedBy"),
     validation = Rule::new("self.ifResetRequired == oldSelf.ifResetRequired").message("ifResetRequired is immutable: create a new request under a new name").field_path(".ifResetRequired"),
     validation = Rule::new(schema::same_moment("notAfter")).message("notAfter is immutable: create a new request under a new name").field_path(".notAfter"),
-    validation = Rule::new("self.deadlineSeconds == oldSelf.deadlineSeconds").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds"),
+    validation = Rule::new("has(self.deadlineSeconds) == has(oldSelf.deadlineSeconds) && (!has(self.deadlineSeconds) || self.deadlineSeconds == oldSelf.deadlineSeconds)").message("deadlineSeconds is immutable: create a new request under a new name").field_path(".deadlineSeconds"),
     validation = Rule::new("has(self.ttlSecondsAfterFinished) == has(oldSelf.ttlSecondsAfterFinished) && (!has(self.ttlSecondsAfterFinished) || self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished)").message("ttlSecondsAfterFinished is immutable: create a new request under a new name").field_path(".ttlSecondsAfterFinished"),
     validation = Rule::new("oldSelf.hasValue() || (!self.approved && !has(self.approvedBy))").optional_old_self(true).message("a request is never approved on creation: leave approved and approvedBy out, and have another user approve it once it exists").field_path(".approved"),
     validation = Rule::new("self.approved || !oldSelf.approved").message("an approval cannot be withdrawn: set suspend to hold the request back, or delete it").field_path(".approved"),
@@ -115,10 +115,10 @@ pub struct PasswordResetRequestSpec {
     #[schemars(schema_with = "schema::moment")]
     pub not_after: Option<Time>,
 
-    /// The number of seconds after creation when a request that was not performed fails. It also applies while the request is suspended or waits, and regardless of `notAfter`. 1 to 2592000 (30 days); the default is 86400 (a day).
-    #[serde(default = "default_deadline_seconds")]
+    /// The number of seconds after creation when a request that was not performed fails. It also applies while the request is suspended or waits, and regardless of `notAfter`. 1 to 2592000 (30 days). If absent, it is 86400 (a day), or 259200 (three days) while a grant that matches the request requires an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
-    pub deadline_seconds: i64,
+    pub deadline_seconds: Option<i64>,
 
     /// The number of seconds after its end when the operator deletes the request, for every outcome. 0 to 31536000 (a year). If absent, the request is never deleted. Its record stays, so applying the request again resets nothing. A label `cognito-reset.dev/keep` with any value prevents the deletion. The operator does not delete requests that Argo CD or Flux tracks, because they would be created again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,10 +140,6 @@ pub struct PasswordResetRequestSpec {
         validation = Rule::new(format!("!has(self.uid) || {}", schema::ONE_LINE.replace("self", "self.uid"))).message(schema::NOT_ONE_LINE).field_path(".uid")
     )]
     pub approved_by: Option<ApprovedBy>,
-}
-
-fn default_deadline_seconds() -> i64 {
-    86_400
 }
 
 /// Parses a time, with an error that names the field: the error of a time parser does not.

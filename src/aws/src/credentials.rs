@@ -225,7 +225,7 @@ fn refuses_credentials(code: &str) -> bool {
 fn session_name(purpose: &Purpose) -> String {
     match purpose {
         Purpose::Reset { uid, .. } => format!("prr-{uid}"),
-        Purpose::RoleCheck { uid, .. } => format!("upg-{uid}"),
+        Purpose::RoleCheck { uid, .. } => format!("role-check-{uid}"),
     }
 }
 

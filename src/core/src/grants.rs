@@ -27,6 +27,15 @@ pub struct Authorization {
     pub grants: Vec<String>,
 }
 
+/// The evaluation of all grants for a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Evaluation {
+    /// A grant that matches the request requires an approval, whether or not the request has one.
+    pub approval_required: bool,
+    /// The authorization, or the reason why the request has none.
+    pub authorization: Result<Authorization, WaitReason>,
+}
+
 /// A grant whose status has to change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StaleStatus {
@@ -140,32 +149,19 @@ impl GrantIndex {
         gone.iter().flat_map(|name| self.remove_pending(name)).collect()
     }
 
-    /// Returns the authorization of this request.
-    ///
-    /// # Errors
-    /// Returns the reason why it is not allowed. A suspended grant that matches the request holds
-    /// it back, regardless of other grants. Otherwise grants add up, and have to agree in role,
-    /// external id and session tags. If several grants each require something more, the reason is
-    /// that of the grant which the request comes closest to satisfying.
-    pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, WaitReason> {
+    /// Evaluates the grants for this request.
+    #[must_use]
+    pub fn evaluate(&self, request: &PasswordResetRequest) -> Evaluation {
         let namespace = request.namespace().unwrap_or_default();
-        let labels = self.namespaces.get(&namespace);
-        let matching: Vec<_> =
-            self.grants.values().filter(|grant| grant.matches(request, &namespace, labels)).collect();
-        if matching.iter().any(|grant| grant.object.spec.suspend) {
-            return Err(WaitReason::GrantSuspended);
-        }
-        let judged: Vec<_> = matching.iter().map(|grant| (grant, grant.unmet(request, &namespace))).collect();
-        let allowing: Vec<_> = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| grant).collect();
-        let Some(first) = allowing.first() else {
-            let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
-            return Err(closest.map_or(WaitReason::NoMatchingGrant, compiled::Unmet::reason));
-        };
-        let role = first.role();
-        if allowing.iter().any(|grant| grant.role() != role) {
-            return Err(WaitReason::ConflictingGrants);
-        }
-        Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() })
+        let matching = self.matching(request, &namespace);
+        let approval_required = matching.iter().any(|grant| grant.object.spec.require_approval);
+        Evaluation { approval_required, authorization: authorize(&matching, request, &namespace) }
+    }
+
+    /// Returns the grants that match this request, regardless of their other requirements.
+    fn matching(&self, request: &PasswordResetRequest, namespace: &str) -> Vec<&CompiledGrant> {
+        let labels = self.namespaces.get(namespace);
+        self.grants.values().filter(|grant| grant.matches(request, namespace, labels)).collect()
     }
 
     /// Returns the grants whose status has to change.
@@ -204,6 +200,33 @@ impl GrantIndex {
         grant.assumable = self.grants.get(&name).filter(|old| old.role() == grant.role()).and_then(|old| old.assumable);
         self.grants.insert(name, grant);
     }
+}
+
+/// Returns the authorization of a request by the grants that match it.
+///
+/// # Errors
+/// Returns the reason why it is not allowed. A suspended grant that matches the request holds it back, regardless of
+/// other grants. Otherwise grants add up, and have to agree in role, external id and session tags. If several grants each
+/// require something more, the reason is that of the grant which the request comes closest to satisfying.
+fn authorize(
+    matching: &[&CompiledGrant],
+    request: &PasswordResetRequest,
+    namespace: &str,
+) -> Result<Authorization, WaitReason> {
+    if matching.iter().any(|grant| grant.object.spec.suspend) {
+        return Err(WaitReason::GrantSuspended);
+    }
+    let judged: Vec<_> = matching.iter().map(|grant| (grant, grant.unmet(request, namespace))).collect();
+    let allowing: Vec<_> = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| grant).collect();
+    let Some(first) = allowing.first() else {
+        let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
+        return Err(closest.map_or(WaitReason::NoMatchingGrant, compiled::Unmet::reason));
+    };
+    let role = first.role();
+    if allowing.iter().any(|grant| grant.role() != role) {
+        return Err(WaitReason::ConflictingGrants);
+    }
+    Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() })
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ pub fn check(input: &Match) {
         (false, Some(true)) if input.suspend => Some(Err(WaitReason::GrantSuspended)),
         (false, Some(true)) => Some(Ok(())),
     };
-    let allowed = index.authorize(&request).map(drop);
+    let allowed = index.evaluate(&request).authorization.map(drop);
     assert_eq!(allowed, wanted.unwrap_or(Err(WaitReason::NoMatchingGrant)), "{pattern:?} {username:?}");
 }
 

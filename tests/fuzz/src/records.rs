@@ -234,7 +234,7 @@ fn request() -> PasswordResetRequest {
         requested_by: RequestedBy::default(),
         if_reset_required: cognito_reset_api::IfResetRequired::Resend,
         not_after: None,
-        deadline_seconds: 86_400,
+        deadline_seconds: None,
         ttl_seconds_after_finished: None,
         suspend: false,
         approved: false,

@@ -82,7 +82,7 @@ type Case = (&'static str, Vec<UserPoolGrant>, PasswordResetRequest, Result<Vec<
 /// Compares the names of the grants that allow, or the reason why none does.
 fn check(cases: Vec<Case>) {
     for (name, grants, request, wanted) in cases {
-        let allowed = index_of(&grants).authorize(&request).map(|allowed| allowed.grants);
+        let allowed = index_of(&grants).evaluate(&request).authorization.map(|allowed| allowed.grants);
         assert_eq!(allowed, wanted.map(|names| names.into_iter().map(str::to_owned).collect()), "{name}");
     }
 }
@@ -162,7 +162,7 @@ fn a_pattern_has_to_match_the_whole_user_name() {
         ("", "alice", false),
     ];
     for (pattern, username, allowed) in cases {
-        let result = index_of(&[matching(pattern)]).authorize(&of_user(username));
+        let result = index_of(&[matching(pattern)]).evaluate(&of_user(username)).authorization;
         assert_eq!(result.is_ok(), allowed, "{pattern:?} {username:?}");
     }
 }
@@ -173,7 +173,11 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
     for pattern in ["a)|(b", ".*)|(.*", "(", "alice\\", "[a", "(?=alice)", "(?x)alice # or anybody", huge] {
         let index = index_of(&[matching(pattern)]);
         for username in ["alice", "a", "b", "a)|(b"] {
-            assert_eq!(index.authorize(&of_user(username)), Err(WaitReason::NoMatchingGrant), "{pattern:?}");
+            assert_eq!(
+                index.evaluate(&of_user(username)).authorization,
+                Err(WaitReason::NoMatchingGrant),
+                "{pattern:?}"
+            );
         }
         let stale = stale(&index, NOW);
         assert_eq!(said(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
@@ -246,7 +250,7 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
         ("and it is given", vec![strict(json!({ "roleARN": TWO })), role("a", ONE)], expiring(), ambiguous),
     ]);
     let two_ids = [external("one"), UserPoolGrant { spec: external("two").spec, ..role("b", ONE) }];
-    assert_eq!(index_of(&two_ids).authorize(&alice()), Err(WaitReason::ConflictingGrants));
+    assert_eq!(index_of(&two_ids).evaluate(&alice()).authorization, Err(WaitReason::ConflictingGrants));
 }
 
 #[test]
@@ -254,11 +258,11 @@ fn authorization_names_its_role_and_at_most_sixteen_grants() {
     let external = all("external", json!({ "roleARN": ONE, "externalID": "id" }));
     let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
     assert_eq!(
-        index_of(&[external]).authorize(&alice()),
+        index_of(&[external]).evaluate(&alice()).authorization,
         Ok(Authorization { role: Some(role), grants: vec!["external".into()] })
     );
     let many: Vec<_> = (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).collect();
-    let allowed = index_of(&many).authorize(&alice()).unwrap();
+    let allowed = index_of(&many).evaluate(&alice()).authorization.unwrap();
     assert_eq!((allowed.role, allowed.grants.len(), allowed.grants[15].as_str()), (None, 16, "grant-15"));
 }
 
@@ -364,12 +368,15 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     ] {
         index.put_pending(&other);
     }
-    let stand = |index: &GrantIndex| [&c, &a, &b, &late].map(|request| index.authorize(request).is_ok());
+    let stand = |index: &GrantIndex| [&c, &a, &b, &late].map(|request| index.evaluate(request).authorization.is_ok());
     assert_eq!(stand(&index), [true, true, false, false], "by creation, then by name");
-    assert_eq!(index.authorize(&late).map(drop), limited);
-    assert!(index.authorize(&waiting("web", "new", 99, json!({}))).is_ok(), "each namespace for itself");
-    assert_eq!(index.authorize(&waiting("support", "unseen", 99, json!({}))).map(drop), limited);
-    assert!(index.authorize(&waiting("support", "unseen", 9, json!({}))).is_ok(), "nothing older is known");
+    assert_eq!(index.evaluate(&late).authorization.map(drop), limited);
+    assert!(index.evaluate(&waiting("web", "new", 99, json!({}))).authorization.is_ok(), "each namespace for itself");
+    assert_eq!(index.evaluate(&waiting("support", "unseen", 99, json!({}))).authorization.map(drop), limited);
+    assert!(
+        index.evaluate(&waiting("support", "unseen", 9, json!({}))).authorization.is_ok(),
+        "nothing older is known"
+    );
 
     assert_eq!(index.remove_pending(&named("support", "b")), [], "it was not its turn");
     assert_eq!(index.put_pending(&b), []);
@@ -379,7 +386,7 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     // After deletion and creation it is the youngest.
     assert_eq!(index.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
     assert_eq!(index.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
-    assert!(index.authorize(&waiting("support", "a", 20, json!({}))).is_ok());
+    assert!(index.evaluate(&waiting("support", "a", 20, json!({}))).authorization.is_ok());
 }
 
 #[test]
@@ -389,12 +396,12 @@ fn limit_counts_waiting_requests_and_ends_with_its_grant() {
     index.put_pending(&first);
     index.put_pending(&second);
     index.put_grant(at_most(1));
-    assert_eq!(index.authorize(&second), Err(WaitReason::PendingLimitReached));
+    assert_eq!(index.evaluate(&second).authorization, Err(WaitReason::PendingLimitReached));
     index.put_grant(at_most(2));
-    assert!(index.authorize(&second).is_ok());
+    assert!(index.evaluate(&second).authorization.is_ok());
     index.put_grant(at_most(1));
     index.put_grant(all("unlimited", json!({})));
-    assert_eq!(index.authorize(&second).unwrap().grants, ["unlimited"], "grants add up");
+    assert_eq!(index.evaluate(&second).authorization.unwrap().grants, ["unlimited"], "grants add up");
     index.remove_grant("unlimited");
     assert_eq!(index.remove_pending(&named("support", "at-1")), [named("support", "at-2")]);
 }
@@ -421,7 +428,7 @@ proptest! {
             };
             let after = turns(&model, limit);
             for (name, second) in &model {
-                let allowed = index.authorize(&waiting("support", name, *second, json!({}))).is_ok();
+                let allowed = index.evaluate(&waiting("support", name, *second, json!({}))).authorization.is_ok();
                 prop_assert_eq!(allowed, after.contains(name), "{}", name);
             }
             // The new request is reconciled in any case.
@@ -495,15 +502,39 @@ fn grant_status_is_stale_until_written_and_after_changes() {
 }
 
 #[test]
+fn approval_is_required_where_any_matching_grant_requires_it() {
+    let strict = |name: &str, more: serde_json::Value| {
+        let mut spec = json!({ "requireApproval": true });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all(name, spec)
+    };
+    for (what, grants, required) in [
+        ("no grant", vec![], false),
+        ("a grant without approval", vec![all("a", json!({}))], false),
+        ("a grant with approval", vec![strict("a", json!({}))], true),
+        ("one of two", vec![all("a", json!({})), strict("b", json!({}))], true),
+        ("a suspended grant with approval", vec![strict("a", json!({ "suspend": true }))], true),
+        ("a grant with approval for others", vec![strict("a", json!({ "usernamePattern": "bob" }))], false),
+        (
+            "a grant with approval elsewhere",
+            vec![grant("a", json!({ "namespaces": ["web"], "requireApproval": true }))],
+            false,
+        ),
+    ] {
+        assert_eq!(index_of(&grants).evaluate(&alice()).approval_required, required, "{what}");
+    }
+}
+
+#[test]
 fn late_response_to_a_status_write_restores_no_older_grant() {
     let mut index = index_of(&[all("a", json!({}))]);
     let written = stale(&index, NOW).remove(0);
     index.put_grant(all("a", json!({ "suspend": true })));
     index.status_written(&written);
-    assert_eq!(index.authorize(&alice()), Err(WaitReason::GrantSuspended));
+    assert_eq!(index.evaluate(&alice()).authorization, Err(WaitReason::GrantSuspended));
     index.remove_grant("a");
     index.status_written(&written);
-    assert_eq!(index.authorize(&alice()), Err(WaitReason::NoMatchingGrant));
+    assert_eq!(index.evaluate(&alice()).authorization, Err(WaitReason::NoMatchingGrant));
 }
 
 #[test]

@@ -5,14 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, conditions::WaitReason};
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
 use jiff::SignedDuration;
 use thiserror::Error;
 
 use crate::{
     action::port::{ReadError, Reply, SessionFailure, User},
     dispatch,
-    grants::Authorization,
+    grants::Evaluation,
     machine::{Object, describe, signed, state::RecordWrite},
     refusal::Refuser,
 };
@@ -26,8 +26,8 @@ pub enum Event<S> {
     Request(Result<Option<Object<PasswordResetRequest>>, ApiFailure>),
     /// The record that was read, or an error.
     Record(Result<Option<Object<PasswordResetRecord>>, ApiFailure>),
-    /// The authorization of the request, or the reason for which it has none.
-    Grants(Result<Authorization, WaitReason>),
+    /// The evaluation of the grants for the request.
+    Grants(Evaluation),
     /// The memory of the process.
     Recalled(Recalled),
     /// The pause before the next try of the refused write.

@@ -13,7 +13,7 @@ use crate::{
         port::{ReadError, Reply, Role, User},
         response::{Answer, Class, Code},
     },
-    grants::Authorization,
+    grants::{Authorization, Evaluation},
     ledger::{self, Finding, Identity, Waits},
     machine::{
         Object,
@@ -76,12 +76,14 @@ impl Facts {
         Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
     }
 
-    /// Takes in the request that was read and its authorization, or `None` if there is no request of this machine.
-    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Result<Authorization, WaitReason>)>) {
+    /// Takes in the request that was read and what the grants say about it, or `None` if there is no request of this
+    /// machine.
+    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>) {
         let binding = self.binding();
         match found {
-            Some((request, authorization)) => {
-                self.state.request = view(&request);
+            Some((request, Evaluation { approval_required, authorization })) => {
+                let authorization = if has_room(&request) { authorization } else { Err(WaitReason::ObjectTooLarge) };
+                self.state.request = view(&request, approval_required);
                 self.request = Some(request);
                 self.state.permission = match &authorization {
                     Ok(_) => Permission::Granted,
@@ -328,13 +330,19 @@ pub fn has_room(request: &PasswordResetRequest) -> bool {
     serde_json::to_vec(&request.metadata).is_ok_and(|json| json.len() <= MAX_METADATA)
 }
 
-fn view(request: &PasswordResetRequest) -> Request {
+/// The time after its creation at which a request fails that names none: a day, or three where somebody has to approve it,
+/// so that a request of a Friday outlives the weekend.
+const DEADLINE: SignedDuration = SignedDuration::from_hours(24);
+const DEADLINE_WITH_APPROVAL: SignedDuration = SignedDuration::from_hours(72);
+
+fn view(request: &PasswordResetRequest, approval_required: bool) -> Request {
     let spec = &request.spec;
     if request.outcome() != Outcome::Pending {
         return Request::Finished;
     }
     let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let lifetime = SignedDuration::from_secs(spec.deadline_seconds);
+    let default = if approval_required { DEADLINE_WITH_APPROVAL } else { DEADLINE };
+    let lifetime = spec.deadline_seconds.map_or(default, SignedDuration::from_secs);
     Request::Pending(Desired {
         suspended: spec.suspend,
         expires: spec.not_after.as_ref().map(|time| time.0),

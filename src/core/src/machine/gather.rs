@@ -5,9 +5,8 @@ use cognito_reset_api::{PasswordResetRecord, conditions::WaitReason};
 use crate::{
     ledger,
     machine::{
-        ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Recalled, ReconcileError,
-        facts::has_room,
-        failed, signed,
+        ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Recalled, ReconcileError, failed,
+        signed,
         state::{Credentials, Ledger, RecordWrite, Request},
     },
 };
@@ -32,13 +31,9 @@ impl<S: Clone> Machine<S> {
         };
         self.facts.state.read_at = at.now.wall;
         match request.filter(|request| self.facts.is_about(request)) {
-            Some(request) if has_room(&request) => {
+            Some(request) => {
                 self.phase = Phase::Authorizing { request: request.clone(), record };
                 Some(Command::CheckGrants(request))
-            }
-            Some(request) => {
-                self.facts.read_request(Some((request, Err(WaitReason::ObjectTooLarge))));
-                self.request_read(record)
             }
             None => {
                 self.facts.read_request(None);

@@ -240,8 +240,8 @@ impl<S: Clone> Machine<S> {
     fn absorb(&mut self, event: Event<S>, at: At<'_>) -> Option<Command<S>> {
         match (mem::replace(&mut self.phase, Phase::Deciding), event) {
             (Phase::Reading, Event::Objects(read)) => self.read(read, at),
-            (Phase::Authorizing { request, record }, Event::Grants(authorization)) => {
-                self.facts.read_request(Some((request, authorization)));
+            (Phase::Authorizing { request, record }, Event::Grants(evaluation)) => {
+                self.facts.read_request(Some((request, evaluation)));
                 self.request_read(record)
             }
             (Phase::Recalling { record, settled }, Event::Recalled(recalled)) => {
@@ -250,7 +250,7 @@ impl<S: Clone> Machine<S> {
             (Phase::TakingSlot, Event::Slot(slot)) => self.slot(slot, at),
             (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
             (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
-            (Phase::Reauthorizing, Event::Grants(authorization)) => self.claim(authorization.ok().as_ref(), at),
+            (Phase::Reauthorizing, Event::Grants(evaluation)) => self.claim(evaluation.authorization.ok().as_ref(), at),
             (Phase::Claiming(claim), event) => self.claiming(claim, event, at),
             (Phase::CountingRefusal, Event::Refusal(refused)) => self.wait_for(refused, at),
             (Phase::Calling, Event::Response(reply)) => self.responded(reply),

@@ -30,7 +30,7 @@ use crate::{
         port::{Reply, Role, User},
         response::Answer,
     },
-    grants::Authorization,
+    grants::{Authorization, Evaluation},
     ledger::{self, Backoff, Identity, Waits},
     refusal::Refuser,
 };
@@ -77,8 +77,16 @@ fn role(name: &str) -> Role {
     }
 }
 
-fn granted(name: &str) -> Result<Authorization, WaitReason> {
-    Ok(Authorization { role: Some(role(name)), grants: vec!["support".into()] })
+fn authorized(name: &str) -> Authorization {
+    Authorization { role: Some(role(name)), grants: vec!["support".into()] }
+}
+
+fn granted(name: &str) -> Evaluation {
+    evaluation(Ok(authorized(name)))
+}
+
+fn evaluation(authorization: Result<Authorization, WaitReason>) -> Evaluation {
+    Evaluation { approval_required: false, authorization }
 }
 
 /// The record with one attempt, which this makes of it.

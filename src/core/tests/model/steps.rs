@@ -14,7 +14,7 @@ use cognito_reset_core::{
         port::{ReadError, Reply, Role, SessionFailure, User},
         response::{Answer, Code},
     },
-    grants::Authorization,
+    grants::{Authorization, Evaluation},
     machine::{
         ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Recalled, RefusedWrite, Slot, Written,
         state::RecordWrite,
@@ -422,13 +422,14 @@ fn react(
 }
 
 impl World {
-    /// Returns the authorization by the grants at this moment.
-    fn grants(&self) -> Result<Authorization, WaitReason> {
+    /// Returns what the grants say at this moment.
+    fn grants(&self) -> Evaluation {
         let role = Role { arn: ROLES[self.role].into(), external_id: None, session_tags: SessionTags::Full };
-        if self.granted {
+        let authorization = if self.granted {
             Ok(Authorization { role: Some(role), grants: vec![] })
         } else {
             Err(WaitReason::NoMatchingGrant)
-        }
+        };
+        Evaluation { approval_required: false, authorization }
     }
 }

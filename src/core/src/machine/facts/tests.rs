@@ -33,6 +33,10 @@ fn allowed() -> Authorization {
     Authorization { role: Some(role), grants: vec!["support".into()] }
 }
 
+fn granted(authorization: Result<Authorization, WaitReason>) -> Evaluation {
+    Evaluation { approval_required: false, authorization }
+}
+
 fn nothing() -> Facts {
     Facts::new(Identity::of_request(&request()), PROBES, None)
 }
@@ -40,7 +44,7 @@ fn nothing() -> Facts {
 fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Facts {
     let mut known = nothing();
     let request = request.filter(|request| known.is_about(request));
-    known.read_request(request.map(|request| (request.into(), Ok(allowed()))));
+    known.read_request(request.map(|request| (request.into(), granted(Ok(allowed())))));
     known.read_record(record.map(Object::from), &WAITS, SignedDuration::ZERO, NOW);
     known
 }
@@ -92,7 +96,7 @@ fn a_request_asks_for_what_its_spec_says() {
     let mut full = request();
     full.spec.suspend = true;
     full.spec.not_after = Some(Time(NOW));
-    full.spec.deadline_seconds = 60;
+    full.spec.deadline_seconds = Some(60);
     full.spec.if_reset_required = IfResetRequired::Skip;
     let wanted = Desired {
         suspended: true,
@@ -101,6 +105,28 @@ fn a_request_asks_for_what_its_spec_says() {
         skip_if_reset_required: true,
     };
     assert_eq!(desired(&gathered(Some(full), None)), wanted);
+}
+
+#[test]
+fn the_deadline_is_later_where_a_grant_requires_approval() {
+    let given = |seconds: i64| {
+        let mut request = request();
+        request.spec.deadline_seconds = Some(seconds);
+        request
+    };
+    for (what, approval_required, request, after) in [
+        ("no approval", false, request(), SignedDuration::from_hours(24)),
+        ("an approval", true, request(), SignedDuration::from_hours(72)),
+        ("no approval, and seconds that are given", false, given(60), SignedDuration::from_mins(1)),
+        ("an approval, and seconds that are given", true, given(60), SignedDuration::from_mins(1)),
+        ("seconds beyond the end of time", true, given(i64::MAX), SignedDuration::MAX),
+    ] {
+        for authorization in [Ok(allowed()), Err(WaitReason::GrantSuspended), Err(WaitReason::AwaitingApproval)] {
+            let mut known = nothing();
+            known.read_request(Some((request.clone().into(), Evaluation { approval_required, authorization })));
+            assert_eq!(desired(&known).deadline, NOW.saturating_add(after).unwrap_or(Timestamp::MAX), "{what}");
+        }
+    }
 }
 
 #[test]
@@ -116,7 +142,7 @@ fn a_request_whose_outcome_is_told_has_finished() {
 #[test]
 fn without_a_grant_a_record_is_closed_but_not_claimed() {
     let mut known = gathered(Some(request()), None);
-    known.read_request(Some((request().into(), Err(WaitReason::NoMatchingGrant))));
+    known.read_request(Some((request().into(), granted(Err(WaitReason::NoMatchingGrant)))));
     assert_eq!(known.state.permission, Permission::Denied(WaitReason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
     let closed = known.close(Evidence::Expired, "a".into(), "operator-1".into(), NOW).unwrap();
@@ -196,7 +222,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
         ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
     ] {
         let mut known = ready();
-        known.read_request(Some((request.into(), allowed)));
+        known.read_request(Some((request.into(), granted(allowed))));
         let State { pace, credentials, before, .. } = known.state;
         assert_eq!((pace, credentials, before), wanted, "{what} has changed");
     }

@@ -7,8 +7,8 @@ fn the_grants_are_asked_again_right_before_the_claim() {
     for (what, said, follows) in [
         ("the same", granted("reset"), "WriteRecord"),
         ("another role", granted("other"), "Read"),
-        ("no grant any more", Err(WaitReason::NoMatchingGrant), "Read"),
-        ("another grant", Ok(Authorization { grants: vec![], ..granted("reset").unwrap() }), "Read"),
+        ("no grant any more", evaluation(Err(WaitReason::NoMatchingGrant)), "Read"),
+        ("another grant", evaluation(Ok(Authorization { grants: vec![], ..authorized("reset") })), "Read"),
     ] {
         let mut run = Run::new().until("GetUser");
         run.expect([(reply(&Command::GetUser { session: "session", after: None }), "CheckGrants")]);

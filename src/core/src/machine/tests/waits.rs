@@ -54,7 +54,8 @@ fn a_request_without_room_for_a_status_is_not_claimed() {
     let mut full = request();
     full.metadata.annotations = Some([("a/b".to_owned(), "a".repeat(MAX_METADATA))].into());
     let mut run = Run::new();
-    run.expect([(read(full, None), "Recall"), (recalled(None, None), "WriteStatus")]);
+    run.expect([(read(full, None), "CheckGrants"), (Event::Grants(granted("reset")), "Recall")]);
+    run.expect([(recalled(None, None), "WriteStatus")]);
     run.expect([(Event::StatusWritten(Err(no_answer())), "Finish")]);
     let said = run.notes.iter().find_map(|note| match note {
         Note::NotShown { announcement, .. } => Some((announcement.reason, announcement.note.clone())),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant};
 use cognito_reset_core::{
     action::port::SessionFailure,
-    grants::{Authorization, GrantIndex, GrantRole, Labels, NamespacedName, StaleStatus},
+    grants::{Evaluation, GrantIndex, GrantRole, Labels, NamespacedName, StaleStatus},
 };
 use jiff::Timestamp;
 use parking_lot::RwLock;
@@ -97,12 +97,10 @@ impl SharedGrants {
         self.index.write().retain_pending(names)
     }
 
-    /// See [`GrantIndex::authorize`].
-    ///
-    /// # Errors
-    /// Returns the reason why the request is not allowed.
-    pub fn authorize(&self, request: &PasswordResetRequest) -> Result<Authorization, WaitReason> {
-        self.index.read().authorize(request)
+    /// See [`GrantIndex::evaluate`].
+    #[must_use]
+    pub fn evaluate(&self, request: &PasswordResetRequest) -> Evaluation {
+        self.index.read().evaluate(request)
     }
 
     /// See [`GrantIndex::stale_statuses`].
