@@ -21,6 +21,7 @@ mod lease;
 mod logs;
 mod malicious_input;
 mod network;
+mod observability;
 mod permissions;
 mod preconditions;
 mod privacy;

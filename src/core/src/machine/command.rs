@@ -116,6 +116,28 @@ pub enum ReconcileError {
 }
 
 impl<S> Command<S> {
+    /// Returns the id of the attempt that the command is about, if it is about one. For a write of the record this is its
+    /// last attempt.
+    #[must_use]
+    pub fn attempt_id(&self) -> Option<&str> {
+        match self {
+            Self::GetUser { after, .. } => after.as_deref(),
+            Self::WriteRecord { record, .. } => record.spec.attempts.last().map(|it| it.id.as_str()),
+            Self::Call(call) => Some(&call.attempt_id),
+            Self::Read
+            | Self::ReadRequest
+            | Self::ReadRecord { .. }
+            | Self::CheckGrants(_)
+            | Self::Recall(_)
+            | Self::CountRefusal { .. }
+            | Self::TakeSlot { .. }
+            | Self::LoadCredentials(_)
+            | Self::WriteStatus(_)
+            | Self::Sleep(_)
+            | Self::Finish(_) => None,
+        }
+    }
+
     /// The name, for logs.
     #[must_use]
     pub const fn name(&self) -> &'static str {

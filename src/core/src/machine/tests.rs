@@ -231,9 +231,11 @@ fn reply(command: &Command<&'static str>) -> Event<&'static str> {
 fn a_reset_takes_these_steps_in_this_order() {
     let mut run = Run::new();
     let mut steps = vec![run.command.name()];
+    let mut attempts = Vec::new();
     while run.command.name() != "Finish" {
         let event = reply(&run.command);
         steps.push(run.on(event).name());
+        attempts.extend(run.command.attempt_id().map(str::to_owned));
     }
     let wanted = [
         "Read",
@@ -251,6 +253,8 @@ fn a_reset_takes_these_steps_in_this_order() {
         "Finish",
     ];
     assert_eq!(steps, wanted);
+    assert_eq!(attempts.len(), 3, "the claim, the call and the effect name their attempt");
+    assert!(attempts.iter().all(|attempt| *attempt == attempts[0]), "{attempts:?}");
     assert_eq!(run.end(), Ok(Next::Done));
 }
 

@@ -24,7 +24,7 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout},
 };
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, error_span, warn};
 
 use self::refused_statuses::{Note, RefusedStatuses, notes};
 use crate::{
@@ -171,14 +171,18 @@ pub async fn write_statuses(
                 continue;
             }
             tried_any = true;
-            match within(limit, api.replace_status(&name, &PostParams::default(), &grant)).await {
-                Ok(stored) => {
-                    grants.status_written(&stored);
-                    refused.statuses.written(&name);
-                    changed.iter().for_each(|condition| events.of_grant(&stored, condition));
+            let span = error_span!("write_status", controller = "grant", name);
+            let write = async {
+                match within(limit, api.replace_status(&name, &PostParams::default(), &grant)).await {
+                    Ok(stored) => {
+                        grants.status_written(&stored);
+                        refused.statuses.written(&name);
+                        changed.iter().for_each(|condition| events.of_grant(&stored, condition));
+                    }
+                    Err(error) => failed |= !refused.report(&grant, said, &error),
                 }
-                Err(error) => failed |= !refused.report(&grant, said, &error),
-            }
+            };
+            write.instrument(span).await;
         }
         if tried_any {
             // Many namespaces may be created and deleted at a time, and each changes the counts of
@@ -205,16 +209,16 @@ impl RefusedGrants<'_> {
     fn report(&mut self, grant: &UserPoolGrant, news: Vec<Note>, error: &StoreError) -> bool {
         let name = grant.name_any();
         let Some(refuser) = error.refuser() else {
-            debug!(grant = %name, %error, "unable to write a grant's status yet");
+            debug!(%error, "unable to write a grant's status yet");
             return false;
         };
         self.metrics.write_refused(Target::Status, &refuser);
         let told = self.statuses.refused(&name, news, &refuser, Instant::now());
         if told.is_empty() {
-            debug!(grant = %name, %error, "the API server still refuses a grant's status");
+            debug!(%error, "the API server still refuses a grant's status");
             return true;
         }
-        warn!(grant = %name, %error, "the API server refuses a grant's status; retrying");
+        warn!(%error, "the API server refuses a grant's status; retrying");
         for (reason, note) in told {
             self.events.refused(grant.object_ref(&()), &reason, &note, "Tell");
         }

@@ -12,10 +12,10 @@ use cognito_reset_core::{
 use kube::{ResourceExt, core::DeserializeGuard};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::{
-    controllers::request::context::Context,
+    controllers::request::{context::Context, reconcile::span},
     kube::store::{Store, StoreError},
     telemetry::invalid_objects::InvalidObjects,
 };
@@ -72,11 +72,8 @@ async fn look<C: Cognito>(
                 }
             };
             let identity = Identity::of_record(record);
-            let name = identity.record_name();
-            // A claim that cannot be resolved now must not delay the others.
-            if let Err(error) = resolve(store, context, identity).await {
-                warn!(record = %name, %error, "unable to resolve an open claim; retrying");
-            }
+            let span = span("orphaned-claims", &identity);
+            resolve(store, context, identity).instrument(span).await;
         }
         page = next;
         if page.is_none() {
@@ -85,7 +82,19 @@ async fn look<C: Cognito>(
     }
 }
 
-async fn resolve<C: Cognito>(store: &Store, context: &Context<C>, identity: Identity) -> Result<(), ReconcileError> {
+/// Resolves an open claim without a pending request. One that cannot be resolved now must not delay the others.
+async fn resolve<C: Cognito>(store: &Store, context: &Context<C>, identity: Identity) {
+    let record = identity.record_name();
+    if let Err(error) = try_to_resolve(store, context, identity).await {
+        warn!(%record, %error, "unable to resolve an open claim; retrying");
+    }
+}
+
+async fn try_to_resolve<C: Cognito>(
+    store: &Store,
+    context: &Context<C>,
+    identity: Identity,
+) -> Result<(), ReconcileError> {
     let read = store.request(&identity.request.namespace, &identity.request.name).await;
     let request = read.map_err(|error| ReconcileError::Api(ApiFailure::from(error)))?;
     // A pending request has its own reconcile. A request of that name may be for another user by

@@ -4,7 +4,7 @@ pub mod context;
 mod lasting;
 mod notes;
 pub mod pending;
-mod reconcile;
+pub(crate) mod reconcile;
 mod refusals;
 mod user_locks;
 
@@ -32,14 +32,14 @@ use kube::{
 };
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{Instrument, debug, warn};
 use uuid::Uuid;
 
 use crate::{
     cli::RunArgs,
     controllers::{
         grant::shared::SharedGrants,
-        request::{context::Context, pending::PendingRequests},
+        request::{context::Context, pending::PendingRequests, reconcile::span},
     },
     kube::{errors::of_watch, trimmed::TrimmedRequest},
     telemetry::invalid_objects::InvalidObjects,
@@ -83,13 +83,16 @@ pub async fn run<C: Cognito>(
             match result {
                 Ok(_) => {}
                 Err(controller::Error::ObjectNotFound(object)) => {
-                    debug!("a request is no longer pending");
+                    debug!(
+                        controller = "request",
+                        namespace = object.namespace,
+                        name = object.name,
+                        "the request is no longer pending"
+                    );
                     failures.succeeded(&(object.namespace.unwrap_or_default(), object.name));
                 }
-                Err(controller::Error::ReconcilerFailed(error, object)) => warn!(
-                    request = %format!("{}/{}", object.namespace.unwrap_or_default(), object.name), %error,
-                    "unable to go on with a request; trying again"
-                ),
+                // The reconcile has logged its error, in its span.
+                Err(controller::Error::ReconcilerFailed(..)) => {}
                 Err(controller::Error::QueueError(error)) => {
                     warn!(error = %of_watch(&error), "unable to watch requests; trying again");
                 }
@@ -206,7 +209,13 @@ async fn reconcile<C: Cognito>(
         }
     };
     let _working = reconciler.unreadable.metrics().working();
-    let next = reconciler.context.execute(Identity::of_request(request)).await?;
+    let identity = Identity::of_request(request);
+    let span = span("request", &identity);
+    let executed = async {
+        let executed = reconciler.context.execute(identity).await;
+        executed.inspect_err(|error| warn!(%error, "unable to go on with a request; trying again"))
+    };
+    let next = executed.instrument(span).await?;
     reconciler.succeeded(&name(&object));
     match next {
         Next::Done => Ok(Action::requeue(LOOK_AGAIN)),

@@ -21,7 +21,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 use kube::Resource;
 use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, Span, debug, error_span, info, warn};
 
 use crate::{
     controllers::retention::store::{Kind, RetentionStore},
@@ -142,11 +142,16 @@ impl Retention {
 
     async fn again_and_again(&self, kind: Kind, period: Duration) {
         loop {
-            if let Err(error) = self.sweep(kind).await {
-                self.metrics.history_error(kind);
-                warn!(kind = kind.as_str(), %error, "unable to scan for old objects; retrying");
-            }
+            let span = error_span!("scan", controller = "retention", kind = kind.as_str());
+            self.scan(kind).instrument(span).await;
             sleep(period).await;
+        }
+    }
+
+    async fn scan(&self, kind: Kind) {
+        if let Err(error) = self.sweep(kind).await {
+            self.metrics.history_error(kind);
+            warn!(%error, "unable to scan for old objects; retrying");
         }
     }
 
@@ -160,7 +165,7 @@ impl Retention {
         loop {
             let Page { now, items, next } = self.store.page(kind, token).await?;
             if now.is_none() {
-                warn!(kind = kind.as_str(), "the API server's response has no date; nothing is deleted");
+                warn!("the API server's response has no date; nothing is deleted");
             }
             // Only the candidates of the page are kept.
             let candidates: Vec<Place> =
@@ -168,9 +173,8 @@ impl Retention {
             futures::stream::iter(candidates)
                 .for_each_concurrent(ABREAST, |candidate| async move {
                     self.pace.lock().await.tick().await;
-                    if let Err(error) = self.consider(kind, &candidate, now).await {
-                        self.report(kind, &candidate, &error);
-                    }
+                    let span = candidate_span(&candidate);
+                    self.consider(kind, &candidate, now).instrument(span).await;
                 })
                 .await;
             token = next;
@@ -185,9 +189,9 @@ impl Retention {
     fn worth_reading(&self, kind: Kind, item: Result<Item, Place>, now: Option<Timestamp>) -> Option<Place> {
         let Item { metadata, life } = match item {
             Ok(item) => item,
-            Err(Place { namespace, name }) => {
+            Err(place) => {
                 self.metrics.history_error(kind);
-                warn!(kind = kind.as_str(), %namespace, %name, "unable to parse an object; it is not deleted");
+                candidate_span(&place).in_scope(|| warn!("unable to parse an object; it is not deleted"));
                 return None;
             }
         };
@@ -209,17 +213,19 @@ impl Retention {
     }
 
     /// Reads an object again, decides again, and deletes it in the state that was read.
-    async fn consider(&self, kind: Kind, candidate: &Place, now: Option<Timestamp>) -> Result<(), StoreError> {
+    async fn consider(&self, kind: Kind, candidate: &Place, now: Option<Timestamp>) {
         let deleted = match kind {
-            Kind::Request => self.consider_request(candidate, now).await?,
-            Kind::Record => self.consider_record(&candidate.name, now).await?,
+            Kind::Request => self.consider_request(candidate, now).await,
+            Kind::Record => self.consider_record(&candidate.name, now).await,
         };
-        if deleted {
-            self.metrics.collected(kind);
-            let Place { namespace, name } = candidate;
-            info!(kind = kind.as_str(), %namespace, %name, "deleted an old object");
+        match deleted {
+            Ok(false) => {}
+            Ok(true) => {
+                self.metrics.collected(kind);
+                info!("deleted an old object");
+            }
+            Err(error) => self.report(kind, &error),
         }
-        Ok(())
     }
 
     async fn consider_request(&self, at: &Place, now: Option<Timestamp>) -> Result<bool, StoreError> {
@@ -229,7 +235,7 @@ impl Retention {
                 let deleted = self.store.delete_request(&at.namespace, &at.name, guard).await;
                 self.counted(Target::Request, deleted)
             }
-            Verdict::Keep(why) => Ok(kept(&at.name, why)),
+            Verdict::Keep(why) => Ok(kept(why)),
             Verdict::ReadFurther => Ok(false),
         }
     }
@@ -243,7 +249,7 @@ impl Retention {
         };
         match verdict {
             Verdict::Delete(guard) => self.counted(Target::Record, self.store.delete_record(name, guard).await),
-            Verdict::Keep(why) => Ok(kept(name, why)),
+            Verdict::Keep(why) => Ok(kept(why)),
             Verdict::ReadFurther => Ok(false),
         }
     }
@@ -257,14 +263,13 @@ impl Retention {
 
     /// Reports a failed deletion. A policy may reject every old object at every scan, so each
     /// policy is reported once.
-    fn report(&self, kind: Kind, candidate: &Place, error: &StoreError) {
+    fn report(&self, kind: Kind, error: &StoreError) {
         self.metrics.history_error(kind);
         let is_new = error.refuser().is_none_or(|refuser| self.refusing.lock().is_new(kind, &refuser));
-        let (kind, Place { namespace, name }) = (kind.as_str(), candidate);
         if is_new {
-            warn!(kind, %namespace, %name, %error, "unable to check or delete an object; retrying");
+            warn!(%error, "unable to check or delete an object; retrying");
         } else {
-            debug!(kind, %namespace, %name, %error, "still unable to check or delete an object");
+            debug!(%error, "still unable to check or delete an object");
         }
     }
 
@@ -294,9 +299,14 @@ impl Retention {
     }
 }
 
-fn kept(name: &str, why: KeepReason) -> bool {
-    debug!(%name, ?why, "kept an object");
+fn kept(why: KeepReason) -> bool {
+    debug!(?why, "kept an object");
     false
+}
+
+/// Returns the span of one object, within that of its scan. A record has no namespace.
+fn candidate_span(Place { namespace, name }: &Place) -> Span {
+    error_span!("object", namespace = Some(namespace).filter(|it| !it.is_empty()), name)
 }
 
 #[cfg(test)]

@@ -1,12 +1,21 @@
 //! Writes logs through tracing, as JSON or for people.
 
+mod json;
+
 use std::io::{self, IsTerminal, Write};
 
 use cognito_reset_core::escape::escaped;
 use thiserror::Error;
 use tracing::{Level, Metadata};
-use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::filter_fn,
+    fmt::{self, format::JsonFields},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
+use self::json::FlatJson;
 use crate::cli::LogFormat;
 
 /// The crates of this project that log.
@@ -32,7 +41,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let started = match format {
         LogFormat::Json => {
             let writer = || OneLine { to: io::stderr(), colours: false };
-            registry.with(layer.with_writer(writer).json().flatten_event(true)).try_init()
+            registry.with(layer.with_writer(writer).fmt_fields(JsonFields::new()).event_format(FlatJson)).try_init()
         }
         LogFormat::Text => {
             let writer = move || OneLine { to: io::stderr(), colours: ansi };
@@ -82,9 +91,15 @@ mod tests {
     };
 
     use serde_json::Value;
-    use tracing_subscriber::{EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt};
+    use tracing::{Instrument, error_span, field::Empty};
+    use tracing_subscriber::{
+        EnvFilter,
+        filter::filter_fn,
+        fmt::{self, format::JsonFields},
+        layer::SubscriberExt,
+    };
 
-    use super::{OneLine, is_ours_or_loud};
+    use super::{FlatJson, OneLine, is_ours_or_loud};
 
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<u8>>>);
@@ -113,7 +128,7 @@ mod tests {
         let (to_json, to_text) = (json.clone(), text.clone());
         let say = || tracing::warn!(error = %EVIL, debug = ?EVIL, "{EVIL}");
         let as_json = fmt::layer().with_writer(move || OneLine { to: to_json.clone(), colours: false });
-        let as_json = as_json.with_ansi(false).json().flatten_event(true);
+        let as_json = as_json.with_ansi(false).fmt_fields(JsonFields::new()).event_format(FlatJson);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(as_json), say);
         let as_text = fmt::layer().with_writer(move || OneLine { to: to_text.clone(), colours: false });
         tracing::subscriber::with_default(tracing_subscriber::registry().with(as_text.with_ansi(false)), say);
@@ -127,6 +142,42 @@ mod tests {
         let entry: Value = serde_json::from_str(&json.text()).unwrap();
         assert_eq!(entry["error"], EVIL);
         assert_eq!(entry["level"], "WARN");
+    }
+
+    /// Reconciles an object, in the spans that the controllers have, below one of another crate.
+    async fn reconcile() {
+        let outer = tracing::info_span!(target: "kube_runtime::controller", "reconciling object", name = "foreign");
+        let span =
+            error_span!("reconcile", controller = "request", namespace = "default", name = "reset", attempt = Empty);
+        let inner = async {
+            tracing::info!("before");
+            tracing::Span::current().record("attempt", "a1");
+            let object = error_span!("object", namespace = None::<&str>, name = "other");
+            async { tracing::warn!(name = "own", kind = "record", "within") }.instrument(object).await;
+            tracing::info!("after");
+        };
+        async { inner.instrument(span).await }.instrument(outer).await;
+    }
+
+    #[test]
+    fn json_entry_has_each_field_of_event_and_spans_once() {
+        let of_request = r#""controller":"request","name":"reset","namespace":"default""#;
+        let before = format!(r#""level":"INFO","message":"before",{of_request}}}"#);
+        let within = r#""level":"WARN","message":"within","attempt":"a1","controller":"request","kind":"record","name":"own","namespace":"default"}"#;
+        let after = format!(r#""level":"INFO","message":"after","attempt":"a1",{of_request}}}"#);
+        for (filter, wanted) in [("info", vec![before.as_str(), within, &after]), ("warn", vec![within])] {
+            let kept = Kept::default();
+            let to = kept.clone();
+            let layer = fmt::layer().with_writer(move || OneLine { to: to.clone(), colours: false });
+            let layer = layer.with_ansi(false).fmt_fields(JsonFields::new()).event_format(FlatJson);
+            let subscriber = tracing_subscriber::registry().with(EnvFilter::new(filter));
+            let subscriber = subscriber.with(filter_fn(is_ours_or_loud)).with(layer);
+            tracing::subscriber::with_default(subscriber, || futures::executor::block_on(reconcile()));
+            let text = kept.text();
+            let entries: Vec<_> = text.lines().filter_map(|line| line.split_once(',')).collect();
+            assert!(entries.iter().all(|(time, _)| time.starts_with(r#"{"timestamp":"20"#)), "{text}");
+            assert_eq!(entries.iter().map(|(_, entry)| *entry).collect::<Vec<_>>(), wanted, "{filter}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use cognito_reset_core::{
 };
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
+use tracing::{Instrument, error_span, warn};
 
 use crate::{controllers::grant::shared::SharedGrants, telemetry::metrics::Metrics};
 
@@ -31,7 +31,8 @@ pub async fn run<C: Cognito>(cognito: &C, grants: &SharedGrants, metrics: &Metri
         let are_left = roles.len() > ROUND;
         roles.truncate(ROUND);
         let tried = futures::stream::iter(roles).map(|role| async move {
-            let assumable = assume(cognito, &role, metrics).await;
+            let span = error_span!("check_role", controller = "grant", name = role.grant);
+            let assumable = assume(cognito, &role, metrics).instrument(span).await;
             grants.role_checked(&role, assumable);
             (role, assumable)
         });
@@ -61,7 +62,7 @@ async fn assume<C: Cognito>(cognito: &C, named: &GrantRole, metrics: &Metrics) -
         Ok(_) => Ok(()),
         Err(error) => {
             metrics.aws_failed(AwsStep::Role, error.failure.as_str());
-            warn!(grant = %named.grant, %error, "unable to assume the role of a grant; retrying");
+            warn!(%error, "unable to assume the role of a grant; retrying");
             Err(error.failure)
         }
     }

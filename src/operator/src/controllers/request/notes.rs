@@ -22,9 +22,9 @@ impl<C: Cognito> Reconcile<'_, C> {
             Note::NoCredentials { step, failure } => context.metrics.aws_failed(step, failure.as_str()),
             Note::UserUnreadable(error) => {
                 context.metrics.aws_failed(AwsStep::Read, error.as_str());
-                info!(request = %self.object(), %error, "unable to read the user");
+                info!(%error, "unable to read the user");
             }
-            Note::Called { attempt_id, answer } => self.called(&attempt_id, &answer),
+            Note::Called { answer, .. } => self.called(&answer),
             Note::Throttled(quota) => context.pacer.lock().throttled(&quota, Instant::now().into_std()),
             Note::NotThrottled(quota) => context.pacer.lock().accepted(&quota, Instant::now().into_std()),
             Note::Available(awaited) => context.lasting.over(&awaited),
@@ -33,7 +33,7 @@ impl<C: Cognito> Reconcile<'_, C> {
             Note::WriteRefused { write, by, detail } => {
                 context.metrics.write_refused(Target::Record, &by);
                 warn!(
-                    request = %self.object(), record = %self.record, ?write, error = %detail,
+                    record = %self.record, ?write, error = %detail,
                     "the API server refuses to write a record; trying again"
                 );
             }
@@ -54,23 +54,20 @@ impl<C: Cognito> Reconcile<'_, C> {
                 if let Some(tracker) = exempt {
                     context.events.not_deleted(request.object_ref(&()), &tracker.note());
                 }
-                info!(
-                    request = %self.object(), outcome = update.outcome.as_str(), reason = %update.reason,
-                    "request finished"
-                );
+                info!(outcome = update.outcome.as_str(), reason = %update.reason, "request finished");
             }
             Note::Ended { uid } => context.forget(self.identity, uid.as_deref()),
         }
     }
 
-    fn called(&self, attempt: &str, answer: &Answer) {
+    fn called(&self, answer: &Answer) {
         self.context.metrics.call(answer);
         match answer.cause() {
             Some(cause) => {
                 self.context.metrics.aws_failed(AwsStep::Reset, cause.as_str());
-                info!(request = %self.object(), %attempt, cause = cause.in_words(), "nothing was sent to Cognito");
+                info!(cause = cause.in_words(), "nothing was sent to Cognito");
             }
-            None => info!(request = %self.object(), %attempt, answer = answer.name(), "called Cognito"),
+            None => info!(answer = answer.name(), "called Cognito"),
         }
     }
 
@@ -89,7 +86,7 @@ impl<C: Cognito> Reconcile<'_, C> {
             Retry::WriteEffect => warn!(%error, %record, "unable to write an effect yet"),
             Retry::ReadEffect => warn!(%error, %record, "unable to read the record yet"),
             Retry::ShowEffect => {
-                debug!(request = %self.object(), %error, "unable to report in the status yet that an effect is not stored");
+                debug!(%error, "unable to report in the status yet that an effect is not stored");
             }
         }
     }
@@ -103,15 +100,12 @@ impl<C: Cognito> Reconcile<'_, C> {
         }
     }
 
-    fn settled(&self, Settled { attempt_id, effect, evidence, is_new }: &Settled) {
+    fn settled(&self, Settled { effect, evidence, is_new, .. }: &Settled) {
         self.held_up.remove();
         if let Some(effect) = effect.filter(|_| *is_new) {
             self.context.metrics.settled(effect);
         }
-        info!(
-            request = %self.object(), record = %self.record, attempt = %attempt_id,
-            effect = effect.map(Effect::as_str), ?evidence, "settled an attempt"
-        );
+        info!(record = %self.record, effect = effect.map(Effect::as_str), ?evidence, "settled an attempt");
     }
 
     fn announce(&self, Announcement { request, reason, note, action }: &Announcement) {

@@ -4,6 +4,7 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
+use cognito_reset_api::RequestRef;
 use cognito_reset_core::{
     action::port::{Access, Cognito, SessionFailure, UserRef},
     dispatch::QuotaKey,
@@ -17,7 +18,7 @@ use cognito_reset_core::{
 };
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
-use tracing::{debug, warn};
+use tracing::{Span, debug, error_span, field, warn};
 use uuid::Uuid;
 
 use crate::controllers::request::{context::Context, refusals::HeldUpEntry};
@@ -30,6 +31,15 @@ pub(super) struct Reconcile<'a, C: Cognito> {
     pub(super) record: &'a str,
     /// Lists the effect of this reconcile as held up, from its addition until this is dropped.
     pub(super) held_up: HeldUpEntry<'a>,
+}
+
+/// Returns the span of a reconcile. The caller enters it for the whole reconcile, so that each log line has the namespace
+/// and name of the request, and the id of the attempt as soon as it is known.
+///
+/// Its level lets no filter of levels remove it.
+pub(crate) fn span(controller: &'static str, identity: &Identity) -> Span {
+    let RequestRef { namespace, name } = &identity.request;
+    error_span!("reconcile", controller, namespace, name, attempt = field::Empty)
 }
 
 impl<C: Cognito> Context<C> {
@@ -59,8 +69,10 @@ impl<C: Cognito> Reconcile<'_, C> {
         mut machine: Machine<Arc<C::Session>>,
         mut command: Command<Arc<C::Session>>,
     ) -> Result<Next, ReconcileError> {
+        let mut attempt = None;
         loop {
-            debug!(request = %self.object(), %command, "command");
+            name_attempt(&mut attempt, command.attempt_id());
+            debug!(%command, "command");
             // Boxed, since it holds the clients' futures, and a debug build's stack has no room for copies of them.
             let event = match caught(Box::pin(self.run(command))).await {
                 Ok(ControlFlow::Continue(event)) => event,
@@ -68,7 +80,7 @@ impl<C: Cognito> Reconcile<'_, C> {
                 Err(Panicked) => Event::Panicked,
             };
             let (now, entropy) = (self.context.now(), Entropy(Uuid::new_v4().to_string()));
-            debug!(request = %self.object(), %event, ?now, %entropy, "event");
+            debug!(%event, ?now, %entropy, "event");
             let reaction = machine.on(event, now, &entropy);
             reaction.notes.into_iter().for_each(|note| self.note(note));
             command = reaction.command;
@@ -144,7 +156,7 @@ impl<C: Cognito> Reconcile<'_, C> {
     async fn load_credentials(&self, access: &Access) -> Result<Arc<C::Session>, SessionFailure> {
         let loaded = self.context.cognito.session(access).await;
         loaded.map(Arc::new).map_err(|error| {
-            warn!(request = %self.object(), %error, "no credentials for a reset");
+            warn!(%error, "no credentials for a reset");
             error.failure
         })
     }
@@ -152,9 +164,12 @@ impl<C: Cognito> Reconcile<'_, C> {
     fn user(&self) -> UserRef<'_> {
         UserRef { pool: &self.identity.user_pool_id, username: &self.identity.username }
     }
+}
 
-    /// Returns the name of the request for the log.
-    pub(super) fn object(&self) -> String {
-        format!("{}/{}", self.identity.request.namespace, self.identity.request.name)
+/// Adds the attempt to the span. The text format shows each value that is recorded, so the same one is recorded once.
+fn name_attempt(named: &mut Option<String>, attempt_id: Option<&str>) {
+    if attempt_id.is_some() && attempt_id != named.as_deref() {
+        Span::current().record("attempt", attempt_id);
+        *named = attempt_id.map(str::to_owned);
     }
 }

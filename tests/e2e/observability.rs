@@ -1,0 +1,36 @@
+//! The metrics and the log of the operator, as docs/observability.md describes them.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use testbed::environment::Environment;
+
+use crate::logs;
+
+#[tokio::test]
+async fn log_lines_name_request_and_attempt_once() -> Result<()> {
+    let env = Environment::start().await?;
+    let operator = env.run_with(env.operator().args(["--log=warn,cognito_reset_operator=debug"])).await?;
+    env.ask("logged").await?;
+    assert_eq!(env.ended("logged").await?, "Succeeded/ResetAccepted");
+    let record = env.record("logged").await?.context("no record")?;
+    let attempt = record.pointer("/attempts/0/id").context("no attempt")?;
+    let log = operator.logs();
+    logs::is_sound(&log)?;
+    let entries = log.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    for (message, with_attempt) in
+        [("command", false), ("called Cognito", true), ("settled an attempt", true), ("request finished", true)]
+    {
+        let entry = entries.iter().find(|entry| entry["message"] == message).context(message)?;
+        assert_eq!((&entry["controller"], &entry["namespace"]), (&"request".into(), &"default".into()), "{entry}");
+        assert_eq!(entry["name"], "logged", "{entry}");
+        assert_eq!(entry.get("attempt"), with_attempt.then_some(attempt), "{entry}");
+        assert!(entry.get("span").is_none() && entry.get("spans").is_none(), "{entry}");
+    }
+    // A parser keeps the last of two equal keys, so they have to be counted in the text.
+    for line in log.lines() {
+        for key in ["controller", "namespace", "name", "attempt"] {
+            assert!(line.matches(&format!(",\"{key}\":")).count() <= 1, "{line}");
+        }
+    }
+    Ok(())
+}
