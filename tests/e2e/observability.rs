@@ -6,6 +6,37 @@ use testbed::environment::Environment;
 
 use crate::logs;
 
+/// Returns the value of a series.
+fn value(metrics: &str, series: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+#[tokio::test]
+async fn durations_of_requests_and_calls_are_measured() -> Result<()> {
+    let env = Environment::start().await?;
+    let operator = env.run().await?;
+    env.ask("measured").await?;
+    assert_eq!(env.ended("measured").await?, "Succeeded/ResetAccepted");
+    env.users.create_user(&env.pool, "expired").await?;
+    env.apply(&env.request("expired", "expired", "notAfter: \"2020-01-01T00:00:00Z\"")).await?;
+    assert_eq!(env.ended("expired").await?, "Failed/Expired");
+    let (_, metrics) = operator.page("/metrics").await?;
+    let cognito = "cognito_request_duration_seconds";
+    for (name, labels) in [
+        ("request_creation_to_call_seconds", String::new()),
+        ("request_creation_to_outcome_seconds", "{outcome=\"Succeeded\"}".into()),
+        ("request_creation_to_outcome_seconds", "{outcome=\"Failed\"}".into()),
+        (cognito, "{operation=\"AdminGetUser\",class=\"success\"}".into()),
+        (cognito, "{operation=\"AdminResetUserPassword\",class=\"success\"}".into()),
+    ] {
+        let of = |suffix: &str| value(&metrics, &format!("cognito_reset_{name}_{suffix}{labels} "));
+        assert_eq!(of("count"), Some(1.0), "{name}{labels}: {metrics}");
+        let sum = of("sum").context("no sum")?;
+        assert!((0.0..60.0).contains(&sum), "{name}{labels}: {sum} s");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn log_lines_name_request_and_attempt_once() -> Result<()> {
     let env = Environment::start().await?;

@@ -74,8 +74,10 @@ impl<S: Clone> Machine<S> {
         };
         self.facts.calling(at.now.wall);
         self.phase = Phase::Calling;
-        let client_metadata = self.facts.request.as_ref().and_then(|request| request.spec.client_metadata.clone());
-        Some(Command::Call(Call { attempt_id, session, client_metadata }))
+        let request = self.facts.request.as_ref();
+        let created = request.and_then(|request| request.metadata.creation_timestamp.as_ref()).map(|time| time.0);
+        let client_metadata = request.and_then(|request| request.spec.client_metadata.clone());
+        Some(Command::Call(Call { attempt_id, session, created, client_metadata }))
     }
 
     pub(super) fn responded(&mut self, reply: Reply) -> Option<Command<S>> {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
@@ -79,6 +80,8 @@ pub struct Call<S> {
     pub attempt_id: String,
     /// The session that the call is made with.
     pub session: S,
+    /// The creation of the request, by the API server's clock.
+    pub created: Option<Timestamp>,
     /// `clientMetadata` of the request.
     pub client_metadata: Option<BTreeMap<String, String>>,
 }

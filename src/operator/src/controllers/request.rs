@@ -1,6 +1,7 @@
 //! The controller of requests: it watches pending ones only, and reconciles each.
 
 pub mod context;
+pub mod durations;
 mod lasting;
 mod notes;
 pub mod pending;

@@ -10,7 +10,10 @@ use prometheus_client::{
 };
 
 use crate::{
-    controllers::{request::pending::PendingRequests, retention::store::Kind},
+    controllers::{
+        request::{durations::Durations, pending::PendingRequests},
+        retention::store::Kind,
+    },
     kube::{lease::Leadership, requests::ApiRequests},
 };
 
@@ -98,6 +101,7 @@ pub struct Metrics {
     writes_refused: Family<OfRefusal, Counter>,
     api_requests: ApiRequests,
     pending: PendingRequests,
+    durations: Durations,
 }
 
 impl Metrics {
@@ -152,6 +156,7 @@ impl Metrics {
             metrics.writes_refused.clone(),
         );
         metrics.api_requests.register(registry);
+        metrics.durations.register(registry);
         registry.register_collector(Box::new(metrics.pending.clone()));
         metrics
     }
@@ -160,6 +165,12 @@ impl Metrics {
     #[must_use]
     pub const fn pending(&self) -> &PendingRequests {
         &self.pending
+    }
+
+    /// Returns the durations of requests and of Cognito's responses.
+    #[must_use]
+    pub const fn durations(&self) -> &Durations {
+        &self.durations
     }
 
     /// Returns the durations of requests to the API server.
@@ -259,3 +270,6 @@ impl Drop for Working {
         self.0.dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

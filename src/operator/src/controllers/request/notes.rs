@@ -9,6 +9,7 @@ use cognito_reset_core::{
     },
     refusal::Refuser,
 };
+use jiff::Timestamp;
 use kube::Resource;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
@@ -50,6 +51,8 @@ impl<C: Cognito> Reconcile<'_, C> {
             }
             Note::Finished { request, update, exempt } => {
                 context.metrics.finished(update.outcome, update.reason);
+                let created = request.metadata.creation_timestamp.as_ref().map(|time| time.0);
+                context.metrics.durations().finished(update.outcome, created, Timestamp::now());
                 context.events.tell(&*request, &update);
                 if let Some(tracker) = exempt {
                     context.events.not_deleted(request.object_ref(&()), &tracker.note());

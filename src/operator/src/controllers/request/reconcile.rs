@@ -6,11 +6,11 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use cognito_reset_api::RequestRef;
 use cognito_reset_core::{
-    action::port::{Access, Cognito, SessionFailure, UserRef},
+    action::port::{Access, Cognito, Reply, SessionFailure, UserRef},
     dispatch::QuotaKey,
     ledger::Identity,
     machine::{
-        Command, Entropy, Event, HeldUp, Machine, Next, Now, Object, Objects, Observed, Recalled, ReconcileError,
+        Call, Command, Entropy, Event, HeldUp, Machine, Next, Now, Object, Objects, Observed, Recalled, ReconcileError,
         RefusedWrite, Slot, state::RecordWrite,
     },
     panics::{Panicked, caught},
@@ -116,11 +116,14 @@ impl<C: Cognito> Reconcile<'_, C> {
             Command::CountRefusal { write, by, jitter } => Event::Refusal(self.count_refusal(write, &by, &jitter)),
             Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),
             Command::LoadCredentials(access) => Event::Credentials(self.load_credentials(&access).await),
-            Command::GetUser { session, .. } => Event::User(cognito.user(&session, self.user()).await),
-            Command::WriteRecord { record, within } => Event::RecordWritten(store.write_record(&record, within).await),
-            Command::Call(call) => {
-                Event::Response(cognito.reset(&call.session, self.user(), call.client_metadata.as_ref()).await)
+            Command::GetUser { session, .. } => {
+                let begun = Instant::now();
+                let read = cognito.user(&session, self.user()).await;
+                self.context.metrics.durations().user_read(&read, begun.elapsed());
+                Event::User(read)
             }
+            Command::WriteRecord { record, within } => Event::RecordWritten(store.write_record(&record, within).await),
+            Command::Call(call) => Event::Response(self.call(&call).await),
             Command::WriteStatus(request) => {
                 Event::StatusWritten(store.write_status(&request).await.map_err(Into::into))
             }
@@ -159,6 +162,15 @@ impl<C: Cognito> Reconcile<'_, C> {
             warn!(%error, "no credentials for a reset");
             error.failure
         })
+    }
+
+    async fn call(&self, call: &Call<Arc<C::Session>>) -> Reply {
+        let Context { cognito, metrics, .. } = self.context;
+        metrics.durations().calling(call.created, Timestamp::now());
+        let begun = Instant::now();
+        let reply = cognito.reset(&call.session, self.user(), call.client_metadata.as_ref()).await;
+        metrics.durations().called(&reply.answer, begun.elapsed());
+        reply
     }
 
     fn user(&self) -> UserRef<'_> {
