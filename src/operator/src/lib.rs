@@ -10,6 +10,7 @@ pub mod cli;
 pub mod command;
 pub mod controllers;
 pub mod kube;
+pub mod metrics;
 pub mod run;
 pub mod serve;
 pub mod tasks;

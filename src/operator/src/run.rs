@@ -6,7 +6,6 @@ use cognito_reset_aws::{
     client::{Aws, Limits},
     endpoint::Unusable,
 };
-use kube::Client;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,12 +16,10 @@ use crate::{
         config::{Cluster, ClusterError},
         preflight::{self, Needs, StartError},
     },
-    serve::serve,
+    metrics::Metrics,
+    serve::{Prepared, serve},
     tasks::{TaskError, Tasks},
-    telemetry::{
-        metrics::Metrics,
-        server::{self, Health},
-    },
+    telemetry::server::{self, Health},
 };
 
 /// The time beyond the server's own timeout for which a watch may be silent.
@@ -70,27 +67,20 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     // This comes before all slow steps, so that `/readyz` can say why the operator is not ready.
     let listener =
         server::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
-    let health = Health::new(Arc::new(Metrics::new()));
+    let metrics = Metrics::default();
+    let health = Health::new(Arc::new(metrics.registry()));
     let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
     tasks.spawn(server::TASK, server::serve(listener, health.clone()));
     // The futures are boxed: a debug build would otherwise copy the whole operator from stack frame
     // to stack frame.
-    let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args, &health.metrics()))).await? else { return Ok(()) };
-    let Prepared { client, cognito, lease } = prepared?;
+    let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args, &metrics))).await? else { return Ok(()) };
+    let prepared = prepared?;
     stop_on_signal(stop.clone())?;
-    Box::pin(serve(tasks, args, lease, client, cognito, health, stop)).await
-}
-
-/// The result of the checks, with which the operator works.
-struct Prepared {
-    client: Client,
-    cognito: Aws,
-    /// The namespace of the Lease, if there is to be one.
-    lease: Option<String>,
+    Box::pin(serve(tasks, args, prepared, &metrics, health, stop)).await
 }
 
 /// Checks the cluster and the configuration.
-async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared, RunError> {
+async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared<Aws>, RunError> {
     let mut cluster = Cluster::find().await?;
     let config = &mut cluster.config;
     config.read_timeout = Some(args.watch_timeout + WATCH_GRACE);
@@ -105,7 +95,7 @@ async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared, RunError
     let url = cluster.described();
     let namespace = args.lease_namespace.clone().unwrap_or_else(|| cluster.config.default_namespace.clone());
     let lease = args.lease.then_some(namespace);
-    let client = cluster.client(metrics.api_requests())?;
+    let client = cluster.client(&metrics.api_requests)?;
     let needs = Needs { lease: lease.as_deref(), retention: !args.record_retention.is_zero() };
     preflight::check(&client, &url, needs, args.api_timeout).await?;
     if needs.retention && args.record_retention < SHORT_RETENTION {

@@ -23,14 +23,16 @@ use cognito_reset_core::{
 };
 use cognito_reset_operator::{
     cli::{Cli, Command},
-    serve,
+    metrics::Metrics,
+    serve::{Prepared, serve},
     tasks::Tasks,
-    telemetry::{metrics::Metrics, server::Health},
+    telemetry::{metrics, server::Health},
 };
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use prometheus_client::registry::Registry;
 use testbed::environment::{Environment, LIMIT, QUICK};
 use testbed::eventually;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +81,7 @@ impl Cognito for Panicking {
 async fn beside<T>(
     env: &Environment,
     cognito: &Panicking,
-    scenario: impl AsyncFnOnce(Arc<Metrics>) -> Result<T>,
+    scenario: impl AsyncFnOnce(&Registry) -> Result<T>,
 ) -> Result<T> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(&env.kubeconfig)?;
@@ -87,14 +89,16 @@ async fn beside<T>(
     let Command::Run(args) = Cli::parse_from(["cognito-reset-operator", "run"].iter().chain(QUICK)).command else {
         bail!("another command");
     };
-    let (health, stop) = (Health::new(Arc::new(Metrics::new())), CancellationToken::new());
-    let metrics = health.metrics();
-    let serving =
-        serve::serve(Tasks::default(), *args, None, Client::try_from(config)?, cognito.clone(), health, stop.clone());
-    let mut serving = tokio::spawn(serving);
+    let metrics = Metrics::default();
+    let registry = Arc::new(metrics.registry());
+    let (health, stop) = (Health::new(Arc::clone(&registry)), CancellationToken::new());
+    let prepared = Prepared { client: Client::try_from(config)?, cognito: cognito.clone(), lease: None };
+    let stopped = stop.clone();
+    let mut serving =
+        tokio::spawn(async move { serve(Tasks::default(), *args, prepared, &metrics, health, stopped).await });
     let result = tokio::select! {
         ended = &mut serving => bail!("the operator ended: {ended:?}"),
-        result = scenario(metrics) => result,
+        result = scenario(&registry) => result,
     };
     stop.cancel();
     serving.await??;
@@ -117,10 +121,10 @@ async fn request_that_panics() -> Result<()> {
     let env = Environment::start().await?;
     let cognito = Panicking::default();
     cognito.0.sessions.store(3, Ordering::SeqCst);
-    beside(&env, &cognito, async |metrics| {
+    beside(&env, &cognito, async |registry| {
         env.apply(&env.request("panics", "panics", "")).await?;
         assert_eq!(env.ended("panics").await?, "Succeeded/ResetAccepted");
-        let text = metrics.text()?;
+        let text = metrics::text(registry)?;
         ensure!(text.contains("cognito_reset_reconcile_errors_total 3"), "{text}");
         ensure!(text.contains("cognito_reset_requests_in_flight 0"), "{text}");
         Ok(())

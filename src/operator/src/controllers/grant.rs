@@ -1,5 +1,7 @@
 //! Watches grants and namespaces, and updates the status of grants.
 
+pub mod context;
+pub mod metrics;
 mod refused_statuses;
 pub mod role_check;
 pub mod shared;
@@ -12,7 +14,7 @@ use futures::{Stream, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Resource, ResourceExt,
     api::PostParams,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
@@ -28,16 +30,12 @@ use tracing::{Instrument, debug, error_span, warn};
 
 use self::refused_statuses::{Note, RefusedStatuses, notes};
 use crate::{
-    controllers::grant::shared::SharedGrants,
+    controllers::grant::{context::Context, metrics::Metrics, shared::SharedGrants},
     kube::{
         errors::of_watch,
         store::{StoreError, within},
     },
-    telemetry::{
-        events::Events,
-        invalid_objects::InvalidObjects,
-        metrics::{Metrics, Target},
-    },
+    telemetry::{events::Events, invalid_objects::InvalidObjects},
 };
 
 /// The minimum time between two rounds of status writes.
@@ -50,20 +48,16 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 type Guarded = DeserializeGuard<UserPoolGrant>;
 
 /// Watches the grants, and signals when they have been read for the first time.
-pub async fn grants(
-    client: &Client,
-    config: watcher::Config,
-    grants: &SharedGrants,
-    invalid_objects: &InvalidObjects,
-    read: oneshot::Sender<()>,
-) {
-    let events = watcher(Api::<Guarded>::all(client.clone()), config);
+pub async fn watch_grants(context: &Context, read: oneshot::Sender<()>) {
+    let Context { config, client, grants, invalid_objects, .. } = context;
+    let events = watcher(Api::<Guarded>::all(client.clone()), config.watch.clone());
     follow(events, Grants { grants, invalid_objects }, read).await;
 }
 
 /// Watches the namespaces' labels, and signals when they have been read for the first time.
-pub async fn namespaces(client: &Client, config: watcher::Config, grants: &SharedGrants, read: oneshot::Sender<()>) {
-    let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config);
+pub async fn watch_namespaces(context: &Context, read: oneshot::Sender<()>) {
+    let Context { config, client, grants, .. } = context;
+    let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config.watch.clone());
     follow(events, Namespaces { grants }, read).await;
 }
 
@@ -150,13 +144,8 @@ async fn follow<K: Resource>(
 }
 
 /// Keeps the status of grants up to date, forever. Nothing is written while they are.
-pub async fn write_statuses(
-    client: &Client,
-    grants: &SharedGrants,
-    events: &Events,
-    metrics: &Metrics,
-    limit: Duration,
-) {
+pub async fn write_statuses(context: &Context) {
+    let Context { config, client, grants, events, metrics, .. } = context;
     let mut changes = grants.status_changes();
     let api: Api<UserPoolGrant> = Api::all(client.clone());
     let mut refused = RefusedGrants { events, metrics, statuses: RefusedStatuses::default() };
@@ -173,7 +162,7 @@ pub async fn write_statuses(
             tried_any = true;
             let span = error_span!("write_status", controller = "grant", name);
             let write = async {
-                match within(limit, api.replace_status(&name, &PostParams::default(), &grant)).await {
+                match within(config.api_timeout, api.replace_status(&name, &PostParams::default(), &grant)).await {
                     Ok(stored) => {
                         grants.status_written(&stored);
                         refused.statuses.written(&name);
@@ -212,7 +201,7 @@ impl RefusedGrants<'_> {
             debug!(%error, "unable to write a grant's status yet");
             return false;
         };
-        self.metrics.write_refused(Target::Status, &refuser);
+        self.metrics.status_refused(&refuser);
         let told = self.statuses.refused(&name, news, &refuser, Instant::now());
         if told.is_empty() {
             debug!(%error, "the API server still refuses a grant's status");

@@ -1,7 +1,10 @@
 //! Resolves orphaned claims: open claims without a pending request, which no other task would
 //! resolve.
 
-use std::{collections::BTreeSet, time::Duration};
+pub mod context;
+pub mod metrics;
+
+use std::collections::BTreeSet;
 
 use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
 use cognito_reset_core::{
@@ -15,50 +18,46 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, warn};
 
 use crate::{
-    controllers::request::{context::Context, reconcile::span},
-    kube::store::{Store, StoreError},
-    telemetry::invalid_objects::InvalidObjects,
+    controllers::{orphaned_claims::context::Context, request::reconcile::span},
+    kube::store::StoreError,
 };
 
-/// Lists the open claims every `period`, until `stop` is cancelled and calls in flight have
+/// The name of this controller in the log.
+const CONTROLLER: &str = "orphaned-claims";
+
+/// Lists the open claims periodically, until `stop` is cancelled and calls in flight have
 /// finished.
 ///
 /// A claim of a working task is listed too. The same decision leaves it alone until its call cannot
 /// be in flight any more, so an orphaned claim is settled at the next listing after that. A record
 /// that cannot be parsed is reported once, and does not stop the others from being resolved.
-pub async fn run<C: Cognito>(
-    store: Store,
-    context: &Context<C>,
-    unreadable: &InvalidObjects,
-    period: Duration,
-    stop: &CancellationToken,
-) {
+pub async fn run<C: Cognito>(context: &Context<C>, stop: &CancellationToken) {
     let mut reported = BTreeSet::new();
     let mut report = |record: &DeserializeGuard<PasswordResetRecord>, error: &str| {
         if reported.insert(record.name_any()) {
-            unreadable.record(record, error);
+            context.invalid_objects.record(record, error);
         }
     };
     loop {
-        if let Err(error) = look(&store, context, &mut report, stop).await {
-            warn!(%error, "unable to list the open claims; retrying");
+        if let Err(error) = look(context, &mut report, stop).await {
+            context.metrics.error();
+            warn!(controller = CONTROLLER, %error, "unable to list the open claims; retrying");
         }
         tokio::select! {
-            () = sleep(period) => {}
+            () = sleep(context.config.period) => {}
             () = stop.cancelled() => return,
         }
     }
 }
 
 async fn look<C: Cognito>(
-    store: &Store,
     context: &Context<C>,
     mut report: impl FnMut(&DeserializeGuard<PasswordResetRecord>, &str),
     stop: &CancellationToken,
 ) -> Result<(), StoreError> {
     let mut page = None;
     loop {
-        let (records, next) = store.open_records(page).await?;
+        let (records, next) = context.store.open_records(page).await?;
         for guarded in &records {
             if stop.is_cancelled() {
                 return Ok(());
@@ -72,8 +71,8 @@ async fn look<C: Cognito>(
                 }
             };
             let identity = Identity::of_record(record);
-            let span = span("orphaned-claims", &identity);
-            resolve(store, context, identity).instrument(span).await;
+            let span = span(CONTROLLER, &identity);
+            resolve(context, identity).instrument(span).await;
         }
         page = next;
         if page.is_none() {
@@ -83,19 +82,16 @@ async fn look<C: Cognito>(
 }
 
 /// Resolves an open claim without a pending request. One that cannot be resolved now must not delay the others.
-async fn resolve<C: Cognito>(store: &Store, context: &Context<C>, identity: Identity) {
+async fn resolve<C: Cognito>(context: &Context<C>, identity: Identity) {
     let record = identity.record_name();
-    if let Err(error) = try_to_resolve(store, context, identity).await {
+    if let Err(error) = try_to_resolve(context, identity).await {
+        context.metrics.error();
         warn!(%record, %error, "unable to resolve an open claim; retrying");
     }
 }
 
-async fn try_to_resolve<C: Cognito>(
-    store: &Store,
-    context: &Context<C>,
-    identity: Identity,
-) -> Result<(), ReconcileError> {
-    let read = store.request(&identity.request.namespace, &identity.request.name).await;
+async fn try_to_resolve<C: Cognito>(context: &Context<C>, identity: Identity) -> Result<(), ReconcileError> {
+    let read = context.store.request(&identity.request.namespace, &identity.request.name).await;
     let request = read.map_err(|error| ReconcileError::Api(ApiFailure::from(error)))?;
     // A pending request has its own reconcile. A request of that name may be for another user by
     // now. A request that has ended may have an open claim if the ledger was restored after a
@@ -105,7 +101,8 @@ async fn try_to_resolve<C: Cognito>(
     };
     if !request.is_some_and(has_its_pass) {
         info!(record = %identity.record_name(), "found an open claim without a pending request");
-        context.execute(identity).await?;
+        context.metrics.found();
+        context.requests.execute(identity).await?;
     }
     Ok(())
 }

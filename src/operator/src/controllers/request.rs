@@ -1,10 +1,10 @@
 //! The controller of requests: it watches pending ones only, and reconciles each.
 
+pub mod config;
 pub mod context;
-pub mod durations;
 mod lasting;
+pub mod metrics;
 mod notes;
-pub mod pending;
 pub(crate) mod reconcile;
 mod refusals;
 mod user_locks;
@@ -18,17 +18,17 @@ use std::{
 use cognito_reset_core::{
     action::port::Cognito,
     grants::NamespacedName,
-    ledger::{Backoff, Identity},
+    ledger::Identity,
     machine::{Next, ReconcileError},
 };
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc};
 use kube::{
-    Api, Client, ResourceExt,
+    Api, ResourceExt,
     runtime::{
         Controller, WatchStreamExt,
         controller::{self, Action},
         reflector::{self, ObjectRef, reflector},
-        watcher::{self, Event, watcher},
+        watcher::{Event, watcher},
     },
 };
 use parking_lot::Mutex;
@@ -37,13 +37,11 @@ use tracing::{Instrument, debug, warn};
 use uuid::Uuid;
 
 use crate::{
-    cli::RunArgs,
     controllers::{
         grant::shared::SharedGrants,
-        request::{context::Context, pending::PendingRequests, reconcile::span},
+        request::{context::Context, metrics::PendingRequests, reconcile::span},
     },
     kube::{errors::of_watch, trimmed::TrimmedRequest},
-    telemetry::invalid_objects::InvalidObjects,
 };
 
 /// The pause before a request that was gone or finished is read again if the watch still shows it as pending, because a
@@ -55,28 +53,19 @@ const LOOK_AGAIN: Duration = Duration::from_secs(300);
 const PAGE: u32 = 25;
 
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
-pub async fn run<C: Cognito>(
-    client: &Client,
-    watch: watcher::Config,
-    args: &RunArgs,
-    context: Arc<Context<C>>,
-    grants: &Arc<SharedGrants>,
-    unreadable: InvalidObjects,
-    stop: &CancellationToken,
-) {
+pub async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &CancellationToken) {
+    let (client, watch) = (context.client.clone(), context.config.watch.clone());
     let config = watch.fields("status.outcome=Pending").page_size(PAGE);
-    let changes = each(grants.changes());
-    let backoff = context.backoff();
-    let reconciler = Arc::new(Reconciler { context, unreadable, backoff, failures: Mutex::default() });
-    let failures = Arc::clone(&reconciler);
+    let changes = each(context.grants.changes());
     let (known, writer) = reflector::store();
-    let pending = reconciler.unreadable.metrics().pending().clone();
-    let (mut queues, moved_up) = Queues::new(Arc::clone(grants), pending);
-    let events =
-        watcher(Api::<TrimmedRequest>::all(client.clone()), config).inspect_ok(move |event| queues.follow(event));
+    let (mut queues, moved_up) = Queues::new(Arc::clone(&context.grants), context.metrics.pending().clone());
+    let concurrency = context.config.concurrency;
+    let reconciler = Arc::new(Reconciler { context, failures: Mutex::default() });
+    let failures = Arc::clone(&reconciler);
+    let events = watcher(Api::<TrimmedRequest>::all(client), config).inspect_ok(move |event| queues.follow(event));
     let working = Controller::for_stream(reflector(writer, events).applied_objects(), known.clone())
         .reconcile_on(moved_up)
-        .with_config(controller::Config::default().concurrency(args.concurrency))
+        .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_all_on(changes)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, retry, reconciler)
@@ -174,8 +163,6 @@ impl Queues {
 
 struct Reconciler<C: Cognito> {
     context: Arc<Context<C>>,
-    unreadable: InvalidObjects,
-    backoff: Backoff,
     /// The number of reconciles in a row that ended with an error, by namespace and name.
     failures: Mutex<HashMap<NamespacedName, usize>>,
 }
@@ -194,7 +181,7 @@ impl<C: Cognito> Reconciler<C> {
         let mut failures = self.failures.lock();
         let number = failures.entry(name).or_default();
         *number += 1;
-        self.backoff.after(*number - 1, &Uuid::new_v4().to_string()).unsigned_abs()
+        self.context.backoff().after(*number - 1, &Uuid::new_v4().to_string()).unsigned_abs()
     }
 }
 
@@ -205,11 +192,11 @@ async fn reconcile<C: Cognito>(
     let request = match &object.0.0 {
         Ok(request) => request,
         Err(invalid) => {
-            let is_reported = reconciler.unreadable.request(&object.0, &invalid.error);
+            let is_reported = reconciler.context.invalid_objects.request(&object.0, &invalid.error);
             return Ok(if is_reported { Action::await_change() } else { Action::requeue(LOOK_AGAIN) });
         }
     };
-    let _working = reconciler.unreadable.metrics().working();
+    let _working = reconciler.context.metrics.working();
     let identity = Identity::of_request(request);
     let span = span("request", &identity);
     let executed = async {
@@ -226,7 +213,7 @@ async fn reconcile<C: Cognito>(
 
 #[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
 fn retry<C: Cognito>(object: Arc<TrimmedRequest>, _: &ReconcileError, reconciler: Arc<Reconciler<C>>) -> Action {
-    reconciler.unreadable.metrics().error();
+    reconciler.context.metrics.error();
     Action::requeue(reconciler.failed(name(&object)))
 }
 

@@ -1,9 +1,11 @@
 //! Lists records and finished requests, and deletes those that the policy allows. The decision is
 //! never made here.
 
+pub mod config;
+pub mod metrics;
 pub mod store;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use cognito_reset_api::PasswordResetRequest;
 use cognito_reset_core::{
@@ -18,18 +20,19 @@ use cognito_reset_core::{
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::Resource;
+use kube::{Client, Resource};
 use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{Instrument, Span, debug, error_span, info, warn};
 
 use crate::{
-    controllers::retention::store::{Kind, RetentionStore},
-    kube::store::StoreError,
-    telemetry::{
-        events::Events,
-        metrics::{Metrics, Target},
+    controllers::retention::{
+        config::Config,
+        metrics::Metrics,
+        store::{Kind, RetentionStore},
     },
+    kube::store::StoreError,
+    telemetry::events::Events,
 };
 
 /// The number of objects that are read and deleted in parallel.
@@ -39,25 +42,12 @@ const MOST_TOLD: usize = 4096;
 /// The number of them that are reported per scan, so that their Events leave room for others.
 const TOLD_IN_A_LOOK: usize = 10;
 
-/// The retention, and the intervals and rate of the scans.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// The time for which a record is kept after its last write; `None` to keep all records.
-    pub retention: Option<SignedDuration>,
-    /// The time between two scans of all records.
-    pub records_period: Duration,
-    /// The time between two scans of the finished requests with a time to live.
-    pub requests_period: Duration,
-    /// The maximum number of objects per second that are read again for deletion.
-    pub rate: f64,
-}
-
 /// Deletes old records and finished requests.
 pub struct Retention {
     store: RetentionStore,
-    settings: Settings,
+    config: Config,
     events: Events,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     pace: tokio::sync::Mutex<Interval>,
     told: Mutex<Told>,
     refusing: Mutex<Refusing>,
@@ -123,18 +113,19 @@ impl Told {
 impl Retention {
     /// Creates the task.
     #[must_use]
-    pub fn new(store: RetentionStore, settings: Settings, events: Events, metrics: Arc<Metrics>) -> Self {
-        let mut pace = interval(Duration::from_secs_f64(1.0 / settings.rate));
+    pub fn new(config: Config, client: Client, events: Events, metrics: Metrics) -> Self {
+        let mut pace = interval(Duration::from_secs_f64(1.0 / config.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { store, settings, events, metrics, pace: pace.into(), told: Mutex::default(), refusing: Mutex::default() }
+        let store = RetentionStore::new(client, config.api_timeout);
+        Self { store, config, events, metrics, pace: pace.into(), told: Mutex::default(), refusing: Mutex::default() }
     }
 
     /// Scans requests and records, forever.
     pub async fn run(&self) {
-        let requests = self.again_and_again(Kind::Request, self.settings.requests_period);
+        let requests = self.again_and_again(Kind::Request, self.config.requests_period);
         let records = async {
-            if self.settings.retention.is_some() {
-                self.again_and_again(Kind::Record, self.settings.records_period).await;
+            if self.config.retention.is_some() {
+                self.again_and_again(Kind::Record, self.config.records_period).await;
             }
         };
         futures::future::join(requests, records).await;
@@ -150,7 +141,7 @@ impl Retention {
 
     async fn scan(&self, kind: Kind) {
         if let Err(error) = self.sweep(kind).await {
-            self.metrics.history_error(kind);
+            self.metrics.error(kind);
             warn!(%error, "unable to scan for old objects; retrying");
         }
     }
@@ -179,7 +170,7 @@ impl Retention {
                 .await;
             token = next;
             if token.is_none() {
-                self.metrics.history_swept(kind, now);
+                self.metrics.scanned(kind, now);
                 self.refusing.lock().looked(kind);
                 return Ok(());
             }
@@ -190,7 +181,7 @@ impl Retention {
         let Item { metadata, life } = match item {
             Ok(item) => item,
             Err(place) => {
-                self.metrics.history_error(kind);
+                self.metrics.error(kind);
                 candidate_span(&place).in_scope(|| warn!("unable to parse an object; it is not deleted"));
                 return None;
             }
@@ -221,7 +212,7 @@ impl Retention {
         match deleted {
             Ok(false) => {}
             Ok(true) => {
-                self.metrics.collected(kind);
+                self.metrics.deleted(kind);
                 info!("deleted an old object");
             }
             Err(error) => self.report(kind, &error),
@@ -233,7 +224,7 @@ impl Retention {
         match policy::request(&request.metadata, Life::of(&request), now) {
             Verdict::Delete(guard) => {
                 let deleted = self.store.delete_request(&at.namespace, &at.name, guard).await;
-                self.counted(Target::Request, deleted)
+                self.counted(Kind::Request, deleted)
             }
             Verdict::Keep(why) => Ok(kept(why)),
             Verdict::ReadFurther => Ok(false),
@@ -248,15 +239,15 @@ impl Retention {
             verdict @ (Verdict::Keep(_) | Verdict::Delete(_)) => verdict,
         };
         match verdict {
-            Verdict::Delete(guard) => self.counted(Target::Record, self.store.delete_record(name, guard).await),
+            Verdict::Delete(guard) => self.counted(Kind::Record, self.store.delete_record(name, guard).await),
             Verdict::Keep(why) => Ok(kept(why)),
             Verdict::ReadFurther => Ok(false),
         }
     }
 
-    fn counted(&self, target: Target, deleted: Result<bool, StoreError>) -> Result<bool, StoreError> {
+    fn counted(&self, kind: Kind, deleted: Result<bool, StoreError>) -> Result<bool, StoreError> {
         if let Some(refuser) = deleted.as_ref().err().and_then(StoreError::refuser) {
-            self.metrics.write_refused(target, &refuser);
+            self.metrics.deletion_refused(kind, &refuser);
         }
         deleted
     }
@@ -264,7 +255,7 @@ impl Retention {
     /// Reports a failed deletion. A policy may reject every old object at every scan, so each
     /// policy is reported once.
     fn report(&self, kind: Kind, error: &StoreError) {
-        self.metrics.history_error(kind);
+        self.metrics.error(kind);
         let is_new = error.refuser().is_none_or(|refuser| self.refusing.lock().is_new(kind, &refuser));
         if is_new {
             warn!(%error, "unable to check or delete an object; retrying");
@@ -280,7 +271,7 @@ impl Retention {
         request: Presence,
         now: Option<Timestamp>,
     ) -> Verdict {
-        policy::record(metadata, record, request, now, self.settings.retention.unwrap_or(SignedDuration::MAX))
+        policy::record(metadata, record, request, now, self.config.retention.unwrap_or(SignedDuration::MAX))
     }
 
     fn tell_tracked(&self, metadata: ObjectMeta, mark: Tracker) {

@@ -6,7 +6,9 @@
 //! expired if its Lease has not changed for its duration, by this process's monotonic clock. Two
 //! clocks are never compared.
 
-use std::{sync::Arc, time::Duration};
+mod leadership;
+
+use std::time::Duration;
 
 use cognito_reset_core::refusal::Refuser;
 use jiff::Timestamp;
@@ -25,9 +27,10 @@ use tokio::{
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
+pub use self::leadership::{Leadership, LeadershipMetric};
 use crate::{
     kube::store::{StoreError, within},
-    telemetry::metrics::{Metrics, Target},
+    telemetry::metrics::ProcessMetrics,
 };
 
 /// The name of the Lease.
@@ -38,32 +41,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The number of renewals in the duration of the Lease.
 const RENEWALS: u32 = 5;
-
-/// The role of a replica, and whether the set of replicas has a leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Leadership {
-    /// This replica works.
-    Leader,
-    /// Another replica works, as its renewals show.
-    Standby,
-    /// No renewal was seen for the duration of the Lease: possibly no replica works.
-    NoLeaderSeen,
-}
-
-impl Leadership {
-    /// All states.
-    pub const ALL: [Self; 3] = [Self::Leader, Self::Standby, Self::NoLeaderSeen];
-
-    /// Returns the state as a word, for `/readyz` and as the label of a metric.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Leader => "leader",
-            Self::Standby => "standby",
-            Self::NoLeaderSeen => "no-leader-seen",
-        }
-    }
-}
 
 /// The next step for the Lease as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +118,7 @@ pub struct Election {
     tell: watch::Sender<Leadership>,
     /// The policy or webhook that rejects the Lease, if the last write was rejected.
     refuser: watch::Sender<Option<Refuser>>,
-    metrics: Arc<Metrics>,
+    metrics: ProcessMetrics,
     /// The Lease as this replica last wrote it.
     held: Option<Lease>,
 }
@@ -159,7 +136,7 @@ impl Election {
         identity: &str,
         duration: Duration,
         limit: Duration,
-        metrics: Arc<Metrics>,
+        metrics: ProcessMetrics,
     ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
@@ -258,7 +235,7 @@ impl Election {
         let Some(refuser) = error.refuser() else {
             return warn!(lease = NAME, %error, "unable to write the lease; retrying");
         };
-        self.metrics.write_refused(Target::Lease, &refuser);
+        self.metrics.write_refused("lease", refuser.kind());
         if self.refuser.send_replace(Some(refuser.clone())).as_ref() == Some(&refuser) {
             debug!(lease = NAME, %error, "the API server still refuses the lease");
         } else {
@@ -297,7 +274,7 @@ impl Election {
             Ok(_) => info!(lease = NAME, "released"),
             Err(error) => {
                 if let Some(refuser) = error.refuser() {
-                    self.metrics.write_refused(Target::Lease, &refuser);
+                    self.metrics.write_refused("lease", refuser.kind());
                 }
                 warn!(lease = NAME, %error, "failed to release the lease; it expires");
             }

@@ -8,3 +8,4 @@ pub mod proxies;
 pub mod requests;
 pub mod store;
 pub mod trimmed;
+pub mod watch;

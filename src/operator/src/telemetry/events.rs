@@ -3,7 +3,7 @@
 
 mod direct;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use cognito_reset_api::{
     Outcome, UserPoolGrant,
@@ -19,10 +19,7 @@ use tokio::{sync::mpsc, time::interval};
 use tracing::{debug, warn};
 
 use self::direct::Direct;
-use crate::{
-    kube::store::within,
-    telemetry::metrics::{Metrics, Target},
-};
+use crate::{kube::store::within, telemetry::metrics::ProcessMetrics};
 
 /// The number of Events that may wait. Further ones are dropped and counted.
 const QUEUE: usize = 256;
@@ -38,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 struct Publisher {
     recorder: Recorder,
     direct: Direct,
-    metrics: Arc<Metrics>,
+    metrics: ProcessMetrics,
     /// The policy or webhook that rejected the last Event, if one did.
     refuser: Option<Refuser>,
 }
@@ -60,7 +57,7 @@ impl Publisher {
         };
         self.metrics.event_dropped();
         let Some(refuser) = error.refuser() else { return warn!(%error, "unable to publish an event") };
-        self.metrics.write_refused(Target::Event, &refuser);
+        self.metrics.write_refused("event", refuser.kind());
         if self.refuser.as_ref() == Some(&refuser) {
             debug!(%error, "the API server still refuses events");
         } else {
@@ -75,19 +72,19 @@ impl Publisher {
 pub struct Events {
     warnings: mpsc::Sender<(Event, ObjectReference)>,
     normal: mpsc::Sender<(Event, ObjectReference)>,
-    metrics: Arc<Metrics>,
+    metrics: ProcessMetrics,
 }
 
 impl Events {
     /// Returns the queue of Events, and the task that publishes them, warnings first, until every
     /// `Events` is dropped.
-    pub fn new(client: Client, instance: String, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send) {
+    pub fn new(client: Client, instance: String, metrics: ProcessMetrics) -> (Self, impl Future<Output = ()> + Send) {
         let (warnings, mut urgent) = mpsc::channel(QUEUE);
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
         let direct = Direct::new(client, reporter);
-        let mut publisher = Publisher { recorder, direct, metrics: Arc::clone(&metrics), refuser: None };
+        let mut publisher = Publisher { recorder, direct, metrics: metrics.clone(), refuser: None };
         let publishing = async move {
             let mut pace = interval(PERIOD);
             loop {

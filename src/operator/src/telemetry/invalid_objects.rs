@@ -30,14 +30,14 @@ use tracing::warn;
 use self::backlog::{Backlog, Found, Taken};
 use crate::{
     kube::store::{StoreError, within},
-    telemetry::{events::Events, metrics::Metrics},
+    telemetry::{events::Events, metrics::ProcessMetrics},
 };
 
 /// Reports objects that cannot be parsed.
 #[derive(Clone)]
 pub struct InvalidObjects {
     events: Events,
-    metrics: Arc<Metrics>,
+    metrics: ProcessMetrics,
     backlog: Arc<Mutex<Backlog>>,
     news: Arc<Notify>,
 }
@@ -57,14 +57,8 @@ enum StatusWrite {
 impl InvalidObjects {
     /// Creates a reporter that uses the log, Events and metrics.
     #[must_use]
-    pub fn new(events: Events, metrics: Arc<Metrics>) -> Self {
+    pub fn new(events: Events, metrics: ProcessMetrics) -> Self {
         Self { events, metrics, backlog: Arc::default(), news: Arc::default() }
-    }
-
-    /// Returns the metrics that it uses.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     /// Reports a record, without the values that the parser quotes, because one may be a user's
@@ -104,7 +98,7 @@ impl InvalidObjects {
     }
 
     fn log(&self, Found { object, error, .. }: &Found) {
-        self.metrics.not_understood();
+        self.metrics.invalid_object();
         warn!(
             kind = object.kind, namespace = object.namespace, name = object.name, %error,
             "unable to parse an object; it is not touched"

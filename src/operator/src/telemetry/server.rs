@@ -8,10 +8,11 @@ use std::{
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use cognito_reset_core::refusal::Refuser;
+use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{cli::Listen, kube::lease::Leadership, tasks::TaskError, telemetry::metrics::Metrics};
+use crate::{cli::Listen, kube::lease::Leadership, tasks::TaskError, telemetry::metrics};
 
 /// The name of the task that serves.
 pub const TASK: &str = "http-server";
@@ -32,20 +33,14 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Health {
     phase: watch::Sender<Phase>,
-    metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
 }
 
 impl Health {
-    /// Creates the state of an operator that checks the cluster.
+    /// Creates the state of an operator that checks the cluster, and that serves these metrics.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { phase: watch::Sender::new(Phase::Checking), metrics }
-    }
-
-    /// Returns the metrics that are served.
-    #[must_use]
-    pub fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.metrics)
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { phase: watch::Sender::new(Phase::Checking), registry }
     }
 
     /// Records that the cluster check passed, and that grants and namespaces are being read.
@@ -132,7 +127,7 @@ pub async fn serve(listener: TcpListener, health: Health) -> Result<(), TaskErro
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(exposition))
         .with_state(health);
     let served = axum::serve(listener, router).await;
     served.map_err(|error| TaskError::Ended { task: TASK, cause: error.to_string() })
@@ -142,8 +137,8 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     health.readiness()
 }
 
-async fn metrics(State(health): State<Health>) -> impl IntoResponse {
-    match health.metrics.text() {
+async fn exposition(State(health): State<Health>) -> impl IntoResponse {
+    match metrics::text(&health.registry) {
         Ok(text) => {
             let type_ = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
             (type_, text).into_response()
@@ -159,12 +154,12 @@ mod tests {
     use tokio::sync::watch;
 
     use super::{Health, bind_everywhere};
-    use crate::{kube::lease::Leadership, telemetry::metrics::Metrics};
+    use crate::kube::lease::Leadership;
     use cognito_reset_core::refusal::Refuser;
 
     #[test]
     fn readiness_says_what_is_not_done_yet() {
-        let health = Health::new(Arc::new(Metrics::new()));
+        let health = Health::new(Arc::default());
         let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
         let (refuses, lease_refuser) = watch::channel(None);
         let told = |status: u16, text: &str| {

@@ -6,14 +6,13 @@ use std::{collections::HashMap, time::Duration};
 use cognito_reset_core::{
     action::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, region},
     grants::GrantRole,
-    machine::note::AwsStep,
     panics::caught,
 };
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, error_span, warn};
 
-use crate::{controllers::grant::shared::SharedGrants, telemetry::metrics::Metrics};
+use crate::controllers::grant::{context::Context, metrics::Metrics, shared::SharedGrants};
 
 /// The number of roles that are checked in parallel.
 const AT_ONCE: usize = 2;
@@ -22,8 +21,13 @@ const ROUND: usize = 16;
 /// The factor by which a failed check is repeated earlier, because somebody may be fixing the role.
 const SOONER: u32 = 10;
 
-/// Checks each grant's role when it is new or has changed, and again after `period`, forever.
-pub async fn run<C: Cognito>(cognito: &C, grants: &SharedGrants, metrics: &Metrics, period: Duration) {
+/// Checks each grant's role when it is new or has changed, and again after the interval, forever.
+pub async fn run<C: Cognito>(context: &Context, cognito: &C) {
+    let Context { config, grants, metrics, .. } = context;
+    check(cognito, grants, metrics, config.role_check_interval).await;
+}
+
+async fn check<C: Cognito>(cognito: &C, grants: &SharedGrants, metrics: &Metrics, period: Duration) {
     let mut changes = grants.changes();
     let mut due = Due::default();
     loop {
@@ -61,7 +65,7 @@ async fn assume<C: Cognito>(cognito: &C, named: &GrantRole, metrics: &Metrics) -
     {
         Ok(_) => Ok(()),
         Err(error) => {
-            metrics.aws_failed(AwsStep::Role, error.failure.as_str());
+            metrics.role_failed(error.failure);
             warn!(%error, "unable to assume the role of a grant; retrying");
             Err(error.failure)
         }

@@ -14,7 +14,7 @@ use kube::Resource;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::{controllers::request::reconcile::Reconcile, telemetry::metrics::Target};
+use crate::controllers::request::reconcile::Reconcile;
 
 impl<C: Cognito> Reconcile<'_, C> {
     pub(super) fn note(&self, note: Note) {
@@ -32,7 +32,7 @@ impl<C: Cognito> Reconcile<'_, C> {
             Note::Unavailable(unavailable) => self.unavailable(unavailable),
             Note::Claimed => context.refusals.forget(self.record),
             Note::WriteRefused { write, by, detail } => {
-                context.metrics.write_refused(Target::Record, &by);
+                context.metrics.record_refused(&by);
                 warn!(
                     record = %self.record, ?write, error = %detail,
                     "the API server refuses to write a record; trying again"
@@ -42,7 +42,7 @@ impl<C: Cognito> Reconcile<'_, C> {
             Note::EffectRefused { by, detail, is_new } => self.effect_refused(&by, &detail, is_new),
             Note::HeldUp { by } => self.held_up.add(by),
             Note::Settled(settled) => self.settled(&settled),
-            Note::StatusRefused { by } => context.metrics.write_refused(Target::Status, &by),
+            Note::StatusRefused { by } => context.metrics.status_refused(&by),
             Note::Announced(announcement) => self.announce(&announcement),
             Note::NotShown { announcement, message, by } => {
                 if context.refusals.is_news(self.record, &message, by.as_ref(), Instant::now()) {
@@ -95,7 +95,7 @@ impl<C: Cognito> Reconcile<'_, C> {
     }
 
     fn effect_refused(&self, by: &Refuser, error: &str, is_new: bool) {
-        self.context.metrics.write_refused(Target::Record, by);
+        self.context.metrics.record_refused(by);
         if is_new {
             error!(%error, record = %self.record, "the API server refuses an effect; trying again until it is stored");
         } else {

@@ -51,7 +51,8 @@ impl<C: Cognito> Context<C> {
     pub async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
         let record = identity.record_name();
         let user = self.user_locks.try_lock(&identity);
-        let (machine, first) = Machine::new(identity.clone(), Arc::clone(&self.settings), user.is_none(), self.now());
+        let (machine, first) =
+            Machine::new(identity.clone(), Arc::clone(&self.config.machine), user.is_none(), self.now());
         let held_up = self.held_up.entry(&record);
         let reconcile = Reconcile { context: self, identity: &identity, record: &record, held_up };
         caught(reconcile.drive(machine, first)).await.unwrap_or(Err(ReconcileError::Panicked))
@@ -141,7 +142,7 @@ impl<C: Cognito> Reconcile<'_, C> {
             context.first_observed.observed_for(self.record, attempt_id, *settled, now)
         });
         let refused = context.refusals.standing(self.record, now);
-        let held_up = context.held_up.too_many(context.most_held_up).map(|by| HeldUp { by });
+        let held_up = context.held_up.too_many(context.config.most_held_up).map(|by| HeldUp { by });
         Recalled { observed_for, refused, held_up }
     }
 

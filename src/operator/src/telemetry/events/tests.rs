@@ -1,10 +1,15 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use http::{Request, Response, StatusCode};
 use kube::client::Body;
+use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
 use super::*;
+use crate::telemetry::metrics;
 
 /// An API server that responds to each Event by its number, and collects the notes.
 fn api_server(
@@ -31,6 +36,12 @@ fn refusal(status: StatusCode) -> serde_json::Value {
     serde_json::json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status.as_u16(), "reason": "Invalid", "message": message })
 }
 
+fn text(metrics: &ProcessMetrics) -> String {
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    metrics::text(&registry).unwrap()
+}
+
 fn regarding(name: &str) -> ObjectReference {
     ObjectReference {
         name: Some(name.into()),
@@ -47,33 +58,32 @@ async fn an_event_that_panics_ends_itself_alone() {
         StatusCode::CREATED
     };
     let (client, mut told) = api_server(take);
-    let metrics = Arc::new(Metrics::new());
-    let (events, publishing) = Events::new(client, "test".into(), Arc::clone(&metrics));
+    let metrics = ProcessMetrics::default();
+    let (events, publishing) = Events::new(client, "test".into(), metrics.clone());
     tokio::spawn(publishing);
     for name in ["first", "second"] {
         events.refused(regarding(name), "WriteRefused", name, "Claim");
     }
     let second = timeout(Duration::from_secs(60), told.recv()).await.unwrap();
     assert_eq!(second, Some((StatusCode::CREATED, "second".into())));
-    assert!(metrics.text().unwrap().contains("cognito_reset_events_dropped_total 1"), "{}", metrics.text().unwrap());
+    let text = text(&metrics);
+    assert!(text.contains("events_dropped_total 1"), "{text}");
 }
 
 #[tokio::test]
 async fn refused_event_is_counted_by_refuser_and_stops_no_later_one() {
     let take = |number| if number < 2 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
     let (client, mut told) = api_server(take);
-    let metrics = Arc::new(Metrics::new());
-    let (events, publishing) = Events::new(client, "test".into(), Arc::clone(&metrics));
+    let metrics = ProcessMetrics::default();
+    let (events, publishing) = Events::new(client, "test".into(), metrics.clone());
     tokio::spawn(publishing);
     let long = "c".repeat(250);
     for name in ["a", &long, "last"] {
         events.refused(regarding(name), "WriteRefused", "a note", "Claim");
         timeout(Duration::from_secs(60), told.recv()).await.unwrap();
     }
-    let text = metrics.text().unwrap();
-    for counted in
-        ["cognito_reset_writes_refused_total{object=\"event\",by=\"policy\"} 2", "cognito_reset_events_dropped_total 2"]
-    {
+    let text = text(&metrics);
+    for counted in ["writes_refused_total{object=\"event\",by=\"policy\"} 2", "events_dropped_total 2"] {
         assert!(text.contains(counted), "{counted}: {text}");
     }
 }
@@ -81,7 +91,7 @@ async fn refused_event_is_counted_by_refuser_and_stops_no_later_one() {
 #[test]
 fn every_note_is_cut_to_what_the_api_server_takes() {
     let (warnings, mut urgent) = mpsc::channel(QUEUE);
-    let events = Events { normal: warnings.clone(), warnings, metrics: Arc::new(Metrics::new()) };
+    let events = Events { normal: warnings.clone(), warnings, metrics: ProcessMetrics::default() };
     let object = ObjectReference::default;
     for (note, length) in [
         ("a".repeat(1024), 1024),

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::*;
+use crate::telemetry::metrics::ProcessMetrics;
 
 const PERIOD: Duration = Duration::from_secs(600);
 /// The time that a response takes.
@@ -70,9 +71,9 @@ fn grant(name: &str, role: Option<&str>) -> UserPoolGrant {
 
 /// Returns the requests within this time.
 async fn within(sts: &Sts, grants: &SharedGrants, time: Duration) -> Vec<Access> {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(ProcessMetrics::default());
     tokio::select! {
-        () = run(sts, grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = check(sts, grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = sleep(time) => sts.asked(),
     }
 }
@@ -155,9 +156,9 @@ async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()), ["b"]);
     };
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(ProcessMetrics::default());
     tokio::select! {
-        () = run(&sts, &grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = check(&sts, &grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = changes => {}
     }
 }
@@ -174,9 +175,9 @@ async fn few_roles_are_checked_at_a_time_and_new_ones_come_first() {
         grants.put_grant(grant("zebra", Some("one")));
         sleep(ANSWER * 20).await;
     };
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(ProcessMetrics::default());
     tokio::select! {
-        () = run(&sts, &grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
+        () = check(&sts, &grants, &metrics, PERIOD) => unreachable!("it runs for ever"),
         () = new => {}
     }
     assert_eq!(sts.busiest.load(Ordering::SeqCst), 2);

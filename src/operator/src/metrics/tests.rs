@@ -1,31 +1,43 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use cognito_reset_api::conditions::EndReason;
-use cognito_reset_core::action::port::ReadError;
+use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
+use cognito_reset_core::{
+    action::{
+        port::{ReadError, SessionFailure},
+        response::Answer,
+    },
+    refusal::Refuser,
+};
+use jiff::Timestamp;
 
 use super::*;
+use crate::{controllers::retention::store::Kind, kube::lease::Leadership, telemetry::metrics::text};
 
 /// Counts each metric once. A family without any series is not in the text.
 fn counted() -> String {
-    let metrics = Metrics::new();
+    let metrics = Metrics::default();
+    let Metrics { process, api_requests, leadership, requests, grants, orphaned_claims, retention } = &metrics;
     let now = Timestamp::UNIX_EPOCH;
-    metrics.finished(Outcome::Succeeded, EndReason::ResetAccepted.into());
-    metrics.call(&Answer::Accepted);
-    metrics.settled(Effect::Performed);
-    metrics.aws_failed(AwsStep::Role, "AccessDenied");
-    metrics.leadership(Leadership::Leader);
-    metrics.collected(Kind::Record);
-    metrics.history_error(Kind::Record);
-    metrics.history_swept(Kind::Record, Some(now));
-    metrics.write_refused(Target::Record, &Refuser::Permission);
-    metrics.api_requests().count_one();
-    metrics
+    process.invalid_object();
+    process.event_dropped();
+    api_requests.count_one();
+    leadership.set(Leadership::Leader);
+    requests.finished(Outcome::Succeeded, EndReason::ResetAccepted.into());
+    requests.call(&Answer::Accepted);
+    requests.settled(Effect::Performed);
+    requests
         .pending()
         .put(&serde_json::from_str(r#"{"metadata":{},"spec":{"userPoolID":"p_1","username":"alice"}}"#).unwrap());
-    metrics.durations().calling(Some(now), now);
-    metrics.durations().finished(Outcome::Succeeded, Some(now), now);
-    metrics.durations().user_read(&Err(ReadError::NoResponse), Duration::ZERO);
-    metrics.text().unwrap()
+    requests.durations().calling(Some(now), now);
+    requests.durations().finished(Outcome::Succeeded, Some(now), now);
+    requests.durations().user_read(&Err(ReadError::NoResponse), Duration::ZERO);
+    grants.role_failed(SessionFailure::Other);
+    grants.status_refused(&Refuser::Permission);
+    orphaned_claims.found();
+    retention.deleted(Kind::Record);
+    retention.error(Kind::Record);
+    retention.scanned(Kind::Record, Some(now));
+    text(&metrics.registry()).unwrap()
 }
 
 /// Returns the type and the label names of each metric in a text, as the documentation writes them.
@@ -52,7 +64,7 @@ fn described(text: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn documentation_lists_each_metric_with_type_and_labels() {
-    let page = include_str!("../../../../../docs/observability.md");
+    let page = include_str!("../../../../docs/observability.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `cognito_reset_"));
     let documented: BTreeMap<_, _> = rows
         .map(|row| {

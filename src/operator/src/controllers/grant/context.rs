@@ -1,0 +1,57 @@
+//! The context of the tasks that follow grants.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{Client, runtime::watcher};
+
+use crate::{
+    cli::RunArgs,
+    controllers::grant::{metrics::Metrics, shared::SharedGrants},
+    kube::watch,
+    telemetry::{events::Events, invalid_objects::InvalidObjects},
+};
+
+/// The configuration of the tasks that follow grants.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The configuration of the watches of grants and namespaces.
+    pub watch: watcher::Config,
+    /// The timeout of each call to the API server.
+    pub api_timeout: Duration,
+    /// The time between two checks of a role.
+    pub role_check_interval: Duration,
+}
+
+impl From<&RunArgs> for Config {
+    fn from(args: &RunArgs) -> Self {
+        Self {
+            watch: watch::config(args.watch_timeout),
+            api_timeout: args.api_timeout,
+            role_check_interval: args.role_check_interval,
+        }
+    }
+}
+
+/// The context of the tasks that follow grants.
+pub struct Context {
+    pub(super) config: Config,
+    pub(super) client: Client,
+    pub(super) grants: Arc<SharedGrants>,
+    pub(super) events: Events,
+    pub(super) invalid_objects: InvalidObjects,
+    pub(super) metrics: Metrics,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub const fn new(
+        config: Config,
+        client: Client,
+        grants: Arc<SharedGrants>,
+        events: Events,
+        invalid_objects: InvalidObjects,
+        metrics: Metrics,
+    ) -> Self {
+        Self { config, client, grants, events, invalid_objects, metrics }
+    }
+}

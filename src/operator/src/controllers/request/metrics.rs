@@ -1,0 +1,136 @@
+//! The metrics of requests.
+
+mod durations;
+mod pending;
+
+use cognito_reset_api::{Effect, Outcome, conditions::Reason};
+use cognito_reset_core::{action::response::Answer, machine::note::AwsStep, refusal::Refuser};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+pub use self::{durations::Durations, pending::PendingRequests};
+use crate::telemetry::metrics::ProcessMetrics;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Finished {
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Called {
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Settled {
+    effect: &'static str,
+}
+
+/// The metrics of requests.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    finished: Family<Finished, Counter>,
+    calls: Family<Called, Counter>,
+    settled: Family<Settled, Counter>,
+    errors: Counter,
+    in_flight: Gauge,
+    pending: PendingRequests,
+    durations: Durations,
+    process: ProcessMetrics,
+}
+
+impl Metrics {
+    /// Creates the metrics; `process` also counts failures of AWS and rejected writes.
+    #[must_use]
+    pub fn new(process: ProcessMetrics) -> Self {
+        Self {
+            finished: Family::default(),
+            calls: Family::default(),
+            settled: Family::default(),
+            errors: Counter::default(),
+            in_flight: Gauge::default(),
+            pending: PendingRequests::default(),
+            durations: Durations::default(),
+            process,
+        }
+    }
+
+    /// Registers the metrics.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self { finished, calls, settled, errors, in_flight, pending, durations, process: _ } = self;
+        registry.register("requests_finished", "Requests that ended, by outcome and reason", finished.clone());
+        registry.register("calls", "Calls of AdminResetUserPassword, by response", calls.clone());
+        registry.register("attempts_settled", "Attempts settled in the ledger, by effect", settled.clone());
+        registry.register("reconcile_errors", "Reconciles of a request that ended with an error", errors.clone());
+        registry.register("requests_in_flight", "Requests being worked on at this moment", in_flight.clone());
+        registry.register_collector(Box::new(pending.clone()));
+        durations.register(registry);
+    }
+
+    /// Returns the pending requests, which are counted when the metrics are read.
+    #[must_use]
+    pub const fn pending(&self) -> &PendingRequests {
+        &self.pending
+    }
+
+    /// Returns the durations of requests and of Cognito's responses.
+    #[must_use]
+    pub const fn durations(&self) -> &Durations {
+        &self.durations
+    }
+
+    /// Counts a request that has ended.
+    pub fn finished(&self, outcome: Outcome, reason: Reason) {
+        self.finished.get_or_create(&Finished { outcome: outcome.as_str(), reason: reason.as_str() }).inc();
+    }
+
+    /// Counts a call of Cognito.
+    pub fn call(&self, answer: &Answer) {
+        self.calls.get_or_create(&Called { answer: answer.name() }).inc();
+    }
+
+    /// Counts a settled attempt.
+    pub fn settled(&self, effect: Effect) {
+        self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
+    }
+
+    /// Counts a failure of AWS, with a cause from a closed list.
+    pub fn aws_failed(&self, step: AwsStep, cause: &'static str) {
+        self.process.aws_failed(step.as_str(), cause);
+    }
+
+    /// Counts a rejected write of a record.
+    pub fn record_refused(&self, by: &Refuser) {
+        self.process.write_refused("record", by.kind());
+    }
+
+    /// Counts a rejected write of a status.
+    pub fn status_refused(&self, by: &Refuser) {
+        self.process.write_refused("status", by.kind());
+    }
+
+    /// Counts a reconcile that ended with an error.
+    pub fn error(&self) {
+        self.errors.inc();
+    }
+
+    /// Counts a request as being worked on until the guard is dropped.
+    #[must_use]
+    pub fn working(&self) -> Working {
+        self.in_flight.inc();
+        Working(self.in_flight.clone())
+    }
+}
+
+/// A request being worked on.
+pub struct Working(Gauge);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

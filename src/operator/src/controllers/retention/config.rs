@@ -1,0 +1,36 @@
+//! The configuration of retention.
+
+use std::time::Duration;
+
+use cognito_reset_core::machine::signed;
+use jiff::SignedDuration;
+
+use crate::cli::RunArgs;
+
+/// The retention, and the intervals and rate of the scans.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The timeout of each call to the API server.
+    pub api_timeout: Duration,
+    /// The time for which a record is kept after its last write; `None` to keep all records.
+    pub retention: Option<SignedDuration>,
+    /// The time between two scans of all records.
+    pub records_period: Duration,
+    /// The time between two scans of the finished requests with a time to live.
+    pub requests_period: Duration,
+    /// The maximum number of objects per second that are read again for deletion.
+    pub rate: f64,
+}
+
+impl From<&RunArgs> for Config {
+    fn from(args: &RunArgs) -> Self {
+        let retention = signed(args.record_retention);
+        Self {
+            api_timeout: args.api_timeout,
+            retention: (!retention.is_zero()).then_some(retention),
+            records_period: args.retention_scan_interval,
+            requests_period: args.sweep_interval,
+            rate: args.collect_rate,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The metrics of retention.
+
+use cognito_reset_core::refusal::Refuser;
+use jiff::Timestamp;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{controllers::retention::store::Kind, telemetry::metrics::ProcessMetrics};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+impl From<Kind> for OfKind {
+    fn from(kind: Kind) -> Self {
+        Self { kind: kind.as_str() }
+    }
+}
+
+/// The metrics of retention.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    deleted: Family<OfKind, Counter>,
+    errors: Family<OfKind, Counter>,
+    last_scan: Family<OfKind, Gauge>,
+    process: ProcessMetrics,
+}
+
+impl Metrics {
+    /// Creates the metrics; `process` also counts rejected deletions.
+    #[must_use]
+    pub fn new(process: ProcessMetrics) -> Self {
+        Self { deleted: Family::default(), errors: Family::default(), last_scan: Family::default(), process }
+    }
+
+    /// Registers the metrics.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self { deleted, errors, last_scan, process: _ } = self;
+        let help =
+            "Objects deleted because of their age: requests past their time to live, records past their retention";
+        registry.register("retention_deleted", help, deleted.clone());
+        let help = "Objects that could not be checked or deleted, and scans that ended early";
+        registry.register("retention_errors", help, errors.clone());
+        let help = "The API server's time, since 1970, at the end of the last complete scan of a kind";
+        registry.register("retention_last_scan_timestamp_seconds", help, last_scan.clone());
+    }
+
+    /// Counts a deleted record or request.
+    pub fn deleted(&self, kind: Kind) {
+        self.deleted.get_or_create(&kind.into()).inc();
+    }
+
+    /// Counts a record or request that could not be checked or deleted, or a scan that ended early.
+    pub fn error(&self, kind: Kind) {
+        self.errors.get_or_create(&kind.into()).inc();
+    }
+
+    /// Records the end of a scan. Without the API server's time no object could count as old.
+    pub fn scanned(&self, kind: Kind, now: Option<Timestamp>) {
+        if let Some(now) = now {
+            self.last_scan.get_or_create(&kind.into()).set(now.as_second());
+        }
+    }
+
+    /// Counts a rejected deletion.
+    pub fn deletion_refused(&self, kind: Kind, by: &Refuser) {
+        self.process.write_refused(kind.as_str(), by.kind());
+    }
+}
