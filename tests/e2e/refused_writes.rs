@@ -144,9 +144,10 @@ async fn nothing_is_sent_while_a_policy_refuses_records() -> Result<()> {
     let so_far = refusing.claims("held");
     eventually(LIMIT, "further tries", async || (refusing.claims("held") >= so_far + 2).then_some(())).await?;
     refusing.warns("held", "WriteRefused", &[by, "nothing was sent"]).await?;
-    refusing.warns("late", "WriteRefused", &[by, "closing the record"]).await?;
+    let late = refusing.warns("late", "WriteRefused", &[by, "closing the record"]).await?;
+    assert_eq!(late["action"], "Close");
     let told = refusing.events("held", "WriteRefused").await?;
-    assert!(told.len() == 1 && told[0]["series"].is_null(), "{told:?}");
+    assert!(told.len() == 1 && told[0]["series"].is_null() && told[0]["action"] == "Claim", "{told:?}");
     refusing.counted("record", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy owner-label");
     for name in ["held", "late", "old"] {
@@ -288,7 +289,7 @@ async fn an_event_reports_an_outcome_while_statuses_are_refused() -> Result<()> 
     .await?;
     for (name, reason) in [("told-by-event", "ResetAccepted"), ("another", "NoNamespaceMatches")] {
         let told = refusing.events(name, reason).await?;
-        assert!(told.len() == 1 && told[0]["series"].is_null(), "{told:?}");
+        assert!(told.len() == 1 && told[0]["series"].is_null() && told[0]["action"] == "UpdateStatus", "{told:?}");
     }
     assert_eq!(env.state("told-by-event").await?, "Pending/Pending");
     refusing.lift("no-statuses").await?;

@@ -154,12 +154,12 @@ impl<S: Clone> Machine<S> {
     /// Returns the write that an Event about this status names.
     fn action(&self, update: &StatusUpdate) -> &'static str {
         if update.reason != WaitReason::WriteRefused {
-            return "Tell";
+            return "UpdateStatus";
         }
         match self.facts.state.refused.map(|Refused { write, .. }| write) {
             Some(RecordWrite::Claim | RecordWrite::EarlierEffects) => "Claim",
             Some(RecordWrite::Close(_)) => "Close",
-            Some(RecordWrite::ExtendExpiry) => "Remember",
+            Some(RecordWrite::ExtendExpiry) => "ExtendExpiry",
             None => "Settle",
         }
     }

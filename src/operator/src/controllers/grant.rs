@@ -8,11 +8,11 @@ pub mod shared;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use cognito_reset_api::UserPoolGrant;
+use cognito_reset_api::{UserPoolGrant, conditions::Truth};
 use cognito_reset_core::grants::StaleStatus;
 use futures::{Stream, TryStreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Resource, ResourceExt,
     api::PostParams,
@@ -76,20 +76,20 @@ struct Grants<'a> {
 impl Follower<Guarded> for Grants<'_> {
     fn put(&mut self, object: Guarded) {
         match &object.0 {
-            Ok(grant) => self.grants.put_grant(grant.clone()),
+            Ok(grant) => self.grants.change(|index| index.put_grant(grant.clone())),
             Err(invalid) => {
-                self.grants.remove_grant(&object.name_any());
+                self.grants.change(|index| index.remove_grant(&object.name_any()));
                 self.invalid_objects.grant(&object, &invalid.error);
             }
         }
     }
 
     fn remove(&mut self, object: &Guarded) {
-        self.grants.remove_grant(&object.name_any());
+        self.grants.change(|index| index.remove_grant(&object.name_any()));
     }
 
     fn retain(&mut self, names: &BTreeSet<String>) {
-        self.grants.retain_grants(names);
+        self.grants.change(|index| index.retain_grants(names));
     }
 }
 
@@ -99,15 +99,15 @@ struct Namespaces<'a> {
 
 impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
     fn put(&mut self, object: PartialObjectMeta<Namespace>) {
-        self.grants.put_namespace(object.name_any(), object.labels().clone());
+        self.grants.change(|index| index.put_namespace(object.name_any(), object.labels().clone()));
     }
 
     fn remove(&mut self, object: &PartialObjectMeta<Namespace>) {
-        self.grants.remove_namespace(&object.name_any());
+        self.grants.change(|index| index.remove_namespace(&object.name_any()));
     }
 
     fn retain(&mut self, names: &BTreeSet<String>) {
-        self.grants.retain_namespaces(names);
+        self.grants.change(|index| index.retain_namespaces(names));
     }
 }
 
@@ -152,7 +152,7 @@ pub async fn write_statuses(context: &Context) {
     loop {
         let mut failed = false;
         let mut tried_any = false;
-        let stale = grants.stale_statuses(Timestamp::now());
+        let stale = grants.read(|index| index.stale_statuses(Timestamp::now()));
         refused.statuses.retain(&stale.iter().map(|stale| stale.grant.name_any()).collect());
         for StaleStatus { grant, changed } in stale {
             let (name, said) = (grant.name_any(), notes(&changed));
@@ -164,9 +164,9 @@ pub async fn write_statuses(context: &Context) {
             let write = async {
                 match within(config.api_timeout, api.replace_status(&name, &PostParams::default(), &grant)).await {
                     Ok(stored) => {
-                        grants.status_written(&stored);
+                        grants.update(|index| index.status_written(&stored));
                         refused.statuses.written(&name);
-                        changed.iter().for_each(|condition| events.of_grant(&stored, condition));
+                        changed.iter().for_each(|condition| report(events, &stored, condition));
                     }
                     Err(error) => failed |= !refused.report(&grant, said, &error),
                 }
@@ -182,6 +182,16 @@ pub async fn write_statuses(context: &Context) {
         let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };
         // A change and the end of the pause both start another check.
         let _ = timeout(again, changes.changed()).await;
+    }
+}
+
+/// Publishes an Event about a changed condition of a grant.
+fn report(events: &Events, grant: &UserPoolGrant, Condition { status, reason, message, .. }: &Condition) {
+    let object = grant.object_ref(&());
+    if *status == Truth::True.as_str() {
+        events.normal(object, reason, message, "Validate");
+    } else {
+        events.warning(object, reason, message, "Validate");
     }
 }
 
@@ -209,7 +219,7 @@ impl RefusedGrants<'_> {
         }
         warn!(%error, "the API server refuses a grant's status; retrying");
         for (reason, note) in told {
-            self.events.refused(grant.object_ref(&()), &reason, &note, "Tell");
+            self.events.warning(grant.object_ref(&()), &reason, &note, "UpdateStatus");
         }
         true
     }

@@ -286,13 +286,19 @@ impl Retention {
             uid: metadata.uid,
             ..ObjectReference::default()
         };
-        self.events.not_deleted(object, &mark.note());
+        report_not_deleted(&self.events, object, mark);
     }
 }
 
 fn kept(why: KeepReason) -> bool {
     debug!(?why, "kept an object");
     false
+}
+
+/// Publishes an Event about a request with a time to live that is not deleted, because a tool tracks
+/// it.
+pub fn report_not_deleted(events: &Events, request: ObjectReference, tracker: Tracker) {
+    events.warning(request, "TTLNotApplied", &tracker.note(), "Delete");
 }
 
 /// Returns the span of one object, within that of its scan. A record has no namespace.

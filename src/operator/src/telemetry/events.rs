@@ -5,14 +5,10 @@ mod direct;
 
 use std::time::Duration;
 
-use cognito_reset_api::{
-    Outcome, UserPoolGrant,
-    conditions::{EndReason, Truth, WaitReason},
-};
-use cognito_reset_core::{machine::status::StatusUpdate, refusal::Refuser};
-use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
+use cognito_reset_core::refusal::Refuser;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Client, Resource,
+    Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use tokio::{sync::mpsc, time::interval};
@@ -101,53 +97,15 @@ impl Events {
         (Self { warnings, normal, metrics }, publishing)
     }
 
-    /// Reports how a request ended.
-    pub fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, telling: &StatusUpdate) {
-        let well = telling.outcome == Outcome::Succeeded && telling.reason != EndReason::AlreadyPerformed;
-        let type_ = if well { EventType::Normal } else { EventType::Warning };
-        self.publish(object, type_, telling.reason.as_str(), &telling.message, "Reset");
+    /// Publishes an Event about something that went well. `action` names what was done, and `reason`
+    /// its result.
+    pub fn normal(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
+        self.send(EventType::Normal, reason, note, action, object);
     }
 
-    /// Reports that requests in this request's namespace keep waiting for AWS.
-    pub fn waits<K: Resource<DynamicType = ()>>(&self, object: &K, waiting: &StatusUpdate, requests: usize) {
-        let note = match requests {
-            1 => waiting.message.clone(),
-            _ => format!("{}; {requests} requests of this namespace wait for this", waiting.message),
-        };
-        self.publish(object, EventType::Warning, waiting.reason.as_str(), &note, "Reset");
-    }
-
-    /// Reports a rejected write; `action` names the write.
-    pub fn refused(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
+    /// Publishes an Event about something that somebody should look at.
+    pub fn warning(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
         self.send(EventType::Warning, reason, note, action, object);
-    }
-
-    /// Reports a changed condition of a grant.
-    pub fn of_grant(&self, grant: &UserPoolGrant, condition: &Condition) {
-        let well = condition.status == Truth::True.as_str();
-        let type_ = if well { EventType::Normal } else { EventType::Warning };
-        self.publish(grant, type_, &condition.reason, &condition.message, "Check");
-    }
-
-    /// Reports an object that cannot be parsed.
-    pub fn invalid_object(&self, object: ObjectReference, message: &str) {
-        self.send(EventType::Warning, WaitReason::InvalidObject.as_str(), message, "Read", object);
-    }
-
-    /// Reports that a request with a time to live will not be deleted, and the reason.
-    pub fn not_deleted(&self, object: ObjectReference, note: &str) {
-        self.send(EventType::Warning, "TTLNotApplied", note, "Delete", object);
-    }
-
-    fn publish<K: Resource<DynamicType = ()>>(
-        &self,
-        object: &K,
-        type_: EventType,
-        reason: &str,
-        note: &str,
-        action: &str,
-    ) {
-        self.send(type_, reason, note, action, object.object_ref(&()));
     }
 
     fn send(&self, type_: EventType, reason: &str, note: &str, action: &str, object: ObjectReference) {

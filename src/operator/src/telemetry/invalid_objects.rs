@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant};
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
 use cognito_reset_core::{
     invalid_objects as status,
     invalid_objects::{Kind, without_values},
@@ -66,7 +66,7 @@ impl InvalidObjects {
     pub fn record(&self, record: &DeserializeGuard<PasswordResetRecord>, error: &str) {
         let found = found(Kind::Record, record, error);
         self.log(&found);
-        self.events.invalid_object(found.object, &status::message(Kind::Record, &found.error));
+        self.publish(found.object, &status::message(Kind::Record, &found.error));
     }
 
     /// Reports a request in the same way, once per state, and in its status. Returns `false` if so
@@ -105,6 +105,10 @@ impl InvalidObjects {
         );
     }
 
+    fn publish(&self, object: ObjectReference, message: &str) {
+        self.events.warning(object, WaitReason::InvalidObject.as_str(), message, "Parse");
+    }
+
     /// Writes the reports into the status of requests and grants, forever. Nothing is written if
     /// the status contains the report.
     pub async fn write_statuses(&self, client: &Client, limit: Duration) {
@@ -140,7 +144,7 @@ impl InvalidObjects {
         match written {
             Ok(StatusWrite::Written) => {
                 if !backlog.is_said(found) {
-                    self.events.invalid_object(found.object.clone(), &message);
+                    self.publish(found.object.clone(), &message);
                 }
                 backlog.reported(found);
             }
@@ -155,7 +159,7 @@ impl InvalidObjects {
                 let error = error.to_string();
                 if backlog.is_news(found, &error) {
                     let message = format!("{message}. The status cannot be written: {error}; retrying");
-                    self.events.invalid_object(found.object.clone(), &message);
+                    self.publish(found.object.clone(), &message);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 
 use cognito_reset_core::{
     action::port::{Access, Cognito, Purpose, Role, SessionError, SessionFailure, region},
-    grants::GrantRole,
+    grants::{GrantIndex, GrantRole},
     panics::caught,
 };
 use futures::StreamExt;
@@ -31,13 +31,13 @@ async fn check<C: Cognito>(cognito: &C, grants: &SharedGrants, metrics: &Metrics
     let mut changes = grants.changes();
     let mut due = Due::default();
     loop {
-        let mut roles = due.now(grants.roles(), Instant::now());
+        let mut roles = due.now(grants.read(GrantIndex::roles), Instant::now());
         let are_left = roles.len() > ROUND;
         roles.truncate(ROUND);
         let tried = futures::stream::iter(roles).map(|role| async move {
             let span = error_span!("check_role", controller = "grant", name = role.grant);
             let assumable = assume(cognito, &role, metrics).instrument(span).await;
-            grants.role_checked(&role, assumable);
+            grants.change_status(|index| index.role_checked(&role, assumable));
             (role, assumable)
         });
         for (role, assumable) in tried.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {

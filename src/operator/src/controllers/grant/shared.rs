@@ -1,17 +1,12 @@
 //! Shares the index of grants between the tasks of the operator.
 
-use std::collections::BTreeSet;
-
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant};
-use cognito_reset_core::{
-    action::port::SessionFailure,
-    grants::{Evaluation, GrantIndex, GrantRole, Labels, NamespacedName, StaleStatus},
-};
-use jiff::Timestamp;
+use cognito_reset_core::grants::GrantIndex;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 /// A [`GrantIndex`] behind a lock, with a notification of its changes.
+///
+/// The index is only lent to closures, so that the lock is never held while something is awaited.
 #[derive(Debug)]
 pub struct SharedGrants {
     index: RwLock<GrantIndex>,
@@ -39,86 +34,29 @@ impl SharedGrants {
         self.status_changes.subscribe()
     }
 
-    fn change(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
-        let changed = change(&mut self.index.write());
-        if changed {
+    /// Returns a value from the index.
+    pub fn read<T>(&self, read: impl FnOnce(&GrantIndex) -> T) -> T {
+        read(&self.index.read())
+    }
+
+    /// Changes the index where it affects neither which requests are allowed nor the status of a
+    /// grant, and notifies nobody.
+    pub fn update<T>(&self, update: impl FnOnce(&mut GrantIndex) -> T) -> T {
+        update(&mut self.index.write())
+    }
+
+    /// Changes grants or namespaces. If the closure returns true, all receivers are notified.
+    pub fn change(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
+        if self.update(change) {
             self.changes.send_replace(());
             self.status_changes.send_replace(());
         }
     }
 
-    /// See [`GrantIndex::put_grant`].
-    pub fn put_grant(&self, grant: UserPoolGrant) {
-        self.change(|index| index.put_grant(grant));
-    }
-
-    /// See [`GrantIndex::status_written`].
-    pub fn status_written(&self, stored: &UserPoolGrant) {
-        self.index.write().status_written(stored);
-    }
-
-    /// See [`GrantIndex::remove_grant`].
-    pub fn remove_grant(&self, name: &str) {
-        self.change(|index| index.remove_grant(name));
-    }
-
-    /// See [`GrantIndex::retain_grants`].
-    pub fn retain_grants(&self, names: &BTreeSet<String>) {
-        self.change(|index| index.retain_grants(names));
-    }
-
-    /// See [`GrantIndex::put_namespace`].
-    pub fn put_namespace(&self, name: String, labels: Labels) {
-        self.change(|index| index.put_namespace(name, labels));
-    }
-
-    /// See [`GrantIndex::remove_namespace`].
-    pub fn remove_namespace(&self, name: &str) {
-        self.change(|index| index.remove_namespace(name));
-    }
-
-    /// See [`GrantIndex::retain_namespaces`].
-    pub fn retain_namespaces(&self, names: &BTreeSet<String>) {
-        self.change(|index| index.retain_namespaces(names));
-    }
-
-    /// See [`GrantIndex::put_pending`].
-    pub fn put_pending(&self, request: &PasswordResetRequest) -> Vec<NamespacedName> {
-        self.index.write().put_pending(request)
-    }
-
-    /// See [`GrantIndex::remove_pending`].
-    pub fn remove_pending(&self, name: &NamespacedName) -> Vec<NamespacedName> {
-        self.index.write().remove_pending(name)
-    }
-
-    /// See [`GrantIndex::retain_pending`].
-    pub fn retain_pending(&self, names: &BTreeSet<NamespacedName>) -> Vec<NamespacedName> {
-        self.index.write().retain_pending(names)
-    }
-
-    /// See [`GrantIndex::evaluate`].
-    #[must_use]
-    pub fn evaluate(&self, request: &PasswordResetRequest) -> Evaluation {
-        self.index.read().evaluate(request)
-    }
-
-    /// See [`GrantIndex::stale_statuses`].
-    #[must_use]
-    pub fn stale_statuses(&self, now: Timestamp) -> Vec<StaleStatus> {
-        self.index.read().stale_statuses(now)
-    }
-
-    /// See [`GrantIndex::roles`].
-    #[must_use]
-    pub fn roles(&self) -> Vec<GrantRole> {
-        self.index.read().roles()
-    }
-
-    /// See [`GrantIndex::role_checked`].
-    pub fn role_checked(&self, tried: &GrantRole, assumable: Result<(), SessionFailure>) {
-        let is_new = self.index.write().role_checked(tried, assumable);
-        if is_new {
+    /// Changes what the status of a grant is made from. If the closure returns true, the receivers
+    /// of status changes are notified.
+    pub fn change_status(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
+        if self.update(change) {
             self.status_changes.send_replace(());
         }
     }

@@ -1,20 +1,25 @@
 //! Passes the notes of a machine on to metrics, logs and Events, to the pacer, and to the memory across reconciles.
 
-use cognito_reset_api::Effect;
+use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
 use cognito_reset_core::{
     action::{port::Cognito, response::Answer},
     machine::{
         Announcement, ApiFailure, Note, Retry,
         note::{AwsStep, Settled, Unavailable},
+        status::StatusUpdate,
     },
     refusal::Refuser,
 };
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use crate::controllers::request::reconcile::Reconcile;
+use crate::controllers::{request::reconcile::Reconcile, retention::report_not_deleted};
+
+/// The action of an Event about the reset itself.
+const ACTION: &str = "Reset";
 
 impl<C: Cognito> Reconcile<'_, C> {
     pub(super) fn note(&self, note: Note) {
@@ -53,9 +58,9 @@ impl<C: Cognito> Reconcile<'_, C> {
                 context.metrics.finished(update.outcome, update.reason);
                 let created = request.metadata.creation_timestamp.as_ref().map(|time| time.0);
                 context.metrics.durations().finished(update.outcome, created, Timestamp::now());
-                context.events.tell(&*request, &update);
+                self.publish_end(request.object_ref(&()), &update);
                 if let Some(tracker) = exempt {
-                    context.events.not_deleted(request.object_ref(&()), &tracker.note());
+                    report_not_deleted(&context.events, request.object_ref(&()), tracker);
                 }
                 info!(outcome = update.outcome.as_str(), reason = %update.reason, "request finished");
             }
@@ -77,7 +82,20 @@ impl<C: Cognito> Reconcile<'_, C> {
     fn unavailable(&self, Unavailable { awaited, reason, request, update }: Unavailable) {
         let name = &self.identity.request.name;
         if let Some(requests) = self.context.lasting.failed(awaited, reason, name, Instant::now()) {
-            self.context.events.waits(&*request, &update, requests);
+            let note = match requests {
+                1 => update.message,
+                _ => format!("{}; {requests} requests of this namespace wait for this", update.message),
+            };
+            self.context.events.warning(request.object_ref(&()), update.reason.as_str(), &note, ACTION);
+        }
+    }
+
+    /// Publishes an Event about the outcome of the request.
+    fn publish_end(&self, request: ObjectReference, StatusUpdate { outcome, reason, message, .. }: &StatusUpdate) {
+        if *outcome == Outcome::Succeeded && *reason != EndReason::AlreadyPerformed {
+            self.context.events.normal(request, reason.as_str(), message, ACTION);
+        } else {
+            self.context.events.warning(request, reason.as_str(), message, ACTION);
         }
     }
 
@@ -112,6 +130,6 @@ impl<C: Cognito> Reconcile<'_, C> {
     }
 
     fn announce(&self, Announcement { request, reason, note, action }: &Announcement) {
-        self.context.events.refused(request.object_ref(&()), reason.as_str(), note, action);
+        self.context.events.warning(request.object_ref(&()), reason.as_str(), note, action);
     }
 }

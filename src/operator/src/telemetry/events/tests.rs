@@ -62,7 +62,7 @@ async fn an_event_that_panics_ends_itself_alone() {
     let (events, publishing) = Events::new(client, "test".into(), metrics.clone());
     tokio::spawn(publishing);
     for name in ["first", "second"] {
-        events.refused(regarding(name), "WriteRefused", name, "Claim");
+        events.warning(regarding(name), "WriteRefused", name, "Claim");
     }
     let second = timeout(Duration::from_secs(60), told.recv()).await.unwrap();
     assert_eq!(second, Some((StatusCode::CREATED, "second".into())));
@@ -79,7 +79,7 @@ async fn refused_event_is_counted_by_refuser_and_stops_no_later_one() {
     tokio::spawn(publishing);
     let long = "c".repeat(250);
     for name in ["a", &long, "last"] {
-        events.refused(regarding(name), "WriteRefused", "a note", "Claim");
+        events.warning(regarding(name), "WriteRefused", "a note", "Claim");
         timeout(Duration::from_secs(60), told.recv()).await.unwrap();
     }
     let text = text(&metrics);
@@ -100,19 +100,9 @@ fn every_note_is_cut_to_what_the_api_server_takes() {
         (format!("a{}", "\u{e9}".repeat(512)), 1023),
         (String::new(), 0),
     ] {
-        events.refused(object(), "WriteRefused", &note, "Tell");
-        events.invalid_object(object(), &note);
-        events.not_deleted(object(), &note);
-        let telling = StatusUpdate {
-            outcome: Outcome::Failed,
-            reason: EndReason::Expired.into(),
-            invalidated: Truth::False,
-            message: note.clone(),
-        };
-        let grant = UserPoolGrant::new("a", serde_json::from_str(r#"{"userPoolID":"p_1"}"#).unwrap());
-        events.tell(&grant, &telling);
-        events.waits(&grant, &telling, 1);
-        for _ in 0..5 {
+        events.normal(object(), "ResetAccepted", &note, "Reset");
+        events.warning(object(), "WriteRefused", &note, "UpdateStatus");
+        for _ in 0..2 {
             let (event, _) = urgent.try_recv().unwrap();
             let said = event.note.unwrap();
             assert!(note.starts_with(&said) && said.len() == length, "{}: {said}", event.reason);

@@ -89,8 +89,8 @@ fn names_of(asked: &[Access]) -> Vec<&str> {
 #[tokio::test(start_paused = true)]
 async fn role_is_checked_at_once_and_again_after_the_interval() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
-    grants.put_grant(grant("with", Some("one")));
-    grants.put_grant(grant("without", None));
+    grants.change(|index| index.put_grant(grant("with", Some("one"))));
+    grants.change(|index| index.put_grant(grant("without", None)));
     let asked = within(&sts, &grants, PERIOD * 2 - ANSWER).await;
     assert_eq!(names_of(&asked), ["with", "with"]);
     let role =
@@ -102,9 +102,9 @@ async fn role_is_checked_at_once_and_again_after_the_interval() {
 #[tokio::test(start_paused = true)]
 async fn failed_role_check_is_reported_and_repeated_earlier() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
-    grants.put_grant(grant("a", Some("one")));
+    grants.change(|index| index.put_grant(grant("a", Some("one"))));
     let reason = || {
-        let stale = grants.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
+        let stale = grants.read(|index| index.stale_statuses(jiff::Timestamp::UNIX_EPOCH)).remove(0);
         stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason)
     };
     sts.refuses.store(true, Ordering::SeqCst);
@@ -112,7 +112,7 @@ async fn failed_role_check_is_reported_and_repeated_earlier() {
     to_tell.mark_unchanged();
     assert_eq!(within(&sts, &grants, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
     assert_eq!(reason().as_deref(), Some("RoleNotAssumable"));
-    let message = grants.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0).grant.status;
+    let message = grants.read(|index| index.stale_statuses(jiff::Timestamp::UNIX_EPOCH)).remove(0).grant.status;
     let message = message.unwrap_or_default().conditions.pop().map(|condition| condition.message).unwrap_or_default();
     assert!(message.contains("STS denies the operator access to the role"), "{message}");
     assert!(to_tell.has_changed().unwrap() && !changes.has_changed().unwrap(), "it alters nothing that is allowed");
@@ -124,10 +124,10 @@ async fn failed_role_check_is_reported_and_repeated_earlier() {
 #[tokio::test(start_paused = true)]
 async fn panic_in_a_role_check_fails_that_role_only() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
-    grants.put_grant(grant("a", Some("one")));
+    grants.change(|index| index.put_grant(grant("a", Some("one"))));
     sts.panics.store(true, Ordering::SeqCst);
     assert_eq!(within(&sts, &grants, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
-    let stale = grants.stale_statuses(jiff::Timestamp::UNIX_EPOCH).remove(0);
+    let stale = grants.read(|index| index.stale_statuses(jiff::Timestamp::UNIX_EPOCH)).remove(0);
     let reason = stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason);
     assert_eq!(reason.as_deref(), Some("RoleNotAssumable"));
 }
@@ -135,24 +135,24 @@ async fn panic_in_a_role_check_fails_that_role_only() {
 #[tokio::test(start_paused = true)]
 async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
-    grants.put_grant(grant("a", Some("one")));
-    grants.put_grant(grant("b", Some("one")));
+    grants.change(|index| index.put_grant(grant("a", Some("one"))));
+    grants.change(|index| index.put_grant(grant("b", Some("one"))));
     let changes = async {
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()).len(), 2);
-        grants.put_namespace("web".into(), BTreeMap::new());
+        grants.change(|index| index.put_namespace("web".into(), BTreeMap::new()));
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()).len(), 0, "another namespace is no other role");
-        grants.put_grant(grant("a", Some("two")));
+        grants.change(|index| index.put_grant(grant("a", Some("two"))));
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()), ["a"], "another role");
         let mut anew = grant("b", Some("one"));
         anew.metadata.uid = Some("another".into());
-        grants.put_grant(anew);
+        grants.change(|index| index.put_grant(anew));
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()), ["b"], "deleted and created again");
-        grants.remove_grant("b");
-        grants.put_grant(grant("b", Some("one")));
+        grants.change(|index| index.remove_grant("b"));
+        grants.change(|index| index.put_grant(grant("b", Some("one"))));
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()), ["b"]);
     };
@@ -167,12 +167,12 @@ async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
 async fn few_roles_are_checked_at_a_time_and_new_ones_come_first() {
     let (sts, grants) = (Sts::default(), SharedGrants::default());
     for number in 0..200 {
-        grants.put_grant(grant(&format!("grant-{number:03}"), Some("one")));
+        grants.change(|index| index.put_grant(grant(&format!("grant-{number:03}"), Some("one"))));
     }
     sts.refuses.store(true, Ordering::SeqCst);
     let new = async {
         sleep(ANSWER * 110).await;
-        grants.put_grant(grant("zebra", Some("one")));
+        grants.change(|index| index.put_grant(grant("zebra", Some("one"))));
         sleep(ANSWER * 20).await;
     };
     let metrics = Metrics::new(ProcessMetrics::default());
