@@ -43,7 +43,7 @@ pub enum Command {
 
 /// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One JSON object per line.
     Json,
     /// Text for people.
@@ -55,7 +55,7 @@ pub enum LogFormat {
 pub struct CrdsArgs {
     /// The folder into which one file per resource is written; if not set, all are printed.
     #[arg(long, value_name = "FOLDER")]
-    pub out_dir: Option<PathBuf>,
+    pub(crate) out_dir: Option<PathBuf>,
 }
 
 /// Arguments of `run`. Durations are written like 30s, 5m or 1h.
@@ -64,125 +64,125 @@ pub struct RunArgs {
     /// The address that serves /livez, /readyz and /metrics. A port alone, such as :8080, means all
     /// IPv4 and IPv6 addresses.
     #[arg(long, env = "COGNITO_RESET_LISTEN", default_value = "127.0.0.1:8080", value_name = "[ADDRESS]:PORT")]
-    pub listen: Listen,
+    pub(crate) listen: Listen,
 
     /// The name of this process in records and Events. In a cluster, use the name of the pod.
     #[arg(long, env = "COGNITO_RESET_IDENTITY", default_value = "cognito-reset-operator", value_name = "NAME", value_parser = identity)]
-    pub identity: String,
+    pub(crate) identity: String,
 
     /// Coordinate replicas with a Lease, so that one works at a time. Without it no reset is made
     /// twice either, but replicas repeat each other's reads.
     #[arg(long, env = "COGNITO_RESET_LEASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOLEAN")]
-    pub lease: bool,
+    pub(crate) lease: bool,
 
     /// The namespace of the Lease; by default that of the pod, or of the kubeconfig's context.
     #[arg(long, env = "COGNITO_RESET_LEASE_NAMESPACE", value_name = "NAMESPACE")]
-    pub lease_namespace: Option<String>,
+    pub(crate) lease_namespace: Option<String>,
 
     /// The time after which another replica replaces a leader that was killed. A leader that cannot
     /// renew the Lease for two thirds of it stops.
     #[arg(long, env = "COGNITO_RESET_LEASE_DURATION", default_value = "15s", value_parser = lease_duration, value_name = "DURATION")]
-    pub lease_duration: Duration,
+    pub(crate) lease_duration: Duration,
 
     /// The format of the log, which is written to standard error.
     #[arg(long, env = "COGNITO_RESET_LOG_FORMAT", default_value = "text", value_enum)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     /// The log filter: a level, or directives such as warn,cognito_reset_operator=debug. Other
     /// crates always log only warnings and errors, because at lower levels they would log user
     /// names.
     #[arg(long, env = "COGNITO_RESET_LOG", default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    pub(crate) log: String,
 
     /// The number of requests that are processed at the same time, at least 2. If results cannot be
     /// written into records, up to half of these tasks wait until they can; while that many wait,
     /// no new calls are made.
     #[arg(long, env = "COGNITO_RESET_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1024), value_name = "NUMBER")]
-    pub concurrency: u16,
+    pub(crate) concurrency: u16,
 
     /// Resets per second for each AWS account and Region. Cognito's own limit is 30, shared with
     /// users who have forgotten their password.
     #[arg(long, env = "COGNITO_RESET_RATE", default_value_t = 10.0, value_parser = rate, value_name = "PER_SECOND")]
-    pub rate: f64,
+    pub(crate) rate: f64,
 
     /// Timeout of one call of AdminResetUserPassword.
     #[arg(long, env = "COGNITO_RESET_CALL_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "DURATION")]
-    pub call_timeout: Duration,
+    pub(crate) call_timeout: Duration,
 
     /// Timeout of reading a user, and of loading AWS credentials.
     #[arg(long, env = "COGNITO_RESET_READ_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "DURATION")]
-    pub read_timeout: Duration,
+    pub(crate) read_timeout: Duration,
 
     /// Timeout of connecting to AWS.
     #[arg(long, env = "COGNITO_RESET_CONNECT_TIMEOUT", default_value = "3s", value_parser = duration, value_name = "DURATION")]
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
 
     /// Timeout of writing a claim. After it nothing is sent for the claim.
     #[arg(long, env = "COGNITO_RESET_CLAIM_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "DURATION")]
-    pub claim_timeout: Duration,
+    pub(crate) claim_timeout: Duration,
 
     /// Timeout of each call to the Kubernetes API server, except watches.
     #[arg(long, env = "COGNITO_RESET_API_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "DURATION")]
-    pub api_timeout: Duration,
+    pub(crate) api_timeout: Duration,
 
     /// Time after which the API server ends a watch, which is then started again. A watch that does
     /// not respond is dropped 5 s later.
     #[arg(long, env = "COGNITO_RESET_WATCH_TIMEOUT", default_value = "2m", value_parser = duration, value_name = "DURATION")]
-    pub watch_timeout: Duration,
+    pub(crate) watch_timeout: Duration,
 
     /// Pause before the second attempt, if the first one is proven to have done nothing. It doubles
     /// with each attempt.
     #[arg(long, env = "COGNITO_RESET_RETRY_INITIAL", default_value = "5s", value_parser = duration, value_name = "DURATION")]
-    pub retry_initial: Duration,
+    pub(crate) retry_initial: Duration,
 
     /// Longest pause between two attempts.
     #[arg(long, env = "COGNITO_RESET_RETRY_MAX", default_value = "5m", value_parser = duration, value_name = "DURATION")]
-    pub retry_max: Duration,
+    pub(crate) retry_max: Duration,
 
     /// The number of times that a user is read after a call without a clear response.
     #[arg(long, env = "COGNITO_RESET_PROBES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10), value_name = "NUMBER")]
-    pub probes: u32,
+    pub(crate) probes: u32,
 
     /// Pause between the first and the second of these reads. It doubles each time.
     #[arg(long, env = "COGNITO_RESET_PROBE_PAUSE", default_value = "2s", value_parser = duration, value_name = "DURATION")]
-    pub probe_pause: Duration,
+    pub(crate) probe_pause: Duration,
 
     /// Interval of the scans for orphaned claims, and for finished requests past their
     /// ttlSecondsAfterFinished.
     #[arg(long, env = "COGNITO_RESET_SWEEP_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
-    pub sweep_interval: Duration,
+    pub(crate) sweep_interval: Duration,
 
     /// Time for which a record is kept after its last write, by the API server's clock; 0 keeps
     /// records forever. A request that is applied again after that time resets again.
     #[arg(long, env = "COGNITO_RESET_RECORD_RETENTION", default_value = "8760h", value_parser = retention, value_name = "DURATION")]
-    pub record_retention: Duration,
+    pub(crate) record_retention: Duration,
 
     /// Interval of the scans for records whose retention has passed.
     #[arg(long, env = "COGNITO_RESET_RETENTION_SCAN_INTERVAL", default_value = "1h", value_parser = duration, value_name = "DURATION")]
-    pub retention_scan_interval: Duration,
+    pub(crate) retention_scan_interval: Duration,
 
     /// Maximum number of requests and records per second that are read for deletion.
     #[arg(long, env = "COGNITO_RESET_COLLECT_RATE", default_value_t = 10.0, value_parser = collect_rate, value_name = "PER_SECOND")]
-    pub collect_rate: f64,
+    pub(crate) collect_rate: f64,
 
     /// Interval of the checks whether the role of a grant can be assumed. A failed check is
     /// repeated after a tenth of it.
     #[arg(long, env = "COGNITO_RESET_ROLE_CHECK_INTERVAL", default_value = "10m", value_parser = duration, value_name = "DURATION")]
-    pub role_check_interval: Duration,
+    pub(crate) role_check_interval: Duration,
 
     /// For tests: allow any endpoint for Cognito and STS, even without TLS. Otherwise the operator
     /// does not start with an endpoint that does not belong to AWS.
     #[arg(long, env = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOLEAN")]
-    pub allow_test_endpoints: bool,
+    pub(crate) allow_test_endpoints: bool,
 
     /// Time for calls in flight to finish after SIGTERM.
     #[arg(long, env = "COGNITO_RESET_SHUTDOWN_TIMEOUT", default_value = "1m", value_parser = duration, value_name = "DURATION")]
-    pub shutdown_timeout: Duration,
+    pub(crate) shutdown_timeout: Duration,
 }
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listen {
+pub(crate) enum Listen {
     /// All IPv4 and IPv6 addresses, at this port.
     Everywhere(u16),
     /// This address and port.

@@ -5,13 +5,24 @@
 //! and with `docs/architecture.md`, the map.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
-pub mod cli;
-pub mod command;
-pub mod controllers;
-pub mod kube;
-pub mod metrics;
-pub mod run;
-pub mod serve;
-pub mod tasks;
-pub mod telemetry;
+mod cli;
+mod command;
+mod controllers;
+mod kube;
+mod metrics;
+mod run;
+mod serve;
+mod tasks;
+mod telemetry;
+
+pub use self::{
+    cli::{Cli, Command},
+    command::execute,
+    kube::store::StoreError,
+    metrics::Metrics,
+    serve::{Prepared, serve},
+    tasks::Tasks,
+    telemetry::server::Health,
+};

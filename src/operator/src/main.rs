@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cognito_reset_core::escape::escaped;
-use cognito_reset_operator::{cli::Cli, command};
+use cognito_reset_operator::{Cli, execute};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Both clients use one provider. Installing it fails only if one is installed already, which is
     // fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match command::execute(cli) {
+    match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", escaped(&error.to_string(), |_| false));

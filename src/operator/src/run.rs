@@ -63,7 +63,7 @@ pub enum RunError {
 ///
 /// # Errors
 /// Returns an error that prevents the operator from starting, or from stopping in time.
-pub async fn run(args: RunArgs) -> Result<(), RunError> {
+pub(crate) async fn run(args: RunArgs) -> Result<(), RunError> {
     // This comes before all slow steps, so that `/readyz` can say why the operator is not ready.
     let listener =
         server::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;

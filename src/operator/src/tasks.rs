@@ -38,14 +38,18 @@ pub struct Tasks {
 
 impl Tasks {
     /// Starts a task.
-    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = Result<(), TaskError>> + Send + 'static) {
+    pub(crate) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), TaskError>> + Send + 'static,
+    ) {
         let id = self.set.spawn(task).id();
         self.names.insert(id, name);
     }
 
     /// Starts a task that runs until it is aborted, or until it has finished its work after the
     /// operator was asked to stop.
-    pub fn spawn_loop(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_loop(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn(name, async {
             task.await;
             Ok(())
@@ -56,7 +60,7 @@ impl Tasks {
     ///
     /// # Errors
     /// Returns an error if any task ends before.
-    pub async fn until<T>(
+    pub(crate) async fn until<T>(
         &mut self,
         stop: &CancellationToken,
         work: impl Future<Output = T>,
@@ -76,7 +80,7 @@ impl Tasks {
     ///
     /// # Errors
     /// Returns an error if one of them fails, or if another task ends.
-    pub async fn finish(&mut self, names: &[&str]) -> Result<(), TaskError> {
+    pub(crate) async fn finish(&mut self, names: &[&str]) -> Result<(), TaskError> {
         while self.names.values().any(|name| names.contains(name)) {
             let (task, result) = self.next().await;
             result?;
@@ -88,7 +92,7 @@ impl Tasks {
     }
 
     /// Waits until the task of this name has ended, regardless of the others.
-    pub async fn join(&mut self, name: &str) {
+    pub(crate) async fn join(&mut self, name: &str) {
         while self.names.values().any(|it| *it == name) {
             if let (task, Err(error)) = self.next().await {
                 warn!(task, %error, "a task failed during the shutdown");

@@ -21,18 +21,12 @@ use cognito_reset_core::{
     },
     ledger::{self, Identity},
 };
-use cognito_reset_operator::{
-    cli::{Cli, Command},
-    metrics::Metrics,
-    serve::{Prepared, serve},
-    tasks::Tasks,
-    telemetry::{metrics, server::Health},
-};
+use cognito_reset_operator::{Cli, Command, Health, Metrics, Prepared, Tasks, serve};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use testbed::environment::{Environment, LIMIT, QUICK};
 use testbed::eventually;
 use tokio_util::sync::CancellationToken;
@@ -124,7 +118,8 @@ async fn request_that_panics() -> Result<()> {
     beside(&env, &cognito, async |registry| {
         env.apply(&env.request("panics", "panics", "")).await?;
         assert_eq!(env.ended("panics").await?, "Succeeded/ResetAccepted");
-        let text = metrics::text(registry)?;
+        let mut text = String::new();
+        encode(&mut text, registry)?;
         ensure!(text.contains("cognito_reset_reconcile_errors_total 3"), "{text}");
         ensure!(text.contains("cognito_reset_requests_in_flight 0"), "{text}");
         Ok(())

@@ -10,7 +10,7 @@ use cognito_reset_core::{
     ledger::Identity,
     machine::status,
 };
-use cognito_reset_operator::kube::store::StoreError;
+use cognito_reset_operator::StoreError;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};

@@ -1,10 +1,10 @@
 //! Watches grants and namespaces, and updates the status of grants.
 
-pub mod context;
-pub mod metrics;
+pub(crate) mod context;
+pub(crate) mod metrics;
 mod refused_statuses;
-pub mod role_check;
-pub mod shared;
+pub(crate) mod role_check;
+pub(crate) mod shared;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -48,14 +48,14 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 type Guarded = DeserializeGuard<UserPoolGrant>;
 
 /// Watches the grants, and signals when they have been read for the first time.
-pub async fn watch_grants(context: &Context, read: oneshot::Sender<()>) {
+pub(crate) async fn watch_grants(context: &Context, read: oneshot::Sender<()>) {
     let Context { config, client, grants, invalid_objects, .. } = context;
     let events = watcher(Api::<Guarded>::all(client.clone()), config.watch.clone());
     follow(events, Grants { grants, invalid_objects }, read).await;
 }
 
 /// Watches the namespaces' labels, and signals when they have been read for the first time.
-pub async fn watch_namespaces(context: &Context, read: oneshot::Sender<()>) {
+pub(crate) async fn watch_namespaces(context: &Context, read: oneshot::Sender<()>) {
     let Context { config, client, grants, .. } = context;
     let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config.watch.clone());
     follow(events, Namespaces { grants }, read).await;
@@ -144,7 +144,7 @@ async fn follow<K: Resource>(
 }
 
 /// Keeps the status of grants up to date, forever. Nothing is written while they are.
-pub async fn write_statuses(context: &Context) {
+pub(crate) async fn write_statuses(context: &Context) {
     let Context { config, client, grants, events, metrics, .. } = context;
     let mut changes = grants.status_changes();
     let api: Api<UserPoolGrant> = Api::all(client.clone());

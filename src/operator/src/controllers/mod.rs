@@ -1,6 +1,6 @@
 //! Contains the loops of the operator, one module each.
 
-pub mod grant;
-pub mod orphaned_claims;
-pub mod request;
-pub mod retention;
+pub(crate) mod grant;
+pub(crate) mod orphaned_claims;
+pub(crate) mod request;
+pub(crate) mod retention;

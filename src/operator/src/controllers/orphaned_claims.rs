@@ -1,8 +1,8 @@
 //! Resolves orphaned claims: open claims without a pending request, which no other task would
 //! resolve.
 
-pub mod context;
-pub mod metrics;
+pub(crate) mod context;
+pub(crate) mod metrics;
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ const CONTROLLER: &str = "orphaned-claims";
 /// A claim of a working task is listed too. The same decision leaves it alone until its call cannot
 /// be in flight any more, so an orphaned claim is settled at the next listing after that. A record
 /// that cannot be parsed is reported once, and does not stop the others from being resolved.
-pub async fn run<C: Cognito>(context: &Context<C>, stop: &CancellationToken) {
+pub(crate) async fn run<C: Cognito>(context: &Context<C>, stop: &CancellationToken) {
     let mut reported = BTreeSet::new();
     let mut report = |record: &DeserializeGuard<PasswordResetRecord>, error: &str| {
         if reported.insert(record.name_any()) {

@@ -1,9 +1,9 @@
 //! The controller of requests: it watches pending ones only, and reconciles each.
 
-pub mod config;
-pub mod context;
+pub(crate) mod config;
+pub(crate) mod context;
 mod lasting;
-pub mod metrics;
+pub(crate) mod metrics;
 mod notes;
 pub(crate) mod reconcile;
 mod refusals;
@@ -53,7 +53,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(300);
 const PAGE: u32 = 25;
 
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
-pub async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &CancellationToken) {
+pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &CancellationToken) {
     let (client, watch) = (context.client.clone(), context.config.watch.clone());
     let config = watch.fields("status.outcome=Pending").page_size(PAGE);
     let changes = each(context.grants.changes());

@@ -1,9 +1,9 @@
 //! Lists records and finished requests, and deletes those that the policy allows. The decision is
 //! never made here.
 
-pub mod config;
-pub mod metrics;
-pub mod store;
+pub(crate) mod config;
+pub(crate) mod metrics;
+pub(crate) mod store;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -43,7 +43,7 @@ const MOST_TOLD: usize = 4096;
 const TOLD_IN_A_LOOK: usize = 10;
 
 /// Deletes old records and finished requests.
-pub struct Retention {
+pub(crate) struct Retention {
     store: RetentionStore,
     config: Config,
     events: Events,
@@ -113,7 +113,7 @@ impl Told {
 impl Retention {
     /// Creates the task.
     #[must_use]
-    pub fn new(config: Config, client: Client, events: Events, metrics: Metrics) -> Self {
+    pub(crate) fn new(config: Config, client: Client, events: Events, metrics: Metrics) -> Self {
         let mut pace = interval(Duration::from_secs_f64(1.0 / config.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let store = RetentionStore::new(client, config.api_timeout);
@@ -121,7 +121,7 @@ impl Retention {
     }
 
     /// Scans requests and records, forever.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let requests = self.again_and_again(Kind::Request, self.config.requests_period);
         let records = async {
             if self.config.retention.is_some() {
@@ -297,7 +297,7 @@ fn kept(why: KeepReason) -> bool {
 
 /// Publishes an Event about a request with a time to live that is not deleted, because a tool tracks
 /// it.
-pub fn report_not_deleted(events: &Events, request: ObjectReference, tracker: Tracker) {
+pub(crate) fn report_not_deleted(events: &Events, request: ObjectReference, tracker: Tracker) {
     events.warning(request, "TTLNotApplied", &tracker.note(), "Delete");
 }
 

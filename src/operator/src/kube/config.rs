@@ -55,10 +55,10 @@ pub enum ClusterError {
 
 /// The configured cluster, before the first call.
 #[derive(Debug)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// The configuration of the client, such as timeouts. It can be changed before a client is
     /// built.
-    pub config: Config,
+    pub(crate) config: Config,
     proxy: Option<Intercept>,
 }
 
@@ -67,7 +67,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Returns an error if there is neither, or if the configured proxy cannot be used.
-    pub async fn find() -> Result<Self, ClusterError> {
+    pub(crate) async fn find() -> Result<Self, ClusterError> {
         // This comes first, because kube parses some of these variables too, with less precise
         // errors.
         let environment = Environment::of_process()?;
@@ -88,7 +88,7 @@ impl Cluster {
 
     /// Returns the address of the API server, and of the proxy, for people.
     #[must_use]
-    pub fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         let server = &self.config.cluster_url;
         match &self.proxy {
             None => server.to_string(),
@@ -100,7 +100,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Returns an error if certificates or credentials of the configuration cannot be used.
-    pub fn client(&self, requests: &ApiRequests) -> Result<Client, ClusterError> {
+    pub(crate) fn client(&self, requests: &ApiRequests) -> Result<Client, ClusterError> {
         let client = match &self.proxy {
             None => build(&self.config, requests, tcp()),
             Some(proxy) => through(&self.config, requests, proxy),

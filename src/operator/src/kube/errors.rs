@@ -10,7 +10,7 @@ use kube::{Error, core::Status, runtime::watcher};
 
 /// Describes the error of a call.
 #[must_use]
-pub fn of_client(error: &Error) -> String {
+pub(crate) fn of_client(error: &Error) -> String {
     match error {
         Error::Api(status) => of_status(status),
         Error::SerdeError(error) => {
@@ -29,7 +29,7 @@ pub fn of_client(error: &Error) -> String {
 
 /// Describes the error of a watch.
 #[must_use]
-pub fn of_watch(error: &watcher::Error) -> String {
+pub(crate) fn of_watch(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(error) => format!("failed to list: {}", of_client(error)),
         watcher::Error::WatchStartFailed(error) => format!("failed to start: {}", of_client(error)),

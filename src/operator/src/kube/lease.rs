@@ -27,14 +27,14 @@ use tokio::{
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-pub use self::leadership::{Leadership, LeadershipMetric};
+pub(crate) use self::leadership::{Leadership, LeadershipMetric};
 use crate::{
     kube::store::{StoreError, within},
     telemetry::metrics::ProcessMetrics,
 };
 
 /// The name of the Lease.
-pub const NAME: &str = "cognito-reset-operator";
+pub(crate) const NAME: &str = "cognito-reset-operator";
 
 /// The interval at which a standby replica reads the Lease.
 const LOOK: Duration = Duration::from_secs(1);
@@ -111,7 +111,7 @@ impl Observer {
 }
 
 /// The participation of one replica in the election.
-pub struct Election {
+pub(crate) struct Election {
     leases: Api<Lease>,
     observer: Observer,
     limit: Duration,
@@ -130,7 +130,7 @@ impl Election {
     /// `duration` is the time after which a leader that has stopped renewing can be replaced.
     /// `limit` is the timeout of every call to the API server.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         namespace: &str,
         identity: &str,
@@ -151,18 +151,18 @@ impl Election {
 
     /// Returns a receiver of the state of this replica.
     #[must_use]
-    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
         self.tell.subscribe()
     }
 
     /// Returns a receiver of the policy or webhook that rejects the Lease.
     #[must_use]
-    pub fn refuser(&self) -> watch::Receiver<Option<Refuser>> {
+    pub(crate) fn refuser(&self) -> watch::Receiver<Option<Refuser>> {
         self.refuser.subscribe()
     }
 
     /// Waits as standby, leads and renews, until the Lease is lost after this replica held it.
-    pub async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         loop {
             let begun = Instant::now();
             let end = self.observer.must_stop_at();
@@ -264,7 +264,7 @@ impl Election {
     }
 
     /// Releases the Lease, so that another replica does not have to wait for it to expire.
-    pub async fn release(mut self) {
+    pub(crate) async fn release(mut self) {
         let Some(mut lease) = self.standing().await else { return };
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;

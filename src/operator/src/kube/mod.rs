@@ -1,11 +1,11 @@
 //! Connects to the Kubernetes API server.
 
-pub mod config;
-pub mod errors;
-pub mod lease;
-pub mod preflight;
-pub mod proxies;
-pub mod requests;
-pub mod store;
-pub mod trimmed;
-pub mod watch;
+pub(crate) mod config;
+pub(crate) mod errors;
+pub(crate) mod lease;
+pub(crate) mod preflight;
+pub(crate) mod proxies;
+pub(crate) mod requests;
+pub(crate) mod store;
+pub(crate) mod trimmed;
+pub(crate) mod watch;

@@ -19,35 +19,32 @@ use crate::kube::{errors::of_client, lease};
 /// The list of the operator's permissions.
 const PERMISSIONS: &str = include_str!("../../../../deploy/permissions.yaml");
 
-/// A permission: some verbs on one resource.
+/// A permission: some verbs on one resource. Its purpose and its test scenario, which the list also
+/// has, are not needed here.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Permission {
+pub(crate) struct Permission {
     /// The API group; empty for the core group.
-    pub api_group: String,
+    pub(crate) api_group: String,
     /// The resource, with a subresource after a slash.
-    pub resource: String,
+    pub(crate) resource: String,
     /// The verbs.
-    pub verbs: Vec<String>,
+    pub(crate) verbs: Vec<String>,
     /// True if the permission only covers the operator's own Lease, in its own namespace.
     #[serde(default)]
-    pub own_lease: bool,
+    pub(crate) own_lease: bool,
     /// True if the permission is not needed when records are kept forever.
     #[serde(default)]
-    pub with_retention: bool,
-    /// The purpose of the permission.
-    pub why: String,
-    /// The test scenario that fails without the permission.
-    pub scenario: String,
+    pub(crate) with_retention: bool,
 }
 
 /// The optional features of this start.
 #[derive(Clone, Copy, Debug)]
-pub struct Needs<'a> {
+pub(crate) struct Needs<'a> {
     /// The namespace of the Lease, if one is used.
-    pub lease: Option<&'a str>,
+    pub(crate) lease: Option<&'a str>,
     /// True if records are deleted after their retention.
-    pub retention: bool,
+    pub(crate) retention: bool,
 }
 
 impl Needs<'_> {
@@ -87,7 +84,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// Returns an error if the list cannot be parsed; a test checks that it can.
-pub fn permissions() -> Result<Vec<Permission>, StartError> {
+pub(crate) fn permissions() -> Result<Vec<Permission>, StartError> {
     serde_saphyr::from_str(PERMISSIONS).map_err(|error| StartError::List(error.to_string()))
 }
 
@@ -95,7 +92,7 @@ pub fn permissions() -> Result<Vec<Permission>, StartError> {
 ///
 /// # Errors
 /// Returns the first missing item, or all missing permissions.
-pub async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration) -> Result<(), StartError> {
+pub(crate) async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration) -> Result<(), StartError> {
     let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
     let version = timeout(limit, client.apiserver_version()).await;
     version

@@ -56,13 +56,13 @@ pub struct UnusableProxy(pub NamedBy);
 
 /// The proxy settings of the environment, for the client of the API server.
 #[derive(Debug, Default)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// The proxy for servers with `http:`.
-    pub http: Option<Intercept>,
+    pub(crate) http: Option<Intercept>,
     /// The proxy for servers with `https:`.
-    pub https: Option<Intercept>,
+    pub(crate) https: Option<Intercept>,
     /// The list of servers that are reached directly.
-    pub no: String,
+    pub(crate) no: String,
 }
 
 impl Environment {
@@ -71,7 +71,7 @@ impl Environment {
     /// # Errors
     /// Returns an error if any variable names a proxy that cannot be used, even one that only the
     /// client of AWS would use.
-    pub fn of_process() -> Result<Self, UnusableProxy> {
+    pub(crate) fn of_process() -> Result<Self, UnusableProxy> {
         Self::read(|name| std::env::var_os(name))
     }
 
@@ -79,7 +79,7 @@ impl Environment {
     ///
     /// # Errors
     /// Returns the same errors as [`Self::of_process`].
-    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, UnusableProxy> {
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, UnusableProxy> {
         let one = |name| {
             let value = variable(name).unwrap_or_default().into_string();
             // A value that is not UTF-8 is rejected: the client of AWS would ignore it and connect
@@ -99,7 +99,7 @@ impl Environment {
 ///
 /// # Errors
 /// Returns an error if the proxy cannot be used.
-pub fn usable(address: &str, named_by: NamedBy) -> Result<Option<Intercept>, UnusableProxy> {
+pub(crate) fn usable(address: &str, named_by: NamedBy) -> Result<Option<Intercept>, UnusableProxy> {
     if address.is_empty() {
         return Ok(None);
     }

@@ -42,7 +42,7 @@ impl EncodeLabelValue for Code {
 
 /// The durations of requests, until the headers of the response, by verb, resource and status code.
 #[derive(Clone, Debug)]
-pub struct ApiRequests(Family<Labels, Histogram>);
+pub(crate) struct ApiRequests(Family<Labels, Histogram>);
 
 impl Default for ApiRequests {
     fn default() -> Self {
@@ -52,7 +52,7 @@ impl Default for ApiRequests {
 
 impl ApiRequests {
     /// Registers the histogram.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Duration of requests to the Kubernetes API server, by verb, resource and status code";
         registry.register("api_request_duration_seconds", help, self.0.clone());
     }
@@ -79,7 +79,7 @@ impl<S> Layer<S> for ApiRequests {
 
 /// A service whose requests are measured.
 #[derive(Clone, Debug)]
-pub struct Measured<S> {
+pub(crate) struct Measured<S> {
     inner: S,
     requests: ApiRequests,
 }

@@ -24,7 +24,7 @@ const PAGE: u32 = 500;
 
 /// Requests and records in the API server.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     client: Client,
     limit: Duration,
 }
@@ -129,7 +129,7 @@ pub(crate) async fn within<T>(limit: Duration, call: impl Future<Output = kube::
 impl Store {
     /// Returns a store whose calls have `limit` as their timeout.
     #[must_use]
-    pub fn new(client: Client, limit: Duration) -> Self {
+    pub(crate) fn new(client: Client, limit: Duration) -> Self {
         Self { client, limit }
     }
 
@@ -154,7 +154,11 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if the API server returns neither it nor its absence.
-    pub async fn request(&self, namespace: &str, name: &str) -> Result<Option<PasswordResetRequest>, StoreError> {
+    pub(crate) async fn request(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PasswordResetRequest>, StoreError> {
         self.call(self.requests(namespace).get_opt(name)).await
     }
 
@@ -162,7 +166,11 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if the API server returns neither it nor its absence.
-    pub async fn record(&self, name: &str, limit: Option<Duration>) -> Result<Option<PasswordResetRecord>, StoreError> {
+    pub(crate) async fn record(
+        &self,
+        name: &str,
+        limit: Option<Duration>,
+    ) -> Result<Option<PasswordResetRecord>, StoreError> {
         let read = within(self.shortest(limit), self.records_of_anybody().get_opt(name)).await?.map(understood);
         if read.as_ref().is_some_and(PasswordResetRecord::is_of_newer_schema) {
             warn!(record = %name, "found a record of a newer operator; it is left alone");
@@ -174,7 +182,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if the API server does not return it.
-    pub async fn open_records(
+    pub(crate) async fn open_records(
         &self,
         page: Option<String>,
     ) -> Result<(Vec<DeserializeGuard<PasswordResetRecord>>, Option<String>), StoreError> {
@@ -186,7 +194,7 @@ impl Store {
 
     /// Creates the record, or replaces it if it has a resourceVersion, within `limit` if that is shorter than the timeout of
     /// the store.
-    pub async fn write_record(&self, record: &PasswordResetRecord, limit: Option<Duration>) -> Written {
+    pub(crate) async fn write_record(&self, record: &PasswordResetRecord, limit: Option<Duration>) -> Written {
         let (params, name, records) = (PostParams::default(), record.name_any(), self.records());
         let limit = self.shortest(limit);
         let written = if record.metadata.resource_version.is_some() {
@@ -207,7 +215,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if it is unknown whether the status was written, or if the API server refuses.
-    pub async fn write_status(&self, request: &PasswordResetRequest) -> Result<StatusWrite, StoreError> {
+    pub(crate) async fn write_status(&self, request: &PasswordResetRequest) -> Result<StatusWrite, StoreError> {
         let api = self.requests(&request.namespace().unwrap_or_default());
         let (spec, status) = (request.spec.clone(), request.status.clone());
         let written = PasswordResetRequest { metadata: guard(&request.metadata), spec, status };

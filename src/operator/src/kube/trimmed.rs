@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 /// A request, or the reason why it cannot be parsed, without labels, annotations, owners,
 /// finalizers and managed fields. A reconcile reads the whole request again.
 #[derive(Clone, Debug)]
-pub struct TrimmedRequest(pub DeserializeGuard<PasswordResetRequest>);
+pub(crate) struct TrimmedRequest(pub DeserializeGuard<PasswordResetRequest>);
 
 impl<'de> Deserialize<'de> for TrimmedRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -65,7 +65,7 @@ impl Publisher {
 
 /// Accepts Events without ever blocking.
 #[derive(Clone)]
-pub struct Events {
+pub(crate) struct Events {
     warnings: mpsc::Sender<(Event, ObjectReference)>,
     normal: mpsc::Sender<(Event, ObjectReference)>,
     metrics: ProcessMetrics,
@@ -74,7 +74,11 @@ pub struct Events {
 impl Events {
     /// Returns the queue of Events, and the task that publishes them, warnings first, until every
     /// `Events` is dropped.
-    pub fn new(client: Client, instance: String, metrics: ProcessMetrics) -> (Self, impl Future<Output = ()> + Send) {
+    pub(crate) fn new(
+        client: Client,
+        instance: String,
+        metrics: ProcessMetrics,
+    ) -> (Self, impl Future<Output = ()> + Send) {
         let (warnings, mut urgent) = mpsc::channel(QUEUE);
         let (normal, mut other) = mpsc::channel(QUEUE);
         let reporter = Reporter { controller: "cognito-reset-operator".into(), instance: Some(instance) };
@@ -99,12 +103,12 @@ impl Events {
 
     /// Publishes an Event about something that went well. `action` names what was done, and `reason`
     /// its result.
-    pub fn normal(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
+    pub(crate) fn normal(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
         self.send(EventType::Normal, reason, note, action, object);
     }
 
     /// Publishes an Event about something that somebody should look at.
-    pub fn warning(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
+    pub(crate) fn warning(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
         self.send(EventType::Warning, reason, note, action, object);
     }
 

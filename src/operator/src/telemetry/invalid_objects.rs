@@ -35,7 +35,7 @@ use crate::{
 
 /// Reports objects that cannot be parsed.
 #[derive(Clone)]
-pub struct InvalidObjects {
+pub(crate) struct InvalidObjects {
     events: Events,
     metrics: ProcessMetrics,
     backlog: Arc<Mutex<Backlog>>,
@@ -57,13 +57,13 @@ enum StatusWrite {
 impl InvalidObjects {
     /// Creates a reporter that uses the log, Events and metrics.
     #[must_use]
-    pub fn new(events: Events, metrics: ProcessMetrics) -> Self {
+    pub(crate) fn new(events: Events, metrics: ProcessMetrics) -> Self {
         Self { events, metrics, backlog: Arc::default(), news: Arc::default() }
     }
 
     /// Reports a record, without the values that the parser quotes, because one may be a user's
     /// name. A record has no status.
-    pub fn record(&self, record: &DeserializeGuard<PasswordResetRecord>, error: &str) {
+    pub(crate) fn record(&self, record: &DeserializeGuard<PasswordResetRecord>, error: &str) {
         let found = found(Kind::Record, record, error);
         self.log(&found);
         self.publish(found.object, &status::message(Kind::Record, &found.error));
@@ -72,13 +72,13 @@ impl InvalidObjects {
     /// Reports a request in the same way, once per state, and in its status. Returns `false` if so
     /// many reports are pending that this one has to be found again later.
     #[must_use]
-    pub fn request(&self, request: &DeserializeGuard<PasswordResetRequest>, error: &str) -> bool {
+    pub(crate) fn request(&self, request: &DeserializeGuard<PasswordResetRequest>, error: &str) -> bool {
         self.found(found(Kind::Request, request, error))
     }
 
     /// Reports a grant in the same way. If too many reports are pending, it is reported when the
     /// watch shows it again.
-    pub fn grant(&self, grant: &DeserializeGuard<UserPoolGrant>, error: &str) {
+    pub(crate) fn grant(&self, grant: &DeserializeGuard<UserPoolGrant>, error: &str) {
         self.found(found(Kind::Grant, grant, error));
     }
 
@@ -111,7 +111,7 @@ impl InvalidObjects {
 
     /// Writes the reports into the status of requests and grants, forever. Nothing is written if
     /// the status contains the report.
-    pub async fn write_statuses(&self, client: &Client, limit: Duration) {
+    pub(crate) async fn write_statuses(&self, client: &Client, limit: Duration) {
         loop {
             let due = self.backlog.lock().due(Instant::now());
             for found in due {

@@ -24,7 +24,7 @@ const OURS: [&str; 2] = ["cognito_reset_operator", "cognito_reset_aws"];
 /// An error about a log filter that cannot be used.
 #[derive(Debug, Error)]
 #[error("failed to start logging: {0}; give a level (error, warn, info, debug or trace), or directives")]
-pub struct TelemetryError(String);
+pub(crate) struct TelemetryError(String);
 
 /// Starts logging to standard error.
 ///
@@ -33,7 +33,7 @@ pub struct TelemetryError(String);
 ///
 /// # Errors
 /// Returns an error if the filter cannot be parsed.
-pub fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError(error.to_string()))?;
     let ansi = io::stderr().is_terminal();
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_ours_or_loud));

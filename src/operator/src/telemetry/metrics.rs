@@ -25,7 +25,7 @@ struct Refused {
 
 /// The metrics that several parts of the operator count.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessMetrics {
+pub(crate) struct ProcessMetrics {
     aws_failures: Family<Failed, Counter>,
     writes_refused: Family<Refused, Counter>,
     invalid_objects: Counter,
@@ -34,7 +34,7 @@ pub struct ProcessMetrics {
 
 impl ProcessMetrics {
     /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Failures before or without a response to a reset, by step (endpoint, credentials, role, read, reset) and cause";
         registry.register("aws_failures", help, self.aws_failures.clone());
         let help = "Writes that the API server rejected, by object and by who rejects them";
@@ -45,23 +45,23 @@ impl ProcessMetrics {
     }
 
     /// Counts a failure of AWS.
-    pub fn aws_failed(&self, step: &'static str, cause: &'static str) {
+    pub(crate) fn aws_failed(&self, step: &'static str, cause: &'static str) {
         self.aws_failures.get_or_create(&Failed { step, cause }).inc();
     }
 
     /// Counts a rejected write of an object. `by` is the kind of who rejects it. The name is not a
     /// label, because the number of names is unlimited.
-    pub fn write_refused(&self, object: &'static str, by: &'static str) {
+    pub(crate) fn write_refused(&self, object: &'static str, by: &'static str) {
         self.writes_refused.get_or_create(&Refused { object, by }).inc();
     }
 
     /// Counts an object that could not be parsed.
-    pub fn invalid_object(&self) {
+    pub(crate) fn invalid_object(&self) {
         self.invalid_objects.inc();
     }
 
     /// Counts an Event that was not published.
-    pub fn event_dropped(&self) {
+    pub(crate) fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 }
@@ -70,7 +70,7 @@ impl ProcessMetrics {
 ///
 /// # Errors
 /// Returns an error if a metric cannot be written as text.
-pub fn text(registry: &Registry) -> Result<String, fmt::Error> {
+pub(crate) fn text(registry: &Registry) -> Result<String, fmt::Error> {
     let mut text = String::new();
     encode(&mut text, registry)?;
     Ok(text)

@@ -1,8 +1,8 @@
 //! Contains logs, metrics, Events and the HTTP server.
 
-pub mod events;
-pub mod invalid_objects;
-pub mod logs;
-pub mod metrics;
-pub mod panics;
-pub mod server;
+pub(crate) mod events;
+pub(crate) mod invalid_objects;
+pub(crate) mod logs;
+pub(crate) mod metrics;
+pub(crate) mod panics;
+pub(crate) mod server;

@@ -8,7 +8,7 @@ use tracing::error;
 ///
 /// A text that was built at run time may quote any value, including a user's name, and is left out.
 /// A constant text is logged.
-pub fn log_them() {
+pub(crate) fn log_them() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(%place, text = fixed_text(panic.payload()), "a panic");

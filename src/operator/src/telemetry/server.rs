@@ -15,7 +15,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{cli::Listen, kube::lease::Leadership, tasks::TaskError, telemetry::metrics};
 
 /// The name of the task that serves.
-pub const TASK: &str = "http-server";
+pub(crate) const TASK: &str = "http-server";
 
 /// The number of connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -44,18 +44,22 @@ impl Health {
     }
 
     /// Records that the cluster check passed, and that grants and namespaces are being read.
-    pub fn reading(&self) {
+    pub(crate) fn reading(&self) {
         self.phase.send_replace(Phase::Reading);
     }
 
     /// Records that the operator can work on requests if it is the leader. A rejected Lease may
     /// prevent that.
-    pub fn standing(&self, leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>>) {
+    pub(crate) fn standing(
+        &self,
+        leadership: watch::Receiver<Leadership>,
+        lease_refuser: watch::Receiver<Option<Refuser>>,
+    ) {
         self.phase.send_replace(Phase::Standing { leadership, lease_refuser });
     }
 
     /// Records that the operator accepts no more work.
-    pub fn stopping(&self) {
+    pub(crate) fn stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
     }
 
@@ -86,7 +90,7 @@ impl Health {
 ///
 /// # Errors
 /// Returns an error if the address cannot be bound.
-pub fn bind(listen: Listen) -> io::Result<TcpListener> {
+pub(crate) fn bind(listen: Listen) -> io::Result<TcpListener> {
     match listen {
         Listen::At(address) => bind_at(address),
         Listen::Everywhere(port) => bind_everywhere(port, bind_at),
@@ -123,7 +127,7 @@ fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// Returns an error if the listener fails.
-pub async fn serve(listener: TcpListener, health: Health) -> Result<(), TaskError> {
+pub(crate) async fn serve(listener: TcpListener, health: Health) -> Result<(), TaskError> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

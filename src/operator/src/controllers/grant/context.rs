@@ -13,13 +13,13 @@ use crate::{
 
 /// The configuration of the tasks that follow grants.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The configuration of the watches of grants and namespaces.
-    pub watch: watcher::Config,
+    pub(crate) watch: watcher::Config,
     /// The timeout of each call to the API server.
-    pub api_timeout: Duration,
+    pub(crate) api_timeout: Duration,
     /// The time between two checks of a role.
-    pub role_check_interval: Duration,
+    pub(crate) role_check_interval: Duration,
 }
 
 impl From<&RunArgs> for Config {
@@ -33,7 +33,7 @@ impl From<&RunArgs> for Config {
 }
 
 /// The context of the tasks that follow grants.
-pub struct Context {
+pub(crate) struct Context {
     pub(super) config: Config,
     pub(super) client: Client,
     pub(super) grants: Arc<SharedGrants>,
@@ -44,7 +44,7 @@ pub struct Context {
 
 impl Context {
     /// Puts the parts together.
-    pub const fn new(
+    pub(crate) const fn new(
         config: Config,
         client: Client,
         grants: Arc<SharedGrants>,

@@ -6,22 +6,22 @@ use crate::telemetry::metrics::ProcessMetrics;
 
 /// Counts the failures of grants.
 #[derive(Clone, Debug)]
-pub struct Metrics(ProcessMetrics);
+pub(crate) struct Metrics(ProcessMetrics);
 
 impl Metrics {
     /// Creates the metrics, which `process` counts.
     #[must_use]
-    pub const fn new(process: ProcessMetrics) -> Self {
+    pub(crate) const fn new(process: ProcessMetrics) -> Self {
         Self(process)
     }
 
     /// Counts a role that could not be assumed.
-    pub fn role_failed(&self, failure: SessionFailure) {
+    pub(crate) fn role_failed(&self, failure: SessionFailure) {
         self.0.aws_failed(AwsStep::Role.as_str(), failure.as_str());
     }
 
     /// Counts a rejected write of a status.
-    pub fn status_refused(&self, by: &Refuser) {
+    pub(crate) fn status_refused(&self, by: &Refuser) {
         self.0.write_refused("status", by.kind());
     }
 }

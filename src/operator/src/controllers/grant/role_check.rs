@@ -22,7 +22,7 @@ const ROUND: usize = 16;
 const SOONER: u32 = 10;
 
 /// Checks each grant's role when it is new or has changed, and again after the interval, forever.
-pub async fn run<C: Cognito>(context: &Context, cognito: &C) {
+pub(crate) async fn run<C: Cognito>(context: &Context, cognito: &C) {
     let Context { config, grants, metrics, .. } = context;
     check(cognito, grants, metrics, config.role_check_interval).await;
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 ///
 /// The index is only lent to closures, so that the lock is never held while something is awaited.
 #[derive(Debug)]
-pub struct SharedGrants {
+pub(crate) struct SharedGrants {
     index: RwLock<GrantIndex>,
     changes: watch::Sender<()>,
     status_changes: watch::Sender<()>,
@@ -24,29 +24,29 @@ impl SharedGrants {
     /// Returns a receiver that is notified of every change that may affect which requests are
     /// allowed, except for pending requests.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<()> {
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
 
     /// Returns a receiver that is notified of every change that may affect the status of a grant.
     #[must_use]
-    pub fn status_changes(&self) -> watch::Receiver<()> {
+    pub(crate) fn status_changes(&self) -> watch::Receiver<()> {
         self.status_changes.subscribe()
     }
 
     /// Returns a value from the index.
-    pub fn read<T>(&self, read: impl FnOnce(&GrantIndex) -> T) -> T {
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&GrantIndex) -> T) -> T {
         read(&self.index.read())
     }
 
     /// Changes the index where it affects neither which requests are allowed nor the status of a
     /// grant, and notifies nobody.
-    pub fn update<T>(&self, update: impl FnOnce(&mut GrantIndex) -> T) -> T {
+    pub(crate) fn update<T>(&self, update: impl FnOnce(&mut GrantIndex) -> T) -> T {
         update(&mut self.index.write())
     }
 
     /// Changes grants or namespaces. If the closure returns true, all receivers are notified.
-    pub fn change(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
         if self.update(change) {
             self.changes.send_replace(());
             self.status_changes.send_replace(());
@@ -55,7 +55,7 @@ impl SharedGrants {
 
     /// Changes what the status of a grant is made from. If the closure returns true, the receivers
     /// of status changes are notified.
-    pub fn change_status(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
+    pub(crate) fn change_status(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
         if self.update(change) {
             self.status_changes.send_replace(());
         }

@@ -13,9 +13,9 @@ use crate::{
 
 /// The configuration of the search.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The time between two lists of the open claims.
-    pub period: Duration,
+    pub(crate) period: Duration,
 }
 
 impl From<&RunArgs> for Config {
@@ -25,7 +25,7 @@ impl From<&RunArgs> for Config {
 }
 
 /// The context of the search.
-pub struct Context<C: Cognito> {
+pub(crate) struct Context<C: Cognito> {
     pub(super) config: Config,
     pub(super) store: Store,
     /// Resolves what is found: a claim is resolved by the same reconcile as that of a request.
@@ -36,7 +36,7 @@ pub struct Context<C: Cognito> {
 
 impl<C: Cognito> Context<C> {
     /// Puts the parts together.
-    pub const fn new(
+    pub(crate) const fn new(
         config: Config,
         store: Store,
         requests: Arc<request::context::Context<C>>,

@@ -4,14 +4,14 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 
 /// The metrics of orphaned claims.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     found: Counter,
     errors: Counter,
 }
 
 impl Metrics {
     /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let Self { found, errors } = self;
         let help = "Open claims found without a pending request, once for each scan";
         registry.register("orphaned_claims_found", help, found.clone());
@@ -20,12 +20,12 @@ impl Metrics {
     }
 
     /// Counts an open claim without a pending request.
-    pub fn found(&self) {
+    pub(crate) fn found(&self) {
         self.found.inc();
     }
 
     /// Counts a claim that could not be resolved, or a scan that ended early.
-    pub fn error(&self) {
+    pub(crate) fn error(&self) {
         self.errors.inc();
     }
 }

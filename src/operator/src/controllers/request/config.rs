@@ -23,21 +23,21 @@ const LASTING: u32 = 4;
 
 /// The configuration of the controller of requests.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The settings of each reconcile.
-    pub machine: Arc<Settings>,
+    pub(crate) machine: Arc<Settings>,
     /// The configuration of the watch.
-    pub watch: watcher::Config,
+    pub(crate) watch: watcher::Config,
     /// The timeout of each call to the API server.
-    pub api_timeout: Duration,
+    pub(crate) api_timeout: Duration,
     /// The number of concurrent reconciles.
-    pub concurrency: u16,
+    pub(crate) concurrency: u16,
     /// The maximum number of calls per second for each account and Region.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// The time after which an Event reports a wait for AWS.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// The number of requests whose effects cannot be stored from which on no request is claimed.
-    pub most_held_up: usize,
+    pub(crate) most_held_up: usize,
 }
 
 impl From<&RunArgs> for Config {

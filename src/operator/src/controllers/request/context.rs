@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The context that all reconciles of this process share.
-pub struct Context<C: Cognito> {
+pub(crate) struct Context<C: Cognito> {
     pub(super) config: Config,
     pub(super) client: Client,
     pub(super) store: Store,
@@ -49,7 +49,7 @@ pub struct Context<C: Cognito> {
 
 impl<C: Cognito> Context<C> {
     /// Puts the parts together.
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         client: Client,
         cognito: C,
@@ -78,18 +78,18 @@ impl<C: Cognito> Context<C> {
     }
 
     /// Returns the client of Cognito.
-    pub const fn cognito(&self) -> &C {
+    pub(crate) const fn cognito(&self) -> &C {
         &self.cognito
     }
 
     /// Returns the back-off between attempts.
     #[must_use]
-    pub fn backoff(&self) -> Backoff {
+    pub(crate) fn backoff(&self) -> Backoff {
         self.config.machine.waits.backoff
     }
 
     /// Logs the records whose effect would be lost if the process ended now.
-    pub fn warn_of_held_up(&self) {
+    pub(crate) fn warn_of_held_up(&self) {
         let records = self.held_up.records();
         if !records.is_empty() {
             let (number, records) = (records.len(), records.join(" "));

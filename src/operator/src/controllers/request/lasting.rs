@@ -18,7 +18,7 @@ const UNSEEN: Duration = Duration::from_secs(3600);
 
 /// The requests that wait for AWS, by their need, and the waits that were reported.
 #[derive(Debug)]
-pub struct LastingWaits {
+pub(super) struct LastingWaits {
     /// A wait that goes on for longer lasts.
     patience: Duration,
     known: Mutex<HashMap<(Awaited, WaitReason), Waiting>>,
@@ -35,13 +35,13 @@ struct Waiting {
 impl LastingWaits {
     /// Waits that last longer than `patience` are reported.
     #[must_use]
-    pub fn new(patience: Duration) -> Self {
+    pub(super) fn new(patience: Duration) -> Self {
         Self { patience, known: Mutex::default() }
     }
 
     /// A request has tried and has to wait. Gives how many requests wait, if an Event is due: once for each wait, at the
     /// first failure that comes at least `patience` after the wait began.
-    pub fn failed(&self, awaited: Awaited, reason: WaitReason, request: &str, now: Instant) -> Option<usize> {
+    pub(super) fn failed(&self, awaited: Awaited, reason: WaitReason, request: &str, now: Instant) -> Option<usize> {
         let mut known = self.known.lock();
         known.retain(|_, waiting| now.saturating_duration_since(waiting.last) < UNSEEN);
         let key = (awaited, reason);
@@ -60,12 +60,12 @@ impl LastingWaits {
     }
 
     /// Ends a wait, because AWS responds as needed.
-    pub fn over(&self, awaited: &Awaited) {
+    pub(super) fn over(&self, awaited: &Awaited) {
         self.known.lock().retain(|(known, _), _| known != awaited);
     }
 
     /// A request waits no longer: it has ended, or is gone.
-    pub fn forget(&self, namespace: &str, request: &str) {
+    pub(super) fn forget(&self, namespace: &str, request: &str) {
         self.known.lock().retain(|(awaited, _), waiting| {
             let was_one = awaited.namespace == namespace && waiting.requests.remove(request);
             !(was_one && waiting.requests.is_empty())

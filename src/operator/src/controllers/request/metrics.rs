@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::{durations::Durations, pending::PendingRequests};
+pub(crate) use self::{durations::Durations, pending::PendingRequests};
 use crate::telemetry::metrics::ProcessMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,7 +32,7 @@ struct Settled {
 
 /// The metrics of requests.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     finished: Family<Finished, Counter>,
     calls: Family<Called, Counter>,
     settled: Family<Settled, Counter>,
@@ -46,7 +46,7 @@ pub struct Metrics {
 impl Metrics {
     /// Creates the metrics; `process` also counts failures of AWS and rejected writes.
     #[must_use]
-    pub fn new(process: ProcessMetrics) -> Self {
+    pub(crate) fn new(process: ProcessMetrics) -> Self {
         Self {
             finished: Family::default(),
             calls: Family::default(),
@@ -60,7 +60,7 @@ impl Metrics {
     }
 
     /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let Self { finished, calls, settled, errors, in_flight, pending, durations, process: _ } = self;
         registry.register("requests_finished", "Requests that ended, by outcome and reason", finished.clone());
         registry.register("calls", "Calls of AdminResetUserPassword, by response", calls.clone());
@@ -73,61 +73,61 @@ impl Metrics {
 
     /// Returns the pending requests, which are counted when the metrics are read.
     #[must_use]
-    pub const fn pending(&self) -> &PendingRequests {
+    pub(crate) const fn pending(&self) -> &PendingRequests {
         &self.pending
     }
 
     /// Returns the durations of requests and of Cognito's responses.
     #[must_use]
-    pub const fn durations(&self) -> &Durations {
+    pub(crate) const fn durations(&self) -> &Durations {
         &self.durations
     }
 
     /// Counts a request that has ended.
-    pub fn finished(&self, outcome: Outcome, reason: Reason) {
+    pub(crate) fn finished(&self, outcome: Outcome, reason: Reason) {
         self.finished.get_or_create(&Finished { outcome: outcome.as_str(), reason: reason.as_str() }).inc();
     }
 
     /// Counts a call of Cognito.
-    pub fn call(&self, answer: &Answer) {
+    pub(crate) fn call(&self, answer: &Answer) {
         self.calls.get_or_create(&Called { answer: answer.name() }).inc();
     }
 
     /// Counts a settled attempt.
-    pub fn settled(&self, effect: Effect) {
+    pub(crate) fn settled(&self, effect: Effect) {
         self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
     }
 
     /// Counts a failure of AWS, with a cause from a closed list.
-    pub fn aws_failed(&self, step: AwsStep, cause: &'static str) {
+    pub(crate) fn aws_failed(&self, step: AwsStep, cause: &'static str) {
         self.process.aws_failed(step.as_str(), cause);
     }
 
     /// Counts a rejected write of a record.
-    pub fn record_refused(&self, by: &Refuser) {
+    pub(crate) fn record_refused(&self, by: &Refuser) {
         self.process.write_refused("record", by.kind());
     }
 
     /// Counts a rejected write of a status.
-    pub fn status_refused(&self, by: &Refuser) {
+    pub(crate) fn status_refused(&self, by: &Refuser) {
         self.process.write_refused("status", by.kind());
     }
 
     /// Counts a reconcile that ended with an error.
-    pub fn error(&self) {
+    pub(crate) fn error(&self) {
         self.errors.inc();
     }
 
     /// Counts a request as being worked on until the guard is dropped.
     #[must_use]
-    pub fn working(&self) -> Working {
+    pub(crate) fn working(&self) -> Working {
         self.in_flight.inc();
         Working(self.in_flight.clone())
     }
 }
 
 /// A request being worked on.
-pub struct Working(Gauge);
+pub(crate) struct Working(Gauge);
 
 impl Drop for Working {
     fn drop(&mut self) {

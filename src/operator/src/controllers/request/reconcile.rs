@@ -48,7 +48,7 @@ impl<C: Cognito> Context<C> {
     /// # Errors
     /// Returns an error if the API server fails or refuses. The caller retries later. Between the claim and the record of its
     /// effect there is no error.
-    pub async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
+    pub(crate) async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
         let record = identity.record_name();
         let user = self.user_locks.try_lock(&identity);
         let (machine, first) =

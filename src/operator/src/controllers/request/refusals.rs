@@ -14,7 +14,7 @@ use crate::controllers::request::user_locks::LONG_AGO;
 
 /// The refusals of requests that have not ended, by record.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(super) struct Refusals {
     met: Mutex<HashMap<String, Met>>,
 }
 
@@ -31,7 +31,7 @@ struct Met {
 impl Refusals {
     /// A write to the record was refused. Each refusal is followed by a longer pause: `pause` gives it, by how many there
     /// were before.
-    pub fn again(
+    pub(super) fn again(
         &self,
         record: &str,
         write: RecordWrite,
@@ -53,7 +53,7 @@ impl Refusals {
 
     /// Returns the refused write of the record whose pause is not over. A request waits for it, regardless of what started its
     /// reconcile.
-    pub fn standing(&self, record: &str, now: Instant) -> Option<RefusedWrite> {
+    pub(super) fn standing(&self, record: &str, now: Instant) -> Option<RefusedWrite> {
         let mut all = self.met.lock();
         let met = all.get_mut(record)?;
         met.last = now;
@@ -67,7 +67,7 @@ impl Refusals {
 
     /// Returns true if no Event of this record has had this text for this refuser, which refuses the status. From now on the
     /// text counts as published, so each refuser gets one Event for it.
-    pub fn is_news(&self, record: &str, text: &str, refuser: Option<&Refuser>, now: Instant) -> bool {
+    pub(super) fn is_news(&self, record: &str, text: &str, refuser: Option<&Refuser>, now: Instant) -> bool {
         self.of(record, now, |met| {
             if met.said != text {
                 text.clone_into(&mut met.said);
@@ -96,7 +96,7 @@ impl Refusals {
     }
 
     /// Forgets a record that was written, or whose request has ended.
-    pub fn forget(&self, record: &str) {
+    pub(super) fn forget(&self, record: &str) {
         self.met.lock().remove(record);
     }
 }
@@ -104,13 +104,13 @@ impl Refusals {
 /// The records whose effect is known and cannot be stored at present, and who refuses that, where it is refused. Each
 /// keeps a task busy.
 #[derive(Debug, Default)]
-pub struct HeldUp {
+pub(super) struct HeldUp {
     records: Mutex<HashMap<String, Option<Refuser>>>,
 }
 
 /// One of them, from when it is added until this is dropped.
 #[derive(Debug)]
-pub struct HeldUpEntry<'a> {
+pub(super) struct HeldUpEntry<'a> {
     all: &'a HeldUp,
     record: &'a str,
 }
@@ -118,19 +118,19 @@ pub struct HeldUpEntry<'a> {
 impl HeldUp {
     /// The entry of a record, not added yet.
     #[must_use]
-    pub const fn entry<'a>(&'a self, record: &'a str) -> HeldUpEntry<'a> {
+    pub(super) const fn entry<'a>(&'a self, record: &'a str) -> HeldUpEntry<'a> {
         HeldUpEntry { all: self, record }
     }
 
     /// Returns the names of the records.
-    pub fn records(&self) -> Vec<String> {
+    pub(super) fn records(&self) -> Vec<String> {
         let mut records: Vec<_> = self.records.lock().keys().cloned().collect();
         records.sort();
         records
     }
 
     /// Returns a refuser, if any, once there are as many as `most`.
-    pub fn too_many(&self, most: usize) -> Option<Option<Refuser>> {
+    pub(super) fn too_many(&self, most: usize) -> Option<Option<Refuser>> {
         let records = self.records.lock();
         (records.len() >= most).then(|| records.values().flatten().next().cloned())
     }
@@ -138,12 +138,12 @@ impl HeldUp {
 
 impl HeldUpEntry<'_> {
     /// It is held up, and by whom.
-    pub fn add(&self, refuser: Option<Refuser>) {
+    pub(super) fn add(&self, refuser: Option<Refuser>) {
         self.all.records.lock().insert(self.record.to_owned(), refuser);
     }
 
     /// It is not held up any more.
-    pub fn remove(&self) {
+    pub(super) fn remove(&self) {
         self.all.records.lock().remove(self.record);
     }
 }

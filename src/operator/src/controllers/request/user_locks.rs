@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 /// The users that reconciles of this process work on.
 #[derive(Debug, Default)]
-pub struct UserLocks {
+pub(super) struct UserLocks {
     busy: Mutex<HashSet<(String, String)>>,
 }
 
 /// The lock of a user, until it is dropped.
 #[derive(Debug)]
-pub struct UserGuard<'a> {
+pub(super) struct UserGuard<'a> {
     locks: &'a UserLocks,
     user: (String, String),
 }
@@ -25,7 +25,7 @@ pub struct UserGuard<'a> {
 impl UserLocks {
     /// Locks the user, unless another reconcile has the lock.
     #[must_use]
-    pub fn try_lock(&self, identity: &Identity) -> Option<UserGuard<'_>> {
+    pub(super) fn try_lock(&self, identity: &Identity) -> Option<UserGuard<'_>> {
         let user = (identity.user_pool_id.clone(), identity.username.clone());
         if !self.busy.lock().insert(user.clone()) {
             return None;
@@ -47,7 +47,7 @@ pub(super) const LONG_AGO: Duration = Duration::from_secs(2 * 3600);
 /// The time of the first observation of each attempt that requests wait for, by record. It never compares the clocks of two
 /// machines.
 #[derive(Debug, Default)]
-pub struct FirstObserved {
+pub(super) struct FirstObserved {
     seen: Mutex<HashMap<String, Observation>>,
 }
 
@@ -61,7 +61,7 @@ struct Observation {
 
 impl FirstObserved {
     /// Returns the time since the record's last attempt was first observed as it is, open or settled; zero at the first time.
-    pub fn observed_for(&self, record: &str, attempt_id: &str, settled: bool, now: Instant) -> Duration {
+    pub(super) fn observed_for(&self, record: &str, attempt_id: &str, settled: bool, now: Instant) -> Duration {
         let mut seen = self.seen.lock();
         if !seen.contains_key(record) {
             // What was settled elsewhere is never forgotten by name.
@@ -77,7 +77,7 @@ impl FirstObserved {
     }
 
     /// Forgets a record whose request has ended.
-    pub fn forget(&self, record: &str) {
+    pub(super) fn forget(&self, record: &str) {
         self.seen.lock().remove(record);
     }
 }

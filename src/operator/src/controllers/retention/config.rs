@@ -9,17 +9,17 @@ use crate::cli::RunArgs;
 
 /// The retention, and the intervals and rate of the scans.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// The timeout of each call to the API server.
-    pub api_timeout: Duration,
+    pub(crate) api_timeout: Duration,
     /// The time for which a record is kept after its last write; `None` to keep all records.
-    pub retention: Option<SignedDuration>,
+    pub(crate) retention: Option<SignedDuration>,
     /// The time between two scans of all records.
-    pub records_period: Duration,
+    pub(crate) records_period: Duration,
     /// The time between two scans of the finished requests with a time to live.
-    pub requests_period: Duration,
+    pub(crate) requests_period: Duration,
     /// The maximum number of objects per second that are read again for deletion.
-    pub rate: f64,
+    pub(crate) rate: f64,
 }
 
 impl From<&RunArgs> for Config {

@@ -23,7 +23,7 @@ impl From<Kind> for OfKind {
 
 /// The metrics of retention.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     deleted: Family<OfKind, Counter>,
     errors: Family<OfKind, Counter>,
     last_scan: Family<OfKind, Gauge>,
@@ -33,12 +33,12 @@ pub struct Metrics {
 impl Metrics {
     /// Creates the metrics; `process` also counts rejected deletions.
     #[must_use]
-    pub fn new(process: ProcessMetrics) -> Self {
+    pub(crate) fn new(process: ProcessMetrics) -> Self {
         Self { deleted: Family::default(), errors: Family::default(), last_scan: Family::default(), process }
     }
 
     /// Registers the metrics.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let Self { deleted, errors, last_scan, process: _ } = self;
         let help =
             "Objects deleted because of their age: requests past their time to live, records past their retention";
@@ -50,24 +50,24 @@ impl Metrics {
     }
 
     /// Counts a deleted record or request.
-    pub fn deleted(&self, kind: Kind) {
+    pub(crate) fn deleted(&self, kind: Kind) {
         self.deleted.get_or_create(&kind.into()).inc();
     }
 
     /// Counts a record or request that could not be checked or deleted, or a scan that ended early.
-    pub fn error(&self, kind: Kind) {
+    pub(crate) fn error(&self, kind: Kind) {
         self.errors.get_or_create(&kind.into()).inc();
     }
 
     /// Records the end of a scan. Without the API server's time no object could count as old.
-    pub fn scanned(&self, kind: Kind, now: Option<Timestamp>) {
+    pub(crate) fn scanned(&self, kind: Kind, now: Option<Timestamp>) {
         if let Some(now) = now {
             self.last_scan.get_or_create(&kind.into()).set(now.as_second());
         }
     }
 
     /// Counts a rejected deletion.
-    pub fn deletion_refused(&self, kind: Kind, by: &Refuser) {
+    pub(crate) fn deletion_refused(&self, kind: Kind, by: &Refuser) {
         self.process.write_refused(kind.as_str(), by.kind());
     }
 }

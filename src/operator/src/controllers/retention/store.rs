@@ -30,7 +30,7 @@ const MAX_PAGE: usize = 32 << 20;
 
 /// The kind of the scanned objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Finished requests with a time to live and without the label [`KEEP`].
     Request,
     /// All records.
@@ -40,7 +40,7 @@ pub enum Kind {
 impl Kind {
     /// Returns the name, for logs and metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Request => "request",
             Self::Record => "record",
@@ -75,7 +75,7 @@ impl Kind {
 
 /// Accesses requests and records in the API server.
 #[derive(Clone)]
-pub struct RetentionStore {
+pub(crate) struct RetentionStore {
     client: Client,
     limit: Duration,
 }
@@ -83,7 +83,7 @@ pub struct RetentionStore {
 impl RetentionStore {
     /// Creates a store whose calls have the timeout `limit`.
     #[must_use]
-    pub const fn new(client: Client, limit: Duration) -> Self {
+    pub(crate) const fn new(client: Client, limit: Duration) -> Self {
         Self { client, limit }
     }
 
@@ -96,7 +96,7 @@ impl RetentionStore {
     ///
     /// # Errors
     /// Returns an error if the API server does not respond with a page.
-    pub async fn page(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
+    pub(crate) async fn page(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
         match self.list(kind, token).await {
             Err(StoreError::Client(kube::Error::Api(status))) if status.code == 410 => {
                 match status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone()) {
@@ -135,7 +135,7 @@ impl RetentionStore {
     ///
     /// # Errors
     /// Returns an error if the API server returns neither the record nor its absence.
-    pub async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
+    pub(crate) async fn record(&self, name: &str) -> Result<Option<PasswordResetRecord>, StoreError> {
         let api: Api<DeserializeGuard<PasswordResetRecord>> = Api::all(self.client.clone());
         Ok(self.call(api.get_opt(name)).await?.map(understood))
     }
@@ -145,7 +145,11 @@ impl RetentionStore {
     /// # Errors
     /// Returns an error if the API server returns neither the request nor its absence, or if it
     /// cannot be parsed.
-    pub async fn request(&self, namespace: &str, name: &str) -> Result<Option<PasswordResetRequest>, StoreError> {
+    pub(crate) async fn request(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<PasswordResetRequest>, StoreError> {
         let api: Api<PasswordResetRequest> = Api::namespaced(self.client.clone(), namespace);
         self.call(api.get_opt(name)).await
     }
@@ -155,7 +159,7 @@ impl RetentionStore {
     /// # Errors
     /// Returns an error if the API server does not respond, or if a 404 may come from an
     /// intermediary.
-    pub async fn presence(&self, of: &RequestRef) -> Result<Presence, StoreError> {
+    pub(crate) async fn presence(&self, of: &RequestRef) -> Result<Presence, StoreError> {
         let api: Api<PasswordResetRequest> = Api::namespaced(self.client.clone(), &of.namespace);
         match self.call(api.get_metadata(&of.name)).await {
             Ok(_) => Ok(Presence::Present),
@@ -169,7 +173,7 @@ impl RetentionStore {
     /// # Errors
     /// Returns an error if it is not known whether it was deleted, or if the API server rejects the
     /// deletion.
-    pub async fn delete_request(&self, namespace: &str, name: &str, guard: Guard) -> Result<bool, StoreError> {
+    pub(crate) async fn delete_request(&self, namespace: &str, name: &str, guard: Guard) -> Result<bool, StoreError> {
         let api: Api<PartialObjectMeta<PasswordResetRequest>> = Api::namespaced(self.client.clone(), namespace);
         self.delete(api, name, guard).await
     }
@@ -179,7 +183,7 @@ impl RetentionStore {
     /// # Errors
     /// Returns an error if it is not known whether it was deleted, or if the API server rejects the
     /// deletion.
-    pub async fn delete_record(&self, name: &str, guard: Guard) -> Result<bool, StoreError> {
+    pub(crate) async fn delete_record(&self, name: &str, guard: Guard) -> Result<bool, StoreError> {
         let api: Api<PartialObjectMeta<PasswordResetRecord>> = Api::all(self.client.clone());
         self.delete(api, name, guard).await
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// The role of a replica, and whether the set of replicas has a leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Leadership {
+pub(crate) enum Leadership {
     /// This replica works.
     Leader,
     /// Another replica works, as its renewals show.
@@ -20,11 +20,11 @@ pub enum Leadership {
 
 impl Leadership {
     /// All states.
-    pub const ALL: [Self; 3] = [Self::Leader, Self::Standby, Self::NoLeaderSeen];
+    pub(crate) const ALL: [Self; 3] = [Self::Leader, Self::Standby, Self::NoLeaderSeen];
 
     /// Returns the state as a word, for `/readyz` and as the label of a metric.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Leader => "leader",
             Self::Standby => "standby",
@@ -40,24 +40,24 @@ struct State {
 
 /// The state of this replica as a metric.
 #[derive(Clone, Debug, Default)]
-pub struct LeadershipMetric(Family<State, Gauge>);
+pub(crate) struct LeadershipMetric(Family<State, Gauge>);
 
 impl LeadershipMetric {
     /// Registers the metric.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "State of this replica, 1 for one of: leader, standby, no-leader-seen";
         registry.register("leadership", help, self.0.clone());
     }
 
     /// Sets the state.
-    pub fn set(&self, now: Leadership) {
+    pub(crate) fn set(&self, now: Leadership) {
         for each in Leadership::ALL {
             self.0.get_or_create(&State { state: each.as_str() }).set(i64::from(each == now));
         }
     }
 
     /// Follows the state, forever.
-    pub async fn follow(&self, mut leadership: watch::Receiver<Leadership>) {
+    pub(crate) async fn follow(&self, mut leadership: watch::Receiver<Leadership>) {
         loop {
             self.set(*leadership.borrow_and_update());
             if leadership.changed().await.is_err() {

@@ -37,7 +37,7 @@ struct OfOperation {
 /// Those of requests begin with `creationTimestamp`. The API server cuts it to whole seconds and reads its own clock, so
 /// they are up to 1 s too long, and wrong by the difference of the clocks. A negative duration counts as 0.
 #[derive(Clone, Debug)]
-pub struct Durations {
+pub(crate) struct Durations {
     to_call: Histogram,
     to_outcome: Family<OfOutcome, Histogram>,
     cognito: Family<OfOperation, Histogram>,
@@ -55,7 +55,7 @@ impl Default for Durations {
 
 impl Durations {
     /// Registers the histograms.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Time from the creation of a request to the sending of its call, once for each call";
         registry.register_with_unit("request_creation_to_call", help, Unit::Seconds, self.to_call.clone());
         let help = "Time from the creation of a request until its outcome is in its status, by outcome";
@@ -65,14 +65,14 @@ impl Durations {
     }
 
     /// Measures a call that is about to be sent, for a request that was created at this time.
-    pub fn calling(&self, created: Option<Timestamp>, now: Timestamp) {
+    pub(crate) fn calling(&self, created: Option<Timestamp>, now: Timestamp) {
         if let Some(created) = created {
             self.to_call.observe(seconds(created, now));
         }
     }
 
     /// Measures a request whose outcome was written.
-    pub fn finished(&self, outcome: Outcome, created: Option<Timestamp>, now: Timestamp) {
+    pub(crate) fn finished(&self, outcome: Outcome, created: Option<Timestamp>, now: Timestamp) {
         if let Some(created) = created {
             let of_outcome = OfOutcome { outcome: outcome.as_str() };
             self.to_outcome.get_or_create(&of_outcome).observe(seconds(created, now));
@@ -80,7 +80,7 @@ impl Durations {
     }
 
     /// Measures a call of AdminResetUserPassword.
-    pub fn called(&self, response: &Answer, duration: Duration) {
+    pub(crate) fn called(&self, response: &Answer, duration: Duration) {
         let class = match response {
             Answer::Accepted => SUCCESS,
             Answer::Exception(code) => name(code.class()),
@@ -91,7 +91,7 @@ impl Durations {
     }
 
     /// Measures a call of AdminGetUser.
-    pub fn user_read(&self, read: &Result<User, ReadError>, duration: Duration) {
+    pub(crate) fn user_read(&self, read: &Result<User, ReadError>, duration: Duration) {
         let class = match read {
             Ok(_) => SUCCESS,
             Err(ReadError::Exception(code)) => name(code.class()),

@@ -23,7 +23,7 @@ const NO_REASON: &str = "None";
 /// The pending requests, by namespace and name. The metrics are computed when they are read, so that
 /// an age needs no timer.
 #[derive(Clone, Debug, Default)]
-pub struct PendingRequests(Arc<Mutex<HashMap<NamespacedName, Pending>>>);
+pub(crate) struct PendingRequests(Arc<Mutex<HashMap<NamespacedName, Pending>>>);
 
 #[derive(Clone, Debug)]
 struct Pending {
@@ -33,7 +33,7 @@ struct Pending {
 
 impl PendingRequests {
     /// Adds a request, or replaces what is known of it.
-    pub fn put(&self, request: &PasswordResetRequest) {
+    pub(crate) fn put(&self, request: &PasswordResetRequest) {
         let conditions = request.status.iter().flat_map(|status| &status.conditions);
         let ready = conditions.into_iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
         let reason = ready.map_or(NO_REASON, |ready| &ready.reason).to_owned();
@@ -43,12 +43,12 @@ impl PendingRequests {
     }
 
     /// Removes a request.
-    pub fn remove(&self, name: &NamespacedName) {
+    pub(crate) fn remove(&self, name: &NamespacedName) {
         self.0.lock().remove(name);
     }
 
     /// Removes all requests but these.
-    pub fn retain(&self, names: &BTreeSet<NamespacedName>) {
+    pub(crate) fn retain(&self, names: &BTreeSet<NamespacedName>) {
         self.0.lock().retain(|name, _| names.contains(name));
     }
 
