@@ -3,19 +3,16 @@
 
 pub(crate) mod config;
 pub(crate) mod metrics;
+mod reported;
 pub(crate) mod store;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use cognito_reset_api::PasswordResetRequest;
-use cognito_reset_core::{
-    recent::RecentSet,
-    refusal::Refuser,
-    retention::{
-        gitops::Tracker,
-        page::{Item, Page, Place},
-        policy::{self, KeepReason, Life, Presence, Verdict},
-    },
+use cognito_reset_core::retention::{
+    gitops::Tracker,
+    page::{Item, Page, Place},
+    policy::{self, KeepReason, Life, Presence, Verdict},
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -29,6 +26,7 @@ use crate::{
     controllers::retention::{
         config::Config,
         metrics::Metrics,
+        reported::{RefusedDeletions, TrackedRequests},
         store::{Kind, RetentionStore},
     },
     kube::store::StoreError,
@@ -37,11 +35,6 @@ use crate::{
 
 /// The number of objects that are read and deleted in parallel.
 const ABREAST: usize = 4;
-/// The number of requests that are remembered as reported because a tool tracks them.
-const MOST_TOLD: usize = 4096;
-/// The number of them that are reported per scan, so that their Events leave room for others.
-const TOLD_IN_A_LOOK: usize = 10;
-
 /// Deletes old records and finished requests.
 pub(crate) struct Retention {
     store: RetentionStore,
@@ -49,65 +42,8 @@ pub(crate) struct Retention {
     events: Events,
     metrics: Metrics,
     pace: tokio::sync::Mutex<Interval>,
-    told: Mutex<Told>,
-    refusing: Mutex<Refusing>,
-}
-
-/// The policies and webhooks that reject deletions, as far as the log has reported them.
-#[derive(Debug, Default)]
-struct Refusing {
-    requests: OfKind,
-    records: OfKind,
-}
-
-#[derive(Debug, Default)]
-struct OfKind {
-    refusers: RecentSet<Refuser>,
-    in_this_look: bool,
-}
-
-impl Refusing {
-    fn of(&mut self, kind: Kind) -> &mut OfKind {
-        match kind {
-            Kind::Request => &mut self.requests,
-            Kind::Record => &mut self.records,
-        }
-    }
-
-    /// Records that a deletion was rejected. Returns true if this has to be reported: once per
-    /// policy or webhook.
-    fn is_new(&mut self, kind: Kind, refuser: &Refuser) -> bool {
-        let of_kind = self.of(kind);
-        of_kind.in_this_look = true;
-        of_kind.refusers.is_new(refuser)
-    }
-
-    /// Records the end of a scan. If nothing was rejected, the next rejection is reported again.
-    fn looked(&mut self, kind: Kind) {
-        let of_kind = self.of(kind);
-        if !std::mem::take(&mut of_kind.in_this_look) {
-            *of_kind = OfKind::default();
-        }
-    }
-}
-
-/// The requests that were reported because a tool tracks them.
-#[derive(Debug, Default)]
-struct Told {
-    uids: BTreeSet<String>,
-    in_this_look: usize,
-}
-
-impl Told {
-    /// Returns true if this request has to be reported: once per process. Requests beyond the limit
-    /// of a scan are reported in a later one.
-    fn is_new(&mut self, uid: &str) -> bool {
-        if self.in_this_look >= TOLD_IN_A_LOOK || self.uids.len() >= MOST_TOLD || !self.uids.insert(uid.to_owned()) {
-            return false;
-        }
-        self.in_this_look += 1;
-        true
-    }
+    tracked: Mutex<TrackedRequests>,
+    refused: Mutex<RefusedDeletions>,
 }
 
 impl Retention {
@@ -117,21 +53,21 @@ impl Retention {
         let mut pace = interval(Duration::from_secs_f64(1.0 / config.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let store = RetentionStore::new(client, config.api_timeout);
-        Self { store, config, events, metrics, pace: pace.into(), told: Mutex::default(), refusing: Mutex::default() }
+        Self { store, config, events, metrics, pace: pace.into(), tracked: Mutex::default(), refused: Mutex::default() }
     }
 
     /// Scans requests and records, forever.
     pub(crate) async fn run(&self) {
-        let requests = self.again_and_again(Kind::Request, self.config.requests_period);
+        let requests = self.scan_periodically(Kind::Request, self.config.requests_period);
         let records = async {
             if self.config.retention.is_some() {
-                self.again_and_again(Kind::Record, self.config.records_period).await;
+                self.scan_periodically(Kind::Record, self.config.records_period).await;
             }
         };
         futures::future::join(requests, records).await;
     }
 
-    async fn again_and_again(&self, kind: Kind, period: Duration) {
+    async fn scan_periodically(&self, kind: Kind, period: Duration) {
         loop {
             let span = error_span!("scan", controller = "retention", kind = kind.as_str());
             self.scan(kind).instrument(span).await;
@@ -140,7 +76,7 @@ impl Retention {
     }
 
     async fn scan(&self, kind: Kind) {
-        if let Err(error) = self.sweep(kind).await {
+        if let Err(error) = self.scan_pages(kind).await {
             self.metrics.error(kind);
             warn!(%error, "unable to scan for old objects; retrying");
         }
@@ -148,10 +84,10 @@ impl Retention {
 
     /// Scans all objects of a kind. An object that cannot be read or deleted does not stop the
     /// others.
-    async fn sweep(&self, kind: Kind) -> Result<(), StoreError> {
+    async fn scan_pages(&self, kind: Kind) -> Result<(), StoreError> {
         let mut token = None;
         if kind == Kind::Request {
-            self.told.lock().in_this_look = 0;
+            self.tracked.lock().begin_scan();
         }
         loop {
             let Page { now, items, next } = self.store.page(kind, token).await?;
@@ -171,7 +107,7 @@ impl Retention {
             token = next;
             if token.is_none() {
                 self.metrics.scanned(kind, now);
-                self.refusing.lock().looked(kind);
+                self.refused.lock().scanned(kind);
                 return Ok(());
             }
         }
@@ -196,7 +132,7 @@ impl Retention {
                 Some(Place { namespace: namespace.unwrap_or_default(), name: name? })
             }
             Verdict::Keep(KeepReason::Tracked(mark)) => {
-                self.tell_tracked(metadata, mark);
+                self.report_tracked(metadata, mark);
                 None
             }
             Verdict::Keep(_) => None,
@@ -256,7 +192,7 @@ impl Retention {
     /// policy is reported once.
     fn report(&self, kind: Kind, error: &StoreError) {
         self.metrics.error(kind);
-        let is_new = error.refuser().is_none_or(|refuser| self.refusing.lock().is_new(kind, &refuser));
+        let is_new = error.refuser().is_none_or(|refuser| self.refused.lock().is_new(kind, &refuser));
         if is_new {
             warn!(%error, "unable to check or delete an object; retrying");
         } else {
@@ -274,8 +210,8 @@ impl Retention {
         policy::record(metadata, record, request, now, self.config.retention.unwrap_or(SignedDuration::MAX))
     }
 
-    fn tell_tracked(&self, metadata: ObjectMeta, mark: Tracker) {
-        if !self.told.lock().is_new(metadata.uid.as_deref().unwrap_or_default()) {
+    fn report_tracked(&self, metadata: ObjectMeta, mark: Tracker) {
+        if !self.tracked.lock().is_new(metadata.uid.as_deref().unwrap_or_default()) {
             return;
         }
         let object = ObjectReference {
@@ -304,37 +240,4 @@ pub(crate) fn report_not_deleted(events: &Events, request: ObjectReference, trac
 /// Returns the span of one object, within that of its scan. A record has no namespace.
 fn candidate_span(Place { namespace, name }: &Place) -> Span {
     error_span!("object", namespace = Some(namespace).filter(|it| !it.is_empty()), name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tracked_requests_are_reported_once_and_few_per_scan() {
-        let mut told = Told::default();
-        let mut look = |first: usize, last: usize| {
-            told.in_this_look = 0;
-            (first..last).filter(|number| told.is_new(&number.to_string())).count()
-        };
-        assert_eq!((look(0, 3), look(0, 3), look(0, 4)), (3, 0, 1));
-        assert_eq!((look(0, 30), look(0, 30), look(0, 30), look(0, 30)), (10, 10, 6, 0));
-        let all: usize = (0..1000).map(|_| look(0, 10 * MOST_TOLD)).sum();
-        assert_eq!(30 + all, MOST_TOLD);
-    }
-
-    #[test]
-    fn refuser_is_reported_once_and_again_after_a_clean_scan() {
-        let mut refusing = Refusing::default();
-        let policy = |name: &str| Refuser::ValidatingPolicy(name.into());
-        let (a, b) = (policy("a"), policy("b"));
-        assert!(refusing.is_new(Kind::Request, &a) && !refusing.is_new(Kind::Request, &a));
-        assert!(refusing.is_new(Kind::Request, &b) && refusing.is_new(Kind::Record, &a));
-        refusing.looked(Kind::Request);
-        assert!(!refusing.is_new(Kind::Request, &a), "it still refuses");
-        refusing.looked(Kind::Request);
-        refusing.looked(Kind::Request);
-        assert!(refusing.is_new(Kind::Request, &a) && refusing.is_new(Kind::Request, &b));
-        assert!(!refusing.is_new(Kind::Record, &a), "records were not looked through");
-    }
 }
