@@ -1,8 +1,11 @@
 //! The metrics and the log of the operator, as docs/observability.md describes them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testbed::environment::Environment;
+use testbed::{
+    environment::{Environment, LIMIT},
+    eventually,
+};
 
 use crate::logs;
 
@@ -20,7 +23,15 @@ async fn durations_of_requests_and_calls_are_measured() -> Result<()> {
     env.users.create_user(&env.pool, "expired").await?;
     env.apply(&env.request("expired", "expired", "notAfter: \"2020-01-01T00:00:00Z\"")).await?;
     assert_eq!(env.ended("expired").await?, "Failed/Expired");
-    let (_, metrics) = operator.page("/metrics").await?;
+    // The operator counts an outcome right after its status was written.
+    let outcomes = "cognito_reset_request_creation_to_outcome_seconds_count";
+    let metrics = eventually(LIMIT, "both outcomes to be counted", async || {
+        let (_, metrics) = operator.page("/metrics").await?;
+        let counted = metrics.lines().filter(|line| line.starts_with(outcomes)).count();
+        ensure!(counted == 2, "{metrics}");
+        anyhow::Ok(metrics)
+    })
+    .await?;
     let cognito = "cognito_request_duration_seconds";
     for (name, labels) in [
         ("request_creation_to_call_seconds", String::new()),
@@ -45,7 +56,11 @@ async fn log_lines_name_request_and_attempt_once() -> Result<()> {
     assert_eq!(env.ended("logged").await?, "Succeeded/ResetAccepted");
     let record = env.record("logged").await?.context("no record")?;
     let attempt = record.pointer("/attempts/0/id").context("no attempt")?;
-    let log = operator.logs();
+    // The operator logs the end right after the status was written.
+    let log = eventually(LIMIT, "the end to be logged", async || {
+        Some(operator.logs()).filter(|log| log.contains("request finished"))
+    })
+    .await?;
     logs::is_sound(&log)?;
     let entries = log.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     for (message, with_attempt) in
