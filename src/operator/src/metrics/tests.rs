@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
 use cognito_reset_core::{
@@ -62,7 +62,8 @@ fn described(text: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn documentation_lists_each_metric_with_type_and_labels() {
-    let page = include_str!("../../../../docs/observability.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/observability.md");
+    let page = fs::read_to_string(path).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `cognito_reset_"));
     let documented: BTreeMap<_, _> = rows
         .map(|row| {
