@@ -90,6 +90,9 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     let env = start().await?;
     let _operator = env.run().await?;
     ask(&env, "reset-alice", "alice").await?;
+    let over = env.request("reset-bob", "bob", "ticket: INC-7\nnotAfter: \"2020-01-01T00:00:00Z\"");
+    env.cluster.as_admin().run_with_input(&["create", "--as=carol", "-f", "-"], &over).await?.success()?;
+    assert_eq!(env.ended("reset-bob").await?, "Failed/Expired");
     env.kubectl(&["create", "serviceaccount", "auditor"]).await?;
     let role = "--clusterrole=cognito-reset-auditor";
     env.kubectl(&["create", "clusterrolebinding", "auditor", role, "--serviceaccount=default:auditor"]).await?;
@@ -111,9 +114,10 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     assert_eq!(auditor.run(&["auth", "can-i", "get", "secrets", "-A"]).await?.stdout.trim(), "no");
     let as_auditor = [("KUBECONFIG", kubeconfig.as_str())];
     for (name, finds) in [
-        ("all", &["reset-alice", "alice", "Performed", "carol", "erin", "dave", "INC-1042", "by-two"][..]),
+        ("all", &["reset-alice", "alice", "Performed", "carol", "erin", "dave", "INC-1042", "by-two", "Expired"][..]),
         ("user", &["name: reset-alice", "sentAt:", "awsRequestID:"]),
         ("ticket", &["default/reset-alice"]),
+        ("closed", &["Expired\tdefault\treset-bob\tbob\tcarol"]),
         ("unknown", &[]),
         ("grants", &["by-two", env.pool.as_str()]),
     ] {
@@ -122,7 +126,10 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
             assert!(said.contains(text), "{name}: {text} is not in {said}");
         }
         assert!(!finds.is_empty() || said.trim().is_empty(), "{name}: {said}");
+        assert_eq!(said.contains("bob"), ["all", "closed"].contains(&name), "{name}: {said}");
     }
+    let other_ticket = block("ticket")?.replace("INC-1042", "INC-7");
+    assert_eq!(env.cluster.script(&other_ticket, &as_auditor).await?.trim(), "default/reset-bob");
     Ok(())
 }
 

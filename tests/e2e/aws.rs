@@ -210,11 +210,8 @@ async fn a_request_that_needs_the_user_status_ends_when_it_is_refused() -> Resul
         "Cognito returned UserNotFoundException for AdminGetUser; nothing was sent"
     );
     let record = env.record("nobody").await?.context("no record")?;
-    assert_eq!(
-        (&record["effect"], &record["attempts"][0]["evidence"]),
-        (&"NotPerformed".into(), &"UserReadResponse".into())
-    );
-    assert_eq!(record["attempts"][0]["exceptionCode"], "UserNotFoundException");
+    assert_eq!((&record["effect"], &record["closed"]["cause"]), (&"NotPerformed".into(), &"UserReadRefused".into()));
+    assert_eq!(record["closed"]["exceptionCode"], "UserNotFoundException");
     assert_eq!(env.get("prr", "nobody").await?["status"]["attempts"], 0);
     // There is no pool of that name.
     let elsewhere = env.request("no-pool", "nobody", skip).replace(&env.pool, "eu-west-1_NoSuchPool");

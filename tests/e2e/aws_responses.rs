@@ -221,9 +221,8 @@ async fn end_of(env: &Environment, name: &str) -> Result<Ends> {
     let outcome = env.ended(name).await?;
     let request = env.get("prr", name).await?;
     let record = env.record(name).await?.context("no record")?;
-    // A deadline closes the record by an entry of its own, and may pass between the last claim and
-    // its call.
-    let sent = |attempt: &&Value| attempt["evidence"] != "NeverSent" && attempt["evidence"] != "DeadlineExceeded";
+    // The deadline may pass between the last claim and its call.
+    let sent = |attempt: &&Value| attempt["evidence"] != "NeverSent";
     let last = record["attempts"].as_array().and_then(|all| all.iter().rfind(sent)).context("no attempts")?.clone();
     let text = |value: &Value| -> &'static str { value.as_str().unwrap_or("-").to_owned().leak() };
     Ok(Ends {

@@ -450,12 +450,24 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     }
     let again = json!([attempt("first"), attempt("second")]);
     let identity = &["request, userPoolID and username are immutable"][..];
-    let entry = |id| {
-        let mut entry = attempt(id);
-        entry["evidence"] = "Expired".into();
-        entry
+    let closing = |cause: &str| {
+        let mut closing = attempt("none");
+        merge(
+            &mut closing,
+            &json!({ "id": null, "claimedAt": null, "cause": cause, "closedAt": "2026-11-24T00:00:01Z" }),
+        );
+        closing
+    };
+    let by_whom = |instance: &str| {
+        let mut closing = closing("Expired");
+        closing["operatorInstance"] = instance.into();
+        closing
     };
     let closed = &["attempts", "a closed record is never claimed again"][..];
+    let kept = &["closed", "closed is final"][..];
+    let without = &["closed", "a closed record has the effect NotPerformed"][..];
+    let removed = &["attempts", "attempts are never removed"][..];
+    let settled = &["closed", "an open claim is settled, never closed"][..];
     let open = &["attempts", "an open claim is settled, never taken over"][..];
     let expiry = &["notAfter", "notAfter may only grow"][..];
     let cases = [
@@ -470,9 +482,31 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("absent", json!({ "attempts": [attempt("zeroth"), attempt("first")] }), Accepts),
         ("notperformed", json!({ "attempts": again, "effect": null }), Accepts),
         ("absent", json!({ "schema": 2 }), Accepts),
-        ("closed", json!({ "attempts": [entry("first"), attempt("second")], "effect": null }), Refuses(closed)),
-        ("closed", json!({ "attempts": [entry("second")] }), Refuses(closed)),
+        ("absent", json!({ "attempts": null }), Refuses(removed)),
+        ("absent", json!({ "closed": closing("Expired"), "effect": "NotPerformed" }), Refuses(settled)),
+        ("absent", json!({ "closed": closing("Expired") }), Refuses(without)),
+        ("performed", json!({ "closed": closing("Expired") }), Refuses(without)),
+        ("performed", json!({ "attempts": null }), Refuses(removed)),
+        ("unknown", json!({ "closed": closing("Expired") }), Refuses(without)),
+        ("notperformed", json!({ "attempts": null, "closed": closing("Expired") }), Refuses(removed)),
+        ("notperformed", json!({ "attempts": null }), Refuses(&["attempts", "a record has an attempt or is closed"])),
+        ("notperformed", json!({ "closed": closing("DeadlineExceeded") }), Accepts),
+        ("over", json!({ "attempts": again, "effect": null }), Refuses(closed)),
+        ("over", json!({ "attempts": again }), Refuses(closed)),
+        ("over", json!({ "attempts": [attempt("second")] }), Refuses(closed)),
+        ("over", json!({ "attempts": [attempt("zeroth"), attempt("first")] }), Refuses(closed)),
+        ("over", json!({ "closed": null }), Refuses(kept)),
+        ("over", json!({ "closed": null, "attempts": again, "effect": null }), Refuses(kept)),
+        ("closed", json!({ "attempts": [attempt("first")], "effect": null }), Refuses(closed)),
+        ("closed", json!({ "attempts": [attempt("first")] }), Refuses(closed)),
+        ("closed", json!({ "effect": null }), Refuses(without)),
+        ("closed", json!({ "effect": "Performed" }), Refuses(without)),
+        ("closed", json!({ "closed": null }), Refuses(kept)),
+        ("closed", json!({ "closed": closing("DeadlineExceeded") }), Refuses(kept)),
+        ("closed", json!({ "closed": by_whom("you") }), Refuses(kept)),
+        ("closed", json!({ "closed": by_whom("me") }), Accepts),
         ("closed", json!({ "omittedAttempts": 1 }), Accepts),
+        ("closed", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
         ("absent", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
         ("expiring", json!({ "notAfter": "2026-11-30T00:00:00Z" }), Accepts),
         ("expiring", json!({ "notAfter": "2026-11-30T00:00:01Z" }), Accepts),
@@ -483,7 +517,10 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     ];
     let expiring = json!({ "effect": "Performed", "notAfter": "2026-11-30T00:00:00Z" });
     served.create(&record("expiring", &expiring)).await?;
-    served.create(&record("closed", &json!({ "attempts": [entry("first")], "effect": "NotPerformed" }))).await?;
+    let tried_before = json!({ "closed": closing("DeadlineExceeded"), "effect": "NotPerformed" });
+    served.create(&record("over", &tried_before)).await?;
+    let never_claimed = json!({ "attempts": null, "closed": closing("Expired"), "effect": "NotPerformed" });
+    served.create(&record("closed", &never_claimed)).await?;
     for (name, change, verdict) in cases {
         wrong.extend(served.patch("prrec", name, &change, verdict).await?);
     }
@@ -493,6 +530,10 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
 
     let attempts = |count: usize| (0..count).map(|number| attempt(&number.to_string())).collect::<Vec<_>>();
     let tried = |fields: Value| record("tried", &fields);
+    let mut null = tried(json!({ "attempts": null }));
+    null["closed"] = Value::Null;
+    let mut caused = attempt("first");
+    caused["evidence"] = "Expired".into();
     let cases = [
         ("16 attempts", tried(json!({ "attempts": attempts(16) })), Accepts),
         (
@@ -500,7 +541,14 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
             tried(json!({ "attempts": attempts(17) })),
             Refuses(&["attempts", "must have at most 16 items"]),
         ),
-        ("no attempts", tried(json!({ "attempts": [] })), Refuses(&["attempts"])),
+        ("an empty list of attempts", tried(json!({ "attempts": [] })), Refuses(&["attempts"])),
+        ("neither attempts nor closed", tried(json!({ "attempts": null })), Refuses(&["attempt or is closed"])),
+        ("attempts, and closed", tried(json!({ "effect": "NotPerformed", "closed": closing("Expired") })), Accepts),
+        ("closed, and no attempts", tried(never_claimed), Accepts),
+        ("null in place of closed", null, Refuses(&["closed"])),
+        ("closed without an effect", tried(json!({ "closed": closing("Expired") })), Refuses(without)),
+        ("another cause", tried(json!({ "effect": "NotPerformed", "closed": closing("Bored") })), Refuses(&["cause"])),
+        ("a cause for an attempt", tried(json!({ "attempts": [caused] })), Refuses(&["attempts", "evidence"])),
         ("schema 0", tried(json!({ "schema": 0 })), Refuses(&["schema"])),
         ("no user", tried(json!({ "username": null })), Refuses(&["username"])),
         ("a user of 129", tried(json!({ "username": "a".repeat(129) })), Refuses(&["username"])),
@@ -510,7 +558,7 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     served.judges(&cases).await?;
     assert_eq!(served.selected("prrec", "effect=").await?, ["absent", "newer"]);
     assert_eq!(served.selected("prrec", "effect=Performed").await?, ["expiring", "performed"]);
-    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 7);
+    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 8);
     Ok(())
 }
 

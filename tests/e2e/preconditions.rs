@@ -268,12 +268,13 @@ async fn suspended_expired_and_late_requests_are_not_sent() -> Result<()> {
     env.becomes("held", "Pending/Suspended").await?;
     // The ledger says that nothing will be sent before the status says so. It holds when the
     // request is applied again, too.
-    for (name, evidence) in [("expired", "Expired"), ("late", "DeadlineExceeded")] {
+    for (name, cause) in [("expired", "Expired"), ("late", "DeadlineExceeded")] {
         let record = env.record(name).await?.unwrap_or_default();
-        assert_eq!((&record["effect"], &record["attempts"][0]["evidence"]), (&"NotPerformed".into(), &evidence.into()));
+        assert_eq!((&record["effect"], &record["closed"]["cause"]), (&"NotPerformed".into(), &cause.into()));
+        assert_eq!(record.get("attempts"), None);
         env.kubectl(&["delete", "prr", name]).await?;
         env.apply(&env.request(name, name, "")).await?;
-        assert_eq!(env.ended(name).await?, format!("Failed/{evidence}"));
+        assert_eq!(env.ended(name).await?, format!("Failed/{cause}"));
         let again = env.get("prr", name).await?;
         let message = condition(&again, "Ready")["message"].to_string();
         assert!(message.contains("use a new name"), "{message}");

@@ -53,6 +53,13 @@ fn settled(effect: &str, evidence: &str) -> Value {
     json!({ "effect": effect, "attempts": [attempt(&json!({ "evidence": evidence, "settledAt": "2026-01-01T00:00:01Z" }))] })
 }
 
+fn closed(cause: &str) -> Value {
+    json!({ "effect": "NotPerformed", "closed": {
+        "cause": cause, "closedAt": "2026-01-01T00:00:01Z", "operatorInstance": "newer", "requestUID": "gone",
+        "requestedBy": { "username": "unverified" },
+    } })
+}
+
 /// Returns records that a newer operator may have written, as far as today's CRDs accept them.
 /// Those with the effect `NotPerformed` are the most tempting: if their schema were today's, they
 /// would be claimed again.
@@ -67,6 +74,7 @@ fn newer_records() -> Vec<(&'static str, Value)> {
         ("not-performed", settled("NotPerformed", "Unreachable")),
         ("more-fields", more),
         ("late", settled("NotPerformed", "NeverSent")),
+        ("closed", closed("Expired")),
         ("expired", json!({})),
     ]
 }
@@ -77,6 +85,7 @@ fn strange_records() -> Vec<(&'static str, Value)> {
     vec![
         ("strange-evidence", settled("NotPerformed", "Withdrawn")),
         ("strange-effect", settled("Reverted", "CognitoResponse")),
+        ("strange-cause", closed("Withdrawn")),
         ("strange-open", json!({ "attempts": [attempt(&json!({ "evidence": "Promised" }))] })),
         ("strange-shape", json!({ "attempts": null, "calls": { "first": "8f0a" } })),
     ]

@@ -13,7 +13,8 @@ pub use conditions::{ConditionType, EndReason, GrantReason, Reason, WaitReason};
 pub use exception::Exception;
 pub use grant::{SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
 pub use record::{
-    Action, Attempt, Effect, Evidence, FailureCause, PasswordResetRecord, RecordFields, RequestRef, UserStatus,
+    Action, Attempt, CloseCause, Closed, Effect, Evidence, FailureCause, Origin, PasswordResetRecord, RecordFields,
+    RequestRef, UserStatus,
 };
 pub use request::{
     ApprovedBy, IfResetRequired, Outcome, Password, PasswordResetRequest, PasswordResetRequestSpec,

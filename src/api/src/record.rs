@@ -37,15 +37,21 @@ pub const MAX_ATTEMPTS: usize = 16;
     printcolumn(name = "User", type_ = "string", json_path = ".username", description = "the user"),
     printcolumn(name = "Pool", type_ = "string", json_path = ".userPoolID", description = "the user pool"),
     printcolumn(name = "Effect", type_ = "string", json_path = ".effect", description = "the known effect; empty while a claim is open"),
+    printcolumn(name = "Closed", type_ = "string", json_path = ".closed.cause", description = "the cause, if the record was closed without a call", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since the first claim"),
     validation = Rule::new("self.action == oldSelf.action && self.request == oldSelf.request && self.userPoolID == oldSelf.userPoolID && self.username == oldSelf.username").message("a record is of one request: action, request, userPoolID and username are immutable"),
     validation = Rule::new("self.schema >= oldSelf.schema").message("schema may only grow").field_path(".schema"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Performed' || (has(self.effect) && self.effect == 'Performed')").message("effect Performed is final").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'Unknown' || (has(self.effect) && self.effect in ['Unknown', 'Performed'])").message("effect Unknown may only become Performed").field_path(".effect"),
     validation = Rule::new("!has(oldSelf.effect) || oldSelf.effect != 'NotPerformed' || !has(self.effect) || self.effect == 'NotPerformed'").message("effect NotPerformed may only be claimed again").field_path(".effect"),
-    validation = Rule::new("!(has(oldSelf.attempts[size(oldSelf.attempts) - 1].evidence) && oldSelf.attempts[size(oldSelf.attempts) - 1].evidence in ['Expired', 'DeadlineExceeded', 'AlreadyResetRequired', 'UserReadResponse']) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("a closed record is never claimed again").field_path(".attempts"),
+    validation = Rule::new("has(self.attempts) || has(self.closed)").message("a record has an attempt or is closed").field_path(".attempts"),
+    validation = Rule::new("!has(oldSelf.attempts) || has(self.attempts)").message("attempts are never removed").field_path(".attempts"),
+    validation = Rule::new("!has(self.closed) || (has(self.effect) && self.effect == 'NotPerformed')").message("a closed record has the effect NotPerformed").field_path(".closed"),
+    validation = Rule::new("!has(oldSelf.closed) || (has(self.closed) && self.closed == oldSelf.closed)").message("closed is final").field_path(".closed"),
+    validation = Rule::new("!has(oldSelf.closed) || (has(self.attempts) ? has(oldSelf.attempts) && self.attempts == oldSelf.attempts : !has(oldSelf.attempts))").message("a closed record is never claimed again").field_path(".attempts"),
+    validation = Rule::new("has(oldSelf.effect) || !has(self.closed)").message("an open claim is settled, never closed").field_path(".closed"),
     validation = Rule::new("!has(oldSelf.notAfter) || (has(self.notAfter) && self.notAfter >= oldSelf.notAfter)").message("notAfter may only grow").field_path(".notAfter"),
-    validation = Rule::new("has(oldSelf.effect) || self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id").message("an open claim is settled, never taken over").field_path(".attempts")
+    validation = Rule::new("has(oldSelf.effect) || (has(oldSelf.attempts) && has(self.attempts) && self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id)").message("an open claim is settled, never taken over").field_path(".attempts")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RecordFields {
@@ -81,9 +87,15 @@ pub struct RecordFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
 
-    /// The attempts, oldest first. Only the last one can be open or have had an effect. A request that ends without a call has a closing entry, which is not an attempt.
+    /// The attempts, oldest first. Only the last one can be open or have had an effect. Absent if the record was closed before the first one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub attempts: Vec<Attempt>,
+
+    /// The end of a request without a call. A closed record has the effect `NotPerformed` and is never claimed again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Closed")]
+    pub closed: Option<Closed>,
 
     /// The number of earlier attempts, all without effect, that are no longer listed.
     #[serde(default)]
@@ -107,6 +119,7 @@ impl PasswordResetRecord {
             not_after: None,
             effect: None,
             attempts: Vec::new(),
+            closed: None,
             omitted_attempts: 0,
         };
         Self { metadata, spec }
@@ -183,14 +196,19 @@ pub enum Evidence {
     Unreachable,
     /// No conclusive response was received.
     Inconclusive,
-    /// The record was closed without a call: `notAfter` passed.
+}
+
+/// The cause of closing a record without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum CloseCause {
+    /// `notAfter` passed.
     Expired,
-    /// The record was closed without a call: `deadlineSeconds` passed.
+    /// `deadlineSeconds` passed.
     DeadlineExceeded,
-    /// The record was closed without a call: the user already had to reset, and the request asked to skip in that case.
+    /// The user already had to reset the password, and the request asked to skip in that case.
     AlreadyResetRequired,
-    /// The record was closed without a call: the user's state had to be read first, and Cognito responded to AdminGetUser with the exception in `exceptionCode`, for example because the user does not exist.
-    UserReadResponse,
+    /// The user's state had to be read first, and Cognito responded to AdminGetUser with the exception in `exceptionCode`, for example because the user does not exist.
+    UserReadRefused,
 }
 
 /// The cause why nothing could be sent to AWS.
@@ -268,19 +286,15 @@ pub enum UserStatus {
     ExternalProvider,
 }
 
-/// One attempt: a claim and its result.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+/// The operator process and the request object behind an attempt or a closing, and the grants that allowed the request.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Attempt {
-    /// A random id that only the task that claimed knows, so that no other task can send for this claim.
-    #[schemars(length(min = 1, max = 64))]
-    pub id: String,
-
-    /// The operator process that wrote the claim.
+pub struct Origin {
+    /// The operator process that wrote the claim or closed the record.
     #[schemars(length(max = 253))]
     pub operator_instance: String,
 
-    /// The uid of the request object for which the claim was made.
+    /// The uid of the request object.
     #[serde(rename = "requestUID")]
     #[schemars(length(max = 128))]
     pub request_uid: String,
@@ -307,24 +321,45 @@ pub struct Attempt {
     #[schemars(length(max = 256))]
     pub on_behalf_of: Option<String>,
 
-    /// The grants that allowed the attempt.
+    /// The grants that allowed that request object at that time; absent if none did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub grants: Vec<String>,
 
-    /// The role that was assumed; absent if the operator's own credentials were used.
+    /// The role of these grants, which the operator assumes for its calls; absent if it uses its own credentials.
     #[serde(default, rename = "roleARN", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub role_arn: Option<String>,
 
-    /// The external id that the role was assumed with. It is not a secret.
+    /// The external id of the role. It is not a secret.
     #[serde(default, rename = "externalID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1224))]
     pub external_id: Option<String>,
 
-    /// The session tags that the role was assumed with; absent for `Full` and without a role.
+    /// The session tags of the role; absent for `Full` and without a role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
+}
+
+impl Origin {
+    /// Returns the origin with this process and request object, of an unverified requester and without a grant.
+    #[must_use]
+    pub fn new(operator_instance: &str, request_uid: &str) -> Self {
+        Self { operator_instance: operator_instance.to_owned(), request_uid: request_uid.to_owned(), ..Self::default() }
+    }
+}
+
+/// One attempt: a claim and its result.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attempt {
+    /// A random id that only the task that claimed knows, so that no other task can send for this claim.
+    #[schemars(length(min = 1, max = 64))]
+    pub id: String,
+
+    /// The process, the request object and the grants of the claim.
+    #[serde(flatten)]
+    pub origin: Origin,
 
     /// The time of the claim, by the clock of that process.
     pub claimed_at: Time,
@@ -365,22 +400,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Returns an attempt of which nothing is known but who claimed it for which request, and when.
+    /// Returns an attempt that is claimed, and of which nothing more is known.
     #[must_use]
-    pub fn new(id: String, operator_instance: String, request_uid: String, claimed_at: Time) -> Self {
+    pub const fn new(id: String, origin: Origin, claimed_at: Time) -> Self {
         Self {
             id,
-            operator_instance,
-            request_uid,
-            requested_by: RequestedBy::default(),
-            approved_by: None,
-            reason: None,
-            ticket: None,
-            on_behalf_of: None,
-            grants: Vec::new(),
-            role_arn: None,
-            external_id: None,
-            session_tags: None,
+            origin,
             claimed_at,
             sent_at: None,
             user_status_before: None,
@@ -392,4 +417,28 @@ impl Attempt {
             user_status_after: None,
         }
     }
+}
+
+/// The end of a request without a call.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Closed {
+    /// The cause.
+    pub cause: CloseCause,
+
+    /// The exact code of the exception in Cognito's response to AdminGetUser, with the cause `UserReadRefused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub exception_code: Option<String>,
+
+    /// The user's state, if it was read before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_status: Option<UserStatus>,
+
+    /// The time when the record was closed, by the clock of the process that closed it.
+    pub closed_at: Time,
+
+    /// The process that closed the record, the request object that ended, and its grants.
+    #[serde(flatten)]
+    pub origin: Origin,
 }

@@ -2,9 +2,9 @@
 //! [`store`](super::store) writes.
 
 use cognito_reset_api::{
-    Action, Attempt, Effect, Evidence, Exception, FailureCause, PasswordResetRecord, PasswordResetRequest,
-    RecordFields, RequestRef, UserStatus,
-    conditions::{EndReason, WaitReason},
+    Action, Attempt, Closed, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields,
+    RequestRef, UserStatus,
+    conditions::WaitReason,
     record::{MAX_ATTEMPTS, SCHEMA},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -110,63 +110,8 @@ pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
 #[must_use]
 pub fn attempts(record: &PasswordResetRecord) -> i64 {
     let counts = |attempt: &&Attempt| retry_reason(attempt) != Some(WaitReason::Throttled);
-    let listed = made(record).filter(counts).count();
+    let listed = record.spec.attempts.iter().filter(counts).count();
     record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
-}
-
-/// Returns the listed attempts, oldest first, without the entry that closes a record.
-pub fn made(record: &PasswordResetRecord) -> impl DoubleEndedIterator<Item = &Attempt> {
-    record.spec.attempts.iter().filter(|attempt| closing(attempt).is_none())
-}
-
-/// The reason why a record was closed without a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closing {
-    /// `notAfter` has passed.
-    Expired,
-    /// `deadlineSeconds` have passed.
-    DeadlineExceeded,
-    /// The user already had to reset the password, and the request asked to skip then.
-    AlreadyResetRequired,
-    /// The user had to be read first, and Cognito refused that with this exception; `None` for an
-    /// unknown one.
-    UserRead(Option<Exception>),
-}
-
-impl Closing {
-    /// Returns the reason of the request's end.
-    #[must_use]
-    pub const fn reason(self) -> EndReason {
-        match self {
-            Self::Expired => EndReason::Expired,
-            Self::DeadlineExceeded => EndReason::DeadlineExceeded,
-            Self::AlreadyResetRequired => EndReason::AlreadyResetRequired,
-            Self::UserRead(Some(exception)) => EndReason::Cognito(exception),
-            Self::UserRead(None) => EndReason::UnrecognizedError,
-        }
-    }
-}
-
-/// Returns why a record was closed without a call; `None` for an attempt.
-#[must_use]
-pub fn closing(attempt: &Attempt) -> Option<Closing> {
-    match attempt.evidence {
-        Some(Evidence::Expired) => Some(Closing::Expired),
-        Some(Evidence::DeadlineExceeded) => Some(Closing::DeadlineExceeded),
-        Some(Evidence::AlreadyResetRequired) => Some(Closing::AlreadyResetRequired),
-        Some(Evidence::UserReadResponse) => Some(Closing::UserRead(match code(attempt) {
-            Some(Code::Known(exception)) => Some(exception),
-            Some(Code::Unrecognized(_)) | None => None,
-        })),
-        Some(
-            Evidence::CognitoResponse
-            | Evidence::UserStatusCheck
-            | Evidence::NeverSent
-            | Evidence::Unreachable
-            | Evidence::Inconclusive,
-        )
-        | None => None,
-    }
 }
 
 /// Reads a record for the decision.
@@ -183,24 +128,26 @@ pub fn view(
     now: Timestamp,
 ) -> Ledger {
     let Some(record) = record else { return Ledger::Absent };
-    let Some(attempt) = last(record) else { return Ledger::NotUsable };
     if record.is_of_newer_schema() || Identity::of_record(record) != *identity {
         return Ledger::NotUsable;
     }
-    match record.spec.effect {
-        None => {
+    match (&record.spec.closed, record.spec.effect, last(record)) {
+        // Not what any operator writes. It is never taken for a record that was not claimed.
+        (None, _, None) | (Some(_), None | Some(Effect::Unknown | Effect::Performed), _) => Ledger::NotUsable,
+        (Some(_), Some(Effect::NotPerformed), _) => Ledger::Settled(Effect::NotPerformed),
+        (None, None, Some(attempt)) => {
             let left = waits.in_flight.saturating_sub(observed_for);
             let in_flight_until = left.is_positive().then(|| now.saturating_add(left).unwrap_or(Timestamp::MAX));
             Ledger::Open { in_flight_until, before: attempt.user_status_before }
         }
-        Some(Effect::NotPerformed) => match retry_reason(attempt) {
+        (None, Some(Effect::NotPerformed), Some(attempt)) => match retry_reason(attempt) {
             Some(reason) => {
                 let delay = delay(record, attempt, &waits.backoff);
                 Ledger::Retryable { not_before: not_before(attempt, delay, observed_for, now), reason }
             }
             None => Ledger::Settled(Effect::NotPerformed),
         },
-        Some(effect) => Ledger::Settled(effect),
+        (None, Some(effect @ (Effect::Unknown | Effect::Performed)), Some(_)) => Ledger::Settled(effect),
     }
 }
 
@@ -209,7 +156,8 @@ pub fn view(
 #[must_use]
 pub fn observed<'a>(record: &'a PasswordResetRecord, identity: &Identity) -> Option<&'a Attempt> {
     let readable = !record.is_of_newer_schema() && Identity::of_record(record) == *identity;
-    last(record).filter(|_| readable).filter(|attempt| match record.spec.effect {
+    let waited_for = readable && record.spec.closed.is_none();
+    last(record).filter(|_| waited_for).filter(|attempt| match record.spec.effect {
         None => true,
         Some(Effect::NotPerformed) => retry_reason(attempt).is_some(),
         Some(Effect::Unknown | Effect::Performed) => false,
@@ -230,12 +178,7 @@ pub fn retry_reason(attempt: &Attempt) -> Option<WaitReason> {
             },
             Code::Unrecognized(_) => None,
         },
-        Evidence::UserStatusCheck
-        | Evidence::Inconclusive
-        | Evidence::Expired
-        | Evidence::DeadlineExceeded
-        | Evidence::AlreadyResetRequired
-        | Evidence::UserReadResponse => None,
+        Evidence::UserStatusCheck | Evidence::Inconclusive => None,
     }
 }
 
@@ -277,14 +220,22 @@ pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, atte
     record
 }
 
-/// Returns the record, closed for good by this entry: a new one, or one whose last attempt had no
-/// effect.
+/// Returns the record closed for good: a new one, or one whose last attempt had no effect.
 #[must_use]
-pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, entry: Attempt) -> PasswordResetRecord {
+pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, closed: Closed) -> PasswordResetRecord {
     let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
-    push(&mut record, entry);
+    record.spec.closed = Some(closed);
     record.spec.effect = Some(Effect::NotPerformed);
     record
+}
+
+/// Returns the time of the last change that the record itself contains: its closing, or its last attempt. `None` if it
+/// has neither.
+#[must_use]
+pub fn changed_at(record: &PasswordResetRecord) -> Option<Timestamp> {
+    let of_attempt = |last: &Attempt| last.settled_at.as_ref().unwrap_or(&last.claimed_at).0;
+    let closed_at = record.spec.closed.as_ref().map(|closed| closed.closed_at.0);
+    closed_at.max(last(record).map(of_attempt))
 }
 
 /// Returns when the operator learned that the reset was performed; `None` if it does not know that.
@@ -333,6 +284,7 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
             not_after: None,
             effect: None,
             attempts: Vec::new(),
+            closed: None,
             omitted_attempts: 0,
         },
     )
@@ -343,7 +295,8 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
 #[must_use]
 pub fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
     let ids = (last(standing).map(|last| &last.id), last(wanted).map(|last| &last.id));
-    !standing.is_of_newer_schema() && standing.spec.effect.is_none() && ids.0.is_some() && ids.0 == ids.1
+    let is_open = standing.spec.effect.is_none() && standing.spec.closed.is_none();
+    !standing.is_of_newer_schema() && is_open && ids.0.is_some() && ids.0 == ids.1
 }
 
 /// The result that is written into a record when an attempt is settled.
@@ -408,9 +361,10 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
     };
     // A newer operator has taken the record over. Only that operator knows what else it says.
     let newer = record.is_of_newer_schema();
+    let is_closed = record.spec.closed.is_some();
     let mut record = record.clone();
     let Some(attempt) = record.spec.attempts.last_mut() else { return Settling::Stands };
-    if newer || !grows || attempt.id != finding.attempt_id {
+    if newer || is_closed || !grows || attempt.id != finding.attempt_id {
         return Settling::Stands;
     }
     attempt.settled_at = Some(Time(now));

@@ -3,8 +3,8 @@
 
 use arbitrary::Arbitrary;
 use cognito_reset_api::{
-    Action, Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec,
-    RecordFields, RequestRef, RequestedBy, UserStatus,
+    Action, Attempt, CloseCause, Closed, Effect, Evidence, Exception, Origin, PasswordResetRecord,
+    PasswordResetRequest, PasswordResetRequestSpec, RecordFields, RequestRef, RequestedBy, UserStatus,
     record::{MAX_ATTEMPTS, SCHEMA},
 };
 use cognito_reset_core::{
@@ -25,10 +25,19 @@ pub struct Record {
     other: Option<(u8, String)>,
     effect: Option<u8>,
     attempts: Vec<Entry>,
+    closed: Option<Closing>,
     omitted: Option<i64>,
     now: i64,
     /// The finding that settles its last attempt.
     finding: (u8, u8, bool),
+}
+
+#[derive(Clone, Debug, Arbitrary)]
+struct Closing {
+    cause: u8,
+    ours: bool,
+    closed_at: i64,
+    code: Option<Code>,
 }
 
 #[derive(Clone, Debug, Arbitrary)]
@@ -46,17 +55,15 @@ struct Entry {
 
 const EFFECTS: [Effect; 3] = [Effect::NotPerformed, Effect::Unknown, Effect::Performed];
 const STATES: [UserStatus; 3] = [UserStatus::Confirmed, UserStatus::ResetRequired, UserStatus::Unknown];
-const EVIDENCE: [Evidence; 9] = [
+const EVIDENCE: [Evidence; 5] = [
     Evidence::CognitoResponse,
     Evidence::UserStatusCheck,
     Evidence::NeverSent,
     Evidence::Unreachable,
     Evidence::Inconclusive,
-    Evidence::Expired,
-    Evidence::DeadlineExceeded,
-    Evidence::AlreadyResetRequired,
-    Evidence::UserReadResponse,
 ];
+const CAUSES: [CloseCause; 4] =
+    [CloseCause::Expired, CloseCause::DeadlineExceeded, CloseCause::AlreadyResetRequired, CloseCause::UserReadRefused];
 const WAITS: Waits = Waits {
     backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
     in_flight: SignedDuration::ZERO,
@@ -80,9 +87,24 @@ fn identity() -> Identity {
     }
 }
 
+fn origin(ours: bool) -> Origin {
+    Origin::new("operator-1", if ours { UID } else { "another" })
+}
+
+impl Closing {
+    fn closed(&self) -> Closed {
+        Closed {
+            cause: of(CAUSES, self.cause),
+            exception_code: self.code.as_ref().map(Code::text),
+            user_status: None,
+            closed_at: Time(at(self.closed_at)),
+            origin: origin(self.ours),
+        }
+    }
+}
+
 impl Entry {
     fn attempt(&self) -> Attempt {
-        let whose = if self.ours { UID } else { "another" };
         let claimed_at = Time(at(self.claimed_at));
         Attempt {
             user_status_before: self.before.map(|state| of(STATES, state)),
@@ -91,7 +113,7 @@ impl Entry {
             exception_code: self.code.as_ref().map(Code::text),
             aws_request_id: self.request_id.clone(),
             user_status_after: self.after.map(|state| of(STATES, state)),
-            ..Attempt::new(self.id.clone(), "operator-1".into(), whose.into(), claimed_at)
+            ..Attempt::new(self.id.clone(), origin(self.ours), claimed_at)
         }
     }
 }
@@ -115,6 +137,7 @@ impl Record {
             not_after: None,
             effect: self.effect.map(|effect| of(EFFECTS, effect)),
             attempts: self.attempts.iter().map(Entry::attempt).collect(),
+            closed: self.closed.as_ref().map(Closing::closed),
             omitted_attempts: self.omitted.unwrap_or_default(),
         };
         PasswordResetRecord::new("r1", fields)
@@ -143,7 +166,11 @@ pub fn check(input: &Record) {
 pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Timestamp) {
     let view = ledger::view(Some(record), identity, &WAITS, SignedDuration::ZERO, now);
     let foreign = record.spec.schema > SCHEMA || Identity::of_record(record) != *identity;
-    let usable = !foreign && !record.spec.attempts.is_empty();
+    let contradicts = match (&record.spec.closed, record.spec.effect) {
+        (Some(_), effect) => effect != Some(Effect::NotPerformed),
+        (None, _) => record.spec.attempts.is_empty(),
+    };
+    let usable = !foreign && !contradicts;
     let wanted = match (usable, record.spec.effect) {
         (false, _) => matches!(view, Ledger::NotUsable),
         (true, None) => matches!(view, Ledger::Open { .. }),
@@ -159,8 +186,11 @@ pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Time
     statuses::check(&status.conditions);
 }
 
-/// Returns true if the last attempt's own evidence says that another one may follow.
+/// Returns true if the last attempt's own evidence says that another one may follow, and the record is not closed.
 fn proves_retry(record: &PasswordResetRecord) -> bool {
+    if record.spec.closed.is_some() {
+        return false;
+    }
     let last = record.spec.attempts.last().unwrap();
     match last.evidence {
         Some(Evidence::NeverSent | Evidence::Unreachable) => true,
@@ -180,7 +210,7 @@ fn check_settling(record: &PasswordResetRecord, finding: &Finding, now: Timestam
         Some(Effect::Unknown) => settled.spec.effect == Some(Effect::Performed),
         Some(Effect::NotPerformed | Effect::Performed) => false,
     };
-    assert!(grown, "{record:?} becomes {settled:?}");
+    assert!(grown && settled.spec.closed.is_none(), "{record:?} becomes {settled:?}");
     assert_eq!(ledger::last(record).map(|last| &last.id), Some(&finding.attempt_id));
     let (before, after) = (&record.spec.attempts, &settled.spec.attempts);
     assert_eq!(before.len(), after.len());

@@ -1,6 +1,6 @@
 //! The rules of the ledger: naming, reading, claiming and settling a record.
 
-use cognito_reset_api::Exception;
+use cognito_reset_api::{CloseCause, Exception, Origin};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::*;
@@ -39,11 +39,8 @@ fn identity() -> Identity {
 }
 
 fn attempt(id: &str) -> Attempt {
-    Attempt {
-        grants: vec!["everyone".into()],
-        user_status_before: Some(UserStatus::Confirmed),
-        ..Attempt::new(id.into(), "operator-1".into(), "uid".into(), Time(at(-90)))
-    }
+    let origin = Origin { grants: vec!["everyone".into()], ..Origin::new("operator-1", "uid") };
+    Attempt { user_status_before: Some(UserStatus::Confirmed), ..Attempt::new(id.into(), origin, Time(at(-90))) }
 }
 
 fn ended(id: &str, evidence: Option<Evidence>, code: Option<&str>) -> Attempt {
@@ -64,6 +61,22 @@ fn record(effect: Option<Effect>, attempts: Vec<Attempt>) -> PasswordResetRecord
     record.spec.user_sub = Some("sub".into());
     record.spec.effect = effect;
     record.spec.attempts = attempts;
+    record
+}
+
+fn ended_without_call() -> Closed {
+    Closed {
+        cause: CloseCause::Expired,
+        exception_code: None,
+        user_status: None,
+        closed_at: Time(at(-30)),
+        origin: Origin::new("operator-1", "uid"),
+    }
+}
+
+/// Returns the record with a closing, and everything else as it is.
+fn with_closing(mut record: PasswordResetRecord) -> PasswordResetRecord {
+    record.spec.closed = Some(ended_without_call());
     record
 }
 
@@ -117,6 +130,11 @@ fn another_requests_or_newer_operators_record_is_not_usable() {
     let of = |identity: Identity| claimed(None, &identity, attempt("a"));
     let cases = [
         ("no attempt", record(None, vec![])),
+        ("no attempt, and an effect", record(Some(Effect::NotPerformed), vec![])),
+        ("closed with an open claim", with_closing(record(None, vec![attempt("a")]))),
+        ("closed without effect or attempt", with_closing(record(None, vec![]))),
+        ("closed though performed", with_closing(record(Some(Effect::Performed), vec![attempt("a")]))),
+        ("closed though unknown", with_closing(record(Some(Effect::Unknown), vec![attempt("a")]))),
         ("newer", newer),
         ("not to be parsed", PasswordResetRecord::not_understood(ObjectMeta::default())),
         ("newer and open", newer_and_open),
@@ -149,7 +167,9 @@ fn last_attempt_is_observed_while_open_or_retryable() {
     for (what, record, wanted) in [
         ("open", record(None, vec![unreachable("a"), attempt("b")]), Some("b")),
         ("retryable", record(Some(Effect::NotPerformed), vec![attempt("a"), unreachable("b")]), Some("b")),
-        ("refused", record(Some(Effect::NotPerformed), vec![ended("b", Some(Evidence::Expired), None)]), None),
+        ("refused", record(Some(Effect::NotPerformed), vec![ended("b", Some(Evidence::CognitoResponse), None)]), None),
+        ("closed", with_closing(record(Some(Effect::NotPerformed), vec![unreachable("b")])), None),
+        ("closed with an open claim", with_closing(record(None, vec![attempt("b")])), None),
         ("performed", record(Some(Effect::Performed), vec![attempt("b")]), None),
         ("unknown", record(Some(Effect::Unknown), vec![attempt("b")]), None),
         ("without attempts", record(None, vec![]), None),
@@ -226,6 +246,7 @@ fn a_first_claim_makes_a_new_record() {
             not_after: None,
             effect: None,
             attempts: vec![attempt("a")],
+            closed: None,
             omitted_attempts: 0,
         }
     );
@@ -240,6 +261,34 @@ fn another_claim_opens_the_record_again_and_keeps_what_it_knows() {
     wanted.spec.attempts.push(attempt("c"));
     assert_eq!(after, wanted);
     assert_eq!(attempts(&after), 3);
+}
+
+#[test]
+fn a_closed_record_is_settled_and_keeps_what_it_knows() {
+    let tried = || record(Some(Effect::NotPerformed), vec![unreachable("a"), throttled("b")]);
+    for (what, existing) in [("unclaimed", None), ("retryable", Some(tried()))] {
+        let after = closed(existing.as_ref(), &identity(), ended_without_call());
+        let mut wanted = existing.unwrap_or_else(|| empty(&identity()));
+        wanted.spec.effect = Some(Effect::NotPerformed);
+        wanted.spec.closed = Some(ended_without_call());
+        assert_eq!(after, wanted, "{what}");
+        assert_eq!(seen(&after), Ledger::Settled(Effect::NotPerformed), "{what}");
+        assert_eq!(attempts(&after), i64::from(what == "retryable"), "{what}");
+    }
+}
+
+#[test]
+fn a_record_has_the_time_of_its_closing_or_last_attempt() {
+    let settled = record(Some(Effect::NotPerformed), vec![attempt("a"), unreachable("b")]);
+    for (what, record, wanted) in [
+        ("open", record(None, vec![unreachable("a"), attempt("b")]), Some(at(-90))),
+        ("settled", settled.clone(), Some(at(-60))),
+        ("closed", with_closing(settled), Some(at(-30))),
+        ("closed before an attempt", closed(None, &identity(), ended_without_call()), Some(at(-30))),
+        ("neither", record(Some(Effect::NotPerformed), vec![]), None),
+    ] {
+        assert_eq!(changed_at(&record), wanted, "{what}");
+    }
 }
 
 #[test]
@@ -309,6 +358,7 @@ fn an_effect_is_written_only_where_knowledge_grows() {
                 assert_eq!(settled(&standing, &finding(other), NOW), Settling::Stands, "{before:?} {effect:?} {other}");
             }
             assert_eq!(settled(&record(before, vec![]), &finding("b"), NOW), Settling::Stands);
+            assert_eq!(settled(&with_closing(standing.clone()), &finding("b"), NOW), Settling::Stands);
         }
     }
 }
@@ -322,7 +372,10 @@ fn stored_claim_is_ours_only_while_open_and_with_our_id() {
     let strange = PasswordResetRecord::not_understood(ObjectMeta::default());
     let another = record(None, vec![attempt("b")]);
     let settled = record(Some(Effect::NotPerformed), vec![attempt("a")]);
-    for (what, standing) in [("newer", newer), ("strange", strange), ("another", another), ("settled", settled)] {
+    let closed = with_closing(wanted.clone());
+    for (what, standing) in
+        [("newer", newer), ("strange", strange), ("another", another), ("settled", settled), ("closed", closed)]
+    {
         assert!(!is_same_claim(&standing, &wanted), "{what}");
     }
 }

@@ -1,6 +1,6 @@
 //! Loads credentials, and reports when AWS does not respond as needed.
 
-use cognito_reset_api::conditions::WaitReason;
+use cognito_reset_api::{Origin, conditions::WaitReason};
 
 use crate::{
     action::port::{Access, Purpose, Role, SessionFailure, region},
@@ -31,10 +31,9 @@ impl<S: Clone> Machine<S> {
     /// Returns the access of the last attempt, because its grant or its request may be gone by now.
     pub(super) fn access_of_attempt(&self) -> Option<Access> {
         let attempt = self.facts.record.as_deref().and_then(ledger::last)?;
-        let session_tags = attempt.session_tags.unwrap_or_default();
-        let role = attempt.role_arn.clone();
-        let role = role.map(|arn| Role { arn, external_id: attempt.external_id.clone(), session_tags });
-        Some(self.access(role, attempt.request_uid.clone()))
+        let Origin { role_arn, external_id, session_tags, request_uid, .. } = attempt.origin.clone();
+        let role = role_arn.map(|arn| Role { arn, external_id, session_tags: session_tags.unwrap_or_default() });
+        Some(self.access(role, request_uid))
     }
 
     pub(super) fn load_credentials(&mut self) -> Command<S> {

@@ -6,7 +6,7 @@
 //! to reset now and did not before) or `Unknown`. It never sends: only the task that wrote a claim
 //! ever holds [`OwnAttempt::Claimed`], and it holds it once.
 
-use cognito_reset_api::{Effect, Evidence, UserStatus, conditions::WaitReason};
+use cognito_reset_api::{CloseCause, Effect, Evidence, UserStatus, conditions::WaitReason};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -43,7 +43,7 @@ pub enum Step {
     Settle(Settlement),
     /// Write into the record that nothing more will be sent, and why. The status is written only afterwards: until the
     /// record is closed, another replica may claim.
-    Close(Evidence),
+    Close(CloseCause),
     /// Write into the settled record that a request with this expiry shows its outcome: a record is not forgotten while
     /// such a request, applied again, would be performed.
     ExtendExpiry(Timestamp),
@@ -129,12 +129,12 @@ fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
 }
 
 /// Closes the record, unless just that was refused. Nothing is concluded beside the record, so the request waits for it.
-fn close(evidence: Evidence, state: &State, now: Timestamp) -> Step {
+fn close(cause: CloseCause, state: &State, now: Timestamp) -> Step {
     match state.refused {
         Some(Refused { write: RecordWrite::Close(_), until }) if now < until => {
             Step::Wait { reason: WaitReason::WriteRefused, until }
         }
-        Some(_) | None => Step::Close(evidence),
+        Some(_) | None => Step::Close(cause),
     }
 }
 
@@ -142,10 +142,10 @@ fn close(evidence: Evidence, state: &State, now: Timestamp) -> Step {
 fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReason)>, now: Timestamp) -> Step {
     let wait = |reason, until: Timestamp| Step::Wait { reason, until: until.min(last_moment(desired)) };
     if desired.expires.is_some_and(|expires| now >= expires) {
-        return close(Evidence::Expired, state, now);
+        return close(CloseCause::Expired, state, now);
     }
     if now >= desired.deadline {
-        return close(Evidence::DeadlineExceeded, state, now);
+        return close(CloseCause::DeadlineExceeded, state, now);
     }
     if desired.suspended {
         return wait(WaitReason::Suspended, Timestamp::MAX);
@@ -182,9 +182,9 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         Snapshot::Unreadable { until } if desired.skip_if_reset_required => {
             wait(WaitReason::UserStateUnreadable, until)
         }
-        Snapshot::Refused(_) if desired.skip_if_reset_required => close(Evidence::UserReadResponse, state, now),
+        Snapshot::Refused(_) if desired.skip_if_reset_required => close(CloseCause::UserReadRefused, state, now),
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required => {
-            close(Evidence::AlreadyResetRequired, state, now)
+            close(CloseCause::AlreadyResetRequired, state, now)
         }
         Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_)
             if now.duration_since(state.read_at).abs() > FRESH_FOR =>

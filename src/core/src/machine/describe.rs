@@ -17,13 +17,14 @@ pub(super) fn request(request: &PasswordResetRequest) -> String {
     )
 }
 
-/// Describes a record by its version, effect and last attempt.
+/// Describes a record by its version, effect, last attempt, and closing.
 pub(super) fn record(record: &PasswordResetRecord) -> String {
     let effect = record.spec.effect.map_or("open", Effect::as_str);
     let version = record.resource_version().unwrap_or_default();
     let last = ledger::last(record)
         .map_or_else(String::new, |last| format!(" {} {:?} {:?}", last.id, last.user_status_before, last.evidence));
-    format!("record @{version} {effect}{last}")
+    let closed = record.spec.closed.as_ref().map_or_else(String::new, |closed| format!(" closed {:?}", closed.cause));
+    format!("record @{version} {effect}{last}{closed}")
 }
 
 pub(super) fn request_or_none(found: &Option<Object<PasswordResetRequest>>) -> String {

@@ -1,8 +1,8 @@
 //! The facts that the machine has read, and the changes to them.
 
 use cognito_reset_api::{
-    Attempt, Evidence, IfResetRequired, Outcome, PasswordResetRecord, PasswordResetRequest, SessionTags, UserStatus,
-    conditions::WaitReason,
+    Attempt, CloseCause, Closed, IfResetRequired, Origin, Outcome, PasswordResetRecord, PasswordResetRequest,
+    SessionTags, UserStatus, conditions::WaitReason,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -155,7 +155,8 @@ impl Facts {
     #[must_use]
     pub fn claim(&self, attempt_id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
         self.allowed.as_ref()?;
-        let attempt = self.entry(attempt_id, holder, now)?;
+        let user_status_before = self.state.before.status();
+        let attempt = Attempt { user_status_before, ..Attempt::new(attempt_id, self.origin(holder)?, Time(now)) };
         let mut wanted = ledger::claimed(self.record.as_deref(), &self.identity, attempt);
         wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
@@ -163,14 +164,14 @@ impl Facts {
 
     /// Returns the record closed without a call, or `None` without a request.
     #[must_use]
-    pub fn close(&self, evidence: Evidence, id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
-        let code = match self.state.before {
-            Snapshot::Refused(exception) if evidence == Evidence::UserReadResponse => Some(exception.code().to_owned()),
+    pub fn close(&self, cause: CloseCause, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+        let exception_code = match self.state.before {
+            Snapshot::Refused(exception) if cause == CloseCause::UserReadRefused => Some(exception.code().to_owned()),
             Snapshot::Refused(_) | Snapshot::NotRead | Snapshot::Unreadable { .. } | Snapshot::Read(_) => None,
         };
-        let (settled_at, evidence) = (Some(Time(now)), Some(evidence));
-        let entry = Attempt { settled_at, evidence, exception_code: code, ..self.entry(id, holder, now)? };
-        let mut wanted = ledger::closed(self.record.as_deref(), &self.identity, entry);
+        let user_status = self.state.before.status();
+        let closed = Closed { cause, exception_code, user_status, closed_at: Time(now), origin: self.origin(holder)? };
+        let mut wanted = ledger::closed(self.record.as_deref(), &self.identity, closed);
         wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
     }
@@ -187,10 +188,12 @@ impl Facts {
         ledger::remembering(record, expires.map(|time| time.0))
     }
 
-    fn entry(&self, id: String, holder: String, now: Timestamp) -> Option<Attempt> {
+    fn origin(&self, holder: String) -> Option<Origin> {
         let request = self.request.as_ref()?;
         let role = self.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
-        Some(Attempt {
+        Some(Origin {
+            operator_instance: holder,
+            request_uid: request.uid().unwrap_or_default(),
             requested_by: request.spec.requested_by.clone(),
             approved_by: request.spec.approved_by.clone(),
             reason: request.spec.reason.clone(),
@@ -200,8 +203,6 @@ impl Facts {
             role_arn: role.map(|role| role.arn.clone()),
             external_id: role.and_then(|role| role.external_id.clone()),
             session_tags: role.map(|role| role.session_tags).filter(|tags| *tags != SessionTags::Full),
-            user_status_before: self.state.before.status(),
-            ..Attempt::new(id, holder, request.uid().unwrap_or_default(), Time(now))
         })
     }
 

@@ -314,7 +314,7 @@ impl<S: Clone> Machine<S> {
             Step::Send => self.call(at),
             Step::Probe => self.probe(),
             Step::Settle(settlement) => self.settle(settlement, at),
-            Step::Close(evidence) => self.close(evidence, at),
+            Step::Close(cause) => self.close(cause, at),
             Step::ExtendExpiry(_) => self.extend_expiry(),
             Step::WriteStatus => Some(self.write_end(at)),
             Step::Wait { reason, until } => Some(self.wait(reason, until, at)),

@@ -1,6 +1,6 @@
 //! The state of one request at one moment: the input of [`decide`](super::decide::decide).
 
-use cognito_reset_api::{Effect, Evidence, Exception, UserStatus, conditions::WaitReason};
+use cognito_reset_api::{CloseCause, Effect, Exception, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
 use crate::action::response::Answer;
@@ -216,7 +216,7 @@ pub enum RecordWrite {
     /// The effects of other requests: so many are not stored that no further call is made before some of them are.
     EarlierEffects,
     /// The end without a call, and why.
-    Close(Evidence),
+    Close(CloseCause),
     /// The expiry of a request whose status is to show the outcome of a settled record.
     ExtendExpiry,
 }

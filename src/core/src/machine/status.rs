@@ -1,8 +1,8 @@
 //! The status of a request: from its record, or from the reason of its wait. Pure.
 
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, Exception, FailureCause, Outcome, Password, PasswordResetRecord, PasswordResetRequest,
-    PasswordResetRequestStatus, RecordRef, UserStatus,
+    Attempt, CloseCause, Closed, Effect, Evidence, Exception, FailureCause, Outcome, Password, PasswordResetRecord,
+    PasswordResetRequest, PasswordResetRequestStatus, RecordRef, UserStatus,
     conditions::{ConditionType, EndReason, Reason, Truth, WaitReason, conditions},
 };
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use crate::{
     action::response::{Class, Code},
-    ledger::{self, Closing, Finding},
+    ledger::{self, Finding},
     machine::state::RecordWrite,
     refusal::Refuser,
 };
@@ -92,17 +92,12 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
             "nothing was sent: writing the results of earlier requests into their records {hindrance}, and no new call is made until that succeeds; retrying until the deadline"
         ),
         // Another replica may have been quicker: only the record can say that nothing was sent.
-        RecordWrite::Close(evidence) => {
-            let cause = match evidence {
-                Evidence::Expired => "notAfter has passed",
-                Evidence::DeadlineExceeded => "deadlineSeconds have passed",
-                Evidence::AlreadyResetRequired => "the user already has to reset the password",
-                Evidence::UserReadResponse => "Cognito refuses to read the user",
-                Evidence::CognitoResponse
-                | Evidence::UserStatusCheck
-                | Evidence::NeverSent
-                | Evidence::Unreachable
-                | Evidence::Inconclusive => "the request is over",
+        RecordWrite::Close(cause) => {
+            let cause = match cause {
+                CloseCause::Expired => "notAfter has passed",
+                CloseCause::DeadlineExceeded => "deadlineSeconds have passed",
+                CloseCause::AlreadyResetRequired => "the user already has to reset the password",
+                CloseCause::UserReadRefused => "Cognito refuses to read the user",
             };
             format!(
                 "{cause} and nothing is sent, but closing the record {hindrance}; the outcome stays Pending until it is closed; retrying"
@@ -155,42 +150,49 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
 /// Returns the final status of a request with a settled record.
 #[must_use]
 pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) -> StatusUpdate {
-    let settled = record.and_then(|record| Some((record, record.spec.effect?, ledger::last(record)?)));
-    let Some((record, effect, last)) = settled else {
-        return StatusUpdate {
-            outcome: Outcome::Unknown,
-            reason: EndReason::OutcomeUnknown.into(),
-            invalidated: Truth::Unknown,
-            message: "the record is not settled".into(),
-        };
+    let unsettled = || StatusUpdate {
+        outcome: Outcome::Unknown,
+        reason: EndReason::OutcomeUnknown.into(),
+        invalidated: Truth::Unknown,
+        message: "the record is not settled".into(),
     };
-    let told = match ledger::closing(last) {
-        Some(closing) => closed(closing, ledger::made(record).next_back()),
-        None => settled_attempt(effect, last),
+    let Some(record) = record else { return unsettled() };
+    let last = ledger::last(record);
+    let (update, uid, at) = match (&record.spec.closed, record.spec.effect, last) {
+        (Some(end), Some(Effect::NotPerformed), _) => {
+            (closed(end, last), &end.origin.request_uid, Some(&end.closed_at))
+        }
+        (None, Some(effect), Some(last)) => {
+            (settled_attempt(effect, last), &last.origin.request_uid, last.settled_at.as_ref())
+        }
+        (None, None, _) | (None, Some(_), None) | (Some(_), None | Some(Effect::Unknown | Effect::Performed), _) => {
+            return unsettled();
+        }
     };
-    if request_uid == Some(last.request_uid.as_str()) { told } else { of_an_earlier_one(told, last) }
+    if request_uid == Some(uid.as_str()) { update } else { of_an_earlier_one(update, at) }
 }
 
-/// Returns the status for a record that was closed without a call.
-fn closed(closing: Closing, last: Option<&Attempt>) -> StatusUpdate {
-    let reason = closing.reason().into();
-    let message = match closing {
-        Closing::AlreadyResetRequired => {
+/// Returns the status for a record that was closed without a call. `last` is its last attempt, which had no effect.
+fn closed(closed: &Closed, last: Option<&Attempt>) -> StatusUpdate {
+    let (reason, message) = match closed.cause {
+        CloseCause::AlreadyResetRequired => {
             return StatusUpdate {
                 outcome: Outcome::Succeeded,
-                reason,
+                reason: EndReason::AlreadyResetRequired.into(),
                 invalidated: Truth::True,
                 message: "nothing was sent: the user already had to reset the password".into(),
             };
         }
-        Closing::UserRead(exception) => {
+        CloseCause::UserReadRefused => {
+            let exception = closed.exception_code.as_deref().and_then(Exception::from_code);
             let code = exception.map_or("an exception that this operator does not know", Exception::code);
-            format!("Cognito returned {code} for AdminGetUser; nothing was sent")
+            let reason = exception.map_or(EndReason::UnrecognizedError, EndReason::Cognito);
+            (reason, format!("Cognito returned {code} for AdminGetUser; nothing was sent"))
         }
-        Closing::Expired => nothing_happened("notAfter passed", last),
-        Closing::DeadlineExceeded => nothing_happened("deadlineSeconds passed", last),
+        CloseCause::Expired => (EndReason::Expired, nothing_happened("notAfter passed", last)),
+        CloseCause::DeadlineExceeded => (EndReason::DeadlineExceeded, nothing_happened("deadlineSeconds passed", last)),
     };
-    StatusUpdate { outcome: Outcome::Failed, reason, invalidated: Truth::False, message }
+    StatusUpdate { outcome: Outcome::Failed, reason: reason.into(), invalidated: Truth::False, message }
 }
 
 /// Returns the status for a settled attempt.
@@ -222,8 +224,8 @@ fn settled_attempt(effect: Effect, attempt: &Attempt) -> StatusUpdate {
 }
 
 /// Converts the status for a later request of the same name.
-fn of_an_earlier_one(told: StatusUpdate, last: &Attempt) -> StatusUpdate {
-    let at = last.settled_at.as_ref().map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
+fn of_an_earlier_one(told: StatusUpdate, at: Option<&Time>) -> StatusUpdate {
+    let at = at.map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
     if told.outcome == Outcome::Succeeded && told.reason != EndReason::AlreadyResetRequired {
         let message = format!(
             "nothing was sent now: an earlier request of this name reset the password at {at}; use a new name to reset again"
@@ -360,13 +362,13 @@ pub fn status(
 ) -> PasswordResetRequestStatus {
     let standing = request.status.clone().unwrap_or_default();
     let generation = request.metadata.generation;
-    let attempt = record.and_then(|record| ledger::made(record).next_back());
+    let attempt = record.and_then(ledger::last);
     let ended = telling.outcome != Outcome::Pending;
     PasswordResetRequestStatus {
         outcome: telling.outcome,
         observed_generation: generation,
         // The record drops early attempts, so a start time that was shown once stays.
-        start_time: standing.start_time.or_else(|| Some(ledger::made(record?).next()?.claimed_at.clone())),
+        start_time: standing.start_time.or_else(|| Some(record?.spec.attempts.first()?.claimed_at.clone())),
         completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
         performed_time: record.and_then(ledger::performed_at).map(Time),
         password: password(telling.invalidated),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStatus,
+    Attempt, CloseCause, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStatus,
     conditions::{EndReason, Reason, WaitReason},
 };
 use jiff::{SignedDuration, Timestamp};

@@ -149,7 +149,7 @@ impl<S: Clone> Machine<S> {
             effect.hindrance.shown = true;
             return self.pause_effect(effect, failure);
         };
-        let ours = Some(&attempt.request_uid) == request.metadata.uid.as_ref();
+        let ours = Some(&attempt.origin.request_uid) == request.metadata.uid.as_ref();
         let update = status::held_up(attempt, &effect.finding, effect.hindrance.refusers.newest(), ours);
         match StatusWriting::begin(request, Some(&effect.current), update, "Settle", at.now.wall) {
             Some((writing, wanted)) => {

@@ -1,6 +1,6 @@
 //! Writes a record once: its closing, or a later expiry.
 
-use cognito_reset_api::{Evidence, PasswordResetRecord};
+use cognito_reset_api::{CloseCause, PasswordResetRecord};
 
 use crate::{
     machine::{
@@ -11,10 +11,10 @@ use crate::{
 
 impl<S: Clone> Machine<S> {
     /// Closes the record without a call. After a conflict, request and record are read again.
-    pub(super) fn close(&mut self, evidence: Evidence, at: At<'_>) -> Option<Command<S>> {
+    pub(super) fn close(&mut self, cause: CloseCause, at: At<'_>) -> Option<Command<S>> {
         let holder = self.settings.holder.clone();
-        let closed = self.facts.close(evidence, at.id.to_owned(), holder, at.now.wall);
-        self.write(RecordWrite::Close(evidence), closed)
+        let closed = self.facts.close(cause, holder, at.now.wall);
+        self.write(RecordWrite::Close(cause), closed)
     }
     /// Extends the expiry that the record remembers. After a conflict, request and record are read again.
     pub(super) fn extend_expiry(&mut self) -> Option<Command<S>> {

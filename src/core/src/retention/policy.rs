@@ -132,8 +132,8 @@ pub fn record(
         return Verdict::Keep(KeepReason::Open);
     }
     // The times in the record can only keep it longer, because managed fields can be removed.
-    let last = ledger::last(record).map(|last| last.settled_at.as_ref().unwrap_or(&last.claimed_at).0);
-    if last.is_some_and(|last| last.saturating_add(retention).unwrap_or(Timestamp::MAX) > now) {
+    let Some(changed) = ledger::changed_at(record) else { return Verdict::Keep(KeepReason::Nameless) };
+    if changed.saturating_add(retention).unwrap_or(Timestamp::MAX) > now {
         return Verdict::Keep(KeepReason::Young);
     }
     if ledger::remembered(record).is_some_and(|expires| expires > now) {

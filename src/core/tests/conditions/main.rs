@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use cognito_reset_api::{
-    Attempt, Effect, Evidence, Exception, PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserStatus,
-    WaitReason,
+    Attempt, CloseCause, Closed, Effect, Evidence, Exception, Origin, PasswordResetRecord, PasswordResetRequest,
+    UserPoolGrant, UserStatus, WaitReason,
 };
 use cognito_reset_core::{
     action::{port::SessionFailure, response::Class},
@@ -75,9 +75,8 @@ fn request() -> Result<PasswordResetRequest> {
 
 fn claimed() -> Result<PasswordResetRecord> {
     let attempt = Attempt {
-        grants: vec!["everyone".into()],
         user_status_before: Some(UserStatus::Confirmed),
-        ..Attempt::new("a".into(), "operator-1".into(), "uid".into(), Time(NOW))
+        ..Attempt::new("a".into(), Origin::new("operator-1", "uid"), Time(NOW))
     };
     Ok(ledger::claimed(None, &Identity::of_request(&request()?), attempt))
 }
@@ -197,14 +196,15 @@ impl Tellings {
             Step::Wait { reason, .. } => status::waiting(reason),
             Step::WriteStatus => status::ended(record, Some(uid)),
             // The status follows as soon as the record is closed.
-            Step::Close(evidence) => {
-                let entry = Attempt {
-                    id: "closing".into(),
-                    settled_at: Some(Time(NOW)),
-                    evidence: Some(evidence),
-                    ..ledger::last(&claimed()?).context("no attempt")?.clone()
+            Step::Close(cause) => {
+                let closed = Closed {
+                    cause,
+                    exception_code: None,
+                    user_status: None,
+                    closed_at: Time(NOW),
+                    origin: Origin::new("operator-1", "uid"),
                 };
-                let record = ledger::closed(record, &Identity::of_request(&request), entry);
+                let record = ledger::closed(record, &Identity::of_request(&request), closed);
                 return self.record(state, DESIRED, &record);
             }
             step => bail!("{state}: {step:?} writes no status"),
@@ -281,13 +281,13 @@ fn everything_told() -> Result<Vec<Told>> {
     }
     all.gate("waiting", &refused(RecordWrite::Claim, DESIRED))?;
     all.gate("waiting", &refused(RecordWrite::EarlierEffects, DESIRED))?;
-    all.gate("waiting", &refused(RecordWrite::Close(Expired), expired))?;
-    all.gate("waiting", &refused(RecordWrite::Close(DeadlineExceeded), overdue))?;
+    all.gate("waiting", &refused(RecordWrite::Close(CloseCause::Expired), expired))?;
+    all.gate("waiting", &refused(RecordWrite::Close(CloseCause::DeadlineExceeded), overdue))?;
     let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
-    let skipping = refused(RecordWrite::Close(AlreadyResetRequired), skip);
+    let skipping = refused(RecordWrite::Close(CloseCause::AlreadyResetRequired), skip);
     let unread = State {
         before: Snapshot::Refused(Exception::UserNotFound),
-        ..refused(RecordWrite::Close(UserReadResponse), skip)
+        ..refused(RecordWrite::Close(CloseCause::UserReadRefused), skip)
     };
     all.gate("waiting", &unread)?;
     all.gate("waiting", &State { before: has_to_reset, ..skipping })?;

@@ -118,6 +118,12 @@ const SIGHTS: &[Sight] = &[
         ended(world, Outcome::Failed, "CodeDeliveryFailureException") && invalidated(world, 0) == "True"
     }),
     ("DeadlineExceeded", |world| ended(world, Outcome::Failed, "DeadlineExceeded")),
+    ("closed after an attempt without effect", |world| {
+        some(world, |subject| {
+            let record = world.records[subject].as_ref();
+            record.is_some_and(|record| record.spec.closed.is_some() && !record.spec.attempts.is_empty())
+        })
+    }),
     ("performed after a further attempt", |world| {
         let calls: u8 = world.attempts.values().map(|truth| truth.calls).sum();
         evidence(world, Effect::Performed, Evidence::CognitoResponse) && calls > 1
@@ -152,7 +158,7 @@ const SHARED: &[Sight] = &[
             && some(world, |subject| {
                 let uid = world.requests[subject].as_ref().and_then(|request| request.metadata.uid.as_ref());
                 let open = world.records[subject].as_ref().filter(|record| record.spec.effect.is_none());
-                let last = open.and_then(|record| ledger::last(record)).map(|last| &last.request_uid);
+                let last = open.and_then(|record| ledger::last(record)).map(|last| &last.origin.request_uid);
                 uid.is_some() && last.is_some() && uid != last
             })
     }),

@@ -85,7 +85,7 @@ struct Advanced {
     then: &'static str,
     machine: Machine<Session>,
     command: Command<Session>,
-    /// The attempt that it is about to claim, or the closing that it is about to write.
+    /// The attempt that it is about to claim.
     new: Option<String>,
 }
 

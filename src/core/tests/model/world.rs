@@ -150,7 +150,7 @@ pub enum Message {
     Status { subject: usize, wanted: Request },
 }
 
-/// Ghost: the truth about an attempt, or about a closing, for which no call is ever made.
+/// Ghost: the truth about an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Truth {
     pub subject: usize,
@@ -314,13 +314,25 @@ impl World {
         let last = |record: &PasswordResetRecord| record.spec.attempts.last().map(|last| last.id.clone());
         let same = standing.as_ref().is_some_and(|standing| last(standing) == last(wanted));
         let standing_attempts = standing.as_ref().map(|record| &record.spec.attempts);
+        let standing_closed = standing.as_ref().and_then(|record| record.spec.closed.as_ref());
+        let closes = standing_closed.is_none() && wanted.spec.closed.is_some();
+        if standing_closed.is_some() && standing_closed != wanted.spec.closed.as_ref() {
+            self.broken = Some("a closed record stays closed");
+        }
         let grows = match (before, after) {
+            // The closing leaves all attempts as they are, and none of them had an effect.
+            (None | Some(Effect::NotPerformed), Some(Effect::NotPerformed)) if closes => {
+                before.is_some() == standing.is_some()
+                    && standing_attempts.map_or(wanted.spec.attempts.is_empty(), |kept| *kept == wanted.spec.attempts)
+            }
+            _ if closes => false,
             (None, None) => standing.is_none(),
             (None, Some(_)) => standing.is_none() || same,
-            (Some(Effect::NotPerformed), None) => !same,
+            (Some(Effect::NotPerformed), None) => !same && standing_closed.is_none(),
             // What else it remembers may change.
             (Some(before), Some(after)) if before == after && standing_attempts == Some(&wanted.spec.attempts) => true,
-            (Some(Effect::NotPerformed), Some(_)) => !same && after == Some(Effect::NotPerformed),
+            // A claim that may have been stored is settled as never sent.
+            (Some(Effect::NotPerformed), Some(Effect::NotPerformed)) => !same && standing_closed.is_none(),
             (Some(Effect::Unknown), Some(Effect::Performed)) => same,
             _ => false,
         };
@@ -416,12 +428,15 @@ impl World {
             use cognito_reset_api::Evidence::{CognitoResponse, NeverSent, Unreachable};
             matches!(earlier.evidence, Some(CognitoResponse | NeverSent | Unreachable))
         });
+        if record.is_some_and(|record| record.spec.closed.is_some()) {
+            self.broken = Some("no call follows a closed record");
+        }
         // The claim may have been settled by somebody else meanwhile; then it is still this
         // attempt's.
         if claimed.is_none_or(|last| last.id != attempt) || !proven {
             self.broken = Some("a call belongs to the last claim in the record");
         }
-        if claimed.is_some_and(|last| last.id == attempt && last.role_arn.as_deref() != role) {
+        if claimed.is_some_and(|last| last.id == attempt && last.origin.role_arn.as_deref() != role) {
             self.broken = Some("a call is made with the role that its claim names");
         }
         if let Some(truth) = Arc::make_mut(&mut self.attempts).get_mut(attempt) {

@@ -111,7 +111,11 @@ impl Evidence {
             let what = format!(
                 "record, attempt {}: {}",
                 attempt["id"].as_str().unwrap_or_default(),
-                effect.map_or("claim".to_owned(), |effect| format!("{effect:?}, {}", attempt["evidence"])),
+                match (effect, body["closed"]["cause"].as_str()) {
+                    (None, _) => "claim".to_owned(),
+                    (Some(effect), None) => format!("{effect:?}, {}", attempt["evidence"]),
+                    (Some(effect), Some(cause)) => format!("{effect:?}, closed as {cause}"),
+                },
             );
             self.records.insert(text("/metadata/name"), text("/username"));
             (text("/username"), what, effect.map(Claim::Effect))

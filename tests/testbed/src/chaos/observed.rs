@@ -40,6 +40,8 @@ struct Seen {
 struct Entry {
     attempt: String,
     effect: Option<Effect>,
+    /// The end without a call, which is final; null if there is none.
+    closed: Value,
     went_back: bool,
     /// It was deleted with its claim open.
     cut_short: bool,
@@ -106,17 +108,19 @@ impl Observed {
 
     fn record(&self, object: &Value, deleted: bool) {
         let attempt = object["attempts"].as_array().and_then(|all| all.last()).map(|last| text(last, "/id"));
-        let (attempt, effect) = (attempt.unwrap_or_default(), Effect::of(object));
+        let (attempt, effect, closed) = (attempt.unwrap_or_default(), Effect::of(object), object["closed"].clone());
         let mut records = lock(&self.records);
         let entry = records.entry(text(object, "/request/name")).or_insert_with(|| Entry {
             attempt: attempt.clone(),
             effect,
+            closed: closed.clone(),
             went_back: false,
             cut_short: false,
         });
         entry.cut_short |= deleted && effect.is_none();
         entry.went_back |= takes_back(entry.effect, effect, entry.attempt != attempt);
-        (entry.attempt, entry.effect) = (attempt, effect);
+        entry.went_back |= !entry.closed.is_null() && entry.closed != closed;
+        (entry.attempt, entry.effect, entry.closed) = (attempt, effect, closed);
     }
 
     /// Watches forever, and reads everything again when a watch ends: the API server may be killed

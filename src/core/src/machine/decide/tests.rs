@@ -49,8 +49,8 @@ fn wait(reason: WaitReason, until: Timestamp) -> Step {
     Step::Wait { reason, until }
 }
 
-fn ends(evidence: Evidence) -> Step {
-    Step::Close(evidence)
+fn ends(cause: CloseCause) -> Step {
+    Step::Close(cause)
 }
 
 fn check(cases: Vec<(&str, State, Step)>) {
@@ -144,9 +144,9 @@ fn gates_hold_a_reset_back_in_this_order() {
         credentials: Credentials::Unavailable { until: later(3), reason: WaitReason::RegionNotServed },
         ..asking(Desired { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..desired() })
     };
-    assert_eq!(decide(&held, NOW), ends(Evidence::Expired));
+    assert_eq!(decide(&held, NOW), ends(CloseCause::Expired));
     held.request = Request::Pending(Desired { suspended: true, deadline: NOW, ..desired() });
-    assert_eq!(decide(&held, NOW), ends(Evidence::DeadlineExceeded));
+    assert_eq!(decide(&held, NOW), ends(CloseCause::DeadlineExceeded));
     held.request = Request::Pending(Desired { suspended: true, ..desired() });
     assert_eq!(decide(&held, NOW), wait(WaitReason::Suspended, later(3600)));
     held.request = Request::Pending(Desired { expires: Some(later(600)), ..desired() });
@@ -168,7 +168,7 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
     let refused =
         |write, until, desired| State { refused: Some(Refused { write, until: later(until) }), ..asking(desired) };
     let (claim, remember) = (RecordWrite::Claim, RecordWrite::ExtendExpiry);
-    let close = RecordWrite::Close(Evidence::DeadlineExceeded);
+    let close = RecordWrite::Close(CloseCause::DeadlineExceeded);
     let held = |until| wait(WaitReason::WriteRefused, later(until));
     let over = Desired { deadline: NOW, ..desired() };
     let expired = Desired { expires: Some(NOW), ..desired() };
@@ -185,26 +185,26 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
         (
             "what happened to others does not end it",
             refused(RecordWrite::EarlierEffects, 9, over),
-            ends(Evidence::DeadlineExceeded),
+            ends(CloseCause::DeadlineExceeded),
         ),
         ("a claim, long enough ago", refused(claim, 0, desired()), Step::Claim),
         ("a claim, up to the deadline", refused(claim, 9000, desired()), held(3600)),
         ("a claim, up to the expiry", refused(claim, 9000, expiring), held(60)),
-        ("a claim, the deadline having passed", refused(claim, 9, over), ends(Evidence::DeadlineExceeded)),
-        ("a claim, expired since", refused(claim, 9, expired), ends(Evidence::Expired)),
+        ("a claim, the deadline having passed", refused(claim, 9, over), ends(CloseCause::DeadlineExceeded)),
+        ("a claim, expired since", refused(claim, 9, expired), ends(CloseCause::Expired)),
         (
             "a claim, suspended since",
             refused(claim, 9, Desired { suspended: true, ..desired() }),
             wait(WaitReason::Suspended, later(3600)),
         ),
         ("a closing by the deadline", refused(close, 9, over), held(9)),
-        ("a closing by the expiry", refused(RecordWrite::Close(Evidence::Expired), 9, expired), held(9)),
+        ("a closing by the expiry", refused(RecordWrite::Close(CloseCause::Expired), 9, expired), held(9)),
         (
             "a closing of what is to be skipped",
-            State { before: has_to_reset, ..refused(RecordWrite::Close(Evidence::AlreadyResetRequired), 9, skip) },
+            State { before: has_to_reset, ..refused(RecordWrite::Close(CloseCause::AlreadyResetRequired), 9, skip) },
             held(9),
         ),
-        ("a closing, long enough ago", refused(close, 0, over), ends(Evidence::DeadlineExceeded)),
+        ("a closing, long enough ago", refused(close, 0, over), ends(CloseCause::DeadlineExceeded)),
         ("a closing says nothing of a claim", refused(close, 9, desired()), Step::Claim),
         ("an expiry to be remembered", settled(refused(remember, 9, expiring)), held(9)),
         ("an expiry, up to that", settled(refused(remember, 9000, expiring)), held(60)),
@@ -225,12 +225,12 @@ fn skip_needs_the_users_state_and_sends_no_second_reset() {
     let skip = |before| State { before, ..asking(Desired { skip_if_reset_required: true, ..desired() }) };
     check(vec![
         ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(WaitReason::UserStateUnreadable, later(9))),
-        ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(Evidence::AlreadyResetRequired)),
-        ("there is no such user", skip(Snapshot::Refused(Exception::UserNotFound)), ends(Evidence::UserReadResponse)),
+        ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(CloseCause::AlreadyResetRequired)),
+        ("there is no such user", skip(Snapshot::Refused(Exception::UserNotFound)), ends(CloseCause::UserReadRefused)),
         (
             "there is no such pool",
             skip(Snapshot::Refused(Exception::ResourceNotFound)),
-            ends(Evidence::UserReadResponse),
+            ends(CloseCause::UserReadRefused),
         ),
         // What only suggests that a reset will be refused is left to the call.
         ("confirmed", skip(Snapshot::Read(UserStatus::Confirmed)), Step::Claim),

@@ -1,6 +1,6 @@
 //! Tables of facts and the changes to them.
 
-use cognito_reset_api::{ApprovedBy, Exception, FailureCause, RequestedBy, UserStatus};
+use cognito_reset_api::{ApprovedBy, Evidence, Exception, FailureCause, RequestedBy, UserStatus};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -145,14 +145,19 @@ fn without_a_grant_a_record_is_closed_but_not_claimed() {
     known.read_request(Some((request().into(), granted(Err(WaitReason::NoMatchingGrant)))));
     assert_eq!(known.state.permission, Permission::Denied(WaitReason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
-    let closed = known.close(Evidence::Expired, "a".into(), "operator-1".into(), NOW).unwrap();
-    let last = ledger::last(&closed).unwrap();
-    assert_eq!((last.settled_at.clone(), last.evidence), (Some(Time(NOW)), Some(Evidence::Expired)));
-    assert_eq!((last.grants.len(), &last.role_arn), (0, &None));
+    let record = known.close(CloseCause::Expired, "operator-1".into(), NOW).unwrap();
+    let closed = Closed {
+        cause: CloseCause::Expired,
+        exception_code: None,
+        user_status: None,
+        closed_at: Time(NOW),
+        origin: Origin::new("operator-1", "uid"),
+    };
+    assert_eq!((record.spec.attempts, record.spec.closed), (vec![], Some(closed)));
 }
 
 #[test]
-fn a_claim_says_who_what_and_by_which_right() {
+fn claim_and_closing_name_process_people_and_grants() {
     let mut request = request();
     request.spec.approved_by = Some(ApprovedBy { username: "bob".into(), uid: None });
     request.spec.reason = Some("phishing".into());
@@ -162,8 +167,7 @@ fn a_claim_says_who_what_and_by_which_right() {
     known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }), NOW);
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!(claim.spec.user_sub.as_deref(), Some("sub-1"));
-    let wanted = Attempt {
-        id: "attempt-1".into(),
+    let origin = Origin {
         operator_instance: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
@@ -175,6 +179,10 @@ fn a_claim_says_who_what_and_by_which_right() {
         role_arn: Some("arn:aws:iam::123456789012:role/reset".into()),
         external_id: Some("ours".into()),
         session_tags: Some(SessionTags::Uid),
+    };
+    let wanted = Attempt {
+        id: "attempt-1".into(),
+        origin: origin.clone(),
         claimed_at: Time(NOW),
         sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
@@ -186,6 +194,8 @@ fn a_claim_says_who_what_and_by_which_right() {
         user_status_after: None,
     };
     assert_eq!(claim.spec.attempts, [wanted]);
+    let closed = known.close(CloseCause::DeadlineExceeded, "operator-1".into(), NOW).unwrap().spec.closed.unwrap();
+    assert_eq!((closed.user_status, closed.origin), (Some(UserStatus::Confirmed), origin));
 }
 
 #[test]
@@ -275,10 +285,12 @@ fn only_a_permanent_refusal_is_more_than_an_unreadable_user() {
 fn a_record_closed_by_a_failed_read_has_its_exception() {
     let mut known = gathered(Some(request()), None);
     known.snapshot(Err(&ReadError::Exception(Code::Known(Exception::UserNotFound))), NOW);
-    let closed = |evidence| known.close(evidence, "closing".into(), "operator-1".into(), NOW).unwrap();
-    let code = |record: PasswordResetRecord| record.spec.attempts[0].exception_code.clone();
-    assert_eq!(code(closed(Evidence::UserReadResponse)).as_deref(), Some("UserNotFoundException"));
-    assert_eq!(code(closed(Evidence::DeadlineExceeded)), None, "it ended for another reason");
+    let code = |cause| {
+        let record = known.close(cause, "operator-1".into(), NOW).unwrap();
+        record.spec.closed.unwrap().exception_code
+    };
+    assert_eq!(code(CloseCause::UserReadRefused).as_deref(), Some("UserNotFoundException"));
+    assert_eq!(code(CloseCause::DeadlineExceeded), None, "it ended for another reason");
 }
 
 #[test]
@@ -286,7 +298,7 @@ fn a_sub_is_kept_if_it_cannot_be_read_again() {
     let mut known = claimed();
     known.sub = None;
     let again = known.claim("attempt-2".into(), "operator-1".into(), NOW).unwrap();
-    let closed = known.close(Evidence::Expired, "attempt-2".into(), "operator-1".into(), NOW).unwrap();
+    let closed = known.close(CloseCause::Expired, "operator-1".into(), NOW).unwrap();
     assert_eq!((again.spec.user_sub.as_deref(), closed.spec.user_sub.as_deref()), (Some("sub-1"), Some("sub-1")));
 }
 

@@ -1,6 +1,6 @@
 //! Given this record, or this reason to wait, the request's status says that.
 
-use cognito_reset_api::{Exception, FailureCause, conditions::ConditionType as Type};
+use cognito_reset_api::{Exception, FailureCause, Origin, conditions::ConditionType as Type};
 use serde_json::json;
 
 use super::*;
@@ -46,7 +46,7 @@ fn request() -> PasswordResetRequest {
 fn attempt(id: &str) -> Attempt {
     Attempt {
         user_status_before: Some(UserStatus::Confirmed),
-        ..Attempt::new(id.into(), "operator-1".into(), "uid".into(), Time(at(-90)))
+        ..Attempt::new(id.into(), Origin::new("operator-1", "uid"), Time(at(-90)))
     }
 }
 
@@ -58,6 +58,18 @@ fn record(effect: Option<Effect>, attempt: Attempt) -> PasswordResetRecord {
     let mut record = claimed(None, &Identity::of_request(&request()), attempt);
     record.spec.effect = effect;
     record
+}
+
+/// Returns the record, closed for this cause and with this exception code.
+fn closed_as(record: Option<&PasswordResetRecord>, cause: CloseCause, code: Option<&str>) -> PasswordResetRecord {
+    let closed = Closed {
+        cause,
+        exception_code: code.map(str::to_owned),
+        user_status: None,
+        closed_at: Time(at(-60)),
+        origin: Origin::new("operator-1", "uid"),
+    };
+    ledger::closed(record, &Identity::of_request(&request()), closed)
 }
 
 fn told(effect: Effect, attempt: Attempt, uid: &str) -> StatusUpdate {
@@ -176,10 +188,6 @@ fn nothing_is_told_beyond_what_the_record_knows() {
                         let telling = told(effect, attempt, uid);
                         let case = format!("{effect:?} {evidence:?} {code:?} {after:?} {telling:?}");
                         match effect {
-                            Effect::NotPerformed if evidence == Some(Evidence::AlreadyResetRequired) => {
-                                let wanted = (Outcome::Succeeded, Truth::True);
-                                assert_eq!((telling.outcome, telling.invalidated), wanted, "{case}");
-                            }
                             Effect::NotPerformed => {
                                 let wanted = (Outcome::Failed, Truth::False);
                                 assert_eq!((telling.outcome, telling.invalidated), wanted, "{case}");
@@ -245,10 +253,16 @@ fn a_wait_names_the_missing_part_if_it_is_known() {
 
 #[test]
 fn an_end_by_a_failed_read_says_that_nothing_was_sent() {
-    let entry = ended_as(Some(Evidence::UserReadResponse), Some("UserNotFoundException"));
-    let told = told(Effect::NotPerformed, entry, "uid");
-    assert_eq!(gist(&told), (Outcome::Failed, "UserNotFoundException", Truth::False));
-    assert_eq!(told.message, "Cognito returned UserNotFoundException for AdminGetUser; nothing was sent");
+    let unknown = "an exception that this operator does not know";
+    for (code, reason, named) in [
+        (Some("UserNotFoundException"), "UserNotFoundException", "UserNotFoundException"),
+        (Some("BrandNewException"), "UnrecognizedError", unknown),
+        (None, "UnrecognizedError", unknown),
+    ] {
+        let update = ended(Some(&closed_as(None, CloseCause::UserReadRefused, code)), Some("uid"));
+        assert_eq!(gist(&update), (Outcome::Failed, reason, Truth::False));
+        assert_eq!(update.message, format!("Cognito returned {named} for AdminGetUser; nothing was sent"));
+    }
 }
 
 #[test]
@@ -260,10 +274,10 @@ fn a_refused_write_names_its_consequence_and_the_refuser() {
     for (write, invalidated, parts) in [
         (RecordWrite::Claim, Truth::Unknown, vec!["nothing was sent", "until the deadline"]),
         (RecordWrite::EarlierEffects, Truth::Unknown, vec!["nothing was sent", "earlier requests"]),
-        (closing(Evidence::DeadlineExceeded), Truth::Unknown, vec!["deadlineSeconds", "nothing is sent", "Pending"]),
-        (closing(Evidence::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
-        (closing(Evidence::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
-        (closing(Evidence::UserReadResponse), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
+        (closing(CloseCause::DeadlineExceeded), Truth::Unknown, vec!["deadlineSeconds", "nothing is sent", "Pending"]),
+        (closing(CloseCause::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
+        (closing(CloseCause::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
+        (closing(CloseCause::UserReadRefused), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
         (RecordWrite::ExtendExpiry, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
         let telling = refused(write, Some(&policy), &accepted);
@@ -361,10 +375,6 @@ fn a_message_names_only_an_answer_that_was_read() {
 #[test]
 fn an_end_without_a_call_names_the_last_attempt() {
     use {EndReason::*, Evidence as Ev};
-    let close = |record: Option<PasswordResetRecord>, evidence| {
-        let entry = Attempt { id: "closing".into(), ..ended_as(Some(evidence), None) };
-        crate::ledger::closed(record.as_ref(), &Identity::of_request(&request()), entry)
-    };
     let cases = [
         (Expired, None, "notAfter passed before the reset was performed; nothing was sent"),
         (DeadlineExceeded, None, "deadlineSeconds passed before the reset was performed; nothing was sent"),
@@ -387,7 +397,8 @@ fn an_end_without_a_call_names_the_last_attempt() {
     for (reason, attempt, message) in cases {
         let record = attempt.map(|attempt| record(Some(Effect::NotPerformed), attempt));
         let attempts = i64::from(message.contains("last attempt") && !message.contains("Throttled"));
-        let record = close(record, if reason == Expired { Ev::Expired } else { Ev::DeadlineExceeded });
+        let cause = if reason == Expired { CloseCause::Expired } else { CloseCause::DeadlineExceeded };
+        let record = closed_as(record.as_ref(), cause, None);
         let own = ended(Some(&record), Some("uid"));
         assert_eq!(gist(&own), (Outcome::Failed, reason.as_str(), Truth::False));
         assert_eq!(own.message, message);
@@ -396,7 +407,7 @@ fn an_end_without_a_call_names_the_last_attempt() {
         assert_eq!(gist(&other), gist(&own));
         assert!(other.message.contains("use a new name to try again") && other.message.ends_with(message), "{other:?}");
     }
-    let skipped = close(None, Ev::AlreadyResetRequired);
+    let skipped = closed_as(None, CloseCause::AlreadyResetRequired, None);
     for uid in ["uid", "another"] {
         let telling = ended(Some(&skipped), Some(uid));
         assert_eq!(gist(&telling), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
@@ -407,7 +418,21 @@ fn an_end_without_a_call_names_the_last_attempt() {
 
 #[test]
 fn a_record_that_is_not_settled_says_nothing() {
-    for record in [None, Some(record(None, attempt("a")))] {
+    let closing = |effect, attempts| {
+        let mut record = closed_as(Some(&record(None, attempt("a"))), CloseCause::AlreadyResetRequired, None);
+        (record.spec.effect, record.spec.attempts) = (effect, attempts);
+        record
+    };
+    let mut nothing = closing(Some(Effect::NotPerformed), vec![]);
+    nothing.spec.closed = None;
+    for record in [
+        None,
+        Some(record(None, attempt("a"))),
+        Some(nothing),
+        Some(closing(None, vec![])),
+        Some(closing(Some(Effect::Unknown), vec![attempt("a")])),
+        Some(closing(Some(Effect::Performed), vec![attempt("a")])),
+    ] {
         let telling = ended(record.as_ref(), Some("uid"));
         assert_eq!(gist(&telling), (Outcome::Unknown, "OutcomeUnknown", Truth::Unknown));
     }
@@ -461,6 +486,7 @@ fn a_status_is_made_of_the_record() {
 
 #[test]
 fn what_is_told_again_changes_nothing() {
+    let closed = closed_as(None, CloseCause::Expired, None);
     let settled = |effect, evidence, code| {
         let record = record(Some(effect), ended_as(Some(evidence), code));
         (ended(Some(&record), Some("uid")), Some(record))
@@ -468,7 +494,7 @@ fn what_is_told_again_changes_nothing() {
     let cases = [
         (waiting(WaitReason::Suspended), None),
         (waiting(WaitReason::AwaitingPriorAttempt), Some(record(None, attempt("a")))),
-        settled(Effect::NotPerformed, Evidence::Expired, None),
+        (ended(Some(&closed), Some("uid")), Some(closed)),
         settled(Effect::Performed, Evidence::CognitoResponse, None),
         settled(Effect::NotPerformed, Evidence::CognitoResponse, Some("UserNotFoundException")),
         settled(Effect::Unknown, Evidence::Inconclusive, None),

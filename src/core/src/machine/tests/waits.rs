@@ -82,7 +82,8 @@ fn a_request_past_its_deadline_is_closed_before_its_status() {
         run.until("WriteRecord")
     };
     let mut run = over();
-    assert_eq!(last(run.written()).evidence, Some(Evidence::DeadlineExceeded));
+    let closed = run.written().spec.closed.as_ref().unwrap();
+    assert_eq!((closed.cause, closed.origin.operator_instance.as_str()), (CloseCause::DeadlineExceeded, "operator-1"));
     run.expect([(stored(&run.written().clone()), "Recall"), (recalled(None, None), "WriteStatus")]);
     for (event, follows) in [
         (Event::RecordWritten(Written::Conflict), "Read"),

@@ -1,6 +1,6 @@
 //! Tables of the facts about an object and the decision.
 
-use cognito_reset_api::record::SCHEMA;
+use cognito_reset_api::{CloseCause, Closed, Origin, record::SCHEMA};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
@@ -111,6 +111,20 @@ fn record_is_read_only_after_its_retention_since_the_last_write() {
 fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
     let expiring = |second| with(|it| it.spec.not_after = Some(Time(ago(second))));
     let effect = |effect| with(|it| it.spec.effect = effect);
+    let closed = |second| {
+        with(|it| {
+            it.metadata.managed_fields = None;
+            it.spec.effect = Some(NotPerformed);
+            it.spec.attempts.clear();
+            it.spec.closed = Some(Closed {
+                cause: CloseCause::Expired,
+                exception_code: None,
+                user_status: None,
+                closed_at: Time(ago(second)),
+                origin: Origin::new("h", "u"),
+            });
+        })
+    };
     use cognito_reset_api::Effect::{NotPerformed, Performed, Unknown};
     for (name, record, kept) in [
         ("performed", effect(Some(Performed)), None),
@@ -137,6 +151,9 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
             }),
             Some(KeepReason::Young),
         ),
+        ("closed before an attempt", closed(11 * DAY), None),
+        ("its managed fields taken away, closed a moment ago", closed(1), Some(KeepReason::Young)),
+        ("neither an attempt nor closed", with(|it| it.spec.attempts.clear()), Some(KeepReason::Nameless)),
         (
             "written between page and reading",
             with(|it| it.metadata.managed_fields = Some(vec![entry(1, None)])),

@@ -218,7 +218,7 @@ mod tests {
     fn a_refused_write_is_remembered_until_its_pause_is_over() {
         let (refusals, start) = (Refusals::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let (claim, close) = (RecordWrite::Claim, RecordWrite::Close(cognito_reset_api::Evidence::Expired));
+        let (claim, close) = (RecordWrite::Claim, RecordWrite::Close(cognito_reset_api::CloseCause::Expired));
         let standing =
             |write, by, seconds| RefusedWrite { write, refuser: Some(policy(by)), pause: Duration::from_secs(seconds) };
         assert_eq!(refusals.standing("r1", at(0)), None);
