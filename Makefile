@@ -93,7 +93,7 @@ MUTANTS = PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" CA
 mutants: ## Change the deciding code in every small way that cargo-mutants knows; a test has to notice each (an hour and a half)
 	@.ci/require cargo
 	$(MUTANTS) --output target
-	$(MUTANTS) --config .cargo/mutants-answers.toml --output target/mutants-answers
+	$(MUTANTS) --config .cargo/mutants-responses.toml --output target/mutants-responses
 
 # What `make fuzz` does: SECONDS for each target, and TARGET for one of them (tests/fuzz/targets).
 .PHONY: fuzz

@@ -60,8 +60,8 @@ impl Served {
                 ("", json!({ "metadata": { "labels": { "looked": "at" } } })),
             ] {
                 let path = format!("{path}/{name}{subresource}");
-                let (code, said) = self.0.request(Method::PATCH, &path, Some(&patch)).await?;
-                ensure!(code.is_success(), "{path} {patch}: {said}");
+                let (code, output) = self.0.request(Method::PATCH, &path, Some(&patch)).await?;
+                ensure!(code.is_success(), "{path} {patch}: {output}");
             }
         }
         Ok(())
@@ -192,11 +192,11 @@ async fn every_accepted_time_is_read_as_the_same_moment_by_all() -> Result<()> {
             "spec": { "userPoolID": "eu-west-1_Example01", "username": "alice", "notAfter": text },
         })
     };
-    let mut said = String::new();
+    let mut output = String::new();
     for numbered in spellings.iter().enumerate() {
         let (status, response) = served.0.request(Method::POST, REQUESTS, Some(&object(numbered))).await?;
         if !status.is_success() {
-            said += &format!("{}\n", response["message"].as_str().unwrap_or_default());
+            output += &format!("{}\n", response["message"].as_str().unwrap_or_default());
         }
     }
     let read = served.read::<PasswordResetRequest>(REQUESTS).await?;
@@ -207,9 +207,9 @@ async fn every_accepted_time_is_read_as_the_same_moment_by_all() -> Result<()> {
             wrong.push(format!("{text:?} should be {}", if *taken { "taken" } else { "refused" }));
         }
     }
-    assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "{}\n{output}", wrong.join("\n"));
     let explained = ["write the time as 2036-01-01T00:00:00Z", "the month has no such day"];
-    for line in said.lines().filter(|line| line.contains("is invalid")) {
+    for line in output.lines().filter(|line| line.contains("is invalid")) {
         assert!(explained.iter().any(|words| line.contains(words)), "{line}");
         assert!(!line.contains("evaluating rule"), "a rule fails: {line}");
     }
@@ -227,11 +227,11 @@ async fn every_accepted_time_is_read_as_the_same_moment_by_all() -> Result<()> {
                 continue;
             }
             let patch = json!({ "spec": { "notAfter": again.to_string() } });
-            let (status, said) =
+            let (status, output) =
                 served.0.request(Method::PATCH, &format!("{REQUESTS}/{name}?dryRun=All"), Some(&patch)).await?;
             let number: usize = name.trim_start_matches('n').parse()?;
-            assert_eq!(status.is_success(), same, "{:?} as {again}: {said}", spellings[number]);
-            assert!(same || said.to_string().contains("notAfter is immutable"), "{said}");
+            assert_eq!(status.is_success(), same, "{:?} as {again}: {output}", spellings[number]);
+            assert!(same || output.to_string().contains("notAfter is immutable"), "{output}");
         }
     }
     Ok(())

@@ -51,8 +51,8 @@ impl People {
         self.0.apply(&self.0.request("probe", "x", "suspend: true")).await?;
         eventually(LIMIT, "the policy to take effect", async || {
             let patch = ["patch", "prr", "probe", "--type=merge", "--dry-run=server", "-p", APPROVE];
-            let said = self.run("carol", &patch, "").await?.refusal()?;
-            ensure!(said.contains("takes the verb approve"), "{said}");
+            let output = self.run("carol", &patch, "").await?.refusal()?;
+            ensure!(output.contains("takes the verb approve"), "{output}");
             anyhow::Ok(())
         })
         .await?;

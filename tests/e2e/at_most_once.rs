@@ -8,7 +8,7 @@ use testbed::environment::{Environment, LIMIT, condition};
 use testbed::{Fault, Matcher, Options, eventually};
 
 #[tokio::test]
-async fn a_request_applied_again_is_told_what_happened() -> Result<()> {
+async fn a_request_applied_again_shows_what_happened() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;
     env.ask("again").await?;
@@ -31,7 +31,7 @@ async fn a_request_applied_again_is_told_what_happened() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_again_and_not_asked_for_again() -> Result<()> {
+async fn a_refusal_is_shown_again_without_another_call() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;
     env.apply(&env.request("typo", "nobody", "")).await?;
@@ -64,7 +64,7 @@ async fn a_namespace_deleted_and_created_again_brings_no_second_reset() -> Resul
 }
 
 #[tokio::test]
-async fn a_status_dropped_as_by_a_restore_is_told_again_as_it_was() -> Result<()> {
+async fn a_status_dropped_by_a_restore_is_written_again_as_it_was() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;
     env.ask("restored").await?;
@@ -105,8 +105,8 @@ async fn an_outcome_is_not_written_to_a_namesake() -> Result<()> {
     for user in ["alice", "bob"] {
         env.users.create_user(&env.pool, user).await?;
     }
-    let told = Matcher::path(Method::PUT, "passwordresetrequests/shared/status");
-    let rule = env.api.once(told, Fault::Hold);
+    let status = Matcher::path(Method::PUT, "passwordresetrequests/shared/status");
+    let rule = env.api.once(status, Fault::Hold);
     env.apply(&env.request("shared", "alice", "")).await?;
     let held = rule.held(LIMIT).await?;
     env.kubectl(&["delete", "prr", "shared"]).await?;

@@ -56,7 +56,7 @@ async fn ask(env: &Environment, name: &str, username: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_record_alone_tells_everything_when_the_request_is_gone() -> Result<()> {
+async fn the_record_is_complete_without_its_request() -> Result<()> {
     let env = start().await?;
     let _operator = env.run().await?;
     ask(&env, "reset-alice", "alice").await?;
@@ -101,13 +101,13 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     let auditor = env.cluster.as_admin().with_kubeconfig(kubeconfig.as_ref());
     for resource in ["passwordresetrequests", "passwordresetrecords", "userpoolgrants"] {
         let resource = format!("{resource}.cognito-reset.dev");
-        for (verbs, answer) in [
+        for (verbs, allowed) in [
             (&["get", "list", "watch"][..], "yes"),
             (&["create", "update", "patch", "delete", "deletecollection", "settle"], "no"),
         ] {
             for verb in verbs {
-                let said = auditor.run(&["auth", "can-i", verb, &resource, "-A"]).await?;
-                assert_eq!(said.stdout.trim(), answer, "{verb} {resource}");
+                let output = auditor.run(&["auth", "can-i", verb, &resource, "-A"]).await?;
+                assert_eq!(output.stdout.trim(), allowed, "{verb} {resource}");
             }
         }
     }
@@ -121,12 +121,12 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
         ("unknown", &[]),
         ("grants", &["by-two", env.pool.as_str()]),
     ] {
-        let said = env.cluster.script(block(name)?, &as_auditor).await?;
+        let output = env.cluster.script(block(name)?, &as_auditor).await?;
         for text in finds {
-            assert!(said.contains(text), "{name}: {text} is not in {said}");
+            assert!(output.contains(text), "{name}: {text} is not in {output}");
         }
-        assert!(!finds.is_empty() || said.trim().is_empty(), "{name}: {said}");
-        assert_eq!(said.contains("bob"), ["all", "closed"].contains(&name), "{name}: {said}");
+        assert!(!finds.is_empty() || output.trim().is_empty(), "{name}: {output}");
+        assert_eq!(output.contains("bob"), ["all", "closed"].contains(&name), "{name}: {output}");
     }
     let other_ticket = block("ticket")?.replace("INC-1042", "INC-7");
     assert_eq!(env.cluster.script(&other_ticket, &as_auditor).await?.trim(), "default/reset-bob");
@@ -140,8 +140,8 @@ async fn the_audit_log_names_both_users_but_not_who_was_reset() -> Result<()> {
     ask(&env, "reset-of-today", "marked-0x5eed").await?;
     let log = env.cluster.file("audit.log").display().to_string();
     let find = async |name: &str| -> Result<Vec<Value>> {
-        let said = env.cluster.script(block(name)?, &[("AUDIT_LOG", &log)]).await?;
-        Ok(said.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+        let output = env.cluster.script(block(name)?, &[("AUDIT_LOG", &log)]).await?;
+        Ok(output.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     };
     let of_request = |event: &&Value| event["objectRef"]["name"] == "reset-of-today" && event["verb"] == "create";
     let asked = find("log-ticket").await?;

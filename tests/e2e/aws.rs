@@ -308,8 +308,8 @@ async fn a_grant_sets_session_tags_and_reports_those_too_large() -> Result<()> {
     // The trial used tags of the same size, and its result is in the status of the grant.
     eventually(LIMIT, "the grant to say so", async || {
         let assumable = condition(&env.get("poolgrant", "by-role").await?, "RoleAssumable");
-        let said = assumable["message"].as_str().unwrap_or_default().to_owned();
-        ensure!(assumable["status"] == "False" && said.contains("too large"), "{assumable}");
+        let output = assumable["message"].as_str().unwrap_or_default().to_owned();
+        ensure!(assumable["status"] == "False" && output.contains("too large"), "{assumable}");
         anyhow::Ok(())
     })
     .await?;

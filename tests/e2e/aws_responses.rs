@@ -123,9 +123,9 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
         fault,
         ends,
     };
-    let answer = Reply::aws_error(status, code);
-    let alone = Fault::Respond(answer.clone());
-    let after_reset = Fault::ForwardThenRespond(answer);
+    let exception = Reply::aws_error(status, code);
+    let alone = Fault::Respond(exception.clone());
+    let after_reset = Fault::ForwardThenRespond(exception);
     match says {
         No => {
             let refused = ends(&format!("Failed/{reason}"), "False", "NotPerformed", "CognitoResponse", Some(code));

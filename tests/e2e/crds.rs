@@ -34,8 +34,8 @@ impl Definitions {
         let mut wrong = Vec::new();
         for (name, object, verdict) in cases {
             let path = format!("{}?dryRun=All&fieldValidation=Strict", collection(&object["kind"])?);
-            let (status, said) = self.cluster.request(Method::POST, &path, Some(object)).await?;
-            wrong.extend(verdict.complaint(status, &said).map(|complaint| format!("{name}: {complaint}")));
+            let (status, shown) = self.cluster.request(Method::POST, &path, Some(object)).await?;
+            wrong.extend(verdict.complaint(status, &shown).map(|complaint| format!("{name}: {complaint}")));
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
@@ -44,8 +44,8 @@ impl Definitions {
     /// Tries to change an object; an accepted change is kept only if `keep` is true.
     async fn patch(&self, kind: &str, name: &str, patch: &Value, verdict: Verdict) -> Result<Option<String>> {
         let path = format!("{}/{name}?dryRun=All", collection(&kind.into())?);
-        let (status, said) = self.cluster.request(Method::PATCH, &path, Some(patch)).await?;
-        Ok(verdict.complaint(status, &said).map(|complaint| format!("{name} {patch}: {complaint}")))
+        let (status, shown) = self.cluster.request(Method::PATCH, &path, Some(patch)).await?;
+        Ok(verdict.complaint(status, &shown).map(|complaint| format!("{name} {patch}: {complaint}")))
     }
 
     /// Writes a status as the operator would.
@@ -92,15 +92,15 @@ enum Verdict {
 use Verdict::{Accepts, Refuses};
 
 impl Verdict {
-    fn complaint(self, status: StatusCode, said: &Value) -> Option<String> {
-        let (accepted, said) = (status.is_success(), said["message"].as_str().unwrap_or_default());
+    fn complaint(self, status: StatusCode, shown: &Value) -> Option<String> {
+        let (accepted, shown) = (status.is_success(), shown["message"].as_str().unwrap_or_default());
         match self {
             Accepts if accepted => None,
-            Accepts => Some(format!("should be accepted, but: {said}")),
+            Accepts => Some(format!("should be accepted, but: {shown}")),
             Refuses(words) if accepted => Some(format!("should be refused ({words:?})")),
             Refuses(words) => {
-                let unsaid: Vec<_> = words.iter().filter(|word| !said.contains(**word)).collect();
-                (!unsaid.is_empty()).then(|| format!("the refusal does not say {unsaid:?}: {said}"))
+                let unsaid: Vec<_> = words.iter().filter(|word| !shown.contains(**word)).collect();
+                (!unsaid.is_empty()).then(|| format!("the refusal does not say {unsaid:?}: {shown}"))
             }
         }
     }

@@ -152,8 +152,8 @@ async fn a_restore_without_a_saved_ledger_ends_unknown() -> Result<()> {
     let _operator = run(&rehearsal.env).await?;
     rehearsal.ends(["Unknown/OutcomeUnknown"; 3]).await?;
     assert_eq!(rehearsal.resets(), [1, 1, 1]);
-    let told = rehearsal.env.get("prr", "new").await?;
-    let message = condition(&told, "Ready")["message"].to_string();
+    let request = rehearsal.env.get("prr", "new").await?;
+    let message = condition(&request, "Ready")["message"].to_string();
     assert!(message.contains("nothing proves whether the reset was made"), "{message}");
     assert_eq!(rehearsal.env.state("before").await?, "Succeeded/ResetAccepted");
     Ok(())

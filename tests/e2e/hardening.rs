@@ -165,9 +165,9 @@ fn what_the_image_is_built_from_is_all_that_cargo_needs() -> Result<()> {
         let status = Command::new("cp").args(["-r", &root(path)]).arg(&target).status()?;
         assert!(status.success(), "{path}");
     }
-    let said = Command::new(env!("CARGO")).arg("-vV").output()?;
-    let said = String::from_utf8(said.stdout)?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
+    let shown = Command::new(env!("CARGO")).arg("-vV").output()?;
+    let shown = String::from_utf8(shown.stdout)?;
+    let host = shown.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo names no host")?;
     // The command is not offline: it may have to fetch what this host needs, and does not fetch
     // what only others need.
     let metadata = Command::new(env!("CARGO"))

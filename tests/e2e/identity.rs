@@ -68,8 +68,8 @@ impl People {
 
     async fn refused_in_the_end(&self, arguments: &[&str], input: &str, says: &str) -> Result<()> {
         eventually(LIMIT, "a refusal", async || {
-            let said = self.run(arguments, input).await?.refusal()?;
-            anyhow::ensure!(said.contains(says), "{said}");
+            let output = self.run(arguments, input).await?.refusal()?;
+            anyhow::ensure!(output.contains(says), "{output}");
             Ok(())
         })
         .await
@@ -120,25 +120,25 @@ async fn the_stamp_names_who_created_a_request_however_it_was_created() -> Resul
 }
 
 #[tokio::test]
-async fn the_stamp_stays_whoever_applies_the_request_again() -> Result<()> {
+async fn the_stamp_stays_when_another_user_applies_again() -> Result<()> {
     let people = People::stamped().await?;
-    people.0.apply(&people.plain("standing")).await?;
-    let admin = people.requester("standing").await?;
+    people.0.apply(&people.plain("stored")).await?;
+    let admin = people.requester("stored").await?;
     assert_eq!(admin["username"], "admin");
-    assert!(people.0.apply(&people.plain("standing")).await?.contains("unchanged"));
-    for yaml in [people.plain("standing"), people.forged("standing")] {
+    assert!(people.0.apply(&people.plain("stored")).await?.contains("unchanged"));
+    for yaml in [people.plain("stored"), people.forged("stored")] {
         people.run(&["apply", "-f", "-"], &yaml).await?.success()?;
         people.run(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &yaml).await?.success()?;
-        assert_eq!(people.requester("standing").await?, admin);
+        assert_eq!(people.requester("stored").await?, admin);
     }
-    let exported = people.0.kubectl(&["get", "prr", "standing", "-o", "yaml"]).await?;
-    people.0.kubectl(&["delete", "prr", "standing"]).await?;
+    let exported = people.0.kubectl(&["get", "prr", "stored", "-o", "yaml"]).await?;
+    people.0.kubectl(&["delete", "prr", "stored"]).await?;
     let exported = exported
         .lines()
         .filter(|line| !line.contains("resourceVersion:") && !line.contains("  uid: "))
         .collect::<Vec<_>>();
     people.run(&["create", "-f", "-"], &exported.join("\n")).await?.success()?;
-    assert_eq!(people.requester("standing").await?, json!({ "username": "mallory" }), "created again by another user");
+    assert_eq!(people.requester("stored").await?, json!({ "username": "mallory" }), "created again by another user");
     Ok(())
 }
 
@@ -164,8 +164,8 @@ async fn a_namespace_administrator_cannot_settle_or_reset_twice() -> Result<()> 
     let _operator = env.run().await?;
     env.ask("once").await?;
     assert_eq!(env.ended("once").await?, "Succeeded/ResetAccepted");
-    let standing = env.record("once").await?.unwrap_or_default();
-    let name = standing["metadata"]["name"].as_str().unwrap_or_default();
+    let stored = env.record("once").await?.unwrap_or_default();
+    let name = stored["metadata"]["name"].as_str().unwrap_or_default();
     // Permissions on records would be a mistake of the administrators; they do not suffice either.
     env.kubectl(&[
         "create",
@@ -179,7 +179,7 @@ async fn a_namespace_administrator_cannot_settle_or_reset_twice() -> Result<()> 
     let forged = json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord", "metadata": { "name": "r2-forged" },
         "schema": 1, "action": "PasswordReset", "request": { "namespace": "default", "name": "x" }, "userPoolID": env.pool, "username": "x",
-        "attempts": standing["attempts"],
+        "attempts": stored["attempts"],
     });
     for (what, arguments, input) in [
         (

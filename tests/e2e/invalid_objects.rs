@@ -38,7 +38,7 @@ async fn taken_under(env: &Environment, plural: &str, change: impl Fn(&mut Value
 }
 
 /// Returns the patches by which the operator wrote the status of the object.
-fn tellings(env: &Environment, plural: &str, name: &str) -> Vec<Value> {
+fn status_writes(env: &Environment, plural: &str, name: &str) -> Vec<Value> {
     let path = format!("/{plural}/{name}/status");
     let patches = env.api.requests().into_iter().filter(|it| it.seen.method == Method::PATCH);
     patches.filter(|it| it.seen.path.contains(&path)).map(|it| it.seen.json()).collect()
@@ -96,20 +96,20 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
     let mut operator = env.run().await?;
     for (name, time) in times {
         env.becomes(name, INVALID).await?;
-        let told = env.get("prr", name).await?;
+        let object = env.get("prr", name).await?;
         let shown: Vec<_> = ["Succeeded", "Ready", "PasswordInvalidated", "Reconciling"]
-            .map(|type_| condition(&told, type_)["status"].clone())
+            .map(|type_| condition(&object, type_)["status"].clone())
             .to_vec();
         assert_eq!(json!(shown), json!(["Unknown", "Unknown", "Unknown", "True"]), "{name}");
-        assert_eq!(told["status"]["observedGeneration"], 1, "{name}");
+        assert_eq!(object["status"]["observedGeneration"], 1, "{name}");
         let event = the_event(&env, name, "InvalidObject").await?;
-        for said in [condition(&told, "Ready")["message"].to_string(), event["note"].to_string()] {
-            assert!(said.contains("notAfter. Nothing is sent"), "{name}: {said}");
+        for output in [condition(&object, "Ready")["message"].to_string(), event["note"].to_string()] {
+            assert!(output.contains("notAfter. Nothing is sent"), "{name}: {output}");
             assert!(
-                said.contains("create a corrected one under a new name, or upgrade the operator"),
-                "{name}: {said}"
+                output.contains("create a corrected one under a new name, or upgrade the operator"),
+                "{name}: {output}"
             );
-            assert!(!said.contains(time.trim_matches('"')), "{name}: {said}");
+            assert!(!output.contains(time.trim_matches('"')), "{name}: {output}");
         }
     }
     // A valid request's deadline is later than theirs and passes meanwhile; then another process
@@ -118,9 +118,12 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
     assert_eq!(env.ended("clock").await?, "Failed/DeadlineExceeded");
     operator.sigkill().await?;
     for (name, _) in times {
-        let tellings = tellings(&env, "passwordresetrequests", name);
-        assert_eq!(tellings.len(), 1, "{name}: {tellings:?}");
-        assert!(tellings[0]["metadata"]["uid"].is_string() && tellings[0]["metadata"]["resourceVersion"].is_string());
+        let status_writes = status_writes(&env, "passwordresetrequests", name);
+        assert_eq!(status_writes.len(), 1, "{name}: {status_writes:?}");
+        assert!(
+            status_writes[0]["metadata"]["uid"].is_string()
+                && status_writes[0]["metadata"]["resourceVersion"].is_string()
+        );
     }
     env.api.forget();
     let operator = env.run().await?;
@@ -133,7 +136,7 @@ async fn a_request_with_an_invalid_time_reports_it_once() -> Result<()> {
     assert_eq!(env.ended("ordinary").await?, "Succeeded/ResetAccepted");
     for (name, _) in times {
         assert_eq!(env.state(name).await?, INVALID);
-        assert_eq!(tellings(&env, "passwordresetrequests", name), Vec::<Value>::new(), "{name}: reported again");
+        assert_eq!(status_writes(&env, "passwordresetrequests", name), Vec::<Value>::new(), "{name}: reported again");
         assert_eq!((looks(&env, name), env.calls(name), env.record(name).await?), (1, 0, None), "{name}");
         assert_eq!(events_about(&env, name, "InvalidObject").await?.len(), 1, "{name}");
     }
@@ -175,7 +178,7 @@ async fn an_event_reports_an_invalid_object_whose_status_is_refused() -> Result<
     let note = the_event(&env, "good", "InvalidObject").await?["note"].to_string();
     assert!(note.contains("503"), "{note}");
     eventually(LIMIT, "another try", async || {
-        (tellings(&env, "passwordresetrequests", "list").len() > 2).then_some(())
+        (status_writes(&env, "passwordresetrequests", "list").len() > 2).then_some(())
     })
     .await?;
     assert_eq!(events_about(&env, "list", "InvalidObject").await?.len(), 1);
@@ -195,30 +198,30 @@ async fn an_invalid_grant_allows_nothing_until_it_is_corrected() -> Result<()> {
     env.apply(&grant("5")).await?;
     let becomes = async |ready: &str, reason: &str| {
         eventually(LIMIT, format!("the grant to be {ready}"), async || {
-            let told = env.get("poolgrant", "some").await?;
-            let condition = condition(&told, "Ready");
+            let object = env.get("poolgrant", "some").await?;
+            let condition = condition(&object, "Ready");
             ensure!(condition["status"] == ready && condition["reason"] == reason, "{condition}");
-            ensure!(condition["observedGeneration"] == told["metadata"]["generation"], "{told}");
-            anyhow::Ok(told)
+            ensure!(condition["observedGeneration"] == object["metadata"]["generation"], "{object}");
+            anyhow::Ok(object)
         })
         .await
     };
     let operator = env.run().await?;
     becomes("True", "Valid").await?;
     taken_under(&env, "userpoolgrants", with_any_limit, &[grant("few")]).await?;
-    let told = becomes("False", "InvalidObject").await?;
-    assert_eq!(condition(&told, "Stalled")["status"], "True");
-    assert_eq!(told["status"]["matchedNamespaces"], Value::Null);
+    let object = becomes("False", "InvalidObject").await?;
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    assert_eq!(object["status"]["matchedNamespaces"], Value::Null);
     let note = the_event(&env, "some", "InvalidObject").await?["note"].to_string();
-    for said in [condition(&told, "Ready")["message"].to_string(), note] {
-        assert!(said.contains("Expected i64. It allows nothing") && !said.contains("few"), "{said}");
+    for output in [condition(&object, "Ready")["message"].to_string(), note] {
+        assert!(output.contains("Expected i64. It allows nothing") && !output.contains("few"), "{output}");
     }
     env.ask("waiting").await?;
     env.becomes("waiting", "Pending/NoMatchingGrant").await?;
-    assert_eq!(tellings(&env, "userpoolgrants", "some").len(), 1);
+    assert_eq!(status_writes(&env, "userpoolgrants", "some").len(), 1);
     env.apply(&grant("5")).await?;
-    let told = becomes("True", "Valid").await?;
-    assert_eq!(condition(&told, "Stalled"), Value::Null);
+    let object = becomes("True", "Valid").await?;
+    assert_eq!(condition(&object, "Stalled"), Value::Null);
     assert_eq!(env.ended("waiting").await?, "Succeeded/ResetAccepted");
     logs::is_sound(&operator.logs())
 }

@@ -11,7 +11,7 @@ use testbed::{Fault, Matcher, Operator, eventually};
 const LEASES: &str = "/leases/cognito-reset-operator";
 
 /// Waits until `/readyz` and the metric show this state of a replica.
-async fn tells(operator: &Operator, state: &str) -> Result<()> {
+async fn reports(operator: &Operator, state: &str) -> Result<()> {
     eventually(LIMIT, format!("a replica to report {state:?}"), async || {
         let (status, text) = operator.page("/readyz").await?;
         ensure!(text.trim() == state && status.is_success() == (state != "no-leader-seen"), "{status}: {text}");
@@ -41,13 +41,13 @@ async fn a_stopping_leader_hands_over_before_its_lease_expires() -> Result<()> {
     let env = Environment::start().await?;
     let lease = Some("10m");
     let mut first = env.run_with(env.replica("first", lease)).await?;
-    tells(&first, "leader").await?;
+    reports(&first, "leader").await?;
     let second = env.run_with(env.replica("second", lease)).await?;
-    tells(&second, "standby").await?;
+    reports(&second, "standby").await?;
     assert_eq!(worker(&env, "by-the-first").await?, "first");
     first.sigterm()?;
     let stopped = Instant::now();
-    tells(&second, "leader").await?;
+    reports(&second, "leader").await?;
     println!("hand-over after SIGTERM: {:?}", stopped.elapsed());
     assert!(first.wait_exit(LIMIT).await?.success(), "{}", first.logs());
     assert_eq!(worker(&env, "by-the-second").await?, "second");
@@ -59,14 +59,14 @@ async fn a_killed_leader_is_replaced_when_its_lease_has_expired() -> Result<()> 
     let env = Environment::start().await?;
     let lease = Some("3s");
     let mut first = env.run_with(env.replica("same-pod", lease)).await?;
-    tells(&first, "leader").await?;
+    reports(&first, "leader").await?;
     // A process that is started again in its Pod has the same name, and is another holder all the
     // same.
     let second = env.run_with(env.replica("same-pod", lease)).await?;
-    tells(&second, "standby").await?;
+    reports(&second, "standby").await?;
     first.sigkill().await?;
     let killed = Instant::now();
-    tells(&second, "leader").await?;
+    reports(&second, "leader").await?;
     println!("hand-over after SIGKILL, with a lease of 3 s: {:?}", killed.elapsed());
     worker(&env, "by-the-second").await?;
     Ok(())
@@ -77,13 +77,13 @@ async fn a_thawed_leader_stops_and_nothing_is_sent_twice() -> Result<()> {
     let env = Environment::start().await?;
     let lease = Some("3s");
     let mut first = env.run_with(env.replica("first", lease)).await?;
-    tells(&first, "leader").await?;
+    reports(&first, "leader").await?;
     let second = env.run_with(env.replica("second", lease)).await?;
     let call = env.cognito.once(Matcher::reset_of("frozen"), Fault::HoldReply);
     env.ask("frozen").await?;
     let held = call.held(LIMIT).await?;
     first.sigstop()?;
-    tells(&second, "leader").await?;
+    reports(&second, "leader").await?;
     assert_eq!(env.ended("frozen").await?, "Succeeded/ConfirmedByProbe");
     held.release();
     first.sigcont()?;
@@ -98,7 +98,7 @@ async fn a_thawed_leader_stops_and_nothing_is_sent_twice() -> Result<()> {
 async fn a_leader_that_cannot_renew_stops() -> Result<()> {
     let env = Environment::start().await?;
     let mut leader = env.run_with(env.replica("leader", Some("10s"))).await?;
-    tells(&leader, "leader").await?;
+    reports(&leader, "leader").await?;
     let lost = env.api.times(2, Matcher::path(Method::PUT, LEASES), Fault::ForwardThenLose);
     eventually(LIMIT, "two renewals whose replies were lost", async || (lost.hits() == 2).then_some(())).await?;
     assert_eq!(worker(&env, "still-leading").await?, "leader");
@@ -122,11 +122,11 @@ async fn replicas_without_a_leader_say_so() -> Result<()> {
     let ghost = "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: cognito-reset-operator, namespace: cognito-reset-system}\nspec: {holderIdentity: ghost, leaseDurationSeconds: 3600}\n";
     env.apply(ghost).await?;
     let replica = env.replica("replica", Some("2s")).start()?;
-    tells(&replica, "no-leader-seen").await?;
+    reports(&replica, "no-leader-seen").await?;
     env.ask("waits").await?;
     assert_eq!(env.state("waits").await?, "Pending/Pending");
     env.kubectl(&["delete", "lease", "cognito-reset-operator", "-n", "cognito-reset-system"]).await?;
-    tells(&replica, "leader").await?;
+    reports(&replica, "leader").await?;
     assert_eq!(env.ended("waits").await?, "Succeeded/ResetAccepted");
     Ok(())
 }

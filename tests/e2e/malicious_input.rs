@@ -143,10 +143,10 @@ impl Field {
 async fn tried(env: &Environment, objects: &[Value]) -> Result<BTreeMap<String, String>> {
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
     let arguments = ["create", "--validate=strict", "--dry-run=server", "-f", "-"];
-    let said = env.cluster.as_admin().run_with_input(&arguments, &list).await?;
+    let output = env.cluster.as_admin().run_with_input(&arguments, &list).await?;
     let mut refused: BTreeMap<String, String> = BTreeMap::new();
     let mut current = String::new();
-    for line in said.stderr.lines() {
+    for line in output.stderr.lines() {
         if let Some((before, _)) = line.split_once("\" is invalid: ") {
             current = before.rsplit('"').next().unwrap_or_default().to_owned();
         }
@@ -154,7 +154,7 @@ async fn tried(env: &Environment, objects: &[Value]) -> Result<BTreeMap<String, 
         text.push_str(line);
         text.push('\n');
     }
-    ensure!(said.stdout.lines().count() + refused.len() == objects.len(), "{said}");
+    ensure!(output.stdout.lines().count() + refused.len() == objects.len(), "{output}");
     Ok(refused)
 }
 
@@ -179,23 +179,23 @@ async fn every_field_takes_or_refuses_every_text_and_says_so() -> Result<()> {
             match (refused.get(name), taken) {
                 (None, true) => {}
                 (None, false) => wrong.push(format!("{at}: taken")),
-                (Some(said), true) => wrong.push(format!("{at}: {said}")),
-                (Some(said), false) => {
+                (Some(output), true) => wrong.push(format!("{at}: {output}")),
+                (Some(output), false) => {
                     let known = ["too-long", "megabyte"].contains(&name.as_str());
                     let clear = matches!(field.takes, OneLine(_)) && !known;
                     let path = format!("spec.{}", field.path);
-                    if !said.contains(&path) || (clear && !said.contains("write one line of visible characters")) {
-                        wrong.push(format!("{at}: not clear: {said}"));
+                    if !output.contains(&path) || (clear && !output.contains("write one line of visible characters")) {
+                        wrong.push(format!("{at}: not clear: {output}"));
                     }
                     // A refusal may quote the refused value, if the quote shows hidden characters.
                     // Only its author sees the refusal: the API server repeats a word that is not
                     // in a list once, and a time twice, in full.
                     let most = 16_384 + if field.takes == Less { 2 * text.len() } else { 0 };
-                    if said.len() > most || said.chars().any(|it| it != '\n' && is_hidden(it)) {
+                    if output.len() > most || output.chars().any(|it| it != '\n' && is_hidden(it)) {
                         wrong.push(format!(
                             "{at}: not sound: {} bytes, {:?}",
-                            said.len(),
-                            &said.chars().take(300).collect::<String>()
+                            output.len(),
+                            &output.chars().take(300).collect::<String>()
                         ));
                     }
                 }
@@ -213,8 +213,8 @@ async fn posted(env: &Environment, name: &str, fields: &str) -> Result<Value> {
         r#"{{"apiVersion":"cognito-reset.dev/v1alpha1","kind":"PasswordResetRequest","metadata":{{"name":"{name}"}},"spec":{{"userPoolID":"{pool}",{fields}}}}}"#
     );
     let path = "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests";
-    let said = env.cluster.as_admin().run_with_input(&["create", "--raw", path, "-f", "-"], &json).await?;
-    serde_json::from_str(&said.success()?).context("not JSON")
+    let output = env.cluster.as_admin().run_with_input(&["create", "--raw", path, "-f", "-"], &json).await?;
+    serde_json::from_str(&output.success()?).context("not JSON")
 }
 
 #[tokio::test]

@@ -39,13 +39,13 @@ async fn in_its_own_network(tools: &Tools, kernel: &str, folder: &Path) -> Resul
         .env("AWS_REGION", "eu-west-1")
         .output()
         .context("unshare cannot be run: it is a part of util-linux")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "no network of its own (see CONTRIBUTING.md): {said}");
+    let shown = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "no network of its own (see CONTRIBUTING.md): {shown}");
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 #[tokio::test]
-async fn probes_are_answered_on_ipv4_and_where_there_is_one_on_ipv6() -> Result<()> {
+async fn probes_are_served_on_ipv4_and_on_ipv6_if_there_is_one() -> Result<()> {
     let tools = Tools::locate().await?;
     for (kernel, addresses) in [
         ("both", &["127.0.0.1", "::1"][..]),

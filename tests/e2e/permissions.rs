@@ -100,17 +100,17 @@ async fn the_base_gives_exactly_the_listed_permissions() -> Result<()> {
         assert!(!role["rules"].to_string().contains("coordination.k8s.io"), "the Lease is given for one namespace");
     }
     let account = format!("--as=system:serviceaccount:{}:{}", base.namespace, base.service_account);
-    for (lease, answer) in [("cognito-reset-operator", "yes"), ("kube-scheduler", "no")] {
+    for (lease, allowed) in [("cognito-reset-operator", "yes"), ("kube-scheduler", "no")] {
         let lease = format!("leases.coordination.k8s.io/{lease}");
-        for (namespace, answer) in [(base.namespace.as_str(), answer), ("kube-system", "no")] {
-            let said = env.cluster.kubectl(&["auth", "can-i", "update", &lease, &account, "-n", namespace]).await?;
-            assert_eq!(said.stdout.trim(), answer, "{lease} in {namespace}");
+        for (namespace, allowed) in [(base.namespace.as_str(), allowed), ("kube-system", "no")] {
+            let output = env.cluster.kubectl(&["auth", "can-i", "update", &lease, &account, "-n", namespace]).await?;
+            assert_eq!(output.stdout.trim(), allowed, "{lease} in {namespace}");
         }
     }
     for resource in ["secrets", "configmaps", "pods"] {
         for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
-            let answer = env.cluster.kubectl(&["auth", "can-i", verb, resource, &account, "-A"]).await?;
-            assert_eq!(answer.stdout.trim(), "no", "{verb} {resource}");
+            let allowed = env.cluster.kubectl(&["auth", "can-i", verb, resource, &account, "-A"]).await?;
+            assert_eq!(allowed.stdout.trim(), "no", "{verb} {resource}");
         }
     }
     Ok(())
@@ -118,15 +118,19 @@ async fn the_base_gives_exactly_the_listed_permissions() -> Result<()> {
 
 /// Returns the permissions of a service account in a namespace, as the API server lists them for
 /// the account's own token.
-async fn told_by_the_api_server(env: &Environment, account: (&str, &str), namespace: &str) -> Result<BTreeSet<Triple>> {
+async fn listed_by_the_api_server(
+    env: &Environment,
+    account: (&str, &str),
+    namespace: &str,
+) -> Result<BTreeSet<Triple>> {
     let token = env.cluster.service_account_token(account.0, account.1).await?;
     let account = env.cluster.as_admin().with_kubeconfig(&env.cluster.kubeconfig_for(&token, None)?);
     let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": { "namespace": namespace } });
     let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
-    let said = account.run_with_input(&["create", "--raw", path, "-f", "-"], &review.to_string()).await?.success()?;
-    let status = serde_json::from_str::<Value>(&said)?["status"].clone();
+    let output = account.run_with_input(&["create", "--raw", path, "-f", "-"], &review.to_string()).await?.success()?;
+    let status = serde_json::from_str::<Value>(&output)?["status"].clone();
     ensure!(status["incomplete"] == false, "{status}");
-    let mut told = BTreeSet::new();
+    let mut listed = BTreeSet::new();
     for rule in status["resourceRules"].as_array().into_iter().flatten() {
         for group in strings(&rule["apiGroups"]) {
             for resource in strings(&rule["resources"]) {
@@ -134,19 +138,19 @@ async fn told_by_the_api_server(env: &Environment, account: (&str, &str), namesp
                     // All verbs on Leases except `create` are for the Lease of that name.
                     let named = rule["resourceNames"] == json!([ROLE]);
                     ensure!(named == (resource == "leases" && verb != "create"), "{rule}");
-                    told.insert((group.clone(), resource.clone(), verb));
+                    listed.insert((group.clone(), resource.clone(), verb));
                 }
             }
         }
     }
-    Ok(told)
+    Ok(listed)
 }
 
 /// Returns the same of the operator, without the permissions of every service account, such as
 /// questions about itself.
-async fn told_of_the_operator(env: &Environment, namespace: &str) -> Result<BTreeSet<Triple>> {
-    let operator = told_by_the_api_server(env, (NAMESPACE, ROLE), namespace).await?;
-    let anybody = told_by_the_api_server(env, ("default", "nobody"), namespace).await?;
+async fn listed_for_the_operator(env: &Environment, namespace: &str) -> Result<BTreeSet<Triple>> {
+    let operator = listed_by_the_api_server(env, (NAMESPACE, ROLE), namespace).await?;
+    let anybody = listed_by_the_api_server(env, ("default", "nobody"), namespace).await?;
     Ok(operator.difference(&anybody).cloned().collect())
 }
 
@@ -158,16 +162,16 @@ async fn the_api_server_grants_exactly_the_listed_permissions() -> Result<()> {
     let elsewhere = triples(permissions()?.iter().filter(|permission| !permission.own_lease));
     for (namespace, wanted) in [(NAMESPACE, &all), ("default", &elsewhere), ("kube-system", &elsewhere)] {
         eventually(LIMIT, "the roles to take effect", async || {
-            let told = told_of_the_operator(&env, namespace).await?;
-            ensure!(told == *wanted, "in {namespace}: {told:?}");
+            let listed = listed_for_the_operator(&env, namespace).await?;
+            ensure!(listed == *wanted, "in {namespace}: {listed:?}");
             anyhow::Ok(())
         })
         .await?;
-        let told = told_by_the_api_server(&env, (NAMESPACE, ROLE), namespace).await?;
+        let listed = listed_by_the_api_server(&env, (NAMESPACE, ROLE), namespace).await?;
         for resource in ["secrets", "configmaps", "pods", "serviceaccounts", "*"] {
             assert!(
-                !told.iter().any(|(_, given, _)| given.split('/').next() == Some(resource)),
-                "{resource}: {told:?}"
+                !listed.iter().any(|(_, given, _)| given.split('/').next() == Some(resource)),
+                "{resource}: {listed:?}"
             );
         }
     }
@@ -176,8 +180,8 @@ async fn the_api_server_grants_exactly_the_listed_permissions() -> Result<()> {
     let more = ["create", "rolebinding", "more", "-n", "default", "--role=more"];
     env.kubectl(&[&more[..], &[&format!("--serviceaccount={NAMESPACE}:{ROLE}")]].concat()).await?;
     eventually(LIMIT, "a permission too many in the list", async || {
-        let told = told_of_the_operator(&env, "default").await?;
-        ensure!(told.iter().any(|(_, resource, _)| resource == "pods"), "{told:?}");
+        let listed = listed_for_the_operator(&env, "default").await?;
+        ensure!(listed.iter().any(|(_, resource, _)| resource == "pods"), "{listed:?}");
         anyhow::Ok(())
     })
     .await
@@ -233,7 +237,7 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             })
             .await
         }
-        "tells-a-request-that-cannot-be-read" => {
+        "reports-an-invalid-request" => {
             let request = env.request(tag, tag, "ifResetRequired: Perhaps");
             taken_under_another_definition(env, "passwordresetrequests", "ifResetRequired", &request).await?;
             eventually(limit, "the request to say so", async || {
@@ -243,7 +247,7 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             })
             .await
         }
-        "tells-a-grant-that-cannot-be-read" => {
+        "reports-an-invalid-grant" => {
             let grant = format!(
                 "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: {tag}}}\nspec: {{userPoolID: {}, namespaces: [default], maxPendingPerNamespace: few}}",
                 env.pool
@@ -270,7 +274,7 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             })
             .await
         }
-        "tells-by-event" => {
+        "reports-by-event" => {
             env.grant(tag, "namespaces: [default]").await?;
             env.ask(tag).await?;
             event(env, tag, limit, "it", |_| true).await
@@ -455,8 +459,8 @@ async fn refused(env: &Environment, (group, resource, verb): &Triple) -> Result<
         if !sub.is_empty() {
             arguments.push(&subresource);
         }
-        let answer = env.cluster.kubectl(&arguments).await?;
-        ensure!(answer.stdout.trim() == "no", "{answer}");
+        let allowed = env.cluster.kubectl(&arguments).await?;
+        ensure!(allowed.stdout.trim() == "no", "{allowed}");
         anyhow::Ok(())
     })
     .await?;

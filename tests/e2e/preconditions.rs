@@ -90,11 +90,11 @@ async fn grant_says(env: &Environment, name: &str, wanted: &str) -> Result<serde
 async fn grant_event(env: &Environment, name: &str, wanted: &str) -> Result<()> {
     eventually(LIMIT, format!("the event {wanted} of {name}"), async || {
         let events = env.list("events").await?;
-        let told = |event: &Value| {
+        let reported = |event: &Value| {
             let [type_, reason] = ["type", "reason"].map(|field| event[field].as_str().unwrap_or_default());
             event["regarding"]["name"] == name && format!("{type_} {reason}") == wanted
         };
-        ensure!(events.iter().any(told), "{events:?}");
+        ensure!(events.iter().any(reported), "{events:?}");
         anyhow::Ok(())
     })
     .await
@@ -164,8 +164,9 @@ async fn a_grant_reports_whether_its_role_can_be_assumed() -> Result<()> {
     env.api.forget();
     let so_far = trials().len();
     eventually(LIMIT, "further trials", async || (trials().len() >= so_far + 3).then_some(())).await?;
-    let told = env.api.requests().into_iter().filter(|request| request.seen.path.contains("userpoolgrants/by-role"));
-    assert_eq!(told.filter(|request| request.seen.method != Method::GET).count(), 0);
+    let reported =
+        env.api.requests().into_iter().filter(|request| request.seen.path.contains("userpoolgrants/by-role"));
+    assert_eq!(reported.filter(|request| request.seen.method != Method::GET).count(), 0);
     Ok(())
 }
 
@@ -412,9 +413,9 @@ async fn nothing_is_written_at_rest() -> Result<()> {
     // The Event of the end is the last write. The reads of orphaned claims show that time goes on.
     let events = async || Ok::<_, anyhow::Error>(!env.list("events").await?.is_empty());
     eventually(LIMIT, "the event", async || events().await.ok().filter(|seen| *seen)).await?;
-    let told =
+    let reported =
         |seen: &testbed::Seen| seen.method == Method::PUT && seen.path.contains("userpoolgrants/everyone/status");
-    let grant_writes = env.api.requests().iter().filter(|request| told(&request.seen)).count();
+    let grant_writes = env.api.requests().iter().filter(|request| reported(&request.seen)).count();
     assert_eq!(grant_writes, 1, "a grant has one status, once all namespaces are known");
     env.api.forget();
     let sweeps =

@@ -61,7 +61,7 @@ fn the_mark_is_found_in_each_form() {
 
 /// A response of Cognito or STS that repeats the name in every place.
 fn quoting(status: u16, code: &str) -> Fault {
-    let text = format!("user {MARK} said {MARK}");
+    let text = format!("user {MARK} output {MARK}");
     let body = json!({ "__type": code, "message": text, "Message": text }).to_string();
     let reply = Reply::new(status, body).header("content-type", "application/x-amz-json-1.1");
     Fault::Respond(reply.header("x-amzn-errortype", code).header("x-amzn-errormessage", &text))
@@ -111,8 +111,8 @@ impl Marked {
     }
 
     /// Notes the reason that follows the outcome.
-    fn saw(&self, told: &str) {
-        self.seen.borrow_mut().extend(told.split('/').next_back().map(str::to_owned));
+    fn saw(&self, state: &str) {
+        self.seen.borrow_mut().extend(state.split('/').next_back().map(str::to_owned));
     }
 
     async fn ask(&self, name: &str, spec: &str) -> Result<()> {
@@ -160,11 +160,11 @@ impl Marked {
     }
 
     /// Goes through the responses of Cognito and AWS.
-    async fn answers(&self) -> Result<()> {
+    async fn exceptions(&self) -> Result<()> {
         let Environment { cognito, .. } = &self.env;
         self.becomes("accepted", "", "Succeeded/ResetAccepted").await?;
         for exception in Exception::ALL {
-            let name = format!("answer-{}", exception.code().to_lowercase());
+            let name = format!("exception-{}", exception.code().to_lowercase());
             let rule = cognito.once(Matcher::reset_of(&format!("{MARK}-{name}")), quoting(400, exception.code()));
             self.ask(&name, "").await?;
             self.ended(&name).await?;
@@ -333,7 +333,7 @@ impl Marked {
 
     /// Goes through starts that fail because of the API server's response.
     async fn starts(&mut self) -> Result<()> {
-        for (method, path, said) in [
+        for (method, path, output) in [
             (Method::GET, "/version", "failed to reach"),
             (Method::POST, "/selfsubjectaccessreviews", "failed to reach"),
             (Method::GET, "/passwordresetrequests?", "failed to reach"),
@@ -342,7 +342,7 @@ impl Marked {
             self.env.api.once(Matcher::path(method, path), refusal(422, "Invalid"));
             let mut operator = self.env.operator().args([LOUD]).start()?;
             ensure!(!operator.wait_exit(LIMIT).await?.success(), "it starts all the same");
-            ensure!(operator.logs().contains(said), "{path}: {}", operator.logs());
+            ensure!(operator.logs().contains(output), "{path}: {}", operator.logs());
             self.logs.push(operator.logs());
         }
         Ok(())
@@ -454,7 +454,7 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
     );
     marked.env.api.once(Matcher::path(Method::GET, "/namespaces?"), refusal(500, "InternalError"));
     let mut operator = marked.run(&[]).await?;
-    marked.answers().await?;
+    marked.exceptions().await?;
     marked.gates().await?;
     marked.grants().await?;
     marked.refusals().await?;
@@ -477,11 +477,11 @@ async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
     let never = NEVER.map(str::to_owned).into();
     let unseen = &(&reasons() - &marked.seen.borrow()) - &never;
     assert!(unseen.is_empty(), "no scenario for {unseen:?}");
-    told_nowhere(marked).await
+    shown_nowhere(marked).await
 }
 
 /// Looks for the mark in everything except the fields of resources that are made for it.
-async fn told_nowhere(marked: Marked) -> Result<()> {
+async fn shown_nowhere(marked: Marked) -> Result<()> {
     let Marked { env, logs, metrics, .. } = marked;
     let parsed = async |kind: &str| -> Result<Value> {
         Ok(serde_json::from_str(&env.kubectl(&["get", kind, "-A", "-o", "json"]).await?)?)

@@ -159,8 +159,8 @@ async fn an_open_claim_beside_a_request_that_has_ended_is_settled() -> Result<()
 async fn endless_conflicts_end_the_reconcile_and_it_is_retried() -> Result<()> {
     let env = Environment::start().await?;
     let operator = env.run().await?;
-    let told = Matcher::path(Method::PUT, "passwordresetrequests/contended/status");
-    let conflict = env.api.always(told, Fault::Respond(Reply::kubernetes_error(409, "Conflict")));
+    let status = Matcher::path(Method::PUT, "passwordresetrequests/contended/status");
+    let conflict = env.api.always(status, Fault::Respond(Reply::kubernetes_error(409, "Conflict")));
     env.ask("contended").await?;
     eventually(LIMIT, "the pass to give up", async || {
         operator.logs().contains("has changed 10 times while it was worked on").then_some(())

@@ -49,8 +49,8 @@ impl Refusing<'_> {
     async fn enforce(&self, yaml: &str, probe: &[&str], input: &str) -> Result<()> {
         self.env.apply(yaml).await?;
         eventually(LIMIT, "the policy to be in force", async || {
-            let said = self.env.cluster.as_admin().run_with_input(probe, input).await?;
-            ensure!(said.refusal()?.contains("denied"), "not by it");
+            let output = self.env.cluster.as_admin().run_with_input(probe, input).await?;
+            ensure!(output.refusal()?.contains("denied"), "not by it");
             anyhow::Ok(())
         })
         .await
@@ -146,8 +146,8 @@ async fn nothing_is_sent_while_a_policy_refuses_records() -> Result<()> {
     refusing.warns("held", "WriteRefused", &[by, "nothing was sent"]).await?;
     let late = refusing.warns("late", "WriteRefused", &[by, "closing the record"]).await?;
     assert_eq!(late["action"], "Close");
-    let told = refusing.events("held", "WriteRefused").await?;
-    assert!(told.len() == 1 && told[0]["series"].is_null() && told[0]["action"] == "Claim", "{told:?}");
+    let events = refusing.events("held", "WriteRefused").await?;
+    assert!(events.len() == 1 && events[0]["series"].is_null() && events[0]["action"] == "Claim", "{events:?}");
     refusing.counted("record", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy owner-label");
     for name in ["held", "late", "old"] {
@@ -268,12 +268,12 @@ async fn an_event_reports_an_outcome_while_statuses_are_refused() -> Result<()> 
         r#"{"status":{"attempts":7}}"#,
     ];
     refusing.enforce(&policy("no-statuses", &["UPDATE"], &resources, "false"), &probe, "").await?;
-    env.ask("told-by-event").await?;
+    env.ask("reported-by-event").await?;
     env.apply(&env.request("waits", "waits", "suspend: true")).await?;
     env.grant("another", "namespaces: [elsewhere]").await?;
     let by = "refused by the ValidatingAdmissionPolicy no-statuses";
     let cannot = "The status cannot be written";
-    refusing.warns("told-by-event", "ResetAccepted", &["password invalidated", cannot, by]).await?;
+    refusing.warns("reported-by-event", "ResetAccepted", &["password invalidated", cannot, by]).await?;
     refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
     refusing.warns("another", "NoNamespaceMatches", &["no namespace of the cluster is selected", cannot, by]).await?;
     refusing.counted("status", "policy").await?;
@@ -282,20 +282,23 @@ async fn an_event_reports_an_outcome_while_statuses_are_refused() -> Result<()> 
         let path = format!("{name}/status");
         env.api.requests().iter().filter(|sent| sent.seen.path.contains(&path)).count()
     };
-    let so_far = (tries("told-by-event"), tries("another"));
+    let so_far = (tries("reported-by-event"), tries("another"));
     eventually(LIMIT, "further tries", async || {
-        (tries("told-by-event") > so_far.0 + 1 && tries("another") > so_far.1 + 1).then_some(())
+        (tries("reported-by-event") > so_far.0 + 1 && tries("another") > so_far.1 + 1).then_some(())
     })
     .await?;
-    for (name, reason) in [("told-by-event", "ResetAccepted"), ("another", "NoNamespaceMatches")] {
-        let told = refusing.events(name, reason).await?;
-        assert!(told.len() == 1 && told[0]["series"].is_null() && told[0]["action"] == "UpdateStatus", "{told:?}");
+    for (name, reason) in [("reported-by-event", "ResetAccepted"), ("another", "NoNamespaceMatches")] {
+        let events = refusing.events(name, reason).await?;
+        assert!(
+            events.len() == 1 && events[0]["series"].is_null() && events[0]["action"] == "UpdateStatus",
+            "{events:?}"
+        );
     }
-    assert_eq!(env.state("told-by-event").await?, "Pending/Pending");
+    assert_eq!(env.state("reported-by-event").await?, "Pending/Pending");
     refusing.lift("no-statuses").await?;
-    assert_eq!(env.ended("told-by-event").await?, RESET);
+    assert_eq!(env.ended("reported-by-event").await?, RESET);
     env.becomes("waits", "Pending/Suspended").await?;
-    assert_eq!(env.calls("told-by-event"), 1);
+    assert_eq!(env.calls("reported-by-event"), 1);
     Ok(())
 }
 
@@ -336,8 +339,8 @@ async fn a_policy_that_refuses_the_lease_and_events_is_named() -> Result<()> {
     let probe = ["create", "--dry-run=server", "-f", "-"];
     env.apply(&yaml).await?;
     eventually(LIMIT, "the policy to be in force", async || {
-        let said = env.cluster.as_admin().run_with_input(&probe, &bare).await?;
-        ensure!(said.refusal()?.contains("denied"), "not by it");
+        let output = env.cluster.as_admin().run_with_input(&probe, &bare).await?;
+        ensure!(output.refusal()?.contains("denied"), "not by it");
         anyhow::Ok(())
     })
     .await?;
@@ -376,10 +379,10 @@ async fn a_policy_that_refuses_the_lease_and_events_is_named() -> Result<()> {
         "involvedObject": { "kind": "Pod", "namespace": "default", "name": "a" }, "reason": "Probe", "message": "a",
     });
     refusing.enforce(&yaml, &probe, &event.to_string()).await?;
-    env.ask("untold").await?;
-    assert_eq!(env.ended("untold").await?, RESET);
+    env.ask("unreported").await?;
+    assert_eq!(env.ended("unreported").await?, RESET);
     eventually(LIMIT, "the refused event to be counted", async || refusing.counted("event", "policy").await).await?;
-    assert!(refusing.events("untold", "ResetAccepted").await?.is_empty());
+    assert!(refusing.events("unreported", "ResetAccepted").await?.is_empty());
     refusing.logged("the API server rejects an Event");
     Ok(())
 }
@@ -411,8 +414,8 @@ async fn a_dead_webhook_and_a_lost_permission_are_named() -> Result<()> {
     env.apply(DEAD_WEBHOOK).await?;
     eventually(LIMIT, "the webhook to be asked", async || {
         let probe = ["create", "--dry-run=server", "-f", "-"];
-        let said = env.cluster.as_admin().run_with_input(&probe, &copy.to_string()).await?;
-        ensure!(said.refusal()?.contains("failed calling webhook"), "not by it");
+        let output = env.cluster.as_admin().run_with_input(&probe, &copy.to_string()).await?;
+        ensure!(output.refusal()?.contains("failed calling webhook"), "not by it");
         anyhow::Ok(())
     })
     .await?;
@@ -441,11 +444,11 @@ async fn a_dead_webhook_and_a_lost_permission_are_named() -> Result<()> {
     set(&fewer).await?;
     let account = "--as=system:serviceaccount:cognito-reset-system:cognito-reset-operator";
     eventually(LIMIT, "the permission to be gone", async || {
-        let said = env
+        let output = env
             .cluster
             .kubectl(&["auth", "can-i", "create", "passwordresetrecords.cognito-reset.dev", account])
             .await?;
-        ensure!(said.stdout.trim() == "no", "{}", said.stdout);
+        ensure!(output.stdout.trim() == "no", "{}", output.stdout);
         anyhow::Ok(())
     })
     .await?;

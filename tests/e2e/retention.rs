@@ -362,12 +362,12 @@ async fn an_invalid_finished_request_hides_no_other_one() -> Result<()> {
 }
 
 /// Waits for the Event that a time to live is not applied.
-async fn told_of(env: &Environment, name: &str, note: &str) -> Result<()> {
+async fn has_event(env: &Environment, name: &str, note: &str) -> Result<()> {
     eventually(LIMIT, format!("the event about {name}"), async || {
         let events = env.list("events").await?;
         let of_it = |event: &&Value| event["regarding"]["name"] == name && event["reason"] == "TTLNotApplied";
         let noted = events.iter().filter(of_it).filter_map(|event| event["note"].as_str());
-        ensure!(noted.clone().any(|said| said.contains(note)), "{:?}", noted.collect::<Vec<_>>());
+        ensure!(noted.clone().any(|output| output.contains(note)), "{:?}", noted.collect::<Vec<_>>());
         anyhow::Ok(())
     })
     .await
@@ -384,7 +384,7 @@ async fn requests_tracked_by_argo_cd_or_flux_are_kept_with_an_event() -> Result<
         let tracked = format!("{{{place}: {{{}: app}}, name:", mark.key());
         env.apply(&manifest.replace("{name:", &tracked)).await?;
         assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted");
-        told_of(&env, name, mark.key()).await?;
+        has_event(&env, name, mark.key()).await?;
     }
     // The request is tracked only after it has ended: its deletion is held up until then.
     let refusal = Fault::Respond(Reply::kubernetes_error(409, "Conflict"));
@@ -392,7 +392,7 @@ async fn requests_tracked_by_argo_cd_or_flux_are_kept_with_an_event() -> Result<
     reset(&env, "later", "ttlSecondsAfterFinished: 0").await?;
     eventually(LIMIT, "it to be due", async || (deletion.hits() > 0).then_some(())).await?;
     env.kubectl(&["annotate", "prr", "later", &format!("{}=app", Tracker::ArgoTrackingId.key())]).await?;
-    told_of(&env, "later", Tracker::ArgoTrackingId.key()).await?;
+    has_event(&env, "later", Tracker::ArgoTrackingId.key()).await?;
     deletion.remove();
     looked_through(&operator, "request").await?;
     for name in ["argo", "flux", "later"] {

@@ -110,7 +110,7 @@ async fn admin(env: &Environment) -> Result<Client> {
 }
 
 /// Returns the names of all records, and the size of their metadata in bytes.
-async fn standing(records: &Api<PasswordResetRecord>) -> Result<(BTreeSet<String>, usize)> {
+async fn stored(records: &Api<PasswordResetRecord>) -> Result<(BTreeSet<String>, usize)> {
     let (mut names, mut bytes, mut params) = (BTreeSet::new(), 0, ListParams::default().limit(500));
     loop {
         let page = records.list_metadata(&params).await?;
@@ -148,7 +148,7 @@ async fn old_records_are_deleted_in_flat_memory_while_resets_go_on() -> Result<(
         .map(|number| env.request(&format!("reset-{number}"), &format!("reset-{number}"), "suspend: true"))
         .collect();
     env.apply(&requests.join("\n---\n")).await?;
-    let (all, bytes) = standing(&records).await?;
+    let (all, bytes) = stored(&records).await?;
     assert_eq!(all.len(), load.records);
     let before = peak_without_scan(&env).await?;
 
@@ -168,7 +168,7 @@ async fn old_records_are_deleted_in_flat_memory_while_resets_go_on() -> Result<(
     .await?;
     let after = operator.peak_memory()?;
 
-    let (left, _) = standing(&records).await?;
+    let (left, _) = stored(&records).await?;
     let wanted: BTreeSet<String> =
         created.into_iter().filter(|(number, _)| load.kept(*number) != Kept::No).map(|(_, name)| name).collect();
     let mine: BTreeSet<String> = left.intersection(&all).cloned().collect();

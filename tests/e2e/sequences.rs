@@ -8,7 +8,7 @@
 mod model;
 
 use anyhow::{Context, Result, bail, ensure};
-use model::{Action, Answer, Model, NAMES, USERS};
+use model::{Action, Applied, Model, NAMES, USERS};
 use proptest::{
     collection,
     prelude::*,
@@ -96,13 +96,13 @@ impl<'a> Sequence<'a> {
     async fn step(&mut self, action: &Action) -> Result<()> {
         match *action {
             Action::Apply { name, user, suspend } => {
-                let answer = self.apply(NAMES[name], USERS[user].name, &format!("suspend: {suspend}")).await?;
-                self.model.applied(name, user, suspend, answer)?;
+                let applied = self.apply(NAMES[name], USERS[user].name, &format!("suspend: {suspend}")).await?;
+                self.model.applied(name, user, suspend, applied)?;
             }
             Action::Edit { name } => {
                 let Some(user) = self.model.user_of(name) else { return Ok(()) };
-                let answer = self.apply(NAMES[name], USERS[user].name, "reason: another").await?;
-                ensure!(answer == Answer::Immutable, "{answer:?}");
+                let applied = self.apply(NAMES[name], USERS[user].name, "reason: another").await?;
+                ensure!(applied == Applied::Immutable, "{applied:?}");
             }
             Action::Delete { name } => {
                 self.delete(NAMES[name]).await?;
@@ -133,14 +133,14 @@ impl<'a> Sequence<'a> {
         Ok(())
     }
 
-    async fn apply(&self, name: &str, user: &str, spec: &str) -> Result<Answer> {
+    async fn apply(&self, name: &str, user: &str, spec: &str) -> Result<Applied> {
         let manifest = self.env.request(&self.name(name), &self.username(user), spec);
         let output = self.env.cluster.as_admin().apply(&manifest).await?;
-        let Ok(refusal) = output.refusal() else { return Ok(Answer::Accepted) };
+        let Ok(refusal) = output.refusal() else { return Ok(Applied::Accepted) };
         if refusal.contains("is immutable: create a new request under a new name") {
-            Ok(Answer::Immutable)
+            Ok(Applied::Immutable)
         } else if refusal.contains("suspend may change only while the outcome is Pending") {
-            Ok(Answer::Finished)
+            Ok(Applied::Finished)
         } else {
             bail!("{refusal}")
         }

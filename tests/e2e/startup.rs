@@ -148,8 +148,8 @@ fn settings_that_cannot_work_with_aws_end_the_start() -> Result<()> {
         (vec![("AWS_CA_BUNDLE", broken.as_str())], "AWS_CA_BUNDLE"),
         (vec![("AWS_CONFIG_FILE", in_profile.as_str())], "ca_bundle"),
     ] {
-        let said = complaint(&start(&environment)?);
-        assert!(said.starts_with("error: failed to start") && said.contains(named), "{environment:?}: {said}");
+        let shown = complaint(&start(&environment)?);
+        assert!(shown.starts_with("error: failed to start") && shown.contains(named), "{environment:?}: {shown}");
     }
     // These have no effect on this operator, or their effect shows only in a call.
     for environment in [
@@ -167,8 +167,8 @@ fn settings_that_cannot_work_with_aws_end_the_start() -> Result<()> {
         vec![("AWS_CONFIG_FILE", text.as_str())],
         vec![("AWS_DEFAULTS_MODE", "odd"), ("AWS_STS_REGIONAL_ENDPOINTS", "odd")],
     ] {
-        let said = complaint(&start(&environment)?);
-        assert!(said.contains("failed to reach the Kubernetes API server"), "{environment:?}: {said}");
+        let shown = complaint(&start(&environment)?);
+        assert!(shown.contains("failed to reach the Kubernetes API server"), "{environment:?}: {shown}");
     }
     Ok(())
 }
@@ -200,8 +200,8 @@ async fn a_taken_port_is_named() -> Result<()> {
     let address = first.url().trim_start_matches("http://").to_owned();
     let kubeconfig = env.cluster.kubeconfig().display().to_string();
     let output = run(&["run", "--listen", &address], &[("KUBECONFIG", &kubeconfig)])?;
-    let said = complaint(&output);
-    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+    let shown = complaint(&output);
+    assert!(shown.contains(&address) && shown.contains("--listen"), "{shown}");
     assert!(first.is_running());
     Ok(())
 }
@@ -242,21 +242,21 @@ fn an_endpoint_outside_aws_ends_the_start_unless_allowed() -> Result<()> {
         ("AWS_CONFIG_FILE", &profile),
         ("AWS_CONFIG_FILE", &services),
     ] {
-        let said = complaint(&start(&[], &[environment])?);
-        assert!(said.contains("--allow-test-endpoints"), "{environment:?}: {said}");
+        let shown = complaint(&start(&[], &[environment])?);
+        assert!(shown.contains("--allow-test-endpoints"), "{environment:?}: {shown}");
         for (flags, variables) in [
             (&["--allow-test-endpoints"][..], vec![environment]),
             (&[], vec![environment, ("COGNITO_RESET_ALLOW_TEST_ENDPOINTS", "true")]),
             (&[], vec![environment, ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")]),
         ] {
-            let said = complaint(&start(flags, &variables)?);
-            assert!(said.contains("failed to reach the Kubernetes API server"), "{environment:?}: {said}");
+            let shown = complaint(&start(flags, &variables)?);
+            assert!(shown.contains("failed to reach the Kubernetes API server"), "{environment:?}: {shown}");
         }
     }
     let own = ("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "https://cognito-idp-fips.us-east-1.amazonaws.com");
     for environment in [&[][..], &[own]] {
-        let said = complaint(&start(&[], environment)?);
-        assert!(said.contains("failed to reach the Kubernetes API server"), "{said}");
+        let shown = complaint(&start(&[], environment)?);
+        assert!(shown.contains("failed to reach the Kubernetes API server"), "{shown}");
     }
     Ok(())
 }

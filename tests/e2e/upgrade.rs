@@ -130,7 +130,7 @@ async fn create(env: &Environment, record: &Value) -> Result<()> {
     Ok(())
 }
 
-async fn standing(env: &Environment, name: &str) -> Result<Value> {
+async fn stored(env: &Environment, name: &str) -> Result<Value> {
     let name = record_name(env, name);
     let json = env.kubectl(&["get", "prrec", &name, "-o", "json", "--show-managed-fields"]).await?;
     Ok(serde_json::from_str(&json)?)
@@ -193,7 +193,7 @@ async fn records_without_requests_wait(env: &Environment, names: &[&str]) -> Res
     env.users.create_user(&env.pool, "orphan").await?;
     create(env, &record(env, "orphan", SCHEMA, &json!({}))).await?;
     eventually(LIMIT, "the orphan to be resolved", async || {
-        let effect = standing(env, "orphan").await?["effect"].clone();
+        let effect = stored(env, "orphan").await?["effect"].clone();
         ensure!(effect == "Unknown", "{effect}");
         anyhow::Ok(())
     })
@@ -205,12 +205,12 @@ async fn are_left_alone(env: &Environment, records: &[(&str, Value)]) -> Result<
     let mut before = Vec::new();
     for (name, fields) in records {
         create(env, &record(env, name, NEWER, fields)).await?;
-        before.push(standing(env, name).await?);
+        before.push(stored(env, name).await?);
     }
     let _operator = requests_wait(env, &names).await?;
     records_without_requests_wait(env, &names).await?;
     for (name, before) in names.iter().zip(&before) {
-        assert_eq!(standing(env, name).await?, *before, "{name}");
+        assert_eq!(stored(env, name).await?, *before, "{name}");
         let asked = env
             .cognito
             .requests()
@@ -233,7 +233,7 @@ async fn invalid_records_are_left_alone_and_delay_no_other_one() -> Result<()> {
     apply_newer_definitions(&env).await?;
     let records: Vec<_> = newer_records().into_iter().chain(strange_records()).collect();
     are_left_alone(&env, &records).await?;
-    let kept = standing(&env, "more-fields").await?;
+    let kept = stored(&env, "more-fields").await?;
     assert_eq!((&kept["deliveries"][0]["medium"], &kept["attempts"][0]["channel"]), (&json!("EMAIL"), &json!("EMAIL")));
     Ok(())
 }
@@ -250,10 +250,10 @@ async fn a_response_after_a_newer_operator_took_over_is_not_written() -> Result<
     taken["effect"] = "Unknown".into();
     taken["attempts"][0]["evidence"] = "Inconclusive".into();
     env.apply(&taken.to_string()).await.context("the newer operator's write")?;
-    let before = standing(&env, "handed-over").await?;
+    let before = stored(&env, "handed-over").await?;
     held.release();
     env.becomes("handed-over", NOT_USABLE).await?;
-    assert_eq!(standing(&env, "handed-over").await?, before);
+    assert_eq!(stored(&env, "handed-over").await?, before);
     assert_eq!(env.calls("handed-over"), 1);
     let writes = |request: &testbed::Recorded| {
         request.seen.method == Method::PUT

@@ -29,7 +29,7 @@ use cognito_reset_api::{FailureCause, UserStatus};
 use cognito_reset_core::{
     action::{
         port::{Access, Cognito, Purpose, ReadError, Reply, SessionError, SessionFailure, User, UserRef},
-        response::{Answer, Code},
+        response::{Code, ResetResponse},
     },
     panics::caught,
 };
@@ -40,7 +40,7 @@ use crate::{
     credentials::{Loader, OwnCredentials, assume},
     endpoint::{Service, Unusable},
     transport::{self, cause_of, described, witnessed},
-    validate_response::{Body, Genuine, names_only},
+    validate_response::{Body, ValidateResponse, names_only},
 };
 
 /// The maximum length of a request id that is kept. Request ids of AWS have 36 characters.
@@ -53,7 +53,7 @@ const CA_BUNDLE_VARIABLE: &str = "AWS_CA_BUNDLE";
 
 /// The timeouts of calls to AWS.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Timeouts {
     /// The timeout to connect.
     pub connect: Duration,
     /// The timeout of a whole call of AdminResetUserPassword. A Lambda trigger may take 15 s.
@@ -66,7 +66,7 @@ pub struct Limits {
 pub struct Aws {
     base: SdkConfig,
     http: SharedHttpClient,
-    limits: Limits,
+    timeouts: Timeouts,
     /// The clients by Region. Each call brings its own credentials.
     clients: Mutex<HashMap<String, Client>>,
     own: OwnCredentials,
@@ -85,7 +85,7 @@ pub struct AwsSession {
 impl AwsSession {
     /// Returns the settings of one call, including the check of a successful response.
     fn settings(&self, body: Body) -> Builder {
-        Builder::new().credentials_provider(self.credentials.clone()).interceptor(Genuine(body))
+        Builder::new().credentials_provider(self.credentials.clone()).interceptor(ValidateResponse(body))
     }
 }
 
@@ -94,7 +94,7 @@ impl Aws {
     ///
     /// # Errors
     /// Returns an error that names the setting to change if one cannot be used.
-    pub async fn from_environment(limits: Limits) -> Result<Self, Unusable> {
+    pub async fn from_environment(timeouts: Timeouts) -> Result<Self, Unusable> {
         for ignored in ["AWS_RETRY_MODE", "AWS_MAX_ATTEMPTS"] {
             if std::env::var_os(ignored).is_some() {
                 warn!("{ignored} is set and has no effect: a reset is never repeated by the SDK");
@@ -103,7 +103,7 @@ impl Aws {
         let bundle = caught(ca_bundle()).await.map_err(|_| Unusable::Configuration)?;
         let http = transport::client(bundle.as_ref().map(|(source, path)| (*source, path.as_path())))?;
         let loader = move || aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http.clone());
-        caught(Self::load(loader, limits)).await.map_err(|_| Unusable::Configuration)?
+        caught(Self::load(loader, timeouts)).await.map_err(|_| Unusable::Configuration)?
     }
 
     /// Builds the clients from the loader, and reads other settings from the environment. The
@@ -113,11 +113,12 @@ impl Aws {
     /// Returns an error if no HTTP client can be built.
     pub async fn load(
         loader: impl Fn() -> ConfigLoader + Send + Sync + 'static,
-        limits: Limits,
+        timeouts: Timeouts,
     ) -> Result<Self, Unusable> {
         // These are set here because reading some values of them from the environment ends the
         // process.
-        let settings = TimeoutConfig::builder().connect_timeout(limits.connect).operation_timeout(limits.read).build();
+        let settings =
+            TimeoutConfig::builder().connect_timeout(timeouts.connect).operation_timeout(timeouts.read).build();
         let loader: Loader =
             Arc::new(move || loader().timeout_config(settings.clone()).retry_config(RetryConfig::standard()));
         let base = loader().load().await;
@@ -126,11 +127,11 @@ impl Aws {
             None => transport::client(None)?,
         };
         let base = base.into_builder().http_client(http.clone()).build();
-        let own = OwnCredentials::new(loader, limits.read, limits.call + limits.read * 4);
+        let own = OwnCredentials::new(loader, timeouts.read, timeouts.call + timeouts.read * 4);
         let region_of = |service: Service| configured(&base, service).and_then(|url| service.region_of(&url));
         let (endpoint_region, of_sts) = (region_of(Service::Cognito), region_of(Service::Sts));
         let sts_region = region(&base).map(str::to_owned).or(of_sts);
-        Ok(Self { base, http, limits, clients: Mutex::default(), own, sts_region, endpoint_region })
+        Ok(Self { base, http, timeouts, clients: Mutex::default(), own, sts_region, endpoint_region })
     }
 
     /// Checks that calls can be made with the configuration. Unless this is a test, it also checks
@@ -172,8 +173,10 @@ impl Aws {
     }
 
     fn new_client(&self, region: &str) -> Client {
-        let timeouts =
-            TimeoutConfig::builder().connect_timeout(self.limits.connect).operation_timeout(self.limits.call).build();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.timeouts.connect)
+            .operation_timeout(self.timeouts.call)
+            .build();
         let config = Builder::from(&self.base)
             .region(Region::new(region.to_owned()))
             .retry_config(RetryConfig::disabled())
@@ -186,7 +189,7 @@ impl Aws {
         let region = self.sts_region.as_ref().unwrap_or(&access.region);
         let own = self.own.get(region).await?;
         let Some(role) = &access.role else { return Ok(own) };
-        let assumed = assume(&self.base, region, own.clone(), role, &access.purpose, self.limits.read).await;
+        let assumed = assume(&self.base, region, own.clone(), role, &access.purpose, self.timeouts.read).await;
         if matches!(&assumed, Err(error) if error.failure == SessionFailure::CredentialsRefused) {
             self.own.refused(&own);
         }
@@ -195,22 +198,22 @@ impl Aws {
 
     /// Reads the user once.
     async fn read(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
-        let limits = TimeoutConfig::builder().operation_timeout(self.limits.read).build();
+        let timeouts = TimeoutConfig::builder().operation_timeout(self.timeouts.read).build();
         let call = session
             .client
             .admin_get_user()
             .user_pool_id(user.pool)
             .username(user.username)
             .customize()
-            .config_override(session.settings(Body::Object).timeout_config(limits))
+            .config_override(session.settings(Body::Object).timeout_config(timeouts))
             .send();
-        let answer = match caught(call).await {
-            Ok(Ok(answer)) => answer,
+        let output = match caught(call).await {
+            Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(self.read_error(&error, session, user.username)),
             Err(_) => return Err(ReadError::NoResponse),
         };
-        let status = answer.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
-        let sub = answer.user_attributes().iter().find(|attribute| attribute.name() == "sub");
+        let status = output.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
+        let sub = output.user_attributes().iter().find(|attribute| attribute.name() == "sub");
         Ok(User { status, sub: sub.and_then(|sub| sub.value()).and_then(identifier) })
     }
 
@@ -225,19 +228,21 @@ impl Aws {
             SdkError::DispatchFailure(failure) => {
                 ReadError::Connection(failure.as_connector_error().map_or(FailureCause::Network, |it| cause_of(it)))
             }
-            error => match self.heard(without_name(answer(error), username), session) {
-                Answer::Exception(code) => ReadError::Exception(code),
-                Answer::Accepted | Answer::NotSent(_) | Answer::Lost => ReadError::NoResponse,
+            error => match self.invalidate_refused(without_name(classify(error), username), session) {
+                ResetResponse::Exception(code) => ReadError::Exception(code),
+                ResetResponse::Accepted | ResetResponse::NotSent(_) | ResetResponse::NoResponse => {
+                    ReadError::NoResponse
+                }
             },
         }
     }
 
     /// Drops the credentials if the response refuses them, and returns the response unchanged.
-    fn heard(&self, answer: Answer, session: &AwsSession) -> Answer {
-        if matches!(answer.code(), Some(Code::Known(exception)) if exception.refuses_credentials()) {
+    fn invalidate_refused(&self, response: ResetResponse, session: &AwsSession) -> ResetResponse {
+        if matches!(response.code(), Some(Code::Known(exception)) if exception.refuses_credentials()) {
             self.own.refused(&session.credentials);
         }
-        answer
+        response
     }
 }
 
@@ -311,42 +316,45 @@ impl Cognito for Aws {
         let result = caught(call).await;
         let request_id = |id: Option<&str>| id.filter(|id| !repeats(id, user.username)).and_then(identifier);
         match result {
-            Ok(Ok(output)) => Reply { answer: Answer::Accepted, request_id: request_id(output.request_id()) },
+            Ok(Ok(output)) => Reply { response: ResetResponse::Accepted, request_id: request_id(output.request_id()) },
             Ok(Err(error)) => {
                 if let Some(cause) = witness.not_sent() {
                     let detail = without_name_in(described(&error), user.username);
                     warn!(cause = cause.in_words(), %detail, "a reset could not be sent");
-                    return Reply { answer: Answer::NotSent(cause), request_id: None };
+                    return Reply { response: ResetResponse::NotSent(cause), request_id: None };
                 }
-                let answer = self.heard(without_name(answer(&error), user.username), session);
-                Reply { answer, request_id: request_id(error.request_id()) }
+                let response = self.invalidate_refused(without_name(classify(&error), user.username), session);
+                Reply { response, request_id: request_id(error.request_id()) }
             }
-            Err(_) => Reply { answer: witness.not_sent().map_or(Answer::Lost, Answer::NotSent), request_id: None },
+            Err(_) => Reply {
+                response: witness.not_sent().map_or(ResetResponse::NoResponse, ResetResponse::NotSent),
+                request_id: None,
+            },
         }
     }
 }
 
 /// Classifies an error of the SDK for a call that may have been sent. An unverified result is `Lost`.
-fn answer<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Answer {
+fn classify<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> ResetResponse {
     match error {
         // The SDK also reads a code from a body that only begins like a response.
         SdkError::ServiceError(error) if Body::Error.is_in(error.raw()) => {
             let status = error.raw().status().as_u16();
             let code = error.err().code().filter(|code| names_only(error.raw(), code));
-            code.map_or(Answer::Lost, |code| Answer::exception(status, code))
+            code.map_or(ResetResponse::NoResponse, |code| ResetResponse::exception(status, code))
         }
-        _ => Answer::Lost,
+        _ => ResetResponse::NoResponse,
     }
 }
 
 /// Replaces an unknown code that contains the user's name, because that name must stay in the
 /// resources. The code does not change the classification.
-fn without_name(answer: Answer, username: &str) -> Answer {
-    match answer {
-        Answer::Exception(Code::Unrecognized(code)) if repeats(&code, username) => {
-            Answer::Exception(Code::Unrecognized(WITHHELD.into()))
+fn without_name(response: ResetResponse, username: &str) -> ResetResponse {
+    match response {
+        ResetResponse::Exception(Code::Unrecognized(code)) if repeats(&code, username) => {
+            ResetResponse::Exception(Code::Unrecognized(WITHHELD.into()))
         }
-        answer => answer,
+        response => response,
     }
 }
 

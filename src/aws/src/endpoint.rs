@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_the_service_itself_is_refused() {
+    fn an_address_other_than_the_service_is_refused() {
         for url in [
             "http://cognito-idp.eu-west-1.amazonaws.com",
             "http://127.0.0.1:5000",
@@ -261,8 +261,8 @@ mod tests {
 
     #[test]
     fn the_refusal_names_the_host_and_no_password() {
-        let said = Service::Sts.accepts("https://user:secret@example.com/path?token=x").unwrap_err().to_string();
-        assert!(said.contains("'example.com'") && said.contains("AWS_ENDPOINT_URL_STS"), "{said}");
-        assert!(!said.contains("secret") && !said.contains("token"), "{said}");
+        let error = Service::Sts.accepts("https://user:secret@example.com/path?token=x").unwrap_err().to_string();
+        assert!(error.contains("'example.com'") && error.contains("AWS_ENDPOINT_URL_STS"), "{error}");
+        assert!(!error.contains("secret") && !error.contains("token"), "{error}");
     }
 }

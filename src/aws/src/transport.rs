@@ -77,7 +77,7 @@ pub fn client(ca_bundle: Option<(&'static str, &Path)>) -> Result<SharedHttpClie
         connector.set_proxy_config(Some(ProxyConfig::from_env()));
         connector.build()
     });
-    Ok(SharedHttpClient::new(Wrapped { inner: bounded(client), wrap: Named }))
+    Ok(SharedHttpClient::new(Wrapped { inner: with_body_limit(client), wrap: UserAgent }))
 }
 
 /// Checks that the file has certificates and that each can be parsed. The client assumes both.
@@ -93,8 +93,8 @@ fn check_certificates(pem: &[u8]) -> Result<(), String> {
 /// Wraps a client so that a response longer than [`MAX_RESPONSE`] bytes fails, as if the connection
 /// were lost.
 #[must_use]
-pub fn bounded(client: SharedHttpClient) -> SharedHttpClient {
-    SharedHttpClient::new(Wrapped { inner: client, wrap: Bounded })
+pub fn with_body_limit(client: SharedHttpClient) -> SharedHttpClient {
+    SharedHttpClient::new(Wrapped { inner: client, wrap: BodyLimit })
 }
 
 /// Returns a client for one call, and the witness of its request.
@@ -134,9 +134,9 @@ trait Wrap: Clone + std::fmt::Debug + Send + Sync + 'static {
 }
 
 #[derive(Clone, Debug)]
-struct Bounded;
+struct BodyLimit;
 
-impl Wrap for Bounded {
+impl Wrap for BodyLimit {
     fn call(&self, inner: &SharedHttpConnector, request: HttpRequest) -> HttpConnectorFuture {
         let call = inner.call(request);
         HttpConnectorFuture::new(async move {
@@ -151,9 +151,9 @@ impl Wrap for Bounded {
 /// Adds the name of this program to the User-Agent, which no signature covers, unless the
 /// environment sets one.
 #[derive(Clone, Debug)]
-struct Named;
+struct UserAgent;
 
-impl Wrap for Named {
+impl Wrap for UserAgent {
     fn call(&self, inner: &SharedHttpConnector, mut request: HttpRequest) -> HttpConnectorFuture {
         let agent = request.headers().get("user-agent").filter(|agent| !agent.contains(" app/"));
         if let Some(named) = agent.map(|agent| format!("{agent} {APPLICATION}")) {

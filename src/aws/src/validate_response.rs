@@ -93,11 +93,11 @@ impl<'de> Deserialize<'de> for Names {
 /// and ignores a body that it does not need. An HTML page, or a 202 of an intermediary that will
 /// call Cognito later, does not come from Cognito.
 #[derive(Debug)]
-pub(super) struct Genuine(pub(super) Body);
+pub(super) struct ValidateResponse(pub(super) Body);
 
-impl Intercept for Genuine {
+impl Intercept for ValidateResponse {
     fn name(&self) -> &'static str {
-        "Genuine"
+        "ValidateResponse"
     }
 
     fn read_after_deserialization(

@@ -134,7 +134,7 @@ impl Pacer {
 impl Quota {
     fn tidy(&mut self, now: Instant) {
         if now >= self.tidied + Pacer::ABANDONED {
-            self.slots.retain(|_, turn| *turn + Pacer::ABANDONED > now);
+            self.slots.retain(|_, slot| *slot + Pacer::ABANDONED > now);
             self.tidied = now;
         }
     }
@@ -159,28 +159,28 @@ mod tests {
     #[test]
     fn newcomers_queue_up_one_period_apart_and_keep_their_place() {
         let start = Instant::now();
-        let mut budget = Pacer::new(10.0);
+        let mut pacer = Pacer::new(10.0);
         let here = key("eu-west-1");
-        assert_eq!(budget.ask(&here, "a", start), Slot::Now);
+        assert_eq!(pacer.ask(&here, "a", start), Slot::Now);
         for (uid, wait) in [("b", 100), ("c", 200), ("d", 300), ("c", 200)] {
             let later = Slot::Later { at: start + millis(wait), throttled: false };
-            assert_eq!(budget.ask(&here, uid, start), later, "{uid}");
+            assert_eq!(pacer.ask(&here, uid, start), later, "{uid}");
         }
-        assert_eq!(budget.ask(&here, "b", start + millis(100)), Slot::Now);
-        assert!(matches!(budget.ask(&here, "c", start + millis(150)), Slot::Later { .. }));
-        assert_eq!(budget.ask(&here, "c", start + millis(200)), Slot::Now);
+        assert_eq!(pacer.ask(&here, "b", start + millis(100)), Slot::Now);
+        assert!(matches!(pacer.ask(&here, "c", start + millis(150)), Slot::Later { .. }));
+        assert_eq!(pacer.ask(&here, "c", start + millis(200)), Slot::Now);
     }
 
     #[test]
     fn calls_never_exceed_the_rate_for_any_requests() {
         let start = Instant::now();
-        let mut budget = Pacer::new(10.0);
+        let mut pacer = Pacer::new(10.0);
         let here = key("eu-west-1");
         let mut calls = 0;
         for tick in 0..1000u64 {
             for uid in 0..7u64 {
                 let uid = (tick * 7 + uid) % 997;
-                calls += u32::from(budget.ask(&here, &uid.to_string(), start + millis(tick)) == Slot::Now);
+                calls += u32::from(pacer.ask(&here, &uid.to_string(), start + millis(tick)) == Slot::Now);
             }
         }
         assert!((5..=11).contains(&calls), "{calls} calls in a second");
@@ -189,101 +189,101 @@ mod tests {
     #[test]
     fn accounts_and_regions_do_not_wait_for_each_other() {
         let start = Instant::now();
-        let mut budget = Pacer::new(1.0);
+        let mut pacer = Pacer::new(1.0);
         let other = QuotaKey { account: Some("123456789012".into()), region: "eu-west-1".into() };
         for key in [key("eu-west-1"), key("us-east-1"), other] {
-            assert_eq!(budget.ask(&key, "a", start), Slot::Now);
+            assert_eq!(pacer.ask(&key, "a", start), Slot::Now);
         }
     }
 
     #[test]
     fn throttling_halves_the_rate_once_per_period_and_recovers() {
         let start = Instant::now();
-        let mut budget = Pacer::new(10.0);
+        let mut pacer = Pacer::new(10.0);
         let here = key("eu-west-1");
-        budget.throttled(&here, start);
-        budget.throttled(&here, start + millis(1));
+        pacer.throttled(&here, start);
+        pacer.throttled(&here, start + millis(1));
         let slower = Slot::Later { at: start + millis(201), throttled: true };
-        assert_eq!(budget.ask(&here, "a", start + millis(100)), slower);
-        budget.accepted(&here, start + millis(200));
-        assert_eq!(budget.ask(&here, "a", start + millis(201)), Slot::Now);
+        assert_eq!(pacer.ask(&here, "a", start + millis(100)), slower);
+        pacer.accepted(&here, start + millis(200));
+        assert_eq!(pacer.ask(&here, "a", start + millis(201)), Slot::Now);
         assert_eq!(
-            budget.ask(&here, "b", start + millis(201)),
+            pacer.ask(&here, "b", start + millis(201)),
             Slot::Later { at: start + millis(401), throttled: true }
         );
-        budget.accepted(&here, start + millis(2500));
-        assert_eq!(budget.ask(&here, "b", start + millis(2500)), Slot::Now);
+        pacer.accepted(&here, start + millis(2500));
+        assert_eq!(pacer.ask(&here, "b", start + millis(2500)), Slot::Now);
         assert_eq!(
-            budget.ask(&here, "c", start + millis(2500)),
+            pacer.ask(&here, "c", start + millis(2500)),
             Slot::Later { at: start + millis(2600), throttled: false }
         );
-        budget.accepted(&here, start + millis(9000));
-        assert_eq!(budget.ask(&here, "c", start + millis(9000)), Slot::Now, "at full pace there is no more to recover");
+        pacer.accepted(&here, start + millis(9000));
+        assert_eq!(pacer.ask(&here, "c", start + millis(9000)), Slot::Now, "at full pace there is no more to recover");
     }
 
     #[test]
     fn places_of_deleted_requests_are_given_up() {
         let start = Instant::now();
-        let mut budget = Pacer::new(1000.0);
+        let mut pacer = Pacer::new(1000.0);
         let here = key("eu-west-1");
         for uid in 0..100 {
-            budget.ask(&here, &uid.to_string(), start);
+            pacer.ask(&here, &uid.to_string(), start);
         }
         let later = start + Pacer::ABANDONED * 2;
-        assert_eq!(budget.ask(&here, "now", later), Slot::Now);
-        assert!(matches!(budget.ask(&here, "next", later), Slot::Later { .. }));
-        assert_eq!(budget.quotas.values().map(|quota| quota.slots.len()).sum::<usize>(), 1);
+        assert_eq!(pacer.ask(&here, "now", later), Slot::Now);
+        assert!(matches!(pacer.ask(&here, "next", later), Slot::Later { .. }));
+        assert_eq!(pacer.quotas.values().map(|quota| quota.slots.len()).sum::<usize>(), 1);
     }
 
     #[test]
     fn a_place_is_kept_until_its_turn_has_been_over_for_a_minute() {
         let start = Instant::now();
-        let mut budget = Pacer::new(0.01);
+        let mut pacer = Pacer::new(0.01);
         let here = key("eu-west-1");
         let seconds = |number| start + Duration::from_secs(number);
-        assert_eq!(budget.ask(&here, "a", start), Slot::Now);
+        assert_eq!(pacer.ask(&here, "a", start), Slot::Now);
         for (asked, uid, at) in [(0, "b", 100), (0, "c", 200), (90, "d", 300)] {
             let later = Slot::Later { at: seconds(at), throttled: false };
-            assert_eq!(budget.ask(&here, uid, seconds(asked)), later, "{uid}");
+            assert_eq!(pacer.ask(&here, uid, seconds(asked)), later, "{uid}");
         }
-        let slots = |budget: &Pacer| budget.quotas.values().map(|quota| quota.slots.len()).sum::<usize>();
-        assert_eq!(slots(&budget), 3, "nobody's turn has come");
-        budget.ask(&here, "e", seconds(160));
-        assert_eq!(slots(&budget), 3, "b's turn is given up");
-        assert_eq!(budget.ask(&here, "c", seconds(200)), Slot::Now);
+        let slots = |pacer: &Pacer| pacer.quotas.values().map(|quota| quota.slots.len()).sum::<usize>();
+        assert_eq!(slots(&pacer), 3, "no slot has come");
+        pacer.ask(&here, "e", seconds(160));
+        assert_eq!(slots(&pacer), 3, "the slot of b is given up");
+        assert_eq!(pacer.ask(&here, "c", seconds(200)), Slot::Now);
     }
 
     #[test]
     fn a_request_that_has_ended_gives_its_place_back() {
         let start = Instant::now();
-        let mut budget = Pacer::new(10.0);
+        let mut pacer = Pacer::new(10.0);
         let here = key("eu-west-1");
-        assert_eq!(budget.ask(&here, "a", start), Slot::Now);
+        assert_eq!(pacer.ask(&here, "a", start), Slot::Now);
         for (asks, wait) in [("b", 100), ("c", 200)] {
-            assert_eq!(budget.ask(&here, asks, start), Slot::Later { at: start + millis(wait), throttled: false });
+            assert_eq!(pacer.ask(&here, asks, start), Slot::Later { at: start + millis(wait), throttled: false });
         }
-        budget.forget("b");
+        pacer.forget("b");
         let last = Slot::Later { at: start + millis(300), throttled: false };
-        assert_eq!(budget.ask(&here, "b", start), last, "it queues up again");
-        assert_eq!(budget.ask(&here, "c", start + millis(200)), Slot::Now, "and nobody else has to");
+        assert_eq!(pacer.ask(&here, "b", start), last, "it queues up again");
+        assert_eq!(pacer.ask(&here, "c", start + millis(200)), Slot::Now, "and nobody else has to");
     }
 
     #[test]
     fn however_much_cognito_throttles_the_pace_has_a_floor() {
         let start = Instant::now();
-        let mut budget = Pacer::new(10.0);
+        let mut pacer = Pacer::new(10.0);
         let here = key("eu-west-1");
         let mut now = start;
         for _ in 0..50 {
-            budget.throttled(&here, now);
+            pacer.throttled(&here, now);
             now += Pacer::SLOWEST;
         }
-        assert_eq!(budget.ask(&here, "a", now), Slot::Now);
-        assert_eq!(budget.ask(&here, "b", now), Slot::Later { at: now + Pacer::SLOWEST, throttled: true });
+        assert_eq!(pacer.ask(&here, "a", now), Slot::Now);
+        assert_eq!(pacer.ask(&here, "b", now), Slot::Later { at: now + Pacer::SLOWEST, throttled: true });
         // From there one step also leads to a higher rate: 6.4 s.
         now += Pacer::SLOWEST * 10;
-        budget.accepted(&here, now);
-        assert_eq!(budget.ask(&here, "b", now), Slot::Now);
-        assert_eq!(budget.ask(&here, "c", now), Slot::Later { at: now + millis(6400), throttled: true });
+        pacer.accepted(&here, now);
+        assert_eq!(pacer.ask(&here, "b", now), Slot::Now);
+        assert_eq!(pacer.ask(&here, "c", now), Slot::Later { at: now + millis(6400), throttled: true });
     }
 }

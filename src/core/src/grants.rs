@@ -169,11 +169,11 @@ impl GrantIndex {
     pub fn stale_statuses(&self, now: Timestamp) -> Vec<StaleStatus> {
         let all = status::statuses(&self.grants, &self.namespaces, now);
         let stale = all.filter(|(grant, wanted)| grant.object.status.as_ref() != Some(wanted));
-        let told = stale.map(|(grant, wanted)| {
+        let changes = stale.map(|(grant, wanted)| {
             let changed = status::changed_conditions(grant.object.status.as_ref(), &wanted);
             StaleStatus { grant: UserPoolGrant { status: Some(wanted), ..grant.object.clone() }, changed }
         });
-        told.collect()
+        changes.collect()
     }
 
     /// Returns the grants that name a role.

@@ -42,16 +42,16 @@ pub fn message(kind: Kind, error: &str) -> String {
 
 /// Returns a merge patch for the subresource `status` that reports the error, guarded by the uid
 /// and resourceVersion of the object that was read. Returns `None` if the status reports it
-/// already, or if the object has ended. `standing` is its current status, which may have any shape.
+/// already, or if the object has ended. `current` is its current status, which may have any shape.
 #[must_use]
-pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, now: Timestamp) -> Option<Value> {
+pub fn patch(kind: Kind, metadata: &ObjectMeta, current: &Value, error: &str, now: Timestamp) -> Option<Value> {
     let generation = metadata.generation;
     let before: Vec<Condition> =
-        standing.get("conditions").cloned().and_then(|all| serde_json::from_value(all).ok()).unwrap_or_default();
+        current.get("conditions").cloned().and_then(|all| serde_json::from_value(all).ok()).unwrap_or_default();
     let (wanted, more) = match kind {
         Kind::Request => {
             let pending = Outcome::Pending.as_str();
-            if standing.get("outcome").is_some_and(|outcome| outcome != pending) {
+            if current.get("outcome").is_some_and(|outcome| outcome != pending) {
                 // An operator that could parse the request has performed or closed it.
                 return None;
             }
@@ -65,11 +65,11 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, standing: &Value, error: &str, n
         // A record has no status.
         Kind::Record => return None,
     };
-    let told = conditions(&before, &wanted, WaitReason::InvalidObject, &message(kind, error), generation, now);
-    if told == before && standing.get("observedGeneration").and_then(Value::as_i64) == generation {
+    let updated = conditions(&before, &wanted, WaitReason::InvalidObject, &message(kind, error), generation, now);
+    if updated == before && current.get("observedGeneration").and_then(Value::as_i64) == generation {
         return None;
     }
-    let mut status = json!({ "observedGeneration": generation, "conditions": told });
+    let mut status = json!({ "observedGeneration": generation, "conditions": updated });
     if let (Some(status), Value::Object(more)) = (status.as_object_mut(), more) {
         status.extend(more);
     }
@@ -119,8 +119,8 @@ mod tests {
         }
     }
 
-    fn told(kind: Kind, standing: &Value, second: i64) -> Option<Value> {
-        patch(kind, &metadata(), standing, "Missing field username", Timestamp::from_second(second).unwrap())
+    fn patched(kind: Kind, current: &Value, second: i64) -> Option<Value> {
+        patch(kind, &metadata(), current, "Missing field username", Timestamp::from_second(second).unwrap())
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
                 ["Missing field username. It allows nothing", "correct it, or upgrade the operator"],
             ),
         ] {
-            let patch = told(kind, &json!({}), 1).unwrap();
+            let patch = patched(kind, &json!({}), 1).unwrap();
             assert_eq!(patch["metadata"], json!({ "uid": "7", "resourceVersion": "8" }));
             let status = &patch["status"];
             assert_eq!(status["observedGeneration"], 2);
@@ -161,11 +161,11 @@ mod tests {
     #[test]
     fn same_report_is_not_written_again_and_keeps_transition_times() {
         for kind in [Kind::Request, Kind::Grant] {
-            let first = told(kind, &json!({ "matchedNamespaces": 3 }), 1).unwrap()["status"].clone();
-            assert_eq!(told(kind, &first, 2), None, "{kind:?}");
+            let first = patched(kind, &json!({ "matchedNamespaces": 3 }), 1).unwrap()["status"].clone();
+            assert_eq!(patched(kind, &first, 2), None, "{kind:?}");
             let mut older = first.clone();
             older["observedGeneration"] = json!(1);
-            let again = told(kind, &older, 2).unwrap()["status"].clone();
+            let again = patched(kind, &older, 2).unwrap()["status"].clone();
             assert_eq!(again, first, "{kind:?}");
         }
     }
@@ -173,17 +173,17 @@ mod tests {
     #[test]
     fn ended_request_keeps_its_status_and_a_record_has_none() {
         for outcome in ["Succeeded", "Failed", "Unknown", "OfANewerOperator"] {
-            assert_eq!(told(Kind::Request, &json!({ "outcome": outcome }), 1), None, "{outcome}");
+            assert_eq!(patched(Kind::Request, &json!({ "outcome": outcome }), 1), None, "{outcome}");
         }
-        assert!(told(Kind::Request, &json!({ "outcome": "Pending" }), 1).is_some());
-        assert_eq!(told(Kind::Record, &json!({}), 1), None);
+        assert!(patched(Kind::Request, &json!({ "outcome": "Pending" }), 1).is_some());
+        assert_eq!(patched(Kind::Record, &json!({}), 1), None);
     }
 
     #[test]
-    fn a_status_in_whatever_shape_is_replaced() {
-        for standing in [json!(null), json!([]), json!({ "conditions": 7 }), json!({ "conditions": [{ "type": 7 }] })] {
+    fn a_status_of_any_shape_is_replaced() {
+        for current in [json!(null), json!([]), json!({ "conditions": 7 }), json!({ "conditions": [{ "type": 7 }] })] {
             for kind in [Kind::Request, Kind::Grant] {
-                assert!(told(kind, &standing, 1).is_some(), "{kind:?} {standing}");
+                assert!(patched(kind, &current, 1).is_some(), "{kind:?} {current}");
             }
         }
     }

@@ -200,7 +200,7 @@ fn not_before(attempt: &Attempt, delay: SignedDuration, observed_for: SignedDura
 
 fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> SignedDuration {
     let number = match retry_reason(attempt) {
-        // The budget of the account and Region sets the pace.
+        // The pacer spaces the calls of the account and Region.
         Some(WaitReason::Throttled) => 0,
         _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
     };
@@ -293,10 +293,10 @@ fn empty(identity: &Identity) -> PasswordResetRecord {
 /// Returns true if the stored record holds the very claim that was to be written: the write
 /// succeeded and only its reply was lost.
 #[must_use]
-pub fn is_same_claim(standing: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
-    let ids = (last(standing).map(|last| &last.id), last(wanted).map(|last| &last.id));
-    let is_open = standing.spec.effect.is_none() && standing.spec.closed.is_none();
-    !standing.is_of_newer_schema() && is_open && ids.0.is_some() && ids.0 == ids.1
+pub fn is_same_claim(stored: &PasswordResetRecord, wanted: &PasswordResetRecord) -> bool {
+    let ids = (last(stored).map(|last| &last.id), last(wanted).map(|last| &last.id));
+    let is_open = stored.spec.effect.is_none() && stored.spec.closed.is_none();
+    !stored.is_of_newer_schema() && is_open && ids.0.is_some() && ids.0 == ids.1
 }
 
 /// The result that is written into a record when an attempt is settled.
@@ -338,17 +338,17 @@ pub enum Settling {
     Write(Box<PasswordResetRecord>),
     /// The record stays as it is: it already says as much or more, has gone on to another attempt,
     /// or belongs to a newer operator by now.
-    Stands,
+    Unchanged,
 }
 
 /// Returns the record to create with its effect after the stored one was deleted. Once it exists, a
 /// claim that is still on its way cannot be created.
 #[must_use]
-pub fn anew(known: &PasswordResetRecord) -> PasswordResetRecord {
-    let mut anew = known.clone();
-    anew.metadata.resource_version = None;
-    anew.metadata.uid = None;
-    anew
+pub fn recreated(known: &PasswordResetRecord) -> PasswordResetRecord {
+    let mut recreated = known.clone();
+    recreated.metadata.resource_version = None;
+    recreated.metadata.uid = None;
+    recreated
 }
 
 /// Settles an attempt: an open claim gets its effect, and `Unknown` may become `Performed`.
@@ -363,9 +363,9 @@ pub fn settled(record: &PasswordResetRecord, finding: &Finding, now: Timestamp) 
     let newer = record.is_of_newer_schema();
     let is_closed = record.spec.closed.is_some();
     let mut record = record.clone();
-    let Some(attempt) = record.spec.attempts.last_mut() else { return Settling::Stands };
+    let Some(attempt) = record.spec.attempts.last_mut() else { return Settling::Unchanged };
     if newer || is_closed || !grows || attempt.id != finding.attempt_id {
-        return Settling::Stands;
+        return Settling::Unchanged;
     }
     attempt.settled_at = Some(Time(now));
     finding.put_into(attempt);

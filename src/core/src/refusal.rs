@@ -103,7 +103,7 @@ impl fmt::Display for Refuser {
 fn innermost(message: &str) -> &str {
     let message = message.strip_prefix("Internal error occurred: ").unwrap_or(message);
     match message.split_once(" is forbidden: ") {
-        Some((object, said)) if is_object(object) => said,
+        Some((object, text)) if is_object(object) => text,
         Some(_) | None => message,
     }
 }

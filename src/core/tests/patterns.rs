@@ -84,8 +84,8 @@ fn a_pattern_built_to_be_slow_is_quick_or_refused() {
         let started = Instant::now();
         index.put_grant(grant);
         let compiled = started.elapsed();
-        let told = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
-        let is_refused = told.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
+        let status = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
+        let is_refused = status.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
         let started = Instant::now();
         for user in &users {
             let allowed = index.evaluate(user).authorization;

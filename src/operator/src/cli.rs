@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_kept_for_a_year_unless_told_otherwise() {
+    fn records_are_kept_for_a_year_by_default() {
         let Command::Run(args) = Cli::parse_from(["cognito-reset-operator", "run"]).command else { panic!("not run") };
         assert_eq!(args.record_retention, Duration::from_secs(365 * 24 * 3600));
     }

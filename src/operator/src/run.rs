@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use cognito_reset_aws::{
-    client::{Aws, Limits},
+    client::{Aws, Timeouts},
     endpoint::Unusable,
 };
 use thiserror::Error;
@@ -86,7 +86,7 @@ async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared<Aws>, Run
     config.read_timeout = Some(args.watch_timeout + WATCH_GRACE);
     config.reset_reader_on_write = true;
     config.connect_timeout = Some(args.api_timeout);
-    let limits = Limits { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
+    let limits = Timeouts { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
     let cognito = Aws::from_environment(limits).await?;
     cognito.check(args.allow_test_endpoints)?;
     if args.allow_test_endpoints {

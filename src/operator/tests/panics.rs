@@ -17,7 +17,7 @@ use cognito_reset_api::{RequestRef, UserStatus, record::Action};
 use cognito_reset_core::{
     action::{
         port::{Access, Cognito, ReadError, Reply, SessionError, User, UserRef},
-        response::Answer,
+        response::ResetResponse,
     },
     ledger::{self, Identity},
 };
@@ -67,7 +67,7 @@ impl Cognito for Panicking {
     async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {
         self.0.performed.fetch_add(1, Ordering::SeqCst);
         assert!(!self.0.resets.load(Ordering::SeqCst), "a reset that panics");
-        Reply { answer: Answer::Accepted, request_id: None }
+        Reply { response: ResetResponse::Accepted, request_id: None }
     }
 }
 

@@ -17,13 +17,13 @@ use libc::{CLOCK_REALTIME, c_int, c_long, c_void, clockid_t, timespec};
 #[repr(C)]
 struct Face {
     offset: AtomicI64,
-    told: AtomicU64,
+    reads: AtomicU64,
 }
 
 /// The file in memory: null before the first look.
 static FACE: AtomicPtr<Face> = AtomicPtr::new(null_mut());
 /// The content that applies without a file.
-static RIGHT: Face = Face { offset: AtomicI64::new(0), told: AtomicU64::new(0) };
+static RIGHT: Face = Face { offset: AtomicI64::new(0), reads: AtomicU64::new(0) };
 
 fn face() -> &'static Face {
     let mut known = FACE.load(Ordering::Acquire);
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn clock_gettime(clock: clockid_t, time: *mut timespec) ->
         let face = face();
         let offset = face.offset.load(Ordering::Relaxed);
         if offset != 0 {
-            face.told.fetch_add(1, Ordering::Relaxed);
+            face.reads.fetch_add(1, Ordering::Relaxed);
             // SAFETY: the kernel has just written there.
             unsafe { (*time).tv_sec += offset };
         }

@@ -277,8 +277,8 @@ async fn a_hostile_sts_gives_no_credentials_and_nothing_is_claimed() -> Result<(
     let peak = operator.peak_memory()?;
     assert!(peak < MEMORY, "the operator has used {peak} bytes");
     eventually(LIMIT, "the report of the failures", async || {
-        let told = operator.logs().matches("no credentials for a reset").count();
-        ensure!(told >= 8, "{told}");
+        let logged = operator.logs().matches("no credentials for a reset").count();
+        ensure!(logged >= 8, "{logged}");
         anyhow::Ok(())
     })
     .await?;

@@ -50,12 +50,12 @@ async fn no_way_to_write_a_status_leads_to_a_second_reset() -> Result<()> {
         request["status"] = serde_json::from_str(status)?;
         Ok(request.to_string())
     };
-    let mut standing = env.get("prr", "once").await?;
-    standing["status"] = serde_json::from_str(STATUS)?;
+    let mut stored = env.get("prr", "once").await?;
+    stored["status"] = serde_json::from_str(STATUS)?;
     let json = format!(r#"[{{"op":"replace","path":"/status","value":{STATUS}}}]"#);
     let (patch, status) = (["patch", "prr", "once", "-p"], "--subresource=status");
     for (what, arguments, input) in [
-        ("replace", vec!["replace", status, "-f", "-"], standing.to_string()),
+        ("replace", vec!["replace", status, "-f", "-"], stored.to_string()),
         ("apply", vec!["apply", "--server-side", "--force-conflicts", status, "-f", "-"], with_status(STATUS)?),
         ("merge patch", [&patch[..], &[r#"{"status":null}"#, "--type=merge", status]].concat(), String::new()),
         ("JSON patch", [&patch[..], &[&json, "--type=json", status]].concat(), String::new()),
@@ -65,16 +65,16 @@ async fn no_way_to_write_a_status_leads_to_a_second_reset() -> Result<()> {
     }
     // The resource itself takes no status, and there is no scale.
     people.run(&["apply", "-f", "-"], &with_status(STATUS)?).await?.success()?;
-    let mut standing = env.get("prr", "once").await?;
-    standing["status"] = serde_json::from_str(STATUS)?;
-    people.run(&["replace", "-f", "-"], &standing.to_string()).await?.success()?;
+    let mut stored = env.get("prr", "once").await?;
+    stored["status"] = serde_json::from_str(STATUS)?;
+    people.run(&["replace", "-f", "-"], &stored.to_string()).await?.success()?;
     people.run(&["scale", "prr/once", "--replicas=0"], "").await?.refusal()?;
     people.once("once", "with a status beside the spec").await?;
-    env.users.create_user(&env.pool, "told").await?;
-    let told = with_status(r#"{"outcome":"Succeeded","completionTime":"2026-01-01T00:00:00Z"}"#)?
-        .replace("\"once\"", "\"told\"");
-    people.run(&["create", "-f", "-"], &told).await?.success()?;
-    people.once("told", "a status on creation is dropped").await?;
+    env.users.create_user(&env.pool, "ended").await?;
+    let ended = with_status(r#"{"outcome":"Succeeded","completionTime":"2026-01-01T00:00:00Z"}"#)?
+        .replace("\"once\"", "\"ended\"");
+    people.run(&["create", "-f", "-"], &ended).await?.success()?;
+    people.once("ended", "a status on creation is dropped").await?;
     Ok(())
 }
 
@@ -182,7 +182,7 @@ async fn nobody_makes_a_record_ahead_of_the_operator_or_acts_as_it() -> Result<(
 }
 
 #[tokio::test]
-async fn the_stamp_and_the_time_of_creation_stay_whatever_is_written() -> Result<()> {
+async fn the_stamp_and_the_creation_time_survive_every_write() -> Result<()> {
     let people = People::stamped().await?;
     let env = &people.0;
     let mut made: Value = serde_saphyr::from_str(&people.forged("kept"))?;

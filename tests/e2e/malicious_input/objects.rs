@@ -41,7 +41,7 @@ async fn empty(env: &Environment, name: &str, number: usize) -> Result<()> {
 }
 
 /// Returns the moments at which the operator tried to write the status.
-fn tellings(env: &Environment, name: &str) -> Vec<std::time::Instant> {
+fn status_writes(env: &Environment, name: &str) -> Vec<std::time::Instant> {
     let path = format!("/passwordresetrequests/{name}/status");
     let requests = env.api.requests().into_iter();
     requests.filter(|it| it.seen.method == Method::PUT && it.seen.path.contains(&path)).map(|it| it.at).collect()
@@ -111,8 +111,8 @@ async fn a_request_that_outgrows_its_status_is_reported_by_an_event() -> Result<
         anyhow::Ok(())
     })
     .await?;
-    eventually(LIMIT, "several tries", async || (tellings(&env, "grown").len() >= 4).then_some(())).await?;
-    let tries = tellings(&env, "grown");
+    eventually(LIMIT, "several tries", async || (status_writes(&env, "grown").len() >= 4).then_some(())).await?;
+    let tries = status_writes(&env, "grown");
     let pauses: Vec<_> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses.iter().all(|pause| pause.as_millis() >= 90), "a hot loop: {pauses:?}");
     assert!(pauses.last().is_some_and(|last| last.as_millis() >= 350), "no back-off: {pauses:?}");

@@ -30,7 +30,7 @@ async fn a_request_woken_early_causes_no_call_and_no_write() -> Result<()> {
         eventually(LIMIT, "another look at it", async || (reads() > so_far).then_some(())).await?;
     }
     let snapshots = env.cognito.operation("AdminGetUser").len();
-    let tellings = sent(&Method::PUT, "/passwordresetrequests/held/status");
-    assert_eq!((refusing.claims("held"), snapshots, tellings), (1, 1, 1), "{}", operator.logs());
+    let status_writes = sent(&Method::PUT, "/passwordresetrequests/held/status");
+    assert_eq!((refusing.claims("held"), snapshots, status_writes), (1, 1, 1), "{}", operator.logs());
     Ok(())
 }

@@ -45,7 +45,7 @@ pub enum Action {
 
 /// The response of the API server to `kubectl apply`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Applied {
     Accepted,
     /// Refused: the field is immutable.
     Immutable,
@@ -88,26 +88,26 @@ impl Model {
 
     /// # Errors
     /// When the API server had to respond otherwise.
-    pub fn applied(&mut self, name: usize, user: usize, suspend: bool, answer: Answer) -> Result<()> {
+    pub fn applied(&mut self, name: usize, user: usize, suspend: bool, applied: Applied) -> Result<()> {
         let identity = self.identities.entry((name, user)).or_default().clone();
         let Some(object) = self.objects.get_mut(&name) else {
-            ensure!(answer == Answer::Accepted, "{answer:?} for something new");
+            ensure!(applied == Applied::Accepted, "{applied:?} for something new");
             let new = Object { user, suspend, earlier: identity.possible, known: identity.ended, ended: false };
             self.objects.insert(name, new);
             self.expose();
             return Ok(());
         };
-        let wanted: &[Answer] = if object.user != user {
-            &[Answer::Immutable]
+        let wanted: &[Applied] = if object.user != user {
+            &[Applied::Immutable]
         } else if object.suspend == suspend || !identity.possible {
-            &[Answer::Accepted]
+            &[Applied::Accepted]
         } else if object.ended {
-            &[Answer::Finished]
+            &[Applied::Finished]
         } else {
-            &[Answer::Accepted, Answer::Finished]
+            &[Applied::Accepted, Applied::Finished]
         };
-        ensure!(wanted.contains(&answer), "{answer:?} instead of {wanted:?}");
-        if answer == Answer::Accepted {
+        ensure!(wanted.contains(&applied), "{applied:?} instead of {wanted:?}");
+        if applied == Applied::Accepted {
             object.suspend = suspend;
             self.expose();
         }

@@ -103,9 +103,9 @@ pub fn check(input: &Match) {
     let mut index = GrantIndex::default();
     index.put_namespace("team-a".into(), [].into());
     index.put_grant(grant);
-    let told = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
-    statuses::check(&told.conditions);
-    let refused = told.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
+    let status = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
+    statuses::check(&status.conditions);
+    let refused = status.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
     let wanted = match (refused, whole(&pattern, &username)) {
         // An invalid pattern allows no user. In a suspended grant it holds back every user.
         (true, _) => input.suspend.then_some(Err(WaitReason::GrantSuspended)),

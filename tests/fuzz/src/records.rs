@@ -221,7 +221,7 @@ fn check_settling(record: &PasswordResetRecord, finding: &Finding, now: Timestam
 
 /// Checks that the settlement of a response goes into a new record, and that the status says what
 /// the record says.
-pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option<String>) {
+pub fn check_reported(settlement: Settlement, code: Option<&str>, request_id: Option<String>) {
     let now = at(1_800_000_000);
     let entry = Entry {
         id: "ours".into(),
@@ -247,9 +247,9 @@ pub fn check_told(settlement: Settlement, code: Option<&str>, request_id: Option
     let Settling::Write(record) = ledger::settled(&open, &finding, now) else { panic!("an open claim is not settled") };
     assert_eq!(ledger::last(&record).and_then(|last| last.exception_code.as_deref()), code);
     check_record(&record, &identity(), now);
-    let told = status::ended(Some(&record), Some(UID));
-    let succeeded = told.outcome == cognito_reset_api::Outcome::Succeeded;
-    assert_eq!(succeeded, settlement.effect == Effect::Performed, "{told:?}");
+    let update = status::ended(Some(&record), Some(UID));
+    let succeeded = update.outcome == cognito_reset_api::Outcome::Succeeded;
+    assert_eq!(succeeded, settlement.effect == Effect::Performed, "{update:?}");
 }
 
 fn request() -> PasswordResetRequest {

@@ -6,7 +6,7 @@ use cognito_reset_api::{Effect, Exception};
 use cognito_reset_core::{
     action::{
         port::ReadError,
-        response::{Answer, Class, Code as Parsed, MAX_CODE},
+        response::{Class, Code as Parsed, MAX_CODE, ResetResponse},
     },
     machine::{
         decide::{Settlement, Step, decide},
@@ -175,42 +175,42 @@ pub fn check(reply: &Reply) {
     let bytes = reply.0.bytes();
     let call = wire::reset(&bytes);
     assert_eq!(call.requests, 1, "one call is one HTTP request");
-    let answer = &call.result.answer;
+    let response = &call.result.response;
     match &call.seen {
-        None => assert_eq!(*answer, Answer::Lost, "nothing that is not read proves anything"),
-        Some(seen) => check_answer(seen, answer),
+        None => assert_eq!(*response, ResetResponse::NoResponse, "nothing that is not read proves anything"),
+        Some(seen) => check_response(seen, response),
     }
     assert!(call.result.request_id.as_deref().is_none_or(is_identifier), "{:?}", call.result.request_id);
-    records::check_told(settled(answer), answer.code().map(Parsed::as_str), call.result.request_id);
+    records::check_reported(settled(response), response.code().map(Parsed::as_str), call.result.request_id);
     check_user(&bytes);
 }
 
-fn check_answer(seen: &Seen, answer: &Answer) {
+fn check_response(seen: &Seen, response: &ResetResponse) {
     let accepted = seen.status == 200 && is_nothing(&seen.body);
-    assert_eq!(*answer == Answer::Accepted, accepted, "{seen:?} is {answer:?}");
-    assert!(!matches!(answer, Answer::NotSent(_)), "it was sent");
+    assert_eq!(*response == ResetResponse::Accepted, accepted, "{seen:?} is {response:?}");
+    assert!(!matches!(response, ResetResponse::NotSent(_)), "it was sent");
     let Some(names) = names(seen) else {
-        assert_eq!(accepted, *answer != Answer::Lost, "unreadable: {seen:?} is {answer:?}");
+        assert_eq!(accepted, *response != ResetResponse::NoResponse, "unreadable: {seen:?} is {response:?}");
         return;
     };
     if let Some((first, others)) = names.split_first()
         && others.iter().any(|name| bare(name) != bare(first))
         && !accepted
     {
-        assert_eq!(*answer, Answer::Lost, "names two errors: {names:?}");
+        assert_eq!(*response, ResetResponse::NoResponse, "names two errors: {names:?}");
     }
-    match answer {
-        Answer::Exception(Parsed::Known(exception)) => {
+    match response {
+        ResetResponse::Exception(Parsed::Known(exception)) => {
             let named = names.iter().any(|name| Exception::from_code(bare(name)) == Some(*exception));
             assert!(named, "{names:?} is {exception:?}");
         }
-        Answer::Exception(Parsed::Unrecognized(code)) => {
+        ResetResponse::Exception(Parsed::Unrecognized(code)) => {
             assert!(names.iter().any(|name| kept(bare(name)) == *code), "{names:?} is {code}");
         }
-        Answer::Accepted | Answer::NotSent(_) | Answer::Lost => {}
+        ResetResponse::Accepted | ResetResponse::NotSent(_) | ResetResponse::NoResponse => {}
     }
-    if answer.code().is_some_and(|code| PROOFS.contains(&code.as_str())) {
-        let throttled = answer.class() == Some(Class::Throttled);
+    if response.code().is_some_and(|code| PROOFS.contains(&code.as_str())) {
+        let throttled = response.class() == Some(Class::Throttled);
         assert!((400..if throttled { 600 } else { 500 }).contains(&seen.status), "proven by {seen:?}");
     }
     // The operator reads a single name in an error, if it is text, so that no refusal is unclear.
@@ -218,8 +218,8 @@ fn check_answer(seen: &Seen, answer: &Answer) {
         && !name.contains(char::REPLACEMENT_CHARACTER)
         && (400..500).contains(&seen.status)
     {
-        let wanted = Parsed::parse(bare(name)).map_or(Answer::Lost, Answer::Exception);
-        assert_eq!(*answer, wanted, "{seen:?}");
+        let wanted = Parsed::parse(bare(name)).map_or(ResetResponse::NoResponse, ResetResponse::Exception);
+        assert_eq!(*response, wanted, "{seen:?}");
     }
 }
 
@@ -277,18 +277,18 @@ fn kept(name: &str) -> String {
 }
 
 /// Returns the decision on a response after which no probe shows anything.
-fn settled(answer: &Answer) -> Settlement {
-    let mut situation = State::unknown(0);
-    situation.attempt = OwnAttempt::Answered(answer.clone());
-    let Step::Settle(settlement) = decide(&situation, Timestamp::UNIX_EPOCH) else { panic!("{answer:?}") };
-    let proof = answer.code().is_some_and(|code| PROOFS.contains(&code.as_str()));
-    let wanted = match answer {
-        Answer::Accepted => Effect::Performed,
+fn settled(response: &ResetResponse) -> Settlement {
+    let mut state = State::unknown(0);
+    state.attempt = OwnAttempt::Called(response.clone());
+    let Step::Settle(settlement) = decide(&state, Timestamp::UNIX_EPOCH) else { panic!("{response:?}") };
+    let proof = response.code().is_some_and(|code| PROOFS.contains(&code.as_str()));
+    let wanted = match response {
+        ResetResponse::Accepted => Effect::Performed,
         _ if proof => Effect::NotPerformed,
         _ => Effect::Unknown,
     };
-    assert_eq!(settlement.effect, wanted, "{answer:?}");
-    assert!(!proof || !matches!(answer.class(), None | Some(Class::Ambiguous | Class::AmbiguousFailure)));
+    assert_eq!(settlement.effect, wanted, "{response:?}");
+    assert!(!proof || !matches!(response.class(), None | Some(Class::Ambiguous | Class::AmbiguousFailure)));
     settlement
 }
 

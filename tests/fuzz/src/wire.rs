@@ -17,8 +17,8 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use cognito_reset_aws::{
-    client::{Aws, AwsSession, Limits},
-    transport::bounded,
+    client::{Aws, AwsSession, Timeouts},
+    transport::with_body_limit,
 };
 use cognito_reset_core::action::port::{Access, Cognito, Purpose, ReadError, Reply, User, UserRef};
 use http::HeaderMap;
@@ -71,7 +71,7 @@ pub fn reset_at(endpoint: &str) -> Reply {
     runtime.block_on(async {
         let port = {
             let endpoint = endpoint.to_owned();
-            Aws::load(move || loader().endpoint_url(endpoint.clone()), LIMITS).await.unwrap()
+            Aws::load(move || loader().endpoint_url(endpoint.clone()), TIMEOUTS).await.unwrap()
         };
         let session = port.session(&access("eu-west-1")).await.unwrap();
         port.reset(&session, USER, None).await
@@ -85,8 +85,8 @@ pub fn user(bytes: &[u8]) -> Call<Result<User, ReadError>> {
 
 const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice-smith" };
 
-const LIMIT: Duration = Duration::from_secs(30);
-const LIMITS: Limits = Limits { connect: LIMIT, call: LIMIT, read: LIMIT };
+const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUTS: Timeouts = Timeouts { connect: TIMEOUT, call: TIMEOUT, read: TIMEOUT };
 
 fn loader() -> ConfigLoader {
     // The settings of the user who runs the tests do not apply to these calls.
@@ -125,10 +125,10 @@ impl Bench {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         let wire = Wire::default();
         let connector = SharedHttpConnector::new(wire.clone());
-        let client = bounded(http_client_fn(move |_, _| connector.clone()));
+        let client = with_body_limit(http_client_fn(move |_, _| connector.clone()));
         let loader = move || loader().http_client(client.clone());
         let (port, session) = runtime.block_on(async {
-            let port = Aws::load(loader, LIMITS).await.unwrap();
+            let port = Aws::load(loader, TIMEOUTS).await.unwrap();
             let session = port.session(&access("eu-west-1")).await.unwrap();
             (port, session)
         });

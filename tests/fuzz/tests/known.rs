@@ -7,47 +7,47 @@ use cognito_reset_api::{FailureCause, UserStatus};
 use cognito_reset_aws::transport::MAX_RESPONSE;
 use cognito_reset_core::action::{
     port::User,
-    response::{Answer, Code},
+    response::{Code, ResetResponse},
 };
 use fuzz::wire;
 
 const REFUSAL: &str = r#"{"__type":"UserNotFoundException","message":"User does not exist."}"#;
 
 #[track_caller]
-fn reset(status: &str, headers: &str, body: &str) -> Answer {
+fn reset(status: &str, headers: &str, body: &str) -> ResetResponse {
     let call = wire::reset(format!("HTTP/1.1 {status}\r\n{headers}\r\n{body}").as_bytes());
     assert_eq!(call.seen.expect("hyper reads it").body, body);
-    call.result.answer
+    call.result.response
 }
 
-fn refusal() -> Answer {
-    Answer::Exception(Code::parse("UserNotFoundException").expect("a known code"))
+fn refusal() -> ResetResponse {
+    ResetResponse::Exception(Code::parse("UserNotFoundException").expect("a known code"))
 }
 
 #[test]
 fn only_200_with_an_empty_body_is_a_success() {
     for body in ["", "{}", " { } "] {
-        assert_eq!(reset("200 OK", "", body), Answer::Accepted, "{body}");
+        assert_eq!(reset("200 OK", "", body), ResetResponse::Accepted, "{body}");
     }
     for status in ["201 Created", "202 Accepted", "204 No Content", "206 Partial Content", "299 Odd"] {
-        assert_eq!(reset(status, "", ""), Answer::Lost, "{status}");
+        assert_eq!(reset(status, "", ""), ResetResponse::NoResponse, "{status}");
     }
     for body in [REFUSAL, "[]", "null", "{", "{}{}", "<html></html>"] {
-        assert_eq!(reset("200 OK", "", body), Answer::Lost, "{body}");
+        assert_eq!(reset("200 OK", "", body), ResetResponse::NoResponse, "{body}");
     }
 }
 
 #[test]
-fn a_code_in_what_only_begins_like_an_answer_proves_nothing() {
+fn a_code_in_a_body_that_begins_like_a_response_proves_nothing() {
     assert_eq!(reset("400 Bad Request", "", REFUSAL), refusal());
     assert_eq!(reset("400 Bad Request", "x-amzn-errortype: UserNotFoundException\r\n", ""), refusal());
     for more in ["D", "{}", "\0", "<html></html>"] {
-        assert_eq!(reset("400 Bad Request", "", &format!("{REFUSAL}{more}")), Answer::Lost, "{more}");
+        assert_eq!(reset("400 Bad Request", "", &format!("{REFUSAL}{more}")), ResetResponse::NoResponse, "{more}");
     }
     for body in ["<html></html>", "[]", "{"] {
         assert_eq!(
             reset("400 Bad Request", "x-amzn-errortype: UserNotFoundException\r\n", body),
-            Answer::Lost,
+            ResetResponse::NoResponse,
             "{body}"
         );
     }
@@ -71,18 +71,18 @@ fn an_error_that_names_two_codes_proves_neither() {
         ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"code":1e999}"#),
         ("x-amzn-errortype: UserNotFoundException\r\n", r#"{"code":["UserNotFoundException"]}"#),
     ] {
-        assert_eq!(reset("400 Bad Request", headers, body), Answer::Lost, "{headers}{body}");
+        assert_eq!(reset("400 Bad Request", headers, body), ResetResponse::NoResponse, "{headers}{body}");
     }
 }
 
 #[test]
-fn an_answer_is_read_up_to_its_limit_and_no_further() {
+fn a_response_is_read_up_to_its_limit_and_no_further() {
     let of_length = |length: usize| {
         let (start, end) = (r#"{"__type":"UserNotFoundException","message":""#, r#""}"#);
         format!("{start}{}{end}", "a".repeat(length - start.len() - end.len()))
     };
     assert_eq!(reset("400 Bad Request", "", &of_length(MAX_RESPONSE)), refusal());
-    assert_eq!(reset("400 Bad Request", "", &of_length(MAX_RESPONSE + 1)), Answer::Lost);
+    assert_eq!(reset("400 Bad Request", "", &of_length(MAX_RESPONSE + 1)), ResetResponse::NoResponse);
 }
 
 #[test]
@@ -108,10 +108,10 @@ fn a_request_id_is_kept_unless_it_repeats_the_user_name() {
 
 #[test]
 fn an_unknown_code_is_kept_unless_it_repeats_the_user_name() {
-    let told = |code: &str| reset("400 Bad Request", "", &format!(r#"{{"__type":"{code}"}}"#));
-    let code = |code: &str| Answer::Exception(Code::parse(code).expect("a code"));
-    assert_eq!(told("BrandNewException"), code("BrandNewException"));
-    assert_eq!(told("NoAliceSmithException"), code("Withheld"));
+    let responded = |code: &str| reset("400 Bad Request", "", &format!(r#"{{"__type":"{code}"}}"#));
+    let code = |code: &str| ResetResponse::Exception(Code::parse(code).expect("a code"));
+    assert_eq!(responded("BrandNewException"), code("BrandNewException"));
+    assert_eq!(responded("NoAliceSmithException"), code("Withheld"));
 }
 
 /// Returns the port's reading of this body as a response to a read of the user.
@@ -153,19 +153,19 @@ fn of_a_users_attributes_the_sub_alone_is_read() {
 
 #[test]
 fn a_failed_read_is_reported_by_a_code_without_the_user_name() {
-    let told = |code: &str| {
+    let responded = |code: &str| {
         let body = format!(r#"{{"__type":"{code}"}}"#);
         let reply = format!("HTTP/1.1 400 Bad Request\r\n\r\n{body}");
         wire::user(reply.as_bytes()).result.expect_err("a refusal").to_string()
     };
-    assert!(told("UserNotFoundException").contains("UserNotFoundException"));
-    assert!(!told("NoAliceSmithException").contains("AliceSmith"));
+    assert!(responded("UserNotFoundException").contains("UserNotFoundException"));
+    assert!(!responded("NoAliceSmithException").contains("AliceSmith"));
 }
 
 #[test]
 fn a_call_that_no_endpoint_can_be_made_for_was_not_sent() {
     let call = wire::reset_in("no region", b"HTTP/1.1 200 OK\r\n\r\n{}");
-    assert_eq!((call.result.answer, call.requests), (Answer::NotSent(FailureCause::Request), 0));
+    assert_eq!((call.result.response, call.requests), (ResetResponse::NotSent(FailureCause::Request), 0));
 }
 
 #[test]
@@ -173,6 +173,6 @@ fn only_what_found_no_connection_was_not_sent() {
     // A port that was bound and released, so that nothing listens there.
     let nobody =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port");
-    assert_eq!(wire::reset_at(&format!("http://{nobody}")).answer, Answer::NotSent(FailureCause::Refused));
-    assert_eq!(wire::reset(b"").result.answer, Answer::Lost, "hung up on");
+    assert_eq!(wire::reset_at(&format!("http://{nobody}")).response, ResetResponse::NotSent(FailureCause::Refused));
+    assert_eq!(wire::reset(b"").result.response, ResetResponse::NoResponse, "hung up on");
 }

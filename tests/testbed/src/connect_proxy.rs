@@ -32,12 +32,12 @@ impl ConnectProxy {
         command.arg(script).args(arguments);
         let log = directory.path().join("proxy.log");
         let mut process = Process::spawn("the proxy", &mut command, &log, Some(directory.path()))?;
-        let told = |log: &str| log.lines().find_map(|line| line.strip_prefix("port ")?.parse().ok());
+        let port_of = |log: &str| log.lines().find_map(|line| line.strip_prefix("port ")?.parse().ok());
         let seen = log.clone();
         process
-            .ready(START_LIMIT, async || std::fs::read_to_string(&seen).is_ok_and(|log| told(&log).is_some()))
+            .ready(START_LIMIT, async || std::fs::read_to_string(&seen).is_ok_and(|log| port_of(&log).is_some()))
             .await?;
-        let port = told(&process.logs()).context("the proxy printed no port")?;
+        let port = port_of(&process.logs()).context("the proxy printed no port")?;
         Ok(Self { process, port, _directory: directory })
     }
 

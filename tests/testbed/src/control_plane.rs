@@ -284,9 +284,9 @@ impl ControlPlane {
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let body = serde_json::json!({ "spec": { "expirationSeconds": 86_400 } });
-        let (status, said) = self.request(Method::POST, &path, Some(&body)).await?;
-        let token = said.pointer("/status/token").and_then(Value::as_str);
-        Ok(token.with_context(|| format!("no token: {status}, {}", said["message"]))?.to_owned())
+        let (status, output) = self.request(Method::POST, &path, Some(&body)).await?;
+        let token = output.pointer("/status/token").and_then(Value::as_str);
+        Ok(token.with_context(|| format!("no token: {status}, {}", output["message"]))?.to_owned())
     }
 
     /// Returns `kubectl` as an administrator.
@@ -338,13 +338,13 @@ impl ControlPlane {
     pub async fn read(&self, path: &str) -> Result<Value> {
         let end = Instant::now() + START_LIMIT;
         loop {
-            let (status, said) = self.request(Method::GET, path, None).await?;
+            let (status, output) = self.request(Method::GET, path, None).await?;
             if status.is_success() {
-                return Ok(said);
+                return Ok(output);
             }
             // This happens after a change to a CRD. kubectl repeats the request as well.
             let later = status == StatusCode::TOO_MANY_REQUESTS && Instant::now() < end;
-            anyhow::ensure!(later, "{path} returns {status}: {}", said["message"]);
+            anyhow::ensure!(later, "{path} returns {status}: {}", output["message"]);
             sleep(Duration::from_millis(100)).await;
         }
     }

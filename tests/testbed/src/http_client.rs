@@ -73,6 +73,6 @@ impl HttpClient {
             request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let Ok(request) = request.body(Full::default()) else { return false };
-        self.exchange(request).await.is_ok_and(|answer| answer.status().is_success())
+        self.exchange(request).await.is_ok_and(|response| response.status().is_success())
     }
 }

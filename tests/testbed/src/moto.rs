@@ -205,11 +205,11 @@ impl Cognito {
             .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
             .header("x-amz-target", format!("AWSCognitoIdentityProviderService.{operation}"))
             .body(Full::new(Bytes::from(body.to_string())))?;
-        let answer = self.client.exchange(request).await?;
-        if !answer.status().is_success() {
-            let said = String::from_utf8_lossy(answer.body());
-            bail!("the emulator refused {operation} with {}: {said}", answer.status());
+        let response = self.client.exchange(request).await?;
+        if !response.status().is_success() {
+            let shown = String::from_utf8_lossy(response.body());
+            bail!("the emulator refused {operation} with {}: {shown}", response.status());
         }
-        Ok(serde_json::from_slice(answer.body()).unwrap_or_default())
+        Ok(serde_json::from_slice(response.body()).unwrap_or_default())
     }
 }

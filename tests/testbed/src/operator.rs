@@ -172,8 +172,8 @@ impl Operator {
     /// When there is no response.
     pub async fn page(&self, path: &str) -> Result<(http::StatusCode, String)> {
         let request = http::Request::get(format!("{}{path}", self.url)).body(http_body_util::Full::default())?;
-        let answer = self.client.exchange(request).await?;
-        Ok((answer.status(), String::from_utf8_lossy(answer.body()).into_owned()))
+        let response = self.client.exchange(request).await?;
+        Ok((response.status(), String::from_utf8_lossy(response.body()).into_owned()))
     }
 
     /// Returns all its output.

@@ -199,7 +199,7 @@ fn accept(listener: TcpListener, exchange: &Arc<Exchange>) -> JoinHandle<()> {
 async fn serve(stream: TcpStream, exchange: Arc<Exchange>) {
     let _ = stream.set_nodelay(true);
     let (wire, raw) = Wire::new(stream);
-    let service = service_fn(move |request| Arc::clone(&exchange).answer(request, raw.clone()));
+    let service = service_fn(move |request| Arc::clone(&exchange).respond(request, raw.clone()));
     // An error here is a connection that was lost, by a fault or by its peer.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(wire), service).await;
 }

@@ -203,7 +203,7 @@ async fn a_test_that_panics_gives_its_control_plane_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn there_are_never_more_than_two_whatever_is_asked_for() -> Result<()> {
+async fn there_are_never_more_than_two_control_planes() -> Result<()> {
     let _alone = ALONE.lock().await;
     let special = || Options { fsync: true, ..Options::default() };
     let most = std::sync::atomic::AtomicUsize::new(0);
@@ -256,8 +256,8 @@ async fn nothing_outlives_the_process_however_it_ends() -> Result<()> {
         let (end, process) = started?;
         let output = process.wait_with_output()?;
         assert_eq!(output.status.success(), end == "returns", "{}", output.status);
-        let said = String::from_utf8(output.stdout)?;
-        let line = said.lines().find_map(|line| line.strip_prefix("lease: ")).context("no lease")?;
+        let shown = String::from_utf8(output.stdout)?;
+        let line = shown.lines().find_map(|line| line.strip_prefix("lease: ")).context("no lease")?;
         let (url, directory) = line.split_once(' ').context("no directory")?;
         let address = url.trim_start_matches("https://");
         eventually(LIMIT, "the server to be gone", async || {

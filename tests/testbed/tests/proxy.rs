@@ -79,9 +79,9 @@ fn raw(proxy: &FaultProxy, request: String) -> tokio::task::JoinHandle<std::io::
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response)?;
+        Ok(String::from_utf8_lossy(&response).into_owned())
     })
 }
 
@@ -111,8 +111,8 @@ async fn without_a_rule_all_passes_and_resets_are_counted_by_user() -> Result<()
     raw(&proxy, reset("zoë")).await??;
     raw(&proxy, reset("zoë")).await??;
     let rule = proxy.once(Matcher::reset_of("ann"), Fault::Respond(Reply::aws_error(400, "TooManyRequestsException")));
-    let answer = raw(&proxy, reset("ann")).await??;
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("TooManyRequestsException"), "{answer}");
+    let response = raw(&proxy, reset("ann")).await??;
+    assert!(response.starts_with("HTTP/1.1 400") && response.contains("TooManyRequestsException"), "{response}");
     assert_eq!(rule.hits(), 1);
     assert_eq!(proxy.resets_of("eu-west-1_a", "zoë"), ResetCount { received: 2, forwarded: 2, accepted: 2 });
     assert_eq!(proxy.resets_of("eu-west-1_a", "ann"), ResetCount { received: 1, forwarded: 0, accepted: 0 });
@@ -143,14 +143,14 @@ async fn a_reply_that_is_lost_belongs_to_a_request_that_arrived() -> Result<()> 
 async fn replies_are_replaced_cut_or_turned_into_garbage() -> Result<()> {
     let (upstream, proxy) = setup().await?;
     proxy.once(Matcher::any(), Fault::ForwardThenRespond(Reply::new(500, "oops").header("x-made", "up")));
-    let answer = raw(&proxy, get("/")).await??;
+    let response = raw(&proxy, get("/")).await??;
     assert!(
-        answer.starts_with("HTTP/1.1 500") && answer.contains("x-made: up") && answer.ends_with("oops"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 500") && response.contains("x-made: up") && response.ends_with("oops"),
+        "{response}"
     );
     proxy.once(Matcher::any(), Fault::Truncate);
-    let answer = raw(&proxy, get("/")).await??;
-    assert!(answer.contains("content-length: 26\r\n") && answer.ends_with("\r\n\r\nabcdefghijklm"), "{answer}");
+    let response = raw(&proxy, get("/")).await??;
+    assert!(response.contains("content-length: 26\r\n") && response.ends_with("\r\n\r\nabcdefghijklm"), "{response}");
     proxy.once(Matcher::any(), Fault::Garbage(Bytes::from_static(b"\x01\x02no HTTP")));
     assert_eq!(raw(&proxy, get("/")).await??, "\u{1}\u{2}no HTTP");
     assert_eq!(upstream.arrived(), 2);

@@ -97,14 +97,14 @@ async fn the_first_build_of_the_servers_succeeds_or_says_why_not() -> Result<()>
     // reports the progress all the same.
     program("sleep", "exec /bin/sleep 4")?;
     let failed = run("/bin/sleep 1; exit 3")?;
-    let said = String::from_utf8_lossy(&failed.stderr);
-    assert!(!failed.status.success() && said.contains("could not be built"), "{said}");
-    assert!(said.contains("still building, 1 min so far"), "{said}");
+    let shown = String::from_utf8_lossy(&failed.stderr);
+    assert!(!failed.status.success() && shown.contains("could not be built"), "{shown}");
+    assert!(shown.contains("still building, 1 min so far"), "{shown}");
     fs::remove_file(programs.join("sleep"))?;
     for builds in ["touch \"$4/server\"", "echo 'built again' >&2; exit 1"] {
         let output = run(builds)?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {said}", output.status);
+        let shown = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {shown}", output.status);
         assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
     }
     Ok(())

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::{
 use super::*;
 
 const USER: UserRef<'_> = UserRef { pool: "eu-west-1_Example01", username: "alice-smith" };
-const LIMIT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The behaviour of the transport with a request.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ async fn reset_by(
     configure: impl Fn(ConfigLoader) -> ConfigLoader + Send + Sync + 'static,
     credentials: Credentials,
     region: &str,
-) -> (Answer, usize) {
+) -> (ResetResponse, usize) {
     let handed = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&handed);
     let connect = move |_: HttpRequest| {
@@ -51,12 +51,12 @@ async fn reset_by(
         let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).region(Region::new("eu-west-1"));
         configure(loader.http_client(client.clone()).credentials_provider(own.clone()))
     };
-    let limits = Limits { connect: LIMIT, call: LIMIT, read: LIMIT };
-    let aws = Aws::load(loader, limits).await.unwrap();
+    let timeouts = Timeouts { connect: TIMEOUT, call: TIMEOUT, read: TIMEOUT };
+    let aws = Aws::load(loader, timeouts).await.unwrap();
     // The session is built here, because `session` returns none with credentials that no request
     // can carry.
     let session = AwsSession { client: aws.client(region), credentials };
-    (aws.reset(&session, USER, None).await.answer, handed.load(Ordering::SeqCst))
+    (aws.reset(&session, USER, None).await.response, handed.load(Ordering::SeqCst))
 }
 
 fn panicking() -> String {
@@ -83,7 +83,7 @@ fn key(id: &str) -> Credentials {
 
 #[tokio::test]
 async fn call_never_handed_to_the_transport_was_not_sent() {
-    let not_sent = (Answer::NotSent(FailureCause::Request), 0);
+    let not_sent = (ResetResponse::NotSent(FailureCause::Request), 0);
     let plain = |loader: ConfigLoader| loader;
     // The SDK panics while signing.
     assert_eq!(reset_by(Transport::Fails, plain, key("AKIATEST\n"), "eu-west-1").await, not_sent);
@@ -103,8 +103,8 @@ async fn call_never_handed_to_the_transport_was_not_sent() {
 #[tokio::test]
 async fn call_handed_over_once_may_have_been_sent() {
     for transport in [Transport::Fails, Transport::TimesOut, Transport::TakesItForUnusable, Transport::Panics] {
-        let told = reset_by(transport, |loader| loader, key("AKIATEST"), "eu-west-1").await;
-        assert_eq!(told, (Answer::Lost, 1), "{transport:?}");
+        let result = reset_by(transport, |loader| loader, key("AKIATEST"), "eu-west-1").await;
+        assert_eq!(result, (ResetResponse::NoResponse, 1), "{transport:?}");
     }
 }
 
@@ -119,10 +119,10 @@ fn code_that_repeats_the_user_name_is_withheld() {
     ] {
         assert_eq!(repeats(text, username), wanted, "{text} {username}");
     }
-    let answer = |code| Answer::Exception(Code::parse(code).unwrap());
-    assert_eq!(without_name(answer("NoAliceSmithException"), "alice-smith"), answer("Withheld"));
-    assert_eq!(without_name(answer("BrandNewException"), "alice-smith"), answer("BrandNewException"));
-    assert_eq!(without_name(answer("UserNotFoundException"), "usernotfound"), answer("UserNotFoundException"));
+    let classified = |code| ResetResponse::Exception(Code::parse(code).unwrap());
+    assert_eq!(without_name(classified("NoAliceSmithException"), "alice-smith"), classified("Withheld"));
+    assert_eq!(without_name(classified("BrandNewException"), "alice-smith"), classified("BrandNewException"));
+    assert_eq!(without_name(classified("UserNotFoundException"), "usernotfound"), classified("UserNotFoundException"));
 }
 
 #[test]

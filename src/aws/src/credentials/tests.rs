@@ -22,17 +22,17 @@ fn unusable_credentials_are_reported_without_their_value() {
         ("AKIATEST", "s3cr3t", Some("t0k\0n"), Some("character 4 of 5 of the session token")),
         ("", "secret", None, Some("the access key id is empty")),
     ] {
-        let told = misfit(&credentials(key, secret, token));
+        let found = misfit(&credentials(key, secret, token));
         match wanted {
-            None => assert_eq!(told, None, "{key:?}"),
+            None => assert_eq!(found, None, "{key:?}"),
             Some(wanted) => {
-                let told = told.unwrap();
+                let found = found.unwrap();
                 assert!(
-                    told.starts_with(wanted)
-                        && !told.contains("AKIA")
-                        && !told.contains("t0k")
-                        && !told.contains("s3cr"),
-                    "{told}"
+                    found.starts_with(wanted)
+                        && !found.contains("AKIA")
+                        && !found.contains("t0k")
+                        && !found.contains("s3cr"),
+                    "{found}"
                 );
             }
         }
@@ -40,7 +40,7 @@ fn unusable_credentials_are_reported_without_their_value() {
 }
 
 #[test]
-fn an_answer_of_sts_says_what_is_to_be_mended() {
+fn a_response_of_sts_says_what_has_to_be_fixed() {
     use SessionFailure::{AccessDenied, CredentialsRefused, Rejected, TagsTooLarge};
     for (code, wanted) in [
         ("InvalidClientTokenId", CredentialsRefused),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, future::Future};
 use cognito_reset_api::{FailureCause, SessionTags, UserStatus, conditions::WaitReason};
 use thiserror::Error;
 
-use crate::action::response::{Answer, Code};
+use crate::action::response::{Code, ResetResponse};
 
 /// Amazon Cognito, as a reset uses it.
 ///
@@ -110,7 +110,7 @@ pub struct User {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// The classified response.
-    pub answer: Answer,
+    pub response: ResetResponse,
     /// The request id of Cognito, if it could be read.
     pub request_id: Option<String>,
 }

@@ -104,7 +104,7 @@ impl Code {
 
 /// The response to one call of AdminResetUserPassword.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
+pub enum ResetResponse {
     /// Cognito accepted the reset (HTTP 200). This does not mean that a code was delivered.
     Accepted,
     /// Cognito responded with an exception.
@@ -112,10 +112,10 @@ pub enum Answer {
     /// Nothing was sent: the request was never handed to the transport, or no connection was made.
     NotSent(FailureCause),
     /// No readable response was received, and the request may have been sent.
-    Lost,
+    NoResponse,
 }
 
-impl Answer {
+impl ResetResponse {
     /// Classifies an error with this HTTP status and code.
     ///
     /// A refusal has a 4xx status, and throttling has a 4xx or 5xx status (API reference, common
@@ -123,13 +123,13 @@ impl Answer {
     /// intermediary, and proves nothing.
     #[must_use]
     pub fn exception(status: u16, code: &str) -> Self {
-        let Some(code) = Code::parse(code) else { return Self::Lost };
+        let Some(code) = Code::parse(code) else { return Self::NoResponse };
         let fits = match code.class() {
             Class::Refused | Class::Blocked => (400..500).contains(&status),
             Class::Throttled => (400..600).contains(&status),
             Class::Ambiguous | Class::AmbiguousFailure => true,
         };
-        if fits { Self::Exception(code) } else { Self::Lost }
+        if fits { Self::Exception(code) } else { Self::NoResponse }
     }
 
     /// Returns the class of the response; `None` for success.
@@ -139,7 +139,7 @@ impl Answer {
             Self::Accepted => None,
             Self::Exception(code) => Some(code.class()),
             Self::NotSent(_) => Some(Class::Blocked),
-            Self::Lost => Some(Class::Ambiguous),
+            Self::NoResponse => Some(Class::Ambiguous),
         }
     }
 
@@ -151,7 +151,7 @@ impl Answer {
             Self::Exception(Code::Known(exception)) => exception.code(),
             Self::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
             Self::NotSent(_) => "NotSent",
-            Self::Lost => "Lost",
+            Self::NoResponse => "NoResponse",
         }
     }
 
@@ -160,7 +160,7 @@ impl Answer {
     pub const fn cause(&self) -> Option<FailureCause> {
         match self {
             Self::NotSent(cause) => Some(*cause),
-            Self::Accepted | Self::Exception(_) | Self::Lost => None,
+            Self::Accepted | Self::Exception(_) | Self::NoResponse => None,
         }
     }
 
@@ -169,7 +169,7 @@ impl Answer {
     pub const fn code(&self) -> Option<&Code> {
         match self {
             Self::Exception(code) => Some(code),
-            Self::Accepted | Self::NotSent(_) | Self::Lost => None,
+            Self::Accepted | Self::NotSent(_) | Self::NoResponse => None,
         }
     }
 }
@@ -240,34 +240,35 @@ mod tests {
         let statuses = [302, 399, 400, 403, 429, 499, 500, 503, 599, 600];
         let client: &[u16] = &[400, 403, 429, 499];
         let any_error: &[u16] = &[400, 403, 429, 499, 500, 503, 599];
-        for (code, heard_with) in [
+        for (code, accepted_with) in [
             ("UserNotFoundException", client),
             ("AccessDeniedException", client),
             ("TooManyRequestsException", any_error),
             ("InternalErrorException", &statuses),
             ("BrandNewException", &statuses),
         ] {
-            let exception = Answer::Exception(Code::parse(code).unwrap());
+            let exception = ResetResponse::Exception(Code::parse(code).unwrap());
             for status in statuses {
-                let wanted = if heard_with.contains(&status) { exception.clone() } else { Answer::Lost };
-                assert_eq!(Answer::exception(status, code), wanted, "{code} {status}");
+                let wanted =
+                    if accepted_with.contains(&status) { exception.clone() } else { ResetResponse::NoResponse };
+                assert_eq!(ResetResponse::exception(status, code), wanted, "{code} {status}");
             }
         }
-        assert_eq!(Answer::exception(400, "---"), Answer::Lost);
+        assert_eq!(ResetResponse::exception(400, "---"), ResetResponse::NoResponse);
     }
 
     #[test]
     fn each_response_has_a_class_for_the_pacer_and_a_name_for_logs() {
-        let exception = |code| Answer::Exception(Code::parse(code).unwrap());
-        for (answer, class, name) in [
-            (Answer::Accepted, None, "Accepted"),
-            (Answer::NotSent(FailureCause::Tls), Some(Class::Blocked), "NotSent"),
-            (Answer::Lost, Some(Class::Ambiguous), "Lost"),
+        let exception = |code| ResetResponse::Exception(Code::parse(code).unwrap());
+        for (response, class, name) in [
+            (ResetResponse::Accepted, None, "Accepted"),
+            (ResetResponse::NotSent(FailureCause::Tls), Some(Class::Blocked), "NotSent"),
+            (ResetResponse::NoResponse, Some(Class::Ambiguous), "NoResponse"),
             (exception("TooManyRequestsException"), Some(Class::Throttled), "TooManyRequestsException"),
             (exception("UserNotFoundException"), Some(Class::Refused), "UserNotFoundException"),
             (exception("BrandNewException"), Some(Class::AmbiguousFailure), "UnrecognizedError"),
         ] {
-            assert_eq!((answer.class(), answer.name()), (class, name), "{answer:?}");
+            assert_eq!((response.class(), response.name()), (class, name), "{response:?}");
         }
     }
 }

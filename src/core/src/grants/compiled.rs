@@ -61,7 +61,7 @@ pub(super) enum Unmet {
     AnotherApprover,
     AuthenticatedApprover,
     Approval,
-    Turn,
+    PendingLimit,
 }
 
 impl Unmet {
@@ -72,7 +72,7 @@ impl Unmet {
             Self::AnotherApprover => WaitReason::SelfApproval,
             Self::AuthenticatedApprover => WaitReason::ApproverUnverified,
             Self::Approval => WaitReason::AwaitingApproval,
-            Self::Turn => WaitReason::PendingLimitReached,
+            Self::PendingLimit => WaitReason::PendingLimitReached,
         }
     }
 }
@@ -122,7 +122,7 @@ impl CompiledGrant {
             return Some(unmet);
         }
         let waits = self.limit().is_some_and(|limit| !self.queue.is_among_first(namespace, &place(request), limit));
-        waits.then_some(Unmet::Turn)
+        waits.then_some(Unmet::PendingLimit)
     }
 
     fn limit(&self) -> Option<usize> {

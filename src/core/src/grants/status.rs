@@ -73,15 +73,15 @@ fn status(
     let in_conflict = pool.iter().filter(|(other, others)| in_conflict((grant, selected), (other, others)));
     let conflicts_with: Vec<_> = in_conflict.map(|(other, _)| other.name()).take(MAX_CONFLICTS).collect();
     let (wanted, reason, message) = readiness(grant, selected.len(), &conflicts_with);
-    let standing = grant.object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let current = grant.object.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let generation = grant.object.metadata.generation;
-    let mut told = conditions(standing, wanted, reason, message, generation, now);
-    told.extend(assumable(grant, standing, now));
+    let mut updated = conditions(current, wanted, reason, message, generation, now);
+    updated.extend(assumable(grant, current, now));
     UserPoolGrantStatus {
         observed_generation: generation,
         matched_namespaces: Some(i64::try_from(selected.len()).unwrap_or(i64::MAX)),
         conflicts_with,
-        conditions: told,
+        conditions: updated,
     }
 }
 
@@ -121,7 +121,7 @@ fn readiness(
 
 /// Returns the condition for the last role check: that of this process, or else that of an earlier
 /// process for the same spec.
-fn assumable(grant: &CompiledGrant, standing: &[Condition], now: Timestamp) -> Vec<Condition> {
+fn assumable(grant: &CompiledGrant, current: &[Condition], now: Timestamp) -> Vec<Condition> {
     let type_ = ConditionType::RoleAssumable;
     let generation = grant.object.metadata.generation;
     if grant.object.spec.role_arn.is_none() {
@@ -140,20 +140,20 @@ fn assumable(grant: &CompiledGrant, standing: &[Condition], now: Timestamp) -> V
         ),
         None => {
             let same = |old: &&Condition| old.type_ == type_.as_str() && old.observed_generation == generation;
-            return standing.iter().filter(same).cloned().collect();
+            return current.iter().filter(same).cloned().collect();
         }
     };
-    conditions(standing, &[(type_, truth)], reason, &message, generation, now)
+    conditions(current, &[(type_, truth)], reason, &message, generation, now)
 }
 
 /// Returns the conditions whose change is reported: another reason, or at first one that is not
 /// healthy.
 pub(super) fn changed_conditions(before: Option<&UserPoolGrantStatus>, after: &UserPoolGrantStatus) -> Vec<Condition> {
-    let told = [ConditionType::Ready, ConditionType::RoleAssumable].map(ConditionType::as_str);
+    let reported = [ConditionType::Ready, ConditionType::RoleAssumable].map(ConditionType::as_str);
     let is_new = |condition: &&Condition| {
-        let standing = before.and_then(|status| status.conditions.iter().find(|old| old.type_ == condition.type_));
-        let changed = standing.map_or(condition.status != Truth::True.as_str(), |old| old.reason != condition.reason);
-        told.contains(&condition.type_.as_str()) && changed
+        let current = before.and_then(|status| status.conditions.iter().find(|old| old.type_ == condition.type_));
+        let changed = current.map_or(condition.status != Truth::True.as_str(), |old| old.reason != condition.reason);
+        reported.contains(&condition.type_.as_str()) && changed
     };
     after.conditions.iter().filter(is_new).cloned().collect()
 }

@@ -102,7 +102,7 @@ fn only_a_grant_of_the_pool_and_namespace_allows_a_request() {
         ("named and not there yet", vec![named()], from("ops"), Ok(vec!["named"])),
         ("not named", vec![named()], from("web"), NOT_GRANTED),
         ("part of a name", vec![named()], from("supp"), NOT_GRANTED),
-        ("all", vec![all("all", json!({}))], from("unheard-of"), Ok(vec!["all"])),
+        ("all", vec![all("all", json!({}))], from("unknown-team"), Ok(vec!["all"])),
         ("neither names nor selector", vec![grant("nothing", json!({}))], alice(), NOT_GRANTED),
         ("both names and selector", vec![both], alice(), NOT_GRANTED),
         ("no names", vec![grant("nothing", json!({ "namespaces": [] }))], alice(), NOT_GRANTED),
@@ -121,12 +121,12 @@ fn a_selector_allows_the_namespaces_whose_labels_it_matches() {
     check(vec![
         ("label", vec![team()], alice(), labels()),
         ("another label", vec![team()], from("web"), NOT_GRANTED),
-        ("labels of a namespace that is not known", vec![team()], from("unheard-of"), NOT_GRANTED),
+        ("labels of a namespace that is not known", vec![team()], from("unknown-team"), NOT_GRANTED),
         ("In", vec![expression("In", json!(["ops", "support"]))], alice(), labels()),
         ("In, but not", vec![expression("In", json!(["ops"]))], alice(), NOT_GRANTED),
         ("NotIn", vec![not_web()], alice(), labels()),
         ("NotIn, but in", vec![not_web()], from("web"), NOT_GRANTED),
-        ("NotIn, of a namespace that is not known", vec![not_web()], from("unheard-of"), NOT_GRANTED),
+        ("NotIn, of a namespace that is not known", vec![not_web()], from("unknown-team"), NOT_GRANTED),
         ("Exists", vec![expression("Exists", json!(null))], from("web"), labels()),
         ("DoesNotExist", vec![expression("DoesNotExist", json!(null))], alice(), NOT_GRANTED),
         ("all of it has to match", vec![selecting(both)], alice(), NOT_GRANTED),
@@ -180,9 +180,9 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
             );
         }
         let stale = stale(&index, NOW);
-        assert_eq!(said(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
-        let told = serde_json::to_string(&stale[0].status).unwrap();
-        assert!(!told.contains(pattern), "{told}");
+        assert_eq!(shown(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
+        let text = serde_json::to_string(&stale[0].status).unwrap();
+        assert!(!text.contains(pattern), "{text}");
     }
 }
 
@@ -448,7 +448,7 @@ fn turns(waiting: &BTreeMap<String, i64>, limit: usize) -> BTreeSet<String> {
 }
 
 /// Type, status and reason of each condition.
-fn said(grant: &UserPoolGrant) -> Vec<String> {
+fn shown(grant: &UserPoolGrant) -> Vec<String> {
     let status = grant.status.as_ref().unwrap();
     assert_eq!(status.observed_generation, Some(3));
     let conditions = status.conditions.iter();
@@ -478,7 +478,7 @@ fn a_grant_says_whether_it_can_allow_anything() {
     ];
     for (name, grant, wanted) in cases {
         let stale = stale(&index_of(&[grant]), NOW);
-        assert_eq!(stale.iter().map(said).collect::<Vec<_>>(), [wanted], "{name}");
+        assert_eq!(stale.iter().map(shown).collect::<Vec<_>>(), [wanted], "{name}");
     }
 }
 
@@ -492,10 +492,10 @@ fn grant_status_is_stale_until_written_and_after_changes() {
     assert_eq!(stale(&index, later), []);
     index.put_namespace("ops".into(), [("team".into(), "ops".into())].into());
     let second = stale(&index, later).remove(0);
-    assert_eq!(said(&second), ["Ready True Valid"]);
+    assert_eq!(shown(&second), ["Ready True Valid"]);
     index.status_written(&second);
     index.remove_namespace("ops");
-    assert_eq!(said(&stale(&index, later)[0]), ["Ready False NoNamespaceMatches"]);
+    assert_eq!(shown(&stale(&index, later)[0]), ["Ready False NoNamespaceMatches"]);
     index.put_grant(UserPoolGrant { status: None, ..first });
     index.remove_grant("labels");
     assert_eq!(stale(&index, later), []);
@@ -556,13 +556,13 @@ fn only_what_may_alter_what_is_allowed_is_a_change() {
 }
 
 /// Returns the conditions and counts of each grant's status.
-fn told(grants: &[UserPoolGrant]) -> Vec<(String, Vec<String>, Option<i64>)> {
+fn statuses(grants: &[UserPoolGrant]) -> Vec<(String, Vec<String>, Option<i64>)> {
     let stale = stale(&index_of(grants), NOW);
-    let told = stale.iter().map(|grant| {
+    let found = stale.iter().map(|grant| {
         let status = grant.status.clone().unwrap();
-        (said(grant)[0].clone(), status.conflicts_with, status.matched_namespaces)
+        (shown(grant)[0].clone(), status.conflicts_with, status.matched_namespaces)
     });
-    told.collect()
+    found.collect()
 }
 
 #[test]
@@ -601,20 +601,20 @@ fn grants_name_those_that_they_are_in_conflict_with() {
         ("a pattern that cannot be used", [one(pattern("(")), two(pattern("("))], false),
         ("one that is suspended", [one(json!({ "suspend": true })), two(json!({}))], true),
     ] {
-        let conflicts: Vec<_> = told(&grants).into_iter().map(|(_, conflicts, _)| conflicts).collect();
+        let conflicts: Vec<_> = statuses(&grants).into_iter().map(|(_, conflicts, _)| conflicts).collect();
         let names = if wanted { [vec!["two"], vec!["one"]] } else { [vec![], vec![]] };
         assert_eq!(conflicts, names, "{name}");
     }
-    let ambiguous = told(&[one(json!({})), two(json!({}))]);
-    assert!(ambiguous.iter().all(|(said, ..)| said == "Ready False ConflictingGrants"), "{ambiguous:?}");
-    let held = told(&[one(json!({ "suspend": true })), two(json!({}))]);
+    let ambiguous = statuses(&[one(json!({})), two(json!({}))]);
+    assert!(ambiguous.iter().all(|(shown, ..)| shown == "Ready False ConflictingGrants"), "{ambiguous:?}");
+    let held = statuses(&[one(json!({ "suspend": true })), two(json!({}))]);
     assert_eq!(
         (held[0].0.as_str(), held[1].0.as_str()),
         ("Ready False GrantSuspended", "Ready False ConflictingGrants")
     );
     let many: Vec<_> =
         (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).chain([one(json!({}))]).collect();
-    let (_, conflicts, _) = told(&many).pop().unwrap();
+    let (_, conflicts, _) = statuses(&many).pop().unwrap();
     assert_eq!((conflicts.len(), conflicts[15].as_str()), (16, "grant-15"));
 }
 
@@ -627,7 +627,7 @@ fn a_grant_says_how_many_namespaces_it_selects() {
         ("none", selecting(json!({ "matchLabels": { "tier": "iron" } })), 0),
         ("cannot be used", grant("a", json!({})), 0),
     ] {
-        assert_eq!(told(&[grant])[0].2, Some(wanted), "{name}");
+        assert_eq!(statuses(&[grant])[0].2, Some(wanted), "{name}");
     }
 }
 
@@ -648,14 +648,14 @@ fn grant_status_reports_the_last_role_check() {
     let mut index = index_of(&[with(ONE, 3, false)]);
     let tried = index.roles().remove(0);
     assert_eq!(tried.role.arn, ONE);
-    assert_eq!(said(&stored(&mut index)), ["Ready True Valid"], "not tried yet");
+    assert_eq!(shown(&stored(&mut index)), ["Ready True Valid"], "not tried yet");
     assert!(index.role_checked(&tried, Ok(())));
-    assert_eq!(said(&stored(&mut index))[1], "RoleAssumable True RoleAssumed");
+    assert_eq!(shown(&stored(&mut index))[1], "RoleAssumable True RoleAssumed");
     assert!(!index.role_checked(&tried, Ok(())), "nothing new");
     assert_eq!(stale(&index, NOW), []);
     assert!(index.role_checked(&tried, Err(SessionFailure::NoResponse)));
     let refused = stored(&mut index);
-    assert_eq!(said(&refused), ["Ready True Valid", "RoleAssumable False RoleNotAssumable"]);
+    assert_eq!(shown(&refused), ["Ready True Valid", "RoleAssumable False RoleNotAssumable"]);
     assert!(!serde_json::to_string(&refused.status).unwrap().contains(ONE));
 
     // The result of another process is kept while the spec is the same, and that of this process
@@ -664,7 +664,7 @@ fn grant_status_reports_the_last_role_check() {
     other.put_grant(refused.clone());
     assert_eq!(stale(&other, NOW), []);
     index.put_grant(with(ONE, 3, true));
-    assert_eq!(said(&stored(&mut index))[1], "RoleAssumable False RoleNotAssumable");
+    assert_eq!(shown(&stored(&mut index))[1], "RoleAssumable False RoleNotAssumable");
     index.put_grant(UserPoolGrant { status: refused.status.clone(), ..with(TWO, 4, true) });
     let conditions = stale(&index, NOW).remove(0).status.unwrap().conditions;
     assert_eq!(conditions.len(), 1, "the new role was not tried yet: {conditions:?}");
@@ -695,9 +695,9 @@ fn changed_conditions_are_new_reasons_or_initial_problems() {
     index.role_checked(&tried, Ok(()));
     assert_eq!(reasons(&mut index), ["RoleAssumed"]);
     index.put_namespace("ops".into(), Labels::new());
-    assert!(reasons(&mut index).is_empty(), "a number is no news");
+    assert!(reasons(&mut index).is_empty(), "a number is not reported");
     let mut broken = index_of(&[matching("(")]);
-    assert_eq!(reasons(&mut broken), ["InvalidUsernamePattern"], "said once, and not of Stalled too");
+    assert_eq!(reasons(&mut broken), ["InvalidUsernamePattern"], "reported once, and not of Stalled too");
 }
 
 /// The status as it is stored in the API server.

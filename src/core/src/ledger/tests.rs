@@ -334,8 +334,8 @@ fn an_effect_is_written_only_where_knowledge_grows() {
                 aws_request_id: Some("aws".into()),
                 user_status_after: Some(UserStatus::ResetRequired),
             };
-            let standing = record(before, vec![unreachable("a"), attempt("b")]);
-            let mut written = standing.clone();
+            let stored = record(before, vec![unreachable("a"), attempt("b")]);
+            let mut written = stored.clone();
             written.spec.effect = Some(effect);
             written.spec.attempts[1] = Attempt {
                 settled_at: Some(Time(NOW)),
@@ -348,17 +348,21 @@ fn an_effect_is_written_only_where_knowledge_grows() {
             };
             let wanted = match WRITTEN.contains(&(before, effect)) {
                 true => Settling::Write(Box::new(written)),
-                false => Settling::Stands,
+                false => Settling::Unchanged,
             };
-            assert_eq!(settled(&standing, &finding("b"), NOW), wanted, "{before:?} {effect:?}");
-            let mut newer = standing.clone();
+            assert_eq!(settled(&stored, &finding("b"), NOW), wanted, "{before:?} {effect:?}");
+            let mut newer = stored.clone();
             newer.spec.schema = SCHEMA + 1;
-            assert_eq!(settled(&newer, &finding("b"), NOW), Settling::Stands, "newer: {before:?} {effect:?}");
+            assert_eq!(settled(&newer, &finding("b"), NOW), Settling::Unchanged, "newer: {before:?} {effect:?}");
             for other in ["a", "c"] {
-                assert_eq!(settled(&standing, &finding(other), NOW), Settling::Stands, "{before:?} {effect:?} {other}");
+                assert_eq!(
+                    settled(&stored, &finding(other), NOW),
+                    Settling::Unchanged,
+                    "{before:?} {effect:?} {other}"
+                );
             }
-            assert_eq!(settled(&record(before, vec![]), &finding("b"), NOW), Settling::Stands);
-            assert_eq!(settled(&with_closing(standing.clone()), &finding("b"), NOW), Settling::Stands);
+            assert_eq!(settled(&record(before, vec![]), &finding("b"), NOW), Settling::Unchanged);
+            assert_eq!(settled(&with_closing(stored.clone()), &finding("b"), NOW), Settling::Unchanged);
         }
     }
 }
@@ -373,10 +377,10 @@ fn stored_claim_is_ours_only_while_open_and_with_our_id() {
     let another = record(None, vec![attempt("b")]);
     let settled = record(Some(Effect::NotPerformed), vec![attempt("a")]);
     let closed = with_closing(wanted.clone());
-    for (what, standing) in
+    for (what, stored) in
         [("newer", newer), ("strange", strange), ("another", another), ("settled", settled), ("closed", closed)]
     {
-        assert!(!is_same_claim(&standing, &wanted), "{what}");
+        assert!(!is_same_claim(&stored, &wanted), "{what}");
     }
 }
 
@@ -438,7 +442,7 @@ fn next_attempts_delay_depends_on_its_predecessors() {
         ("the first", vec![unreachable("a")], 0, 10),
         ("the third", vec![unreachable("a"), unreachable("b"), unreachable("c")], 0, 40),
         ("with omitted ones", vec![unreachable("a")], 3, 80),
-        ("throttled: the budget sees to it", vec![unreachable("a"), unreachable("b"), throttled("c")], 9, 10),
+        ("throttled: the pacer spaces the calls", vec![unreachable("a"), unreachable("b"), throttled("c")], 9, 10),
         (
             "never sent: the API server may be in trouble",
             vec![unreachable("a"), never_sent("b"), never_sent("c")],

@@ -45,11 +45,11 @@ impl<S: Clone> Machine<S> {
 
     /// Begins to claim, if the grants return the same authorization as when the request was read.
     pub(super) fn claim(&mut self, allowed: Option<&Authorization>, at: At<'_>) -> Option<Command<S>> {
-        let holder = self.settings.holder.clone();
-        let wanted = self.facts.claim(at.id.to_owned(), holder, at.now.wall);
+        let operator_instance = self.settings.operator_instance.clone();
+        let wanted = self.facts.claim(at.id.to_owned(), operator_instance, at.now.wall);
         match wanted.filter(|_| allowed == self.facts.allowed.as_ref()) {
             Some(wanted) => {
-                self.send_until = at.now.monotonic.saturating_add(self.settings.claim_limit);
+                self.send_until = at.now.monotonic.saturating_add(self.settings.claim_timeout);
                 Some(self.write_claim(ClaimWrite::new(wanted.into()), at))
             }
             None => {
@@ -82,21 +82,21 @@ impl<S: Clone> Machine<S> {
 
     pub(super) fn responded(&mut self, reply: Reply) -> Option<Command<S>> {
         let attempt_id = self.facts.attempt_id.clone().unwrap_or_default();
-        self.notes.push(Note::Called { attempt_id, answer: reply.answer.clone() });
-        match reply.answer.class() {
+        self.notes.push(Note::Called { attempt_id, response: reply.response.clone() });
+        match reply.response.class() {
             Some(Class::Blocked | Class::Ambiguous) => {}
             Some(Class::Refused | Class::Throttled | Class::AmbiguousFailure) | None => {
                 self.notes.push(Note::Available(self.awaited()));
             }
         }
-        match reply.answer.class() {
+        match reply.response.class() {
             Some(Class::Throttled) => self.notes.push(Note::Throttled(self.quota())),
             Some(Class::Refused | Class::Ambiguous | Class::AmbiguousFailure) | None => {
                 self.notes.push(Note::NotThrottled(self.quota()));
             }
             Some(Class::Blocked) => {}
         }
-        self.facts.answered(reply);
+        self.facts.responded(reply);
         None
     }
 }

@@ -40,7 +40,7 @@ pub enum Command<S> {
         /// A random id that spreads the pause.
         jitter: String,
     },
-    /// Take the next turn of the account and Region: `Event::Slot`.
+    /// Take the next slot of the account and Region: `Event::Slot`.
     TakeSlot {
         /// The account and Region.
         quota: QuotaKey,
@@ -120,11 +120,12 @@ pub enum ReconcileError {
 
 impl<S> Command<S> {
     /// Returns the id of the attempt that the command is about, if it is about one. For a write of the record this is its
-    /// last attempt.
+    /// last attempt; the closing of a record is about none.
     #[must_use]
     pub fn attempt_id(&self) -> Option<&str> {
         match self {
             Self::GetUser { after, .. } => after.as_deref(),
+            Self::WriteRecord { record, .. } if record.spec.closed.is_some() => None,
             Self::WriteRecord { record, .. } => record.spec.attempts.last().map(|it| it.id.as_str()),
             Self::Call(call) => Some(&call.attempt_id),
             Self::Read

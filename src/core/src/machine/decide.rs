@@ -10,7 +10,7 @@ use cognito_reset_api::{CloseCause, Effect, Evidence, UserStatus, conditions::Wa
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    action::response::{Answer, Class},
+    action::response::{Class, ResetResponse},
     machine::state::{
         Credentials, Desired, Ledger, OwnAttempt, Pace, Permission, Probes, RecordWrite, Refused, Request, Snapshot,
         State,
@@ -27,7 +27,7 @@ pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 pub enum Step {
     /// Read the request and its record afresh.
     Gather,
-    /// Ask the budget of the account and Region for one call.
+    /// Ask the pacer for a slot of the account and Region.
     TakeSlot,
     /// Load the credentials.
     LoadCredentials,
@@ -77,7 +77,7 @@ pub fn decide(state: &State, now: Timestamp) -> Step {
             return settle(Effect::NotPerformed, Evidence::NeverSent);
         }
         OwnAttempt::Claimed { .. } => return Step::Send,
-        OwnAttempt::Answered(answer) => return after_answer(answer, state),
+        OwnAttempt::Called(response) => return after_call(response, state),
         OwnAttempt::None => {}
     }
     // The record comes first: what it knows is never overruled by a gate.
@@ -206,12 +206,12 @@ fn last_moment(desired: &Desired) -> Timestamp {
 }
 
 /// Returns the step after the response to the machine's own call.
-fn after_answer(answer: &Answer, state: &State) -> Step {
-    match answer {
-        Answer::Accepted => settle(Effect::Performed, Evidence::CognitoResponse),
-        Answer::NotSent(_) => settle(Effect::NotPerformed, Evidence::Unreachable),
-        Answer::Lost => resolve(state.before.status(), state),
-        Answer::Exception(code) => match code.class() {
+fn after_call(response: &ResetResponse, state: &State) -> Step {
+    match response {
+        ResetResponse::Accepted => settle(Effect::Performed, Evidence::CognitoResponse),
+        ResetResponse::NotSent(_) => settle(Effect::NotPerformed, Evidence::Unreachable),
+        ResetResponse::NoResponse => resolve(state.before.status(), state),
+        ResetResponse::Exception(code) => match code.class() {
             Class::Refused | Class::Throttled | Class::Blocked => {
                 settle(Effect::NotPerformed, Evidence::CognitoResponse)
             }

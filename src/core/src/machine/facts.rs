@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use crate::{
     action::{
         port::{ReadError, Reply, Role, User},
-        response::{Answer, Class, Code},
+        response::{Class, Code, ResetResponse},
     },
     grants::{Authorization, Evaluation},
     ledger::{self, Finding, Identity, Waits},
@@ -72,7 +72,7 @@ impl Facts {
     }
 
     /// Returns true for the request of this machine: it is not being deleted, and is for the same user.
-    pub fn is_about(&self, request: &PasswordResetRequest) -> bool {
+    pub fn matches(&self, request: &PasswordResetRequest) -> bool {
         Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
     }
 
@@ -153,10 +153,10 @@ impl Facts {
 
     /// Returns the record that claims another attempt with a fresh random id, or `None` without request or authorization.
     #[must_use]
-    pub fn claim(&self, attempt_id: String, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+    pub fn claim(&self, attempt_id: String, operator_instance: String, now: Timestamp) -> Option<PasswordResetRecord> {
         self.allowed.as_ref()?;
-        let user_status_before = self.state.before.status();
-        let attempt = Attempt { user_status_before, ..Attempt::new(attempt_id, self.origin(holder)?, Time(now)) };
+        let (origin, user_status_before) = (self.origin(operator_instance)?, self.state.before.status());
+        let attempt = Attempt { user_status_before, ..Attempt::new(attempt_id, origin, Time(now)) };
         let mut wanted = ledger::claimed(self.record.as_deref(), &self.identity, attempt);
         wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
@@ -164,13 +164,13 @@ impl Facts {
 
     /// Returns the record closed without a call, or `None` without a request.
     #[must_use]
-    pub fn close(&self, cause: CloseCause, holder: String, now: Timestamp) -> Option<PasswordResetRecord> {
+    pub fn close(&self, cause: CloseCause, operator_instance: String, now: Timestamp) -> Option<PasswordResetRecord> {
         let exception_code = match self.state.before {
             Snapshot::Refused(exception) if cause == CloseCause::UserReadRefused => Some(exception.code().to_owned()),
             Snapshot::Refused(_) | Snapshot::NotRead | Snapshot::Unreadable { .. } | Snapshot::Read(_) => None,
         };
-        let user_status = self.state.before.status();
-        let closed = Closed { cause, exception_code, user_status, closed_at: Time(now), origin: self.origin(holder)? };
+        let (origin, user_status) = (self.origin(operator_instance)?, self.state.before.status());
+        let closed = Closed { cause, exception_code, user_status, closed_at: Time(now), origin };
         let mut wanted = ledger::closed(self.record.as_deref(), &self.identity, closed);
         wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
@@ -188,11 +188,11 @@ impl Facts {
         ledger::remembering(record, expires.map(|time| time.0))
     }
 
-    fn origin(&self, holder: String) -> Option<Origin> {
+    fn origin(&self, operator_instance: String) -> Option<Origin> {
         let request = self.request.as_ref()?;
         let role = self.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
         Some(Origin {
-            operator_instance: holder,
+            operator_instance,
             request_uid: request.uid().unwrap_or_default(),
             requested_by: request.spec.requested_by.clone(),
             approved_by: request.spec.approved_by.clone(),
@@ -217,7 +217,7 @@ impl Facts {
     /// there is one.
     pub fn calling(&mut self, now: Timestamp) {
         self.sent_at = Some(now);
-        self.state.attempt = OwnAttempt::Answered(Answer::Lost);
+        self.state.attempt = OwnAttempt::Called(ResetResponse::NoResponse);
     }
 
     /// Gives up the call of the claim.
@@ -226,12 +226,12 @@ impl Facts {
     }
 
     /// Takes in the response to the call.
-    pub fn answered(&mut self, reply: Reply) {
-        if reply.answer.cause().is_some() {
+    pub fn responded(&mut self, reply: Reply) {
+        if reply.response.cause().is_some() {
             self.sent_at = None;
         }
         self.aws_request_id = reply.request_id;
-        self.state.attempt = OwnAttempt::Answered(reply.answer);
+        self.state.attempt = OwnAttempt::Called(reply.response);
     }
 
     /// Takes in the state that a probe read, or `None` if it could not read the user.
@@ -246,15 +246,15 @@ impl Facts {
     pub fn finding(&self, settlement: Settlement) -> Option<(Object<PasswordResetRecord>, Finding)> {
         let record = self.record.clone()?;
         let attempt_id = self.attempt_id.clone().or_else(|| ledger::last(&record).map(|open| open.id.clone()))?;
-        let answer = match &self.state.attempt {
-            OwnAttempt::Answered(answer) => Some(answer),
+        let response = match &self.state.attempt {
+            OwnAttempt::Called(response) => Some(response),
             OwnAttempt::Claimed { .. } | OwnAttempt::None => None,
         };
         let finding = Finding {
             attempt_id,
             settlement,
-            cause: answer.and_then(Answer::cause),
-            code: answer.and_then(Answer::code).map(|code| code.as_str().to_owned()),
+            cause: response.and_then(ResetResponse::cause),
+            code: response.and_then(ResetResponse::code).map(|code| code.as_str().to_owned()),
             sent_at: self.sent_at,
             aws_request_id: self.aws_request_id.clone(),
             user_status_after: self.state.probes.last,

@@ -30,7 +30,7 @@ impl<S: Clone> Machine<S> {
             Err(failure) => return Some(failed(failure)),
         };
         self.facts.state.read_at = at.now.wall;
-        match request.filter(|request| self.facts.is_about(request)) {
+        match request.filter(|request| self.facts.matches(request)) {
             Some(request) => {
                 self.phase = Phase::Authorizing { request: request.clone(), record };
                 Some(Command::CheckGrants(request))

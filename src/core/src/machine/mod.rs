@@ -68,9 +68,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The operator process, as records name it.
-    pub holder: String,
+    pub operator_instance: String,
     /// The time from before a claim is written until its call may not be sent any more.
-    pub claim_limit: Duration,
+    pub claim_timeout: Duration,
     /// The waits for a call that may be in flight, and between attempts.
     pub waits: Waits,
     /// The number of probes after an ambiguous call.

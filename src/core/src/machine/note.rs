@@ -9,7 +9,7 @@ use cognito_reset_api::{
 use crate::{
     action::{
         port::{ReadError, SessionFailure},
-        response::Answer,
+        response::ResetResponse,
     },
     dispatch::QuotaKey,
     machine::{Object, event::ApiFailure, state::RecordWrite, status::StatusUpdate},
@@ -34,7 +34,7 @@ pub enum Note {
         /// The attempt's id.
         attempt_id: String,
         /// The end of the call.
-        answer: Answer,
+        response: ResetResponse,
     },
     /// Cognito throttles this account and Region.
     Throttled(QuotaKey),

@@ -3,7 +3,7 @@
 use cognito_reset_api::{CloseCause, Effect, Exception, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
-use crate::action::response::Answer;
+use crate::action::response::ResetResponse;
 
 /// The state of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -187,7 +187,7 @@ pub enum OwnAttempt {
         too_late: bool,
     },
     /// The call was sent, or tried: the attempt is consumed.
-    Answered(Answer),
+    Called(ResetResponse),
 }
 
 /// The probes after an ambiguous call.

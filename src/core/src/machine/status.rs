@@ -63,19 +63,19 @@ pub fn waiting_for(reason: WaitReason, word: &str) -> StatusUpdate {
 /// Returns the status of a request whose call could not be sent, for this cause.
 #[must_use]
 pub fn unreachable(cause: FailureCause) -> StatusUpdate {
-    let told = waiting_for(WaitReason::CognitoUnreachable, cause.in_words());
+    let update = waiting_for(WaitReason::CognitoUnreachable, cause.in_words());
     match cause {
         FailureCause::Request => {
             let message =
                 "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log";
-            StatusUpdate { message: message.to_owned(), ..told }
+            StatusUpdate { message: message.to_owned(), ..update }
         }
         FailureCause::Dns
         | FailureCause::Refused
         | FailureCause::TimedOut
         | FailureCause::Tls
         | FailureCause::Proxy
-        | FailureCause::Network => told,
+        | FailureCause::Network => update,
     }
 }
 
@@ -130,8 +130,8 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
         (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito returned {}; nothing happened", code.as_str())),
         (Some(_), None) => (Truth::Unknown, "nothing was sent".to_owned()),
         (None, _) => {
-            let told = settled_attempt(finding.settlement.effect, &settled);
-            (told.invalidated, told.message)
+            let update = settled_attempt(finding.settlement.effect, &settled);
+            (update.invalidated, update.message)
         }
     };
     let of_whom = if ours { "" } else { "for an earlier request of this name: " };
@@ -224,24 +224,24 @@ fn settled_attempt(effect: Effect, attempt: &Attempt) -> StatusUpdate {
 }
 
 /// Converts the status for a later request of the same name.
-fn of_an_earlier_one(told: StatusUpdate, at: Option<&Time>) -> StatusUpdate {
+fn of_an_earlier_one(update: StatusUpdate, at: Option<&Time>) -> StatusUpdate {
     let at = at.map_or_else(|| "an earlier time".to_owned(), |time| time.0.to_string());
-    if told.outcome == Outcome::Succeeded && told.reason != EndReason::AlreadyResetRequired {
+    if update.outcome == Outcome::Succeeded && update.reason != EndReason::AlreadyResetRequired {
         let message = format!(
             "nothing was sent now: an earlier request of this name reset the password at {at}; use a new name to reset again"
         );
-        return StatusUpdate { reason: EndReason::AlreadyPerformed.into(), message, ..told };
+        return StatusUpdate { reason: EndReason::AlreadyPerformed.into(), message, ..update };
     }
     let message = format!(
         "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {}",
-        told.message
+        update.message
     );
-    StatusUpdate { message, ..told }
+    StatusUpdate { message, ..update }
 }
 
 fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
     let named = code.map_or("an unnamed exception", Code::as_str);
-    let answer = code.map_or_else(
+    let returned = code.map_or_else(
         || "no response of Cognito is known".to_owned(),
         |code| format!("Cognito returned {}", code.as_str()),
     );
@@ -257,10 +257,10 @@ fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option
         }
         (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened{}", known_cause(reason)),
         (Outcome::Unknown, Truth::True) => format!(
-            "{answer}; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
+            "{returned}; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
         ),
         (Outcome::Unknown | Outcome::Pending, _) => {
-            format!("{answer}, and nothing proves whether the reset was made; nothing more will be sent")
+            format!("{returned}, and nothing proves whether the reset was made; nothing more will be sent")
         }
     }
 }
@@ -357,30 +357,30 @@ const fn password(invalidated: Truth) -> Password {
 pub fn status(
     request: &PasswordResetRequest,
     record: Option<&PasswordResetRecord>,
-    telling: &StatusUpdate,
+    update: &StatusUpdate,
     now: Timestamp,
 ) -> PasswordResetRequestStatus {
-    let standing = request.status.clone().unwrap_or_default();
+    let current = request.status.clone().unwrap_or_default();
     let generation = request.metadata.generation;
     let attempt = record.and_then(ledger::last);
-    let ended = telling.outcome != Outcome::Pending;
+    let ended = update.outcome != Outcome::Pending;
     PasswordResetRequestStatus {
-        outcome: telling.outcome,
+        outcome: update.outcome,
         observed_generation: generation,
         // The record drops early attempts, so a start time that was shown once stays.
-        start_time: standing.start_time.or_else(|| Some(record?.spec.attempts.first()?.claimed_at.clone())),
-        completion_time: ended.then(|| standing.completion_time.unwrap_or(Time(now))),
+        start_time: current.start_time.or_else(|| Some(record?.spec.attempts.first()?.claimed_at.clone())),
+        completion_time: ended.then(|| current.completion_time.unwrap_or(Time(now))),
         performed_time: record.and_then(ledger::performed_at).map(Time),
-        password: password(telling.invalidated),
+        password: password(update.invalidated),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
         user_sub: record.and_then(|record| record.spec.user_sub.clone()),
         record_ref: record.map(|record| RecordRef { name: record.name_any() }),
         conditions: conditions(
-            &standing.conditions,
-            &telling.conditions(),
-            telling.reason,
-            &telling.message,
+            &current.conditions,
+            &update.conditions(),
+            update.reason,
+            &update.message,
             generation,
             now,
         ),

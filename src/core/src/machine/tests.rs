@@ -28,7 +28,7 @@ use super::{
 use crate::{
     action::{
         port::{Reply, Role, User},
-        response::Answer,
+        response::ResetResponse,
     },
     grants::{Authorization, Evaluation},
     ledger::{self, Backoff, Identity, Waits},
@@ -36,14 +36,14 @@ use crate::{
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
-const CLAIM_LIMIT: Duration = Duration::from_secs(10);
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
 const USER: &str = "alice";
 const OBSERVED: Duration = Duration::from_secs(3600);
 
 fn settings() -> Arc<Settings> {
     Arc::new(Settings {
-        holder: "operator-1".into(),
-        claim_limit: CLAIM_LIMIT,
+        operator_instance: "operator-1".into(),
+        claim_timeout: CLAIM_TIMEOUT,
         waits: Waits {
             backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
             in_flight: SignedDuration::from_secs(45),
@@ -113,7 +113,7 @@ fn read(request: PasswordResetRequest, record: Option<PasswordResetRecord>) -> E
     Event::Objects(Ok(Objects { request: Some(request.into()), record: record.map(Object::from) }))
 }
 
-fn no_answer() -> ApiFailure {
+fn no_response() -> ApiFailure {
     ApiFailure::NoResponse { detail: "nothing came back".into() }
 }
 
@@ -220,7 +220,9 @@ fn reply(command: &Command<&'static str>) -> Event<&'static str> {
         Command::LoadCredentials(_) => Event::Credentials(Ok("session")),
         Command::GetUser { .. } => Event::User(Ok(User { status: UserStatus::Confirmed, sub: None })),
         Command::WriteRecord { record, .. } => stored(record),
-        Command::Call(_) => Event::Response(Reply { answer: Answer::Accepted, request_id: Some("aws-1".into()) }),
+        Command::Call(_) => {
+            Event::Response(Reply { response: ResetResponse::Accepted, request_id: Some("aws-1".into()) })
+        }
         Command::WriteStatus(_) => Event::StatusWritten(Ok(StatusWrite::Applied)),
         Command::Sleep(_) => Event::Slept,
         Command::Finish(end) => panic!("{end:?}"),
@@ -276,25 +278,25 @@ fn machines_hash_alike_if_they_have_read_the_same() {
 #[test]
 fn descriptions_contain_nothing_that_people_wrote() {
     let mut run = Run::new();
-    let mut said = vec![run.command.to_string()];
+    let mut lines = vec![run.command.to_string()];
     while run.command.name() != "Finish" {
         let event = reply(&run.command);
-        said.push(event.to_string());
-        said.push(run.on(event).to_string());
+        lines.push(event.to_string());
+        lines.push(run.on(event).to_string());
     }
     for event in [
         Event::<&str>::Request(Ok(Some(request().into()))),
         Event::Record(Ok(Some(record(|_| ()).into()))),
-        Event::Objects(Err(no_answer())),
+        Event::Objects(Err(no_response())),
         Event::StatusWritten(Err(refused_by("frozen"))),
     ] {
-        said.push(event.to_string());
+        lines.push(event.to_string());
     }
-    let told: Vec<_> = said.iter().filter(|line| line.contains(USER)).collect();
-    assert_eq!(told, Vec::<&String>::new());
+    let leaks: Vec<_> = lines.iter().filter(|line| line.contains(USER)).collect();
+    assert_eq!(leaks, Vec::<&String>::new());
     assert_eq!(Entropy("id-7".into()).to_string(), "id-7");
     let wanted = "WriteRecord(record @ open id-7 Some(Confirmed) None, Some(10s))";
-    assert!(said.iter().any(|line| line == wanted), "{said:#?}");
+    assert!(lines.iter().any(|line| line == wanted), "{lines:#?}");
 }
 
 #[test]

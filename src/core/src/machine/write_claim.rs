@@ -70,8 +70,8 @@ impl<S: Clone> Machine<S> {
                 claim.uncertain = true;
                 self.notes.push(Note::Retried { what: Retry::WriteClaim, failure });
             }
-            (Stage::Reading, Event::Record(Ok(standing))) => {
-                match standing.filter(|standing| ledger::is_same_claim(standing, &claim.wanted)) {
+            (Stage::Reading, Event::Record(Ok(stored))) => {
+                match stored.filter(|stored| ledger::is_same_claim(stored, &claim.wanted)) {
                     Some(ours) => {
                         self.notes.push(Note::Claimed);
                         self.facts.claimed(ours, self.time_to_send(at).is_none());

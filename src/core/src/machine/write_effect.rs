@@ -63,9 +63,9 @@ impl<S: Clone> Machine<S> {
     /// Writes the effect, unless the record already contains as much.
     fn write_effect(&mut self, mut effect: Box<EffectWrite>, at: At<'_>) -> Command<S> {
         match ledger::settled(&effect.current, &effect.finding, at.now.wall) {
-            Settling::Stands => {
-                let stands = effect.current.clone();
-                self.settled(&effect, stands)
+            Settling::Unchanged => {
+                let stored = effect.current.clone();
+                self.settled(&effect, stored)
             }
             Settling::Write(record) => {
                 effect.stage = Stage::Writing;
@@ -93,8 +93,8 @@ impl<S: Clone> Machine<S> {
                 self.phase = Phase::Settling(effect);
                 Some(Command::ReadRecord { within: None })
             }
-            (Stage::Reading, Event::Record(Ok(standing))) => {
-                effect.current = standing.unwrap_or_else(|| ledger::anew(&effect.known).into());
+            (Stage::Reading, Event::Record(Ok(stored))) => {
+                effect.current = stored.unwrap_or_else(|| ledger::recreated(&effect.known).into());
                 Some(self.write_effect(effect, at))
             }
             // The record as last read is enough, because the write is guarded.
@@ -138,7 +138,7 @@ impl<S: Clone> Machine<S> {
         at: At<'_>,
     ) -> Command<S> {
         let request = match read {
-            Ok(request) => request.filter(|request| self.facts.is_about(request)),
+            Ok(request) => request.filter(|request| self.facts.matches(request)),
             Err(unread) => {
                 self.notes.push(Note::Retried { what: Retry::ShowEffect, failure: unread });
                 return self.pause_effect(effect, failure);

@@ -12,8 +12,8 @@ use crate::{
 impl<S: Clone> Machine<S> {
     /// Closes the record without a call. After a conflict, request and record are read again.
     pub(super) fn close(&mut self, cause: CloseCause, at: At<'_>) -> Option<Command<S>> {
-        let holder = self.settings.holder.clone();
-        let closed = self.facts.close(cause, holder, at.now.wall);
+        let operator_instance = self.settings.operator_instance.clone();
+        let closed = self.facts.close(cause, operator_instance, at.now.wall);
         self.write(RecordWrite::Close(cause), closed)
     }
     /// Extends the expiry that the record remembers. After a conflict, request and record are read again.

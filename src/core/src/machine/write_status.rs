@@ -54,7 +54,7 @@ impl StatusWriting {
     /// Notes the result of the write.
     pub fn note(&self, result: &Result<StatusWrite, ApiFailure>, notes: &mut Vec<Note>) {
         match result {
-            Ok(StatusWrite::Applied) => notes.extend(self.news_of_refusal().map(Note::Announced)),
+            Ok(StatusWrite::Applied) => notes.extend(self.new_refusal().map(Note::Announced)),
             Ok(StatusWrite::Conflict | StatusWrite::NotFound) => {}
             Err(failure) => {
                 let by = failure.refuser().cloned();
@@ -73,28 +73,28 @@ impl StatusWriting {
     }
 
     /// Returns the Event for a status that reports a new refusal.
-    fn news_of_refusal(&self) -> Option<Announcement> {
+    fn new_refusal(&self) -> Option<Announcement> {
         let mut conditions = self.before.status.iter().flat_map(|status| &status.conditions);
         let is_known = conditions.any(|condition| {
             condition.type_ == ConditionType::Ready.as_str() && condition.message == self.update.message
         });
-        let is_news = self.update.reason == WaitReason::WriteRefused && !is_known;
-        is_news.then(|| self.announcement(self.update.reason, self.update.message.clone()))
+        let is_new = self.update.reason == WaitReason::WriteRefused && !is_known;
+        is_new.then(|| self.announcement(self.update.reason, self.update.message.clone()))
     }
 
     /// Returns the Event that replaces a status that is refused or does not fit, or `None` if the status will be written
     /// soon.
     fn in_place_of_status(&self, refuser: Option<&Refuser>) -> Option<Announcement> {
-        let said = &self.update.message;
+        let message = &self.update.message;
         if !has_room(&self.before) {
             let note = if self.update.reason == WaitReason::ObjectTooLarge {
-                said.clone()
+                message.clone()
             } else {
-                format!("{said}. The status cannot be written: {TOO_LARGE}")
+                format!("{message}. The status cannot be written: {TOO_LARGE}")
             };
             return Some(self.announcement(WaitReason::ObjectTooLarge, note));
         }
-        let note = format!("{said}. The status cannot be written: refused by {}; retrying", refuser?);
+        let note = format!("{message}. The status cannot be written: refused by {}; retrying", refuser?);
         Some(self.announcement(self.update.reason, note))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Refuser;
 
-fn answer(code: u16, reason: &str, message: &str, field: &str) -> Status {
+fn status(code: u16, reason: &str, message: &str, field: &str) -> Status {
     let causes = json!([{ "reason": "", "field": field, "message": message }]);
     let status = json!({ "status": "Failure", "code": code, "reason": reason, "message": message, "details": { "causes": causes } });
     serde_json::from_value(status).unwrap()
@@ -16,7 +16,7 @@ fn other(code: u16, reason: &str) -> Refuser {
 }
 
 #[test]
-fn whoever_refuses_is_named_as_the_api_server_names_it() {
+fn a_refuser_is_named_as_the_api_server_names_it() {
     let record = r#"passwordresetrecords.cognito-reset.dev "r2-0a""#;
     let policy = || Refuser::ValidatingPolicy("owner-label".into());
     let denied = "ValidatingAdmissionPolicy 'owner-label' with binding 'by' denied request: alice needs a label";
@@ -92,7 +92,7 @@ fn whoever_refuses_is_named_as_the_api_server_names_it() {
         (401, "Un authorized\n", String::new(), "", other(401, "Unauthorized")),
     ];
     for (code, reason, message, field, wanted) in rows {
-        assert_eq!(Refuser::of(&answer(code, reason, &message, field)), wanted, "{message}");
+        assert_eq!(Refuser::of(&status(code, reason, &message, field)), wanted, "{message}");
     }
 }
 
@@ -111,12 +111,12 @@ fn what_somebody_else_may_have_written_names_nobody() {
         "exceeded quota: a b, requested: x",
         &long,
     ] {
-        assert_eq!(Refuser::of(&answer(403, "Forbidden", message, "")), other(403, "Forbidden"), "{message}");
+        assert_eq!(Refuser::of(&status(403, "Forbidden", message, "")), other(403, "Forbidden"), "{message}");
     }
 }
 
 #[test]
-fn a_refuser_is_told_in_words_and_counted_by_its_kind() {
+fn a_refuser_is_described_and_counted_by_its_kind() {
     let name = || "a.b".to_owned();
     for (refuser, kind, words, of_admission) in [
         (Refuser::ValidatingPolicy(name()), "policy", "the ValidatingAdmissionPolicy a.b", true),

@@ -74,34 +74,34 @@ impl<'de> Deserialize<'de> for Guarded {
         let whole = Value::deserialize(deserializer)?;
         let text = |path| whole.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let place = Place { namespace: text("/metadata/namespace"), name: text("/metadata/name") };
-        Ok(Self(serde_json::from_value(whole).map(LeanObject::into).map_err(|_| place)))
+        Ok(Self(serde_json::from_value(whole).map(TrimmedObject::into).map_err(|_| place)))
     }
 }
 
 #[derive(Deserialize)]
-struct LeanObject {
-    metadata: Lean,
+struct TrimmedObject {
+    metadata: TrimmedMetadata,
     #[serde(default)]
-    spec: LeanSpec,
-    status: Option<LeanStatus>,
+    spec: TrimmedSpec,
+    status: Option<TrimmedStatus>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct LeanSpec {
+struct TrimmedSpec {
     ttl_seconds_after_finished: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct LeanStatus {
+struct TrimmedStatus {
     #[serde(default)]
     outcome: Outcome,
     completion_time: Option<Time>,
 }
 
-impl From<LeanObject> for Item {
-    fn from(LeanObject { metadata, spec, status }: LeanObject) -> Self {
+impl From<TrimmedObject> for Item {
+    fn from(TrimmedObject { metadata, spec, status }: TrimmedObject) -> Self {
         let status = status.unwrap_or_default();
         let life = Life {
             seconds: spec.ttl_seconds_after_finished,
@@ -115,7 +115,7 @@ impl From<LeanObject> for Item {
 /// The metadata that the policy needs, without other attached data of any size.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Lean {
+struct TrimmedMetadata {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
@@ -124,33 +124,33 @@ struct Lean {
     deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
-    managed_fields: Option<Vec<LeanEntry>>,
+    managed_fields: Option<Vec<TrimmedEntry>>,
 }
 
 #[derive(Deserialize)]
-struct LeanEntry {
+struct TrimmedEntry {
     subresource: Option<String>,
     time: Option<Time>,
 }
 
-impl From<Lean> for ObjectMeta {
-    fn from(lean: Lean) -> Self {
+impl From<TrimmedMetadata> for ObjectMeta {
+    fn from(metadata: TrimmedMetadata) -> Self {
         let asked_for = |map: Option<BTreeMap<String, String>>| {
             let mut map = map?;
-            map.retain(|key, _| key == KEEP || Tracker::ALL.iter().any(|mark| mark.key() == key));
+            map.retain(|key, _| key == KEEP || Tracker::ALL.iter().any(|tracker| tracker.key() == key));
             Some(map)
         };
-        let entry = |LeanEntry { subresource, time }| ManagedFieldsEntry { subresource, time, ..Default::default() };
+        let entry = |TrimmedEntry { subresource, time }| ManagedFieldsEntry { subresource, time, ..Default::default() };
         Self {
-            name: lean.name,
-            namespace: lean.namespace,
-            uid: lean.uid,
-            resource_version: lean.resource_version,
-            creation_timestamp: lean.creation_timestamp,
-            deletion_timestamp: lean.deletion_timestamp,
-            labels: asked_for(lean.labels),
-            annotations: asked_for(lean.annotations),
-            managed_fields: lean.managed_fields.map(|entries| entries.into_iter().map(entry).collect()),
+            name: metadata.name,
+            namespace: metadata.namespace,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            creation_timestamp: metadata.creation_timestamp,
+            deletion_timestamp: metadata.deletion_timestamp,
+            labels: asked_for(metadata.labels),
+            annotations: asked_for(metadata.annotations),
+            managed_fields: metadata.managed_fields.map(|entries| entries.into_iter().map(entry).collect()),
             ..Self::default()
         }
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_object_only_what_the_judge_asks_for_is_kept() {
+    fn only_the_fields_that_the_policy_needs_are_kept() {
         let object = json!({
             "metadata": {
                 "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8", "generation": 3,

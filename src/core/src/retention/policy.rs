@@ -165,7 +165,7 @@ pub fn request(metadata: &ObjectMeta, life: Life, now: Option<Timestamp>) -> Ver
     // This check is the last one, because it is reported for a request that would be deleted
     // otherwise.
     match gitops::tracker(metadata) {
-        Some(mark) => Verdict::Keep(KeepReason::Tracked(mark)),
+        Some(tracker) => Verdict::Keep(KeepReason::Tracked(tracker)),
         None => Verdict::Delete(guard),
     }
 }
@@ -175,8 +175,8 @@ pub fn request(metadata: &ObjectMeta, life: Life, now: Option<Timestamp>) -> Ver
 /// than the last write of the status.
 fn end(metadata: &ObjectMeta, life: Life) -> Option<Timestamp> {
     let completed = life.completed.filter(|_| life.outcome != Outcome::Pending)?;
-    let told = written(metadata, |entry| entry.subresource.as_deref() == Some("status"));
-    Some(told.map_or(completed, |told| told.max(completed)))
+    let stored_at = written(metadata, |entry| entry.subresource.as_deref() == Some("status"));
+    Some(stored_at.map_or(completed, |stored_at| stored_at.max(completed)))
 }
 
 /// Checks the conditions of every deletion: the API server's time, and an object with a complete

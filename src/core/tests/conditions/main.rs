@@ -4,7 +4,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which returns null")]
 
-mod judges;
+mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,10 +26,10 @@ use cognito_reset_core::{
     refusal::Refuser,
 };
 use jiff::{SignedDuration, Timestamp};
-use judges::{conditions, health, kstatus, kubectl_wait_returns};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use regex::Regex;
 use serde_json::{Value, json};
+use tools::{conditions, health, kstatus, kubectl_wait_returns};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
@@ -106,7 +106,7 @@ fn settled(
 ) -> Result<PasswordResetRecord> {
     match ledger::settled(&claimed()?, &finding(effect, evidence, code, after), NOW) {
         Settling::Write(record) => Ok(*record),
-        Settling::Stands => bail!("an open claim is settled"),
+        Settling::Unchanged => bail!("an open claim is settled"),
     }
 }
 
@@ -168,19 +168,19 @@ fn gates() -> Vec<State> {
 }
 
 /// A state of the table, the state that was decided on, and the status that shows it.
-struct Told {
+struct Shown {
     state: &'static str,
-    told: String,
-    telling: StatusUpdate,
+    described: String,
+    update: StatusUpdate,
     object: Value,
 }
 
 /// Every status that the decision can lead to.
 #[derive(Default)]
-struct Tellings(Vec<Told>);
+struct Statuses(Vec<Shown>);
 
-impl Tellings {
-    fn tell(
+impl Statuses {
+    fn show(
         &mut self,
         state: &'static str,
         from: &State,
@@ -188,7 +188,7 @@ impl Tellings {
         uid: &str,
     ) -> Result<()> {
         let request = request()?;
-        let telling = match decide(from, NOW) {
+        let update = match decide(from, NOW) {
             Step::Wait { reason: WaitReason::WriteRefused, .. } => {
                 let refused = from.refused.context("nothing was refused")?;
                 status::refused(refused.write, Some(&refuser()), &status::ended(record, Some(uid)))
@@ -209,14 +209,14 @@ impl Tellings {
             }
             step => bail!("{state}: {step:?} writes no status"),
         };
-        self.push(state, record, telling)
+        self.push(state, record, update)
     }
 
-    fn push(&mut self, state: &'static str, record: Option<&PasswordResetRecord>, telling: StatusUpdate) -> Result<()> {
+    fn push(&mut self, state: &'static str, record: Option<&PasswordResetRecord>, update: StatusUpdate) -> Result<()> {
         let mut request = request()?;
-        request.status = Some(status::status(&request, record, &telling, NOW));
-        let told = format!("{state}: {telling:?}");
-        self.0.push(Told { state, told, telling, object: serde_json::to_value(request)? });
+        request.status = Some(status::status(&request, record, &update, NOW));
+        let described = format!("{state}: {update:?}");
+        self.0.push(Shown { state, described, update, object: serde_json::to_value(request)? });
         Ok(())
     }
 
@@ -239,7 +239,7 @@ impl Tellings {
     }
 
     fn gate(&mut self, state: &'static str, from: &State) -> Result<()> {
-        self.tell(state, from, None, "uid")
+        self.show(state, from, None, "uid")
     }
 
     /// Adds a request that cannot be parsed, which is not decided on.
@@ -249,8 +249,8 @@ impl Tellings {
             invalid_objects::patch(Kind::Request, &request.metadata, &Value::Null, "a value cannot be read", NOW);
         let mut object = serde_json::to_value(&request)?;
         object["status"] = patch.context("no status is written")?["status"].clone();
-        let telling = status::waiting(WaitReason::InvalidObject);
-        self.0.push(Told { state, told: format!("{state}: unreadable"), telling, object });
+        let update = status::waiting(WaitReason::InvalidObject);
+        self.0.push(Shown { state, described: format!("{state}: unreadable"), update, object });
         Ok(())
     }
 
@@ -259,7 +259,7 @@ impl Tellings {
         let ledger =
             ledger::view(Some(record), &Identity::of_request(&request()?), &PATIENCE, SignedDuration::ZERO, NOW);
         for uid in ["uid", "another"] {
-            self.tell(state, &State { ledger: ledger.clone(), ..asking(desired) }, Some(record), uid)?;
+            self.show(state, &State { ledger: ledger.clone(), ..asking(desired) }, Some(record), uid)?;
         }
         Ok(())
     }
@@ -269,9 +269,9 @@ fn codes(class: Class) -> impl Iterator<Item = &'static str> {
     Exception::ALL.iter().filter(move |exception| Class::of(**exception) == class).map(|exception| exception.code())
 }
 
-fn everything_told() -> Result<Vec<Told>> {
+fn every_status() -> Result<Vec<Shown>> {
     use {Effect::*, Evidence::*};
-    let mut all = Tellings::default();
+    let mut all = Statuses::default();
     let expired = Desired { expires: Some(NOW), ..DESIRED };
     let overdue = Desired { deadline: NOW, ..DESIRED };
     let skip = Desired { skip_if_reset_required: true, ..DESIRED };
@@ -308,7 +308,7 @@ fn everything_told() -> Result<Vec<Told>> {
     let expiring = Desired { expires: Some(LATER), ..DESIRED };
     let settled_before = State { ledger: Ledger::Settled(Performed), ..refused(RecordWrite::ExtendExpiry, expiring) };
     let accepted = settled(Performed, CognitoResponse, None, None)?;
-    all.tell("waiting: reset, not stored", &settled_before, Some(&accepted), "another")?;
+    all.show("waiting: reset, not stored", &settled_before, Some(&accepted), "another")?;
     all.record("waiting", DESIRED, &claimed()?)?;
     all.unreadable("waiting")?;
     let blocked = codes(Class::Throttled).chain(codes(Class::Blocked)).map(|code| (CognitoResponse, Some(code)));
@@ -368,27 +368,27 @@ fn judged(state: &str, object: &Value) -> Result<()> {
 fn every_state_is_judged_as_the_table_says() -> Result<()> {
     println!("unseen");
     judged("unseen", &unseen()?)?;
-    let all = everything_told()?;
-    for Told { state, told, object, .. } in &all {
-        println!("{told}");
+    let all = every_status()?;
+    for Shown { state, described, object, .. } in &all {
+        println!("{described}");
         judged(state, object)?;
     }
     for row in &TABLE[1..] {
-        assert!(all.iter().any(|told| told.state == row.0), "{}", row.0);
+        assert!(all.iter().any(|shown| shown.state == row.0), "{}", row.0);
     }
     Ok(())
 }
 
 #[test]
 fn a_changed_or_deleted_request_is_judged_afresh() -> Result<()> {
-    for Told { told, mut object, .. } in everything_told()? {
+    for Shown { described, mut object, .. } in every_status()? {
         object["metadata"]["generation"] = json!(3);
-        assert_eq!(kstatus(&object), "InProgress", "{told}");
+        assert_eq!(kstatus(&object), "InProgress", "{described}");
         for wait in [SUCCEEDED, READY, STALLED] {
-            assert!(!kubectl_wait_returns(&object, wait), "{wait} {told}");
+            assert!(!kubectl_wait_returns(&object, wait), "{wait} {described}");
         }
         object["metadata"]["deletionTimestamp"] = json!("2030-01-01T00:00:00Z");
-        assert_eq!(kstatus(&object), "Terminating", "{told}");
+        assert_eq!(kstatus(&object), "Terminating", "{described}");
     }
     Ok(())
 }
@@ -396,21 +396,21 @@ fn a_changed_or_deleted_request_is_judged_afresh() -> Result<()> {
 #[test]
 fn every_condition_keeps_within_its_bounds() -> Result<()> {
     let reason = Regex::new("^[A-Z][A-Za-z0-9]*$")?;
-    for Told { told, object, .. } in everything_told()? {
+    for Shown { described, object, .. } in every_status()? {
         for condition in conditions(&object) {
             let text = |field: &str| condition[field].as_str().unwrap_or_default();
-            assert!(reason.is_match(text("reason")) && text("reason").len() <= 64, "{told}");
-            assert!(!text("message").is_empty() && text("message").chars().count() <= 1024, "{told}");
-            assert!(!text("message").contains("alice") && !text("message").contains("Example01"), "{told}");
-            assert_eq!(condition["observedGeneration"], object["metadata"]["generation"], "{told}");
-            assert_eq!(condition["reason"], conditions(&object)[0]["reason"], "{told}");
+            assert!(reason.is_match(text("reason")) && text("reason").len() <= 64, "{described}");
+            assert!(!text("message").is_empty() && text("message").chars().count() <= 1024, "{described}");
+            assert!(!text("message").contains("alice") && !text("message").contains("Example01"), "{described}");
+            assert_eq!(condition["observedGeneration"], object["metadata"]["generation"], "{described}");
+            assert_eq!(condition["reason"], conditions(&object)[0]["reason"], "{described}");
         }
     }
     Ok(())
 }
 
 /// The statuses of valid and of invalid grants.
-fn told_of_grants() -> Result<BTreeSet<String>> {
+fn reasons_of_grants() -> Result<BTreeSet<String>> {
     let mut index = GrantIndex::default();
     index.put_namespace("support".into(), BTreeMap::new());
     let specs = [
@@ -433,9 +433,9 @@ fn told_of_grants() -> Result<BTreeSet<String>> {
 }
 
 #[test]
-fn every_reason_is_told_of_something() -> Result<()> {
-    let mut told = told_of_grants()?;
-    told.extend(everything_told()?.into_iter().map(|told| told.telling.reason.as_str().to_owned()));
+fn every_reason_is_reported_of_an_object() -> Result<()> {
+    let mut reported = reasons_of_grants()?;
+    reported.extend(every_status()?.into_iter().map(|shown| shown.update.reason.as_str().to_owned()));
     // The names are in the one list of reasons, behind `=> "`.
     let list = include_str!("../../../api/src/conditions.rs");
     let list = list.split("impl WaitReason {").nth(1).and_then(|rest| rest.split("impl fmt::Display").next());
@@ -443,6 +443,6 @@ fn every_reason_is_told_of_something() -> Result<()> {
     // Throttling is shown as `Throttled`, regardless of the exception.
     let cognitos = Exception::ALL.iter().filter(|exception| Class::of(**exception) != Class::Throttled);
     let wanted: BTreeSet<_> = ours.chain(cognitos.map(|exception| exception.code())).map(str::to_owned).collect();
-    assert_eq!(told, wanted);
+    assert_eq!(reported, wanted);
     Ok(())
 }

@@ -12,7 +12,7 @@ use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, condition
 use cognito_reset_core::{
     action::{
         port::{ReadError, Reply, Role, SessionFailure, User},
-        response::{Answer, Code},
+        response::{Code, ResetResponse},
     },
     grants::{Authorization, Evaluation},
     machine::{
@@ -47,7 +47,7 @@ const LATE: Duration = Duration::from_secs(3600);
 
 /// The exceptions that Cognito may return without a reset, and whether it may return them after
 /// one.
-const ANSWERS: &[(&str, Exception, bool)] = &[
+const RESPONSES: &[(&str, Exception, bool)] = &[
     ("is refused", Exception::UserNotFound, false),
     ("is throttled", Exception::TooManyRequests, false),
     ("is blocked", Exception::AccessDenied, false),
@@ -133,12 +133,12 @@ impl Steps<'_> {
             Command::ReadRequest => {
                 let request = self.from.requests[task.subject].clone();
                 self.reply(replica, task, "reads the request again", FAIR, |_| Event::Request(Ok(request)));
-                self.reply(replica, task, "cannot read the request", FAULT, |_| Event::Request(Err(no_answer())));
+                self.reply(replica, task, "cannot read the request", FAULT, |_| Event::Request(Err(no_response())));
             }
             Command::ReadRecord { .. } => self.read_record(replica, task),
             Command::GetUser { after, .. } => self.get_user(replica, task, after.as_deref()),
             Command::WriteRecord { record, within } => self.write_record(replica, task, record, within.is_some()),
-            Command::Call(call) if task.sent => self.answer(replica, task, call),
+            Command::Call(call) if task.sent => self.respond(replica, task, call),
             Command::Call(call) => self.send(replica, task, call),
             Command::WriteStatus(request) => self.write_status(replica, task, request),
             Command::CheckGrants(_)
@@ -158,9 +158,9 @@ impl Steps<'_> {
         task: &Frozen<Task>,
         what: &'static str,
         cost: u8,
-        answer: impl FnOnce(&mut World) -> Event<Session>,
+        respond: impl FnOnce(&mut World) -> Event<Session>,
     ) {
-        self.reply_at(replica, task, what, cost, Duration::ZERO, answer);
+        self.reply_at(replica, task, what, cost, Duration::ZERO, respond);
     }
 
     fn reply_at(
@@ -170,14 +170,14 @@ impl Steps<'_> {
         what: &'static str,
         cost: u8,
         monotonic: Duration,
-        answer: impl FnOnce(&mut World) -> Event<Session>,
+        respond: impl FnOnce(&mut World) -> Event<Session>,
     ) {
         if self.from.faults < cost {
             return;
         }
         let mut world = self.from.clone();
         world.faults -= cost;
-        let event = answer(&mut world);
+        let event = respond(&mut world);
         let now = world.time(replica, monotonic);
         let mut advanced = advance(&world, task, event, now);
         let last = advanced.pop();
@@ -215,7 +215,7 @@ impl Steps<'_> {
                 let (first, second) = (partly(Read::Request(request)), partly(Read::Record(record)));
                 self.add(Some(replica), "reads the request", true, |world| world.replicas[replica] = first);
                 self.add(Some(replica), "reads the record", true, |world| world.replicas[replica] = second);
-                self.reply(replica, task, "cannot read", FAULT, |_| Event::Objects(Err(no_answer())));
+                self.reply(replica, task, "cannot read", FAULT, |_| Event::Objects(Err(no_response())));
                 self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
             }
             Read::Request(request) => {
@@ -234,12 +234,12 @@ impl Steps<'_> {
         let record = self.from.records[task.subject].clone();
         let read = |record: &Option<Record>| Event::Record(Ok(record.clone()));
         self.reply(replica, task, "reads the record again", FAIR, |_| read(&record));
-        self.reply(replica, task, "cannot read the record again", FAULT, |_| Event::Record(Err(no_answer())));
+        self.reply(replica, task, "cannot read the record again", FAULT, |_| Event::Record(Err(no_response())));
         self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
         if within.is_some() {
             self.reply_at(replica, task, "reads the record again too late", FAULT, LATE, |_| read(&record));
             self.reply_at(replica, task, "cannot read the record again in time", FAULT, LATE, |_| {
-                Event::Record(Err(no_answer()))
+                Event::Record(Err(no_response()))
             });
         }
     }
@@ -271,12 +271,12 @@ impl Steps<'_> {
         self.reply(replica, task, "writes the record", FAIR, write);
         let lost = |world: &mut World| {
             world.write_record(subject, wanted);
-            Event::RecordWritten(Written::Failed(no_answer()))
+            Event::RecordWritten(Written::Failed(no_response()))
         };
         self.reply(replica, task, "writes the record, and the reply is lost", FAULT, lost);
         let under_way = |world: &mut World| {
             world.wire.push(Message::Record { subject, wanted: wanted.clone() });
-            Event::RecordWritten(Written::Failed(no_answer()))
+            Event::RecordWritten(Written::Failed(no_response()))
         };
         self.reply(replica, task, "gives up on a record that is still on its way", FAULT, under_way);
         self.reply(replica, task, "is refused a record", FAULT, |_| Event::RecordWritten(Written::Failed(refused())));
@@ -298,29 +298,29 @@ impl Steps<'_> {
         self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
     }
 
-    fn answer(&mut self, replica: usize, task: &Frozen<Task>, call: &Call<Session>) {
+    fn respond(&mut self, replica: usize, task: &Frozen<Task>, call: &Call<Session>) {
         let place = self.from.call(&call.attempt_id).expect("a call that is waited for is on the wire");
         let performed = matches!(self.from.wire[place], Message::Call { performed: true, .. });
-        let mut end = |what, cost, answer: Answer| {
+        let mut end = |what, cost, response: ResetResponse| {
             self.reply(replica, task, what, cost, |world| {
                 world.wire.remove(place);
-                Event::Response(Reply { answer, request_id: None })
+                Event::Response(Reply { response, request_id: None })
             });
         };
-        for (what, exception, may_have_performed) in ANSWERS {
+        for (what, exception, may_have_performed) in RESPONSES {
             if *may_have_performed || !performed {
-                end(what, FAULT, Answer::Exception(Code::Known(*exception)));
+                end(what, FAULT, ResetResponse::Exception(Code::Known(*exception)));
             }
         }
-        end("loses the call or its reply", FAULT, Answer::Lost);
+        end("loses the call or its reply", FAULT, ResetResponse::NoResponse);
         if performed {
-            end("hears that it is accepted", FAIR, Answer::Accepted);
+            end("hears that it is accepted", FAIR, ResetResponse::Accepted);
         } else {
-            end("finds no connection", FAULT, Answer::NotSent(FailureCause::Refused));
+            end("finds no connection", FAULT, ResetResponse::NotSent(FailureCause::Refused));
             self.add(Some(replica), "is performed by Cognito", true, |world| world.perform(place));
         }
         self.reply(replica, task, "gives up on a call that is still on its way", FAULT, |_| {
-            Event::Response(Reply { answer: Answer::Lost, request_id: None })
+            Event::Response(Reply { response: ResetResponse::NoResponse, request_id: None })
         });
         self.reply(replica, task, "panics over a call that is still on its way", FAULT, |_| Event::Panicked);
     }
@@ -332,18 +332,18 @@ impl Steps<'_> {
         });
         self.reply(replica, task, "writes the status, and the reply is lost", FAULT, |world| {
             world.write_status(subject, wanted);
-            Event::StatusWritten(Err(no_answer()))
+            Event::StatusWritten(Err(no_response()))
         });
         self.reply(replica, task, "gives up on a status that is still on its way", FAULT, |world| {
             world.wire.push(Message::Status { subject, wanted: wanted.clone() });
-            Event::StatusWritten(Err(no_answer()))
+            Event::StatusWritten(Err(no_response()))
         });
         self.reply(replica, task, "is refused a status", FAULT, |_| Event::StatusWritten(Err(refused())));
         self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
     }
 }
 
-fn no_answer() -> ApiFailure {
+fn no_response() -> ApiFailure {
     ApiFailure::NoResponse { detail: String::new() }
 }
 
@@ -358,12 +358,12 @@ fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<A
     let mut open = vec![(FAIR, "", task.machine.clone(), event)];
     while let Some((cost, then, machine, event)) = open.pop() {
         let (machine, command, new) = react(world, task, machine, event, now);
-        let mut answer = |event| open.push((cost, then, machine.clone(), event));
+        let mut go_on = |event| open.push((cost, then, machine.clone(), event));
         match &command {
-            Command::CheckGrants(_) => answer(Event::Grants(world.grants())),
+            Command::CheckGrants(_) => go_on(Event::Grants(world.grants())),
             Command::Recall(_) => {
                 let nothing = Recalled { observed_for: Duration::ZERO, refused: None, held_up: None };
-                answer(Event::Recalled(nothing.clone()));
+                go_on(Event::Recalled(nothing.clone()));
                 if cost < world.faults {
                     let refused = RefusedWrite { write: RecordWrite::Claim, refuser: None, pause: LATE };
                     let refused = Event::Recalled(Recalled { refused: Some(refused), ..nothing });
@@ -371,18 +371,18 @@ fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<A
                 }
             }
             Command::CountRefusal { write, by, .. } => {
-                answer(Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: LATE }))
+                go_on(Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: LATE }))
             }
-            Command::Sleep(_) => answer(Event::Slept),
+            Command::Sleep(_) => go_on(Event::Slept),
             Command::TakeSlot { .. } => {
-                answer(Event::Slot(Slot::Now));
+                go_on(Event::Slot(Slot::Now));
                 if cost < world.faults {
                     let later = Slot::Later { after: SignedDuration::from_hours(1), throttled: false };
                     open.push((cost + 1, "has to wait for its turn", machine, Event::Slot(later)));
                 }
             }
             Command::LoadCredentials(access) => {
-                answer(Event::Credentials(Ok(access.role.as_ref().map(|role| role.arn.as_str().into()))));
+                go_on(Event::Credentials(Ok(access.role.as_ref().map(|role| role.arn.as_str().into()))));
                 if cost < world.faults {
                     let failure = Event::Credentials(Err(SessionFailure::NoResponse));
                     open.push((cost + 1, "gets no credentials", machine, failure));

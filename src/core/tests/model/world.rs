@@ -39,8 +39,8 @@ pub const WAITS: Waits = Waits {
 static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
     Arc::new(Settings {
         // No rule looks at who holds a claim: with one name for all, fewer states differ.
-        holder: "holder".into(),
-        claim_limit: Duration::from_secs(1),
+        operator_instance: "holder".into(),
+        claim_timeout: Duration::from_secs(1),
         waits: WAITS,
         probes: 1,
         probe_pause: Duration::ZERO,

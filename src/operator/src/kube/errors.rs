@@ -21,7 +21,7 @@ pub(crate) fn of_client(error: &Error) -> String {
         // object.
         Error::Service(error) => {
             let causes = std::iter::successors(error.source(), |cause| cause.source());
-            causes.fold(format!("no response: {error}"), |said, cause| format!("{said}: {cause}"))
+            causes.fold(format!("no response: {error}"), |text, cause| format!("{text}: {cause}"))
         }
         other => other.to_string(),
     }
@@ -41,7 +41,7 @@ pub(crate) fn of_watch(error: &watcher::Error) -> String {
 
 fn of_status(status: &Status) -> String {
     let reason: String = status.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-    let mut said = format!("the API server responded with {} {reason}", status.code);
+    let mut text = format!("the API server responded with {} {reason}", status.code);
     let causes = status.details.iter().flat_map(|details| &details.causes);
     // The text after a bracket may be a key that somebody chose.
     let fields: Vec<String> = causes
@@ -50,12 +50,12 @@ fn of_status(status: &Status) -> String {
         .take(8)
         .collect();
     if !fields.is_empty() {
-        said = format!("{said} for {}", fields.join(", "));
+        text = format!("{text} for {}", fields.join(", "));
     }
     match Refuser::of(status) {
         // These add nothing to the description.
-        Refuser::Definition | Refuser::Other { .. } => said,
-        refuser => format!("{said}: refused by {refuser}"),
+        Refuser::Definition | Refuser::Other { .. } => text,
+        refuser => format!("{text}: refused by {refuser}"),
     }
 }
 
@@ -79,11 +79,11 @@ mod tests {
 
     #[test]
     fn refusal_is_described_by_reason_code_and_fields_only() {
-        let told = "the API server responded with 422 Invalid for spec.username, spec.clientMetadata";
-        assert_eq!(of_client(&refusal()), told);
-        assert_eq!(of_watch(&watcher::Error::InitialListFailed(refusal())), format!("failed to list: {told}"));
+        let wanted = "the API server responded with 422 Invalid for spec.username, spec.clientMetadata";
+        assert_eq!(of_client(&refusal()), wanted);
+        assert_eq!(of_watch(&watcher::Error::InitialListFailed(refusal())), format!("failed to list: {wanted}"));
         let kube::Error::Api(status) = refusal() else { return };
-        assert_eq!(of_watch(&watcher::Error::WatchError(status)), format!("ended: {told}"));
+        assert_eq!(of_watch(&watcher::Error::WatchError(status)), format!("ended: {wanted}"));
     }
 
     #[test]
@@ -93,12 +93,12 @@ mod tests {
             "message": "x \"a\" is forbidden: ValidatingAdmissionPolicy 'owner' with binding 'by' denied request: alice",
         });
         let refusal = kube::Error::Api(serde_json::from_value(status).unwrap());
-        let told = "the API server responded with 422 Invalid: refused by the ValidatingAdmissionPolicy owner";
-        assert_eq!(of_client(&refusal), told);
+        let wanted = "the API server responded with 422 Invalid: refused by the ValidatingAdmissionPolicy owner";
+        assert_eq!(of_client(&refusal), wanted);
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_is_told_by_its_place() {
+    fn a_response_that_cannot_be_parsed_is_reported_by_its_location() {
         let error = serde_json::from_str::<u8>("\"alice\"").unwrap_err();
         assert_eq!(
             of_client(&kube::Error::SerdeError(error)),

@@ -92,19 +92,24 @@ pub(crate) fn permissions() -> Result<Vec<Permission>, StartError> {
 ///
 /// # Errors
 /// Returns the first missing item, or all missing permissions.
-pub(crate) async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: Duration) -> Result<(), StartError> {
+pub(crate) async fn check(
+    client: &Client,
+    url: &str,
+    needs: Needs<'_>,
+    api_timeout: Duration,
+) -> Result<(), StartError> {
     let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
-    let version = timeout(limit, client.apiserver_version()).await;
+    let version = timeout(api_timeout, client.apiserver_version()).await;
     version
-        .map_err(|_| unreachable(format!("no response within {limit:?}")))?
+        .map_err(|_| unreachable(format!("no response within {api_timeout:?}")))?
         .map_err(|error| unreachable(of_client(&error)))?;
-    let missing = missing_permissions(client, needs, limit).await.map_err(unreachable)?;
+    let missing = missing_permissions(client, needs, api_timeout).await.map_err(unreachable)?;
     if !missing.is_empty() {
         return Err(StartError::MissingPermissions(missing.join(", ")));
     }
-    first::<PasswordResetRequest>(client, url, limit).await?;
-    first::<UserPoolGrant>(client, url, limit).await?;
-    match first::<PasswordResetRecord>(client, url, limit).await? {
+    first::<PasswordResetRequest>(client, url, api_timeout).await?;
+    first::<UserPoolGrant>(client, url, api_timeout).await?;
+    match first::<PasswordResetRecord>(client, url, api_timeout).await? {
         Some(record) if record.starts_with(OLD_NAME_PREFIX) => Err(StartError::OldRecords(record)),
         Some(_) | None => Ok(()),
     }
@@ -112,22 +117,22 @@ pub(crate) async fn check(client: &Client, url: &str, needs: Needs<'_>, limit: D
 
 /// Returns the name of the first object of a kind. The API server sorts cluster-scoped objects by
 /// name.
-async fn first<K>(client: &Client, url: &str, limit: Duration) -> Result<Option<String>, StartError>
+async fn first<K>(client: &Client, url: &str, api_timeout: Duration) -> Result<Option<String>, StartError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let params = ListParams::default().limit(1);
     let resource = format!("{}.{}", K::plural(&()), K::group(&()));
-    let cause = match timeout(limit, Api::<K>::all(client.clone()).list_metadata(&params)).await {
+    let cause = match timeout(api_timeout, Api::<K>::all(client.clone()).list_metadata(&params)).await {
         Ok(Ok(list)) => return Ok(list.items.into_iter().next().map(|object| object.name_any())),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingCrd(resource)),
         Ok(Err(error)) => of_client(&error),
-        Err(_) => format!("no response within {limit:?}"),
+        Err(_) => format!("no response within {api_timeout:?}"),
     };
     Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
 }
 
-async fn missing_permissions(client: &Client, needs: Needs<'_>, limit: Duration) -> Result<Vec<String>, String> {
+async fn missing_permissions(client: &Client, needs: Needs<'_>, api_timeout: Duration) -> Result<Vec<String>, String> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let list = permissions().map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
@@ -149,11 +154,11 @@ async fn missing_permissions(client: &Client, needs: Needs<'_>, limit: Duration)
                 spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
                 ..Default::default()
             };
-            let answer = timeout(limit, reviews.create(&PostParams::default(), &review))
+            let response = timeout(api_timeout, reviews.create(&PostParams::default(), &review))
                 .await
-                .map_err(|_| format!("no response within {limit:?}"))?
+                .map_err(|_| format!("no response within {api_timeout:?}"))?
                 .map_err(|error| of_client(&error))?;
-            if !answer.status.is_some_and(|status| status.allowed) {
+            if !response.status.is_some_and(|status| status.allowed) {
                 missing.push(format!("{verb} {}", permission.resource));
             }
         }

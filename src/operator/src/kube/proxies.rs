@@ -140,13 +140,13 @@ mod tests {
                 let error = read(&[(name, address)]).err();
                 let named_by = NamedBy::Variable(name);
                 assert_eq!(error, (!in_variable).then_some(UnusableProxy(named_by)), "{name}={address}");
-                let said = UnusableProxy(named_by).to_string();
-                assert!(said.contains(name) && said.ends_with("(supported schemes: http, https)"), "{said}");
+                let error = UnusableProxy(named_by).to_string();
+                assert!(error.contains(name) && error.ends_with("(supported schemes: http, https)"), "{error}");
             }
             assert_eq!(usable(address, NamedBy::Kubeconfig).is_ok(), in_kubeconfig, "proxy-url: {address}");
         }
-        let said = UnusableProxy(NamedBy::Kubeconfig).to_string();
-        assert!(said.contains("proxy-url") && said.ends_with("http, https, socks5, socks5h)"), "{said}");
+        let error = UnusableProxy(NamedBy::Kubeconfig).to_string();
+        assert!(error.contains("proxy-url") && error.ends_with("http, https, socks5, socks5h)"), "{error}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ const PAGE: u32 = 500;
 #[derive(Clone)]
 pub(crate) struct Store {
     client: Client,
-    limit: Duration,
+    api_timeout: Duration,
 }
 
 /// A failed call to the API server.
@@ -48,10 +48,10 @@ pub enum StoreError {
 
 impl StoreError {
     fn status(&self) -> Option<u16> {
-        self.answer().map(|status| status.code)
+        self.response().map(|status| status.code)
     }
 
-    fn answer(&self) -> Option<&Status> {
+    fn response(&self) -> Option<&Status> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(status),
             Self::Client(_) | Self::NoResponse(_) | Self::Panicked(_) | Self::AnotherList => None,
@@ -59,7 +59,7 @@ impl StoreError {
     }
 
     fn is_of_admission(&self) -> bool {
-        self.answer().is_some_and(|status| Refuser::of(status).is_of_admission())
+        self.response().is_some_and(|status| Refuser::of(status).is_of_admission())
     }
 
     /// Returns true if the API server refused, so that nothing was written. Responses of 429 and 5xx may come from a proxy,
@@ -73,7 +73,7 @@ impl StoreError {
     /// are no refusals.
     pub(crate) fn refuser(&self) -> Option<Refuser> {
         let refused = self.is_refusal() && !self.is_conflict() && !self.is_not_found();
-        self.answer().filter(|_| refused).map(Refuser::of)
+        self.response().filter(|_| refused).map(Refuser::of)
     }
 
     /// Returns true if the API server responded, or a proxy did.
@@ -117,20 +117,23 @@ pub(crate) fn understood(read: DeserializeGuard<PasswordResetRecord>) -> Passwor
     read.0.unwrap_or_else(|invalid| PasswordResetRecord::not_understood(invalid.metadata))
 }
 
-/// Calls the API server, and fails without a response within `limit`.
-pub(crate) async fn within<T>(limit: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-    match timeout(limit, caught(call)).await {
+/// Calls the API server, and fails without a response within `api_timeout`.
+pub(crate) async fn within<T>(
+    api_timeout: Duration,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, StoreError> {
+    match timeout(api_timeout, caught(call)).await {
         Ok(Ok(result)) => result.map_err(StoreError::Client),
         Ok(Err(panicked)) => Err(StoreError::Panicked(panicked)),
-        Err(_) => Err(StoreError::NoResponse(limit)),
+        Err(_) => Err(StoreError::NoResponse(api_timeout)),
     }
 }
 
 impl Store {
-    /// Returns a store whose calls have `limit` as their timeout.
+    /// Returns a store whose calls have `api_timeout` as their timeout.
     #[must_use]
-    pub(crate) fn new(client: Client, limit: Duration) -> Self {
-        Self { client, limit }
+    pub(crate) fn new(client: Client, api_timeout: Duration) -> Self {
+        Self { client, api_timeout }
     }
 
     fn requests(&self, namespace: &str) -> Api<PasswordResetRequest> {
@@ -147,7 +150,7 @@ impl Store {
     }
 
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-        within(self.limit, call).await
+        within(self.api_timeout, call).await
     }
 
     /// Reads the request.
@@ -162,16 +165,16 @@ impl Store {
         self.call(self.requests(namespace).get_opt(name)).await
     }
 
-    /// Reads the record, within `limit` if that is shorter than the timeout of the store.
+    /// Reads the record, within `time_left` if that is shorter than the timeout of the store.
     ///
     /// # Errors
     /// Returns an error if the API server returns neither it nor its absence.
     pub(crate) async fn record(
         &self,
         name: &str,
-        limit: Option<Duration>,
+        time_left: Option<Duration>,
     ) -> Result<Option<PasswordResetRecord>, StoreError> {
-        let read = within(self.shortest(limit), self.records_of_anybody().get_opt(name)).await?.map(understood);
+        let read = within(self.shortest(time_left), self.records_of_anybody().get_opt(name)).await?.map(understood);
         if read.as_ref().is_some_and(PasswordResetRecord::is_of_newer_schema) {
             warn!(record = %name, "found a record of a newer operator; it is left alone");
         }
@@ -192,15 +195,15 @@ impl Store {
         Ok((list.items, list.metadata.continue_.filter(|token| !token.is_empty())))
     }
 
-    /// Creates the record, or replaces it if it has a resourceVersion, within `limit` if that is shorter than the timeout of
+    /// Creates the record, or replaces it if it has a resourceVersion, within `time_left` if that is shorter than the timeout of
     /// the store.
-    pub(crate) async fn write_record(&self, record: &PasswordResetRecord, limit: Option<Duration>) -> Written {
+    pub(crate) async fn write_record(&self, record: &PasswordResetRecord, time_left: Option<Duration>) -> Written {
         let (params, name, records) = (PostParams::default(), record.name_any(), self.records());
-        let limit = self.shortest(limit);
+        let time_left = self.shortest(time_left);
         let written = if record.metadata.resource_version.is_some() {
-            within(limit, records.replace(&name, &params, record)).await
+            within(time_left, records.replace(&name, &params, record)).await
         } else {
-            within(limit, records.create(&params, record)).await
+            within(time_left, records.create(&params, record)).await
         };
         match written {
             Ok(stored) => Written::Stored(stored.into()),
@@ -227,7 +230,7 @@ impl Store {
         }
     }
 
-    fn shortest(&self, limit: Option<Duration>) -> Duration {
-        limit.map_or(self.limit, |limit| limit.min(self.limit))
+    fn shortest(&self, time_left: Option<Duration>) -> Duration {
+        time_left.map_or(self.api_timeout, |left| left.min(self.api_timeout))
     }
 }

@@ -72,11 +72,12 @@ mod tests {
         for (spec, readable) in
             [(json!({ "userPoolID": "p_1", "username": "a" }), true), (json!({ "username": [] }), false)]
         {
-            let slim: TrimmedRequest = serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
-            assert_eq!(slim.0.0.is_ok(), readable);
+            let trimmed: TrimmedRequest =
+                serde_json::from_value(json!({ "metadata": metadata, "spec": spec })).unwrap();
+            assert_eq!(trimmed.0.0.is_ok(), readable);
             let kept =
                 json!({ "name": "reset", "namespace": "team-a", "uid": "7", "resourceVersion": "8", "generation": 1 });
-            assert_eq!(serde_json::to_value(slim.meta()).unwrap(), kept);
+            assert_eq!(serde_json::to_value(trimmed.meta()).unwrap(), kept);
         }
     }
 }

@@ -4,7 +4,7 @@ use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
 use cognito_reset_core::{
     action::{
         port::{ReadError, SessionFailure},
-        response::Answer,
+        response::ResetResponse,
     },
     refusal::Refuser,
 };
@@ -22,7 +22,7 @@ fn count(metrics: &Metrics) {
     api_requests.count_one();
     leadership.set(Leadership::Leader);
     requests.finished(Outcome::Succeeded, EndReason::ResetAccepted.into());
-    requests.call(&Answer::Accepted);
+    requests.call(&ResetResponse::Accepted);
     requests.settled(Effect::Performed);
     requests
         .pending()

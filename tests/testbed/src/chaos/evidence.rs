@@ -9,7 +9,7 @@ use std::{
 use http::Method;
 use serde_json::Value;
 
-use super::judge::{Call, Claim, Effect, Fate, Told};
+use super::judge::{Call, Claim, Effect, Fate, Reported};
 use crate::Recorded;
 
 /// The knowledge about one user, who belongs to one request.
@@ -66,10 +66,10 @@ impl Evidence {
 
     fn note(&mut self, user: String, who: &str, passed: &Recorded, what: &str) -> (&mut Heard, Duration) {
         let at = passed.at.saturating_duration_since(self.start);
-        let answer = passed.status.map_or("no response".to_owned(), |status| status.as_u16().to_string());
+        let response = passed.status.map_or("no response".to_owned(), |status| status.as_u16().to_string());
         let fault = passed.fault.as_deref().map(|fault| format!(", met by {fault:.120}")).unwrap_or_default();
         let heard = self.users.entry(user).or_default();
-        heard.story.push(format!("{:>9.3} s  {who}: {what}, response {answer}{fault}", at.as_secs_f64()));
+        heard.story.push(format!("{:>9.3} s  {who}: {what}, response {response}{fault}", at.as_secs_f64()));
         (heard, at)
     }
 
@@ -120,9 +120,9 @@ impl Evidence {
             self.records.insert(text("/metadata/name"), text("/username"));
             (text("/username"), what, effect.map(Claim::Effect))
         } else if path.contains("/passwordresetrequests/") && path.contains("/status") {
-            let told = Told::of(&body);
-            let what = format!("status {}/{}, invalidated {}", told.outcome, told.reason, told.invalidated);
-            (text("/spec/username"), what, Some(Claim::Status(told)))
+            let reported = Reported::of(&body);
+            let what = format!("status {}/{}, invalidated {}", reported.outcome, reported.reason, reported.invalidated);
+            (text("/spec/username"), what, Some(Claim::Status(reported)))
         } else {
             return;
         };
@@ -197,7 +197,7 @@ mod tests {
         let status = json!({ "spec": { "username": "alice" }, "status": { "outcome": "Failed" } });
         let (records, requests) = ("/passwordresetrecords", "/namespaces/default/passwordresetrequests/alice/status");
         let not_performed = Claim::Effect(Effect::NotPerformed);
-        let failed = Claim::Status(Told { outcome: "Failed".into(), ..Told::default() });
+        let failed = Claim::Status(Reported { outcome: "Failed".into(), ..Reported::default() });
         let cases = [
             (passed(Method::PUT, records, &record, Some(200)), Some(not_performed.clone())),
             (passed(Method::POST, records, &record, Some(201)), Some(not_performed)),

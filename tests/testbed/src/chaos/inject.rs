@@ -70,7 +70,7 @@ async fn some(proxy: &FaultProxy, matcher: impl Fn() -> Matcher, broken: Broken,
 
 async fn api(environment: &Environment, verb: Verb, how: Break, random: &mut Random) -> Result<bool> {
     let broken = match how {
-        Break::Answer(status) => Broken::Respond(Reply::kubernetes_error(status, reason(status))),
+        Break::Respond(status) => Broken::Respond(Reply::kubernetes_error(status, reason(status))),
         Break::AnswerAfter(status) => Broken::ForwardThenRespond(Reply::kubernetes_error(status, reason(status))),
         Break::LostBefore => Broken::LoseBefore,
         Break::LostAfter => Broken::ForwardThenLose,

@@ -29,14 +29,14 @@ impl Effect {
 
 /// The content of a status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Reported {
     pub(super) outcome: String,
     pub(super) reason: String,
     /// The status of `PasswordInvalidated`.
     pub(super) invalidated: String,
 }
 
-impl Told {
+impl Reported {
     pub(super) fn of(request: &Value) -> Self {
         let conditions = request.pointer("/status/conditions").and_then(Value::as_array);
         let of_type = |type_: &str, field: &str| {
@@ -61,7 +61,7 @@ impl Told {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     Effect(Effect),
-    Status(Told),
+    Status(Reported),
 }
 
 /// A call of AdminResetUserPassword, with the time of its arrival on the way to Cognito.
@@ -98,7 +98,7 @@ pub(super) struct Facts {
     /// It was not deleted for good, so its status has to exist.
     pub(super) stays: bool,
     /// The status at the end.
-    pub(super) standing: Option<Told>,
+    pub(super) final_status: Option<Reported>,
     /// Its record at the end, and that record's effect.
     pub(super) record: Option<Option<Effect>>,
     /// A watch has seen an effect, or a final outcome, that took something back.
@@ -122,12 +122,12 @@ pub(super) enum Violation {
     ClaimLeftOpen,
     NotPerformedThoughAccepted,
     PerformedThoughNotAccepted,
-    SaidNotInvalidatedThoughAccepted,
-    SaidInvalidatedThoughNotAccepted,
-    SaidSucceededThoughNotAccepted,
+    ReportedNotInvalidatedThoughAccepted,
+    ReportedInvalidatedThoughNotAccepted,
+    ReportedSucceededThoughNotAccepted,
     TookBack,
     CalledThoughOver,
-    NotToldThatOver,
+    EndNotReported,
     DeletedTooEarly,
     ExpiryForgotten,
     FateUnseen,
@@ -141,14 +141,14 @@ impl fmt::Display for Violation {
             Self::ClaimLeftOpen => "the record's claim was left open",
             Self::NotPerformedThoughAccepted => "the record says NotPerformed, and Cognito had accepted",
             Self::PerformedThoughNotAccepted => "the record says Performed, and Cognito had not accepted",
-            Self::SaidNotInvalidatedThoughAccepted => "the status says PasswordInvalidated=False, and it was",
-            Self::SaidInvalidatedThoughNotAccepted => "the status says PasswordInvalidated=True, and it was not",
-            Self::SaidSucceededThoughNotAccepted => "the status says Succeeded, and Cognito had not accepted",
+            Self::ReportedNotInvalidatedThoughAccepted => "the status says PasswordInvalidated=False, and it was",
+            Self::ReportedInvalidatedThoughNotAccepted => "the status says PasswordInvalidated=True, and it was not",
+            Self::ReportedSucceededThoughNotAccepted => "the status says Succeeded, and Cognito had not accepted",
             Self::TookBack => "an effect or an outcome was taken back",
             Self::CalledThoughOver => {
                 "a call left after its time was over: a status had said so, or it was held back until then"
             }
-            Self::NotToldThatOver => "it was held back until its time was over, and its status does not say so",
+            Self::EndNotReported => "it was held back until its time was over, and its status does not say so",
             Self::DeletedTooEarly => "a request was deleted without an end, or a record that was still needed",
             Self::ExpiryForgotten => "the record does not remember the expiry of a request whose status relies on it",
             Self::FateUnseen => "the run lost track of a call (its own fault, not the operator's)",
@@ -162,12 +162,12 @@ impl Violation {
         match self {
             Self::NotPerformedThoughAccepted
             | Self::PerformedThoughNotAccepted
-            | Self::SaidNotInvalidatedThoughAccepted
-            | Self::SaidInvalidatedThoughNotAccepted
-            | Self::SaidSucceededThoughNotAccepted
+            | Self::ReportedNotInvalidatedThoughAccepted
+            | Self::ReportedInvalidatedThoughNotAccepted
+            | Self::ReportedSucceededThoughNotAccepted
             | Self::TookBack
             | Self::CalledThoughOver
-            | Self::NotToldThatOver
+            | Self::EndNotReported
             | Self::DeletedTooEarly
             | Self::ExpiryForgotten => true,
             Self::ResetTwice | Self::NeverTerminal | Self::ClaimLeftOpen | Self::FateUnseen => false,
@@ -188,17 +188,18 @@ impl Facts {
     /// Returns true if a call left after a status had said that the time was over. The record has
     /// such an end before the status does.
     fn called_though_over(&self) -> bool {
-        let over =
-            |(at, claim): &(Duration, Claim)| matches!(claim, Claim::Status(told) if told.says_over()).then_some(*at);
-        let told = self.claims.iter().find_map(over);
-        told.is_some_and(|told| self.calls.iter().any(|call| call.at > told))
+        let over = |(at, claim): &(Duration, Claim)| {
+            matches!(claim, Claim::Status(reported) if reported.says_over()).then_some(*at)
+        };
+        let reported = self.claims.iter().find_map(over);
+        reported.is_some_and(|reported| self.calls.iter().any(|call| call.at > reported))
     }
 
     /// Returns true if the operator wrote a status for an expiry that the record does not remember.
     /// The moments are whole seconds in UTC.
     fn expiry_was_forgotten(&self) -> bool {
-        let ended = self.standing.as_ref().is_some_and(Told::has_ended);
-        ended && self.expires.as_ref().is_some_and(|(told, remembered)| remembered.as_ref() < Some(told))
+        let ended = self.final_status.as_ref().is_some_and(Reported::has_ended);
+        ended && self.expires.as_ref().is_some_and(|(reported, remembered)| remembered.as_ref() < Some(reported))
     }
 
     /// Returns the violations of the request; there should be none.
@@ -207,13 +208,13 @@ impl Facts {
         for (at, claim) in &self.claims {
             found.extend(self.wrong(claim, *at));
         }
-        if let Some(told) = &self.standing {
-            found.extend(self.wrong(&Claim::Status(told.clone()), Duration::MAX));
+        if let Some(reported) = &self.final_status {
+            found.extend(self.wrong(&Claim::Status(reported.clone()), Duration::MAX));
         }
         if let Some(Some(effect)) = self.record {
             found.extend(self.wrong(&Claim::Effect(effect), Duration::MAX));
         }
-        let ended = self.standing.as_ref().is_some_and(Told::has_ended);
+        let ended = self.final_status.as_ref().is_some_and(Reported::has_ended);
         let checks = [
             (self.resets() > 1, Violation::ResetTwice),
             (self.stays && !ended, Violation::NeverTerminal),
@@ -221,7 +222,7 @@ impl Facts {
             (self.went_back, Violation::TookBack),
             (self.called_though_over(), Violation::CalledThoughOver),
             (self.never_sent.is_some() && !self.calls.is_empty(), Violation::CalledThoughOver),
-            (self.never_sent.is_some_and(|reason| !self.ends_by(reason)), Violation::NotToldThatOver),
+            (self.never_sent.is_some_and(|reason| !self.ends_by(reason)), Violation::EndNotReported),
             (self.cut_short, Violation::DeletedTooEarly),
             (self.expiry_was_forgotten(), Violation::ExpiryForgotten),
             (self.calls.iter().any(|call| call.fate == Fate::Unseen), Violation::FateUnseen),
@@ -234,7 +235,7 @@ impl Facts {
     }
 
     fn ends_by(&self, reason: &str) -> bool {
-        self.standing.as_ref().is_some_and(|told| told.says_over() && told.reason == reason)
+        self.final_status.as_ref().is_some_and(|reported| reported.says_over() && reported.reason == reason)
     }
 
     fn wrong(&self, claim: &Claim, at: Duration) -> Vec<Violation> {
@@ -244,11 +245,11 @@ impl Facts {
             Claim::Effect(Effect::NotPerformed) if accepted => vec![Violation::NotPerformedThoughAccepted],
             Claim::Effect(Effect::Performed) if !accepted => vec![Violation::PerformedThoughNotAccepted],
             Claim::Effect(_) => Vec::new(),
-            Claim::Status(told) => {
+            Claim::Status(reported) => {
                 let checks = [
-                    (told.invalidated == "False" && accepted, Violation::SaidNotInvalidatedThoughAccepted),
-                    (told.invalidated == "True" && !invalidated, Violation::SaidInvalidatedThoughNotAccepted),
-                    (told.outcome == "Succeeded" && !invalidated, Violation::SaidSucceededThoughNotAccepted),
+                    (reported.invalidated == "False" && accepted, Violation::ReportedNotInvalidatedThoughAccepted),
+                    (reported.invalidated == "True" && !invalidated, Violation::ReportedInvalidatedThoughNotAccepted),
+                    (reported.outcome == "Succeeded" && !invalidated, Violation::ReportedSucceededThoughNotAccepted),
                 ];
                 checks.into_iter().filter_map(|(holds, violation)| holds.then_some(violation)).collect()
             }

@@ -8,30 +8,30 @@ fn call(seconds: u64, fate: Fate) -> Call {
     Call { at: at(seconds), fate }
 }
 
-fn told(outcome: &str, invalidated: &str) -> Told {
-    Told { outcome: outcome.into(), reason: String::new(), invalidated: invalidated.into() }
+fn reported(outcome: &str, invalidated: &str) -> Reported {
+    Reported { outcome: outcome.into(), reason: String::new(), invalidated: invalidated.into() }
 }
 
 fn status(seconds: u64, outcome: &str, invalidated: &str) -> (Duration, Claim) {
-    (at(seconds), Claim::Status(told(outcome, invalidated)))
+    (at(seconds), Claim::Status(reported(outcome, invalidated)))
 }
 
 fn effect(seconds: u64, effect: Effect) -> (Duration, Claim) {
     (at(seconds), Claim::Effect(effect))
 }
 
-fn over(reason: &str) -> Told {
-    Told { reason: reason.into(), ..told("Failed", "False") }
+fn over(reason: &str) -> Reported {
+    Reported { reason: reason.into(), ..reported("Failed", "False") }
 }
 
-fn expires(told: &str, remembered: Option<&str>) -> Option<(String, Option<String>)> {
-    Some((told.to_owned(), remembered.map(str::to_owned)))
+fn expires(reported: &str, remembered: Option<&str>) -> Option<(String, Option<String>)> {
+    Some((reported.to_owned(), remembered.map(str::to_owned)))
 }
 
 /// A request that stays, with this end.
 fn stays(calls: Vec<Call>, outcome: &str, invalidated: &str, effect: Effect) -> Facts {
-    let standing = Some(told(outcome, invalidated));
-    Facts { calls, stays: true, standing, record: Some(Some(effect)), ..Facts::default() }
+    let final_status = Some(reported(outcome, invalidated));
+    Facts { calls, stays: true, final_status, record: Some(Some(effect)), ..Facts::default() }
 }
 
 /// A request that was never sent.
@@ -68,18 +68,23 @@ fn what_is_true_is_no_violation() {
         ),
         (
             "skipped, for somebody else had reset",
-            Facts { reset_before: true, stays: true, standing: Some(told("Succeeded", "True")), ..Facts::default() },
+            Facts {
+                reset_before: true,
+                stays: true,
+                final_status: Some(reported("Succeeded", "True")),
+                ..Facts::default()
+            },
         ),
         ("deleted before anything happened", Facts::default()),
         (
             "held back until its expiry had passed",
-            Facts { never_sent: Some("Expired"), standing: Some(over("Expired")), ..held_back() },
+            Facts { never_sent: Some("Expired"), final_status: Some(over("Expired")), ..held_back() },
         ),
         (
             "throttled, and then too late",
             Facts {
                 claims: vec![(at(7), Claim::Status(over("DeadlineExceeded")))],
-                standing: Some(over("DeadlineExceeded")),
+                final_status: Some(over("DeadlineExceeded")),
                 ..stays(vec![call(5, Fate::Refused)], "Failed", "False", Effect::NotPerformed)
             },
         ),
@@ -89,7 +94,7 @@ fn what_is_true_is_no_violation() {
         ),
         (
             "without a status, so its expiry need not be remembered",
-            Facts { stays: false, standing: None, expires: expires("2026-11-24T21:55:58Z", None), ..held_back() },
+            Facts { stays: false, final_status: None, expires: expires("2026-11-24T21:55:58Z", None), ..held_back() },
         ),
     ];
     for (name, facts) in cases {
@@ -109,8 +114,8 @@ fn every_violation_is_found() {
             Facts { calls: vec![call(5, Fate::Accepted), call(9, Fate::Accepted)], ..fine() },
             vec![V::ResetTwice],
         ),
-        ("no end", Facts { standing: Some(told("Pending", "Unknown")), ..fine() }, vec![V::NeverTerminal]),
-        ("lost", Facts { standing: None, ..fine() }, vec![V::NeverTerminal]),
+        ("no end", Facts { final_status: Some(reported("Pending", "Unknown")), ..fine() }, vec![V::NeverTerminal]),
+        ("lost", Facts { final_status: None, ..fine() }, vec![V::NeverTerminal]),
         ("open", Facts { record: Some(None), ..fine() }, vec![V::ClaimLeftOpen]),
         ("taken back", Facts { went_back: true, ..fine() }, vec![V::TookBack]),
         (
@@ -126,17 +131,21 @@ fn every_violation_is_found() {
         (
             "failed though accepted",
             stays(accepted(), "Failed", "False", Effect::NotPerformed),
-            vec![V::NotPerformedThoughAccepted, V::SaidNotInvalidatedThoughAccepted],
+            vec![V::NotPerformedThoughAccepted, V::ReportedNotInvalidatedThoughAccepted],
         ),
         (
             "succeeded though refused",
             stays(refused(), "Succeeded", "True", Effect::Performed),
-            vec![V::PerformedThoughNotAccepted, V::SaidInvalidatedThoughNotAccepted, V::SaidSucceededThoughNotAccepted],
+            vec![
+                V::PerformedThoughNotAccepted,
+                V::ReportedInvalidatedThoughNotAccepted,
+                V::ReportedSucceededThoughNotAccepted,
+            ],
         ),
         (
             "invalidated though refused",
             stays(refused(), "Unknown", "True", Effect::Unknown),
-            vec![V::SaidInvalidatedThoughNotAccepted],
+            vec![V::ReportedInvalidatedThoughNotAccepted],
         ),
         (
             "wrong for a moment: without effect",
@@ -151,7 +160,7 @@ fn every_violation_is_found() {
         (
             "wrong for a moment: in the status before it was",
             Facts { claims: vec![status(4, "Succeeded", "True")], ..fine() },
-            vec![V::SaidInvalidatedThoughNotAccepted, V::SaidSucceededThoughNotAccepted],
+            vec![V::ReportedInvalidatedThoughNotAccepted, V::ReportedSucceededThoughNotAccepted],
         ),
         (
             "sent after its status said that its time is over",
@@ -165,7 +174,7 @@ fn every_violation_is_found() {
             "sent, and its time was over",
             Facts {
                 never_sent: Some("Expired"),
-                standing: Some(over("Expired")),
+                final_status: Some(over("Expired")),
                 calls: vec![call(5, Fate::NotForwarded)],
                 ..held_back()
             },
@@ -173,8 +182,8 @@ fn every_violation_is_found() {
         ),
         (
             "its deadline was over, and its status says otherwise",
-            Facts { never_sent: Some("DeadlineExceeded"), standing: Some(over("Expired")), ..held_back() },
-            vec![V::NotToldThatOver],
+            Facts { never_sent: Some("DeadlineExceeded"), final_status: Some(over("Expired")), ..held_back() },
+            vec![V::EndNotReported],
         ),
         ("deleted too early", Facts { cut_short: true, ..fine() }, vec![V::DeletedTooEarly]),
         (
@@ -190,7 +199,7 @@ fn every_violation_is_found() {
         (
             "wrong for a moment: its status said that it was not",
             Facts { claims: vec![status(6, "Failed", "False")], ..fine() },
-            vec![V::SaidNotInvalidatedThoughAccepted],
+            vec![V::ReportedNotInvalidatedThoughAccepted],
         ),
     ];
     for (name, facts, wanted) in cases {
@@ -224,7 +233,7 @@ fn a_status_is_read_from_its_conditions() {
         { "type": "Ready", "status": "False", "reason": "UserNotFoundException" },
         { "type": "PasswordInvalidated", "status": "False", "reason": "UserNotFoundException" },
     ]}});
-    let wanted = Told { reason: "UserNotFoundException".into(), ..told("Failed", "False") };
-    assert_eq!(Told::of(&request), wanted);
-    assert!(!Told::of(&serde_json::json!({})).has_ended());
+    let wanted = Reported { reason: "UserNotFoundException".into(), ..reported("Failed", "False") };
+    assert_eq!(Reported::of(&request), wanted);
+    assert!(!Reported::of(&serde_json::json!({})).has_ended());
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    judge::{Effect, Told, takes_back},
+    judge::{Effect, Reported, takes_back},
     server::{RECORDS, REQUESTS, Server},
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Observed {
 #[derive(Debug)]
 struct Seen {
     uid: String,
-    told: Told,
+    reported: Reported,
     went_back: bool,
     /// It was deleted without an end.
     cut_short: bool,
@@ -58,12 +58,12 @@ fn text(value: &Value, pointer: &str) -> String {
 impl Observed {
     /// Returns true if this object is known to have ended.
     pub(super) fn has_ended(&self, name: &str, uid: &str) -> bool {
-        lock(&self.requests).get(name).is_some_and(|seen| seen.uid == uid && seen.told.has_ended())
+        lock(&self.requests).get(name).is_some_and(|seen| seen.uid == uid && seen.reported.has_ended())
     }
 
     /// Returns the status of the request when it was last seen.
-    pub(super) fn told(&self, name: &str) -> Option<Told> {
-        lock(&self.requests).get(name).map(|seen| seen.told.clone())
+    pub(super) fn reported(&self, name: &str) -> Option<Reported> {
+        lock(&self.requests).get(name).map(|seen| seen.reported.clone())
     }
 
     /// Returns the effect that its record had when it was last seen.
@@ -88,22 +88,22 @@ impl Observed {
     }
 
     fn request(&self, object: &Value, deleted: bool) {
-        let (uid, told) = (text(object, "/metadata/uid"), Told::of(object));
+        let (uid, reported) = (text(object, "/metadata/uid"), Reported::of(object));
         let mut requests = lock(&self.requests);
         let seen = requests.entry(text(object, "/metadata/name")).or_insert_with(|| Seen {
             uid: uid.clone(),
-            told: told.clone(),
+            reported: reported.clone(),
             went_back: false,
             cut_short: false,
         });
-        seen.cut_short |= deleted && !told.has_ended();
+        seen.cut_short |= deleted && !reported.has_ended();
         if seen.uid == uid
-            && seen.told.has_ended()
-            && (&seen.told.outcome, &seen.told.reason) != (&told.outcome, &told.reason)
+            && seen.reported.has_ended()
+            && (&seen.reported.outcome, &seen.reported.reason) != (&reported.outcome, &reported.reason)
         {
             seen.went_back = true;
         }
-        (seen.uid, seen.told) = (uid, told);
+        (seen.uid, seen.reported) = (uid, reported);
     }
 
     fn record(&self, object: &Value, deleted: bool) {

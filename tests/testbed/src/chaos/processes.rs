@@ -130,9 +130,9 @@ pub(super) async fn kill_etcd(environment: &Environment, random: &mut Random) ->
 
 pub(super) async fn clock(replica: &Replica, jump: Jump, random: &mut Random) -> Result<bool> {
     let _alone = replica.process.lock().await;
-    let before = replica.clock.told()?;
+    let before = replica.clock.reads()?;
     replica.clock.set(jump.seconds())?;
     sleep(Duration::from_millis(300) + random.up_to(Duration::from_secs(2))).await;
     replica.clock.set(0)?;
-    Ok(replica.clock.told()? > before)
+    Ok(replica.clock.reads()? > before)
 }

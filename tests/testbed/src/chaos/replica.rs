@@ -46,7 +46,7 @@ impl Clock {
     }
 
     /// Returns how often a program has read a wrong time.
-    pub(super) fn told(&self) -> Result<u64> {
+    pub(super) fn reads(&self) -> Result<u64> {
         let mut bytes = [0; 8];
         self.0.read_exact_at(&mut bytes, 8).context("failed to read a clock")?;
         Ok(u64::from_ne_bytes(bytes))

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_is_told() {
+    fn a_violation_is_reported() {
         let mut violated = report();
         violated.violations = [(Violation::ResetTwice, 2)].into();
         assert!(!violated.is_clean());

@@ -45,8 +45,8 @@ impl Server {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value)> {
-        let answer = self.client.exchange(self.request(method, path, body)?).await?;
-        Ok((answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default()))
+        let response = self.client.exchange(self.request(method, path, body)?).await?;
+        Ok((response.status(), serde_json::from_slice(response.body()).unwrap_or_default()))
     }
 
     /// Repeats a request until the response has one of these statuses.
@@ -70,11 +70,11 @@ impl Server {
         wanted: &[u16],
     ) -> Result<(StatusCode, Value)> {
         loop {
-            let answer = self.send(method.clone(), path, body).await;
-            match &answer {
-                Ok((status, _)) if wanted.contains(&status.as_u16()) => return answer,
-                Ok((status, said)) if Instant::now() > end => bail!("{method} {path} ends with {status}: {said}"),
-                Err(_) if Instant::now() > end => return answer,
+            let response = self.send(method.clone(), path, body).await;
+            match &response {
+                Ok((status, _)) if wanted.contains(&status.as_u16()) => return response,
+                Ok((status, output)) if Instant::now() > end => bail!("{method} {path} ends with {status}: {output}"),
+                Err(_) if Instant::now() > end => return response,
                 Ok(_) | Err(_) => sleep(Duration::from_millis(200)).await,
             }
         }

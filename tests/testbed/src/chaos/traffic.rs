@@ -143,7 +143,7 @@ impl Traffic {
                 let asked = self.next(&mut random);
                 let (this, random) = (Arc::clone(self), random.fork());
                 tasks.spawn(async move {
-                    let result = this.tell(&asked, random).await;
+                    let result = this.play(&asked, random).await;
                     this.open.fetch_sub(1, Ordering::SeqCst);
                     result
                 });
@@ -166,7 +166,7 @@ impl Traffic {
         asked
     }
 
-    async fn tell(&self, asked: &Asked, mut random: Random) -> Result<()> {
+    async fn play(&self, asked: &Asked, mut random: Random) -> Result<()> {
         let (users, pool, name) = (&self.environment.users, &self.environment.pool, &asked.name);
         if asked.story != Story::Nobody {
             users.create_user(pool, name).await?;

@@ -1,4 +1,4 @@
-//! The troubles of a call to Cognito or STS: a closed list. The responses are in `answers.rs`.
+//! The troubles of a call to Cognito or STS: a closed list. The responses are in `responses.rs`.
 
 /// The trouble that Cognito or STS, or something before it, makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

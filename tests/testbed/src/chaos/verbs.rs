@@ -180,7 +180,7 @@ impl Verb {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Break {
     /// An error with this status; nothing was done.
-    Answer(u16),
+    Respond(u16),
     /// The same, and it was done all the same.
     AnswerAfter(u16),
     LostBefore,
@@ -191,11 +191,11 @@ pub(super) enum Break {
 
 impl Break {
     pub(super) const ALL: [Self; 9] = [
-        Self::Answer(409),
-        Self::Answer(429),
-        Self::Answer(500),
-        Self::Answer(503),
-        Self::Answer(504),
+        Self::Respond(409),
+        Self::Respond(429),
+        Self::Respond(500),
+        Self::Respond(503),
+        Self::Respond(504),
         Self::AnswerAfter(504),
         Self::LostBefore,
         Self::LostAfter,
@@ -204,7 +204,7 @@ impl Break {
 
     pub(super) fn name(self) -> String {
         match self {
-            Self::Answer(status) => format!("{status}"),
+            Self::Respond(status) => format!("{status}"),
             Self::AnswerAfter(status) => format!("{status} after it was done"),
             Self::LostBefore => "lost before it was done".to_owned(),
             Self::LostAfter => "reply lost after it was done".to_owned(),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn each_verb_is_told_from_all_others() {
+    fn each_verb_differs_from_all_others() {
         for sent in Verb::ALL {
             let (_, _, method, path) = example(sent);
             let mut headers = HeaderMap::new();

@@ -9,7 +9,7 @@ use super::{
     ChaosRun, Field, Mode,
     environment::name_of,
     evidence::Heard,
-    judge::{Claim, Effect, Facts, Told},
+    judge::{Claim, Effect, Facts, Reported},
     lock,
     report::Report,
     server::{RECORDS, REQUESTS},
@@ -97,11 +97,12 @@ impl Field {
     fn facts(&self, asked: &Asked, heard: &Heard, request: Option<&Value>, record: Option<&Value>) -> Facts {
         let name = &asked.name;
         // A request that the operator has deleted counts as it was seen last.
-        let seen = || self.observed.told(name).filter(Told::has_ended);
+        let seen = || self.observed.reported(name).filter(Reported::has_ended);
         let collected = || seen().or_else(|| heard_end(heard));
         let is_short_lived = asked.story == Story::ShortLived;
         // A request that has ended has its record, for as long as the request exists.
-        let has_lost_record = request.map(Told::of).is_some_and(|told| told.has_ended()) && record.is_none();
+        let has_lost_record =
+            request.map(Reported::of).is_some_and(|reported| reported.has_ended()) && record.is_none();
         let remembered = record.map(|record| name_of(record, "/notAfter")).filter(|expiry| !expiry.is_empty());
         Facts {
             reset_before: asked.story == Story::SkipReset,
@@ -109,7 +110,7 @@ impl Field {
             calls: heard.calls.clone(),
             claims: heard.claims.clone(),
             stays: asked.stays,
-            standing: request.map(Told::of).or_else(|| collected().filter(|_| is_short_lived)),
+            final_status: request.map(Reported::of).or_else(|| collected().filter(|_| is_short_lived)),
             record: record.map(Effect::of).or_else(|| self.observed.effect(name).map(Some)),
             went_back: self.observed.went_back(name),
             never_sent: asked.story.never_sent(),
@@ -138,9 +139,9 @@ impl Field {
 }
 
 /// Returns the last end of a request that was stored.
-fn heard_end(heard: &Heard) -> Option<Told> {
+fn heard_end(heard: &Heard) -> Option<Reported> {
     let end = |(_, claim): &(Duration, Claim)| match claim {
-        Claim::Status(told) if told.has_ended() => Some(told.clone()),
+        Claim::Status(reported) if reported.has_ended() => Some(reported.clone()),
         Claim::Status(_) | Claim::Effect(_) => None,
     };
     heard.claims.iter().rev().find_map(end)
@@ -151,7 +152,7 @@ fn count(report: &mut Report, facts: &Facts) {
     report.calls += facts.calls.len();
     report.claims += facts.claims.len();
     *report.resets.entry(facts.resets()).or_default() += 1;
-    if let Some(told) = &facts.standing {
-        *report.outcomes.entry((told.outcome.clone(), told.reason.clone())).or_default() += 1;
+    if let Some(reported) = &facts.final_status {
+        *report.outcomes.entry((reported.outcome.clone(), reported.reason.clone())).or_default() += 1;
     }
 }

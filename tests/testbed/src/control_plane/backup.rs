@@ -56,11 +56,15 @@ impl ControlPlane {
             .output()
             .await
             .context("bash cannot be run")?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
-            bail!("the script ended with {}: {said}{}\n{text}", output.status, String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "the script ended with {}: {shown}{}\n{text}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
-        Ok(said)
+        Ok(shown)
     }
 
     /// A file in the temporary directory.

@@ -23,9 +23,9 @@ impl ControlPlane {
     /// Returns everything that is stored, without the leases that kube-apiserver renews while it
     /// runs.
     pub(crate) async fn keys(&self) -> Result<Keys> {
-        let answer = self.etcd("range", &json!({ "key": encode("/"), "range_end": encode("0") })).await?;
+        let response = self.etcd("range", &json!({ "key": encode("/"), "range_end": encode("0") })).await?;
         let mut keys = Keys::new();
-        for pair in answer["kvs"].as_array().into_iter().flatten() {
+        for pair in response["kvs"].as_array().into_iter().flatten() {
             let (key, value) = (decode(&pair["key"])?, decode(&pair["value"])?);
             keys.insert(String::from_utf8(key).context("a key is not UTF-8")?, value);
         }
@@ -51,10 +51,14 @@ impl ControlPlane {
     async fn etcd(&self, operation: &str, body: &Value) -> Result<Value> {
         let request = Request::post(format!("{}/v3/kv/{operation}", self.etcd_at.client))
             .body(Full::new(Bytes::from(body.to_string())))?;
-        let answer = self.client.exchange(request).await?;
-        let said = String::from_utf8_lossy(answer.body());
-        anyhow::ensure!(answer.status().is_success(), "etcd refused {operation} with {}: {said}", answer.status());
-        serde_json::from_slice(answer.body()).context("etcd's response is not JSON")
+        let response = self.client.exchange(request).await?;
+        let output = String::from_utf8_lossy(response.body());
+        anyhow::ensure!(
+            response.status().is_success(),
+            "etcd refused {operation} with {}: {output}",
+            response.status()
+        );
+        serde_json::from_slice(response.body()).context("etcd's response is not JSON")
     }
 }
 

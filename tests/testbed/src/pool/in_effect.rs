@@ -56,8 +56,8 @@ fn canary() -> String {
 }
 
 async fn create(cluster: &ControlPlane, path: &str, object: &Value) -> Result<()> {
-    let (status, said) = cluster.request(Method::POST, path, Some(object)).await?;
-    ensure!(status == StatusCode::CREATED, "{path} returns {status}: {}", said["message"]);
+    let (status, output) = cluster.request(Method::POST, path, Some(object)).await?;
+    ensure!(status == StatusCode::CREATED, "{path} returns {status}: {}", output["message"]);
     Ok(())
 }
 
@@ -82,8 +82,8 @@ async fn rights(cluster: &ControlPlane, name: &str) -> Result<()> {
         let review = json!({ "spec": { "user": name, "resourceAttributes": asked } });
         eventually(LIMIT, "permissions to be in effect", async || {
             let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-            let (_, said) = cluster.request(Method::POST, path, Some(&review)).await?;
-            ensure!(said["status"]["allowed"] == true, "{}", said["status"]);
+            let (_, output) = cluster.request(Method::POST, path, Some(&review)).await?;
+            ensure!(output["status"]["allowed"] == true, "{}", output["status"]);
             Ok(())
         })
         .await?;
@@ -116,8 +116,8 @@ async fn validating(cluster: &ControlPlane, name: &str) -> Result<()> {
     let object = json!({ "metadata": { "name": name }, "spec": spec });
     create(cluster, &format!("{ADMISSION}/validatingadmissionpolicybindings"), &object).await?;
     eventually(LIMIT, "validating policies to be in effect", async || {
-        let said = dry_run(cluster, name).await?;
-        ensure!(said["message"].as_str().is_some_and(|text| text.ends_with(name)), "{said}");
+        let output = dry_run(cluster, name).await?;
+        ensure!(output["message"].as_str().is_some_and(|text| text.ends_with(name)), "{output}");
         Ok(())
     })
     .await
@@ -133,8 +133,8 @@ async fn mutating(cluster: &ControlPlane, name: &str) -> Result<()> {
     let object = json!({ "metadata": { "name": name }, "spec": { "policyName": name } });
     create(cluster, &format!("{ADMISSION}/mutatingadmissionpolicybindings"), &object).await?;
     eventually(LIMIT, "mutating policies to be in effect", async || {
-        let said = dry_run(cluster, name).await?;
-        ensure!(said["data"]["sings"] == "true", "{said}");
+        let output = dry_run(cluster, name).await?;
+        ensure!(output["data"]["sings"] == "true", "{output}");
         Ok(())
     })
     .await

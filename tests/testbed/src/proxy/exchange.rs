@@ -27,7 +27,7 @@ impl std::fmt::Display for Lost {
 
 impl std::error::Error for Lost {}
 
-type Answer = Response<BoxBody<Bytes, Lost>>;
+type ProxyResponse = Response<BoxBody<Bytes, Lost>>;
 
 /// The rules, the journal and the way to the other side.
 #[derive(Debug)]
@@ -63,7 +63,11 @@ impl Exchange {
     }
 
     /// Replies to a request. The connection drops this future when the sender is gone.
-    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>, raw: RawReply) -> Result<Answer, Lost> {
+    pub(super) async fn respond(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        raw: RawReply,
+    ) -> Result<ProxyResponse, Lost> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Lost)?.to_bytes();
         let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
@@ -87,7 +91,7 @@ struct Call {
 }
 
 impl Call {
-    async fn broken(self, rule: &Rule, fault: Fault, raw: &RawReply) -> Result<Answer, Lost> {
+    async fn broken(self, rule: &Rule, fault: Fault, raw: &RawReply) -> Result<ProxyResponse, Lost> {
         match fault {
             Fault::Delay(delay) => {
                 tokio::time::sleep(delay).await;
@@ -164,7 +168,7 @@ impl Call {
         remove_hop_by_hop(request.headers_mut());
         self.exchange.journal.forwarded(self.number);
         let mut response = self.exchange.client.send(request).await.map_err(|_| Lost)?;
-        self.exchange.journal.answered(self.number, response.status());
+        self.exchange.journal.responded(self.number, response.status());
         remove_hop_by_hop(response.headers_mut());
         *response.version_mut() = Version::HTTP_11;
         Ok(response)
@@ -177,7 +181,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn stream(response: Response<Incoming>) -> Answer {
+fn stream(response: Response<Incoming>) -> ProxyResponse {
     response.map(|body| body.map_err(|_| Lost).boxed())
 }
 
@@ -189,7 +193,7 @@ enum Break {
 }
 
 /// Streams a reply, of which nothing comes through any more some time after it has begun.
-fn broken_off(response: Response<Incoming>, after: Duration, how: Break) -> Answer {
+fn broken_off(response: Response<Incoming>, after: Duration, how: Break) -> ProxyResponse {
     let end = tokio::time::Instant::now() + after;
     let parts = move |state: Option<Incoming>| async move {
         let mut body = state?;
@@ -207,7 +211,7 @@ fn broken_off(response: Response<Incoming>, after: Duration, how: Break) -> Answ
 }
 
 /// Streams a reply, each part of it late.
-fn lagging(response: Response<Incoming>, delay: Duration) -> Answer {
+fn lagging(response: Response<Incoming>, delay: Duration) -> ProxyResponse {
     let parts = move |mut body: Incoming| async move {
         let part = body.frame().await?;
         tokio::time::sleep(delay).await;
@@ -216,11 +220,11 @@ fn lagging(response: Response<Incoming>, delay: Duration) -> Answer {
     response.map(|body| BodyExt::boxed(StreamBody::new(futures::stream::unfold(body, parts))))
 }
 
-fn whole(response: Response<Bytes>) -> Answer {
+fn whole(response: Response<Bytes>) -> ProxyResponse {
     response.map(|body| Full::new(body).map_err(|never| match never {}).boxed())
 }
 
-fn made_up(reply: Reply) -> Result<Answer, Lost> {
+fn made_up(reply: Reply) -> Result<ProxyResponse, Lost> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in reply.headers {
         response = response.header(name, value);

@@ -112,7 +112,7 @@ impl Journal {
         self.amend(number, |request| request.forwarded = true);
     }
 
-    pub(super) fn answered(&self, number: usize, status: StatusCode) {
+    pub(super) fn responded(&self, number: usize, status: StatusCode) {
         self.amend(number, |request| request.status = Some(status));
     }
 

@@ -33,8 +33,8 @@ fn asking(desired: Desired) -> State {
     State { request: Request::Pending(desired), ..free() }
 }
 
-fn answered(answer: Answer) -> State {
-    State { attempt: OwnAttempt::Answered(answer), ..free() }
+fn called(response: ResetResponse) -> State {
+    State { attempt: OwnAttempt::Called(response), ..free() }
 }
 
 fn open(in_flight_until: Option<Timestamp>) -> Ledger {
@@ -78,7 +78,7 @@ fn a_free_request_takes_its_steps_in_this_order() {
         ("the user was read", free(), Step::Claim),
         ("the user is unreadable", State { before: Snapshot::Unreadable { until: later(9) }, ..free() }, Step::Claim),
         (
-            "Cognito refuses to read the user, and the call will tell",
+            "Cognito refuses to read the user, and the call will show",
             State { before: Snapshot::Refused(Exception::UserNotFound), ..free() },
             Step::Claim,
         ),
@@ -115,21 +115,21 @@ fn the_record_comes_before_every_gate() {
 }
 
 #[test]
-fn a_record_remembers_the_latest_expiry_of_what_is_told_of_it() {
-    let told = |expires, remembered, step| {
+fn an_expiry_is_remembered_before_the_status_is_written() {
+    let ended = |expires, remembered, step| {
         let asked = asking(Desired { expires, ..desired() });
         ("", State { ledger: Ledger::Settled(Effect::Performed), remembered, ..asked }, step)
     };
     check(vec![
-        told(None, None, Step::WriteStatus),
-        told(None, Some(later(60)), Step::WriteStatus),
-        told(Some(later(60)), None, Step::ExtendExpiry(later(60))),
-        told(Some(later(60)), Some(later(59)), Step::ExtendExpiry(later(60))),
-        told(Some(later(60)), Some(later(60)), Step::WriteStatus),
-        told(Some(later(60)), Some(later(61)), Step::WriteStatus),
+        ended(None, None, Step::WriteStatus),
+        ended(None, Some(later(60)), Step::WriteStatus),
+        ended(Some(later(60)), None, Step::ExtendExpiry(later(60))),
+        ended(Some(later(60)), Some(later(59)), Step::ExtendExpiry(later(60))),
+        ended(Some(later(60)), Some(later(60)), Step::WriteStatus),
+        ended(Some(later(60)), Some(later(61)), Step::WriteStatus),
         // It would not be performed any more.
-        told(Some(NOW), None, Step::WriteStatus),
-        told(Some(later(-60)), None, Step::WriteStatus),
+        ended(Some(NOW), None, Step::WriteStatus),
+        ended(Some(later(-60)), None, Step::WriteStatus),
     ]);
 }
 
@@ -180,7 +180,7 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
     let settled = |state| State { ledger: Ledger::Settled(Effect::Performed), ..state };
     check(vec![
         ("a claim", refused(claim, 9, desired()), held(9)),
-        ("a claim, to be prepared anew", nothing_asked(refused(claim, 9, desired())), held(9)),
+        ("a claim, to be prepared again", nothing_asked(refused(claim, 9, desired())), held(9)),
         ("what happened to others", refused(RecordWrite::EarlierEffects, 9, desired()), held(9)),
         (
             "what happened to others does not end it",
@@ -251,13 +251,17 @@ fn a_claim_is_not_sent_too_late_or_after_its_request() {
 }
 
 #[test]
-fn an_answer_that_proves_something_is_recorded_at_once() {
+fn a_response_that_proves_something_is_recorded_at_once() {
     check(vec![
-        ("accepted", answered(Answer::Accepted), settle(Effect::Performed, Evidence::CognitoResponse)),
-        ("not sent", answered(Answer::NotSent(FailureCause::Dns)), settle(Effect::NotPerformed, Evidence::Unreachable)),
+        ("accepted", called(ResetResponse::Accepted), settle(Effect::Performed, Evidence::CognitoResponse)),
+        (
+            "not sent",
+            called(ResetResponse::NotSent(FailureCause::Dns)),
+            settle(Effect::NotPerformed, Evidence::Unreachable),
+        ),
     ]);
     for exception in Exception::ALL {
-        let step = decide(&answered(Answer::Exception(Code::Known(*exception))), NOW);
+        let step = decide(&called(ResetResponse::Exception(Code::Known(*exception))), NOW);
         let wanted = match Class::of(*exception) {
             Class::Refused | Class::Throttled | Class::Blocked => {
                 settle(Effect::NotPerformed, Evidence::CognitoResponse)
@@ -266,15 +270,18 @@ fn an_answer_that_proves_something_is_recorded_at_once() {
         };
         assert_eq!(step, wanted, "{exception:?}");
     }
-    let unrecognized = Answer::Exception(Code::Unrecognized("BrandNew".into()));
-    check(vec![("lost", answered(Answer::Lost), Step::Probe), ("unrecognized", answered(unrecognized), Step::Probe)]);
+    let unrecognized = ResetResponse::Exception(Code::Unrecognized("BrandNew".into()));
+    check(vec![
+        ("lost", called(ResetResponse::NoResponse), Step::Probe),
+        ("unrecognized", called(unrecognized), Step::Probe),
+    ]);
 }
 
 #[test]
 fn only_having_to_reset_now_and_not_before_proves_a_reset() {
     let unknown = settle(Effect::Unknown, Evidence::Inconclusive);
     let performed = settle(Effect::Performed, Evidence::UserStatusCheck);
-    let lost = |before, probes| State { before, probes, ..answered(Answer::Lost) };
+    let lost = |before, probes| State { before, probes, ..called(ResetResponse::NoResponse) };
     let confirmed = Snapshot::Read(UserStatus::Confirmed);
     check(vec![
         ("reset required since", lost(confirmed, seen(UserStatus::ResetRequired)), performed),

@@ -43,7 +43,7 @@ fn nothing() -> Facts {
 
 fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Facts {
     let mut known = nothing();
-    let request = request.filter(|request| known.is_about(request));
+    let request = request.filter(|request| known.matches(request));
     known.read_request(request.map(|request| (request.into(), granted(Ok(allowed())))));
     known.read_record(record.map(Object::from), &WAITS, SignedDuration::ZERO, NOW);
     known
@@ -130,7 +130,7 @@ fn the_deadline_is_later_where_a_grant_requires_approval() {
 }
 
 #[test]
-fn a_request_whose_outcome_is_told_has_finished() {
+fn a_request_with_an_outcome_has_finished() {
     for (outcome, finished) in [(Outcome::Pending, false), (Outcome::Failed, true), (Outcome::Unknown, true)] {
         let mut request = request();
         request.status = Some(cognito_reset_api::PasswordResetRequestStatus { outcome, ..Default::default() });
@@ -242,7 +242,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
 fn an_unsent_call_has_a_cause_and_no_time() {
     let mut known = claimed();
     known.sent_at = Some(NOW);
-    known.answered(Reply { answer: Answer::NotSent(FailureCause::Tls), request_id: None });
+    known.responded(Reply { response: ResetResponse::NotSent(FailureCause::Tls), request_id: None });
     let settlement = Settlement { effect: cognito_reset_api::Effect::NotPerformed, evidence: Evidence::Unreachable };
     let (_, finding) = known.finding(settlement).unwrap();
     assert_eq!((finding.sent_at, finding.cause, finding.code), (None, Some(FailureCause::Tls), None));
@@ -306,7 +306,7 @@ fn a_sub_is_kept_if_it_cannot_be_read_again() {
 fn a_record_remembers_the_latest_expiry_of_its_requests() {
     let settled = || {
         let mut known = claimed();
-        known.answered(Reply { answer: Answer::Accepted, request_id: None });
+        known.responded(Reply { response: ResetResponse::Accepted, request_id: None });
         known.record.map(|record| PasswordResetRecord::clone(&record))
     };
     let expiring = |after: i64| {
@@ -332,7 +332,7 @@ fn a_claim_is_used_up_before_its_call() {
     assert_eq!(known.attempt_id.as_deref(), Some("attempt-1"));
     assert_eq!(known.state.attempt, OwnAttempt::Claimed { too_late: false });
     known.calling(NOW);
-    assert_eq!((&known.state.attempt, known.sent_at), (&OwnAttempt::Answered(Answer::Lost), Some(NOW)));
+    assert_eq!((&known.state.attempt, known.sent_at), (&OwnAttempt::Called(ResetResponse::NoResponse), Some(NOW)));
     let mut late = claimed();
     late.too_late();
     assert_eq!(late.state.attempt, OwnAttempt::Claimed { too_late: true });
@@ -353,8 +353,8 @@ fn a_finding_has_what_cognito_responded() {
     let mut known = claimed();
     known.calling(NOW);
     let exception = Exception::CodeDeliveryFailure;
-    let answer = Answer::Exception(crate::action::response::Code::Known(exception));
-    known.answered(Reply { answer, request_id: Some("aws-1".into()) });
+    let response = ResetResponse::Exception(crate::action::response::Code::Known(exception));
+    known.responded(Reply { response, request_id: Some("aws-1".into()) });
     known.probed(Some(UserStatus::ResetRequired));
     let settlement = Settlement { effect: cognito_reset_api::Effect::Performed, evidence: Evidence::UserStatusCheck };
     let (record, finding) = known.finding(settlement).unwrap();
@@ -385,7 +385,7 @@ fn a_probe_that_could_not_read_forgets_nothing() {
 fn a_settled_attempt_leaves_only_the_request_valid() {
     let mut known = claimed();
     known.state.user_busy = Some(NOW);
-    known.answered(Reply { answer: Answer::Lost, request_id: Some("aws-1".into()) });
+    known.responded(Reply { response: ResetResponse::NoResponse, request_id: Some("aws-1".into()) });
     let before = known.state.clone();
     known.settled(PROBES);
     let wanted = State {
@@ -400,10 +400,10 @@ fn a_settled_attempt_leaves_only_the_request_valid() {
 
 #[test]
 fn a_status_is_guarded_by_what_was_read_and_not_written_again() {
-    let telling = status::waiting(WaitReason::Suspended);
-    let told = with_status(&request(), None, &telling, NOW).unwrap();
-    assert_eq!((told.uid(), told.resource_version()), (request().uid(), request().resource_version()));
-    assert_eq!(with_status(&told, None, &telling, NOW + SignedDuration::from_secs(1)), None);
+    let update = status::waiting(WaitReason::Suspended);
+    let written = with_status(&request(), None, &update, NOW).unwrap();
+    assert_eq!((written.uid(), written.resource_version()), (request().uid(), request().resource_version()));
+    assert_eq!(with_status(&written, None, &update, NOW + SignedDuration::from_secs(1)), None);
 }
 
 #[test]
@@ -413,9 +413,9 @@ fn a_refused_write_is_forgotten_after_an_attempt_is_settled() {
     assert_eq!(known.waiting(WaitReason::WriteRefused), general);
     known.refused(RecordWrite::Claim, Some(Refuser::Permission), NOW);
     assert_eq!(known.state.refused, Some(Refused { write: RecordWrite::Claim, until: NOW }));
-    let told = known.waiting(WaitReason::WriteRefused);
-    assert_eq!(told, status::refused(RecordWrite::Claim, Some(&Refuser::Permission), &known.ended()));
-    assert_ne!(told, general);
+    let shown = known.waiting(WaitReason::WriteRefused);
+    assert_eq!(shown, status::refused(RecordWrite::Claim, Some(&Refuser::Permission), &known.ended()));
+    assert_ne!(shown, general);
     assert_eq!(known.waiting(WaitReason::Suspended), status::waiting(WaitReason::Suspended));
     known.settled(PROBES);
     assert_eq!(known.state.refused, None);

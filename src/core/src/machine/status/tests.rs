@@ -72,12 +72,12 @@ fn closed_as(record: Option<&PasswordResetRecord>, cause: CloseCause, code: Opti
     ledger::closed(record, &Identity::of_request(&request()), closed)
 }
 
-fn told(effect: Effect, attempt: Attempt, uid: &str) -> StatusUpdate {
+fn update_of(effect: Effect, attempt: Attempt, uid: &str) -> StatusUpdate {
     ended(Some(&record(Some(effect), attempt)), Some(uid))
 }
 
-fn gist(telling: &StatusUpdate) -> (Outcome, &'static str, Truth) {
-    (telling.outcome, telling.reason.as_str(), telling.invalidated)
+fn gist(update: &StatusUpdate) -> (Outcome, &'static str, Truth) {
+    (update.outcome, update.reason.as_str(), update.invalidated)
 }
 
 /// The codes of a class, the unrecognized one among its own.
@@ -113,8 +113,8 @@ fn a_settled_record_gives_its_request_its_outcome() {
         cases.push((E::Unknown, Ev::Inconclusive, Some(code), (Unknown, reason_of(code), T::Unknown)));
     }
     for (effect, evidence, code, wanted) in cases {
-        let telling = told(effect, ended_as(Some(evidence), code), "uid");
-        assert_eq!(gist(&telling), wanted, "{effect:?} {evidence:?} {code:?}");
+        let update = update_of(effect, ended_as(Some(evidence), code), "uid");
+        assert_eq!(gist(&update), wanted, "{effect:?} {evidence:?} {code:?}");
     }
 }
 
@@ -123,10 +123,10 @@ fn an_unknown_outcome_is_invalidated_only_if_it_was_seen() {
     for code in [None, Some("InternalErrorException"), Some("BrandNewException")] {
         for after in STATES.map(Some).into_iter().chain([None]) {
             let attempt = Attempt { user_status_after: after, ..ended_as(Some(Evidence::Inconclusive), code) };
-            let telling = told(Effect::Unknown, attempt, "uid");
+            let update = update_of(Effect::Unknown, attempt, "uid");
             let seen = after == Some(UserStatus::ResetRequired);
-            assert_eq!(telling.invalidated, if seen { Truth::True } else { Truth::Unknown }, "{after:?} {code:?}");
-            assert_eq!(telling.message.contains("the user has to reset"), seen, "{}", telling.message);
+            assert_eq!(update.invalidated, if seen { Truth::True } else { Truth::Unknown }, "{after:?} {code:?}");
+            assert_eq!(update.message.contains("the user has to reset"), seen, "{}", update.message);
         }
     }
 }
@@ -165,19 +165,19 @@ fn a_later_request_of_the_name_shows_the_earlier_outcome() {
     for (effect, evidence, code, wanted, message) in cases {
         let attempt = ended_as(Some(evidence), code);
         for uid in [Some("another"), Some(""), None] {
-            let telling = ended(Some(&record(Some(effect), attempt.clone())), uid);
-            assert_eq!(gist(&telling), wanted, "{effect:?} {code:?}");
-            assert!(telling.message.starts_with(message), "{}", telling.message);
-            assert!(telling.message.contains("use a new name"), "{}", telling.message);
+            let update = ended(Some(&record(Some(effect), attempt.clone())), uid);
+            assert_eq!(gist(&update), wanted, "{effect:?} {code:?}");
+            assert!(update.message.starts_with(message), "{}", update.message);
+            assert!(update.message.contains("use a new name"), "{}", update.message);
         }
-        let own = told(effect, attempt.clone(), "uid").message;
-        let other = told(effect, attempt, "another").message;
+        let own = update_of(effect, attempt.clone(), "uid").message;
+        let other = update_of(effect, attempt, "another").message;
         assert_eq!(other.ends_with(&own), message == recorded, "{other}");
     }
 }
 
 #[test]
-fn nothing_is_told_beyond_what_the_record_knows() {
+fn a_status_says_no_more_than_the_record_knows() {
     let codes: Vec<_> = Exception::ALL.iter().map(|known| known.code()).chain(["BrandNewException", "---"]).collect();
     for effect in EFFECTS {
         for evidence in EVIDENCE.map(Some).into_iter().chain([None]) {
@@ -185,18 +185,18 @@ fn nothing_is_told_beyond_what_the_record_knows() {
                 for after in [None, Some(UserStatus::Confirmed), Some(UserStatus::ResetRequired)] {
                     for uid in ["uid", "another"] {
                         let attempt = Attempt { user_status_after: after, ..ended_as(evidence, code) };
-                        let telling = told(effect, attempt, uid);
-                        let case = format!("{effect:?} {evidence:?} {code:?} {after:?} {telling:?}");
+                        let update = update_of(effect, attempt, uid);
+                        let case = format!("{effect:?} {evidence:?} {code:?} {after:?} {update:?}");
                         match effect {
                             Effect::NotPerformed => {
                                 let wanted = (Outcome::Failed, Truth::False);
-                                assert_eq!((telling.outcome, telling.invalidated), wanted, "{case}");
+                                assert_eq!((update.outcome, update.invalidated), wanted, "{case}");
                             }
-                            Effect::Unknown => assert_eq!(telling.outcome, Outcome::Unknown, "{case}"),
-                            Effect::Performed => assert_eq!(telling.invalidated, Truth::True, "{case}"),
+                            Effect::Unknown => assert_eq!(update.outcome, Outcome::Unknown, "{case}"),
+                            Effect::Performed => assert_eq!(update.invalidated, Truth::True, "{case}"),
                         }
-                        assert!(!telling.message.contains(USER) && !telling.message.contains(POOL), "{case}");
-                        assert!(telling.message.len() <= 1024, "{case}");
+                        assert!(!update.message.contains(USER) && !update.message.contains(POOL), "{case}");
+                        assert!(update.message.len() <= 1024, "{case}");
                     }
                 }
             }
@@ -227,17 +227,17 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::ClaimTimedOut, "claim"),
         (WaitReason::RecordNotUsable, "upgrade the operator"),
     ] {
-        let telling = waiting(reason);
-        assert!(telling.message.contains(says), "{reason}: {}", telling.message);
-        assert_eq!(gist(&telling), (Outcome::Pending, reason.as_str(), Truth::Unknown));
+        let update = waiting(reason);
+        assert!(update.message.contains(says), "{reason}: {}", update.message);
+        assert_eq!(gist(&update), (Outcome::Pending, reason.as_str(), Truth::Unknown));
     }
 }
 
 #[test]
 fn a_wait_names_the_missing_part_if_it_is_known() {
     for cause in FailureCause::ALL {
-        let told = unreachable(cause);
-        assert_eq!(gist(&told), (Outcome::Pending, "CognitoUnreachable", Truth::Unknown));
+        let update = unreachable(cause);
+        assert_eq!(gist(&update), (Outcome::Pending, "CognitoUnreachable", Truth::Unknown));
         let wanted = match cause {
             FailureCause::Request => {
                 "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log"
@@ -245,10 +245,10 @@ fn a_wait_names_the_missing_part_if_it_is_known() {
             }
             cause => format!("cannot connect to Cognito; nothing was sent, retrying ({})", cause.in_words()),
         };
-        assert_eq!(told.message, wanted);
+        assert_eq!(update.message, wanted);
     }
-    let told = waiting_for(WaitReason::AwsCredentialsUnavailable, "no response in time");
-    assert!(told.message.ends_with("see the operator's log (no response in time)"), "{}", told.message);
+    let update = waiting_for(WaitReason::AwsCredentialsUnavailable, "no response in time");
+    assert!(update.message.ends_with("see the operator's log (no response in time)"), "{}", update.message);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn an_end_by_a_failed_read_says_that_nothing_was_sent() {
 fn a_refused_write_names_its_consequence_and_the_refuser() {
     let policy = Refuser::ValidatingPolicy("owner-label".into());
     let by = "is refused by the ValidatingAdmissionPolicy owner-label";
-    let accepted = told(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid");
+    let accepted = update_of(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid");
     let closing = RecordWrite::Close;
     for (write, invalidated, parts) in [
         (RecordWrite::Claim, Truth::Unknown, vec!["nothing was sent", "until the deadline"]),
@@ -280,10 +280,10 @@ fn a_refused_write_names_its_consequence_and_the_refuser() {
         (closing(CloseCause::UserReadRefused), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
         (RecordWrite::ExtendExpiry, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
-        let telling = refused(write, Some(&policy), &accepted);
-        assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
-        assert!(parts.iter().all(|part| telling.message.contains(part)), "{}", telling.message);
-        assert!(telling.message.contains(by), "{}", telling.message);
+        let update = refused(write, Some(&policy), &accepted);
+        assert_eq!(gist(&update), (Outcome::Pending, "WriteRefused", invalidated), "{write:?}");
+        assert!(parts.iter().all(|part| update.message.contains(part)), "{}", update.message);
+        assert!(update.message.contains(by), "{}", update.message);
     }
     let failing = refused(RecordWrite::EarlierEffects, None, &accepted).message;
     assert!(failing.contains("writing the results of earlier requests into their records fails"), "{failing}");
@@ -327,24 +327,24 @@ fn an_effect_that_is_not_stored_is_shown_as_afterwards() {
         for (refuser, ours, hindrance) in
             [(Some(&quota), true, refused), (None, true, failing), (Some(&quota), false, refused)]
         {
-            let telling = held_up(&open, &finding, refuser, ours);
+            let update = held_up(&open, &finding, refuser, ours);
             // That nothing happened is for the record alone to say.
             let invalidated = if afterwards.invalidated == Truth::True { Truth::True } else { Truth::Unknown };
-            assert_eq!(gist(&telling), (Outcome::Pending, "WriteRefused", invalidated), "{effect:?} {evidence:?}");
+            assert_eq!(gist(&update), (Outcome::Pending, "WriteRefused", invalidated), "{effect:?} {evidence:?}");
             let known = match (is_retried, code) {
                 (false, _) => afterwards.message.clone(),
                 (true, None) => "nothing was sent".into(),
                 (true, Some(code)) => format!("Cognito returned {code}; nothing happened"),
             };
             let of_whom = if ours { "" } else { "for an earlier request of this name: " };
-            assert!(telling.message.starts_with(&format!("{of_whom}{known}. {hindrance}; ")), "{}", telling.message);
+            assert!(update.message.starts_with(&format!("{of_whom}{known}. {hindrance}; ")), "{}", update.message);
         }
     }
 }
 
 #[test]
-fn a_message_names_only_an_answer_that_was_read() {
-    let unknown = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
+fn a_message_names_only_a_response_that_was_read() {
+    let unknown = update_of(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
     assert_eq!(
         unknown.message,
         "no response of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent"
@@ -354,21 +354,25 @@ fn a_message_names_only_an_answer_that_was_read() {
         ..ended_as(Some(Evidence::Inconclusive), Some("BrandNewException"))
     };
     assert_eq!(
-        told(Effect::Unknown, seen, "uid").message,
+        update_of(Effect::Unknown, seen, "uid").message,
         "Cognito returned BrandNewException; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
     );
     assert_eq!(
-        told(Effect::Performed, ended_as(Some(Evidence::UserStatusCheck), None), "uid").message,
+        update_of(Effect::Performed, ended_as(Some(Evidence::UserStatusCheck), None), "uid").message,
         "no clear response of Cognito is known, but the user has to reset the password now and did not before the call"
     );
     assert_eq!(
-        told(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid").message,
+        update_of(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid").message,
         "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed"
     );
-    let refused =
-        told(Effect::NotPerformed, ended_as(Some(Evidence::CognitoResponse), Some("UserNotFoundException")), "uid");
+    let refused = update_of(
+        Effect::NotPerformed,
+        ended_as(Some(Evidence::CognitoResponse), Some("UserNotFoundException")),
+        "uid",
+    );
     assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
-    let hostile = told(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
+    let hostile =
+        update_of(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
     assert!(hostile.message.starts_with("Cognito returned EvilbEx,"), "{}", hostile.message);
 }
 
@@ -409,10 +413,10 @@ fn an_end_without_a_call_names_the_last_attempt() {
     }
     let skipped = closed_as(None, CloseCause::AlreadyResetRequired, None);
     for uid in ["uid", "another"] {
-        let telling = ended(Some(&skipped), Some(uid));
-        assert_eq!(gist(&telling), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
-        let told = status(&request(), Some(&skipped), &telling, NOW);
-        assert_eq!((told.start_time, told.attempts, told.record_ref.is_some()), (None, Some(0), true));
+        let update = ended(Some(&skipped), Some(uid));
+        assert_eq!(gist(&update), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
+        let shown = status(&request(), Some(&skipped), &update, NOW);
+        assert_eq!((shown.start_time, shown.attempts, shown.record_ref.is_some()), (None, Some(0), true));
     }
 }
 
@@ -433,8 +437,8 @@ fn a_record_that_is_not_settled_says_nothing() {
         Some(closing(Some(Effect::Unknown), vec![attempt("a")])),
         Some(closing(Some(Effect::Performed), vec![attempt("a")])),
     ] {
-        let telling = ended(record.as_ref(), Some("uid"));
-        assert_eq!(gist(&telling), (Outcome::Unknown, "OutcomeUnknown", Truth::Unknown));
+        let update = ended(record.as_ref(), Some("uid"));
+        assert_eq!(gist(&update), (Outcome::Unknown, "OutcomeUnknown", Truth::Unknown));
     }
 }
 
@@ -456,7 +460,7 @@ fn a_status_is_made_of_the_record() {
         aws_request_id: Some("aws".into()),
         user_status_after: None,
     };
-    let Settling::Write(record) = settled(&record, &finding, at(1)) else { panic!("it stands") };
+    let Settling::Write(record) = settled(&record, &finding, at(1)) else { panic!("it is unchanged") };
     let end = status(&request(), Some(&record), &ended(Some(&record), Some("uid")), at(2));
     let fields = |status: &PasswordResetRequestStatus| {
         let mut fields = serde_json::to_value(status).unwrap();
@@ -485,7 +489,7 @@ fn a_status_is_made_of_the_record() {
 }
 
 #[test]
-fn what_is_told_again_changes_nothing() {
+fn a_status_that_is_written_again_changes_nothing() {
     let closed = closed_as(None, CloseCause::Expired, None);
     let settled = |effect, evidence, code| {
         let record = record(Some(effect), ended_as(Some(evidence), code));
@@ -499,13 +503,13 @@ fn what_is_told_again_changes_nothing() {
         settled(Effect::NotPerformed, Evidence::CognitoResponse, Some("UserNotFoundException")),
         settled(Effect::Unknown, Evidence::Inconclusive, None),
     ];
-    for (telling, record) in cases {
+    for (update, record) in cases {
         let mut request = request();
-        let first = status(&request, record.as_ref(), &telling, NOW);
+        let first = status(&request, record.as_ref(), &update, NOW);
         request.status = Some(first.clone());
-        assert_eq!(status(&request, record.as_ref(), &telling, at(60)), first, "{telling:?}");
-        let ended = telling.outcome != Outcome::Pending;
-        assert_eq!(first.completion_time, ended.then_some(Time(NOW)), "{telling:?}");
+        assert_eq!(status(&request, record.as_ref(), &update, at(60)), first, "{update:?}");
+        let ended = update.outcome != Outcome::Pending;
+        assert_eq!(first.completion_time, ended.then_some(Time(NOW)), "{update:?}");
     }
 }
 

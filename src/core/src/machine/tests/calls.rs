@@ -11,12 +11,12 @@ use crate::{
     machine::note::AwsStep,
 };
 
-fn response(answer: Answer) -> Event<&'static str> {
-    Event::Response(Reply { answer, request_id: None })
+fn responded(response: ResetResponse) -> Event<&'static str> {
+    Event::Response(Reply { response, request_id: None })
 }
 
-fn exception(exception: Exception) -> Answer {
-    Answer::Exception(Code::Known(exception))
+fn exception(exception: Exception) -> ResetResponse {
+    ResetResponse::Exception(Code::Known(exception))
 }
 
 fn unreadable(exception: Exception) -> Event<&'static str> {
@@ -25,26 +25,26 @@ fn unreadable(exception: Exception) -> Event<&'static str> {
 
 #[test]
 fn an_end_without_proof_is_probed_and_a_proven_one_is_not() {
-    for (answer, follows) in [
-        (Answer::Accepted, "WriteRecord"),
+    for (response, follows) in [
+        (ResetResponse::Accepted, "WriteRecord"),
         (exception(Exception::UserNotFound), "WriteRecord"),
         (exception(Exception::TooManyRequests), "WriteRecord"),
-        (Answer::NotSent(FailureCause::Refused), "WriteRecord"),
+        (ResetResponse::NotSent(FailureCause::Refused), "WriteRecord"),
         (exception(Exception::InternalError), "GetUser"),
         (exception(Exception::CodeDeliveryFailure), "GetUser"),
-        (Answer::Lost, "GetUser"),
+        (ResetResponse::NoResponse, "GetUser"),
     ] {
         let mut run = Run::new().until("Call");
-        assert_eq!(run.on(response(answer.clone())).name(), follows, "{answer:?}");
+        assert_eq!(run.on(responded(response.clone())).name(), follows, "{response:?}");
     }
 }
 
 #[test]
 fn no_attempt_is_called_for_twice() {
     for event in [
-        response(Answer::Lost),
-        response(exception(Exception::TooManyRequests)),
-        response(Answer::NotSent(FailureCause::Refused)),
+        responded(ResetResponse::NoResponse),
+        responded(exception(Exception::TooManyRequests)),
+        responded(ResetResponse::NotSent(FailureCause::Refused)),
         Event::Panicked,
         Event::Slept,
     ] {
@@ -61,11 +61,11 @@ fn no_attempt_is_called_for_twice() {
 }
 
 #[test]
-fn the_pace_of_the_account_follows_what_cognito_said() {
-    let noted = |answer: Answer| {
+fn the_pacer_follows_the_response_of_cognito() {
+    let noted = |response: ResetResponse| {
         let mut run = Run::new().until("Call");
         run.notes.clear();
-        run.on(response(answer));
+        run.on(responded(response));
         let has = |is: fn(&Note) -> bool| run.notes.iter().any(is);
         (
             has(|note| matches!(note, Note::Throttled(_))),
@@ -73,22 +73,22 @@ fn the_pace_of_the_account_follows_what_cognito_said() {
             has(|note| matches!(note, Note::Available(_))),
         )
     };
-    for (answer, wanted) in [
-        (Answer::Accepted, (false, true, true)),
+    for (response, wanted) in [
+        (ResetResponse::Accepted, (false, true, true)),
         (exception(Exception::UserNotFound), (false, true, true)),
         (exception(Exception::TooManyRequests), (true, false, true)),
         (exception(Exception::AccessDenied), (false, false, false)),
         (exception(Exception::CodeDeliveryFailure), (false, true, true)),
         (exception(Exception::InternalError), (false, true, false)),
-        (Answer::NotSent(FailureCause::Refused), (false, false, false)),
-        (Answer::Lost, (false, true, false)),
+        (ResetResponse::NotSent(FailureCause::Refused), (false, false, false)),
+        (ResetResponse::NoResponse, (false, true, false)),
     ] {
-        assert_eq!(noted(answer.clone()), wanted, "{answer:?}: throttled, not throttled, available");
+        assert_eq!(noted(response.clone()), wanted, "{response:?}: throttled, not throttled, available");
     }
 }
 
 #[test]
-fn credentials_that_cognito_refuses_are_loaded_anew_once() {
+fn credentials_that_cognito_refuses_are_reloaded_once() {
     let mut run = Run::new().until("GetUser");
     run.expect([
         (unreadable(Exception::ExpiredToken), "LoadCredentials"),
@@ -137,7 +137,7 @@ fn a_request_that_needs_the_users_state_names_why_it_waits() {
 fn probes_are_made_with_growing_pauses_until_none_is_left() {
     let mut run = Run::new().until("Call");
     let confirmed = || reply(&Command::GetUser { session: "session", after: None });
-    run.expect([(response(Answer::Lost), "GetUser")]);
+    run.expect([(responded(ResetResponse::NoResponse), "GetUser")]);
     let Command::GetUser { after, .. } = run.command.clone() else { panic!("{}", run.command) };
     assert_eq!(after.as_deref(), Some("id-7"));
     for seconds in [1, 2] {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_grants_are_asked_again_right_before_the_claim() {
-    for (what, said, follows) in [
+    for (what, grants, follows) in [
         ("the same", granted("reset"), "WriteRecord"),
         ("another role", granted("other"), "Read"),
         ("no grant any more", evaluation(Err(WaitReason::NoMatchingGrant)), "Read"),
@@ -12,7 +12,7 @@ fn the_grants_are_asked_again_right_before_the_claim() {
     ] {
         let mut run = Run::new().until("GetUser");
         run.expect([(reply(&Command::GetUser { session: "session", after: None }), "CheckGrants")]);
-        assert_eq!(run.on(Event::Grants(said)).name(), follows, "{what}");
+        assert_eq!(run.on(Event::Grants(grants)).name(), follows, "{what}");
     }
 }
 
@@ -21,15 +21,15 @@ fn a_claim_without_a_reply_is_written_again_as_it_was() {
     let mut run = Run::new().until("WriteRecord");
     let wanted = run.written().clone();
     for pause in [50, 100, 200, 400, 800, 1600, 3200] {
-        let failed = Event::RecordWritten(Written::Failed(no_answer()));
+        let failed = Event::RecordWritten(Written::Failed(no_response()));
         assert_eq!(run.on(failed), &Command::Sleep(Duration::from_millis(pause)));
         run.pass(Duration::from_millis(pause));
         run.expect([(Event::Slept, "WriteRecord")]);
         assert_eq!(run.written(), &wanted, "after {pause} ms");
     }
-    let rest = CLAIM_LIMIT - Duration::from_millis(6350);
+    let rest = CLAIM_TIMEOUT - Duration::from_millis(6350);
     assert_eq!(
-        run.on(Event::RecordWritten(Written::Failed(no_answer()))),
+        run.on(Event::RecordWritten(Written::Failed(no_response()))),
         &Command::Sleep(rest),
         "no longer than it may"
     );
@@ -41,21 +41,21 @@ fn a_claim_without_a_reply_is_written_again_as_it_was() {
 #[test]
 fn a_conflict_is_with_our_own_claim_or_with_another_write() {
     let conflict = || Event::RecordWritten(Written::Conflict);
-    for (what, standing, follows) in [
+    for (what, stored, follows) in [
         ("our own", None, "Call"),
         ("another claim", Some(record(|_| ())), "Read"),
         ("our own, settled meanwhile", Some(settled(Effect::NotPerformed, Evidence::NeverSent)), "Read"),
     ] {
         let mut run = Run::new().until("WriteRecord");
         let ours = run.written().clone();
-        let standing = standing.map_or(ours, Object::from);
+        let stored = stored.map_or(ours, Object::from);
         run.expect([
             (conflict(), "ReadRecord"),
-            (Event::Record(Err(no_answer())), "Sleep"),
+            (Event::Record(Err(no_response())), "Sleep"),
             (Event::Slept, "WriteRecord"),
         ]);
         run.expect([(conflict(), "ReadRecord")]);
-        assert_eq!(run.on(Event::Record(Ok(Some(standing)))).name(), follows, "{what}");
+        assert_eq!(run.on(Event::Record(Ok(Some(stored)))).name(), follows, "{what}");
     }
     let mut gone = Run::new().until("WriteRecord");
     gone.expect([(Event::RecordWritten(Written::NotFound), "ReadRecord"), (Event::Record(Ok(None)), "Read")]);
@@ -76,7 +76,7 @@ fn a_claim_that_is_refused_is_not_sent_and_waited_for() {
     // After a lost reply it proves nothing.
     let mut run = Run::new().until("WriteRecord");
     run.expect([
-        (Event::RecordWritten(Written::Failed(no_answer())), "Sleep"),
+        (Event::RecordWritten(Written::Failed(no_response())), "Sleep"),
         (Event::Slept, "WriteRecord"),
         (refused(), "Sleep"),
     ]);
@@ -86,13 +86,13 @@ fn a_claim_that_is_refused_is_not_sent_and_waited_for() {
 fn a_claim_that_took_too_long_is_settled_as_never_sent() {
     let late = || {
         let mut run = Run::new().until("WriteRecord");
-        run.pass(CLAIM_LIMIT);
+        run.pass(CLAIM_TIMEOUT);
         run
     };
     let ours = Run::new().until("WriteRecord").written().clone();
     for (what, event) in [
         ("stored", stored(&ours)),
-        ("no reply", Event::RecordWritten(Written::Failed(no_answer()))),
+        ("no reply", Event::RecordWritten(Written::Failed(no_response()))),
         ("an error", Event::RecordWritten(Written::Failed(ApiFailure::Responded { detail: String::new() }))),
         ("a panic", Event::Panicked),
     ] {
@@ -102,11 +102,11 @@ fn a_claim_that_took_too_long_is_settled_as_never_sent() {
         assert_eq!((effect, evidence), (Some(Effect::NotPerformed), Some(Evidence::NeverSent)), "{what}");
         assert_eq!(last(run.written()).id, last(&ours).id, "{what}");
     }
-    for standing in [Ok(Some(ours)), Err(no_answer())] {
+    for stored in [Ok(Some(ours)), Err(no_response())] {
         let mut run = Run::new().until("WriteRecord");
         run.expect([(Event::RecordWritten(Written::Conflict), "ReadRecord")]);
-        run.pass(CLAIM_LIMIT);
-        run.expect([(Event::Record(standing), "WriteRecord")]);
+        run.pass(CLAIM_TIMEOUT);
+        run.expect([(Event::Record(stored), "WriteRecord")]);
         assert_eq!(last(run.written()).evidence, Some(Evidence::NeverSent));
     }
 }

@@ -28,26 +28,26 @@ fn an_effect_is_tried_for_as_long_as_it_takes() {
     let mut run = own();
     let mut pauses = Vec::new();
     for _ in 0..100 {
-        run.on(failed(no_answer()));
+        run.on(failed(no_response()));
         let Command::Sleep(pause) = run.command else { panic!("{}", run.command) };
         pauses.push(pause.as_millis());
-        let standing = Event::Record(Err(no_answer()));
-        run.expect([(Event::Slept, "ReadRecord"), (standing, "WriteRecord")]);
+        let stored = Event::Record(Err(no_response()));
+        run.expect([(Event::Slept, "ReadRecord"), (stored, "WriteRecord")]);
     }
     assert_eq!(pauses[..9], [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-    assert!(!run.notes.iter().any(|note| matches!(note, Note::HeldUp { .. })), "an outage is no news");
+    assert!(!run.notes.iter().any(|note| matches!(note, Note::HeldUp { .. })), "an outage is not reported");
     let last = stored(run.written());
     run.expect([(last, "Recall")]);
 }
 
 #[test]
-fn what_stands_is_settled_or_taken_for_what_it_says() {
+fn the_stored_record_is_settled_or_says_as_much() {
     let ours = || Run::new().until("Call").machine_record();
     let mut settled = ours();
     settled.spec.effect = Some(Effect::Performed);
     let mut of_newer = ours();
     of_newer.spec.schema += 1;
-    for (what, standing, follows) in [
+    for (what, stored, follows) in [
         ("our open claim", Some(ours()), "WriteRecord"),
         ("it is settled", Some(settled), "Recall"),
         ("another attempt", Some(record(|_| ())), "Recall"),
@@ -56,8 +56,8 @@ fn what_stands_is_settled_or_taken_for_what_it_says() {
     ] {
         let mut run = own();
         run.expect([(Event::RecordWritten(Written::Conflict), "Sleep"), (Event::Slept, "ReadRecord")]);
-        let gone = standing.is_none();
-        assert_eq!(run.on(Event::Record(Ok(standing.map(Object::from)))).name(), follows, "{what}");
+        let gone = stored.is_none();
+        assert_eq!(run.on(Event::Record(Ok(stored.map(Object::from)))).name(), follows, "{what}");
         if gone {
             assert_eq!(run.written().metadata.resource_version, None, "it is created, so that no claim can win");
             assert_eq!(run.written().spec.effect, Some(Effect::Performed));
@@ -81,7 +81,7 @@ fn a_refused_effect_is_reported_at_once_and_retried() {
     run.expect([
         (reply(&run.command), "Sleep"),
         (Event::Slept, "ReadRecord"),
-        (Event::Record(Err(no_answer())), "WriteRecord"),
+        (Event::Record(Err(no_response())), "WriteRecord"),
     ]);
     let held_up = Note::HeldUp { by: Some(Refuser::ValidatingPolicy("frozen".into())) };
     assert!(run.notes.contains(&held_up), "{:?}", run.notes);
@@ -89,17 +89,17 @@ fn a_refused_effect_is_reported_at_once_and_retried() {
     run.expect([
         (failed(refused_by("frozen")), "Sleep"),
         (Event::Slept, "ReadRecord"),
-        (Event::Record(Err(no_answer())), "WriteRecord"),
+        (Event::Record(Err(no_response())), "WriteRecord"),
         (failed(refused_by("another")), "ReadRequest"),
         // A failed report is retried with the next write.
-        (Event::Request(Err(no_answer())), "Sleep"),
+        (Event::Request(Err(no_response())), "Sleep"),
         (Event::Slept, "ReadRecord"),
-        (Event::Record(Err(no_answer())), "WriteRecord"),
-        (failed(no_answer()), "ReadRequest"),
+        (Event::Record(Err(no_response())), "WriteRecord"),
+        (failed(no_response()), "ReadRequest"),
         (Event::Request(Ok(None)), "Sleep"),
         (Event::Slept, "ReadRecord"),
-        (Event::Record(Err(no_answer())), "WriteRecord"),
-        (failed(no_answer()), "Sleep"),
+        (Event::Record(Err(no_response())), "WriteRecord"),
+        (failed(no_response()), "Sleep"),
     ]);
 }
 
@@ -107,9 +107,9 @@ fn a_refused_effect_is_reported_at_once_and_retried() {
 fn a_refused_effect_of_an_orphaned_claim_is_given_up() {
     let mut run = of_another();
     run.expect([
-        (failed(no_answer()), "Sleep"),
+        (failed(no_response()), "Sleep"),
         (Event::Slept, "ReadRecord"),
-        (Event::Record(Err(no_answer())), "WriteRecord"),
+        (Event::Record(Err(no_response())), "WriteRecord"),
     ]);
     run.expect([
         (failed(refused_by("frozen")), "ReadRequest"),
@@ -135,8 +135,8 @@ fn a_settled_effect_is_followed_by_the_status() {
     let mut run = own().until("WriteStatus");
     run.expect([(Event::StatusWritten(Ok(StatusWrite::Conflict)), "Read")]);
     let mut run = own().until("WriteStatus");
-    run.expect([(Event::StatusWritten(Err(no_answer())), "Finish")]);
-    assert_eq!(run.end(), Err(ReconcileError::Api(no_answer())));
+    run.expect([(Event::StatusWritten(Err(no_response())), "Finish")]);
+    assert_eq!(run.end(), Err(ReconcileError::Api(no_response())));
 }
 
 impl Run {

@@ -56,21 +56,21 @@ fn a_request_without_room_for_a_status_is_not_claimed() {
     let mut run = Run::new();
     run.expect([(read(full, None), "CheckGrants"), (Event::Grants(granted("reset")), "Recall")]);
     run.expect([(recalled(None, None), "WriteStatus")]);
-    run.expect([(Event::StatusWritten(Err(no_answer())), "Finish")]);
-    let said = run.notes.iter().find_map(|note| match note {
+    run.expect([(Event::StatusWritten(Err(no_response())), "Finish")]);
+    let announced = run.notes.iter().find_map(|note| match note {
         Note::NotShown { announcement, .. } => Some((announcement.reason, announcement.note.clone())),
         _ => None,
     });
-    assert!(said.is_some_and(|(reason, note)| reason == WaitReason::ObjectTooLarge && note.contains("1 MiB")));
+    assert!(announced.is_some_and(|(reason, note)| reason == WaitReason::ObjectTooLarge && note.contains("1 MiB")));
 }
 
 #[test]
 fn an_event_replaces_a_refused_status_but_not_a_failed_one() {
-    for (failure, said) in [(refused_by("frozen"), true), (no_answer(), false)] {
+    for (failure, reported) in [(refused_by("frozen"), true), (no_response(), false)] {
         let mut run = Run::new().until("WriteStatus");
         run.expect([(Event::StatusWritten(Err(failure)), "Finish")]);
-        assert_eq!(run.notes.iter().any(|note| matches!(note, Note::NotShown { .. })), said);
-        assert_eq!(run.notes.iter().any(|note| matches!(note, Note::StatusRefused { .. })), said);
+        assert_eq!(run.notes.iter().any(|note| matches!(note, Note::NotShown { .. })), reported);
+        assert_eq!(run.notes.iter().any(|note| matches!(note, Note::StatusRefused { .. })), reported);
     }
 }
 
@@ -84,11 +84,15 @@ fn a_request_past_its_deadline_is_closed_before_its_status() {
     let mut run = over();
     let closed = run.written().spec.closed.as_ref().unwrap();
     assert_eq!((closed.cause, closed.origin.operator_instance.as_str()), (CloseCause::DeadlineExceeded, "operator-1"));
+    let mut tried = settled(Effect::NotPerformed, Evidence::NeverSent);
+    tried.spec.closed = Some(closed.clone());
+    let close = Command::<()>::WriteRecord { record: tried.into(), within: None };
+    assert_eq!(close.attempt_id(), None, "it is not about the last attempt");
     run.expect([(stored(&run.written().clone()), "Recall"), (recalled(None, None), "WriteStatus")]);
     for (event, follows) in [
         (Event::RecordWritten(Written::Conflict), "Read"),
         (Event::RecordWritten(Written::NotFound), "Read"),
-        (Event::RecordWritten(Written::Failed(no_answer())), "Finish"),
+        (Event::RecordWritten(Written::Failed(no_response())), "Finish"),
         (Event::RecordWritten(Written::Failed(refused_by("frozen"))), "CountRefusal"),
     ] {
         let mut run = over();

@@ -77,7 +77,7 @@ fn record_is_read_only_after_its_retention_since_the_last_write() {
             Verdict::Keep(KeepReason::Young),
         ),
         (
-            "written by whomever, in whatever order",
+            "written by any manager, in any order",
             aged(|it| it.managed_fields.as_mut().unwrap().insert(0, entry(DAY, Some("status")))),
             Verdict::Keep(KeepReason::Young),
         ),
@@ -196,7 +196,7 @@ fn labelled(key: &str, value: &str) -> PasswordResetRequest {
 fn request_is_deleted_only_after_its_time_to_live() {
     let outcome = |outcome| ended(|it| it.status.as_mut().unwrap().outcome = outcome);
     let lives = |seconds| ended(|it| it.spec.ttl_seconds_after_finished = seconds);
-    let told =
+    let stored_at =
         |second| ended(|it| it.metadata.managed_fields = Some(vec![entry(DAY, None), entry(second, Some("status"))]));
     let tracked = |mut request: PasswordResetRequest| {
         request.metadata.annotations = Some([(Tracker::ArgoTrackingId.key().to_owned(), "app:…".to_owned())].into());
@@ -218,8 +218,8 @@ fn request_is_deleted_only_after_its_time_to_live() {
         ("just due", lives(Some(100)), None),
         ("with nothing to live", lives(Some(0)), None),
         ("with longer to live than there is time", lives(Some(i64::MAX)), Some(KeepReason::Alive)),
-        ("completed by a clock that was behind", told(59), Some(KeepReason::Alive)),
-        ("completed by a clock that was ahead", told(DAY), None),
+        ("completed by a clock that was behind", stored_at(59), Some(KeepReason::Alive)),
+        ("completed by a clock that was ahead", stored_at(DAY), None),
         ("with its managed fields taken away", ended(|it| it.metadata.managed_fields = None), None),
         ("with the label that keeps it", labelled(KEEP, "for the audit of 2026"), Some(KeepReason::Labelled)),
         ("with that label and no value", labelled(KEEP, ""), Some(KeepReason::Labelled)),

@@ -43,8 +43,8 @@ pub(crate) struct Config {
 impl From<&RunArgs> for Config {
     fn from(args: &RunArgs) -> Self {
         let machine = Settings {
-            holder: args.identity.clone(),
-            claim_limit: args.claim_timeout,
+            operator_instance: args.identity.clone(),
+            claim_timeout: args.claim_timeout,
             waits: Waits {
                 backoff: Backoff { initial: signed(args.retry_initial), max: signed(args.retry_max) },
                 in_flight: signed(args.claim_timeout + args.call_timeout + IN_FLIGHT_MARGIN),

@@ -4,7 +4,7 @@ mod durations;
 mod pending;
 
 use cognito_reset_api::{Effect, Outcome, conditions::Reason};
-use cognito_reset_core::{action::response::Answer, machine::note::AwsStep, refusal::Refuser};
+use cognito_reset_core::{action::response::ResetResponse, machine::note::AwsStep, refusal::Refuser};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -22,7 +22,7 @@ struct Finished {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Called {
-    answer: &'static str,
+    response: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,8 +89,8 @@ impl Metrics {
     }
 
     /// Counts a call of Cognito.
-    pub(crate) fn call(&self, answer: &Answer) {
-        self.calls.get_or_create(&Called { answer: answer.name() }).inc();
+    pub(crate) fn call(&self, response: &ResetResponse) {
+        self.calls.get_or_create(&Called { response: response.name() }).inc();
     }
 
     /// Counts a settled attempt.

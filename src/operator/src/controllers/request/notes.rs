@@ -2,7 +2,7 @@
 
 use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
 use cognito_reset_core::{
-    action::{port::Cognito, response::Answer},
+    action::{port::Cognito, response::ResetResponse},
     machine::{
         Announcement, ApiFailure, Note, Retry,
         note::{AwsStep, Settled, Unavailable},
@@ -30,7 +30,7 @@ impl<C: Cognito> Reconcile<'_, C> {
                 context.metrics.aws_failed(AwsStep::Read, error.as_str());
                 info!(%error, "unable to read the user");
             }
-            Note::Called { answer, .. } => self.called(&answer),
+            Note::Called { response, .. } => self.called(&response),
             Note::Throttled(quota) => context.pacer.lock().throttled(&quota, Instant::now().into_std()),
             Note::NotThrottled(quota) => context.pacer.lock().accepted(&quota, Instant::now().into_std()),
             Note::Available(awaited) => context.lasting.over(&awaited),
@@ -68,14 +68,14 @@ impl<C: Cognito> Reconcile<'_, C> {
         }
     }
 
-    fn called(&self, answer: &Answer) {
-        self.context.metrics.call(answer);
-        match answer.cause() {
+    fn called(&self, response: &ResetResponse) {
+        self.context.metrics.call(response);
+        match response.cause() {
             Some(cause) => {
                 self.context.metrics.aws_failed(AwsStep::Reset, cause.as_str());
                 info!(cause = cause.in_words(), "nothing was sent to Cognito");
             }
-            None => info!(answer = answer.name(), "called Cognito"),
+            None => info!(response = response.name(), "called Cognito"),
         }
     }
 

@@ -170,7 +170,7 @@ impl<C: Cognito> Reconcile<'_, C> {
         metrics.durations().calling(call.created, Timestamp::now());
         let begun = Instant::now();
         let reply = cognito.reset(&call.session, self.user(), call.client_metadata.as_ref()).await;
-        metrics.durations().called(&reply.answer, begun.elapsed());
+        metrics.durations().called(&reply.response, begun.elapsed());
         reply
     }
 

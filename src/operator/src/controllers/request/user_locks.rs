@@ -65,15 +65,15 @@ impl FirstObserved {
         let mut seen = self.seen.lock();
         if !seen.contains_key(record) {
             // What was settled elsewhere is never forgotten by name.
-            seen.retain(|_, sighting| now.saturating_duration_since(sighting.last) < LONG_AGO);
+            seen.retain(|_, attempt| now.saturating_duration_since(attempt.last) < LONG_AGO);
         }
-        let anew = || Observation { attempt_id: attempt_id.to_owned(), settled, first: now, last: now };
-        let sighting = seen.entry(record.to_owned()).or_insert_with(anew);
-        if sighting.attempt_id != attempt_id || sighting.settled != settled {
-            *sighting = anew();
+        let first_observation = || Observation { attempt_id: attempt_id.to_owned(), settled, first: now, last: now };
+        let attempt = seen.entry(record.to_owned()).or_insert_with(first_observation);
+        if attempt.attempt_id != attempt_id || attempt.settled != settled {
+            *attempt = first_observation();
         }
-        sighting.last = now;
-        now.saturating_duration_since(sighting.first)
+        attempt.last = now;
+        now.saturating_duration_since(attempt.first)
     }
 
     /// Forgets a record whose request has ended.
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_attempt_is_observed_again_after_each_change() {
-        let sightings = FirstObserved::default();
+        let observed = FirstObserved::default();
         let start = Instant::now();
         for (seconds, record, attempt_id, settled, observed_for) in [
             (0, "r1", "a", false, 0),
@@ -135,11 +135,11 @@ mod tests {
         ] {
             let now = start + Duration::from_secs(seconds);
             let wanted = Duration::from_secs(observed_for);
-            let told = sightings.observed_for(record, attempt_id, settled, now);
-            assert_eq!(told, wanted, "{record} {attempt_id} at {seconds} s");
+            let observed_for = observed.observed_for(record, attempt_id, settled, now);
+            assert_eq!(observed_for, wanted, "{record} {attempt_id} at {seconds} s");
         }
-        sightings.forget("r1");
+        observed.forget("r1");
         let again = start + Duration::from_secs(7303);
-        assert_eq!(sightings.observed_for("r1", "b", false, again), Duration::ZERO);
+        assert_eq!(observed.observed_for("r1", "b", false, again), Duration::ZERO);
     }
 }

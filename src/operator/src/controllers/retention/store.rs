@@ -65,7 +65,7 @@ impl Kind {
     }
 
     /// Returns the kind that the response names.
-    const fn answer(self) -> &'static str {
+    const fn list_kind(self) -> &'static str {
         match self {
             Self::Request => "PasswordResetRequestList",
             Self::Record => "PartialObjectMetadataList",
@@ -77,18 +77,18 @@ impl Kind {
 #[derive(Clone)]
 pub(crate) struct RetentionStore {
     client: Client,
-    limit: Duration,
+    api_timeout: Duration,
 }
 
 impl RetentionStore {
-    /// Creates a store whose calls have the timeout `limit`.
+    /// Creates a store whose calls have the timeout `api_timeout`.
     #[must_use]
-    pub(crate) const fn new(client: Client, limit: Duration) -> Self {
-        Self { client, limit }
+    pub(crate) const fn new(client: Client, api_timeout: Duration) -> Self {
+        Self { client, api_timeout }
     }
 
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, StoreError> {
-        within(self.limit, call).await
+        within(self.api_timeout, call).await
     }
 
     /// Returns the first page, or the one that an earlier page named. If the API server no longer
@@ -104,7 +104,7 @@ impl RetentionStore {
                     None => Err(StoreError::Client(kube::Error::Api(status))),
                 }
             }
-            answer => answer,
+            listed => listed,
         }
     }
 
@@ -112,20 +112,21 @@ impl RetentionStore {
         let request = kind.list(token).map_err(StoreError::Client)?;
         let (now, body) = self
             .call(async {
-                let answer = self.client.send(request.map(Body::from)).await?;
-                let (head, body) = answer.into_parts();
+                let response = self.client.send(request.map(Body::from)).await?;
+                let (head, body) = response.into_parts();
                 let body = Limited::new(body, MAX_PAGE).collect().await.map_err(kube::Error::Service)?.to_bytes();
                 if head.status.is_success() {
                     return Ok((server_time(&head.headers), body));
                 }
-                let said: Option<Status> = serde_json::from_slice(&body).ok();
-                let said = said.unwrap_or_else(|| Status::failure("", "NotAStatus").with_code(head.status.as_u16()));
-                Err(kube::Error::Api(said.boxed()))
+                let failure: Option<Status> = serde_json::from_slice(&body).ok();
+                let failure =
+                    failure.unwrap_or_else(|| Status::failure("", "NotAStatus").with_code(head.status.as_u16()));
+                Err(kube::Error::Api(failure.boxed()))
             })
             .await?;
-        let (answer, page) =
+        let (of_kind, page) =
             Page::parse(&body, now).map_err(|error| StoreError::Client(kube::Error::SerdeError(error)))?;
-        if answer != kind.answer() {
+        if of_kind != kind.list_kind() {
             return Err(StoreError::AnotherList);
         }
         Ok(page)

@@ -28,19 +28,19 @@ pub(crate) async fn run(program: &Path) -> Result<()> {
         environment = Environment::start(program) => environment?,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
     };
-    let told = tokio::select! {
-        told = tell(&environment) => told,
+    let shown = tokio::select! {
+        shown = show(&environment) => shown,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     say("Stopping everything that was started");
     drop(environment);
     let log = output().join("operator.log");
-    told.with_context(|| format!("the demonstration failed (the operator's log: {})", log.display()))?;
+    shown.with_context(|| format!("the demonstration failed (the operator's log: {})", log.display()))?;
     println!("Every outcome was the expected one, and nobody was reset twice.");
     Ok(())
 }
 
-async fn tell(environment: &Environment) -> Result<()> {
+async fn show(environment: &Environment) -> Result<()> {
     let terminal = Terminal::new(environment.cluster.as_admin(), &repository());
 
     say("A grant for the namespace `support`; one request per user there, and one in a namespace without a grant");

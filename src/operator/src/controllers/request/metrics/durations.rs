@@ -6,7 +6,7 @@ use std::time::Duration;
 use cognito_reset_api::Outcome;
 use cognito_reset_core::action::{
     port::{ReadError, User},
-    response::{Answer, Class},
+    response::{Class, ResetResponse},
 };
 use jiff::Timestamp;
 use prometheus_client::{
@@ -80,12 +80,12 @@ impl Durations {
     }
 
     /// Measures a call of AdminResetUserPassword.
-    pub(crate) fn called(&self, response: &Answer, duration: Duration) {
+    pub(crate) fn called(&self, response: &ResetResponse, duration: Duration) {
         let class = match response {
-            Answer::Accepted => SUCCESS,
-            Answer::Exception(code) => name(code.class()),
-            Answer::NotSent(_) => "not-sent",
-            Answer::Lost => NO_RESPONSE,
+            ResetResponse::Accepted => SUCCESS,
+            ResetResponse::Exception(code) => name(code.class()),
+            ResetResponse::NotSent(_) => "not-sent",
+            ResetResponse::NoResponse => NO_RESPONSE,
         };
         self.responded("AdminResetUserPassword", class, duration);
     }
@@ -144,11 +144,11 @@ mod tests {
         durations.finished(Outcome::Failed, None, created);
         let code = |code: &str| Code::parse(code).unwrap();
         for response in [
-            Answer::Accepted,
-            Answer::Exception(code("UserNotFoundException")),
-            Answer::Exception(code("TooManyRequestsException")),
-            Answer::NotSent(FailureCause::Dns),
-            Answer::Lost,
+            ResetResponse::Accepted,
+            ResetResponse::Exception(code("UserNotFoundException")),
+            ResetResponse::Exception(code("TooManyRequestsException")),
+            ResetResponse::NotSent(FailureCause::Dns),
+            ResetResponse::NoResponse,
         ] {
             durations.called(&response, Duration::from_millis(200));
         }
