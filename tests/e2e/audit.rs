@@ -99,7 +99,7 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     let token = env.cluster.service_account_token("default", "auditor").await?;
     let kubeconfig = env.cluster.kubeconfig_for(&token, None)?.display().to_string();
     let auditor = env.cluster.as_admin().with_kubeconfig(kubeconfig.as_ref());
-    for resource in ["passwordresetrequests", "passwordresetrecords", "userpoolgrants"] {
+    for resource in ["passwordresetrequests", "passwordresetrecords", "userpoolgrants", "userpoolholds"] {
         let resource = format!("{resource}.cognito-reset.dev");
         for (verbs, allowed) in [
             (&["get", "list", "watch"][..], "yes"),
@@ -163,6 +163,9 @@ async fn the_audit_log_names_both_users_but_not_who_was_reset() -> Result<()> {
     }
     assert!(find("log-impersonated").await?.iter().any(|event| of_request(&event)));
     assert!(find("log-grants").await?.iter().any(|event| event["requestObject"]["spec"]["userPoolID"] == env.pool));
+    env.hold("stop", "usernames: [marked-0x5eed]").await?;
+    let held = find("log-holds").await?;
+    assert!(held.iter().any(|event| event["objectRef"]["name"] == "stop" && event["verb"] == "create"));
     let log = env.cluster.audit_log()?;
     let written = |resource: &str, verb: &str| {
         let operator = "system:serviceaccount:cognito-reset-system:cognito-reset-operator";

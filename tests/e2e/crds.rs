@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testbed::environment::{binary, root, with_definitions};
 use testbed::{Lease, Pool};
 
-const CRDS: [&str; 3] = ["passwordresetrequests", "passwordresetrecords", "userpoolgrants"];
+const CRDS: [&str; 4] = ["passwordresetrequests", "passwordresetrecords", "userpoolgrants", "userpoolholds"];
 const OUTCOMES_AT_THE_END: [&str; 3] = ["Succeeded", "Failed", "Unknown"];
 
 /// An API server with the CRDs, and without an operator.
@@ -78,6 +78,7 @@ fn collection(kind: &Value) -> Result<&'static str> {
         "PasswordResetRequest" | "prr" => "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests",
         "PasswordResetRecord" | "prrec" => "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords",
         "UserPoolGrant" | "poolgrant" => "/apis/cognito-reset.dev/v1alpha1/userpoolgrants",
+        "UserPoolHold" | "poolhold" => "/apis/cognito-reset.dev/v1alpha1/userpoolholds",
         other => bail!("where are objects of the kind {other}?"),
     })
 }
@@ -119,6 +120,10 @@ fn request(name: &str, fields: &Value) -> Value {
 
 fn grant(name: &str, fields: &Value) -> Value {
     object("UserPoolGrant", name, json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["support"] }), fields)
+}
+
+fn hold(name: &str, fields: &Value) -> Value {
+    object("UserPoolHold", name, json!({ "reason": "incident 1042" }), fields)
 }
 
 fn record(name: &str, fields: &Value) -> Value {
@@ -637,6 +642,61 @@ async fn grants_that_say_too_much_or_nothing_are_refused() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_hold_names_what_exists_and_never_changes() -> Result<()> {
+    let served = Definitions::served().await?;
+    let (pool, namespaces, usernames) = (&["spec.userPoolID"], &["spec.namespaces"], &["spec.usernames"]);
+    let one_line = &["spec.reason", "one line of visible characters"];
+    let many = |number: usize, length: usize| (0..number).map(|at| format!("{at:0length$}")).collect::<Vec<_>>();
+    let cases: Vec<(&str, Value, Verdict)> = vec![
+        ("a reason alone", json!({}), Accepts),
+        (
+            "everything",
+            json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["a"], "usernames": ["b"] }),
+            Accepts,
+        ),
+        ("the largest", json!({ "namespaces": many(256, 63), "usernames": many(256, 128) }), Accepts),
+        ("no reason", json!({ "reason": null }), Refuses(&["spec.reason"])),
+        ("an empty reason", json!({ "reason": "" }), Refuses(&["spec.reason"])),
+        ("a reason of 257", json!({ "reason": "a".repeat(257) }), Refuses(&["spec.reason"])),
+        ("a reason of two lines", json!({ "reason": "a\nb" }), Refuses(one_line)),
+        ("a reason that hides", json!({ "reason": "a\u{202e}b" }), Refuses(one_line)),
+        ("an empty pool", json!({ "userPoolID": "" }), Refuses(pool)),
+        ("a pool without Region", json!({ "userPoolID": "Example01" }), Refuses(pool)),
+        ("no namespace", json!({ "namespaces": [] }), Refuses(namespaces)),
+        ("all namespaces", json!({ "namespaces": ["*"] }), Refuses(namespaces)),
+        ("an upper case namespace", json!({ "namespaces": ["Support"] }), Refuses(namespaces)),
+        ("257 namespaces", json!({ "namespaces": many(257, 63) }), Refuses(namespaces)),
+        ("no user", json!({ "usernames": [] }), Refuses(usernames)),
+        ("a user with a space", json!({ "usernames": ["alice "] }), Refuses(usernames)),
+        ("a user of 129", json!({ "usernames": ["a".repeat(129)] }), Refuses(usernames)),
+        ("257 users", json!({ "usernames": many(257, 3) }), Refuses(usernames)),
+        ("a field that is not one", json!({ "userPoolId": "eu-west-1_Example01" }), Refuses(&["userPoolId"])),
+    ];
+    let cases: Vec<_> = cases.into_iter().map(|(name, spec, verdict)| (name, hold("tried", &spec), verdict)).collect();
+    served.judges(&cases).await?;
+    let all = json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["a"], "usernames": ["b"] });
+    served.create(&hold("all", &all)).await?;
+    served.create(&hold("bare", &json!({}))).await?;
+    for (name, field, value) in [
+        ("all", "userPoolID", json!("eu-west-1_Example02")),
+        ("all", "userPoolID", Value::Null),
+        ("all", "namespaces", json!(["a", "c"])),
+        ("all", "namespaces", Value::Null),
+        ("all", "usernames", json!(["c"])),
+        ("bare", "usernames", json!(["c"])),
+        ("bare", "userPoolID", json!("eu-west-1_Example02")),
+        ("bare", "namespaces", json!(["c"])),
+    ] {
+        let patch = json!({ "spec": { field: value } }).to_string();
+        let patched = ["patch", "poolhold", name, "--type=merge", "-p", &patch];
+        let refused = served.cluster.as_admin().run(&patched).await?.refusal()?;
+        assert!(refused.contains(&format!("{field} is immutable")), "{name} {patch}: {refused}");
+    }
+    served.kubectl(&["patch", "poolhold", "all", "--type=merge", "-p", r#"{"spec":{"reason":"another"}}"#]).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn kubectl_shows_and_explains_them() -> Result<()> {
     let served = Definitions::served().await?;
     for plural in CRDS {
@@ -648,12 +708,15 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     }
     served.create(&request("reset-alice", &json!({}))).await?;
     served.create(&grant("support", &json!({}))).await?;
+    served.create(&hold("stop", &json!({}))).await?;
     served.create(&record("r2-1", &json!({}))).await?;
     let headers = [
         ("prr", "default", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER AGE"),
         ("prr", "wide", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),
         ("prrec", "default", "NAME NAMESPACE REQUEST USER POOL EFFECT AGE"),
         ("poolgrant", "default", "NAME POOL SUSPENDED NAMESPACES READY REASON AGE"),
+        ("poolhold", "default", "NAME POOL HELD READY REASON AGE"),
+        ("poolhold", "wide", "NAME POOL NAMESPACES HELD READY REASON MESSAGE AGE"),
         ("poolgrant", "wide", "NAME POOL ROLE SUSPENDED NAMESPACES ASSUMABLE READY REASON MESSAGE AGE"),
     ];
     for (kind, output, expected) in headers {
@@ -678,6 +741,8 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
         ("poolgrant.status.conflictsWith", "differ in role, external id or session tags"),
         ("prr.status.conditions.reason", "exception of Cognito"),
         ("prrec.attempts.exceptionCode", "exact code"),
+        ("poolhold", "regardless of grants and approvals, until it is deleted"),
+        ("poolhold.spec.usernames", "A request whose user cannot be read is held as well"),
         ("poolgrant.spec.namespaceSelector.matchLabels", "Labels that a namespace must have"),
     ] {
         let explained = served.kubectl(&["explain", path]).await?;

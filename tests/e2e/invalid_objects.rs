@@ -13,7 +13,12 @@ const INVALID: &str = "Pending/InvalidObject";
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
 
 /// Stores objects under another CRD, and restores the right one.
-async fn taken_under(env: &Environment, plural: &str, change: impl Fn(&mut Value), objects: &[String]) -> Result<()> {
+pub(crate) async fn taken_under(
+    env: &Environment,
+    plural: &str,
+    change: impl Fn(&mut Value),
+    objects: &[String],
+) -> Result<()> {
     let name = format!("{plural}.cognito-reset.dev");
     let right = env.get("crd", &name).await?;
     let mut other = right.clone();

@@ -14,6 +14,7 @@ mod aws_responses;
 mod crds;
 mod etcd_restore;
 mod hardening;
+mod holds;
 mod iam;
 mod identity;
 mod invalid_objects;

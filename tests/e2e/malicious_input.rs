@@ -81,7 +81,15 @@ const FIELDS: &[Field] = &[
     grant("namespaceSelector.matchExpressions", Less, |text| {
         selector(json!({ "matchExpressions": [{ "key": "a", "operator": "In", "values": [text] }] }))
     }),
+    hold("reason", OneLine(256), |text| json!({ "reason": text })),
+    hold("userPoolID", Less, |text| json!({ "userPoolID": text })),
+    hold("namespaces", Less, |text| json!({ "namespaces": [text] })),
+    hold("usernames", Less, |text| json!({ "usernames": [text] })),
 ];
+
+const fn hold(path: &'static str, takes: Takes, spec: fn(&str) -> Value) -> Field {
+    Field { kind: "UserPoolHold", path, spec, takes }
+}
 
 const fn request(path: &'static str, takes: Takes, spec: fn(&str) -> Value) -> Field {
     Field { kind: "PasswordResetRequest", path, spec, takes }
@@ -99,6 +107,7 @@ impl Field {
     fn object(&self, name: &str, text: &str) -> Value {
         let mut spec = match self.kind {
             "UserPoolGrant" => json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["support"] }),
+            "UserPoolHold" => json!({ "reason": "incident 1042" }),
             _ => json!({ "userPoolID": "eu-west-1_Example01", "username": "alice" }),
         };
         let fields = (self.spec)(text);

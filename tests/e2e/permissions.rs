@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT, condition, root};
 use testbed::{Deployment, Fault, Matcher, Operator, Reply, eventually};
 
+use crate::{holds::without_reason, invalid_objects::taken_under};
+
 const ROLE: &str = "cognito-reset-operator";
 const NAMESPACE: &str = "cognito-reset-system";
 /// The time that a scenario gets without one permission, as a multiple of the time that it takes
@@ -260,6 +262,47 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             })
             .await
         }
+        "respects-a-hold" => {
+            env.grant(tag, "namespaces: [default]").await?;
+            env.hold(tag, &format!("usernames: [{tag}]")).await?;
+            // Watches are not ordered among each other: the request has to come after the hold.
+            eventually(limit, "the hold to be seen", async || {
+                let ready = condition(&env.get("poolhold", tag).await?, "Ready");
+                ensure!(ready["status"] == "True", "{ready}");
+                anyhow::Ok(())
+            })
+            .await?;
+            env.ask(tag).await?;
+            eventually(limit, "the request to be held", async || {
+                let seen = env.state(tag).await?;
+                ensure!(seen == "Pending/UserPoolHeld", "{seen}");
+                anyhow::Ok(())
+            })
+            .await?;
+            env.kubectl(&["delete", "poolhold", tag]).await?;
+            ends(env, tag, limit).await
+        }
+        "reports-hold-status" => {
+            env.hold(tag, "namespaces: [default]\nusernames: [nobody]").await?;
+            eventually(limit, "the hold's status", async || {
+                let ready = condition(&env.get("poolhold", tag).await?, "Ready");
+                ensure!(ready["status"] == "True", "{ready}");
+                anyhow::Ok(())
+            })
+            .await
+        }
+        "tells-a-hold-that-cannot-be-read" => {
+            let hold = format!(
+                "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolHold\nmetadata: {{name: {tag}}}\nspec: {{namespaces: [none-such]}}\n"
+            );
+            taken_under(env, "userpoolholds", without_reason, &[hold]).await?;
+            eventually(limit, "the hold to say so", async || {
+                let ready = condition(&env.get("poolhold", tag).await?, "Ready");
+                ensure!(ready["reason"] == "InvalidObject", "{ready}");
+                anyhow::Ok(())
+            })
+            .await
+        }
         "heeds-namespace-labels" => {
             env.kubectl(&["create", "namespace", tag]).await?;
             env.grant(tag, &format!("namespaceSelector: {{matchLabels: {{team: {tag}}}}}")).await?;
@@ -422,7 +465,7 @@ async fn each_missing_permission_fails_its_scenario_and_is_named() -> Result<()>
             let status = started.wait_exit(LIMIT).await?;
             assert!(!status.success() && started.logs().contains(&what), "{what}: {}", started.logs());
             set_rights(&env, &all).await?;
-            for kind in ["poolgrant", "prr"] {
+            for kind in ["poolgrant", "poolhold", "prr"] {
                 env.kubectl(&["delete", kind, "--all", "-A"]).await?;
             }
         }

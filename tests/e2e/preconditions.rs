@@ -15,10 +15,9 @@ async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     env.ask("early").await?;
     env.becomes("early", "Pending/NoMatchingGrant").await?;
-    // The kill switch has precedence over every other grant, so that no step opens the gate for a
-    // moment.
-    env.grant("kill-switch", "namespaces: [\"*\"]\nsuspend: true").await?;
-    env.becomes("early", "Pending/GrantSuspended").await?;
+    // A hold has precedence over every grant, so that no step opens the gate for a moment. A
+    // request without a grant does not show it.
+    env.hold("kill-switch", "").await?;
     env.grant("one", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/one").await?;
     env
         .grant(
@@ -27,14 +26,14 @@ async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()
         )
         .await?;
     env.ask("late").await?;
-    env.becomes("late", "Pending/GrantSuspended").await?;
-    env.kubectl(&["delete", "poolgrant", "kill-switch"]).await?;
+    env.becomes("late", "Pending/UserPoolHeld").await?;
+    env.kubectl(&["delete", "poolhold", "kill-switch"]).await?;
     env.becomes("late", "Pending/ConflictingGrants").await?;
-    env.grant("kill-switch", "namespaces: [\"*\"]\nsuspend: true").await?;
-    env.becomes("late", "Pending/GrantSuspended").await?;
+    env.hold("kill-switch", "").await?;
+    env.becomes("late", "Pending/UserPoolHeld").await?;
     env.kubectl(&["delete", "poolgrant", "one", "two"]).await?;
     env.grant("expiring", "namespaceSelector: {matchLabels: {team: support}}\nrequireNotAfter: true").await?;
-    env.kubectl(&["delete", "poolgrant", "kill-switch"]).await?;
+    env.kubectl(&["delete", "poolhold", "kill-switch"]).await?;
     env.becomes("late", "Pending/NoMatchingGrant").await?;
     env.kubectl(&["label", "namespace", "default", "team=support"]).await?;
     env.becomes("late", "Pending/NotAfterRequired").await?;
@@ -251,6 +250,40 @@ async fn a_grant_taken_away_stops_what_has_not_been_claimed() -> Result<()> {
         assert_eq!(env.calls(name), 0, "{name}");
         env.kubectl(&["delete", "prr", name, &canary]).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pattern_tests_the_user_and_not_only_the_spelling() -> Result<()> {
+    let env = Environment::start().await?;
+    let _operator = env.run().await?;
+    env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
+    env.grant("no-addresses", "namespaces: [default]\nusernamePattern: \"[^@]+\"").await?;
+    // Cognito accepts the `sub` as a user name.
+    let ceo = r#"{"Username":"by-sub","UserStatus":"CONFIRMED","Enabled":true,"UserAttributes":[{"Name":"sub","Value":"by-sub"},{"Name":"email","Value":"ceo@corp.example"}]}"#;
+    let reads_of = |name: &'static str| {
+        Matcher::operation("AdminGetUser").and(move |seen| seen.user().is_some_and(|(_, user)| user == name))
+    };
+    let read = env.cognito.always(reads_of("by-sub"), Fault::Respond(Reply::new(200, ceo)));
+    env.ask("by-sub").await?;
+    env.becomes("by-sub", "Pending/NoMatchingGrant").await?;
+    // What was read is remembered: a change of a grant costs no other read.
+    env.grant("elsewhere", "namespaces: [elsewhere]").await?;
+    env.ask("plain").await?;
+    assert_eq!(env.ended("plain").await?, "Succeeded/ResetAccepted");
+    assert_eq!((read.hits(), env.calls("by-sub")), (1, 0));
+    assert!(env.record("by-sub").await?.is_none(), "it is claimed");
+    // A pattern allows nothing while the user cannot be read.
+    let denied = Fault::Respond(Reply::aws_error(400, "AccessDeniedException"));
+    let rule = env.cognito.always(reads_of("unread"), denied);
+    env.ask("unread").await?;
+    eventually(LIMIT, "the user to be read several times", async || (rule.hits() >= 3).then_some(())).await?;
+    assert_eq!(env.calls("unread"), 0);
+    rule.remove();
+    assert_eq!(env.ended("unread").await?, "Succeeded/ResetAccepted");
+    env.apply(&env.request("nobody", "nobody", "")).await?;
+    assert_eq!(env.ended("nobody").await?, "Failed/UserNotFoundException");
+    assert_eq!(env.calls("nobody"), 0);
     Ok(())
 }
 

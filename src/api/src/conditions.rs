@@ -49,7 +49,9 @@ pub enum WaitReason {
     NoMatchingGrant,
     /// The matching grants differ in role, external id or session tags.
     ConflictingGrants,
-    /// A matching grant is suspended: the kill switch.
+    /// A UserPoolHold holds the request back: the kill switch.
+    UserPoolHeld,
+    /// The grants that match are suspended.
     GrantSuspended,
     /// The matching grants require a `notAfter`, and the request has none.
     NotAfterRequired,
@@ -73,7 +75,8 @@ pub enum WaitReason {
     /// The endpoint configured for Cognito belongs to another Region than the pool; nothing was
     /// sent.
     RegionNotServed,
-    /// `ifResetRequired: Skip` needs the user's state, and it cannot be read.
+    /// `ifResetRequired: Skip`, or the `usernamePattern` of the grants, needs the user, who cannot be
+    /// read.
     UserStateUnreadable,
     /// An earlier attempt, or another request for the same user, has to end first.
     AwaitingPriorAttempt,
@@ -128,7 +131,7 @@ pub enum EndReason {
 pub enum GrantReason {
     /// The grant is valid.
     Valid,
-    /// The grant is suspended: every request that it matches waits.
+    /// The grant is suspended: it allows nothing.
     GrantSuspended,
     /// Other grants that match the same requests differ in role, external id or session tags.
     ConflictingGrants,
@@ -146,6 +149,15 @@ pub enum GrantReason {
     InvalidObject,
 }
 
+/// The reason of a condition of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HoldReason {
+    /// The hold is in force.
+    InForce,
+    /// None of the namespaces that the hold names exists at present.
+    NoNamespaceMatches,
+}
+
 impl WaitReason {
     /// Returns the name as it is written in a status, in CamelCase.
     #[must_use]
@@ -154,6 +166,7 @@ impl WaitReason {
             Self::Suspended => "Suspended",
             Self::NoMatchingGrant => "NoMatchingGrant",
             Self::ConflictingGrants => "ConflictingGrants",
+            Self::UserPoolHeld => "UserPoolHeld",
             Self::GrantSuspended => "GrantSuspended",
             Self::NotAfterRequired => "NotAfterRequired",
             Self::AwaitingApproval => "AwaitingApproval",
@@ -214,6 +227,17 @@ impl GrantReason {
     }
 }
 
+impl HoldReason {
+    /// Returns the name as it is written in a status, in CamelCase.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InForce => "InForce",
+            Self::NoNamespaceMatches => "NoNamespaceMatches",
+        }
+    }
+}
+
 /// The reason of a condition. The list is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -223,6 +247,8 @@ pub enum Reason {
     End(EndReason),
     /// The state of a grant.
     Grant(GrantReason),
+    /// The state of a hold.
+    Hold(HoldReason),
 }
 
 impl Reason {
@@ -233,6 +259,7 @@ impl Reason {
             Self::Wait(reason) => reason.as_str(),
             Self::End(reason) => reason.as_str(),
             Self::Grant(reason) => reason.as_str(),
+            Self::Hold(reason) => reason.as_str(),
         }
     }
 }
@@ -252,6 +279,12 @@ impl From<EndReason> for Reason {
 impl From<GrantReason> for Reason {
     fn from(reason: GrantReason) -> Self {
         Self::Grant(reason)
+    }
+}
+
+impl From<HoldReason> for Reason {
+    fn from(reason: HoldReason) -> Self {
+        Self::Hold(reason)
     }
 }
 

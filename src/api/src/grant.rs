@@ -31,7 +31,7 @@ use crate::schema;
         name = "Suspended",
         type_ = "boolean",
         json_path = ".spec.suspend",
-        description = "true while the grant holds back every request that it matches"
+        description = "true while the grant allows nothing"
     ),
     printcolumn(
         name = "Namespaces",
@@ -99,7 +99,7 @@ pub struct UserPoolGrantSpec {
     #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// Allows only user names that this regular expression matches from beginning to end. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
+    /// Allows only users whose name this regular expression matches from beginning to end. The name is the user name that Cognito stores or, if that is the `sub`, the e-mail address, else the phone number. The spelling in the request has to match as well. The user is read by AdminGetUser before every claim, and the grant allows nothing while that fails. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
@@ -132,7 +132,7 @@ pub struct UserPoolGrantSpec {
     #[schemars(range(min = 1, max = 1000))]
     pub max_pending_per_namespace: Option<i64>,
 
-    /// The kill switch: while it is true, every request that this grant matches waits, regardless of other grants.
+    /// While it is true, this grant allows nothing. Other grants still allow requests: to hold requests back regardless of grants, create a UserPoolHold.
     #[serde(default)]
     pub suspend: bool,
 }

@@ -1,17 +1,20 @@
-//! The custom resources `PasswordResetRequest`, `PasswordResetRecord` and `UserPoolGrant`.
+//! The custom resources `PasswordResetRequest`, `PasswordResetRecord`, `UserPoolGrant` and
+//! `UserPoolHold`.
 //!
 //! The types are the only source of the manifests in `crds/`; [`crds`] generates them.
 
 pub mod conditions;
 pub mod exception;
 pub mod grant;
+pub mod hold;
 pub mod record;
 pub mod request;
 mod schema;
 
-pub use conditions::{ConditionType, EndReason, GrantReason, Reason, WaitReason};
+pub use conditions::{ConditionType, EndReason, GrantReason, HoldReason, Reason, WaitReason};
 pub use exception::Exception;
 pub use grant::{SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
+pub use hold::{UserPoolHold, UserPoolHoldSpec, UserPoolHoldStatus};
 pub use record::{
     Action, Attempt, CloseCause, Closed, Effect, Evidence, FailureCause, Origin, PasswordResetRecord, RecordFields,
     RequestRef, UserStatus,

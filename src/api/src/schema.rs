@@ -6,7 +6,7 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use crate::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::UNSEEN};
+use crate::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserPoolHold, conditions::UNSEEN};
 
 /// A CEL rule for text that people and auditors read in tables and logs: one line without hidden
 /// characters. Zero-width joiners are allowed, because some languages and emoji need them.
@@ -15,12 +15,12 @@ pub(super) const ONE_LINE: &str = r"self.matches(r'^([^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]
 /// The message about text that violates [`ONE_LINE`].
 pub(super) const NOT_ONE_LINE: &str = "write one line of visible characters; line breaks, control characters and characters that hide or reverse text are rejected";
 
-/// Returns the three CustomResourceDefinitions, as they are written in `crds/`.
+/// Returns the four CustomResourceDefinitions, as they are written in `crds/`.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut request = PasswordResetRequest::crd();
     default_status(&mut request);
-    let mut crds = vec![request, PasswordResetRecord::crd(), UserPoolGrant::crd()];
+    let mut crds = vec![request, PasswordResetRecord::crd(), UserPoolGrant::crd(), UserPoolHold::crd()];
     for crd in &mut crds {
         crd.metadata.labels = Some([("app.kubernetes.io/name".into(), "cognito-reset-operator".into())].into());
     }

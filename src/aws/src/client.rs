@@ -30,6 +30,7 @@ use cognito_reset_core::{
     action::{
         port::{Access, Cognito, Purpose, ReadError, Reply, SessionError, SessionFailure, User, UserRef},
         response::{Code, ResetResponse},
+        user_names::UserNames,
     },
     panics::caught,
 };
@@ -213,8 +214,18 @@ impl Aws {
             Err(_) => return Err(ReadError::NoResponse),
         };
         let status = output.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
-        let sub = output.user_attributes().iter().find(|attribute| attribute.name() == "sub");
-        Ok(User { status, sub: sub.and_then(|sub| sub.value()).and_then(identifier) })
+        let attribute = |name: &str| {
+            let found = output.user_attributes().iter().find(|attribute| attribute.name() == name);
+            found.and_then(|attribute| attribute.value()).map(str::to_owned)
+        };
+        let names = UserNames {
+            username: Some(output.username().to_owned()).filter(|username| !username.is_empty()),
+            sub: attribute("sub").as_deref().and_then(identifier),
+            email: attribute("email"),
+            phone_number: attribute("phone_number"),
+            preferred_username: attribute("preferred_username"),
+        };
+        Ok(User { status, names })
     }
 
     fn read_error<E: ProvideErrorMetadata + StdError + 'static>(

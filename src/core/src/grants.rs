@@ -1,19 +1,30 @@
 //! Decides which requests the grants allow, and whether a grant can allow any.
 
 mod compiled;
+mod hold;
+mod holds;
 mod queue;
 mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-pub use self::queue::NamespacedName;
-use self::{compiled::CompiledGrant, queue::Pending};
-use crate::action::port::{Role, SessionFailure};
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
+use self::{compiled::CompiledGrant, hold::CompiledHold, queue::Pending};
+pub use self::{
+    hold::{HeldBy, HoldCause},
+    queue::NamespacedName,
+};
+use crate::action::{
+    port::{Role, SessionFailure},
+    user_names::KnownUser,
+};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserPoolHold, conditions::WaitReason};
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -27,13 +38,48 @@ pub struct Authorization {
     pub grants: Vec<String>,
 }
 
-/// The evaluation of all grants for a request.
+/// A question to grants and holds about one request.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    pool: &'a str,
+    namespace: &'a str,
+    /// The user as the request names it.
+    spelling: &'a str,
+    user: &'a KnownUser,
+}
+
+impl<'a> Asked<'a> {
+    fn pending(namespace: &'a str, pending: &'a Pending, user: &'a KnownUser) -> Self {
+        Self { pool: &pending.user_pool_id, namespace, spelling: &pending.username, user }
+    }
+}
+
+/// The evaluation of all grants and holds for a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Evaluation {
     /// A grant that matches the request requires an approval, whether or not the request has one.
     pub approval_required: bool,
+    /// The request is allowed only by grants with a `usernamePattern`, which allow nothing while the user cannot be read.
+    pub user_required: bool,
     /// The authorization, or the reason why the request has none.
     pub authorization: Result<Authorization, WaitReason>,
+    /// The hold, if the reason is `UserPoolHeld`.
+    pub held_by: Option<HeldBy>,
+}
+
+/// Describes the evaluation for the log, without the texts that people wrote.
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { approval_required, user_required, authorization, held_by } = self;
+        write!(f, "{authorization:?}")?;
+        if *approval_required {
+            f.write_str(", approval required")?;
+        }
+        if *user_required {
+            f.write_str(", user required")?;
+        }
+        held_by.as_ref().map_or(Ok(()), |held_by| write!(f, ", held by {} and {} others", held_by.hold, held_by.others))
+    }
 }
 
 /// A grant whose status has to change.
@@ -41,6 +87,15 @@ pub struct Evaluation {
 pub struct StaleStatus {
     /// The grant with its new status.
     pub grant: UserPoolGrant,
+    /// The conditions whose change is reported.
+    pub changed: Vec<Condition>,
+}
+
+/// A hold whose status has to change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StaleHoldStatus {
+    /// The hold with its new status.
+    pub hold: UserPoolHold,
     /// The conditions whose change is reported.
     pub changed: Vec<Condition>,
 }
@@ -58,10 +113,13 @@ pub struct GrantRole {
     pub role: Role,
 }
 
-/// The grants, namespaces and pending requests of the cluster, as the watches show them.
+/// The grants, holds, namespaces and pending requests of the cluster, as the watches show them.
 #[derive(Debug, Default)]
 pub struct GrantIndex {
     grants: BTreeMap<String, CompiledGrant>,
+    holds: BTreeMap<String, CompiledHold>,
+    /// The users of pending requests that were read while a hold or a grant asked for users.
+    users: BTreeMap<NamespacedName, KnownUser>,
     namespaces: BTreeMap<String, Labels>,
     pending: BTreeMap<NamespacedName, Pending>,
 }
@@ -138,6 +196,7 @@ impl GrantIndex {
     /// Removes a request that is no longer pending, or deleted. Returns the requests that may
     /// proceed as a result.
     pub fn remove_pending(&mut self, name: &NamespacedName) -> Vec<NamespacedName> {
+        self.users.remove(name);
         let Some(pending) = self.pending.remove(name) else { return Vec::new() };
         self.grants.values_mut().filter_map(|grant| grant.dequeue(name, &pending)).collect()
     }
@@ -149,19 +208,30 @@ impl GrantIndex {
         gone.iter().flat_map(|name| self.remove_pending(name)).collect()
     }
 
-    /// Evaluates the grants for this request.
+    /// Evaluates grants and holds for this request.
+    ///
+    /// A hold comes before everything that a grant says. Only a request that no grant matches does
+    /// not show it: a namespace without a grant learns nothing of a pool.
     #[must_use]
-    pub fn evaluate(&self, request: &PasswordResetRequest) -> Evaluation {
+    pub fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         let namespace = request.namespace().unwrap_or_default();
-        let matching = self.matching(request, &namespace);
+        let user = self.known_user(&namespace, request, user);
+        let spec = &request.spec;
+        let asked = Asked { pool: &spec.user_pool_id, namespace: &namespace, spelling: &spec.username, user };
+        let matching: Vec<_> = self.matching(&asked).collect();
         let approval_required = matching.iter().any(|grant| grant.object.spec.require_approval);
-        Evaluation { approval_required, authorization: authorize(&matching, request, &namespace) }
+        let held_by = if matching.is_empty() { None } else { self.held_by(&asked) };
+        let (authorization, user_required) = match held_by {
+            Some(_) => (Err(WaitReason::UserPoolHeld), false),
+            None => authorize(&matching, request, &namespace),
+        };
+        Evaluation { approval_required, user_required, authorization, held_by }
     }
 
-    /// Returns the grants that match this request, regardless of their other requirements.
-    fn matching(&self, request: &PasswordResetRequest, namespace: &str) -> Vec<&CompiledGrant> {
-        let labels = self.namespaces.get(namespace);
-        self.grants.values().filter(|grant| grant.matches(request, namespace, labels)).collect()
+    /// Returns the grants that match a request, regardless of their other requirements.
+    fn matching(&self, asked: &Asked<'_>) -> impl Iterator<Item = &CompiledGrant> {
+        let labels = self.namespaces.get(asked.namespace);
+        self.grants.values().filter(move |grant| grant.matches(asked, labels))
     }
 
     /// Returns the grants whose status has to change.
@@ -170,7 +240,8 @@ impl GrantIndex {
         let all = status::statuses(&self.grants, &self.namespaces, now);
         let stale = all.filter(|(grant, wanted)| grant.object.status.as_ref() != Some(wanted));
         let changes = stale.map(|(grant, wanted)| {
-            let changed = status::changed_conditions(grant.object.status.as_ref(), &wanted);
+            let before = grant.object.status.as_ref();
+            let changed = status::changed(before.map(|it| it.conditions.as_slice()), &wanted.conditions);
             StaleStatus { grant: UserPoolGrant { status: Some(wanted), ..grant.object.clone() }, changed }
         });
         changes.collect()
@@ -202,31 +273,30 @@ impl GrantIndex {
     }
 }
 
-/// Returns the authorization of a request by the grants that match it.
+/// Returns the authorization of a request by the grants that match it, and true if all grants that allow it have a
+/// pattern, so that the user has to be read.
 ///
 /// # Errors
-/// Returns the reason why it is not allowed. A suspended grant that matches the request holds it back, regardless of
-/// other grants. Otherwise grants add up, and have to agree in role, external id and session tags. If several grants each
-/// require something more, the reason is that of the grant which the request comes closest to satisfying.
+/// Returns the reason why it is not allowed. Grants add up, and those that allow it have to agree in role, external id and
+/// session tags. If several grants each require something more, the reason is that of the grant which the request comes
+/// closest to satisfying.
 fn authorize(
     matching: &[&CompiledGrant],
     request: &PasswordResetRequest,
     namespace: &str,
-) -> Result<Authorization, WaitReason> {
-    if matching.iter().any(|grant| grant.object.spec.suspend) {
-        return Err(WaitReason::GrantSuspended);
-    }
+) -> (Result<Authorization, WaitReason>, bool) {
     let judged: Vec<_> = matching.iter().map(|grant| (grant, grant.unmet(request, namespace))).collect();
     let allowing: Vec<_> = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| grant).collect();
     let Some(first) = allowing.first() else {
         let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
-        return Err(closest.map_or(WaitReason::NoMatchingGrant, compiled::Unmet::reason));
+        return (Err(closest.map_or(WaitReason::NoMatchingGrant, compiled::Unmet::reason)), false);
     };
     let role = first.role();
     if allowing.iter().any(|grant| grant.role() != role) {
-        return Err(WaitReason::ConflictingGrants);
+        return (Err(WaitReason::ConflictingGrants), false);
     }
-    Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() })
+    let user_required = allowing.iter().all(|grant| grant.has_pattern());
+    (Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() }), user_required)
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub enum Kind {
     Request,
     /// A grant.
     Grant,
+    /// A hold.
+    Hold,
     /// A record.
     Record,
 }
@@ -32,7 +34,10 @@ pub fn message(kind: Kind, error: &str) -> String {
             "this operator cannot read the request: {error}. Nothing is sent for it: create a corrected one under a new name, or upgrade the operator"
         ),
         Kind::Grant => format!(
-            "this operator cannot read the grant: {error}. It allows nothing and holds nothing back: correct it, or upgrade the operator"
+            "this operator cannot read the grant: {error}. It allows nothing: correct it, or upgrade the operator"
+        ),
+        Kind::Hold => format!(
+            "this operator cannot read the hold: {error}. It holds every request of the pool and the namespaces that could be read of it, or else every request: create a corrected one and delete this one, or upgrade the operator"
         ),
         Kind::Record => {
             format!("this operator cannot read the record: {error}. It is not touched: upgrade the operator")
@@ -61,6 +66,10 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, current: &Value, error: &str, no
         Kind::Grant => (
             vec![(ConditionType::Ready, Truth::False), (ConditionType::Stalled, Truth::True)],
             json!({ "matchedNamespaces": null, "conflictsWith": null }),
+        ),
+        Kind::Hold => (
+            vec![(ConditionType::Ready, Truth::False), (ConditionType::Stalled, Truth::True)],
+            json!({ "heldRequests": null }),
         ),
         // A record has no status.
         Kind::Record => return None,
@@ -136,6 +145,11 @@ mod tests {
                 "Ready=False Stalled=True",
                 ["Missing field username. It allows nothing", "correct it, or upgrade the operator"],
             ),
+            (
+                Kind::Hold,
+                "Ready=False Stalled=True",
+                ["Missing field username. It holds every request", "delete this one, or upgrade the operator"],
+            ),
         ] {
             let patch = patched(kind, &json!({}), 1).unwrap();
             assert_eq!(patch["metadata"], json!({ "uid": "7", "resourceVersion": "8" }));
@@ -153,15 +167,16 @@ mod tests {
 
     #[test]
     fn longest_message_fits_into_a_condition_and_an_event() {
-        for kind in [Kind::Request, Kind::Grant, Kind::Record] {
+        for kind in [Kind::Request, Kind::Grant, Kind::Hold, Kind::Record] {
             assert!(message(kind, &"a".repeat(MAX_TEXT)).len() < 600, "{kind:?}");
         }
     }
 
     #[test]
     fn same_report_is_not_written_again_and_keeps_transition_times() {
-        for kind in [Kind::Request, Kind::Grant] {
-            let first = patched(kind, &json!({ "matchedNamespaces": 3 }), 1).unwrap()["status"].clone();
+        for kind in [Kind::Request, Kind::Grant, Kind::Hold] {
+            let first =
+                patched(kind, &json!({ "matchedNamespaces": 3, "heldRequests": 3 }), 1).unwrap()["status"].clone();
             assert_eq!(patched(kind, &first, 2), None, "{kind:?}");
             let mut older = first.clone();
             older["observedGeneration"] = json!(1);
@@ -182,7 +197,7 @@ mod tests {
     #[test]
     fn a_status_of_any_shape_is_replaced() {
         for current in [json!(null), json!([]), json!({ "conditions": 7 }), json!({ "conditions": [{ "type": 7 }] })] {
-            for kind in [Kind::Request, Kind::Grant] {
+            for kind in [Kind::Request, Kind::Grant, Kind::Hold] {
                 assert!(patched(kind, &current, 1).is_some(), "{kind:?} {current}");
             }
         }

@@ -146,7 +146,7 @@ impl<C: Cognito> Operator<C> {
         let (metric, followed) = (self.leadership.clone(), leadership.clone());
         tasks.spawn_loop("leadership-metric", async move { metric.follow(followed).await });
         // Without grants and namespaces every request would be reported as not granted, and every
-        // grant as selecting no namespace.
+        // grant as selecting no namespace. Without holds one that holds could be missed.
         let read = self.watch(tasks);
         if tasks.until(stop, read).await?.is_none() {
             return Ok(());
@@ -166,18 +166,21 @@ impl<C: Cognito> Operator<C> {
         Ok(())
     }
 
-    /// Starts the watches of grants and namespaces. The result is ready when both have been listed.
+    /// Starts the watches of grants, holds and namespaces. The result is ready when all have been listed.
     fn watch(&self, tasks: &mut Tasks) -> impl Future<Output = ()> + use<C> {
         let (grants_read, grants) = oneshot::channel();
+        let (holds_read, holds) = oneshot::channel();
         let (namespaces_read, namespaces) = oneshot::channel();
         let context = Arc::clone(&self.grants);
         tasks.spawn_loop("grant-watch", async move { grant::watch_grants(&context, grants_read).await });
+        let context = Arc::clone(&self.grants);
+        tasks.spawn_loop("hold-watch", async move { grant::holds::watch(&context, holds_read).await });
         let context = Arc::clone(&self.grants);
         tasks.spawn_loop("namespace-watch", async move { grant::watch_namespaces(&context, namespaces_read).await });
         async {
             // A sender that is dropped without a value belongs to a task whose end is reported by
             // its name.
-            let _ = tokio::join!(grants, namespaces);
+            let _ = tokio::join!(grants, holds, namespaces);
         }
     }
 
@@ -205,6 +208,8 @@ impl<C: Cognito> Operator<C> {
     fn lead(&self, tasks: &mut Tasks, stop: &CancellationToken) {
         let context = Arc::clone(&self.grants);
         tasks.spawn_loop("grant-status", async move { grant::write_statuses(&context).await });
+        let context = Arc::clone(&self.grants);
+        tasks.spawn_loop("hold-status", async move { grant::holds::write_statuses(&context).await });
         let (context, requests) = (Arc::clone(&self.grants), Arc::clone(&self.requests));
         tasks.spawn_loop("role-check", async move { role_check::run(&context, requests.cognito()).await });
         let retention = Arc::clone(&self.retention);

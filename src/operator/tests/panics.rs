@@ -18,6 +18,7 @@ use cognito_reset_core::{
     action::{
         port::{Access, Cognito, ReadError, Reply, SessionError, User, UserRef},
         response::ResetResponse,
+        user_names::UserNames,
     },
     ledger::{self, Identity},
 };
@@ -61,7 +62,7 @@ impl Cognito for Panicking {
 
     async fn user(&self, (): &(), _: UserRef<'_>) -> Result<User, ReadError> {
         let status = if self.performed() == 0 { UserStatus::Confirmed } else { UserStatus::ResetRequired };
-        Ok(User { status, sub: None })
+        Ok(User { status, names: UserNames::default() })
     }
 
     async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {

@@ -304,7 +304,7 @@ fn check_user(bytes: &[u8]) {
             assert_eq!(seen.status, 200, "{seen:?}");
             let members: Members = serde_json::from_slice(&seen.body).expect("read out of what is no object");
             assert!(members.0.iter().any(|(key, value)| key == "UserStatus" && value.is_string()), "{seen:?}");
-            assert!(user.sub.as_deref().is_none_or(is_identifier), "{user:?}");
+            assert!(user.names.sub.as_deref().is_none_or(is_identifier), "{user:?}");
         }
         Err(unreadable) => {
             let text = unreadable.to_string();

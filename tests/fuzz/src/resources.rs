@@ -1,10 +1,13 @@
 //! The resources as the API server may send them: near the valid ones, and anything.
 
-use std::{fmt::Debug, sync::LazyLock};
+use std::{collections::BTreeSet, fmt::Debug, sync::LazyLock};
 
 use arbitrary::Arbitrary;
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
+use cognito_reset_api::{
+    PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserPoolHold, conditions::WaitReason,
+};
 use cognito_reset_core::{
+    action::user_names::KnownUser,
     grants::GrantIndex,
     invalid_objects::{self, Kind},
     ledger::Identity,
@@ -16,7 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{Resource, core::DeserializeGuard};
 use regex::Regex;
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     edits::{ByteEdit, Edit, SECRET, SECRET_NUMBER, apply, apply_bytes},
@@ -42,13 +45,16 @@ const REQUESTS: [&str; 2] = [include_str!("seeds/request.json"), include_str!("s
 const RECORDS: [&str; 2] = [include_str!("seeds/record.json"), include_str!("seeds/record-open.json")];
 const GRANTS: [&str; 2] = [include_str!("seeds/grant.json"), include_str!("seeds/grant-selector.json")];
 
+const HOLDS: [&str; 2] = [include_str!("seeds/hold.json"), include_str!("seeds/hold-of-users.json")];
+
 static FRACTION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\.\d+Z\)").unwrap());
 
 /// Checks what holds for every object of every kind.
 pub fn check(object: &Object) {
-    match object.kind % 3 {
+    match object.kind % 4 {
         0 => object.check(REQUESTS, check_request),
         1 => object.check(RECORDS, check_record),
+        2 => object.check(HOLDS, check_hold),
         _ => object.check(GRANTS, check_grant),
     }
 }
@@ -108,7 +114,7 @@ fn check_round_trip<K: DeserializeOwned + Serialize + PartialEq + Debug>(object:
 fn check_report(error: &str) {
     let error = invalid_objects::without_values(error);
     check_error(&error);
-    for kind in [Kind::Request, Kind::Grant] {
+    for kind in [Kind::Request, Kind::Grant, Kind::Hold] {
         let patch = invalid_objects::patch(kind, &ObjectMeta::default(), &Value::Null, &error, Timestamp::UNIX_EPOCH)
             .unwrap_or_default();
         let conditions: Vec<Condition> = serde_json::from_value(patch["status"]["conditions"].clone()).unwrap();
@@ -134,6 +140,29 @@ fn check_request(request: PasswordResetRequest) {
 
 fn check_record(record: PasswordResetRecord) {
     records::check_record(&record, &Identity::of_record(&record), Timestamp::UNIX_EPOCH);
+}
+
+/// Checks that a hold holds at least as much if its spec cannot be parsed as if it can.
+fn check_hold(hold: UserPoolHold) {
+    let spec = serde_json::to_value(&hold.spec).unwrap();
+    let everyone = json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"] });
+    let everyone = UserPoolGrant::new("everyone", serde_json::from_value(everyone).unwrap());
+    let asked = json!({ "userPoolID": "eu-west-1_Example01", "username": "alice" });
+    let mut asked = PasswordResetRequest::new("reset", serde_json::from_value(asked).unwrap());
+    asked.metadata.namespace = Some("team-a".into());
+    let mut index = GrantIndex::default();
+    index.put_grant(everyone);
+    index.put_hold(hold);
+    for stale in index.stale_hold_statuses(Timestamp::UNIX_EPOCH) {
+        statuses::check(&stale.hold.status.unwrap_or_default().conditions);
+    }
+    let read = index.evaluate(&asked, &KnownUser::NotRead).authorization;
+    index.retain_holds(&BTreeSet::new());
+    index.put_unreadable_hold("unreadable".into(), &spec);
+    let unread = index.evaluate(&asked, &KnownUser::NotRead).authorization;
+    assert!(read.is_ok() || unread.is_err(), "{spec}");
+    index.retain_holds(&BTreeSet::new());
+    assert!(index.evaluate(&asked, &KnownUser::NotRead).authorization.is_ok(), "{spec}");
 }
 
 fn check_grant(grant: UserPoolGrant) {

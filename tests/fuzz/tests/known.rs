@@ -142,7 +142,7 @@ fn each_state_of_a_user_is_read_as_what_it_is() {
 fn of_a_users_attributes_the_sub_alone_is_read() {
     let with = |attributes: &str| {
         let body = format!(r#"{{"Username":"a","UserStatus":"CONFIRMED","UserAttributes":[{attributes}]}}"#);
-        user(&body).map(|user| user.sub)
+        user(&body).map(|user| user.names.sub)
     };
     let attribute = |name: &str, value: &str| format!(r#"{{"Name":"{name}","Value":"{value}"}}"#);
     let (email, sub) = (attribute("email", "a@example.com"), attribute("sub", "0000-a"));

@@ -155,6 +155,15 @@ impl Environment {
         Ok(())
     }
 
+    /// Applies a hold with these lines of spec.
+    pub async fn hold(&self, name: &str, spec: &str) -> Result<()> {
+        let spec = indent(spec);
+        let head =
+            format!("apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolHold\nmetadata: {{name: {name}}}\nspec:\n");
+        self.apply(&format!("{head}  reason: incident 1042\n{spec}")).await?;
+        Ok(())
+    }
+
     /// Returns the manifest of a request in the namespace `default`, with these further lines of
     /// spec.
     #[must_use]
@@ -257,6 +266,7 @@ fn collection(kind: &str) -> Result<&'static str> {
         "prr" => "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests",
         "prrec" => "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords",
         "poolgrant" => "/apis/cognito-reset.dev/v1alpha1/userpoolgrants",
+        "poolhold" => "/apis/cognito-reset.dev/v1alpha1/userpoolholds",
         "crd" => "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
         "namespace" => "/api/v1/namespaces",
         "serviceaccount" => "/api/v1/namespaces/default/serviceaccounts",

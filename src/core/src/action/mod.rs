@@ -2,3 +2,4 @@
 
 pub mod port;
 pub mod response;
+pub mod user_names;

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, future::Future};
 use cognito_reset_api::{FailureCause, SessionTags, UserStatus, conditions::WaitReason};
 use thiserror::Error;
 
-use crate::action::response::{Code, ResetResponse};
+use crate::action::{
+    response::{Code, ResetResponse},
+    user_names::UserNames,
+};
 
 /// Amazon Cognito, as a reset uses it.
 ///
@@ -102,8 +105,8 @@ pub fn region(pool: &str) -> &str {
 pub struct User {
     /// The state.
     pub status: UserStatus,
-    /// The immutable `sub` attribute.
-    pub sub: Option<String>,
+    /// The names.
+    pub names: UserNames,
 }
 
 /// The result of one call of AdminResetUserPassword.

@@ -13,9 +13,12 @@ use kube::{
 use regex::{Regex, RegexBuilder};
 
 use crate::{
-    action::port::{Role, SessionFailure},
+    action::{
+        port::{Role, SessionFailure},
+        user_names::KnownUser,
+    },
     grants::{
-        Labels,
+        Asked, Labels,
         queue::{NamespacedName, Pending, Queue, place},
     },
 };
@@ -56,6 +59,7 @@ impl Namespaces {
 /// from being allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unmet {
+    Suspended,
     NotAfter,
     AuthenticatedRequester,
     AnotherApprover,
@@ -67,6 +71,7 @@ pub(super) enum Unmet {
 impl Unmet {
     pub(super) const fn reason(self) -> WaitReason {
         match self {
+            Self::Suspended => WaitReason::GrantSuspended,
             Self::NotAfter => WaitReason::NotAfterRequired,
             Self::AuthenticatedRequester => WaitReason::RequesterUnverified,
             Self::AnotherApprover => WaitReason::SelfApproval,
@@ -97,22 +102,41 @@ impl CompiledGrant {
     /// Returns true if the grant matches this user and namespace, regardless of its other
     /// requirements.
     ///
-    /// A grant with an invalid pattern or selector allows no request. If it is suspended, it holds
-    /// back every request: a kill switch with a typing error is still a kill switch.
-    pub(super) fn matches(&self, request: &PasswordResetRequest, namespace: &str, labels: Option<&Labels>) -> bool {
-        let unclear = self.object.spec.suspend;
-        let in_namespaces = self.namespaces.as_ref().map_or(unclear, |selected| selected.contains(namespace, labels));
-        in_namespaces && self.matches_user(&request.spec.user_pool_id, &request.spec.username, unclear)
+    /// A grant with an invalid pattern or selector matches no request, and neither does a selector
+    /// match a namespace whose labels are not known: a grant only ever allows.
+    pub(super) fn matches(&self, asked: &Asked<'_>, labels: Option<&Labels>) -> bool {
+        let in_namespaces = self.namespaces.as_ref().is_ok_and(|selected| selected.contains(asked.namespace, labels));
+        in_namespaces && self.matches_user(asked)
     }
 
-    fn matches_user(&self, user_pool_id: &str, username: &str, unclear: bool) -> bool {
-        let of_username = |pattern: &Option<Regex>| pattern.as_ref().is_none_or(|pattern| pattern.is_match(username));
-        self.object.spec.user_pool_id == user_pool_id && self.usernames.as_ref().map_or(unclear, of_username)
+    /// Compares the pattern with the user: with the spelling in the request, and with the user's
+    /// name once it is known. A spelling alone proves nothing, because Cognito accepts aliases and
+    /// the `sub`.
+    fn matches_user(&self, asked: &Asked<'_>) -> bool {
+        let of_user = |pattern: &Option<Regex>| {
+            pattern.as_ref().is_none_or(|pattern| {
+                let name_matches = match asked.user {
+                    // The user is read before every claim, and the grant is compared again.
+                    KnownUser::NotRead => true,
+                    KnownUser::Unreadable => false,
+                    KnownUser::Read(names) => names.name().is_some_and(|name| pattern.is_match(name)),
+                };
+                name_matches && pattern.is_match(asked.spelling)
+            })
+        };
+        self.object.spec.user_pool_id == asked.pool && self.usernames.as_ref().is_ok_and(of_user)
+    }
+
+    pub(super) const fn has_pattern(&self) -> bool {
+        self.object.spec.username_pattern.is_some()
     }
 
     /// Returns the requirement that a matching request does not meet.
     pub(super) fn unmet(&self, request: &PasswordResetRequest, namespace: &str) -> Option<Unmet> {
         let asked = &self.object.spec;
+        if asked.suspend {
+            return Some(Unmet::Suspended);
+        }
         if asked.require_not_after && request.spec.not_after.is_none() {
             return Some(Unmet::NotAfter);
         }
@@ -132,7 +156,7 @@ impl CompiledGrant {
 
     /// Adds a waiting request, by namespace and name.
     pub(super) fn enqueue(&mut self, (namespace, name): &NamespacedName, pending: &Pending) {
-        if self.limit().is_some() && self.matches_user(&pending.user_pool_id, &pending.username, false) {
+        if self.limit().is_some() && self.matches_user(&Asked::pending(namespace, pending, &KnownUser::NotRead)) {
             self.queue.insert(namespace, (pending.created, name.clone()));
         }
     }

@@ -48,7 +48,8 @@ fn in_conflict((one, ones): (&CompiledGrant, &[usize]), (other, others): (&Compi
         (Some(a), Some(b)) => a == b,
         (None, _) | (_, None) => true,
     };
-    let usable = one.usernames.is_ok() && other.usernames.is_ok();
+    let can_allow = |grant: &CompiledGrant| grant.usernames.is_ok() && !grant.object.spec.suspend;
+    let usable = can_allow(one) && can_allow(other);
     usable && same_users && one.role() != other.role() && have_one_in_common(ones, others)
 }
 
@@ -103,7 +104,7 @@ fn readiness(
         (Ok(_), Ok(_)) if grant.object.spec.suspend => (
             NOT_NOW,
             GrantReason::GrantSuspended,
-            "suspended: every request that this grant matches waits, regardless of other grants",
+            "suspended: this grant allows nothing; other grants still do, and only a UserPoolHold holds requests back",
         ),
         (Ok(_), Ok(_)) if selected == 0 => (
             NOT_NOW,
@@ -148,12 +149,12 @@ fn assumable(grant: &CompiledGrant, current: &[Condition], now: Timestamp) -> Ve
 
 /// Returns the conditions whose change is reported: another reason, or at first one that is not
 /// healthy.
-pub(super) fn changed_conditions(before: Option<&UserPoolGrantStatus>, after: &UserPoolGrantStatus) -> Vec<Condition> {
+pub(super) fn changed(before: Option<&[Condition]>, after: &[Condition]) -> Vec<Condition> {
     let reported = [ConditionType::Ready, ConditionType::RoleAssumable].map(ConditionType::as_str);
     let is_new = |condition: &&Condition| {
-        let current = before.and_then(|status| status.conditions.iter().find(|old| old.type_ == condition.type_));
+        let current = before.and_then(|conditions| conditions.iter().find(|old| old.type_ == condition.type_));
         let changed = current.map_or(condition.status != Truth::True.as_str(), |old| old.reason != condition.reason);
         reported.contains(&condition.type_.as_str()) && changed
     };
-    after.conditions.iter().filter(is_new).cloned().collect()
+    after.iter().filter(is_new).cloned().collect()
 }

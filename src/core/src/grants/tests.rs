@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod holds;
+
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const ONE: &str = "arn:aws:iam::123456789012:role/one";
 const TWO: &str = "arn:aws:iam::123456789012:role/two";
@@ -82,7 +84,8 @@ type Case = (&'static str, Vec<UserPoolGrant>, PasswordResetRequest, Result<Vec<
 /// Compares the names of the grants that allow, or the reason why none does.
 fn check(cases: Vec<Case>) {
     for (name, grants, request, wanted) in cases {
-        let allowed = index_of(&grants).evaluate(&request).authorization.map(|allowed| allowed.grants);
+        let allowed =
+            index_of(&grants).evaluate(&request, &KnownUser::NotRead).authorization.map(|allowed| allowed.grants);
         assert_eq!(allowed, wanted.map(|names| names.into_iter().map(str::to_owned).collect()), "{name}");
     }
 }
@@ -162,9 +165,44 @@ fn a_pattern_has_to_match_the_whole_user_name() {
         ("", "alice", false),
     ];
     for (pattern, username, allowed) in cases {
-        let result = index_of(&[matching(pattern)]).evaluate(&of_user(username)).authorization;
+        let result = index_of(&[matching(pattern)]).evaluate(&of_user(username), &KnownUser::NotRead).authorization;
         assert_eq!(result.is_ok(), allowed, "{pattern:?} {username:?}");
     }
+}
+
+#[test]
+fn pattern_has_to_match_the_name_and_not_only_a_spelling() {
+    use crate::action::user_names::UserNames;
+    let read = |username: &str, sub: &str, email: &str| {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        KnownUser::Read(UserNames {
+            username: some(username),
+            sub: some(sub),
+            email: some(email),
+            ..UserNames::default()
+        })
+    };
+    let not_an_address = "[^@]+";
+    for (what, pattern, spelling, user, allowed) in [
+        ("the name", "alice", "alice", read("alice", "7", "a@x"), true),
+        ("not read yet", "alice", "alice", KnownUser::NotRead, true),
+        ("not readable", "alice", "alice", KnownUser::Unreadable, false),
+        ("not readable, no pattern", "", "alice", KnownUser::Unreadable, true),
+        ("the sub of an address", not_an_address, "7", read("7", "7", "ceo@corp.example"), false),
+        ("the sub of a name", not_an_address, "7", read("alice", "7", "ceo@corp.example"), true),
+        ("an alias of another name", "al", "al", read("alice", "7", "a@x"), false),
+        ("an address", ".*@x", "a@x", read("7", "7", "a@x"), true),
+        ("an address of a name", ".*@x", "a@x", read("alice", "7", "a@x"), false),
+        ("no name", ".*", "a@x", read("", "7", ""), false),
+    ] {
+        let grant = if pattern.is_empty() { all("a", json!({})) } else { matching(pattern) };
+        let evaluation = index_of(&[grant]).evaluate(&of_user(spelling), &user);
+        let wanted = if allowed { Ok(()) } else { Err(WaitReason::NoMatchingGrant) };
+        assert_eq!(evaluation.authorization.map(drop), wanted, "{what}");
+        assert_eq!(evaluation.user_required, allowed && !pattern.is_empty(), "{what}");
+    }
+    let both = index_of(&[all("all", json!({})), matching("alice")]).evaluate(&alice(), &KnownUser::NotRead);
+    assert!(!both.user_required, "another grant asks for no user");
 }
 
 #[test]
@@ -174,7 +212,7 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
         let index = index_of(&[matching(pattern)]);
         for username in ["alice", "a", "b", "a)|(b"] {
             assert_eq!(
-                index.evaluate(&of_user(username)).authorization,
+                index.evaluate(&of_user(username), &KnownUser::NotRead).authorization,
                 Err(WaitReason::NoMatchingGrant),
                 "{pattern:?}"
             );
@@ -187,34 +225,32 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
 }
 
 #[test]
-fn suspended_grant_holds_back_every_matching_request() {
-    let kill = |more: Value| {
-        let mut grant = all("kill", more);
+fn suspended_grant_allows_nothing_and_holds_nothing() {
+    let suspended = |more: Value| {
+        let mut grant = all("suspended", more);
         grant.spec.suspend = true;
         grant
     };
     let everyone = || all("everyone", json!({}));
-    let suspended = Err(WaitReason::GrantSuspended);
-    let mut broken = selecting(json!({ "matchExpressions": [{ "key": "team", "operator": "Nonsense" }] }));
-    broken.spec.suspend = true;
+    let alone = Err(WaitReason::GrantSuspended);
+    let by_another = || Ok(vec!["everyone"]);
+    let mut of_labels = selecting(json!({ "matchLabels": { "team": "support" } }));
+    of_labels.spec.suspend = true;
     check(vec![
-        ("alone", vec![kill(json!({}))], alice(), suspended.clone()),
-        ("beside another", vec![everyone(), kill(json!({}))], alice(), suspended.clone()),
-        ("with another role", vec![everyone(), kill(json!({ "roleARN": ONE }))], alice(), suspended.clone()),
+        ("alone", vec![suspended(json!({}))], alice(), alone.clone()),
+        ("that needs an expiration", vec![suspended(json!({ "requireNotAfter": true }))], alice(), alone.clone()),
+        ("of labels", vec![of_labels.clone()], alice(), alone.clone()),
+        ("of labels that are not known", vec![of_labels.clone()], from("unheard-of"), NOT_GRANTED),
+        ("of labels, beside another", vec![of_labels, everyone()], from("unheard-of"), by_another()),
+        ("with a broken pattern", vec![suspended(json!({ "usernamePattern": "(" }))], alice(), NOT_GRANTED),
+        ("of other users", vec![suspended(json!({ "usernamePattern": "bob" }))], alice(), NOT_GRANTED),
+        ("beside another", vec![everyone(), suspended(json!({}))], alice(), by_another()),
+        ("with another role", vec![everyone(), suspended(json!({ "roleARN": ONE }))], alice(), by_another()),
         (
-            "with a broken pattern",
-            vec![everyone(), kill(json!({ "usernamePattern": "(" }))],
+            "beside one that is closer",
+            vec![suspended(json!({})), all("b", json!({ "requireNotAfter": true }))],
             alice(),
-            suspended.clone(),
-        ),
-        ("with a broken selector", vec![everyone(), broken], alice(), suspended.clone()),
-        ("that needs an expiration", vec![everyone(), kill(json!({ "requireNotAfter": true }))], alice(), suspended),
-        ("of other users", vec![everyone(), kill(json!({ "usernamePattern": "bob" }))], alice(), Ok(vec!["everyone"])),
-        (
-            "of another pool",
-            vec![everyone(), kill(json!({ "userPoolID": "eu-west-1_Example02" }))],
-            alice(),
-            Ok(vec!["everyone"]),
+            Err(WaitReason::NotAfterRequired),
         ),
     ]);
 }
@@ -250,7 +286,10 @@ fn grants_add_up_unless_they_differ_in_role_or_external_id() {
         ("and it is given", vec![strict(json!({ "roleARN": TWO })), role("a", ONE)], expiring(), ambiguous),
     ]);
     let two_ids = [external("one"), UserPoolGrant { spec: external("two").spec, ..role("b", ONE) }];
-    assert_eq!(index_of(&two_ids).evaluate(&alice()).authorization, Err(WaitReason::ConflictingGrants));
+    assert_eq!(
+        index_of(&two_ids).evaluate(&alice(), &KnownUser::NotRead).authorization,
+        Err(WaitReason::ConflictingGrants)
+    );
 }
 
 #[test]
@@ -258,11 +297,11 @@ fn authorization_names_its_role_and_at_most_sixteen_grants() {
     let external = all("external", json!({ "roleARN": ONE, "externalID": "id" }));
     let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
     assert_eq!(
-        index_of(&[external]).evaluate(&alice()).authorization,
+        index_of(&[external]).evaluate(&alice(), &KnownUser::NotRead).authorization,
         Ok(Authorization { role: Some(role), grants: vec!["external".into()] })
     );
     let many: Vec<_> = (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).collect();
-    let allowed = index_of(&many).evaluate(&alice()).authorization.unwrap();
+    let allowed = index_of(&many).evaluate(&alice(), &KnownUser::NotRead).authorization.unwrap();
     assert_eq!((allowed.role, allowed.grants.len(), allowed.grants[15].as_str()), (None, 16, "grant-15"));
 }
 
@@ -323,7 +362,8 @@ fn reason_is_that_of_the_grant_closest_to_allowing() {
         ("one of each, and it expires", vec![expiring(), approved()], of_mallory(until), Ok(vec!["expiring"])),
         ("or its turn", vec![approved(), full()], of_mallory(json!({})), Err(WaitReason::PendingLimitReached)),
         ("none of it where another allows", vec![approved(), full(), all("lax", json!({}))], alice(), Ok(vec!["lax"])),
-        ("a suspended one", vec![held, all("lax", json!({}))], alice(), Err(WaitReason::GrantSuspended)),
+        ("not of a suspended one", vec![held.clone(), expiring()], alice(), Err(WaitReason::NotAfterRequired)),
+        ("a suspended one", vec![held], alice(), Err(WaitReason::GrantSuspended)),
         (
             "of another namespace",
             vec![grant("a", json!({ "namespaces": ["web"], "requireApproval": true }))],
@@ -368,13 +408,21 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     ] {
         index.put_pending(&other);
     }
-    let stand = |index: &GrantIndex| [&c, &a, &b, &late].map(|request| index.evaluate(request).authorization.is_ok());
+    let stand = |index: &GrantIndex| {
+        [&c, &a, &b, &late].map(|request| index.evaluate(request, &KnownUser::NotRead).authorization.is_ok())
+    };
     assert_eq!(stand(&index), [true, true, false, false], "by creation, then by name");
-    assert_eq!(index.evaluate(&late).authorization.map(drop), limited);
-    assert!(index.evaluate(&waiting("web", "new", 99, json!({}))).authorization.is_ok(), "each namespace for itself");
-    assert_eq!(index.evaluate(&waiting("support", "unseen", 99, json!({}))).authorization.map(drop), limited);
+    assert_eq!(index.evaluate(&late, &KnownUser::NotRead).authorization.map(drop), limited);
     assert!(
-        index.evaluate(&waiting("support", "unseen", 9, json!({}))).authorization.is_ok(),
+        index.evaluate(&waiting("web", "new", 99, json!({})), &KnownUser::NotRead).authorization.is_ok(),
+        "each namespace for itself"
+    );
+    assert_eq!(
+        index.evaluate(&waiting("support", "unseen", 99, json!({})), &KnownUser::NotRead).authorization.map(drop),
+        limited
+    );
+    assert!(
+        index.evaluate(&waiting("support", "unseen", 9, json!({})), &KnownUser::NotRead).authorization.is_ok(),
         "nothing older is known"
     );
 
@@ -386,7 +434,7 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     // After deletion and creation it is the youngest.
     assert_eq!(index.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
     assert_eq!(index.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
-    assert!(index.evaluate(&waiting("support", "a", 20, json!({}))).authorization.is_ok());
+    assert!(index.evaluate(&waiting("support", "a", 20, json!({})), &KnownUser::NotRead).authorization.is_ok());
 }
 
 #[test]
@@ -396,12 +444,16 @@ fn limit_counts_waiting_requests_and_ends_with_its_grant() {
     index.put_pending(&first);
     index.put_pending(&second);
     index.put_grant(at_most(1));
-    assert_eq!(index.evaluate(&second).authorization, Err(WaitReason::PendingLimitReached));
+    assert_eq!(index.evaluate(&second, &KnownUser::NotRead).authorization, Err(WaitReason::PendingLimitReached));
     index.put_grant(at_most(2));
-    assert!(index.evaluate(&second).authorization.is_ok());
+    assert!(index.evaluate(&second, &KnownUser::NotRead).authorization.is_ok());
     index.put_grant(at_most(1));
     index.put_grant(all("unlimited", json!({})));
-    assert_eq!(index.evaluate(&second).authorization.unwrap().grants, ["unlimited"], "grants add up");
+    assert_eq!(
+        index.evaluate(&second, &KnownUser::NotRead).authorization.unwrap().grants,
+        ["unlimited"],
+        "grants add up"
+    );
     index.remove_grant("unlimited");
     assert_eq!(index.remove_pending(&named("support", "at-1")), [named("support", "at-2")]);
 }
@@ -428,7 +480,7 @@ proptest! {
             };
             let after = turns(&model, limit);
             for (name, second) in &model {
-                let allowed = index.evaluate(&waiting("support", name, *second, json!({}))).authorization.is_ok();
+                let allowed = index.evaluate(&waiting("support", name, *second, json!({})), &KnownUser::NotRead).authorization.is_ok();
                 prop_assert_eq!(allowed, after.contains(name), "{}", name);
             }
             // The new request is reconciled in any case.
@@ -473,6 +525,11 @@ fn a_grant_says_whether_it_can_allow_anything() {
         ("named, but not there", grant("a", json!({ "namespaces": ["ops"] })), nowhere.clone()),
         ("selects none", selecting(json!({ "matchLabels": { "team": "ops" } })), nowhere),
         ("suspended", all("a", json!({ "suspend": true })), vec!["Ready False GrantSuspended"]),
+        (
+            "suspended, with a bad pattern",
+            all("a", json!({ "suspend": true, "usernamePattern": "(" })),
+            vec!["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"],
+        ),
         ("empty selector", selecting(json!({})), never.clone()),
         ("neither names nor selector", grant("a", json!({})), never),
     ];
@@ -521,7 +578,7 @@ fn approval_is_required_where_any_matching_grant_requires_it() {
             false,
         ),
     ] {
-        assert_eq!(index_of(&grants).evaluate(&alice()).approval_required, required, "{what}");
+        assert_eq!(index_of(&grants).evaluate(&alice(), &KnownUser::NotRead).approval_required, required, "{what}");
     }
 }
 
@@ -531,10 +588,10 @@ fn late_response_to_a_status_write_restores_no_older_grant() {
     let written = stale(&index, NOW).remove(0);
     index.put_grant(all("a", json!({ "suspend": true })));
     index.status_written(&written);
-    assert_eq!(index.evaluate(&alice()).authorization, Err(WaitReason::GrantSuspended));
+    assert_eq!(index.evaluate(&alice(), &KnownUser::NotRead).authorization, Err(WaitReason::GrantSuspended));
     index.remove_grant("a");
     index.status_written(&written);
-    assert_eq!(index.evaluate(&alice()).authorization, Err(WaitReason::NoMatchingGrant));
+    assert_eq!(index.evaluate(&alice(), &KnownUser::NotRead).authorization, Err(WaitReason::NoMatchingGrant));
 }
 
 #[test]
@@ -599,7 +656,7 @@ fn grants_name_those_that_they_are_in_conflict_with() {
         ("two patterns", [one(pattern("a.*")), two(pattern("b.*"))], false),
         ("a pattern that cannot be used and none", [one(pattern("(")), two(json!({}))], false),
         ("a pattern that cannot be used", [one(pattern("(")), two(pattern("("))], false),
-        ("one that is suspended", [one(json!({ "suspend": true })), two(json!({}))], true),
+        ("one that is suspended", [one(json!({ "suspend": true })), two(json!({}))], false),
     ] {
         let conflicts: Vec<_> = statuses(&grants).into_iter().map(|(_, conflicts, _)| conflicts).collect();
         let names = if wanted { [vec!["two"], vec!["one"]] } else { [vec![], vec![]] };
@@ -608,10 +665,7 @@ fn grants_name_those_that_they_are_in_conflict_with() {
     let ambiguous = statuses(&[one(json!({})), two(json!({}))]);
     assert!(ambiguous.iter().all(|(shown, ..)| shown == "Ready False ConflictingGrants"), "{ambiguous:?}");
     let held = statuses(&[one(json!({ "suspend": true })), two(json!({}))]);
-    assert_eq!(
-        (held[0].0.as_str(), held[1].0.as_str()),
-        ("Ready False GrantSuspended", "Ready False ConflictingGrants")
-    );
+    assert_eq!((held[0].0.as_str(), held[1].0.as_str()), ("Ready False GrantSuspended", "Ready True Valid"));
     let many: Vec<_> =
         (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).chain([one(json!({}))]).collect();
     let (_, conflicts, _) = statuses(&many).pop().unwrap();

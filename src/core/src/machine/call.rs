@@ -33,14 +33,15 @@ impl<S: Clone> Machine<S> {
         }
     }
 
-    /// Checks the grants again, because the watch may have shown a change since the request was read.
+    /// Checks grants and holds again, because the watch may have shown a change since the request was read, and because the
+    /// user is known by now.
     pub(super) fn reauthorize(&mut self) -> Option<Command<S>> {
         let Some(request) = self.facts.request.clone() else {
             self.facts.invalidate();
             return None;
         };
         self.phase = Phase::Reauthorizing;
-        Some(Command::CheckGrants(request))
+        Some(Command::CheckGrants(request, self.facts.user.clone()))
     }
 
     /// Begins to claim, if the grants return the same authorization as when the request was read.

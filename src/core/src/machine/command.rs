@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    action::port::Access,
+    action::{port::Access, user_names::KnownUser},
     dispatch::QuotaKey,
     machine::{Object, describe, event::ApiFailure, state::RecordWrite},
     refusal::Refuser,
@@ -27,8 +27,8 @@ pub enum Command<S> {
         /// The time that is left.
         within: Option<Duration>,
     },
-    /// Ask the grants, as the watch shows them, whether they allow this request: `Event::Grants`.
-    CheckGrants(Object<PasswordResetRequest>),
+    /// Ask the grants and holds, as the watches show them, whether they allow this request of this user: `Event::Grants`.
+    CheckGrants(Object<PasswordResetRequest>, KnownUser),
     /// Ask for what this process remembers of the record, and for how long it has observed this attempt: `Event::Recalled`.
     Recall(Option<Observed>),
     /// Count a refused write of the record, and ask for the pause before its next try: `Event::Refusal`.
@@ -131,7 +131,7 @@ impl<S> Command<S> {
             Self::Read
             | Self::ReadRequest
             | Self::ReadRecord { .. }
-            | Self::CheckGrants(_)
+            | Self::CheckGrants(..)
             | Self::Recall(_)
             | Self::CountRefusal { .. }
             | Self::TakeSlot { .. }
@@ -149,7 +149,7 @@ impl<S> Command<S> {
             Self::Read => "Read",
             Self::ReadRequest => "ReadRequest",
             Self::ReadRecord { .. } => "ReadRecord",
-            Self::CheckGrants(_) => "CheckGrants",
+            Self::CheckGrants(..) => "CheckGrants",
             Self::Recall(_) => "Recall",
             Self::CountRefusal { .. } => "CountRefusal",
             Self::TakeSlot { .. } => "TakeSlot",
@@ -169,7 +169,7 @@ impl<S> fmt::Display for Command<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Read | Self::ReadRequest | Self::CheckGrants(_) => Ok(()),
+            Self::Read | Self::ReadRequest | Self::CheckGrants(..) => Ok(()),
             Self::GetUser { after, .. } => write!(f, "({after:?})"),
             Self::ReadRecord { within } => write!(f, "({within:?})"),
             Self::Recall(observed) => write!(f, "({observed:?})"),

@@ -150,8 +150,10 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     if desired.suspended {
         return wait(WaitReason::Suspended, Timestamp::MAX);
     }
-    if let Permission::Denied(reason) = state.permission {
-        return wait(reason, Timestamp::MAX);
+    match state.permission {
+        Permission::Granted => {}
+        Permission::Denied(reason) => return wait(reason, Timestamp::MAX),
+        Permission::Unreadable { until } => return wait(WaitReason::UserPoolHeld, until),
     }
     if let Some((not_before, reason)) = retry
         && now < not_before
@@ -179,10 +181,8 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     }
     match state.before {
         Snapshot::NotRead => Step::TakeSnapshot,
-        Snapshot::Unreadable { until } if desired.skip_if_reset_required => {
-            wait(WaitReason::UserStateUnreadable, until)
-        }
-        Snapshot::Refused(_) if desired.skip_if_reset_required => close(CloseCause::UserReadRefused, state, now),
+        Snapshot::Unreadable { until } if desired.needs_user() => wait(WaitReason::UserStateUnreadable, until),
+        Snapshot::Refused(_) if desired.needs_user() => close(CloseCause::UserReadRefused, state, now),
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required => {
             close(CloseCause::AlreadyResetRequired, state, now)
         }

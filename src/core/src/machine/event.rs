@@ -26,7 +26,7 @@ pub enum Event<S> {
     Request(Result<Option<Object<PasswordResetRequest>>, ApiFailure>),
     /// The record that was read, or an error.
     Record(Result<Option<Object<PasswordResetRecord>>, ApiFailure>),
-    /// The evaluation of the grants for the request.
+    /// The evaluation of the grants and holds for the request.
     Grants(Evaluation),
     /// The memory of the process.
     Recalled(Recalled),
@@ -196,7 +196,7 @@ impl<S> fmt::Display for Event<S> {
             Self::Request(Err(failure)) => write!(f, "Request({failure})"),
             Self::Record(Ok(record)) => write!(f, "Record({})", describe::record_or_none(record)),
             Self::Record(Err(failure)) => write!(f, "Record({failure})"),
-            Self::Grants(grants) => write!(f, "Grants({grants:?})"),
+            Self::Grants(grants) => write!(f, "Grants({grants})"),
             Self::Recalled(recalled) => write!(f, "{recalled:?}"),
             Self::Refusal(refused) => write!(f, "Refusal({refused:?})"),
             Self::Slot(slot) => write!(f, "Slot({slot:?})"),

@@ -12,8 +12,9 @@ use crate::{
     action::{
         port::{ReadError, Reply, Role, User},
         response::{Class, Code, ResetResponse},
+        user_names::KnownUser,
     },
-    grants::{Authorization, Evaluation},
+    grants::{Authorization, Evaluation, HeldBy, HoldCause},
     ledger::{self, Finding, Identity, Waits},
     machine::{
         Object,
@@ -41,6 +42,12 @@ pub(super) struct Facts {
     pub allowed: Option<Authorization>,
     /// The user's `sub`, as of the snapshot.
     pub sub: Option<String>,
+    /// The hold that holds the request, as of its last read.
+    pub held_by: Option<HeldBy>,
+    /// The user, as of the snapshot. A later one is read before the next claim.
+    pub user: KnownUser,
+    /// The time to read the user again, if that failed.
+    pub read_user_at: Option<Timestamp>,
     /// The id of the attempt that this machine has claimed, until it is settled.
     pub attempt_id: Option<String>,
     /// The time at which the call of that attempt was sent.
@@ -64,6 +71,9 @@ impl Facts {
             record: None,
             allowed: None,
             sub: None,
+            held_by: None,
+            user: KnownUser::NotRead,
+            read_user_at: None,
             attempt_id: None,
             sent_at: None,
             aws_request_id: None,
@@ -81,15 +91,13 @@ impl Facts {
     pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>) {
         let binding = self.binding();
         match found {
-            Some((request, Evaluation { approval_required, authorization })) => {
+            Some((request, Evaluation { approval_required, user_required, authorization, held_by })) => {
                 let authorization = if has_room(&request) { authorization } else { Err(WaitReason::ObjectTooLarge) };
-                self.state.request = view(&request, approval_required);
+                self.state.request = view(&request, approval_required, user_required);
                 self.request = Some(request);
-                self.state.permission = match &authorization {
-                    Ok(_) => Permission::Granted,
-                    Err(reason) => Permission::Denied(*reason),
-                };
+                self.state.permission = self.permission(&authorization, held_by.as_ref());
                 self.allowed = authorization.ok();
+                self.held_by = held_by;
             }
             None => {
                 self.state.request = Request::Gone;
@@ -100,6 +108,18 @@ impl Facts {
             self.state.pace = Pace::NotAsked;
             self.state.credentials = Credentials::NotLoaded;
             self.state.before = Snapshot::NotRead;
+        }
+    }
+
+    /// Returns the permission. A request that is held only because its user cannot be read is tried again when the user is
+    /// to be read again.
+    fn permission(&self, authorization: &Result<Authorization, WaitReason>, held_by: Option<&HeldBy>) -> Permission {
+        match (authorization, held_by, self.read_user_at) {
+            (Ok(_), _, _) => Permission::Granted,
+            (Err(WaitReason::UserPoolHeld), Some(HeldBy { cause: HoldCause::UserUnreadable, .. }), Some(until)) => {
+                Permission::Unreadable { until }
+            }
+            (Err(reason), _, _) => Permission::Denied(*reason),
         }
     }
 
@@ -134,19 +154,26 @@ impl Facts {
     /// request that needs the state, unless Cognito refuses permanently. A state that Cognito itself does not know counts as
     /// not read.
     pub fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
+        self.read_user_at = read.is_err().then_some(again);
         self.state.before = match read {
             Ok(user) => {
-                self.sub = user.sub;
+                self.sub.clone_from(&user.names.sub);
+                self.user = KnownUser::Read(user.names);
                 match user.status {
                     UserStatus::Unknown => Snapshot::Unreadable { until: again },
                     known => Snapshot::Read(known),
                 }
             }
-            Err(ReadError::Exception(Code::Known(exception))) if Class::of(*exception) == Class::Refused => {
-                Snapshot::Refused(*exception)
-            }
-            Err(ReadError::Exception(_) | ReadError::Connection(_) | ReadError::NoResponse) => {
-                Snapshot::Unreadable { until: again }
+            Err(error) => {
+                self.user = KnownUser::Unreadable;
+                match error {
+                    ReadError::Exception(Code::Known(exception)) if Class::of(*exception) == Class::Refused => {
+                        Snapshot::Refused(*exception)
+                    }
+                    ReadError::Exception(_) | ReadError::Connection(_) | ReadError::NoResponse => {
+                        Snapshot::Unreadable { until: again }
+                    }
+                }
             }
         };
     }
@@ -284,11 +311,12 @@ impl Facts {
     /// Returns the status of the request while it waits for this reason.
     #[must_use]
     pub fn waiting(&self, reason: WaitReason) -> StatusUpdate {
-        match self.state.refused {
-            Some(refused) if reason == WaitReason::WriteRefused => {
+        match (self.state.refused, &self.held_by) {
+            (Some(refused), _) if reason == WaitReason::WriteRefused => {
                 status::refused(refused.write, self.refuser.as_ref(), &self.ended())
             }
-            Some(_) | None => status::waiting(reason),
+            (_, Some(held_by)) if reason == WaitReason::UserPoolHeld => status::held(held_by),
+            (Some(_) | None, Some(_) | None) => status::waiting(reason),
         }
     }
 
@@ -336,7 +364,7 @@ pub fn has_room(request: &PasswordResetRequest) -> bool {
 const DEADLINE: SignedDuration = SignedDuration::from_hours(24);
 const DEADLINE_WITH_APPROVAL: SignedDuration = SignedDuration::from_hours(72);
 
-fn view(request: &PasswordResetRequest, approval_required: bool) -> Request {
+fn view(request: &PasswordResetRequest, approval_required: bool, user_required: bool) -> Request {
     let spec = &request.spec;
     if request.outcome() != Outcome::Pending {
         return Request::Finished;
@@ -349,6 +377,7 @@ fn view(request: &PasswordResetRequest, approval_required: bool) -> Request {
         expires: spec.not_after.as_ref().map(|time| time.0),
         deadline: created.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
         skip_if_reset_required: spec.if_reset_required == IfResetRequired::Skip,
+        user_required,
     })
 }
 

@@ -33,7 +33,7 @@ impl<S: Clone> Machine<S> {
         match request.filter(|request| self.facts.matches(request)) {
             Some(request) => {
                 self.phase = Phase::Authorizing { request: request.clone(), record };
-                Some(Command::CheckGrants(request))
+                Some(Command::CheckGrants(request, self.facts.user.clone()))
             }
             None => {
                 self.facts.read_request(None);

@@ -79,6 +79,16 @@ pub struct Desired {
     pub deadline: Timestamp,
     /// Send nothing where the user already has to reset.
     pub skip_if_reset_required: bool,
+    /// Send nothing while the user cannot be read: only grants with a pattern allow the request.
+    pub user_required: bool,
+}
+
+impl Desired {
+    /// Returns true if nothing is sent while the user cannot be read.
+    #[must_use]
+    pub const fn needs_user(&self) -> bool {
+        self.skip_if_reset_required || self.user_required
+    }
 }
 
 /// The record.
@@ -108,13 +118,18 @@ pub enum Ledger {
     NotUsable,
 }
 
-/// The permission by the grants.
+/// The permission by grants and holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Allowed, with one role.
     Granted,
     /// Not allowed, for this reason.
     Denied(WaitReason),
+    /// Held back, because a hold names users and the user cannot be read.
+    Unreadable {
+        /// The time to read the user again.
+        until: Timestamp,
+    },
 }
 
 /// The pace of the account and Region.

@@ -11,10 +11,14 @@ use kube::ResourceExt;
 
 use crate::{
     action::response::{Class, Code},
+    grants::{HeldBy, HoldCause},
     ledger::{self, Finding},
     machine::state::RecordWrite,
     refusal::Refuser,
 };
+
+/// The most characters of a hold's reason that a message repeats, which is the limit of the CRD.
+const MOST_OF_A_REASON: usize = 256;
 
 /// An update of the status of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +62,30 @@ pub fn waiting(reason: WaitReason) -> StatusUpdate {
 pub fn waiting_for(reason: WaitReason, word: &str) -> StatusUpdate {
     let message = format!("{} ({word})", waiting_message(reason));
     StatusUpdate { message, ..waiting(reason) }
+}
+
+/// Returns the status of a request that a hold holds back. The reason is repeated, because its author wrote it for those
+/// who wait, and the CRD bounds it.
+#[must_use]
+pub fn held(by: &HeldBy) -> StatusUpdate {
+    let hold = &by.hold;
+    let others = match by.others {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    let message = match &by.cause {
+        HoldCause::Matches(reason) => {
+            let reason: String = reason.chars().take(MOST_OF_A_REASON).collect();
+            format!("nothing is sent while the UserPoolHold {hold}{others} exists; its reason: {reason}")
+        }
+        HoldCause::HoldUnreadable => format!(
+            "nothing is sent: this operator cannot read the UserPoolHold {hold}{others}, and holds what it may mean; an administrator has to delete it or upgrade the operator"
+        ),
+        HoldCause::UserUnreadable => format!(
+            "nothing is sent: the UserPoolHold {hold}{others} names users, and this user cannot be read by AdminGetUser to compare; retrying"
+        ),
+    };
+    StatusUpdate { message, ..waiting(WaitReason::UserPoolHeld) }
 }
 
 /// Returns the status of a request whose call could not be sent, for this cause.
@@ -293,9 +321,8 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
         WaitReason::ConflictingGrants => {
             "the UserPoolGrants that match differ in roleARN, externalID or sessionTags; a platform administrator has to make them agree"
         }
-        WaitReason::GrantSuspended => {
-            "a matching UserPoolGrant is suspended; a platform administrator holds resets back"
-        }
+        WaitReason::UserPoolHeld => "a UserPoolHold holds this request back; nothing is sent while it exists",
+        WaitReason::GrantSuspended => "the matching UserPoolGrants are suspended; ask a platform administrator",
         WaitReason::NotAfterRequired => {
             "the matching UserPoolGrants allow only requests with notAfter; create a new request that has one"
         }
@@ -320,7 +347,7 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }
         WaitReason::UserStateUnreadable => {
-            "ifResetRequired is Skip, and the user cannot be read by AdminGetUser; retrying"
+            "the user cannot be read by AdminGetUser, which ifResetRequired: Skip or the usernamePattern of the grants needs; nothing is sent, retrying"
         }
         WaitReason::AwaitingPriorAttempt => {
             "an earlier attempt, or another request for the same user, has to end first"

@@ -29,6 +29,7 @@ use crate::{
     action::{
         port::{Reply, Role, User},
         response::ResetResponse,
+        user_names::UserNames,
     },
     grants::{Authorization, Evaluation},
     ledger::{self, Backoff, Identity, Waits},
@@ -86,7 +87,7 @@ fn granted(name: &str) -> Evaluation {
 }
 
 fn evaluation(authorization: Result<Authorization, WaitReason>) -> Evaluation {
-    Evaluation { approval_required: false, authorization }
+    Evaluation { approval_required: false, user_required: false, authorization, held_by: None }
 }
 
 /// The record with one attempt, which this makes of it.
@@ -211,14 +212,14 @@ fn reply(command: &Command<&'static str>) -> Event<&'static str> {
         Command::Read => read(request(), None),
         Command::ReadRequest => Event::Request(Ok(Some(request().into()))),
         Command::ReadRecord { .. } => Event::Record(Ok(None)),
-        Command::CheckGrants(_) => Event::Grants(granted("reset")),
+        Command::CheckGrants(..) => Event::Grants(granted("reset")),
         Command::Recall(_) => Event::Recalled(Recalled { observed_for: OBSERVED, refused: None, held_up: None }),
         Command::CountRefusal { write, by, .. } => {
             Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: Duration::from_secs(10) })
         }
         Command::TakeSlot { .. } => Event::Slot(Slot::Now),
         Command::LoadCredentials(_) => Event::Credentials(Ok("session")),
-        Command::GetUser { .. } => Event::User(Ok(User { status: UserStatus::Confirmed, sub: None })),
+        Command::GetUser { .. } => Event::User(Ok(User { status: UserStatus::Confirmed, names: UserNames::default() })),
         Command::WriteRecord { record, .. } => stored(record),
         Command::Call(_) => {
             Event::Response(Reply { response: ResetResponse::Accepted, request_id: Some("aws-1".into()) })

@@ -40,7 +40,7 @@ impl<S: Clone> Machine<S> {
                 self.missing = Some(error.word().to_owned());
                 self.facts.snapshot(Err(&error), self.slowly(at));
                 self.notes.push(Note::UserUnreadable(error));
-                let needed = |request: &Request| matches!(request, Request::Pending(it) if it.skip_if_reset_required);
+                let needed = |request: &Request| matches!(request, Request::Pending(it) if it.needs_user());
                 if needed(&self.facts.state.request) {
                     self.unavailable(WaitReason::UserStateUnreadable);
                 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use cognito_reset_api::{
     Attempt, CloseCause, Closed, Effect, Evidence, Exception, Origin, PasswordResetRecord, PasswordResetRequest,
-    UserPoolGrant, UserStatus, WaitReason,
+    UserPoolGrant, UserPoolHold, UserStatus, WaitReason,
 };
 use cognito_reset_core::{
     action::{port::SessionFailure, response::Class},
@@ -110,7 +110,8 @@ fn settled(
     }
 }
 
-const DESIRED: Desired = Desired { suspended: false, expires: None, deadline: LATER, skip_if_reset_required: false };
+const DESIRED: Desired =
+    Desired { suspended: false, expires: None, deadline: LATER, skip_if_reset_required: false, user_required: false };
 
 /// Returns the state of a request that no gate holds back.
 fn free() -> State {
@@ -141,6 +142,7 @@ fn gates() -> Vec<State> {
     let denied = [
         WaitReason::NoMatchingGrant,
         WaitReason::ConflictingGrants,
+        WaitReason::UserPoolHeld,
         WaitReason::GrantSuspended,
         WaitReason::NotAfterRequired,
         WaitReason::AwaitingApproval,
@@ -409,7 +411,7 @@ fn every_condition_keeps_within_its_bounds() -> Result<()> {
     Ok(())
 }
 
-/// The statuses of valid and of invalid grants.
+/// The reasons in the statuses of valid and of invalid grants, and of holds.
 fn reasons_of_grants() -> Result<BTreeSet<String>> {
     let mut index = GrantIndex::default();
     index.put_namespace("support".into(), BTreeMap::new());
@@ -427,9 +429,15 @@ fn reasons_of_grants() -> Result<BTreeSet<String>> {
     for (number, role) in index.roles().iter().enumerate() {
         index.role_checked(role, if number == 0 { Ok(()) } else { Err(SessionFailure::AccessDenied) });
     }
+    for (name, namespaces) in [("all", json!(null)), ("nowhere", json!(["nowhere"]))] {
+        let spec = json!({ "namespaces": namespaces, "reason": "incident" });
+        index.put_hold(UserPoolHold::new(name, serde_json::from_value(spec)?));
+    }
     let stale = index.stale_statuses(NOW);
-    let conditions = stale.into_iter().filter_map(|stale| stale.grant.status).flat_map(|status| status.conditions);
-    Ok(conditions.map(|condition| condition.reason).collect())
+    let of_grants = stale.into_iter().filter_map(|stale| stale.grant.status).flat_map(|status| status.conditions);
+    let stale = index.stale_hold_statuses(NOW);
+    let of_holds = stale.into_iter().filter_map(|stale| stale.hold.status).flat_map(|status| status.conditions);
+    Ok(of_grants.chain(of_holds).map(|condition| condition.reason).collect())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use cognito_reset_api::Outcome;
 
 use crate::{
     steps::{DEADLINE, Label, Steps},
-    world::Message,
+    world::{Hold, Message},
 };
 
 impl Steps<'_> {
@@ -52,6 +52,12 @@ impl Steps<'_> {
         self.add(None, "somebody else resets the user", false, |world| world.user.push(true));
         let granted = self.from.granted;
         self.add(None, "a grant comes or goes", false, |world| world.granted = !granted);
+        for hold in [Hold::None, Hold::Pool, Hold::User] {
+            let comes_or_goes = (self.from.hold == Hold::None) != (hold == Hold::None);
+            if comes_or_goes {
+                self.add(None, "a hold comes or goes", false, |world| world.hold = hold);
+            }
+        }
         self.add(None, "a grant names another role", false, |world| world.role = 1 - world.role);
         for subject in 0..self.from.requests.len() {
             let Some(request) = &self.from.requests[subject] else {

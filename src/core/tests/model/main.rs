@@ -128,6 +128,7 @@ const SIGHTS: &[Sight] = &[
         let calls: u8 = world.attempts.values().map(|truth| truth.calls).sum();
         evidence(world, Effect::Performed, Evidence::CognitoResponse) && calls > 1
     }),
+    ("held", |world| some(world, |subject| reason(world, subject) == "UserPoolHeld")),
     ("never sent", |world| evidence(world, Effect::NotPerformed, Evidence::NeverSent)),
     ("no connection", |world| evidence(world, Effect::NotPerformed, Evidence::Unreachable)),
     ("over, with an open claim", |world| {

@@ -13,8 +13,9 @@ use cognito_reset_core::{
     action::{
         port::{ReadError, Reply, Role, SessionFailure, User},
         response::{Code, ResetResponse},
+        user_names::{KnownUser, UserNames},
     },
-    grants::{Authorization, Evaluation},
+    grants::{Authorization, Evaluation, HeldBy, HoldCause},
     machine::{
         ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Recalled, RefusedWrite, Slot, Written,
         state::RecordWrite,
@@ -23,7 +24,7 @@ use cognito_reset_core::{
 };
 use jiff::SignedDuration;
 
-use crate::world::{Frozen, Message, ROLES, Read, Record, Request, Session, Task, Truth, World, settings};
+use crate::world::{Frozen, Hold, Message, ROLES, Read, Record, Request, Session, Task, Truth, World, settings};
 
 /// A step, for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -141,7 +142,7 @@ impl Steps<'_> {
             Command::Call(call) if task.sent => self.respond(replica, task, call),
             Command::Call(call) => self.send(replica, task, call),
             Command::WriteStatus(request) => self.write_status(replica, task, request),
-            Command::CheckGrants(_)
+            Command::CheckGrants(..)
             | Command::Recall(_)
             | Command::CountRefusal { .. }
             | Command::TakeSlot { .. }
@@ -194,6 +195,10 @@ impl Steps<'_> {
         world.faults -= more;
         let snapshot = world.snapshot.take().unwrap_or(task.snapshot);
         if let Some(attempt) = new {
+            let claims = matches!(&command, Command::WriteRecord { record, .. } if record.spec.effect.is_none());
+            if claims && world.hold != Hold::None {
+                world.broken = Some("a claim begins only while no hold holds the request");
+            }
             let truth = Truth { subject: task.subject, calls: 0, performed: 0, snapshot };
             Arc::make_mut(&mut world.attempts).insert(attempt, truth);
         }
@@ -249,7 +254,7 @@ impl Steps<'_> {
         let since = truth.map_or(0, |truth| truth.snapshot);
         for (stale, moment) in self.from.moments(since) {
             let (what, cost) = if stale { ("reads a stale user", FAULT) } else { ("reads the user", FAIR) };
-            let user = User { status: self.from.status_at(moment), sub: None };
+            let user = User { status: self.from.status_at(moment), names: UserNames::default() };
             self.reply(replica, task, what, cost, |world| {
                 world.snapshot = after.is_none().then_some(moment);
                 Event::User(Ok(user))
@@ -360,7 +365,7 @@ fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<A
         let (machine, command, new) = react(world, task, machine, event, now);
         let mut go_on = |event| open.push((cost, then, machine.clone(), event));
         match &command {
-            Command::CheckGrants(_) => go_on(Event::Grants(world.grants())),
+            Command::CheckGrants(_, user) => go_on(Event::Grants(world.grants(user))),
             Command::Recall(_) => {
                 let nothing = Recalled { observed_for: Duration::ZERO, refused: None, held_up: None };
                 go_on(Event::Recalled(nothing.clone()));
@@ -422,14 +427,22 @@ fn react(
 }
 
 impl World {
-    /// Returns what the grants say at this moment.
-    fn grants(&self) -> Evaluation {
+    /// Returns what grants and holds say at this moment of a request whose user is known so far.
+    fn grants(&self, user: &KnownUser) -> Evaluation {
+        let cause = match (self.hold, user) {
+            (Hold::None, _) | (Hold::User, KnownUser::NotRead) => None,
+            (Hold::Pool, _) | (Hold::User, KnownUser::Read(_)) => Some(HoldCause::Matches("reason".into())),
+            (Hold::User, KnownUser::Unreadable) => Some(HoldCause::UserUnreadable),
+        };
+        let held_by = cause.map(|cause| HeldBy { hold: "hold".into(), cause, others: 0 });
         let role = Role { arn: ROLES[self.role].into(), external_id: None, session_tags: SessionTags::Full };
-        let authorization = if self.granted {
+        let authorization = if held_by.is_some() {
+            Err(WaitReason::UserPoolHeld)
+        } else if self.granted {
             Ok(Authorization { role: Some(role), grants: vec![] })
         } else {
             Err(WaitReason::NoMatchingGrant)
         };
-        Evaluation { approval_required: false, authorization }
+        Evaluation { approval_required: false, user_required: false, authorization, held_by }
     }
 }

@@ -162,6 +162,17 @@ pub struct Truth {
     pub snapshot: usize,
 }
 
+/// The hold that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hold {
+    None,
+    /// It holds every request.
+    Pool,
+    /// It holds the user, by a name other than the one in the requests: a request is held only
+    /// once its user was read, or cannot be read.
+    User,
+}
+
 /// One state of everything.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -172,6 +183,7 @@ pub struct World {
     /// The user's states, oldest first: whether the password has to be reset.
     pub user: Vec<bool>,
     pub granted: bool,
+    pub hold: Hold,
     /// The index in `ROLES` of the role that the grant names.
     pub role: usize,
     /// The clocks by which every deadline has passed.
@@ -205,6 +217,7 @@ impl Hash for World {
             wire,
             user,
             granted,
+            hold,
             role,
             over,
             cautious: _,
@@ -219,7 +232,7 @@ impl Hash for World {
             replicas.iter().enumerate().map(|(at, task)| (clock(at), task.as_ref().map(|task| task.print))).collect();
         tasks.sort_unstable();
         (requests, records, tasks, wire, user).hash(state);
-        (granted, role, over.len(), faults, attempts, versions, snapshot, broken).hash(state);
+        (granted, hold, role, over.len(), faults, attempts, versions, snapshot, broken).hash(state);
     }
 }
 
@@ -232,6 +245,7 @@ impl World {
             wire: Vec::new(),
             user: vec![start.reset_before],
             granted: true,
+            hold: Hold::None,
             role: 0,
             over: vec![false; if start.one_clock { 1 } else { start.replicas }],
             cautious: start.cautious,
@@ -392,7 +406,7 @@ impl World {
     /// Returns true if nothing that people did holds a request back.
     pub fn is_free(&self) -> bool {
         let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
-        self.granted && !self.over.contains(&true) && !suspended
+        self.granted && self.hold == Hold::None && !self.over.contains(&true) && !suspended
     }
 
     /// Returns true if every request has ended, every claim is settled, no replica works and no

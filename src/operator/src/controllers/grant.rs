@@ -1,6 +1,7 @@
-//! Watches grants and namespaces, and updates the status of grants.
+//! Watches grants, holds and namespaces, and updates the status of grants and holds.
 
 pub(crate) mod context;
+pub(crate) mod holds;
 pub(crate) mod metrics;
 mod refused_statuses;
 pub(crate) mod role_check;
@@ -148,7 +149,7 @@ pub(crate) async fn write_statuses(context: &Context) {
     let Context { config, client, grants, events, metrics, .. } = context;
     let mut changes = grants.status_changes();
     let api: Api<UserPoolGrant> = Api::all(client.clone());
-    let mut refused = RefusedGrants { events, metrics, statuses: RefusedStatuses::default() };
+    let mut refused = RefusedWrites { events, metrics, statuses: RefusedStatuses::default() };
     loop {
         let mut failed = false;
         let mut tried_any = false;
@@ -185,9 +186,12 @@ pub(crate) async fn write_statuses(context: &Context) {
     }
 }
 
-/// Publishes an Event about a changed condition of a grant.
-fn report(events: &Events, grant: &UserPoolGrant, Condition { status, reason, message, .. }: &Condition) {
-    let object = grant.object_ref(&());
+/// Publishes an Event about a changed condition of a grant or hold.
+fn report<K>(events: &Events, object: &K, Condition { status, reason, message, .. }: &Condition)
+where
+    K: Resource<DynamicType = ()>,
+{
+    let object = object.object_ref(&());
     if *status == Truth::True.as_str() {
         events.normal(object, reason, message, "Validate");
     } else {
@@ -195,31 +199,34 @@ fn report(events: &Events, grant: &UserPoolGrant, Condition { status, reason, me
     }
 }
 
-/// Reports grants whose status is rejected.
-struct RefusedGrants<'a> {
+/// Reports grants and holds whose status is rejected.
+struct RefusedWrites<'a> {
     events: &'a Events,
     metrics: &'a Metrics,
     statuses: RefusedStatuses,
 }
 
-impl RefusedGrants<'_> {
+impl RefusedWrites<'_> {
     /// Publishes an Event with the content of the status. Returns true if the status was rejected,
     /// and false if the write failed for another reason.
-    fn report(&mut self, grant: &UserPoolGrant, news: Vec<Note>, error: &StoreError) -> bool {
-        let name = grant.name_any();
+    fn report<K>(&mut self, object: &K, news: Vec<Note>, error: &StoreError) -> bool
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let name = object.name_any();
         let Some(refuser) = error.refuser() else {
-            debug!(%error, "unable to write a grant's status yet");
+            debug!(%error, "unable to write a status yet");
             return false;
         };
         self.metrics.status_refused(&refuser);
         let told = self.statuses.refused(&name, news, &refuser, Instant::now());
         if told.is_empty() {
-            debug!(%error, "the API server still refuses a grant's status");
+            debug!(%error, "the API server still refuses a status");
             return true;
         }
-        warn!(%error, "the API server refuses a grant's status; retrying");
+        warn!(%error, "the API server refuses a status; retrying");
         for (reason, note) in told {
-            self.events.warning(grant.object_ref(&()), &reason, &note, "UpdateStatus");
+            self.events.warning(object.object_ref(&()), &reason, &note, "UpdateStatus");
         }
         true
     }

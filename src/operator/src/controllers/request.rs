@@ -133,7 +133,7 @@ impl Queues {
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
                 self.pending.retain(&listed);
-                self.grants.update(|index| index.retain_pending(&listed))
+                self.grants.change_pending(|index| index.retain_pending(&listed))
             }
             Event::Apply(object) => self.put(object),
             Event::Delete(object) => self.remove(object),
@@ -149,7 +149,7 @@ impl Queues {
         match &object.0.0 {
             Ok(request) if request.metadata.deletion_timestamp.is_none() => {
                 self.pending.put(request);
-                self.grants.update(|index| index.put_pending(request))
+                self.grants.change_pending(|index| index.put_pending(request))
             }
             Ok(_) | Err(_) => self.remove(object),
         }
@@ -157,7 +157,7 @@ impl Queues {
 
     fn remove(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
         self.pending.remove(&name(object));
-        self.grants.update(|index| index.remove_pending(&name(object)))
+        self.grants.change_pending(|index| index.remove_pending(&name(object)))
     }
 }
 

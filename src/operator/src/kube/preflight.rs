@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant};
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserPoolHold};
 use cognito_reset_core::ledger::OLD_NAME_PREFIX;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{
@@ -109,6 +109,7 @@ pub(crate) async fn check(
     }
     first::<PasswordResetRequest>(client, url, api_timeout).await?;
     first::<UserPoolGrant>(client, url, api_timeout).await?;
+    first::<UserPoolHold>(client, url, api_timeout).await?;
     match first::<PasswordResetRecord>(client, url, api_timeout).await? {
         Some(record) if record.starts_with(OLD_NAME_PREFIX) => Err(StartError::OldRecords(record)),
         Some(_) | None => Ok(()),

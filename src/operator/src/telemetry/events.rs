@@ -1,4 +1,4 @@
-//! Publishes Kubernetes Events about requests and grants, with a rate of their own, so that they
+//! Publishes Kubernetes Events about requests, grants and holds, with a rate of their own, so that they
 //! never delay resets.
 
 mod direct;

@@ -1,5 +1,5 @@
 //! Reports objects that cannot be parsed: in the log, as a metric and as an Event, and in the
-//! status of requests and grants. Such an object never stops a watch.
+//! status of requests, grants and holds. Such an object never stops a watch.
 
 mod backlog;
 
@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
+use cognito_reset_api::{
+    PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserPoolHold, conditions::WaitReason,
+};
 use cognito_reset_core::{
     invalid_objects as status,
     invalid_objects::{Kind, without_values},
@@ -82,6 +84,11 @@ impl InvalidObjects {
         self.found(found(Kind::Grant, grant, error));
     }
 
+    /// Reports a hold in the same way.
+    pub(crate) fn hold(&self, hold: &DeserializeGuard<UserPoolHold>, error: &str) {
+        self.found(found(Kind::Hold, hold, error));
+    }
+
     fn found(&self, found: Found) -> bool {
         let taken = self.backlog.lock().put(found.clone(), Instant::now());
         match taken {
@@ -109,8 +116,8 @@ impl InvalidObjects {
         self.events.warning(object, WaitReason::InvalidObject.as_str(), message, "Parse");
     }
 
-    /// Writes the reports into the status of requests and grants, forever. Nothing is written if
-    /// the status contains the report.
+    /// Writes the reports into the status of requests, grants and holds, forever. Nothing is written
+    /// if the status contains the report.
     pub(crate) async fn write_statuses(&self, client: &Client, limit: Duration) {
         loop {
             let due = self.backlog.lock().due(Instant::now());
@@ -118,6 +125,7 @@ impl InvalidObjects {
                 let written = match found.kind {
                     Kind::Request => write_status::<PasswordResetRequest>(client, limit, &found).await,
                     Kind::Grant => write_status::<UserPoolGrant>(client, limit, &found).await,
+                    Kind::Hold => write_status::<UserPoolHold>(client, limit, &found).await,
                     Kind::Record => Ok(StatusWrite::Nothing),
                 };
                 self.note(&found, written);
@@ -181,7 +189,7 @@ where
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    // The operator has the permission to list grants, but not to get one.
+    // The operator has the permission to list grants and holds, but not to get one.
     let alone = ListParams::default().fields(&format!("metadata.name={name}"));
     let mut read = within(limit, api.list(&alone)).await?.items;
     let Some(object) = read.pop().filter(|it| it.metadata.uid == found.object.uid) else {

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use super::{
     random::Random,
     replica::Replica,
-    server::{GRANTS, LEASES, REQUESTS, Server},
+    server::{GRANTS, HOLDS, LEASES, REQUESTS, Server},
 };
 use crate::{Cognito, ControlPlane, Deployment, FaultProxy, Moto, Operator, Options, Tools, eventually};
 
@@ -27,7 +27,7 @@ pub(super) const RETENTION: Duration = Duration::from_secs(45);
 
 /// Changes to the CRDs, as a newer release may make them, so that they accept objects that no
 /// operator can read.
-const LOOSER: [(&str, &str); 2] = [
+const LOOSER: [(&str, &str); 3] = [
     (
         "passwordresetrequests.cognito-reset.dev",
         r#"[{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/ifResetRequired/enum"}]"#,
@@ -35,6 +35,10 @@ const LOOSER: [(&str, &str); 2] = [
     (
         "userpoolgrants.cognito-reset.dev",
         r#"[{"op":"replace","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/maxPendingPerNamespace","value":{"x-kubernetes-preserve-unknown-fields":true}}]"#,
+    ),
+    (
+        "userpoolholds.cognito-reset.dev",
+        r#"[{"op":"remove","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/required"}]"#,
     ),
 ];
 
@@ -204,16 +208,25 @@ impl Environment {
     /// reset.
     pub(super) async fn make_unreadable_request(&self) -> Result<String> {
         let spec = json!({ "userPoolID": self.pool, "username": "nobody", "ifResetRequired": "Perhaps" });
-        self.make_unreadable(REQUESTS, "PasswordResetRequest", &spec).await
+        self.make_object(REQUESTS, "PasswordResetRequest", &spec).await
     }
 
     /// Creates such a grant, for a namespace that does not exist.
     pub(super) async fn make_unreadable_grant(&self) -> Result<String> {
         let spec = json!({ "userPoolID": self.pool, "namespaces": ["none-such"], "maxPendingPerNamespace": "few" });
-        self.make_unreadable(GRANTS, "UserPoolGrant", &spec).await
+        self.make_object(GRANTS, "UserPoolGrant", &spec).await
     }
 
-    async fn make_unreadable(&self, path: &str, kind: &str, spec: &Value) -> Result<String> {
+    /// Creates a hold of a namespace that does not exist, which an operator can read or not.
+    pub(super) async fn make_hold(&self, readable: bool) -> Result<String> {
+        let mut spec = json!({ "userPoolID": self.pool, "namespaces": ["none-such"] });
+        if readable {
+            spec["reason"] = "chaos".into();
+        }
+        self.make_object(HOLDS, "UserPoolHold", &spec).await
+    }
+
+    async fn make_object(&self, path: &str, kind: &str, spec: &Value) -> Result<String> {
         let name = format!("unreadable-{}", self.unreadable.fetch_add(1, Ordering::Relaxed));
         let object = json!({
             "apiVersion": "cognito-reset.dev/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec,

@@ -87,11 +87,13 @@ async fn api(environment: &Environment, verb: Verb, how: Break, random: &mut Ran
         Verb::CreateLease => either(environment, verb, broken, HIT, async || environment.delete_lease().await).await,
         // The operator reports each object once. Faults that meet no other report get an object of
         // their own.
-        Verb::PatchStatus | Verb::PatchGrantStatus => {
+        Verb::PatchStatus | Verb::PatchGrantStatus | Verb::PatchHoldStatus | Verb::UpdateHoldStatus => {
             let mut made = String::new();
             let met = either(environment, verb, broken, HIT, async || {
                 made = match verb {
                     Verb::PatchStatus => environment.make_unreadable_request().await?,
+                    Verb::PatchHoldStatus => environment.make_hold(false).await?,
+                    Verb::UpdateHoldStatus => environment.make_hold(true).await?,
                     _ => environment.make_unreadable_grant().await?,
                 };
                 Ok(())
@@ -150,7 +152,13 @@ async fn watch(replica: &Replica, stream: Stream, random: &mut Random) -> Result
         Stream::Frozen => Broken::Freeze(random.up_to(Duration::from_millis(500))),
         Stream::Lagging => Broken::Lag(Duration::from_millis(200 + random.below(1300) as u64)),
     };
-    let verb = *random.pick(&[Verb::WatchRequests, Verb::WatchRequests, Verb::WatchGrants, Verb::WatchNamespaces]);
+    let verb = *random.pick(&[
+        Verb::WatchRequests,
+        Verb::WatchRequests,
+        Verb::WatchGrants,
+        Verb::WatchHolds,
+        Verb::WatchNamespaces,
+    ]);
     some(&replica.api, || verb.matcher(), broken, random).await
 }
 

@@ -14,6 +14,7 @@ use crate::{ControlPlane, control_plane::ADMIN_TOKEN, http_client::HttpClient};
 
 pub(super) const REQUESTS: &str = "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests";
 pub(super) const RECORDS: &str = "/apis/cognito-reset.dev/v1alpha1/passwordresetrecords";
+pub(super) const HOLDS: &str = "/apis/cognito-reset.dev/v1alpha1/userpoolholds";
 pub(super) const GRANTS: &str = "/apis/cognito-reset.dev/v1alpha1/userpoolgrants";
 /// The path of the Leases, to be followed by a namespace.
 pub(super) const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces";

@@ -36,6 +36,11 @@ pub(super) enum Verb {
     UpdateGrantStatus,
     /// Writes the status of a grant that cannot be read.
     PatchGrantStatus,
+    ListHolds,
+    WatchHolds,
+    UpdateHoldStatus,
+    /// Writes the status of a hold that cannot be read.
+    PatchHoldStatus,
     ListNamespaces,
     WatchNamespaces,
     CreateEvent,
@@ -46,7 +51,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::GetRequest,
         Self::GetRequestMetadata,
         Self::ListRequests,
@@ -65,6 +70,10 @@ impl Verb {
         Self::WatchGrants,
         Self::UpdateGrantStatus,
         Self::PatchGrantStatus,
+        Self::ListHolds,
+        Self::WatchHolds,
+        Self::UpdateHoldStatus,
+        Self::PatchHoldStatus,
         Self::ListNamespaces,
         Self::WatchNamespaces,
         Self::CreateEvent,
@@ -94,6 +103,10 @@ impl Verb {
             Self::WatchGrants => "watch grants",
             Self::UpdateGrantStatus => "update grant status",
             Self::PatchGrantStatus => "patch grant status (unreadable)",
+            Self::ListHolds => "list holds",
+            Self::WatchHolds => "watch holds",
+            Self::UpdateHoldStatus => "update hold status",
+            Self::PatchHoldStatus => "patch hold status (unreadable)",
             Self::ListNamespaces => "list namespaces",
             Self::WatchNamespaces => "watch namespaces",
             Self::CreateEvent => "create event",
@@ -110,12 +123,12 @@ impl Verb {
     }
 
     pub(super) const fn is_watch(self) -> bool {
-        matches!(self, Self::WatchRequests | Self::WatchGrants | Self::WatchNamespaces)
+        matches!(self, Self::WatchRequests | Self::WatchGrants | Self::WatchHolds | Self::WatchNamespaces)
     }
 
     /// Returns true if a replica sends it when it starts: to meet one, a replica has to be killed.
     pub(super) const fn is_at_start(self) -> bool {
-        matches!(self, Self::ListRequests | Self::ListGrants | Self::ListNamespaces)
+        matches!(self, Self::ListRequests | Self::ListGrants | Self::ListHolds | Self::ListNamespaces)
     }
 
     /// Returns true if only a replica that has worked for some seconds sends it: for an event that
@@ -165,6 +178,10 @@ impl Verb {
             Self::WatchGrants => get("/userpoolgrants?", true),
             Self::UpdateGrantStatus => path(Method::PUT, "/userpoolgrants/"),
             Self::PatchGrantStatus => path(Method::PATCH, "/userpoolgrants/"),
+            Self::ListHolds => get("/userpoolholds?", false).and(asks("limit=500")),
+            Self::WatchHolds => get("/userpoolholds?", true),
+            Self::UpdateHoldStatus => path(Method::PUT, "/userpoolholds/"),
+            Self::PatchHoldStatus => path(Method::PATCH, "/userpoolholds/"),
             Self::ListNamespaces => get("/namespaces?", false),
             Self::WatchNamespaces => get("/namespaces?", true),
             Self::CreateEvent => path(Method::POST, "/events"),
@@ -278,6 +295,10 @@ mod tests {
             Verb::WatchGrants => ("userpoolgrants", "watch", Method::GET, "/userpoolgrants?&watch=true"),
             Verb::UpdateGrantStatus => ("userpoolgrants/status", "update", Method::PUT, "/userpoolgrants/own/status?"),
             Verb::PatchGrantStatus => ("userpoolgrants/status", "patch", Method::PATCH, "/userpoolgrants/own/status?"),
+            Verb::ListHolds => ("userpoolholds", "list", Method::GET, "/userpoolholds?&limit=500"),
+            Verb::WatchHolds => ("userpoolholds", "watch", Method::GET, "/userpoolholds?&watch=true"),
+            Verb::UpdateHoldStatus => ("userpoolholds/status", "update", Method::PUT, "/userpoolholds/stop/status?"),
+            Verb::PatchHoldStatus => ("userpoolholds/status", "patch", Method::PATCH, "/userpoolholds/stop/status?"),
             Verb::ListNamespaces => ("namespaces", "list", Method::GET, "/api/v1/namespaces?&limit=500"),
             Verb::WatchNamespaces => ("namespaces", "watch", Method::GET, "/api/v1/namespaces?&watch=true"),
             Verb::CreateEvent => {

@@ -12,7 +12,13 @@ fn later(seconds: i64) -> Timestamp {
 }
 
 fn desired() -> Desired {
-    Desired { suspended: false, expires: None, deadline: later(3600), skip_if_reset_required: false }
+    Desired {
+        suspended: false,
+        expires: None,
+        deadline: later(3600),
+        skip_if_reset_required: false,
+        user_required: false,
+    }
 }
 
 /// A request that nothing holds back, at the point where its claim may be written.
@@ -149,6 +155,9 @@ fn gates_hold_a_reset_back_in_this_order() {
     assert_eq!(decide(&held, NOW), ends(CloseCause::DeadlineExceeded));
     held.request = Request::Pending(Desired { suspended: true, ..desired() });
     assert_eq!(decide(&held, NOW), wait(WaitReason::Suspended, later(3600)));
+    let unreadable = Permission::Unreadable { until: later(4) };
+    let unread = State { permission: unreadable, request: Request::Pending(desired()), ..held.clone() };
+    assert_eq!(decide(&unread, NOW), wait(WaitReason::UserPoolHeld, later(4)));
     held.request = Request::Pending(Desired { expires: Some(later(600)), ..desired() });
     assert_eq!(decide(&held, NOW), wait(WaitReason::ConflictingGrants, later(600)));
     held.permission = Permission::Granted;
@@ -161,6 +170,22 @@ fn gates_hold_a_reset_back_in_this_order() {
     assert_eq!(decide(&held, NOW), wait(WaitReason::RegionNotServed, later(3)));
     held.credentials = Credentials::Loaded;
     assert_eq!(decide(&held, NOW), Step::Claim);
+}
+
+#[test]
+fn nothing_is_sent_while_a_required_user_cannot_be_read() {
+    let required = |before| State { before, ..asking(Desired { user_required: true, ..desired() }) };
+    let nobody = Snapshot::Refused(Exception::UserNotFound);
+    check(vec![
+        (
+            "it cannot be read now",
+            required(Snapshot::Unreadable { until: later(9) }),
+            wait(WaitReason::UserStateUnreadable, later(9)),
+        ),
+        ("there is no such user", required(nobody), ends(CloseCause::UserReadRefused)),
+        ("it was read", required(Snapshot::Read(UserStatus::Confirmed)), Step::Claim),
+        ("it has to reset already", required(Snapshot::Read(UserStatus::ResetRequired)), Step::Claim),
+    ]);
 }
 
 #[test]

@@ -5,7 +5,10 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
-use crate::{action::port::Role, machine::state::Probes};
+use crate::{
+    action::{port::Role, user_names::UserNames},
+    machine::state::Probes,
+};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const WAITS: Waits = Waits {
@@ -34,7 +37,12 @@ fn allowed() -> Authorization {
 }
 
 fn granted(authorization: Result<Authorization, WaitReason>) -> Evaluation {
-    Evaluation { approval_required: false, authorization }
+    Evaluation { approval_required: false, user_required: false, authorization, held_by: None }
+}
+
+/// The names of a user of whom only the `sub` is known.
+fn named(sub: &str) -> UserNames {
+    UserNames { sub: Some(sub.into()), ..UserNames::default() }
 }
 
 fn nothing() -> Facts {
@@ -51,7 +59,7 @@ fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetR
 
 fn claimed() -> Facts {
     let mut known = gathered(Some(request()), None);
-    known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }), NOW);
+    known.snapshot(Ok(User { status: UserStatus::Confirmed, names: named("sub-1") }), NOW);
     let mut stored = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     stored.metadata.resource_version = Some("8".into());
     known.claimed(stored.into(), false);
@@ -91,6 +99,7 @@ fn a_request_asks_for_what_its_spec_says() {
         expires: None,
         deadline: NOW + SignedDuration::from_hours(24),
         skip_if_reset_required: false,
+        user_required: false,
     };
     assert_eq!(desired(&gathered(Some(request()), None)), plain);
     let mut full = request();
@@ -103,6 +112,7 @@ fn a_request_asks_for_what_its_spec_says() {
         expires: Some(NOW),
         deadline: NOW + SignedDuration::from_mins(1),
         skip_if_reset_required: true,
+        user_required: false,
     };
     assert_eq!(desired(&gathered(Some(full), None)), wanted);
 }
@@ -123,7 +133,10 @@ fn the_deadline_is_later_where_a_grant_requires_approval() {
     ] {
         for authorization in [Ok(allowed()), Err(WaitReason::GrantSuspended), Err(WaitReason::AwaitingApproval)] {
             let mut known = nothing();
-            known.read_request(Some((request.clone().into(), Evaluation { approval_required, authorization })));
+            known.read_request(Some((
+                request.clone().into(),
+                Evaluation { approval_required, user_required: false, authorization, held_by: None },
+            )));
             assert_eq!(desired(&known).deadline, NOW.saturating_add(after).unwrap_or(Timestamp::MAX), "{what}");
         }
     }
@@ -164,7 +177,7 @@ fn claim_and_closing_name_process_people_and_grants() {
     request.spec.ticket = Some("INC-1".into());
     request.spec.on_behalf_of = Some("carol".into());
     let mut known = gathered(Some(request), None);
-    known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: Some("sub-1".into()) }), NOW);
+    known.snapshot(Ok(User { status: UserStatus::Confirmed, names: named("sub-1") }), NOW);
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!(claim.spec.user_sub.as_deref(), Some("sub-1"));
     let origin = Origin {
@@ -204,7 +217,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
         let mut known = gathered(Some(request()), None);
         known.state.pace = Pace::Now;
         known.state.credentials = Credentials::Loaded;
-        known.snapshot(Ok(User { status: UserStatus::Confirmed, sub: None }), NOW);
+        known.snapshot(Ok(User { status: UserStatus::Confirmed, names: UserNames::default() }), NOW);
         known
     };
     let prepared = (Pace::Now, Credentials::Loaded, Snapshot::Read(UserStatus::Confirmed));
@@ -251,7 +264,7 @@ fn an_unsent_call_has_a_cause_and_no_time() {
 #[test]
 fn a_state_that_cognito_does_not_know_has_not_been_read() {
     let mut known = gathered(Some(request()), None);
-    known.snapshot(Ok(User { status: UserStatus::Unknown, sub: Some("sub-1".into()) }), NOW);
+    known.snapshot(Ok(User { status: UserStatus::Unknown, names: named("sub-1") }), NOW);
     assert_eq!(known.state.before, Snapshot::Unreadable { until: NOW });
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!((claim.spec.user_sub.as_deref(), claim.spec.attempts[0].user_status_before), (Some("sub-1"), None));

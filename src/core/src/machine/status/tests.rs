@@ -210,6 +210,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::Suspended, "spec.suspend"),
         (WaitReason::NoMatchingGrant, "ask a platform administrator"),
         (WaitReason::ConflictingGrants, "roleARN, externalID or sessionTags"),
+        (WaitReason::UserPoolHeld, "UserPoolHold"),
         (WaitReason::GrantSuspended, "suspended"),
         (WaitReason::NotAfterRequired, "notAfter"),
         (WaitReason::AwaitingApproval, "spec.approved"),
@@ -230,6 +231,23 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         let update = waiting(reason);
         assert!(update.message.contains(says), "{reason}: {}", update.message);
         assert_eq!(gist(&update), (Outcome::Pending, reason.as_str(), Truth::Unknown));
+    }
+}
+
+#[test]
+fn held_request_names_the_hold_and_its_reason() {
+    let cause = HoldCause::Matches("é".repeat(300));
+    let longest = held(&HeldBy { hold: "a".repeat(253), cause, others: usize::MAX });
+    assert!(longest.message.chars().count() <= 1024 && longest.message.ends_with(&format!(": {}", "é".repeat(256))));
+    for (cause, others, says) in [
+        (HoldCause::Matches("incident 7".into()), 0, "while the UserPoolHold stop exists; its reason: incident 7"),
+        (HoldCause::Matches("incident 7".into()), 2, "while the UserPoolHold stop and 2 more exists"),
+        (HoldCause::HoldUnreadable, 0, "cannot read the UserPoolHold stop, and holds what it may mean"),
+        (HoldCause::UserUnreadable, 0, "the UserPoolHold stop names users, and this user cannot be read"),
+    ] {
+        let update = held(&HeldBy { hold: "stop".into(), cause, others });
+        assert!(update.message.contains(says), "{}", update.message);
+        assert_eq!(gist(&update), (Outcome::Pending, "UserPoolHeld", Truth::Unknown));
     }
 }
 

@@ -118,7 +118,10 @@ fn a_request_without_credentials_waits_with_a_note() {
 #[test]
 fn a_request_that_needs_the_users_state_names_why_it_waits() {
     for (event, cause) in [
-        (Event::User(Ok(User { status: UserStatus::Unknown, sub: None })), "Cognito does not know its state"),
+        (
+            Event::User(Ok(User { status: UserStatus::Unknown, names: UserNames::default() })),
+            "Cognito does not know its state",
+        ),
         (unreadable(Exception::AccessDenied), "AccessDeniedException"),
     ] {
         let mut skipping = request();
@@ -166,7 +169,7 @@ fn an_orphaned_claim_is_probed_with_the_role_of_its_attempt() {
     let mut proven = Run::new();
     proven.expect([(read(request(), Some(record(|_| ()))), "CheckGrants")]);
     proven = proven.until("GetUser");
-    let has_to_reset = Event::User(Ok(User { status: UserStatus::ResetRequired, sub: None }));
+    let has_to_reset = Event::User(Ok(User { status: UserStatus::ResetRequired, names: UserNames::default() }));
     proven.expect([(has_to_reset, "WriteRecord")]);
     assert_eq!(proven.written().spec.effect, Some(Effect::Performed));
 }

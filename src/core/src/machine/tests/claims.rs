@@ -1,12 +1,23 @@
 //! The write of a claim, and the time in which its call may be sent.
 
 use super::*;
+use crate::{
+    action::{port::ReadError, user_names::KnownUser},
+    grants::{HeldBy, HoldCause},
+};
+
+/// The evaluation of a request that a hold holds for this cause.
+fn held(cause: HoldCause) -> Evaluation {
+    let held_by = Some(HeldBy { hold: "stop".into(), cause, others: 0 });
+    Evaluation { held_by, ..evaluation(Err(WaitReason::UserPoolHeld)) }
+}
 
 #[test]
 fn the_grants_are_asked_again_right_before_the_claim() {
     for (what, grants, follows) in [
         ("the same", granted("reset"), "WriteRecord"),
         ("another role", granted("other"), "Read"),
+        ("a hold", held(HoldCause::Matches("incident".into())), "Read"),
         ("no grant any more", evaluation(Err(WaitReason::NoMatchingGrant)), "Read"),
         ("another grant", evaluation(Ok(Authorization { grants: vec![], ..authorized("reset") })), "Read"),
     ] {
@@ -139,4 +150,39 @@ fn a_call_is_made_with_the_session_and_the_id_of_its_claim() {
     let run = run.until("Call");
     let Command::Call(call) = &run.command else { panic!("{}", run.command) };
     assert_eq!((call.session, &call.attempt_id), ("session", &attempt_id));
+}
+
+/// The user that the grants are asked about.
+fn asked_about(command: &Command<&'static str>) -> KnownUser {
+    let Command::CheckGrants(_, user) = command else { panic!("{command}") };
+    user.clone()
+}
+
+#[test]
+fn grants_are_asked_about_the_user_once_it_was_read() {
+    let names = UserNames { username: Some("alice".into()), sub: Some("1".into()), ..UserNames::default() };
+    let user = User { status: UserStatus::Confirmed, names: names.clone() };
+    for (result, user, cause, says) in [
+        (Ok(user), KnownUser::Read(names), HoldCause::Matches("incident".into()), "its reason: incident"),
+        (
+            Err(ReadError::NoResponse),
+            KnownUser::Unreadable,
+            HoldCause::UserUnreadable,
+            "cannot be read by AdminGetUser",
+        ),
+    ] {
+        let mut run = Run::new().until("CheckGrants");
+        assert_eq!(asked_about(&run.command), KnownUser::NotRead);
+        run = run.until("GetUser");
+        run.expect([(Event::User(result), "CheckGrants")]);
+        assert_eq!(asked_about(&run.command), user);
+        // Nothing is claimed, and the request waits with what is known of the user.
+        run.expect([(Event::Grants(held(cause.clone())), "Read"), (read(request(), None), "CheckGrants")]);
+        assert_eq!(asked_about(&run.command), user);
+        run.expect([(Event::Grants(held(cause.clone())), "Recall")]);
+        let Command::WriteStatus(shown) = run.until("WriteStatus").command else { panic!("{says}") };
+        let ready = &shown.status.as_ref().unwrap().conditions[1];
+        assert_eq!((ready.reason.as_str(), ready.message.contains("UserPoolHold stop")), ("UserPoolHeld", true));
+        assert!(ready.message.contains(says), "{}", ready.message);
+    }
 }

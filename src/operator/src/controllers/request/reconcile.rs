@@ -112,7 +112,7 @@ impl<C: Cognito> Reconcile<'_, C> {
                 let read = store.record(self.record, within).await;
                 Event::Record(read.map(|record| record.map(Object::from)).map_err(Into::into))
             }
-            Command::CheckGrants(request) => Event::Grants(grants.read(|index| index.evaluate(&request))),
+            Command::CheckGrants(request, user) => Event::Grants(grants.evaluate(&request, &user)),
             Command::Recall(observed) => Event::Recalled(self.recall(observed.as_ref())),
             Command::CountRefusal { write, by, jitter } => Event::Refusal(self.count_refusal(write, &by, &jitter)),
             Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),

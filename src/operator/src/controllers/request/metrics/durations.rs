@@ -125,7 +125,7 @@ fn seconds(from: Timestamp, to: Timestamp) -> f64 {
 #[cfg(test)]
 mod tests {
     use cognito_reset_api::{FailureCause, UserStatus};
-    use cognito_reset_core::action::response::Code;
+    use cognito_reset_core::action::{response::Code, user_names::UserNames};
     use jiff::SignedDuration;
     use prometheus_client::encoding::text::encode;
 
@@ -153,7 +153,7 @@ mod tests {
             durations.called(&response, Duration::from_millis(200));
         }
         for read in [
-            Ok(User { status: UserStatus::Confirmed, sub: None }),
+            Ok(User { status: UserStatus::Confirmed, names: UserNames::default() }),
             Err(ReadError::Exception(code("AccessDeniedException"))),
             Err(ReadError::Exception(code("InternalErrorException"))),
             Err(ReadError::Exception(code("BrandNewException"))),

@@ -1,0 +1,154 @@
+//! The holds of the index: which requests they hold, and their statuses.
+
+use std::collections::BTreeSet;
+
+use cognito_reset_api::{PasswordResetRequest, UserPoolHold};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::Value;
+
+use crate::{
+    action::user_names::KnownUser,
+    grants::{
+        Asked, GrantIndex, HeldBy, NamespacedName, StaleHoldStatus,
+        compiled::CompiledGrant,
+        hold::{CompiledHold, Match},
+        queue::Pending,
+        status,
+    },
+};
+
+impl GrantIndex {
+    /// Adds or updates a hold. Returns true if this may change which requests are held.
+    pub fn put_hold(&mut self, hold: UserPoolHold) -> bool {
+        let name = hold.name_any();
+        match self.holds.get_mut(&name) {
+            // Only the status has changed.
+            Some(known) if known.is_same(&hold) => {
+                known.object = Some(hold);
+                false
+            }
+            _ => {
+                self.holds.insert(name, CompiledHold::new(hold));
+                true
+            }
+        }
+    }
+
+    /// Adds or updates a hold that cannot be parsed, from its spec in any shape.
+    ///
+    /// It is bounded by the pool and the namespaces if these can be read, and otherwise holds every
+    /// request. Always returns true.
+    pub fn put_unreadable_hold(&mut self, name: String, spec: &Value) -> bool {
+        self.holds.insert(name, CompiledHold::unreadable(spec));
+        true
+    }
+
+    /// Removes a hold. Returns true if it existed.
+    pub fn remove_hold(&mut self, name: &str) -> bool {
+        let existed = self.holds.remove(name).is_some();
+        self.forget_users();
+        existed
+    }
+
+    /// Removes all holds except these. Returns true if any was removed.
+    pub fn retain_holds(&mut self, names: &BTreeSet<String>) -> bool {
+        let before = self.holds.len();
+        self.holds.retain(|name, _| names.contains(name));
+        self.forget_users();
+        self.holds.len() != before
+    }
+
+    /// Returns true if there is a hold.
+    #[must_use]
+    pub fn has_holds(&self) -> bool {
+        !self.holds.is_empty()
+    }
+
+    /// Remembers the user of a pending request, if a hold names users or a grant has a pattern. Later
+    /// evaluations then know the user without another read. Returns true if this may change the status of a hold.
+    pub fn learn_user(&mut self, name: &NamespacedName, user: &KnownUser) -> bool {
+        match user {
+            KnownUser::Unreadable | KnownUser::Read(_) if self.asks_for_users() && self.pending.contains_key(name) => {
+                self.users.insert(name.clone(), user.clone()).as_ref() != Some(user)
+            }
+            KnownUser::NotRead | KnownUser::Unreadable | KnownUser::Read(_) => false,
+        }
+    }
+
+    /// Returns true if a hold names users, or a grant has a pattern.
+    #[must_use]
+    pub fn asks_for_users(&self) -> bool {
+        self.holds.values().any(CompiledHold::names_users) || self.grants.values().any(CompiledGrant::has_pattern)
+    }
+
+    pub(super) fn forget_users(&mut self) {
+        if !self.asks_for_users() {
+            self.users.clear();
+        }
+    }
+
+    /// Returns the user of a request, as it was read now or earlier.
+    pub(super) fn known_user<'a>(
+        &'a self,
+        namespace: &str,
+        request: &PasswordResetRequest,
+        user: &'a KnownUser,
+    ) -> &'a KnownUser {
+        let name = (namespace.to_owned(), request.name_any());
+        // The request of this name may be another one by now.
+        let is_same = self.pending.get(&name).is_some_and(|pending| *pending == Pending::of(request));
+        match (user, self.users.get(&name).filter(|_| is_same)) {
+            // A user who could not be read is read again.
+            (KnownUser::NotRead, Some(read @ KnownUser::Read(_))) => read,
+            (user, _) => user,
+        }
+    }
+
+    /// Returns the hold that a request shows, if any holds it.
+    pub(super) fn held_by(&self, asked: &Asked<'_>) -> Option<HeldBy> {
+        let mut holding: Vec<_> = self.holds.iter().map(|(name, hold)| (hold.matches(asked), name, hold)).collect();
+        holding.retain(|(matched, ..)| *matched != Match::Not);
+        // A hold that matches is a better reason than one that may.
+        let first = holding.iter().find(|(matched, ..)| *matched == Match::Holds).or_else(|| holding.first());
+        let held_by = |&(matched, name, hold): &(Match, &String, &CompiledHold)| HeldBy {
+            hold: name.clone(),
+            cause: hold.cause(matched),
+            others: holding.len().saturating_sub(1),
+        };
+        first.map(held_by)
+    }
+
+    /// Returns the number of pending requests that a hold holds.
+    fn held(&self, hold: &CompiledHold) -> usize {
+        let is_held = |(name, pending): &(&NamespacedName, &Pending)| {
+            let asked = Asked::pending(&name.0, pending, self.users.get(*name).unwrap_or(&KnownUser::NotRead));
+            hold.matches(&asked) != Match::Not && self.matching(&asked).next().is_some()
+        };
+        self.pending.iter().filter(is_held).count()
+    }
+
+    /// Returns the holds whose status has to change. That of a hold that cannot be parsed is
+    /// written elsewhere.
+    #[must_use]
+    pub fn stale_hold_statuses(&self, now: Timestamp) -> Vec<StaleHoldStatus> {
+        let stale = self.holds.values().filter_map(|compiled| {
+            let hold = compiled.object.as_ref()?;
+            let wanted = compiled.status(hold, self.held(compiled), &self.namespaces, now);
+            let before = hold.status.as_ref();
+            let changed = status::changed(before.map(|it| it.conditions.as_slice()), &wanted.conditions);
+            let hold = UserPoolHold { status: Some(wanted), ..hold.clone() };
+            (before != hold.status.as_ref()).then_some(StaleHoldStatus { hold, changed })
+        });
+        stale.collect()
+    }
+
+    /// Stores a hold's status that was written. The response may be late, so this never adds a
+    /// hold.
+    pub fn hold_status_written(&mut self, stored: &UserPoolHold) {
+        let known = self.holds.get_mut(&stored.name_any()).and_then(|hold| hold.object.as_mut());
+        if let Some(hold) = known {
+            hold.status.clone_from(&stored.status);
+        }
+    }
+}
