@@ -141,8 +141,12 @@ impl Marked {
     }
 
     async fn grant_says(&self, name: &str, condition: &str, wanted: &str) -> Result<()> {
+        self.object_says("poolgrant", name, condition, wanted).await
+    }
+
+    async fn object_says(&self, kind: &str, name: &str, condition: &str, wanted: &str) -> Result<()> {
         eventually(LIMIT, format!("{name} to become {wanted}"), async || {
-            let grant = self.env.get("poolgrant", name).await?;
+            let grant = self.env.get(kind, name).await?;
             let reason = testbed::environment::condition(&grant, condition)["reason"].clone();
             ensure!(reason == wanted, "{reason}");
             anyhow::Ok(())
@@ -205,6 +209,11 @@ impl Marked {
     async fn gates(&self) -> Result<()> {
         self.becomes("suspended", "suspend: true", "Pending/Suspended").await?;
         self.becomes("expired", "notAfter: \"2020-01-01T00:00:00Z\"", "Failed/Expired").await?;
+        self.env.hold("stop", &format!("usernames: [{MARK}-hold]")).await?;
+        self.object_says("poolhold", "stop", "Ready", "InForce").await?;
+        self.becomes("hold", "", "Pending/UserPoolHeld").await?;
+        self.env.kubectl(&["delete", "poolhold", "stop"]).await?;
+        self.ended("hold").await?;
         self.becomes("late", "suspend: true\ndeadlineSeconds: 1", "Failed/DeadlineExceeded").await?;
         self.env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.env.grant("others", "namespaces: [default]\nusernamePattern: \"other-.*\"").await?;
@@ -276,12 +285,14 @@ impl Marked {
         self.reaches("claim-late", "Pending/ClaimTimedOut").await?;
         drop(held);
         claims.remove();
+        // A grant with a pattern would wait for the user to be read.
+        self.env.grant("without-pattern", "namespaces: [default]").await?;
         self.env.cognito.close().await?;
         self.becomes("unreachable", "", "Pending/CognitoUnreachable").await?;
         self.env.cognito.open().await?;
         let sts = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
         let rule = self.env.cognito.always(sts, quoting(403, "AccessDenied"));
-        self.env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
+        self.env.kubectl(&["delete", "poolgrant", "everyone", "without-pattern"]).await?;
         self.env.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;
         self.becomes("no-credentials", "", "Pending/AwsCredentialsUnavailable").await?;
         rule.remove();
