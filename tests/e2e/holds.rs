@@ -21,12 +21,6 @@ async fn holds(env: &Environment, name: &str, requests: i64) -> Result<()> {
     .await
 }
 
-/// Applies a hold, and waits until the operator applies it.
-async fn hold(env: &Environment, name: &str, spec: &str) -> Result<()> {
-    env.hold(name, spec).await?;
-    holds(env, name, 0).await
-}
-
 async fn release(env: &Environment, name: &str) -> Result<()> {
     env.kubectl(&["delete", "poolhold", name]).await?;
     Ok(())
@@ -44,9 +38,9 @@ async fn ask_in(env: &Environment, namespace: &str, name: &str) -> Result<()> {
 async fn hold_of_a_pool_or_of_all_holds_until_it_is_deleted() -> Result<()> {
     let env = Environment::start().await?;
     let operator = env.run().await?;
-    hold(&env, "another", "userPoolID: eu-west-1_Another01").await?;
+    env.hold_in_force("another", "userPoolID: eu-west-1_Another01").await?;
     for (name, spec) in [("pool", format!("userPoolID: {}", env.pool)), ("all", String::new())] {
-        hold(&env, name, &spec).await?;
+        env.hold_in_force(name, &spec).await?;
         env.ask(name).await?;
         env.becomes(name, "Pending/UserPoolHeld").await?;
         let ready = condition(&env.get("prr", name).await?, "Ready");
@@ -80,7 +74,7 @@ async fn hold_of_namespaces_holds_no_other_namespace() -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
-    hold(&env, "here", "namespaces: [default, later]").await?;
+    env.hold_in_force("here", "namespaces: [default, later]").await?;
     for namespace in ["elsewhere", "later"] {
         env.kubectl(&["create", "namespace", namespace]).await?;
     }
@@ -109,7 +103,7 @@ async fn hold_of_a_user_holds_every_name_of_the_user() -> Result<()> {
     let sub = env.users.create_user(&env.pool, "by-sub").await?;
     // Every user of the emulator has the e-mail address user@example.com.
     for (name, held) in [("by-sub", sub.as_str()), ("by-alias", "User@Example.com"), ("by-name", "BY-name")] {
-        hold(&env, name, &format!("usernames: [somebody, {held}]")).await?;
+        env.hold_in_force(name, &format!("usernames: [somebody, {held}]")).await?;
         if name != "by-sub" {
             env.users.create_user(&env.pool, name).await?;
         }
@@ -122,7 +116,7 @@ async fn hold_of_a_user_holds_every_name_of_the_user() -> Result<()> {
         assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted");
     }
     // A user who cannot be read may be one of those who are held. The request is tried again.
-    hold(&env, "others", "usernames: [somebody]").await?;
+    env.hold_in_force("others", "usernames: [somebody]").await?;
     let denied = Fault::Respond(Reply::aws_error(400, "AccessDeniedException"));
     let rule = env.cognito.always(Matcher::operation("AdminGetUser"), denied);
     env.ask("unreadable").await?;
@@ -160,7 +154,7 @@ async fn hold_applies_until_right_before_the_claim() -> Result<()> {
 async fn hold_survives_a_restart_of_the_operator() -> Result<()> {
     let env = Environment::start().await?;
     let mut first = env.run().await?;
-    hold(&env, "stop", "").await?;
+    env.hold_in_force("stop", "").await?;
     env.ask("held").await?;
     env.becomes("held", "Pending/UserPoolHeld").await?;
     first.sigkill().await?;

@@ -17,7 +17,7 @@ async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()
     env.becomes("early", "Pending/NoMatchingGrant").await?;
     // A hold has precedence over every grant, so that no step opens the gate for a moment. A
     // request without a grant does not show it.
-    env.hold("kill-switch", "").await?;
+    env.hold_in_force("kill-switch", "").await?;
     env.grant("one", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/one").await?;
     env
         .grant(
@@ -29,7 +29,7 @@ async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()
     env.becomes("late", "Pending/UserPoolHeld").await?;
     env.kubectl(&["delete", "poolhold", "kill-switch"]).await?;
     env.becomes("late", "Pending/ConflictingGrants").await?;
-    env.hold("kill-switch", "").await?;
+    env.hold_in_force("kill-switch", "").await?;
     env.becomes("late", "Pending/UserPoolHeld").await?;
     env.kubectl(&["delete", "poolgrant", "one", "two"]).await?;
     env.grant("expiring", "namespaceSelector: {matchLabels: {team: support}}\nrequireNotAfter: true").await?;

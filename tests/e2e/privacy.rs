@@ -141,12 +141,8 @@ impl Marked {
     }
 
     async fn grant_says(&self, name: &str, condition: &str, wanted: &str) -> Result<()> {
-        self.object_says("poolgrant", name, condition, wanted).await
-    }
-
-    async fn object_says(&self, kind: &str, name: &str, condition: &str, wanted: &str) -> Result<()> {
         eventually(LIMIT, format!("{name} to become {wanted}"), async || {
-            let grant = self.env.get(kind, name).await?;
+            let grant = self.env.get("poolgrant", name).await?;
             let reason = testbed::environment::condition(&grant, condition)["reason"].clone();
             ensure!(reason == wanted, "{reason}");
             anyhow::Ok(())
@@ -209,8 +205,8 @@ impl Marked {
     async fn gates(&self) -> Result<()> {
         self.becomes("suspended", "suspend: true", "Pending/Suspended").await?;
         self.becomes("expired", "notAfter: \"2020-01-01T00:00:00Z\"", "Failed/Expired").await?;
-        self.env.hold("stop", &format!("usernames: [{MARK}-hold]")).await?;
-        self.object_says("poolhold", "stop", "Ready", "InForce").await?;
+        self.env.hold_in_force("stop", &format!("usernames: [{MARK}-hold]")).await?;
+        self.saw("InForce");
         self.becomes("hold", "", "Pending/UserPoolHeld").await?;
         self.env.kubectl(&["delete", "poolhold", "stop"]).await?;
         self.ended("hold").await?;

@@ -35,7 +35,7 @@ pub enum Action {
     Restart {
         kill: bool,
     },
-    /// Changes the kill switch of the grant.
+    /// Suspends the grant, or ends the suspension.
     Grant {
         suspend: bool,
     },

@@ -164,6 +164,18 @@ impl Environment {
         Ok(())
     }
 
+    /// Applies a hold, and waits until the operator applies it. The watches of the operator are not
+    /// ordered among each other.
+    pub async fn hold_in_force(&self, name: &str, spec: &str) -> Result<()> {
+        self.hold(name, spec).await?;
+        eventually(LIMIT, format!("the hold {name} to be in force"), async || {
+            let ready = condition(&self.get("poolhold", name).await?, "Ready");
+            ensure!(ready["status"] == "True" && ready["reason"] == "InForce", "{ready}");
+            anyhow::Ok(())
+        })
+        .await
+    }
+
     /// Returns the manifest of a request in the namespace `default`, with these further lines of
     /// spec.
     #[must_use]
