@@ -291,7 +291,7 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             })
             .await
         }
-        "tells-a-hold-that-cannot-be-read" => {
+        "reports-an-invalid-hold" => {
             let hold = format!(
                 "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolHold\nmetadata: {{name: {tag}}}\nspec: {{namespaces: [none-such]}}\n"
             );
