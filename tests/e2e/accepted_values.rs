@@ -291,6 +291,10 @@ fn odd_requests() -> Vec<String> {
         r#""clientMetadata":{"":"a"}"#,
         r#""requestedBy":{"username":"u","uid":null}"#,
         r#""requestedBy":{"username":null}"#,
+        r#""requestedBy":{"username":"u","extra":null}"#,
+        r#""requestedBy":{"username":"u","extra":{}}"#,
+        r#""requestedBy":{"username":"u","extra":{"arn":null,"more":["1"]}}"#,
+        r#""requestedBy":{"username":"u","extra":{"sessionName":["alice"]}}"#,
         r#""requestedBy":{"username":"u","more":1}"#,
         r#""reason":"a","reason":"b""#,
         r#""username":"a\ud800b""#,
@@ -315,6 +319,9 @@ fn odd_grants() -> Vec<String> {
         "sessionTags",
         "requireNotAfter",
         "requireApproval",
+        "approvalIdentity",
+        "approvalServiceAccounts",
+        "namespaceUIDs",
         "suspend",
         "maxPendingPerNamespace",
     ];
@@ -326,6 +333,10 @@ fn odd_grants() -> Vec<String> {
         each(&["namespaceSelector"], &ANYTHING),
         // These are taken beside a role alone.
         each(&["externalID", "sessionTags"], &ANYTHING).iter().map(|fields| format!("{role},{fields}")).collect(),
+        each(&["approvalIdentity", "approvalServiceAccounts"], &ANYTHING)
+            .iter()
+            .map(|fields| format!(r#""requireApproval":true,{fields}"#))
+            .collect(),
         each(&["sessionTags"], &tags).iter().map(|fields| format!("{role},{fields}")).collect(),
         each(&["roleARN"], &[r#""arn:aws:iam::123456789012:role/one""#, r#""arn:aws:iam::123456789012:user/one""#]),
     ]

@@ -9,7 +9,7 @@ use testbed::{Options, eventually};
 const PAGE: &str = include_str!("../../docs/audit.md");
 
 /// Returns the block of the page that has this mark.
-fn block(name: &str) -> Result<&'static str> {
+pub(crate) fn block(name: &str) -> Result<&'static str> {
     let marked = PAGE.split(&format!("<!-- rehearsed: {name} -->\n```sh\n")).nth(1);
     marked.and_then(|rest| rest.split("```").next()).with_context(|| format!("the page has no block {name}"))
 }
@@ -115,6 +115,7 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     let as_auditor = [("KUBECONFIG", kubeconfig.as_str())];
     for (name, finds) in [
         ("all", &["reset-alice", "alice", "Performed", "carol", "erin", "dave", "INC-1042", "by-two", "Expired"][..]),
+        ("sessions", &["reset-alice", "carol", "erin"]),
         ("user", &["name: reset-alice", "sentAt:", "awsRequestID:"]),
         ("ticket", &["default/reset-alice"]),
         ("closed", &["Expired\tdefault\treset-bob\tbob\tcarol"]),
@@ -126,7 +127,7 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
             assert!(output.contains(text), "{name}: {text} is not in {output}");
         }
         assert!(!finds.is_empty() || output.trim().is_empty(), "{name}: {output}");
-        assert_eq!(output.contains("bob"), ["all", "closed"].contains(&name), "{name}: {output}");
+        assert_eq!(output.contains("bob"), ["all", "sessions", "closed"].contains(&name), "{name}: {output}");
     }
     let other_ticket = block("ticket")?.replace("INC-1042", "INC-7");
     assert_eq!(env.cluster.script(&other_ticket, &as_auditor).await?.trim(), "default/reset-bob");

@@ -171,6 +171,7 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
     let written = &["spec.notAfter", "write the time as 2036-01-01T00:00:00Z", "for no limit, leave it out"][..];
     let deadline = &["spec.deadlineSeconds"][..];
     let lifetime = &["spec.ttlSecondsAfterFinished"][..];
+    let extra = |key: &str, text: &str| json!({ "requestedBy": { "username": "u", "extra": { key: text } } });
     let requester = &["spec.requestedBy"][..];
     let cases = [
         ("the least", json!({}), Accepts),
@@ -221,6 +222,15 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("a beneficiary of 256", json!({ "onBehalfOf": long(256) }), Accepts),
         ("a beneficiary of 257", json!({ "onBehalfOf": long(257) }), Refuses(&["spec.onBehalfOf"])),
         ("a requester", json!({ "requestedBy": { "username": "u", "uid": "1" } }), Accepts),
+        ("a requester with a session", extra("sessionName", &"a".repeat(64)), Accepts),
+        ("a requester with a session of 65", extra("sessionName", &"a".repeat(65)), Refuses(requester)),
+        ("a requester with an empty session", extra("sessionName", ""), Refuses(requester)),
+        ("a requester with an ARN of 640", extra("arn", &"a".repeat(640)), Accepts),
+        ("a requester with an ARN of 641", extra("arn", &"a".repeat(641)), Refuses(requester)),
+        ("a requester with an id of 128", extra("principalId", &"a".repeat(128)), Accepts),
+        ("a requester with an id of 129", extra("principalId", &"a".repeat(129)), Refuses(requester)),
+        ("a requester with a session of two words", extra("sessionName", "a b"), Refuses(requester)),
+        ("a requester with an access key", extra("accessKeyId", "ASIAEXAMPLE"), Refuses(&["accessKeyId"])),
         ("a requester without name", json!({ "requestedBy": { "uid": "1" } }), Refuses(requester)),
         ("a requester of 1025", json!({ "requestedBy": { "username": long(1025) } }), Refuses(requester)),
         (
@@ -584,6 +594,13 @@ async fn grants_that_say_too_much_or_nothing_are_refused() -> Result<()> {
     let arn = &["spec.roleARN"][..];
     let id = &["spec.externalID"][..];
     let limit = &["spec.maxPendingPerNamespace"][..];
+    let accounts = &["spec.approvalServiceAccounts"][..];
+    let unused = &["only apply to an approval"][..];
+    let approval = |field: &str, value: Value| json!({ "requireApproval": true, field: value });
+    let with_uids = |mut spec: Value| {
+        spec["namespaceUIDs"] = json!(["2b1cf0f2-0a3c-4a4e-9d0f-0c8c7f3c1a11"]);
+        spec
+    };
     let many: Vec<_> = (0..257).map(|number| format!("team-{number}")).collect();
     let cases = [
         ("names", json!({}), Accepts),
@@ -629,6 +646,28 @@ async fn grants_that_say_too_much_or_nothing_are_refused() -> Result<()> {
         ("no pool", json!({ "userPoolID": null }), Refuses(&["spec.userPoolID"])),
         ("a pool without Region", json!({ "userPoolID": "_Example01" }), Refuses(&["spec.userPoolID"])),
         ("switches", json!({ "requireNotAfter": true, "requireApproval": true, "suspend": true }), Accepts),
+        ("uids", json!({ "namespaceUIDs": ["2b1cf0f2-0a3c-4a4e-9d0f-0c8c7f3c1a11"] }), Accepts),
+        ("uids with a selector", with_uids(by(json!({ "matchLabels": { "team": "shops" } }))), Accepts),
+        ("uids alone", with_uids(json!({ "namespaces": null })), Refuses(either)),
+        ("no uids", json!({ "namespaceUIDs": [] }), Refuses(&["spec.namespaceUIDs"])),
+        ("a uid that is none", json!({ "namespaceUIDs": ["*"] }), Refuses(&["spec.namespaceUIDs"])),
+        ("an identity", approval("approvalIdentity", json!(["Username", "UID", "SessionName"])), Accepts),
+        ("an empty identity", approval("approvalIdentity", json!([])), Refuses(&["spec.approvalIdentity"])),
+        ("another identity", approval("approvalIdentity", json!(["Groups"])), Refuses(&["spec.approvalIdentity"])),
+        ("an identity without approval", json!({ "approvalIdentity": ["UID"] }), Refuses(unused)),
+        ("an account", approval("approvalServiceAccounts", json!(["system:serviceaccount:a:b.c"])), Accepts),
+        ("no accounts", approval("approvalServiceAccounts", json!([])), Refuses(accounts)),
+        ("an account's name", approval("approvalServiceAccounts", json!(["flux"])), Refuses(accounts)),
+        (
+            "the accounts of a namespace",
+            approval("approvalServiceAccounts", json!(["system:serviceaccount:a:*"])),
+            Refuses(accounts),
+        ),
+        (
+            "an account without approval",
+            json!({ "approvalServiceAccounts": ["system:serviceaccount:a:b"] }),
+            Refuses(unused),
+        ),
         ("a limit of 1", json!({ "maxPendingPerNamespace": 1 }), Accepts),
         ("a limit of 1000", json!({ "maxPendingPerNamespace": 1000 }), Accepts),
         ("a limit of 0", json!({ "maxPendingPerNamespace": 0 }), Refuses(limit)),
@@ -743,6 +782,9 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
         ("prrec.attempts.exceptionCode", "exact code"),
         ("poolhold", "regardless of grants and approvals, until it is deleted"),
         ("poolhold.spec.usernames", "A request whose user cannot be read is held as well"),
+        ("prr.spec.requestedBy.extra.sessionName", "Anyone else who may assume the role chooses it freely"),
+        ("poolgrant.spec.approvalServiceAccounts", "can act as a second person"),
+        ("poolgrant.spec.namespaceUIDs", "does not inherit the grant"),
         ("poolgrant.spec.namespaceSelector.matchLabels", "Labels that a namespace must have"),
     ] {
         let explained = served.kubectl(&["explain", path]).await?;

@@ -104,7 +104,8 @@ async fn only_namespaced_objects_name_a_namespace() -> Result<()> {
     let page =
         include_str!("../../docs/network.md").split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
     let proxied = page.context("the page has no overlay")?;
-    for (name, overlay) in [("stamped", stamped), ("proxied", proxied)] {
+    let refusing = "resources: [../base]\ncomponents: [../components/refuse-unverified]\n";
+    for (name, overlay) in [("stamped", stamped), ("refusing", refusing), ("proxied", proxied)] {
         fs::create_dir(kustomize.join(name))?;
         fs::write(kustomize.join(name).join("kustomization.yaml"), overlay)?;
     }

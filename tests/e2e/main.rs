@@ -32,4 +32,5 @@ mod retention;
 mod retention_load;
 mod sequences;
 mod startup;
+mod two_people;
 mod upgrade;

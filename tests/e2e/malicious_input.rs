@@ -59,6 +59,9 @@ const FIELDS: &[Field] = &[
     request("onBehalfOf", OneLine(256), |text| json!({ "onBehalfOf": text })),
     request("requestedBy.username", OneLine(1024), |text| json!({ "requestedBy": { "username": text } })),
     request("requestedBy.uid", OneLine(256), |text| json!({ "requestedBy": { "username": "u", "uid": text } })),
+    request("requestedBy.extra.arn", Less, |text| extra("arn", text)),
+    request("requestedBy.extra.principalId", Less, |text| extra("principalId", text)),
+    request("requestedBy.extra.sessionName", Less, |text| extra("sessionName", text)),
     request("username", Less, |text| json!({ "username": text })),
     request("userPoolID", Less, |text| json!({ "userPoolID": text })),
     request("ifResetRequired", Less, |text| json!({ "ifResetRequired": text })),
@@ -68,6 +71,13 @@ const FIELDS: &[Field] = &[
     grant("usernamePattern", OneLine(256), |text| json!({ "usernamePattern": text })),
     grant("userPoolID", Less, |text| json!({ "userPoolID": text })),
     grant("namespaces", Less, |text| json!({ "namespaces": [text] })),
+    grant("namespaceUIDs", Less, |text| json!({ "namespaceUIDs": [text] })),
+    grant("approvalIdentity", Less, |text| json!({ "requireApproval": true, "approvalIdentity": [text] })),
+    grant(
+        "approvalServiceAccounts",
+        Less,
+        |text| json!({ "requireApproval": true, "approvalServiceAccounts": [text] }),
+    ),
     grant("roleARN", Less, |text| json!({ "roleARN": format!("arn:aws:iam::123456789012:role/{text}") })),
     grant("externalID", Less, |text| json!({ "roleARN": "arn:aws:iam::123456789012:role/r", "externalID": text })),
     grant("namespaceSelector.matchLabels", Less, |text| selector(json!({ "matchLabels": { text: "a" } }))),
@@ -101,6 +111,10 @@ const fn grant(path: &'static str, takes: Takes, spec: fn(&str) -> Value) -> Fie
 
 fn selector(selector: Value) -> Value {
     json!({ "namespaces": null, "namespaceSelector": selector })
+}
+
+fn extra(key: &str, text: &str) -> Value {
+    json!({ "requestedBy": { "username": "u", "extra": { key: text } } })
 }
 
 impl Field {

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use http::Method;
 use serde_json::Value;
 use testbed::environment::{Environment, LIMIT, condition};
-use testbed::{Fault, Matcher, Reply, eventually};
+use testbed::{Fault, Matcher, Options, Reply, eventually};
 
 #[tokio::test]
 async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()> {
@@ -509,5 +509,32 @@ async fn the_budget_of_a_region_spaces_the_calls() -> Result<()> {
     // There are five pauses of half a second between six calls. On a busy machine the first call
     // may arrive late, but not by a whole pause.
     assert!(span >= Some(Duration::from_millis(2100)), "{span:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_namespace_created_again_inherits_a_grant_by_name_alone() -> Result<()> {
+    let env = Environment::start_with(Options { controller_manager: true, ..Options::default() }).await?;
+    let _operator = env.run().await?;
+    env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
+    let create = async || {
+        env.kubectl(&["create", "namespace", "team"]).await?;
+        env.kubectl(&["get", "namespace", "team", "-o", "jsonpath={.metadata.uid}"]).await
+    };
+    let asked = async |name: &str, wanted: &str| {
+        env.users.create_user(&env.pool, name).await?;
+        env.apply(&env.request(name, name, "").replace("namespace: default", "namespace: team")).await?;
+        let reason = format!("--for=jsonpath={{.status.conditions[?(@.type=='Ready')].reason}}={wanted}");
+        env.kubectl(&["wait", &format!("prr/{name}"), "-n", "team", &reason, "--timeout=60s"]).await
+    };
+    let by_uid = format!("namespaces: [team]\nnamespaceUIDs: [{}]", create().await?);
+    env.grant("granted", &by_uid).await?;
+    asked("by-uid", "ResetAccepted").await?;
+    env.kubectl(&["delete", "namespace", "team", "--timeout=60s"]).await?;
+    create().await?;
+    asked("by-uid-again", "NoMatchingGrant").await?;
+    env.grant("granted", "namespaces: [team]").await?;
+    asked("by-name", "ResetAccepted").await?;
+    assert_eq!((env.calls("by-uid"), env.calls("by-name")), (1, 1));
     Ok(())
 }

@@ -116,11 +116,16 @@ impl Marked {
     }
 
     async fn ask(&self, name: &str, spec: &str) -> Result<()> {
+        self.env.apply(&self.made(name, spec).await?).await?;
+        Ok(())
+    }
+
+    /// Returns the manifest of a request for a new marked user.
+    async fn made(&self, name: &str, spec: &str) -> Result<String> {
         let username = format!("{MARK}-{name}");
         self.env.users.create_user(&self.env.pool, &username).await?;
         let metadata = format!("clientMetadata: {{key: {MARK}-value}}\n{spec}");
-        self.env.apply(&self.env.request(name, &username, &metadata)).await?;
-        Ok(())
+        Ok(self.env.request(name, &username, &metadata))
     }
 
     /// Creates a request, and waits for the expected state.
@@ -201,6 +206,21 @@ impl Marked {
         Ok(())
     }
 
+    /// Asks and approves as a service account of the namespace, which names itself.
+    async fn accounts(&self) -> Result<()> {
+        const ACCOUNT: &str = "system:serviceaccount:default:runner";
+        let as_account = [&format!("--as={ACCOUNT}")[..], "--as-group=system:masters"];
+        let manifest = self.made("by-account", &format!("requestedBy: {{username: {ACCOUNT}}}")).await?;
+        let create = [&["create", "-f", "-"], &as_account[..]].concat();
+        self.env.cluster.as_admin().run_with_input(&create, &manifest).await?.success()?;
+        self.reaches("by-account", "Pending/RequesterNotIndependent").await?;
+        self.ask("for-account", "requestedBy: {username: admin, uid: admin}").await?;
+        let approve = json!({ "spec": { "approved": true, "approvedBy": { "username": ACCOUNT } } }).to_string();
+        let patch = ["patch", "prr", "for-account", "--type=merge", "-p", &approve];
+        self.env.kubectl(&[&patch[..], &as_account].concat()).await?;
+        self.reaches("for-account", "Pending/ApproverNotIndependent").await
+    }
+
     /// Goes through the gates that keep a request waiting, or end it without a call.
     async fn gates(&self) -> Result<()> {
         self.becomes("suspended", "suspend: true", "Pending/Suspended").await?;
@@ -222,6 +242,7 @@ impl Marked {
         let as_bob = ["--as=bob", "--as-group=system:masters"];
         self.env.kubectl(&[&["patch", "prr", "by-name", "--type=merge", "-p", approve], &as_bob[..]].concat()).await?;
         self.reaches("by-name", "Pending/ApproverUnverified").await?;
+        self.accounts().await?;
         // The suspended one is the oldest, and the only one that may go on.
         self.env.grant("one-by-one", "namespaces: [default]\nmaxPendingPerNamespace: 1").await?;
         self.reaches("by-one", "Pending/PendingLimitReached").await?;

@@ -61,7 +61,14 @@ pub enum WaitReason {
     RequesterUnverified,
     /// The matching grants require an approval, and the approver is not authenticated.
     ApproverUnverified,
-    /// The matching grants require an approval, and the requester is the approver.
+    /// The matching grants require an approval, and the requester is a service account of the
+    /// request's namespace that no grant names.
+    RequesterNotIndependent,
+    /// The matching grants require an approval, and the approver is a service account of the
+    /// request's namespace that no grant names.
+    ApproverNotIndependent,
+    /// The matching grants require an approval, and requester and approver are not shown to be two
+    /// people.
     SelfApproval,
     /// The matching grants limit how many pending requests of a namespace proceed at a time, and
     /// earlier requests have not ended.
@@ -172,6 +179,8 @@ impl WaitReason {
             Self::AwaitingApproval => "AwaitingApproval",
             Self::RequesterUnverified => "RequesterUnverified",
             Self::ApproverUnverified => "ApproverUnverified",
+            Self::RequesterNotIndependent => "RequesterNotIndependent",
+            Self::ApproverNotIndependent => "ApproverNotIndependent",
             Self::SelfApproval => "SelfApproval",
             Self::PendingLimitReached => "PendingLimitReached",
             Self::RateLimited => "RateLimited",

@@ -77,6 +77,7 @@ use crate::schema;
     validation = Rule::new("!has(self.namespaces) || !('*' in self.namespaces) || size(self.namespaces) == 1").message("\"*\" means all namespaces: list it alone").field_path(".namespaces"),
     validation = Rule::new("!has(self.namespaceSelector) || (has(self.namespaceSelector.matchLabels) && size(self.namespaceSelector.matchLabels) > 0) || (has(self.namespaceSelector.matchExpressions) && size(self.namespaceSelector.matchExpressions) > 0)").message("an empty selector would select every namespace: say namespaces: [\"*\"] if that is meant").field_path(".namespaceSelector"),
     validation = Rule::new("!has(self.externalID) || has(self.roleARN)").message("externalID is only used to assume a role: give roleARN too").field_path(".externalID"),
+    validation = Rule::new("self.requireApproval || (!has(self.approvalIdentity) && !has(self.approvalServiceAccounts))").message("approvalIdentity and approvalServiceAccounts only apply to an approval: set requireApproval too").field_path(".requireApproval"),
     validation = Rule::new("!has(self.sessionTags) || has(self.roleARN)").message("sessionTags are only used to assume a role: give roleARN too").field_path(".sessionTags")
 )]
 #[serde(rename_all = "camelCase")]
@@ -98,6 +99,11 @@ pub struct UserPoolGrantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::label_selector")]
     pub namespace_selector: Option<LabelSelector>,
+
+    /// Restricts the grant to namespaces with one of these uids (`metadata.uid`), in addition to `namespaces` or `namespaceSelector`. A namespace that is deleted and created again has another uid, so it does not inherit the grant.
+    #[serde(default, rename = "namespaceUIDs", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 64), regex(pattern = r"^[0-9A-Za-z-]+$")))]
+    pub namespace_uids: Option<Vec<String>>,
 
     /// Allows only users whose name this regular expression matches from beginning to end. The name is the user name that Cognito stores or, if that is the `sub`, the e-mail address, else the phone number. The spelling in the request has to match as well. The user is read by AdminGetUser before every claim, and the grant allows nothing while that fails. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,9 +129,25 @@ pub struct UserPoolGrantSpec {
     #[serde(default)]
     pub require_not_after: bool,
 
-    /// Allows only requests that a user with the verb `approve`, other than the requester, has approved (`spec.approved`). This requires the component `stamp-requester` (Kubernetes 1.36 or newer); without its stamp the grant allows no request.
+    /// Allows only requests that a user with the verb `approve`, other than the requester, has approved (`spec.approved`). Both users have to be authenticated: by the component `stamp-requester` (Kubernetes 1.36 or newer), or by writing their own names, as the component `refuse-unverified` requires. A service account of the request's own namespace counts as neither requester nor approver, unless `approvalServiceAccounts` names it.
     #[serde(default)]
     pub require_approval: bool,
+
+    /// The attributes by which requester and approver are compared: each one that both users have has to differ, and at least one has to be present in both. If absent, these are `Username` and `UID`. On Amazon EKS, `[SessionName]` lets two sessions of one role approve each other. Use it only if every session name is the name of a person, as in IAM Identity Center. Regardless of this field, two sessions of the same name are one person, sessions whose names tools set are never two, and a service account is compared by `Username` and `UID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 3))]
+    pub approval_identity: Option<Vec<IdentityAttribute>>,
+
+    /// The service accounts that count as requester or approver of requests in their own namespace, such as `system:serviceaccount:team-a:flux`. Any user who may impersonate such an account or create its token, as the roles `edit` and `admin` allow in its namespace, can act as a second person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 1, max = 340),
+            regex(pattern = r"^system:serviceaccount:[a-z0-9]([-a-z0-9]*[a-z0-9])?:[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        )
+    )]
+    pub approval_service_accounts: Option<Vec<String>>,
 
     /// The number of pending requests per namespace that proceed at a time, oldest first, among the requests that this grant matches. Later requests wait until earlier ones end. 1 to 1000; if absent, there is no limit. Requests that are suspended or wait for another reason count too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,6 +157,18 @@ pub struct UserPoolGrantSpec {
     /// While it is true, this grant allows nothing. Other grants still allow requests: to hold requests back regardless of grants, create a UserPoolHold.
     #[serde(default)]
     pub suspend: bool,
+}
+
+/// An attribute by which requester and approver are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum IdentityAttribute {
+    /// The authenticated user name.
+    Username,
+    /// The uid of the authenticated user. On Amazon EKS it identifies a role or an IAM user.
+    #[serde(rename = "UID")]
+    Uid,
+    /// The name of the session of a role, `extra.sessionName`.
+    SessionName,
 }
 
 /// The session tags that a role is assumed with.

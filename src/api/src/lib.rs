@@ -13,7 +13,7 @@ mod schema;
 
 pub use conditions::{ConditionType, EndReason, GrantReason, HoldReason, Reason, WaitReason};
 pub use exception::Exception;
-pub use grant::{SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
+pub use grant::{IdentityAttribute, SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
 pub use hold::{UserPoolHold, UserPoolHoldSpec, UserPoolHoldStatus};
 pub use record::{
     Action, Attempt, CloseCause, Closed, Effect, Evidence, FailureCause, Origin, PasswordResetRecord, RecordFields,
@@ -21,7 +21,7 @@ pub use record::{
 };
 pub use request::{
     ApprovedBy, IfResetRequired, Outcome, Password, PasswordResetRequest, PasswordResetRequestSpec,
-    PasswordResetRequestStatus, RecordRef, RequestedBy,
+    PasswordResetRequestStatus, RecordRef, RequestedBy, UserExtra,
 };
 pub use schema::crds;
 

@@ -168,6 +168,9 @@ pub struct RequestedBy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub uid: Option<String>,
+    /// The AWS identity behind the user, if the authenticator provides one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<UserExtra>,
 }
 
 /// The user who approved a request.
@@ -180,6 +183,30 @@ pub struct ApprovedBy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub uid: Option<String>,
+    /// The AWS identity behind the user, if the authenticator provides one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<UserExtra>,
+}
+
+/// The part of a user's `userInfo.extra` that identifies a person on Amazon EKS.
+///
+/// The names are those of aws-iam-authenticator. No other entry is kept. The bounds are above what AWS allows, and an
+/// entry that exceeds them is left out, so that it never makes a user look like another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserExtra {
+    /// The ARN of the IAM user, or of the session of a role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 640), regex(pattern = r"^[!-~]+$"))]
+    pub arn: Option<String>,
+    /// The unique id of the IAM user or the role, such as `AROAEXAMPLE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[!-~]+$"))]
+    pub principal_id: Option<String>,
+    /// The name of the session of a role. IAM Identity Center sets it to the name of the person. Anyone else who may assume the role chooses it freely.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[!-~]+$"))]
+    pub session_name: Option<String>,
 }
 
 impl PasswordResetRequest {
@@ -187,15 +214,6 @@ impl PasswordResetRequest {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.status.as_ref().map(|status| status.outcome).unwrap_or_default()
-    }
-}
-
-impl ApprovedBy {
-    /// Returns true if this is a user other than the requester, by name, and by uid if both have one.
-    #[must_use]
-    pub fn differs_from(&self, requester: &RequestedBy) -> bool {
-        let same_uid = self.uid.is_some() && self.uid == requester.uid;
-        self.username != requester.username && !same_uid
     }
 }
 
@@ -209,7 +227,7 @@ impl RequestedBy {
 
 impl Default for RequestedBy {
     fn default() -> Self {
-        Self { username: UNVERIFIED.into(), uid: None }
+        Self { username: UNVERIFIED.into(), uid: None, extra: None }
     }
 }
 

@@ -3,6 +3,7 @@
 mod compiled;
 mod hold;
 mod holds;
+mod people;
 mod queue;
 mod status;
 
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
+pub(crate) use self::people::is_service_account_of;
 use self::{compiled::CompiledGrant, hold::CompiledHold, queue::Pending};
 pub use self::{
     hold::{HeldBy, HoldCause},
@@ -28,6 +30,15 @@ use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserPoolHold, condi
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
+
+/// The parts of a namespace that grants select by, besides its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its uid, which a namespace that is created again under the same name does not have.
+    pub uid: Option<String>,
+    /// Its labels.
+    pub labels: Labels,
+}
 
 /// The authorization of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +131,7 @@ pub struct GrantIndex {
     holds: BTreeMap<String, CompiledHold>,
     /// The users of pending requests that were read while a hold or a grant asked for users.
     users: BTreeMap<NamespacedName, KnownUser>,
-    namespaces: BTreeMap<String, Labels>,
+    namespaces: BTreeMap<String, Namespace>,
     pending: BTreeMap<NamespacedName, Pending>,
 }
 
@@ -162,8 +173,8 @@ impl GrantIndex {
     }
 
     /// Adds or updates a namespace. Returns true if this may change which requests are allowed.
-    pub fn put_namespace(&mut self, name: String, labels: Labels) -> bool {
-        self.namespaces.insert(name, labels.clone()).as_ref() != Some(&labels)
+    pub fn put_namespace(&mut self, name: String, namespace: Namespace) -> bool {
+        self.namespaces.insert(name, namespace.clone()).as_ref() != Some(&namespace)
     }
 
     /// Removes a namespace. Returns true if it existed.
@@ -230,8 +241,8 @@ impl GrantIndex {
 
     /// Returns the grants that match a request, regardless of their other requirements.
     fn matching(&self, asked: &Asked<'_>) -> impl Iterator<Item = &CompiledGrant> {
-        let labels = self.namespaces.get(asked.namespace);
-        self.grants.values().filter(move |grant| grant.matches(asked, labels))
+        let known = self.namespaces.get(asked.namespace);
+        self.grants.values().filter(move |grant| grant.matches(asked, known))
     }
 
     /// Returns the grants whose status has to change.

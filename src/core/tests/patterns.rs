@@ -7,7 +7,10 @@ use cognito_reset_api::{
     PasswordResetRequest, UserPoolGrant,
     conditions::{GrantReason, WaitReason},
 };
-use cognito_reset_core::{action::user_names::KnownUser, grants::GrantIndex};
+use cognito_reset_core::{
+    action::user_names::KnownUser,
+    grants::{GrantIndex, Namespace},
+};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -80,7 +83,7 @@ fn a_pattern_built_to_be_slow_is_quick_or_refused() {
         let spec = json!({ "userPoolID": POOL, "namespaces": ["*"], "usernamePattern": pattern });
         let grant = UserPoolGrant::new("slow", serde_json::from_value(spec).unwrap());
         let mut index = GrantIndex::default();
-        index.put_namespace("support".into(), [].into());
+        index.put_namespace("support".into(), Namespace::default());
         let started = Instant::now();
         index.put_grant(grant);
         let compiled = started.elapsed();

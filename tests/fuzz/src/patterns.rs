@@ -5,7 +5,10 @@ use cognito_reset_api::{
     PasswordResetRequest, UserPoolGrant,
     conditions::{GrantReason, WaitReason},
 };
-use cognito_reset_core::{action::user_names::KnownUser, grants::GrantIndex};
+use cognito_reset_core::{
+    action::user_names::KnownUser,
+    grants::{GrantIndex, Namespace},
+};
 use jiff::Timestamp;
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
@@ -101,7 +104,7 @@ pub fn check(input: &Match) {
     let grant: UserPoolGrant = serde_json::from_value(grant).unwrap();
     let request: PasswordResetRequest = serde_json::from_value(request).unwrap();
     let mut index = GrantIndex::default();
-    index.put_namespace("team-a".into(), [].into());
+    index.put_namespace("team-a".into(), Namespace::default());
     index.put_grant(grant);
     let status = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
     statuses::check(&status.conditions);

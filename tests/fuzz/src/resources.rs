@@ -8,7 +8,7 @@ use cognito_reset_api::{
 };
 use cognito_reset_core::{
     action::user_names::KnownUser,
-    grants::GrantIndex,
+    grants::{GrantIndex, Namespace},
     invalid_objects::{self, Kind},
     ledger::Identity,
     machine::status,
@@ -167,7 +167,7 @@ fn check_hold(hold: UserPoolHold) {
 
 fn check_grant(grant: UserPoolGrant) {
     let mut index = GrantIndex::default();
-    index.put_namespace("team-a".into(), [("team".into(), "a".into())].into());
+    index.put_namespace("team-a".into(), Namespace { uid: None, labels: [("team".into(), "a".into())].into() });
     index.put_grant(grant);
     for stale in index.stale_statuses(Timestamp::UNIX_EPOCH) {
         statuses::check(&stale.grant.status.unwrap_or_default().conditions);

@@ -310,13 +310,29 @@ impl ControlPlane {
     /// # Errors
     /// When there is no response.
     pub async fn request_with_text(&self, method: Method, path: &str, body: String) -> Result<(StatusCode, Value)> {
+        self.request_with_headers(method, path, body, &[]).await
+    }
+
+    /// Like [`request_with_text`](Self::request_with_text), with further headers, such as those of
+    /// an impersonation that `kubectl` cannot send: it writes no key of `userInfo.extra` in capitals.
+    ///
+    /// # Errors
+    /// When there is no response.
+    pub async fn request_with_headers(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, Value)> {
         let kind = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url()))
             .header(header::AUTHORIZATION, format!("Bearer {ADMIN_TOKEN}"))
-            .header(header::CONTENT_TYPE, kind)
-            .body(Full::<Bytes>::from(body))?;
+            .header(header::CONTENT_TYPE, kind);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Full::<Bytes>::from(body))?;
         let response = self.client.exchange(request).await?;
         Ok((response.status(), serde_json::from_slice(response.body()).unwrap_or_default()))
     }

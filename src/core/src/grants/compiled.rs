@@ -18,7 +18,8 @@ use crate::{
         user_names::KnownUser,
     },
     grants::{
-        Asked, Labels,
+        Asked, Labels, Namespace,
+        people::Person,
         queue::{NamespacedName, Pending, Queue, place},
     },
 };
@@ -46,7 +47,7 @@ pub(super) enum Namespaces {
 }
 
 impl Namespaces {
-    pub(super) fn contains(&self, name: &str, labels: Option<&Labels>) -> bool {
+    fn contains(&self, name: &str, labels: Option<&Labels>) -> bool {
         match self {
             Self::All => true,
             Self::Named(names) => names.contains(name),
@@ -62,7 +63,9 @@ pub(super) enum Unmet {
     Suspended,
     NotAfter,
     AuthenticatedRequester,
+    IndependentRequester,
     AnotherApprover,
+    IndependentApprover,
     AuthenticatedApprover,
     Approval,
     PendingLimit,
@@ -74,7 +77,9 @@ impl Unmet {
             Self::Suspended => WaitReason::GrantSuspended,
             Self::NotAfter => WaitReason::NotAfterRequired,
             Self::AuthenticatedRequester => WaitReason::RequesterUnverified,
+            Self::IndependentRequester => WaitReason::RequesterNotIndependent,
             Self::AnotherApprover => WaitReason::SelfApproval,
+            Self::IndependentApprover => WaitReason::ApproverNotIndependent,
             Self::AuthenticatedApprover => WaitReason::ApproverUnverified,
             Self::Approval => WaitReason::AwaitingApproval,
             Self::PendingLimit => WaitReason::PendingLimitReached,
@@ -102,11 +107,20 @@ impl CompiledGrant {
     /// Returns true if the grant matches this user and namespace, regardless of its other
     /// requirements.
     ///
-    /// A grant with an invalid pattern or selector matches no request, and neither does a selector
-    /// match a namespace whose labels are not known: a grant only ever allows.
-    pub(super) fn matches(&self, asked: &Asked<'_>, labels: Option<&Labels>) -> bool {
-        let in_namespaces = self.namespaces.as_ref().is_ok_and(|selected| selected.contains(asked.namespace, labels));
-        in_namespaces && self.matches_user(asked)
+    /// A grant with an invalid pattern or selector matches no request. Neither does a selector match a
+    /// namespace whose labels are not known, nor a list of uids one whose uid is not: a grant only
+    /// ever allows.
+    pub(super) fn matches(&self, asked: &Asked<'_>, known: Option<&Namespace>) -> bool {
+        self.selects(asked.namespace, known) && self.matches_user(asked)
+    }
+
+    /// Returns true if the grant selects the namespace.
+    pub(super) fn selects(&self, name: &str, known: Option<&Namespace>) -> bool {
+        let labels = known.map(|namespace| &namespace.labels);
+        let selected = self.namespaces.as_ref().is_ok_and(|selected| selected.contains(name, labels));
+        let uid = known.and_then(|namespace| namespace.uid.as_ref());
+        let of_uid = |uids: &Vec<String>| uid.is_some_and(|uid| uids.contains(uid));
+        selected && self.object.spec.namespace_uids.as_ref().is_none_or(of_uid)
     }
 
     /// Compares the pattern with the user: with the spelling in the request, and with the user's
@@ -141,12 +155,36 @@ impl CompiledGrant {
             return Some(Unmet::NotAfter);
         }
         if asked.require_approval
-            && let Some(unmet) = unmet_approval(&request.spec)
+            && let Some(unmet) = self.unmet_approval(&request.spec, namespace)
         {
             return Some(unmet);
         }
         let waits = self.limit().is_some_and(|limit| !self.queue.is_among_first(namespace, &place(request), limit));
         waits.then_some(Unmet::PendingLimit)
+    }
+
+    /// Checks the approval: requester and approver have to be authenticated, must not depend on the
+    /// administrators of the request's namespace, and have to be two people.
+    fn unmet_approval(&self, spec: &PasswordResetRequestSpec, namespace: &str) -> Option<Unmet> {
+        let named = self.object.spec.approval_service_accounts.as_deref().unwrap_or_default();
+        let requester = Person::from(&spec.requested_by);
+        if !spec.requested_by.is_authenticated() {
+            return Some(Unmet::AuthenticatedRequester);
+        }
+        if requester.is_dependent(namespace, named) {
+            return Some(Unmet::IndependentRequester);
+        }
+        if !spec.approved {
+            return Some(Unmet::Approval);
+        }
+        let Some(approver) = spec.approved_by.as_ref().map(Person::from) else {
+            return Some(Unmet::AuthenticatedApprover);
+        };
+        if approver.is_dependent(namespace, named) {
+            return Some(Unmet::IndependentApprover);
+        }
+        let identity = self.object.spec.approval_identity.as_deref();
+        (!approver.differs_from(requester, identity)).then_some(Unmet::AnotherApprover)
     }
 
     fn limit(&self) -> Option<usize> {
@@ -175,21 +213,6 @@ impl CompiledGrant {
         let arn = self.object.spec.role_arn.clone()?;
         let session_tags = self.object.spec.session_tags.unwrap_or_default();
         Some(Role { arn, external_id: self.object.spec.external_id.clone(), session_tags })
-    }
-}
-
-/// Checks the approval: requester and approver have to be authenticated, and have to differ.
-fn unmet_approval(spec: &PasswordResetRequestSpec) -> Option<Unmet> {
-    if !spec.requested_by.is_authenticated() {
-        return Some(Unmet::AuthenticatedRequester);
-    }
-    if !spec.approved {
-        return Some(Unmet::Approval);
-    }
-    match &spec.approved_by {
-        None => Some(Unmet::AuthenticatedApprover),
-        Some(approver) if approver.differs_from(&spec.requested_by) => None,
-        Some(_) => Some(Unmet::AnotherApprover),
     }
 }
 

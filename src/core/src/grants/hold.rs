@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     action::user_names::{KnownUser, UserNames},
     escape::escaped,
-    grants::{Asked, Labels},
+    grants::{Asked, Namespace},
 };
 
 /// A hold as it is applied. Each part only narrows it: `None` means all.
@@ -114,7 +114,7 @@ impl CompiledHold {
         &self,
         hold: &UserPoolHold,
         held: usize,
-        namespaces: &BTreeMap<String, Labels>,
+        namespaces: &BTreeMap<String, Namespace>,
         now: Timestamp,
     ) -> UserPoolHoldStatus {
         let some_exist =

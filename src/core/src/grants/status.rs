@@ -9,7 +9,7 @@ use cognito_reset_api::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::grants::{Labels, compiled::CompiledGrant};
+use crate::grants::{Namespace, compiled::CompiledGrant};
 
 /// The number of other grants that `conflictsWith` names.
 const MAX_CONFLICTS: usize = 16;
@@ -20,7 +20,7 @@ type Selected = Vec<usize>;
 /// Returns each grant with its status.
 pub(super) fn statuses<'a>(
     grants: &'a BTreeMap<String, CompiledGrant>,
-    namespaces: &BTreeMap<String, Labels>,
+    namespaces: &BTreeMap<String, Namespace>,
     now: Timestamp,
 ) -> impl Iterator<Item = (&'a CompiledGrant, UserPoolGrantStatus)> {
     let mut pools: BTreeMap<&str, Vec<(&CompiledGrant, Selected)>> = BTreeMap::new();
@@ -33,10 +33,10 @@ pub(super) fn statuses<'a>(
     })
 }
 
-fn selected(grant: &CompiledGrant, namespaces: &BTreeMap<String, Labels>) -> Selected {
-    let Ok(selects) = &grant.namespaces else { return Vec::new() };
+fn selected(grant: &CompiledGrant, namespaces: &BTreeMap<String, Namespace>) -> Selected {
     let numbered = namespaces.iter().enumerate();
-    numbered.filter(|(_, (name, labels))| selects.contains(name, Some(labels))).map(|(number, _)| number).collect()
+    let selected = numbered.filter(|(_, (name, namespace))| grant.selects(name, Some(namespace)));
+    selected.map(|(number, _)| number).collect()
 }
 
 /// Returns true if requests can be ambiguous between two grants of a pool. Whether two different

@@ -48,12 +48,17 @@ fn from(namespace: &str) -> PasswordResetRequest {
     request
 }
 
+/// A namespace with these labels, and the first value among them as its uid.
+fn namespace(labels: &[(&str, &str)]) -> Namespace {
+    let uid = labels.first().map(|(_, value)| format!("uid-of-{value}"));
+    Namespace { uid, labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect() }
+}
+
 /// A cluster with the namespaces `support` (team: support, tier: gold) and `web` (team: web).
 fn index_of(grants: &[UserPoolGrant]) -> GrantIndex {
     let mut index = GrantIndex::default();
-    let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    index.put_namespace("support".into(), labels(&[("team", "support"), ("tier", "gold")]));
-    index.put_namespace("web".into(), labels(&[("team", "web")]));
+    index.put_namespace("support".into(), namespace(&[("team", "support"), ("tier", "gold")]));
+    index.put_namespace("web".into(), namespace(&[("team", "web")]));
     for grant in grants {
         index.put_grant(grant.clone());
     }
@@ -346,6 +351,89 @@ fn an_approval_counts_where_it_is_proven_and_by_somebody_else() {
     ]);
 }
 
+/// A request by one user of Amazon EKS in the role `support`, approved by another.
+fn in_sessions(requester: &str, approver: &str) -> PasswordResetRequest {
+    let user = |session: &str| {
+        json!({ "username": "support", "uid": "aws-iam-authenticator:123456789012:AROAEXAMPLE",
+            "extra": { "principalId": "AROAEXAMPLE", "sessionName": session } })
+    };
+    request(json!({ "requestedBy": user(requester), "approved": true, "approvedBy": user(approver) }))
+}
+
+#[test]
+fn colleagues_in_one_role_approve_only_if_a_grant_says_so() {
+    let strict = || vec![all("strict", json!({ "requireApproval": true }))];
+    let by_session = || vec![all("strict", json!({ "requireApproval": true, "approvalIdentity": ["SessionName"] }))];
+    let ok = || Ok(vec!["strict"]);
+    check(vec![
+        ("two sessions", by_session(), in_sessions("alice", "bob"), ok()),
+        ("two sessions, by default", strict(), in_sessions("alice", "bob"), BY_THE_REQUESTER),
+        ("one session", by_session(), in_sessions("alice", "alice"), BY_THE_REQUESTER),
+        ("a session of a tool", by_session(), in_sessions("alice", "EKSGetTokenAuth"), BY_THE_REQUESTER),
+        ("without a session", by_session(), approved_by(json!({ "username": "bob", "uid": "2" })), BY_THE_REQUESTER),
+    ]);
+}
+
+#[test]
+fn service_account_of_the_namespace_counts_only_if_named() {
+    const RUNNER: &str = "system:serviceaccount:support:runner";
+    let runner = || json!({ "username": RUNNER, "uid": "3" });
+    let elsewhere = json!({ "username": "system:serviceaccount:argocd:argo", "uid": "4" });
+    let bob = || json!({ "username": "bob", "uid": "2" });
+    let strict = || vec![all("strict", json!({ "requireApproval": true }))];
+    let naming = || vec![all("strict", json!({ "requireApproval": true, "approvalServiceAccounts": [RUNNER] }))];
+    let by = |requester: Value, approver: Value| {
+        request(json!({ "requestedBy": requester, "approved": true, "approvedBy": approver }))
+    };
+    let requester = || Err(WaitReason::RequesterNotIndependent);
+    let approver = || Err(WaitReason::ApproverNotIndependent);
+    let ok = || Ok(vec!["strict"]);
+    check(vec![
+        ("it asks", strict(), by(runner(), bob()), requester()),
+        ("it asks, before any approval", strict(), request(json!({ "requestedBy": runner() })), requester()),
+        ("it approves", strict(), by(bob(), runner()), approver()),
+        ("it asks, and is named", naming(), by(runner(), bob()), ok()),
+        ("it approves, and is named", naming(), by(bob(), runner()), ok()),
+        ("it asks and approves", naming(), by(runner(), runner()), BY_THE_REQUESTER),
+        ("one of another namespace asks", strict(), by(elsewhere, bob()), ok()),
+    ]);
+}
+
+#[test]
+fn namespace_created_again_does_not_inherit_a_grant_by_uid() {
+    let by_uid = |more: Value| {
+        let mut spec = json!({ "namespaces": ["support"], "namespaceUIDs": ["uid-of-support"] });
+        spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        grant("by-uid", spec)
+    };
+    let selector =
+        json!({ "namespaceUIDs": ["uid-of-support"], "namespaceSelector": { "matchLabels": { "tier": "gold" } } });
+    let elsewhere = json!({ "namespaces": ["web"], "namespaceUIDs": ["uid-of-support"] });
+    check(vec![
+        ("the namespace", vec![by_uid(json!({}))], alice(), Ok(vec!["by-uid"])),
+        ("with a selector", vec![grant("by-uid", selector)], alice(), Ok(vec!["by-uid"])),
+        ("another namespace", vec![by_uid(json!({}))], from("web"), NOT_GRANTED),
+        ("another uid", vec![grant("by-uid", elsewhere)], from("web"), NOT_GRANTED),
+    ]);
+    let mut index = index_of(&[by_uid(json!({}))]);
+    let again = Namespace { uid: Some("another".into()), ..namespace(&[("team", "support"), ("tier", "gold")]) };
+    assert!(index.put_namespace("support".into(), again.clone()));
+    assert_eq!(
+        index.evaluate(&alice(), &KnownUser::NotRead).authorization,
+        Err(WaitReason::NoMatchingGrant),
+        "created again"
+    );
+    index.remove_namespace("support");
+    assert_eq!(
+        index.evaluate(&alice(), &KnownUser::NotRead).authorization,
+        Err(WaitReason::NoMatchingGrant),
+        "not known"
+    );
+    let first = Namespace { uid: Some("uid-of-support".into()), ..again };
+    index.put_namespace("support".into(), first);
+    assert!(index.evaluate(&alice(), &KnownUser::NotRead).authorization.is_ok(), "restored");
+}
+
 #[test]
 fn reason_is_that_of_the_grant_closest_to_allowing() {
     let expiring = || all("expiring", json!({ "requireNotAfter": true }));
@@ -547,7 +635,7 @@ fn grant_status_is_stale_until_written_and_after_changes() {
     assert_eq!(stale(&index, later).len(), 1);
     index.status_written(&first);
     assert_eq!(stale(&index, later), []);
-    index.put_namespace("ops".into(), [("team".into(), "ops".into())].into());
+    index.put_namespace("ops".into(), namespace(&[("team", "ops")]));
     let second = stale(&index, later).remove(0);
     assert_eq!(shown(&second), ["Ready True Valid"]);
     index.status_written(&second);
@@ -599,9 +687,10 @@ fn only_what_may_alter_what_is_allowed_is_a_change() {
     let mut index = index_of(&[all("a", json!({}))]);
     let stale = stale(&index, NOW).remove(0);
     assert!(!index.put_grant(stale), "a status");
-    let labels: Labels = [("team".into(), "web".into())].into();
-    assert!(!index.put_namespace("web".into(), labels), "the same labels");
-    assert!(index.put_namespace("web".into(), Labels::new()), "other labels");
+    let web = namespace(&[("team", "web")]);
+    assert!(!index.put_namespace("web".into(), web.clone()), "the same namespace");
+    assert!(index.put_namespace("web".into(), Namespace { uid: None, ..web.clone() }), "another uid");
+    assert!(index.put_namespace("web".into(), Namespace { labels: Labels::new(), ..web }), "other labels");
     assert!(index.put_grant(all("a", json!({ "suspend": true }))), "a spec");
     assert!(!index.retain_grants(&["a".into()].into()), "every grant is still there");
     let both = ["support".into(), "web".into()].into();
@@ -748,7 +837,7 @@ fn changed_conditions_are_new_reasons_or_initial_problems() {
     assert_eq!(reasons(&mut index), ["GrantSuspended"]);
     index.role_checked(&tried, Ok(()));
     assert_eq!(reasons(&mut index), ["RoleAssumed"]);
-    index.put_namespace("ops".into(), Labels::new());
+    index.put_namespace("ops".into(), Namespace::default());
     assert!(reasons(&mut index).is_empty(), "a number is not reported");
     let mut broken = index_of(&[matching("(")]);
     assert_eq!(reasons(&mut broken), ["InvalidUsernamePattern"], "reported once, and not of Stalled too");

@@ -14,7 +14,7 @@ use crate::{
         response::{Class, Code, ResetResponse},
         user_names::KnownUser,
     },
-    grants::{Authorization, Evaluation, HeldBy, HoldCause},
+    grants::{Authorization, Evaluation, HeldBy, HoldCause, is_service_account_of},
     ledger::{self, Finding, Identity, Waits},
     machine::{
         Object,
@@ -26,6 +26,9 @@ use crate::{
     },
     refusal::Refuser,
 };
+
+/// The length of the longest user name of a service account. A longer name is not repeated in a status.
+const LONGEST_ACCOUNT: usize = 340;
 
 /// The state that is decided on, and the objects that it was read from.
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -316,8 +319,25 @@ impl Facts {
                 status::refused(refused.write, self.refuser.as_ref(), &self.ended())
             }
             (_, Some(held_by)) if reason == WaitReason::UserPoolHeld => status::held(held_by),
-            (Some(_) | None, Some(_) | None) => status::waiting(reason),
+            (Some(_) | None, Some(_) | None) => {
+                let account = self.dependent_account(reason);
+                account.map_or_else(|| status::waiting(reason), |name| status::waiting_for_account(reason, name))
+            }
         }
+    }
+
+    /// Returns the service account that this reason is about.
+    fn dependent_account(&self, reason: WaitReason) -> Option<&str> {
+        let request = self.request.as_deref()?;
+        let username = if reason == WaitReason::RequesterNotIndependent {
+            &request.spec.requested_by.username
+        } else if reason == WaitReason::ApproverNotIndependent {
+            &request.spec.approved_by.as_ref()?.username
+        } else {
+            return None;
+        };
+        let namespace = request.namespace()?;
+        (username.len() <= LONGEST_ACCOUNT && is_service_account_of(username, &namespace)).then_some(username)
     }
 
     /// Returns the final status of the request.

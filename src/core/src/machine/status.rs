@@ -57,6 +57,16 @@ pub fn waiting(reason: WaitReason) -> StatusUpdate {
     StatusUpdate { outcome: Outcome::Pending, reason: reason.into(), invalidated: Truth::Unknown, message }
 }
 
+/// Returns the status of a request that waits because of this service account.
+#[must_use]
+pub fn waiting_for_account(reason: WaitReason, account: &str) -> StatusUpdate {
+    let message = format!(
+        "{}; a platform administrator can add \"{account}\" to approvalServiceAccounts of the grant",
+        waiting_message(reason)
+    );
+    StatusUpdate { message, ..waiting(reason) }
+}
+
 /// The same, with a word about what it waits for: a cause of a failed connection, a code, never anybody's text.
 #[must_use]
 pub fn waiting_for(reason: WaitReason, word: &str) -> StatusUpdate {
@@ -330,13 +340,19 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
         }
         WaitReason::RequesterUnverified => {
-            "the matching UserPoolGrants require an approval, and the requester is not authenticated: install the component stamp-requester, then create a new request"
+            "the matching UserPoolGrants require an approval, and the requester is not authenticated: install the component stamp-requester or refuse-unverified, then create a new request"
         }
         WaitReason::ApproverUnverified => {
-            "the matching UserPoolGrants require an approval, and the approver is not authenticated: install the component stamp-requester, then create a new request"
+            "the matching UserPoolGrants require an approval, and the approver is not authenticated: install the component stamp-requester or refuse-unverified, then create a new request"
+        }
+        WaitReason::RequesterNotIndependent => {
+            "the matching UserPoolGrants require an approval, and a service account of this namespace does not count as requester: create a new request as another user"
+        }
+        WaitReason::ApproverNotIndependent => {
+            "the matching UserPoolGrants require an approval, and a service account of this namespace does not count as approver: create a new request, and have another user approve it"
         }
         WaitReason::SelfApproval => {
-            "the matching UserPoolGrants require an approval by another user than the requester: create a new request, and have another user approve it"
+            "the matching UserPoolGrants require an approval by another user than the requester, and by the grants' approvalIdentity the two are not shown to be two people: create a new request, and have another user approve it"
         }
         WaitReason::PendingLimitReached => {
             "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"

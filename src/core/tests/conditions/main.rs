@@ -15,7 +15,7 @@ use cognito_reset_api::{
 };
 use cognito_reset_core::{
     action::{port::SessionFailure, response::Class},
-    grants::GrantIndex,
+    grants::{GrantIndex, Namespace},
     invalid_objects::{self, Kind},
     ledger::{self, Backoff, Finding, Identity, Settling, Waits},
     machine::{
@@ -148,6 +148,8 @@ fn gates() -> Vec<State> {
         WaitReason::AwaitingApproval,
         WaitReason::RequesterUnverified,
         WaitReason::ApproverUnverified,
+        WaitReason::RequesterNotIndependent,
+        WaitReason::ApproverNotIndependent,
         WaitReason::SelfApproval,
         WaitReason::PendingLimitReached,
         WaitReason::ObjectTooLarge,
@@ -414,7 +416,7 @@ fn every_condition_keeps_within_its_bounds() -> Result<()> {
 /// The reasons in the statuses of valid and of invalid grants, and of holds.
 fn reasons_of_grants() -> Result<BTreeSet<String>> {
     let mut index = GrantIndex::default();
-    index.put_namespace("support".into(), BTreeMap::new());
+    index.put_namespace("support".into(), Namespace::default());
     let specs = [
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"] }),
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["ops"] }),

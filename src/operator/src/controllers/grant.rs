@@ -10,7 +10,7 @@ pub(crate) mod shared;
 use std::{collections::BTreeSet, time::Duration};
 
 use cognito_reset_api::{UserPoolGrant, conditions::Truth};
-use cognito_reset_core::grants::StaleStatus;
+use cognito_reset_core::grants::{self, StaleStatus};
 use futures::{Stream, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
@@ -100,7 +100,8 @@ struct Namespaces<'a> {
 
 impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
     fn put(&mut self, object: PartialObjectMeta<Namespace>) {
-        self.grants.change(|index| index.put_namespace(object.name_any(), object.labels().clone()));
+        let selected_by = grants::Namespace { uid: object.uid(), labels: object.labels().clone() };
+        self.grants.change(|index| index.put_namespace(object.name_any(), selected_by));
     }
 
     fn remove(&mut self, object: &PartialObjectMeta<Namespace>) {

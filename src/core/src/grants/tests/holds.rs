@@ -237,6 +237,6 @@ fn only_what_may_alter_what_is_held_is_a_change() {
     let mut nowhere = held_index(json!({ "namespaces": ["nowhere"] }));
     let reasons: Vec<_> = nowhere.stale_hold_statuses(NOW).remove(0).changed.into_iter().map(|it| it.reason).collect();
     assert_eq!(reasons, ["NoNamespaceMatches"]);
-    nowhere.put_namespace("nowhere".into(), Labels::new());
+    nowhere.put_namespace("nowhere".into(), Namespace::default());
     assert_eq!(statuses(&mut nowhere), [("Ready True InForce".to_owned(), 0)]);
 }

@@ -1,6 +1,6 @@
 //! Tables of facts and the changes to them.
 
-use cognito_reset_api::{ApprovedBy, Evidence, Exception, FailureCause, RequestedBy, UserStatus};
+use cognito_reset_api::{ApprovedBy, Evidence, Exception, FailureCause, RequestedBy, UserExtra, UserStatus};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -170,9 +170,44 @@ fn without_a_grant_a_record_is_closed_but_not_claimed() {
 }
 
 #[test]
+fn a_wait_names_the_account_and_the_field_to_change() {
+    const RUNNER: &str = "system:serviceaccount:support:runner";
+    let user = |username: &str| RequestedBy { username: username.into(), uid: None, extra: None };
+    let approver = |username: &str| Some(ApprovedBy { username: username.into(), uid: None, extra: None });
+    let mut asked = request();
+    asked.metadata.namespace = Some("support".into());
+    asked.spec.requested_by = user(RUNNER);
+    let mut approved = request();
+    approved.metadata.namespace = Some("support".into());
+    approved.spec.approved_by = approver(RUNNER);
+    let named = format!("\"{RUNNER}\" to approvalServiceAccounts");
+    for (reason, request) in
+        [(WaitReason::RequesterNotIndependent, asked), (WaitReason::ApproverNotIndependent, approved)]
+    {
+        let mut known = gathered(Some(request.clone()), None);
+        let message = known.waiting(reason).message;
+        assert!(message.contains(&named), "{message}");
+        assert!(message.len() <= 1024, "{message}");
+        assert!(!known.waiting(WaitReason::AwaitingApproval).message.contains(RUNNER));
+        // A name that no service account of this namespace can have is not repeated.
+        for other in ["alice".to_owned(), "system:serviceaccount:web:runner".to_owned(), format!("{RUNNER}{:400}", "x")]
+        {
+            let mut request = request.clone();
+            request.spec.requested_by = user(&other);
+            request.spec.approved_by = approver(&other);
+            known = gathered(Some(request), None);
+            let message = known.waiting(reason).message;
+            assert!(!message.contains(&other) && message.contains("service account"), "{message}");
+        }
+    }
+}
+
+#[test]
 fn claim_and_closing_name_process_people_and_grants() {
     let mut request = request();
-    request.spec.approved_by = Some(ApprovedBy { username: "bob".into(), uid: None });
+    let extra = UserExtra { session_name: Some("bob@example.com".into()), ..UserExtra::default() };
+    let bob = ApprovedBy { username: "bob".into(), uid: None, extra: Some(extra) };
+    request.spec.approved_by = Some(bob.clone());
     request.spec.reason = Some("phishing".into());
     request.spec.ticket = Some("INC-1".into());
     request.spec.on_behalf_of = Some("carol".into());
@@ -184,7 +219,7 @@ fn claim_and_closing_name_process_people_and_grants() {
         operator_instance: "operator-1".into(),
         request_uid: "uid".into(),
         requested_by: RequestedBy::default(),
-        approved_by: Some(ApprovedBy { username: "bob".into(), uid: None }),
+        approved_by: Some(bob),
         reason: Some("phishing".into()),
         ticket: Some("INC-1".into()),
         on_behalf_of: Some("carol".into()),

@@ -7,7 +7,10 @@ use std::{
 };
 
 use cognito_reset_api::{SessionTags, UserPoolGrant};
-use cognito_reset_core::action::port::{ReadError, Reply, SessionError, User, UserRef};
+use cognito_reset_core::{
+    action::port::{ReadError, Reply, SessionError, User, UserRef},
+    grants::Namespace,
+};
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::sleep;
@@ -140,7 +143,7 @@ async fn what_has_changed_is_tried_at_once_and_nothing_else_with_it() {
     let changes = async {
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()).len(), 2);
-        grants.change(|index| index.put_namespace("web".into(), BTreeMap::new()));
+        grants.change(|index| index.put_namespace("web".into(), Namespace::default()));
         sleep(ANSWER * 10).await;
         assert_eq!(names_of(&sts.asked()).len(), 0, "another namespace is no other role");
         grants.change(|index| index.put_grant(grant("a", Some("two"))));
