@@ -52,7 +52,7 @@ impl People {
         eventually(LIMIT, "the policy to take effect", async || {
             let patch = ["patch", "prr", "probe", "--type=merge", "--dry-run=server", "-p", APPROVE];
             let output = self.run("carol", &patch, "").await?.refusal()?;
-            ensure!(output.contains("takes the verb approve"), "{output}");
+            ensure!(output.contains("requires the verb approve"), "{output}");
             anyhow::Ok(())
         })
         .await?;
@@ -94,7 +94,9 @@ async fn a_request_waits_for_the_approval_of_another_user() -> Result<()> {
     // request of their own.
     let can = people.run("mallory", &["auth", "can-i", "approve", "prr/asked"], "").await?;
     assert_eq!(can.stdout.trim(), "yes");
-    for (user, says) in [("mallory", "who asked for a reset cannot approve it"), ("carol", "takes the verb approve")] {
+    for (user, says) in
+        [("mallory", "the requester cannot approve the request"), ("carol", "requires the verb approve")]
+    {
         let refused = people.patch(user, "asked", APPROVE).await?.refusal()?;
         assert!(refused.contains(says), "{user}: {refused}");
     }
@@ -227,7 +229,7 @@ async fn an_approver_is_recorded_as_admission_sees_them() -> Result<()> {
     people.run("mallory", &create, &env.request("renamed", "someone", "suspend: true")).await?.success()?;
     let patch = ["patch", "prr", "renamed", "--type=merge", "-p", APPROVE, "--as-uid=7"];
     let refused = people.run("bob", &patch, "").await?.refusal()?;
-    assert!(refused.contains("who asked for a reset cannot approve it"), "{refused}");
+    assert!(refused.contains("the requester cannot approve the request"), "{refused}");
     people.patch("bob", "renamed", APPROVE).await?.success()?;
     Ok(())
 }

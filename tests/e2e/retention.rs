@@ -24,7 +24,7 @@ async fn operator(env: &Environment) -> Result<Operator> {
         format!("--record-retention={}s", RETENTION.as_secs()),
         "--retention-scan-interval=1s".into(),
         "--claim-timeout=1h".into(),
-        "--collect-rate=100".into(),
+        "--retention-rate=100".into(),
     ];
     env.run_with(env.operator().args(times)).await
 }

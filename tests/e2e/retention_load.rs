@@ -155,7 +155,7 @@ async fn old_records_are_deleted_in_flat_memory_while_resets_go_on() -> Result<(
     let scanning = env.operator().args(ARGUMENTS).args([
         "--record-retention=1s".to_owned(),
         // So that all that qualify take two seconds, and a reset less.
-        format!("--collect-rate={}", load.records.div_ceil(20)),
+        format!("--retention-rate={}", load.records.div_ceil(20)),
     ]);
     let operator = env.run_with(scanning).await?;
     env.ask("meanwhile").await?;

@@ -129,8 +129,8 @@ async fn sessions_are_stamped_compared_and_recorded() -> Result<()> {
     assert_eq!(asked["spec"]["requestedBy"], ALICE.named(), "the allow-listed part, and no access key");
     env.becomes("asked", "Pending/AwaitingApproval").await?;
     for (session, words) in [
-        (&ALICE, "who asked for a reset cannot approve it"),
-        (&ALICE_AS_LEAD, "who asked for a reset cannot approve it"),
+        (&ALICE, "the requester cannot approve the request"),
+        (&ALICE_AS_LEAD, "the requester cannot approve the request"),
         (&BY_CLI, "names no person"),
     ] {
         rejected(eks.approve(session, "asked", json!({})).await?, words)?;

@@ -364,7 +364,7 @@ pub struct Attempt {
     /// The time of the claim, by the clock of that process.
     pub claimed_at: Time,
 
-    /// The time when the call was sent, by the clock of that process. Absent if nothing was sent, or if the holder ended before it could write the time.
+    /// The time when the call was sent, by the clock of that process. Absent if nothing was sent, or if that process ended before it could write the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Time>,
 

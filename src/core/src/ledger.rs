@@ -1,5 +1,5 @@
-//! The rules of the ledger: how a record is named, claimed, settled and read. This module is pure;
-//! [`store`](super::store) writes.
+//! The rules of the ledger: how a record is named, claimed, settled and read. This module is pure; the
+//! operator reads and writes records.
 
 use cognito_reset_api::{
     Action, Attempt, Closed, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields,

@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::values::Listen;
-use self::values::{collect_rate, duration, identity, lease_duration, rate, retention};
+use self::values::{duration, identity, lease_duration, rate, retention, retention_rate};
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
@@ -160,8 +160,8 @@ pub struct RunArgs {
     pub(crate) retention_scan_interval: Duration,
 
     /// Maximum number of requests and records per second that are read for deletion.
-    #[arg(long, env = "COGNITO_RESET_COLLECT_RATE", default_value_t = 10.0, value_parser = collect_rate, value_name = "PER_SECOND")]
-    pub(crate) collect_rate: f64,
+    #[arg(long, env = "COGNITO_RESET_RETENTION_RATE", default_value_t = 10.0, value_parser = retention_rate, value_name = "PER_SECOND")]
+    pub(crate) retention_rate: f64,
 
     /// Interval of the checks whether the role of a grant can be assumed. A failed check is
     /// repeated after a tenth of it.

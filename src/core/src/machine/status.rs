@@ -271,7 +271,7 @@ fn of_an_earlier_one(update: StatusUpdate, at: Option<&Time>) -> StatusUpdate {
         return StatusUpdate { reason: EndReason::AlreadyPerformed.into(), message, ..update };
     }
     let message = format!(
-        "nothing was sent: recorded at {at} for an earlier request of this name; use a new name to try again. Then: {}",
+        "nothing was sent for this request: an earlier request of this name ended at {at}; use a new name to try again. Its result: {}",
         update.message
     );
     StatusUpdate { message, ..update }
@@ -337,7 +337,7 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "the matching UserPoolGrants allow only requests with notAfter; create a new request that has one"
         }
         WaitReason::AwaitingApproval => {
-            "the matching UserPoolGrants ask for an approval: somebody with the verb approve, other than the requester, has to set spec.approved to true"
+            "the matching UserPoolGrants require an approval: a user with the verb approve, other than the requester, has to set spec.approved to true"
         }
         WaitReason::RequesterUnverified => {
             "the matching UserPoolGrants require an approval, and the requester is not authenticated: install the component stamp-requester or refuse-unverified, then create a new request"
@@ -357,8 +357,10 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
         WaitReason::PendingLimitReached => {
             "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"
         }
-        WaitReason::RateLimited => "waiting for its turn in the budget of the account and Region",
-        WaitReason::Throttled => "Cognito throttles: nothing happened, and it is tried again more slowly",
+        WaitReason::RateLimited => {
+            "waiting for a slot: the call rate of the AWS account and Region (--rate) is used up"
+        }
+        WaitReason::Throttled => "Cognito throttles the call; nothing happened, retrying more slowly",
         WaitReason::AwsCredentialsUnavailable => {
             "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }
@@ -372,7 +374,7 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
         WaitReason::RegionNotServed => {
             "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
         }
-        WaitReason::ClaimTimedOut => "the claim could not be written in time: nothing was sent, and it is tried again",
+        WaitReason::ClaimTimedOut => "the claim could not be written in time; nothing was sent, retrying",
         WaitReason::RecordNotUsable => {
             "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
         }
@@ -381,7 +383,7 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
         }
         WaitReason::WriteRefused => "the API server refuses what the operator has to write; retrying",
         WaitReason::Cognito(_) => {
-            "Cognito refuses for its configuration or credentials: nothing happened, and it is tried again slowly"
+            "Cognito refuses the call because of its configuration or the credentials; nothing happened, retrying with growing pauses"
         }
         WaitReason::InvalidObject => "this operator cannot read the request; nothing is sent",
     }

@@ -78,7 +78,7 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     if (0.01..=1000.0).contains(&parsed) { Ok(parsed) } else { Err("give a number from 0.01 to 1000".to_owned()) }
 }
 
-pub(super) fn collect_rate(text: &str) -> Result<f64, String> {
+pub(super) fn retention_rate(text: &str) -> Result<f64, String> {
     let parsed: f64 = text.parse().map_err(|_| "give a number of objects a second".to_owned())?;
     if (0.1..=1000.0).contains(&parsed) { Ok(parsed) } else { Err("give a number from 0.1 to 1000".to_owned()) }
 }

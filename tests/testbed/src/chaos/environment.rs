@@ -59,7 +59,7 @@ const QUICK: &[&str] = &[
     "--probe-pause=100ms",
     "--sweep-interval=1s",
     "--retention-scan-interval=1s",
-    "--collect-rate=30",
+    "--retention-rate=30",
     "--rate=200",
     "--log-format=text",
 ];

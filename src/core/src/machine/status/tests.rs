@@ -135,7 +135,7 @@ fn an_unknown_outcome_is_invalidated_only_if_it_was_seen() {
 fn a_later_request_of_the_name_shows_the_earlier_outcome() {
     use {Effect as E, Evidence as Ev, Outcome::*, Truth as T};
     let performed = "nothing was sent now: an earlier request of this name reset the password at 2027-01-15T07:59:00Z";
-    let recorded = "nothing was sent: recorded at 2027-01-15T07:59:00Z for an earlier request of this name";
+    let recorded = "nothing was sent for this request: an earlier request of this name ended at 2027-01-15T07:59:00Z";
     let cases = [
         (E::Performed, Ev::CognitoResponse, None, (Succeeded, "AlreadyPerformed", T::True), performed),
         (E::Performed, Ev::UserStatusCheck, None, (Succeeded, "AlreadyPerformed", T::True), performed),
@@ -221,7 +221,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::SelfApproval, "another user"),
         (WaitReason::SelfApproval, "approvalIdentity"),
         (WaitReason::PendingLimitReached, "maxPendingPerNamespace"),
-        (WaitReason::RateLimited, "its turn"),
+        (WaitReason::RateLimited, "--rate"),
         (WaitReason::Throttled, "throttles"),
         (WaitReason::AwsCredentialsUnavailable, "credentials"),
         (WaitReason::UserStateUnreadable, "AdminGetUser"),

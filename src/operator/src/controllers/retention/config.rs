@@ -30,7 +30,7 @@ impl From<&RunArgs> for Config {
             retention: (!retention.is_zero()).then_some(retention),
             records_period: args.retention_scan_interval,
             requests_period: args.sweep_interval,
-            rate: args.collect_rate,
+            rate: args.retention_rate,
         }
     }
 }
