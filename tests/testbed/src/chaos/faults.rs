@@ -210,7 +210,7 @@ mod tests {
         let all = Fault::all(true);
         assert_eq!(rows(&Fault::deck(all.len(), true, &mut random)), rows(&all));
         let verbs = |deck: &[Fault]| deck.iter().filter(|fault| matches!(fault, Fault::Api(..))).count();
-        assert_eq!(verbs(&all), Verb::ALL.len() * Break::ALL.len() - 6, "three watches, each without two");
+        assert_eq!(verbs(&all), Verb::ALL.len() * Break::ALL.len() - 8, "four watches, each without two");
         assert!(!all.contains(&Fault::Api(Verb::WatchGrants, Break::LostAfter)));
         assert!(!Fault::all(false).contains(&Fault::Api(Verb::GetLease, Break::Late)));
     }
