@@ -26,7 +26,7 @@ use crate::action::{
     port::{Role, SessionFailure},
     user_names::KnownUser,
 };
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserPoolHold, conditions::WaitReason};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -93,20 +93,11 @@ impl fmt::Display for Evaluation {
     }
 }
 
-/// A grant whose status has to change.
+/// A grant or hold whose status has to change.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StaleStatus {
-    /// The grant with its new status.
-    pub grant: UserPoolGrant,
-    /// The conditions whose change is reported.
-    pub changed: Vec<Condition>,
-}
-
-/// A hold whose status has to change.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StaleHoldStatus {
-    /// The hold with its new status.
-    pub hold: UserPoolHold,
+pub struct StaleStatus<K> {
+    /// The object with its new status.
+    pub object: K,
     /// The conditions whose change is reported.
     pub changed: Vec<Condition>,
 }
@@ -247,13 +238,13 @@ impl GrantIndex {
 
     /// Returns the grants whose status has to change.
     #[must_use]
-    pub fn stale_statuses(&self, now: Timestamp) -> Vec<StaleStatus> {
+    pub fn stale_statuses(&self, now: Timestamp) -> Vec<StaleStatus<UserPoolGrant>> {
         let all = status::statuses(&self.grants, &self.namespaces, now);
         let stale = all.filter(|(grant, wanted)| grant.object.status.as_ref() != Some(wanted));
         let changes = stale.map(|(grant, wanted)| {
             let before = grant.object.status.as_ref();
             let changed = status::changed(before.map(|it| it.conditions.as_slice()), &wanted.conditions);
-            StaleStatus { grant: UserPoolGrant { status: Some(wanted), ..grant.object.clone() }, changed }
+            StaleStatus { object: UserPoolGrant { status: Some(wanted), ..grant.object.clone() }, changed }
         });
         changes.collect()
     }

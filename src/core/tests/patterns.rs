@@ -87,7 +87,7 @@ fn a_pattern_built_to_be_slow_is_quick_or_refused() {
         let started = Instant::now();
         index.put_grant(grant);
         let compiled = started.elapsed();
-        let status = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
+        let status = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).object.status.unwrap_or_default();
         let is_refused = status.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
         let started = Instant::now();
         for user in &users {

@@ -106,7 +106,7 @@ pub fn check(input: &Match) {
     let mut index = GrantIndex::default();
     index.put_namespace("team-a".into(), Namespace::default());
     index.put_grant(grant);
-    let status = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).grant.status.unwrap_or_default();
+    let status = index.stale_statuses(Timestamp::UNIX_EPOCH).remove(0).object.status.unwrap_or_default();
     statuses::check(&status.conditions);
     let refused = status.conditions.iter().any(|it| it.reason == GrantReason::InvalidUsernamePattern.as_str());
     let wanted = match (refused, whole(&pattern, &username)) {

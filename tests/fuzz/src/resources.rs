@@ -154,7 +154,7 @@ fn check_hold(hold: UserPoolHold) {
     index.put_grant(everyone);
     index.put_hold(hold);
     for stale in index.stale_hold_statuses(Timestamp::UNIX_EPOCH) {
-        statuses::check(&stale.hold.status.unwrap_or_default().conditions);
+        statuses::check(&stale.object.status.unwrap_or_default().conditions);
     }
     let read = index.evaluate(&asked, &KnownUser::NotRead).authorization;
     index.retain_holds(&BTreeSet::new());
@@ -170,6 +170,6 @@ fn check_grant(grant: UserPoolGrant) {
     index.put_namespace("team-a".into(), Namespace { uid: None, labels: [("team".into(), "a".into())].into() });
     index.put_grant(grant);
     for stale in index.stale_statuses(Timestamp::UNIX_EPOCH) {
-        statuses::check(&stale.grant.status.unwrap_or_default().conditions);
+        statuses::check(&stale.object.status.unwrap_or_default().conditions);
     }
 }

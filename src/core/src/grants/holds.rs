@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     action::user_names::KnownUser,
     grants::{
-        Asked, GrantIndex, HeldBy, NamespacedName, StaleHoldStatus,
+        Asked, GrantIndex, HeldBy, NamespacedName, StaleStatus,
         compiled::CompiledGrant,
         hold::{CompiledHold, Match},
         queue::Pending,
@@ -131,14 +131,14 @@ impl GrantIndex {
     /// Returns the holds whose status has to change. That of a hold that cannot be parsed is
     /// written elsewhere.
     #[must_use]
-    pub fn stale_hold_statuses(&self, now: Timestamp) -> Vec<StaleHoldStatus> {
+    pub fn stale_hold_statuses(&self, now: Timestamp) -> Vec<StaleStatus<UserPoolHold>> {
         let stale = self.holds.values().filter_map(|compiled| {
             let hold = compiled.object.as_ref()?;
             let wanted = compiled.status(hold, self.held(compiled), &self.namespaces, now);
             let before = hold.status.as_ref();
             let changed = status::changed(before.map(|it| it.conditions.as_slice()), &wanted.conditions);
-            let hold = UserPoolHold { status: Some(wanted), ..hold.clone() };
-            (before != hold.status.as_ref()).then_some(StaleHoldStatus { hold, changed })
+            let object = UserPoolHold { status: Some(wanted), ..hold.clone() };
+            (before != object.status.as_ref()).then_some(StaleStatus { object, changed })
         });
         stale.collect()
     }

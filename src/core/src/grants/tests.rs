@@ -67,7 +67,7 @@ fn index_of(grants: &[UserPoolGrant]) -> GrantIndex {
 
 /// The grants whose status has to change, with the new status.
 fn stale(index: &GrantIndex, now: Timestamp) -> Vec<UserPoolGrant> {
-    index.stale_statuses(now).into_iter().map(|stale| stale.grant).collect()
+    index.stale_statuses(now).into_iter().map(|stale| stale.object).collect()
 }
 
 fn all(name: &str, more: Value) -> UserPoolGrant {
@@ -822,7 +822,7 @@ fn grant_status_reports_the_last_role_check() {
 fn changed_conditions_are_new_reasons_or_initial_problems() {
     let reasons = |index: &mut GrantIndex| {
         let stale = index.stale_statuses(NOW).remove(0);
-        index.status_written(&stale.grant);
+        index.status_written(&stale.object);
         stale.changed.into_iter().map(|condition| condition.reason).collect::<Vec<_>>()
     };
     let with = |suspend: bool| all("a", json!({ "roleARN": ONE, "suspend": suspend }));

@@ -436,9 +436,9 @@ fn reasons_of_grants() -> Result<BTreeSet<String>> {
         index.put_hold(UserPoolHold::new(name, serde_json::from_value(spec)?));
     }
     let stale = index.stale_statuses(NOW);
-    let of_grants = stale.into_iter().filter_map(|stale| stale.grant.status).flat_map(|status| status.conditions);
+    let of_grants = stale.into_iter().filter_map(|stale| stale.object.status).flat_map(|status| status.conditions);
     let stale = index.stale_hold_statuses(NOW);
-    let of_holds = stale.into_iter().filter_map(|stale| stale.hold.status).flat_map(|status| status.conditions);
+    let of_holds = stale.into_iter().filter_map(|stale| stale.object.status).flat_map(|status| status.conditions);
     Ok(of_grants.chain(of_holds).map(|condition| condition.reason).collect())
 }
 

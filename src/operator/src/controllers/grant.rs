@@ -6,45 +6,31 @@ pub(crate) mod metrics;
 mod refused_statuses;
 pub(crate) mod role_check;
 pub(crate) mod shared;
+mod statuses;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use cognito_reset_api::{UserPoolGrant, conditions::Truth};
-use cognito_reset_core::grants::{self, StaleStatus};
+use cognito_reset_api::UserPoolGrant;
+use cognito_reset_core::grants::{self, GrantIndex};
 use futures::{Stream, TryStreamExt};
-use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Resource, ResourceExt,
-    api::PostParams,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
     },
 };
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, timeout},
-};
-use tracing::{Instrument, debug, error_span, warn};
+use tokio::sync::oneshot;
+use tracing::warn;
 
-use self::refused_statuses::{Note, RefusedStatuses, notes};
+use self::statuses::{Pause, Statuses};
 use crate::{
-    controllers::grant::{context::Context, metrics::Metrics, shared::SharedGrants},
-    kube::{
-        errors::of_watch,
-        store::{StoreError, within},
-    },
-    telemetry::{events::Events, invalid_objects::InvalidObjects},
+    controllers::grant::{context::Context, shared::SharedGrants},
+    kube::errors::of_watch,
+    telemetry::invalid_objects::InvalidObjects,
 };
-
-/// The minimum time between two rounds of status writes.
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
-/// The pause before a failed write that was not rejected is retried.
-const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
-/// The maximum time between two checks of all grants.
-const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 type Guarded = DeserializeGuard<UserPoolGrant>;
 
@@ -147,88 +133,12 @@ async fn follow<K: Resource>(
 
 /// Keeps the status of grants up to date, forever. Nothing is written while they are.
 pub(crate) async fn write_statuses(context: &Context) {
-    let Context { config, client, grants, events, metrics, .. } = context;
-    let mut changes = grants.status_changes();
-    let api: Api<UserPoolGrant> = Api::all(client.clone());
-    let mut refused = RefusedWrites { events, metrics, statuses: RefusedStatuses::default() };
-    loop {
-        let mut failed = false;
-        let mut tried_any = false;
-        let stale = grants.read(|index| index.stale_statuses(Timestamp::now()));
-        refused.statuses.retain(&stale.iter().map(|stale| stale.grant.name_any()).collect());
-        for StaleStatus { grant, changed } in stale {
-            let (name, said) = (grant.name_any(), notes(&changed));
-            if !refused.statuses.is_due(&name, &said, Instant::now()) {
-                continue;
-            }
-            tried_any = true;
-            let span = error_span!("write_status", controller = "grant", name);
-            let write = async {
-                match within(config.api_timeout, api.replace_status(&name, &PostParams::default(), &grant)).await {
-                    Ok(stored) => {
-                        grants.update(|index| index.status_written(&stored));
-                        refused.statuses.written(&name);
-                        changed.iter().for_each(|condition| report(events, &stored, condition));
-                    }
-                    Err(error) => failed |= !refused.report(&grant, said, &error),
-                }
-            };
-            write.instrument(span).await;
-        }
-        if tried_any {
-            // Many namespaces may be created and deleted at a time, and each changes the counts of
-            // grants.
-            sleep(BETWEEN_ROUNDS).await;
-        }
-        let due = refused.statuses.next().map(|due| due.saturating_duration_since(Instant::now()));
-        let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };
-        // A change and the end of the pause both start another check.
-        let _ = timeout(again, changes.changed()).await;
-    }
-}
-
-/// Publishes an Event about a changed condition of a grant or hold.
-fn report<K>(events: &Events, object: &K, Condition { status, reason, message, .. }: &Condition)
-where
-    K: Resource<DynamicType = ()>,
-{
-    let object = object.object_ref(&());
-    if *status == Truth::True.as_str() {
-        events.normal(object, reason, message, "Validate");
-    } else {
-        events.warning(object, reason, message, "Validate");
-    }
-}
-
-/// Reports grants and holds whose status is rejected.
-struct RefusedWrites<'a> {
-    events: &'a Events,
-    metrics: &'a Metrics,
-    statuses: RefusedStatuses,
-}
-
-impl RefusedWrites<'_> {
-    /// Publishes an Event with the content of the status. Returns true if the status was rejected,
-    /// and false if the write failed for another reason.
-    fn report<K>(&mut self, object: &K, news: Vec<Note>, error: &StoreError) -> bool
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let name = object.name_any();
-        let Some(refuser) = error.refuser() else {
-            debug!(%error, "unable to write a status yet");
-            return false;
-        };
-        self.metrics.status_refused(&refuser);
-        let told = self.statuses.refused(&name, news, &refuser, Instant::now());
-        if told.is_empty() {
-            debug!(%error, "the API server still refuses a status");
-            return true;
-        }
-        warn!(%error, "the API server refuses a status; retrying");
-        for (reason, note) in told {
-            self.events.warning(object.object_ref(&()), &reason, &note, "UpdateStatus");
-        }
-        true
-    }
+    let statuses = Statuses {
+        kind: "grant",
+        stale: GrantIndex::stale_statuses,
+        written: GrantIndex::status_written,
+        // Many namespaces may be created and deleted at a time, and each changes the counts of grants.
+        pause: Pause::AfterWrites,
+    };
+    statuses.write(context, context.grants.status_changes()).await;
 }

@@ -1,5 +1,7 @@
 //! Tables of holds: what they hold, and what their statuses say.
 
+use cognito_reset_api::UserPoolHold;
+
 use super::*;
 use crate::action::user_names::UserNames;
 
@@ -159,10 +161,10 @@ fn request_shows_the_first_hold_that_matches_and_how_many_more() {
 fn statuses(index: &mut GrantIndex) -> Vec<(String, i64)> {
     let stale = index.stale_hold_statuses(NOW);
     for stale in &stale {
-        index.hold_status_written(&stale.hold);
+        index.hold_status_written(&stale.object);
     }
-    let status = |stale: StaleHoldStatus| {
-        let status = stale.hold.status.unwrap();
+    let status = |stale: StaleStatus<UserPoolHold>| {
+        let status = stale.object.status.unwrap();
         assert_eq!(status.observed_generation, Some(3));
         let ready = &status.conditions[0];
         (format!("{} {} {}", ready.type_, ready.status, ready.reason), status.held_requests.unwrap())
@@ -221,18 +223,18 @@ fn only_what_may_alter_what_is_held_is_a_change() {
     let mut index = held_index(json!({}));
     let stale = index.stale_hold_statuses(NOW).remove(0);
     assert_eq!(stale.changed, [], "well from the start");
-    assert!(!index.put_hold(stale.hold.clone()), "a status");
+    assert!(!index.put_hold(stale.object.clone()), "a status");
     assert_eq!(index.stale_hold_statuses(NOW), []);
     assert!(index.put_hold(hold("stop", json!({ "reason": "another" }))), "a spec");
-    index.hold_status_written(&stale.hold);
-    let mut recreated = stale.hold.clone();
+    index.hold_status_written(&stale.object);
+    let mut recreated = stale.object.clone();
     recreated.metadata.uid = Some("another".into());
     assert!(index.put_hold(recreated), "another object of the name");
     assert!(index.put_unreadable_hold("stop".into(), &json!({})));
-    assert!(index.put_hold(stale.hold.clone()), "it can be read again");
+    assert!(index.put_hold(stale.object.clone()), "it can be read again");
     assert!(index.has_holds() && !index.retain_holds(&["stop".into()].into()));
     assert!(index.retain_holds(&BTreeSet::new()) && !index.has_holds());
-    index.hold_status_written(&stale.hold);
+    index.hold_status_written(&stale.object);
     assert!(!index.has_holds(), "a late response adds no hold");
     let mut nowhere = held_index(json!({ "namespaces": ["nowhere"] }));
     let reasons: Vec<_> = nowhere.stale_hold_statuses(NOW).remove(0).changed.into_iter().map(|it| it.reason).collect();

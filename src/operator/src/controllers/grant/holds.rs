@@ -3,29 +3,22 @@
 use std::collections::BTreeSet;
 
 use cognito_reset_api::UserPoolHold;
-use cognito_reset_core::grants::StaleHoldStatus;
-use jiff::Timestamp;
+use cognito_reset_core::grants::GrantIndex;
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DynamicObject, PostParams},
+    api::{ApiResource, DynamicObject},
     core::DeserializeGuard,
     runtime::watcher::watcher,
 };
 use serde_json::{Value, json};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, timeout},
-};
-use tracing::{Instrument, error_span};
+use tokio::sync::oneshot;
 
 use super::{
-    AFTER_A_FAILURE, BETWEEN_ROUNDS, Follower, LONGEST_REST, RefusedWrites, follow,
-    refused_statuses::{RefusedStatuses, notes},
-    report,
+    Follower, follow,
+    statuses::{Pause, Statuses},
 };
 use crate::{
     controllers::grant::{context::Context, shared::SharedGrants},
-    kube::store::within,
     telemetry::invalid_objects::InvalidObjects,
 };
 
@@ -73,37 +66,12 @@ impl Follower<DynamicObject> for Holds<'_> {
 
 /// Keeps the status of holds up to date, forever. Nothing is written while they are.
 pub(crate) async fn write_statuses(context: &Context) {
-    let Context { config, client, grants, events, metrics, .. } = context;
-    let mut changes = grants.hold_status_changes();
-    let api: Api<UserPoolHold> = Api::all(client.clone());
-    let mut refused = RefusedWrites { events, metrics, statuses: RefusedStatuses::default() };
-    loop {
-        let mut failed = false;
-        let stale = grants.read(|index| index.stale_hold_statuses(Timestamp::now()));
-        refused.statuses.retain(&stale.iter().map(|stale| stale.hold.name_any()).collect());
-        for StaleHoldStatus { hold, changed } in stale {
-            let (name, said) = (hold.name_any(), notes(&changed));
-            if !refused.statuses.is_due(&name, &said, Instant::now()) {
-                continue;
-            }
-            let span = error_span!("write_status", controller = "hold", name);
-            let write = async {
-                match within(config.api_timeout, api.replace_status(&name, &PostParams::default(), &hold)).await {
-                    Ok(stored) => {
-                        grants.update(|index| index.hold_status_written(&stored));
-                        refused.statuses.written(&name);
-                        changed.iter().for_each(|condition| report(events, &stored, condition));
-                    }
-                    Err(error) => failed |= !refused.report(&hold, said, &error),
-                }
-            };
-            write.instrument(span).await;
-        }
+    let statuses = Statuses {
+        kind: "hold",
+        stale: GrantIndex::stale_hold_statuses,
+        written: GrantIndex::hold_status_written,
         // Each request that comes or goes may change a count, so changes are collected.
-        sleep(BETWEEN_ROUNDS).await;
-        let due = refused.statuses.next().map(|due| due.saturating_duration_since(Instant::now()));
-        let again = if failed { AFTER_A_FAILURE } else { due.unwrap_or(LONGEST_REST) };
-        // A change and the end of the pause both start another check.
-        let _ = timeout(again, changes.changed()).await;
-    }
+        pause: Pause::Always,
+    };
+    statuses.write(context, context.grants.hold_status_changes()).await;
 }

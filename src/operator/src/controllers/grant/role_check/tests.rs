@@ -108,14 +108,14 @@ async fn failed_role_check_is_reported_and_repeated_earlier() {
     grants.change(|index| index.put_grant(grant("a", Some("one"))));
     let reason = || {
         let stale = grants.read(|index| index.stale_statuses(jiff::Timestamp::UNIX_EPOCH)).remove(0);
-        stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason)
+        stale.object.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason)
     };
     sts.refuses.store(true, Ordering::SeqCst);
     let (mut to_tell, changes) = (grants.status_changes(), grants.changes());
     to_tell.mark_unchanged();
     assert_eq!(within(&sts, &grants, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
     assert_eq!(reason().as_deref(), Some("RoleNotAssumable"));
-    let message = grants.read(|index| index.stale_statuses(jiff::Timestamp::UNIX_EPOCH)).remove(0).grant.status;
+    let message = grants.read(|index| index.stale_statuses(jiff::Timestamp::UNIX_EPOCH)).remove(0).object.status;
     let message = message.unwrap_or_default().conditions.pop().map(|condition| condition.message).unwrap_or_default();
     assert!(message.contains("STS denies the operator access to the role"), "{message}");
     assert!(to_tell.has_changed().unwrap() && !changes.has_changed().unwrap(), "it alters nothing that is allowed");
@@ -131,7 +131,7 @@ async fn panic_in_a_role_check_fails_that_role_only() {
     sts.panics.store(true, Ordering::SeqCst);
     assert_eq!(within(&sts, &grants, PERIOD / 10 * 3 - ANSWER).await.len(), 3);
     let stale = grants.read(|index| index.stale_statuses(jiff::Timestamp::UNIX_EPOCH)).remove(0);
-    let reason = stale.grant.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason);
+    let reason = stale.object.status.unwrap_or_default().conditions.pop().map(|condition| condition.reason);
     assert_eq!(reason.as_deref(), Some("RoleNotAssumable"));
 }
 
