@@ -89,7 +89,7 @@ impl Facts {
         Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
     }
 
-    /// Takes in the request that was read and what the grants say about it, or `None` if there is no request of this
+    /// Takes in the request that was read and its evaluation by grants and holds, or `None` if there is no request of this
     /// machine.
     pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>) {
         let binding = self.binding();
@@ -379,9 +379,9 @@ pub fn has_room(request: &PasswordResetRequest) -> bool {
     serde_json::to_vec(&request.metadata).is_ok_and(|json| json.len() <= MAX_METADATA)
 }
 
-/// The time after its creation at which a request fails that names none: a day, or three where somebody has to approve it,
-/// so that a request of a Friday outlives the weekend.
+/// The deadline of a request without `deadlineSeconds`, counted from its creation.
 const DEADLINE: SignedDuration = SignedDuration::from_hours(24);
+/// The same where a grant requires an approval, so that a request made on a Friday outlives the weekend.
 const DEADLINE_WITH_APPROVAL: SignedDuration = SignedDuration::from_hours(72);
 
 fn view(request: &PasswordResetRequest, approval_required: bool, user_required: bool) -> Request {
