@@ -116,6 +116,38 @@ async fn a_leader_that_cannot_renew_stops() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_leader_that_loses_its_lease_finishes_its_calls() -> Result<()> {
+    let env = Environment::start().await?;
+    let mut leader = env.run_with(env.replica("leader", Some("3s"))).await?;
+    reports(&leader, "leader").await?;
+    let [accepted, refused] =
+        ["accepted", "refused"].map(|name| env.cognito.once(Matcher::reset_of(name), Fault::HoldReply));
+    env.ask("accepted").await?;
+    // There is no user of this name.
+    env.apply(&env.request("refused", "refused", "")).await?;
+    let held = [accepted.held(LIMIT).await?, refused.held(LIMIT).await?];
+    env.api.always(Matcher::path(Method::PUT, LEASES), Fault::LoseBefore);
+    eventually(LIMIT, "the leader to begin its stop", async || {
+        ensure!(leader.logs().contains("finishing the calls in flight"), "{}", leader.logs());
+        anyhow::Ok(())
+    })
+    .await?;
+    env.ask("after").await?;
+    held.into_iter().for_each(|held| held.release());
+    assert_eq!(env.ended("accepted").await?, "Succeeded/ResetAccepted");
+    assert_eq!(env.ended("refused").await?, "Failed/UserNotFoundException");
+    for name in ["accepted", "refused"] {
+        let record = env.record(name).await?.unwrap_or_default();
+        let attempt = &record["attempts"][0];
+        ensure!(attempt["sentAt"].is_string() && attempt["evidence"] == "CognitoResponse", "{record}");
+    }
+    let status = leader.wait_exit(LIMIT).await?;
+    assert!(!status.success() && leader.logs().contains("failed to keep the lease"), "{status}: {}", leader.logs());
+    assert_eq!((env.state("after").await?.as_str(), env.calls("after")), ("Pending/Pending", 0));
+    Ok(())
+}
+
+#[tokio::test]
 async fn replicas_without_a_leader_say_so() -> Result<()> {
     let env = Environment::start().await?;
     // A holder that does not exist holds the Lease for an hour.

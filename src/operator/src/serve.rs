@@ -46,7 +46,7 @@ pub struct Prepared<C> {
 ///
 /// # Errors
 /// Returns an error if a task ends unexpectedly, if the Lease is lost, or if calls in flight do not
-/// finish in time.
+/// finish in time. In each case the calls in flight are finished first.
 pub async fn serve<C: Cognito>(
     mut tasks: Tasks,
     args: RunArgs,
@@ -65,18 +65,16 @@ pub async fn serve<C: Cognito>(
     let shutdown_timeout = args.shutdown_timeout;
     let operator = Operator::new(&args, client, cognito, metrics, health, &mut tasks);
     let worked = Box::pin(operator.work(&mut tasks, election, released.clone(), &stop)).await;
-    if let Err(TaskError::LeaseLost) = worked {
-        // Another replica may be leading by now, and resolves what is in flight.
-        return Ok(worked?);
-    }
+    // No promise depends on the Lease, so its loss is no reason to lose what the calls in flight return.
     if let Err(error) = &worked {
         error!(%error, "stopping because a task ended");
         stop.cancel();
     }
     let stopped = operator.stop(&mut tasks, shutdown_timeout).await;
-    if !matches!(stopped, Err(RunError::Task(TaskError::LeaseLost))) {
-        released.cancel();
-        tasks.join(LEASE).await;
+    released.cancel();
+    tasks.join(LEASE).await;
+    if let (Err(_), Err(error)) = (&worked, &stopped) {
+        error!(%error, "unable to stop in an orderly way");
     }
     worked?;
     stopped?;
@@ -154,7 +152,7 @@ impl<C: Cognito> Operator<C> {
         self.health.standing(leadership.clone(), lease_refuser);
         info!("ready");
         if let Some(election) = election {
-            tasks.spawn(LEASE, self.elect(election, released));
+            tasks.spawn(LEASE, elect(election, released));
         }
         let mut leading = leadership;
         let leads = async { leading.wait_for(|now| *now == Leadership::Leader).await.is_ok() };
@@ -181,26 +179,6 @@ impl<C: Cognito> Operator<C> {
             // A sender that is dropped without a value belongs to a task whose end is reported by
             // its name.
             let _ = tokio::join!(grants, holds, namespaces);
-        }
-    }
-
-    /// Takes part in the election, until the Lease is lost or is to be released.
-    fn elect(
-        &self,
-        mut election: Election,
-        released: CancellationToken,
-    ) -> impl Future<Output = Result<(), TaskError>> + use<C> {
-        let context = Arc::clone(&self.requests);
-        async move {
-            tokio::select! {
-                () = election.run() => {
-                    context.warn_of_held_up();
-                    return Err(TaskError::LeaseLost);
-                }
-                () = released.cancelled() => {}
-            }
-            election.release().await;
-            Ok(())
         }
     }
 
@@ -235,4 +213,14 @@ impl<C: Cognito> Operator<C> {
         self.requests.warn_of_held_up();
         Err(RunError::Unfinished(limit))
     }
+}
+
+/// Takes part in the election, until the Lease is lost or is to be released.
+async fn elect(mut election: Election, released: CancellationToken) -> Result<(), TaskError> {
+    tokio::select! {
+        () = election.run() => return Err(TaskError::LeaseLost),
+        () = released.cancelled() => {}
+    }
+    election.release().await;
+    Ok(())
 }

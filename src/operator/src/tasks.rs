@@ -23,9 +23,7 @@ pub enum TaskError {
         cause: String,
     },
     /// The Lease is lost; another replica may be leading by now.
-    #[error(
-        "failed to keep the lease: it could not be renewed in time or another replica has it; calls in flight are resolved by the next leader"
-    )]
+    #[error("failed to keep the lease: it could not be renewed in time or another replica has it")]
     LeaseLost,
 }
 
@@ -76,19 +74,23 @@ impl Tasks {
         }
     }
 
-    /// Waits until all tasks with one of these names have ended.
+    /// Waits until all tasks with one of these names have ended. The loss of the Lease does not end the wait, because these
+    /// tasks do not depend on it.
     ///
     /// # Errors
-    /// Returns an error if one of them fails, or if another task ends.
+    /// Returns an error if one of them fails, if another task ends, or in the end if the Lease was lost.
     pub(crate) async fn finish(&mut self, names: &[&str]) -> Result<(), TaskError> {
+        let mut finished = Ok(());
         while self.names.values().any(|name| names.contains(name)) {
             let (task, result) = self.next().await;
-            result?;
-            if !names.contains(&task) {
-                return Err(TaskError::Ended { task, cause: "it returned".into() });
+            match result {
+                Err(TaskError::LeaseLost) => finished = Err(TaskError::LeaseLost),
+                Err(error) => return Err(error),
+                Ok(()) if names.contains(&task) => {}
+                Ok(()) => return Err(TaskError::Ended { task, cause: "it returned".into() }),
             }
         }
-        Ok(())
+        finished
     }
 
     /// Waits until the task of this name has ended, regardless of the others.
@@ -168,6 +170,19 @@ mod tests {
         stop.cancel();
         tasks.finish(&["requests", "claims"]).await.unwrap();
         tasks.finish(&["requests", "claims"]).await.unwrap();
+        let (finish, finishing) = tokio::sync::oneshot::channel();
+        tasks.spawn_loop("requests", async {
+            let _ = finishing.await;
+        });
+        tasks.spawn("lease", async { Err(TaskError::LeaseLost) });
+        let early = tokio::time::timeout(std::time::Duration::from_millis(10), tasks.finish(&["requests"])).await;
+        assert!(early.is_err(), "a lost lease ends no wait: {early:?}");
+        tasks.spawn("lease", async { Err(TaskError::LeaseLost) });
+        finish.send(()).unwrap();
+        while tasks.names.values().any(|name| *name == "requests") {
+            let finished = tasks.finish(&["requests"]).await;
+            assert!(matches!(finished, Ok(()) | Err(TaskError::LeaseLost)), "{finished:?}");
+        }
         tasks.spawn_loop("requests", pending());
         tasks.spawn_loop("events", async {});
         let error = tasks.finish(&["requests"]).await.unwrap_err();
