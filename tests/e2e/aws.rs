@@ -260,6 +260,8 @@ async fn a_read_on_a_closed_connection_is_repeated_and_a_reset_never() -> Result
     env.cognito.once(Matcher::reset_of("twice"), Fault::LoseBefore);
     env.ask("twice").await?;
     assert_eq!(env.ended("twice").await?, "Unknown/OutcomeUnknown");
+    let record = env.record("twice").await?.context("no record")?;
+    assert_eq!(record["attempts"][0]["userStatusBefore"], "CONFIRMED", "it was claimed only after it was read");
     assert_eq!((twice.hits(), env.calls("twice")), (2, 1));
     Ok(())
 }
@@ -368,5 +370,34 @@ async fn web_identity_needs_no_region_and_endpoints_serve_their_own() -> Result<
     env.becomes("elsewhere", "Pending/RegionNotServed").await?;
     counts(&operator, "endpoint", "RegionNotServed", 1).await?;
     assert!(env.record("elsewhere").await?.is_none(), "nothing is claimed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_sent_while_reads_get_no_response() -> Result<()> {
+    let env = Environment::start().await?;
+    let operator = env.operator().args(["--read-timeout=1s", "--retry-initial=1s", "--retry-max=10s"]);
+    let _operator = env.run_with(operator).await?;
+    let reads = |name: &'static str| {
+        Matcher::operation("AdminGetUser").and(move |seen| seen.user().is_some_and(|(_, user)| user == name))
+    };
+    let failing = Fault::Respond(Reply::aws_error(500, "InternalErrorException"));
+    let unknown = Fault::Respond(Reply::aws_error(503, "BrandNewException"));
+    let throttled = Fault::Respond(Reply::aws_error(400, "TooManyRequestsException"));
+    for (name, fault, reason, says) in [
+        ("never", Fault::Hold, "CognitoUnreachable", "(no readable response)"),
+        ("failing", failing, "CognitoUnreachable", "(InternalErrorException)"),
+        ("unknown", unknown, "CognitoUnreachable", "(BrandNewException)"),
+        ("throttled", throttled, "Throttled", "throttles"),
+    ] {
+        let rule = env.cognito.always(reads(name), fault);
+        env.ask(name).await?;
+        env.becomes(name, &format!("Pending/{reason}")).await?;
+        env.says(name, says).await?;
+        assert!(env.record(name).await?.is_none(), "{name} is claimed");
+        assert_eq!(env.calls(name), 0, "{name}");
+        rule.remove();
+        assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted", "{name}");
+    }
     Ok(())
 }

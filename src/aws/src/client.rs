@@ -29,7 +29,7 @@ use cognito_reset_api::{FailureCause, UserStatus};
 use cognito_reset_core::{
     action::{
         port::{Access, Cognito, Purpose, ReadError, Reply, SessionError, SessionFailure, User, UserRef},
-        response::{Code, ResetResponse},
+        response::{Class, Code, ResetResponse},
         user_names::UserNames,
     },
     panics::caught,
@@ -240,6 +240,9 @@ impl Aws {
                 ReadError::Connection(failure.as_connector_error().map_or(FailureCause::Network, |it| cause_of(it)))
             }
             error => match self.invalidate_refused(without_name(classify(error), username), session) {
+                ResetResponse::Exception(code) if has_failed(error) && code.class() != Class::Throttled => {
+                    ReadError::ServerError(code)
+                }
                 ResetResponse::Exception(code) => ReadError::Exception(code),
                 ResetResponse::Accepted | ResetResponse::NotSent(_) | ResetResponse::NoResponse => {
                     ReadError::NoResponse
@@ -356,6 +359,11 @@ fn classify<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Reset
         }
         _ => ResetResponse::NoResponse,
     }
+}
+
+/// Returns true if the response has a status of 5xx.
+fn has_failed<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.raw_response().is_some_and(|response| response.status().is_server_error())
 }
 
 /// Replaces an unknown code that contains the user's name, because that name must stay in the

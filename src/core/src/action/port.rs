@@ -223,6 +223,9 @@ pub enum ReadError {
     /// Cognito responded to AdminGetUser with this exception.
     #[error("unable to read the user: {}", .0.as_str())]
     Exception(Code),
+    /// Cognito failed with this code and a status of 5xx.
+    #[error("unable to read the user: {}", .0.as_str())]
+    ServerError(Code),
     /// No connection was made, or it ended before a response.
     #[error("unable to read the user: {}", .0.in_words())]
     Connection(FailureCause),
@@ -236,7 +239,7 @@ impl ReadError {
     #[must_use]
     pub fn word(&self) -> &str {
         match self {
-            Self::Exception(code) => code.as_str(),
+            Self::Exception(code) | Self::ServerError(code) => code.as_str(),
             Self::Connection(cause) => cause.in_words(),
             Self::NoResponse => "no readable response",
         }
@@ -247,7 +250,9 @@ impl ReadError {
     pub const fn refuses_credentials(&self) -> bool {
         match self {
             Self::Exception(Code::Known(exception)) => exception.refuses_credentials(),
-            Self::Exception(Code::Unrecognized(_)) | Self::Connection(_) | Self::NoResponse => false,
+            Self::Exception(Code::Unrecognized(_)) | Self::ServerError(_) | Self::Connection(_) | Self::NoResponse => {
+                false
+            }
         }
     }
 
@@ -255,8 +260,8 @@ impl ReadError {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Exception(Code::Known(exception)) => exception.code(),
-            Self::Exception(Code::Unrecognized(_)) => "UnrecognizedError",
+            Self::Exception(Code::Known(exception)) | Self::ServerError(Code::Known(exception)) => exception.code(),
+            Self::Exception(Code::Unrecognized(_)) | Self::ServerError(Code::Unrecognized(_)) => "UnrecognizedError",
             Self::Connection(cause) => cause.as_str(),
             Self::NoResponse => "NoResponse",
         }

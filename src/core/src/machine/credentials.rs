@@ -86,6 +86,9 @@ impl<S: Clone> Machine<S> {
     pub(super) fn waiting(&self, reason: WaitReason) -> StatusUpdate {
         let last = self.facts.record.as_deref().and_then(ledger::last);
         match (reason, last.and_then(|last| last.cause), &self.missing) {
+            (WaitReason::CognitoUnreachable, _, Some(missing)) if self.facts.state.before.is_missing() => {
+                status::user_read_failed(missing)
+            }
             (WaitReason::CognitoUnreachable, Some(cause), _) => status::unreachable(cause),
             (WaitReason::AwsCredentialsUnavailable | WaitReason::UserStateUnreadable, _, Some(missing)) => {
                 status::waiting_for(reason, missing)

@@ -181,6 +181,7 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     }
     match state.before {
         Snapshot::NotRead => Step::TakeSnapshot,
+        Snapshot::NoResponse { until, reason } => wait(reason, until),
         Snapshot::Unreadable { until } if desired.needs_user() => wait(WaitReason::UserStateUnreadable, until),
         Snapshot::Refused(_) if desired.needs_user() => close(CloseCause::UserReadRefused, state, now),
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required => {

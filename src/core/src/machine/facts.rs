@@ -154,8 +154,8 @@ impl Facts {
     }
 
     /// Takes in the user's state before the claim, or the error of reading it. `again` is the time of the next try of a
-    /// request that needs the state, unless Cognito refuses permanently. A state that Cognito itself does not know counts as
-    /// not read.
+    /// request that needs the state, or of any request if Cognito did not respond. A state that Cognito itself does not know
+    /// counts as not read.
     pub fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
         self.read_user_at = read.is_err().then_some(again);
         self.state.before = match read {
@@ -169,13 +169,12 @@ impl Facts {
             }
             Err(error) => {
                 self.user = KnownUser::Unreadable;
-                match error {
-                    ReadError::Exception(Code::Known(exception)) if Class::of(*exception) == Class::Refused => {
+                match (error, no_response(error)) {
+                    (_, Some(reason)) => Snapshot::NoResponse { until: again, reason },
+                    (ReadError::Exception(Code::Known(exception)), None) if Class::of(*exception) == Class::Refused => {
                         Snapshot::Refused(*exception)
                     }
-                    ReadError::Exception(_) | ReadError::Connection(_) | ReadError::NoResponse => {
-                        Snapshot::Unreadable { until: again }
-                    }
+                    (_, None) => Snapshot::Unreadable { until: again },
                 }
             }
         };
@@ -197,7 +196,11 @@ impl Facts {
     pub fn close(&self, cause: CloseCause, operator_instance: String, now: Timestamp) -> Option<PasswordResetRecord> {
         let exception_code = match self.state.before {
             Snapshot::Refused(exception) if cause == CloseCause::UserReadRefused => Some(exception.code().to_owned()),
-            Snapshot::Refused(_) | Snapshot::NotRead | Snapshot::Unreadable { .. } | Snapshot::Read(_) => None,
+            Snapshot::Refused(_)
+            | Snapshot::NotRead
+            | Snapshot::Unreadable { .. }
+            | Snapshot::NoResponse { .. }
+            | Snapshot::Read(_) => None,
         };
         let (origin, user_status) = (self.origin(operator_instance)?, self.state.before.status());
         let closed = Closed { cause, exception_code, user_status, closed_at: Time(now), origin };
@@ -351,6 +354,21 @@ impl Facts {
     #[must_use]
     pub fn uid(&self) -> Option<String> {
         self.request.as_ref().and_then(|request| request.uid())
+    }
+}
+
+/// Returns the reason to wait for another try of a read, if Cognito did not respond to it, or failed or throttled. A refusal is
+/// a response, and no reason to wait: the request goes on without the state.
+const fn no_response(error: &ReadError) -> Option<WaitReason> {
+    match error {
+        ReadError::Connection(_) | ReadError::NoResponse | ReadError::ServerError(_) => {
+            Some(WaitReason::CognitoUnreachable)
+        }
+        ReadError::Exception(code) => match code.class() {
+            Class::Throttled => Some(WaitReason::Throttled),
+            Class::Ambiguous => Some(WaitReason::CognitoUnreachable),
+            Class::Refused | Class::Blocked | Class::AmbiguousFailure => None,
+        },
     }
 }
 

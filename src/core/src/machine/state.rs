@@ -169,10 +169,17 @@ pub enum Credentials {
 pub enum Snapshot {
     /// Not read yet.
     NotRead,
-    /// Could not be read now, or Cognito does not know it.
+    /// Cognito refuses to read the user now, or does not know the state.
     Unreadable {
         /// The time of the next try of a request that needs the state.
         until: Timestamp,
+    },
+    /// Cognito did not respond to the read, or failed or throttled. Nothing is sent into such a failure.
+    NoResponse {
+        /// The time of the next try.
+        until: Timestamp,
+        /// `CognitoUnreachable` or `Throttled`.
+        reason: WaitReason,
     },
     /// Cognito returned this exception and would return it again, for example because the user does not exist.
     Refused(Exception),
@@ -181,12 +188,18 @@ pub enum Snapshot {
 }
 
 impl Snapshot {
+    /// Returns true if Cognito did not respond to the read.
+    #[must_use]
+    pub const fn is_missing(self) -> bool {
+        matches!(self, Self::NoResponse { .. })
+    }
+
     /// The state, where it was read.
     #[must_use]
     pub const fn status(self) -> Option<UserStatus> {
         match self {
             Self::Read(status) => Some(status),
-            Self::NotRead | Self::Unreadable { .. } | Self::Refused(_) => None,
+            Self::NotRead | Self::Unreadable { .. } | Self::NoResponse { .. } | Self::Refused(_) => None,
         }
     }
 }

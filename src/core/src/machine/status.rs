@@ -117,6 +117,13 @@ pub fn unreachable(cause: FailureCause) -> StatusUpdate {
     }
 }
 
+/// Returns the status of a request that waits because the read of its user failed: a cause of a failed connection, or a code.
+#[must_use]
+pub fn user_read_failed(word: &str) -> StatusUpdate {
+    let message = format!("Cognito does not respond to AdminGetUser ({word}); nothing was sent, retrying");
+    StatusUpdate { message, ..waiting(WaitReason::CognitoUnreachable) }
+}
+
 /// Returns the status of a request with a write that is refused by `refuser`, or that fails if there is none.
 /// `ended` is what its settled record says, where that is only to remember an expiry.
 #[must_use]

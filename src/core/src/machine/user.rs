@@ -7,7 +7,7 @@ use crate::{
     ledger,
     machine::{
         At, Command, Machine, Note, Phase,
-        state::{Credentials, Request},
+        state::{Credentials, Request, Snapshot},
     },
 };
 
@@ -41,8 +41,12 @@ impl<S: Clone> Machine<S> {
                 self.facts.snapshot(Err(&error), self.slowly(at));
                 self.notes.push(Note::UserUnreadable(error));
                 let needed = |request: &Request| matches!(request, Request::Pending(it) if it.needs_user());
-                if needed(&self.facts.state.request) {
-                    self.unavailable(WaitReason::UserStateUnreadable);
+                match self.facts.state.before {
+                    Snapshot::NoResponse { reason: reason @ WaitReason::CognitoUnreachable, .. } => {
+                        self.unavailable(reason)
+                    }
+                    _ if needed(&self.facts.state.request) => self.unavailable(WaitReason::UserStateUnreadable),
+                    _ => {}
                 }
             }
         }

@@ -43,6 +43,9 @@ pub const DEADLINE: &str = "expiry and deadline pass";
 /// The step that begins without a cause other than a stale view.
 pub const CAUSELESS: &str = "starts a reconcile without a cause";
 
+/// The step in which Cognito does not respond to a read of the user.
+const NO_RESPONSE: &str = "cannot read the user";
+
 /// A time at which it is too late for every call.
 const LATE: Duration = Duration::from_secs(3600);
 
@@ -199,6 +202,9 @@ impl Steps<'_> {
             if claims && world.hold != Hold::None {
                 world.broken = Some("a claim begins only while no hold holds the request");
             }
+            if claims && what == NO_RESPONSE {
+                world.broken = Some("a read without a response is no licence to send");
+            }
             let truth = Truth { subject: task.subject, calls: 0, performed: 0, snapshot };
             Arc::make_mut(&mut world.attempts).insert(attempt, truth);
         }
@@ -261,7 +267,7 @@ impl Steps<'_> {
             });
         }
         for (what, error) in [
-            ("cannot read the user", ReadError::NoResponse),
+            (NO_RESPONSE, ReadError::NoResponse),
             ("is not let to read the user", ReadError::Exception(Code::Known(Exception::ExpiredToken))),
             ("finds no user", ReadError::Exception(Code::Known(Exception::UserNotFound))),
         ] {

@@ -82,7 +82,11 @@ fn a_free_request_takes_its_steps_in_this_order() {
         ("its turn", paced, Step::LoadCredentials),
         ("with credentials", with_credentials, Step::TakeSnapshot),
         ("the user was read", free(), Step::Claim),
-        ("the user is unreadable", State { before: Snapshot::Unreadable { until: later(9) }, ..free() }, Step::Claim),
+        (
+            "Cognito refuses to read the user now",
+            State { before: Snapshot::Unreadable { until: later(9) }, ..free() },
+            Step::Claim,
+        ),
         (
             "Cognito refuses to read the user, and the call will show",
             State { before: Snapshot::Refused(Exception::UserNotFound), ..free() },
@@ -243,6 +247,20 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
             wait(WaitReason::AwaitingPriorAttempt, later(5)),
         ),
     ]);
+}
+
+#[test]
+fn nothing_is_sent_where_a_read_got_no_response() {
+    let skip = Desired { skip_if_reset_required: true, ..desired() };
+    let soon = Desired { deadline: later(5), ..desired() };
+    for reason in [WaitReason::CognitoUnreachable, WaitReason::Throttled] {
+        let unread = |desired| State { before: Snapshot::NoResponse { until: later(9), reason }, ..asking(desired) };
+        check(vec![
+            ("any request", unread(desired()), wait(reason, later(9))),
+            ("one that needs the state", unread(skip), wait(reason, later(9))),
+            ("no longer than until the deadline", unread(soon), wait(reason, later(5))),
+        ]);
+    }
 }
 
 #[test]

@@ -306,26 +306,32 @@ fn a_state_that_cognito_does_not_know_has_not_been_read() {
 }
 
 #[test]
-fn only_a_permanent_refusal_is_more_than_an_unreadable_user() {
-    for exception in Exception::ALL {
+fn a_read_without_a_response_is_no_refusal_to_read() {
+    let snapshot = |error: &ReadError| {
         let mut known = gathered(Some(request()), None);
-        known.snapshot(Err(&ReadError::Exception(Code::Known(*exception))), NOW);
+        known.snapshot(Err(error), NOW);
+        known.state.before
+    };
+    let failed = |reason| Snapshot::NoResponse { until: NOW, reason };
+    let unreachable = failed(WaitReason::CognitoUnreachable);
+    for exception in Exception::ALL {
         let wanted = match Class::of(*exception) {
             Class::Refused => Snapshot::Refused(*exception),
-            Class::Throttled | Class::Blocked | Class::Ambiguous | Class::AmbiguousFailure => {
-                Snapshot::Unreadable { until: NOW }
-            }
+            Class::Blocked | Class::AmbiguousFailure => Snapshot::Unreadable { until: NOW },
+            Class::Throttled => failed(WaitReason::Throttled),
+            Class::Ambiguous => unreachable,
         };
-        assert_eq!(known.state.before, wanted, "{exception:?}");
+        assert_eq!(snapshot(&ReadError::Exception(Code::Known(*exception))), wanted, "{exception:?}");
+        assert_eq!(snapshot(&ReadError::ServerError(Code::Known(*exception))), unreachable, "{exception:?} and 5xx");
     }
-    for error in [
-        ReadError::Exception(Code::Unrecognized("BrandNew".into())),
-        ReadError::Connection(FailureCause::Tls),
-        ReadError::NoResponse,
+    let unknown = || Code::Unrecognized("BrandNew".into());
+    for (error, wanted) in [
+        (ReadError::Exception(unknown()), Snapshot::Unreadable { until: NOW }),
+        (ReadError::ServerError(unknown()), unreachable),
+        (ReadError::Connection(FailureCause::Tls), unreachable),
+        (ReadError::NoResponse, unreachable),
     ] {
-        let mut known = gathered(Some(request()), None);
-        known.snapshot(Err(&error), NOW);
-        assert_eq!(known.state.before, Snapshot::Unreadable { until: NOW }, "{error}");
+        assert_eq!(snapshot(&error), wanted, "{error}");
     }
 }
 

@@ -101,6 +101,28 @@ fn credentials_that_cognito_refuses_are_reloaded_once() {
 }
 
 #[test]
+fn a_request_waits_where_the_read_of_its_user_got_no_response() {
+    for (error, reported) in [
+        (ReadError::NoResponse, true),
+        (ReadError::Connection(FailureCause::TimedOut), true),
+        (ReadError::ServerError(Code::Unrecognized("BrandNew".into())), true),
+        (ReadError::Exception(Code::Known(Exception::InternalError)), true),
+        (ReadError::Exception(Code::Known(Exception::TooManyRequests)), false),
+    ] {
+        let mut run = Run::new().until("GetUser");
+        run.expect([(Event::User(Err(error.clone())), "WriteStatus")]);
+        let Command::WriteStatus(request) = &run.command else { panic!("{}", run.command) };
+        let conditions = &request.status.as_ref().unwrap().conditions;
+        let says = if reported { error.word() } else { "throttles" };
+        assert!(conditions.iter().all(|condition| condition.message.contains(says)), "{conditions:?}");
+        let is_reported =
+            |note: &Note| matches!(note, Note::Unavailable(it) if it.reason == WaitReason::CognitoUnreachable);
+        assert_eq!(run.notes.iter().any(is_reported), reported, "{error}");
+        run.expect([(reply(&run.command), "Finish")]);
+    }
+}
+
+#[test]
 fn a_request_without_credentials_waits_with_a_note() {
     for (failure, step) in
         [(SessionFailure::AccessDenied, AwsStep::Role), (SessionFailure::RegionNotServed, AwsStep::Endpoint)]

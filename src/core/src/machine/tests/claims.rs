@@ -1,8 +1,10 @@
 //! The write of a claim, and the time in which its call may be sent.
 
+use cognito_reset_api::Exception;
+
 use super::*;
 use crate::{
-    action::{port::ReadError, user_names::KnownUser},
+    action::{port::ReadError, response::Code, user_names::KnownUser},
     grants::{HeldBy, HoldCause},
 };
 
@@ -165,7 +167,7 @@ fn grants_are_asked_about_the_user_once_it_was_read() {
     for (result, user, cause, says) in [
         (Ok(user), KnownUser::Read(names), HoldCause::Matches("incident".into()), "its reason: incident"),
         (
-            Err(ReadError::NoResponse),
+            Err(ReadError::Exception(Code::Known(Exception::AccessDenied))),
             KnownUser::Unreadable,
             HoldCause::UserUnreadable,
             "cannot be read by AdminGetUser",

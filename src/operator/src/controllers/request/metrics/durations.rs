@@ -94,7 +94,7 @@ impl Durations {
     pub(crate) fn user_read(&self, read: &Result<User, ReadError>, duration: Duration) {
         let class = match read {
             Ok(_) => SUCCESS,
-            Err(ReadError::Exception(code)) => name(code.class()),
+            Err(ReadError::Exception(code) | ReadError::ServerError(code)) => name(code.class()),
             Err(ReadError::Connection(_) | ReadError::NoResponse) => NO_RESPONSE,
         };
         self.responded("AdminGetUser", class, duration);
