@@ -131,7 +131,7 @@ fn rows_of(code: &'static str, status: u16, says: Says) -> Vec<Row> {
             let refused = ends(&format!("Failed/{reason}"), "False", "NotPerformed", "CognitoResponse", Some(code));
             vec![row("refused", usize::MAX, alone, refused)]
         }
-        Slower => vec![row("throttled", 2, alone, accepted(3, 1))],
+        Slower => vec![row("throttled", 2, alone, accepted(3, 3))],
         Mend => vec![
             row("mended", 2, alone.clone(), accepted(3, 3)),
             Row {
@@ -392,5 +392,32 @@ async fn what_the_request_says_arrives_as_it_is() -> Result<()> {
     let calls = env.cognito.operation("AdminResetUserPassword");
     assert_eq!(calls.iter().map(|call| call.seen.json()).collect::<Vec<_>>(), [wanted]);
     assert_eq!(env.get("prr", "verbatim").await?["status"]["userSub"], json!(sub));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retry_that_the_user_state_contradicts_is_not_sent() -> Result<()> {
+    let env = Environment::start().await?;
+    let _operator = env.run().await?;
+    // Cognito resets the user and returns that it did not; or somebody else resets the user before
+    // the retry.
+    for (name, skip) in [("misled", ""), ("misled-skip", "ifResetRequired: Skip")] {
+        env.users.create_user(&env.pool, name).await?;
+        let throttled = Fault::ForwardThenRespond(Reply::aws_error(400, "TooManyRequestsException"));
+        env.cognito.once(Matcher::reset_of(name), throttled);
+        env.apply(&env.request(name, name, skip)).await?;
+        let Ends { invalidated, .. } = end_of(&env, name).await?;
+        assert_eq!((env.ended(name).await?.as_str(), invalidated), ("Unknown/OutcomeUnknown", "True"), "{name}");
+        assert_eq!(env.calls(name), 1, "{name}");
+        let record = env.record(name).await?.unwrap_or_default();
+        let attempts = record["attempts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let [first, second] = attempts else { anyhow::bail!("{record}") };
+        assert_eq!(
+            (&first["exceptionCode"], &first["userStatusBefore"]),
+            (&"TooManyRequestsException".into(), &"CONFIRMED".into())
+        );
+        assert!(second["sentAt"].is_null() && second["userStatusBefore"] == "RESET_REQUIRED", "{record}");
+        assert_eq!(env.get("prr", name).await?["status"]["attempts"], 2, "{name}");
+    }
     Ok(())
 }

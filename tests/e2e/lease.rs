@@ -118,7 +118,8 @@ async fn a_leader_that_cannot_renew_stops() -> Result<()> {
 #[tokio::test]
 async fn a_leader_that_loses_its_lease_finishes_its_calls() -> Result<()> {
     let env = Environment::start().await?;
-    let mut leader = env.run_with(env.replica("leader", Some("3s"))).await?;
+    let replica = env.replica("leader", Some("3s")).args(["--call-timeout=30s"]);
+    let mut leader = env.run_with(replica).await?;
     reports(&leader, "leader").await?;
     let [accepted, refused] =
         ["accepted", "refused"].map(|name| env.cognito.once(Matcher::reset_of(name), Fault::HoldReply));

@@ -38,7 +38,7 @@ pub const UNVERIFIED: &str = "unverified";
     printcolumn(name = "Password", type_ = "string", json_path = ".status.password", description = "Invalidated, Unchanged or Unknown"),
     printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.username", description = "the user who created it, if an admission policy authenticated the user"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "the reason, in one sentence"),
-    printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "number of attempts, without throttled ones"),
+    printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "number of attempts"),
     printcolumn(name = "AWS request", type_ = "string", priority = 1, json_path = ".status.awsRequestID", description = "request id of Cognito, as in CloudTrail"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since creation"),
     validation = Rule::new("self.spec.suspend == oldSelf.spec.suspend || self.status.outcome == 'Pending'")
@@ -259,7 +259,7 @@ pub struct PasswordResetRequestStatus {
     #[serde(default)]
     pub password: Password,
 
-    /// The number of attempts made for this request. Throttled attempts are not counted.
+    /// The number of attempts made for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub attempts: Option<i64>,

@@ -106,12 +106,29 @@ pub fn last(record: &PasswordResetRecord) -> Option<&Attempt> {
     record.spec.attempts.last()
 }
 
-/// Returns the number of attempts made. Throttled attempts do not count.
+/// Returns the number of attempts made.
 #[must_use]
 pub fn attempts(record: &PasswordResetRecord) -> i64 {
-    let counts = |attempt: &&Attempt| retry_reason(attempt) != Some(WaitReason::Throttled);
-    let listed = record.spec.attempts.iter().filter(counts).count();
+    with_omitted(record, record.spec.attempts.len())
+}
+
+fn with_omitted(record: &PasswordResetRecord, listed: usize) -> i64 {
     record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
+}
+
+/// Returns true if Cognito responded to one of these attempts, and the user did not have to reset before it.
+fn not_reset_before(attempts: &[Attempt]) -> bool {
+    attempts.iter().filter(|attempt| attempt.evidence == Some(Evidence::CognitoResponse)).any(|attempt| {
+        !matches!(attempt.user_status_before, None | Some(UserStatus::Unknown | UserStatus::ResetRequired))
+    })
+}
+
+/// Returns true if the last attempt was claimed only to end the request: the user had to reset before it, although Cognito
+/// had responded to an earlier attempt that nothing happened. Nothing was sent in the last attempt.
+#[must_use]
+pub fn is_contradicted(record: &PasswordResetRecord) -> bool {
+    let Some((last, earlier)) = record.spec.attempts.split_last() else { return false };
+    last.user_status_before == Some(UserStatus::ResetRequired) && not_reset_before(earlier)
 }
 
 /// Reads a record for the decision.
@@ -143,7 +160,11 @@ pub fn view(
         (None, Some(Effect::NotPerformed), Some(attempt)) => match retry_reason(attempt) {
             Some(reason) => {
                 let delay = delay(record, attempt, &waits.backoff);
-                Ledger::Retryable { not_before: not_before(attempt, delay, observed_for, now), reason }
+                Ledger::Retryable {
+                    not_before: not_before(attempt, delay, observed_for, now),
+                    reason,
+                    not_reset_before: not_reset_before(&record.spec.attempts),
+                }
             }
             None => Ledger::Settled(Effect::NotPerformed),
         },
@@ -202,7 +223,11 @@ fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> 
     let number = match retry_reason(attempt) {
         // The pacer spaces the calls of the account and Region.
         Some(WaitReason::Throttled) => 0,
-        _ => usize::try_from(attempts(record)).unwrap_or(usize::MAX).saturating_sub(1),
+        _ => {
+            let throttled = |attempt: &&Attempt| retry_reason(attempt) == Some(WaitReason::Throttled);
+            let listed = record.spec.attempts.iter().filter(|attempt| !throttled(attempt)).count();
+            usize::try_from(with_omitted(record, listed)).unwrap_or(usize::MAX).saturating_sub(1)
+        }
     };
     backoff.after(number, &attempt.id)
 }
@@ -211,10 +236,6 @@ fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> 
 #[must_use]
 pub fn claimed(existing: Option<&PasswordResetRecord>, identity: &Identity, attempt: Attempt) -> PasswordResetRecord {
     let mut record = existing.cloned().unwrap_or_else(|| empty(identity));
-    // A throttled attempt does not count.
-    if last(&record).and_then(retry_reason) == Some(WaitReason::Throttled) {
-        record.spec.attempts.pop();
-    }
     push(&mut record, attempt);
     record.spec.effect = None;
     record
@@ -325,7 +346,12 @@ impl Finding {
         attempt.evidence = Some(self.settlement.evidence);
         attempt.cause = self.cause;
         attempt.exception_code.clone_from(&self.code);
-        attempt.sent_at = self.sent_at.map(Time).or_else(|| attempt.sent_at.clone());
+        attempt.sent_at = match self.settlement.evidence {
+            Evidence::NeverSent | Evidence::Unreachable => None,
+            Evidence::CognitoResponse | Evidence::UserStatusCheck | Evidence::Inconclusive => {
+                self.sent_at.map(Time).or_else(|| attempt.sent_at.clone())
+            }
+        };
         attempt.aws_request_id.clone_from(&self.aws_request_id);
         attempt.user_status_after = self.user_status_after;
     }

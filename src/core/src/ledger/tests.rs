@@ -211,6 +211,7 @@ fn attempt_is_retryable_only_after_a_proven_transient_failure() {
         let wanted = reason.map_or(Ledger::Settled(Effect::NotPerformed), |reason| Ledger::Retryable {
             not_before: retryable_from(&ledger),
             reason,
+            not_reset_before: evidence == Some(Evidence::CognitoResponse),
         });
         assert_eq!(ledger, wanted, "{evidence:?} {code:?}");
     }
@@ -273,7 +274,7 @@ fn a_closed_record_is_settled_and_keeps_what_it_knows() {
         wanted.spec.closed = Some(ended_without_call());
         assert_eq!(after, wanted, "{what}");
         assert_eq!(seen(&after), Ledger::Settled(Effect::NotPerformed), "{what}");
-        assert_eq!(attempts(&after), i64::from(what == "retryable"), "{what}");
+        assert_eq!(attempts(&after), if what == "retryable" { 2 } else { 0 }, "{what}");
     }
 }
 
@@ -292,12 +293,67 @@ fn a_record_has_the_time_of_its_closing_or_last_attempt() {
 }
 
 #[test]
-fn a_throttled_attempt_is_replaced_and_not_counted() {
+fn a_throttled_attempt_is_kept_and_counted() {
     let before = record(Some(Effect::NotPerformed), vec![unreachable("a"), throttled("b")]);
-    assert_eq!(attempts(&before), 1);
+    assert_eq!(attempts(&before), 2);
     let after = claimed(Some(&before), &identity(), attempt("c"));
-    assert_eq!(ids(&after), ["a", "c"]);
-    assert_eq!((attempts(&after), after.spec.omitted_attempts), (2, 0));
+    assert_eq!(ids(&after), ["a", "b", "c"]);
+    assert_eq!((attempts(&after), after.spec.omitted_attempts), (3, 0));
+}
+
+#[test]
+fn a_retry_knows_that_the_user_did_not_have_to_reset() {
+    use UserStatus::{Confirmed, ForceChangePassword, ResetRequired, Unknown};
+    let seeing = |before, attempt: Attempt| Attempt { user_status_before: before, ..attempt };
+    let denied = |id| ended(id, Some(Evidence::CognitoResponse), Some("AccessDeniedException"));
+    let never_sent = |id| ended(id, Some(Evidence::NeverSent), None);
+    for (what, attempts, wanted) in [
+        ("throttled", vec![seeing(Some(Confirmed), throttled("a"))], true),
+        ("blocked", vec![seeing(Some(ForceChangePassword), denied("a"))], true),
+        ("earlier", vec![seeing(Some(Confirmed), throttled("a")), seeing(None, denied("b"))], true),
+        ("it had to reset", vec![seeing(Some(ResetRequired), throttled("a"))], false),
+        ("not known", vec![seeing(Some(Unknown), throttled("a"))], false),
+        ("not read", vec![seeing(None, throttled("a"))], false),
+        // What the operator itself observed is no response that could be wrong.
+        ("no connection", vec![unreachable("a")], false),
+        ("never sent", vec![never_sent("a")], false),
+    ] {
+        let ledger = seen(&record(Some(Effect::NotPerformed), attempts.clone()));
+        let Ledger::Retryable { not_reset_before, .. } = ledger else { panic!("{what}: {ledger:?}") };
+        assert_eq!(not_reset_before, wanted, "{what}");
+        for (before, contradicts) in [(Some(ResetRequired), wanted), (Some(Confirmed), false), (None, false)] {
+            let next = attempts.iter().cloned().chain([seeing(before, attempt("z"))]).collect();
+            assert_eq!(is_contradicted(&record(Some(Effect::Unknown), next)), contradicts, "{what}, then {before:?}");
+        }
+    }
+    assert!(!is_contradicted(&record(None, vec![])));
+}
+
+#[test]
+fn an_attempt_that_was_not_sent_has_no_time_of_sending() {
+    let sent = Attempt { sent_at: Some(Time(at(-70))), ..attempt("a") };
+    for (evidence, kept) in [
+        (Evidence::NeverSent, false),
+        (Evidence::Unreachable, false),
+        (Evidence::CognitoResponse, true),
+        (Evidence::UserStatusCheck, true),
+        (Evidence::Inconclusive, true),
+    ] {
+        for sent_at in [None, Some(at(-65))] {
+            let finding = Finding {
+                attempt_id: "a".into(),
+                settlement: Settlement { effect: Effect::NotPerformed, evidence },
+                cause: None,
+                code: None,
+                sent_at,
+                aws_request_id: None,
+                user_status_after: None,
+            };
+            let mut settled = sent.clone();
+            finding.put_into(&mut settled);
+            assert_eq!(settled.sent_at.is_some(), kept, "{evidence:?}");
+        }
+    }
 }
 
 #[test]
@@ -443,6 +499,7 @@ fn next_attempts_delay_depends_on_its_predecessors() {
         ("the third", vec![unreachable("a"), unreachable("b"), unreachable("c")], 0, 40),
         ("with omitted ones", vec![unreachable("a")], 3, 80),
         ("throttled: the pacer spaces the calls", vec![unreachable("a"), unreachable("b"), throttled("c")], 9, 10),
+        ("after throttled ones, which are not its kind", vec![throttled("a"), throttled("b"), unreachable("c")], 0, 10),
         (
             "never sent: the API server may be in trouble",
             vec![unreachable("a"), never_sent("b"), never_sent("c")],

@@ -73,7 +73,10 @@ pub struct Settlement {
 #[must_use]
 pub fn decide(state: &State, now: Timestamp) -> Step {
     match &state.attempt {
-        OwnAttempt::Claimed { too_late } if *too_late || is_over(&state.request, now) => {
+        OwnAttempt::Claimed { too_late: true } => return settle(Effect::NotPerformed, Evidence::NeverSent),
+        // The claim keeps other replicas from sending, too. What happened can only be Unknown.
+        OwnAttempt::Claimed { .. } if is_contradicted(state) => return resolve(state.before.status(), state),
+        OwnAttempt::Claimed { .. } if is_over(&state.request, now) => {
             return settle(Effect::NotPerformed, Evidence::NeverSent);
         }
         OwnAttempt::Claimed { .. } => return Step::Send,
@@ -99,7 +102,7 @@ pub fn decide(state: &State, now: Timestamp) -> Step {
             with_desired(state, |_| Step::Wait { reason: WaitReason::RecordNotUsable, until: Timestamp::MAX })
         }
         Ledger::Absent => with_desired(state, |desired| prepare(state, desired, None, now)),
-        Ledger::Retryable { not_before, reason } => {
+        Ledger::Retryable { not_before, reason, .. } => {
             with_desired(state, |desired| prepare(state, desired, Some((not_before, reason)), now))
         }
     }
@@ -184,7 +187,7 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         Snapshot::NoResponse { until, reason } => wait(reason, until),
         Snapshot::Unreadable { until } if desired.needs_user() => wait(WaitReason::UserStateUnreadable, until),
         Snapshot::Refused(_) if desired.needs_user() => close(CloseCause::UserReadRefused, state, now),
-        Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required => {
+        Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required && !is_contradicted(state) => {
             close(CloseCause::AlreadyResetRequired, state, now)
         }
         Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_)
@@ -194,6 +197,13 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         }
         Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) => Step::Claim,
     }
+}
+
+/// Returns true if the user has to reset now, and did not before an attempt to which Cognito responded that nothing happened.
+/// Either somebody else has reset the user, or that response is wrong: nothing is sent on its word.
+fn is_contradicted(state: &State) -> bool {
+    let not_reset_before = matches!(state.ledger, Ledger::Retryable { not_reset_before: true, .. });
+    not_reset_before && state.before == Snapshot::Read(UserStatus::ResetRequired)
 }
 
 /// Returns true if the time in which a request may be performed has passed.

@@ -111,6 +111,9 @@ pub enum Ledger {
         not_before: Timestamp,
         /// The reason for which the last attempt had no effect.
         reason: WaitReason,
+        /// True if Cognito responded to an earlier attempt that nothing happened, and the user did not have to reset before
+        /// that attempt. If the user has to reset now, the response and the state contradict each other.
+        not_reset_before: bool,
     },
     /// The end: what the record says is the outcome.
     Settled(Effect),

@@ -208,7 +208,11 @@ pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) ->
             (closed(end, last), &end.origin.request_uid, Some(&end.closed_at))
         }
         (None, Some(effect), Some(last)) => {
-            (settled_attempt(effect, last), &last.origin.request_uid, last.settled_at.as_ref())
+            let update = match effect {
+                Effect::Unknown if ledger::is_contradicted(record) => contradicted(last),
+                Effect::NotPerformed | Effect::Unknown | Effect::Performed => settled_attempt(effect, last),
+            };
+            (update, &last.origin.request_uid, last.settled_at.as_ref())
         }
         (None, None, _) | (None, Some(_), None) | (Some(_), None | Some(Effect::Unknown | Effect::Performed), _) => {
             return unsettled();
@@ -266,6 +270,12 @@ fn settled_attempt(effect: Effect, attempt: &Attempt) -> StatusUpdate {
     };
     let message = message(reason, outcome, invalidated, code.as_ref());
     StatusUpdate { outcome, reason: reason.into(), invalidated, message }
+}
+
+/// Returns the status for a record whose last attempt was claimed only to end the request.
+fn contradicted(last: &Attempt) -> StatusUpdate {
+    let message = "Cognito returned for an earlier attempt that nothing happened, but since then the user has to reset the password; it is not proven that this request did it; nothing more will be sent";
+    StatusUpdate { message: message.into(), ..settled_attempt(Effect::Unknown, last) }
 }
 
 /// Converts the status for a later request of the same name.

@@ -129,6 +129,10 @@ const SIGHTS: &[Sight] = &[
         evidence(world, Effect::Performed, Evidence::CognitoResponse) && calls > 1
     }),
     ("held", |world| some(world, |subject| reason(world, subject) == "UserPoolHeld")),
+    ("not sent again, because the user's state contradicts a response", |world| {
+        ended(world, Outcome::Unknown, "OutcomeUnknown")
+            && some(world, |subject| world.records[subject].as_ref().is_some_and(|it| ledger::is_contradicted(it)))
+    }),
     ("never sent", |world| evidence(world, Effect::NotPerformed, Evidence::NeverSent)),
     ("no connection", |world| evidence(world, Effect::NotPerformed, Evidence::Unreachable)),
     ("over, with an open claim", |world| {

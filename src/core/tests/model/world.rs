@@ -15,7 +15,7 @@ use cognito_reset_api::{
     UserStatus,
 };
 use cognito_reset_core::{
-    ledger::{Backoff, Identity, Waits},
+    ledger::{self, Backoff, Identity, Waits},
     machine::{Command, Machine, Now, Object, Settings, StatusWrite, Written},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -442,6 +442,9 @@ impl World {
             use cognito_reset_api::Evidence::{CognitoResponse, NeverSent, Unreachable};
             matches!(earlier.evidence, Some(CognitoResponse | NeverSent | Unreachable))
         });
+        if record.is_some_and(|record| ledger::is_contradicted(record)) {
+            self.broken = Some("no call follows a response that the user's state contradicts");
+        }
         if record.is_some_and(|record| record.spec.closed.is_some()) {
             self.broken = Some("no call follows a closed record");
         }

@@ -47,6 +47,10 @@ fn open(in_flight_until: Option<Timestamp>) -> Ledger {
     Ledger::Open { in_flight_until, before: Some(UserStatus::Confirmed) }
 }
 
+fn retryable(not_before: Timestamp) -> Ledger {
+    Ledger::Retryable { not_before, reason: WaitReason::Throttled, not_reset_before: true }
+}
+
 fn seen(status: UserStatus) -> Probes {
     Probes { left: 2, last: Some(status) }
 }
@@ -145,7 +149,7 @@ fn an_expiry_is_remembered_before_the_status_is_written() {
 
 #[test]
 fn gates_hold_a_reset_back_in_this_order() {
-    let retry = Ledger::Retryable { not_before: later(30), reason: WaitReason::Throttled };
+    let retry = retryable(later(30));
     let mut held = State {
         ledger: retry,
         permission: Permission::Denied(WaitReason::ConflictingGrants),
@@ -166,7 +170,7 @@ fn gates_hold_a_reset_back_in_this_order() {
     assert_eq!(decide(&held, NOW), wait(WaitReason::ConflictingGrants, later(600)));
     held.permission = Permission::Granted;
     assert_eq!(decide(&held, NOW), wait(WaitReason::Throttled, later(30)));
-    held.ledger = Ledger::Retryable { not_before: NOW, reason: WaitReason::Throttled };
+    held.ledger = retryable(NOW);
     assert_eq!(decide(&held, NOW), wait(WaitReason::AwaitingPriorAttempt, later(1)));
     held.user_busy = None;
     assert_eq!(decide(&held, NOW), wait(WaitReason::RateLimited, later(2)));
@@ -368,8 +372,44 @@ fn somebody_elses_open_claim_is_resolved_and_never_sent() {
 }
 
 #[test]
+fn a_retry_that_the_users_state_contradicts_is_not_sent() {
+    let unknown = settle(Effect::Unknown, Evidence::Inconclusive);
+    let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
+    let skip = Desired { skip_if_reset_required: true, ..desired() };
+    let retry = |desired, before| State { ledger: retryable(NOW), before, ..asking(desired) };
+    let claimed = |state| State { attempt: OwnAttempt::Claimed { too_late: false }, ..state };
+    let probed = |last, left| State { probes: Probes { left, last }, ..claimed(retry(desired(), has_to_reset)) };
+    let as_before = Ledger::Retryable { not_before: NOW, reason: WaitReason::Throttled, not_reset_before: false };
+    check(vec![
+        ("it is claimed", retry(desired(), has_to_reset), Step::Claim),
+        ("also where it asks to skip", retry(skip, has_to_reset), Step::Claim),
+        ("but not sent", claimed(retry(desired(), has_to_reset)), Step::Probe),
+        ("the user still has to reset", probed(Some(UserStatus::ResetRequired), 2), unknown.clone()),
+        ("the user has reset", probed(Some(UserStatus::Confirmed), 0), unknown.clone()),
+        ("the deadline has passed", claimed(retry(Desired { deadline: NOW, ..desired() }, has_to_reset)), Step::Probe),
+        (
+            "the claim may not be stored",
+            State { attempt: OwnAttempt::Claimed { too_late: true }, ..retry(desired(), has_to_reset) },
+            settle(Effect::NotPerformed, Evidence::NeverSent),
+        ),
+        ("not contradicted", claimed(retry(desired(), Snapshot::Read(UserStatus::Confirmed))), Step::Send),
+        ("not read", claimed(retry(desired(), Snapshot::Unreadable { until: NOW })), Step::Send),
+        (
+            "it had to reset before",
+            claimed(State { ledger: as_before.clone(), ..retry(desired(), has_to_reset) }),
+            Step::Send,
+        ),
+        (
+            "to be skipped",
+            State { ledger: as_before, ..retry(skip, has_to_reset) },
+            ends(CloseCause::AlreadyResetRequired),
+        ),
+    ]);
+}
+
+#[test]
 fn a_request_that_is_gone_or_has_ended_is_left_alone() {
-    let retryable = Ledger::Retryable { not_before: NOW, reason: WaitReason::Throttled };
+    let retryable = retryable(NOW);
     for request in [Request::Gone, Request::Finished] {
         for ledger in [Ledger::Absent, retryable.clone(), Ledger::NotUsable, Ledger::Settled(Effect::Performed)] {
             let state = State { request: request.clone(), ledger, ..free() };
