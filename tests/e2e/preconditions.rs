@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::Value;
 use testbed::environment::{Environment, LIMIT, condition};
 use testbed::{Fault, Matcher, Options, Reply, eventually};
+use tokio::time::sleep;
 
 #[tokio::test]
 async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()> {
@@ -316,6 +317,27 @@ async fn suspended_expired_and_late_requests_are_not_sent() -> Result<()> {
     assert_eq!((env.calls("held"), env.calls("expired"), env.calls("late")), (0, 0, 0));
     env.kubectl(&["patch", "prr", "held", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).await?;
     assert_eq!(env.ended("held").await?, "Succeeded/ResetAccepted");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deadline_closes_nothing_without_the_time_of_the_server() -> Result<()> {
+    let env = Environment::start().await?;
+    env.users.create_user(&env.pool, "undated").await?;
+    env.apply(&env.request("undated", "undated", "deadlineSeconds: 1")).await?;
+    // A cache on the way: its Date is not the API server's present time.
+    let path = "/passwordresetrequests/undated";
+    let raw = format!("/apis/cognito-reset.dev/v1alpha1/namespaces/default{path}");
+    let body = env.kubectl(&["get", "--raw", &raw]).await?;
+    let cached = Reply::new(200, body).header("content-type", "application/json").header("age", "0");
+    let rule = env.api.always(Matcher::path(Method::GET, path), Fault::Respond(cached));
+    sleep(Duration::from_secs(2)).await;
+    let _operator = env.run().await?;
+    env.becomes("undated", "Pending/ClockSkew").await?;
+    assert_eq!(env.record("undated").await?, None);
+    rule.remove();
+    assert_eq!(env.ended("undated").await?, "Failed/DeadlineExceeded");
+    assert_eq!(env.calls("undated"), 0);
     Ok(())
 }
 

@@ -231,6 +231,7 @@ impl Marked {
         self.env.kubectl(&["delete", "poolhold", "stop"]).await?;
         self.ended("hold").await?;
         self.becomes("late", "suspend: true\ndeadlineSeconds: 1", "Failed/DeadlineExceeded").await?;
+        self.undated().await?;
         self.env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.env.grant("others", "namespaces: [default]\nusernamePattern: \"other-.*\"").await?;
         self.becomes("no-pattern", "", "Pending/NoMatchingGrant").await?;
@@ -263,6 +264,19 @@ impl Marked {
         self.env.kubectl(&["delete", "prr", "accepted"]).await?;
         self.env.apply(&self.env.request("accepted", &format!("{MARK}-accepted"), "")).await?;
         self.reaches("accepted", "Succeeded/AlreadyPerformed").await
+    }
+
+    /// Lets a cache return the request, so that the API server's time is unknown.
+    async fn undated(&self) -> Result<()> {
+        self.becomes("undated", "suspend: true\ndeadlineSeconds: 10", "Pending/Suspended").await?;
+        let path = "/passwordresetrequests/undated";
+        let raw = format!("/apis/cognito-reset.dev/v1alpha1/namespaces/default{path}");
+        let body = self.env.kubectl(&["get", "--raw", &raw]).await?;
+        let cached = Reply::new(200, body).header("content-type", "application/json").header("age", "0");
+        let rule = self.env.api.always(Matcher::path(Method::GET, path), Fault::Respond(cached));
+        self.reaches("undated", "Pending/ClockSkew").await?;
+        rule.remove();
+        self.reaches("undated", "Failed/DeadlineExceeded").await
     }
 
     /// Goes through the statuses of grants, and what grants add to those of requests. Their

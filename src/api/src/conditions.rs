@@ -91,6 +91,9 @@ pub enum WaitReason {
     CognitoUnreachable,
     /// The claim could not be written in time; nothing was sent.
     ClaimTimedOut,
+    /// One of the clocks of the operator and the API server has passed `notAfter` or the deadline, and
+    /// the other has not; nothing is sent.
+    ClockSkew,
     /// Cognito responded with this exception, which blocks: nothing happened, and somebody has to change
     /// the configuration or the credentials.
     Cognito(Exception),
@@ -191,6 +194,7 @@ impl WaitReason {
             Self::AwaitingPriorAttempt => "AwaitingPriorAttempt",
             Self::CognitoUnreachable => "CognitoUnreachable",
             Self::ClaimTimedOut => "ClaimTimedOut",
+            Self::ClockSkew => "ClockSkew",
             Self::Cognito(exception) => exception.code(),
             Self::RecordNotUsable => "RecordNotUsable",
             Self::ObjectTooLarge => "ObjectTooLarge",

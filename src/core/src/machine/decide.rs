@@ -21,6 +21,10 @@ use crate::{
 /// up to that moment. Credentials and snapshot may have taken longer.
 pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 
+/// The limits of the wait while the two clocks disagree.
+const SHORTEST_SKEW: SignedDuration = SignedDuration::from_secs(1);
+const LONGEST_SKEW: SignedDuration = SignedDuration::from_secs(10);
+
 /// The next step. All steps but `Wait`, `WriteStatus` and `Done` change the state, and are followed by
 /// another decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,14 +73,15 @@ pub struct Settlement {
     pub evidence: Evidence,
 }
 
-/// Decides the next step. `now` is the wall clock; it only ever forbids a call or ends a wait.
+/// Decides the next step. `now` is the wall clock; it only ever forbids a call or ends a wait. It closes a record only
+/// together with the API server's clock.
 #[must_use]
 pub fn decide(state: &State, now: Timestamp) -> Step {
     match &state.attempt {
         OwnAttempt::Claimed { too_late: true } => return settle(Effect::NotPerformed, Evidence::NeverSent),
         // The claim keeps other replicas from sending, too. What happened can only be Unknown.
         OwnAttempt::Claimed { .. } if is_contradicted(state) => return resolve(state.before.status(), state),
-        OwnAttempt::Claimed { .. } if is_over(&state.request, now) => {
+        OwnAttempt::Claimed { .. } if is_over(state, now) => {
             return settle(Effect::NotPerformed, Evidence::NeverSent);
         }
         OwnAttempt::Claimed { .. } => return Step::Send,
@@ -121,9 +126,10 @@ fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
     // The API server keeps whole seconds.
     let covers = |expires: Timestamp| state.remembered.is_some_and(|until| until.as_second() >= expires.as_second());
     match (desired.expires, state.refused) {
-        (Some(expires), refused) if now < expires && !covers(expires) => match refused {
+        (Some(expires), refused) if !has_passed(expires, state, now) && !covers(expires) => match refused {
             Some(Refused { write: RecordWrite::ExtendExpiry, until }) if now < until => {
-                Step::Wait { reason: WaitReason::WriteRefused, until: until.min(expires) }
+                let until = if now < expires { until.min(expires) } else { until };
+                Step::Wait { reason: WaitReason::WriteRefused, until }
             }
             Some(_) | None => Step::ExtendExpiry(expires),
         },
@@ -144,11 +150,14 @@ fn close(cause: CloseCause, state: &State, now: Timestamp) -> Step {
 /// The gates before a claim, cheapest first.
 fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReason)>, now: Timestamp) -> Step {
     let wait = |reason, until: Timestamp| Step::Wait { reason, until: until.min(last_moment(desired)) };
-    if desired.expires.is_some_and(|expires| now >= expires) {
+    if desired.expires.is_some_and(|expires| has_passed(expires, state, now)) {
         return close(CloseCause::Expired, state, now);
     }
-    if now >= desired.deadline {
+    if has_passed(desired.deadline, state, now) {
         return close(CloseCause::DeadlineExceeded, state, now);
+    }
+    if may_have_passed(last_moment(desired), state, now) {
+        return await_agreement(last_moment(desired), state, now);
     }
     if desired.suspended {
         return wait(WaitReason::Suspended, Timestamp::MAX);
@@ -206,9 +215,29 @@ fn is_contradicted(state: &State) -> bool {
     not_reset_before && state.before == Snapshot::Read(UserStatus::ResetRequired)
 }
 
-/// Returns true if the time in which a request may be performed has passed.
-fn is_over(request: &Request, now: Timestamp) -> bool {
-    matches!(request, Request::Pending(desired) if now >= last_moment(desired))
+/// Returns true if the time in which a request may be performed may have passed.
+fn is_over(state: &State, now: Timestamp) -> bool {
+    matches!(&state.request, Request::Pending(desired) if may_have_passed(last_moment(desired), state, now))
+}
+
+/// Returns true if both clocks have passed this moment. One clock may be wrong, and what is closed stays closed.
+fn has_passed(moment: Timestamp, state: &State, now: Timestamp) -> bool {
+    now >= moment && state.server_time.is_some_and(|server| server >= moment)
+}
+
+/// Returns true if one of the clocks has passed this moment. Nothing is sent then.
+fn may_have_passed(moment: Timestamp, state: &State, now: Timestamp) -> bool {
+    now >= moment || state.server_time.is_some_and(|server| server >= moment)
+}
+
+/// Waits until the clock that is behind has passed this moment too. A Date that was read too long ago is read again first.
+fn await_agreement(moment: Timestamp, state: &State, now: Timestamp) -> Step {
+    if now.duration_since(state.read_at).abs() > FRESH_FOR {
+        return Step::Gather;
+    }
+    let behind = state.server_time.map(|server| moment.duration_since(server.min(now)));
+    let left = behind.unwrap_or(LONGEST_SKEW).clamp(SHORTEST_SKEW, LONGEST_SKEW);
+    Step::Wait { reason: WaitReason::ClockSkew, until: now.saturating_add(left).unwrap_or(Timestamp::MAX) }
 }
 
 /// The moment at which a request that only waits has failed.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 
 use crate::{
@@ -57,6 +57,8 @@ pub struct Objects {
     pub request: Option<Object<PasswordResetRequest>>,
     /// The record, if it exists.
     pub record: Option<Object<PasswordResetRecord>>,
+    /// The API server's clock in the response with the request, if that had a Date.
+    pub server_time: Option<Timestamp>,
 }
 
 /// The memory of earlier reconciles of a record in this process.
@@ -188,8 +190,9 @@ impl ApiFailure {
 impl<S> fmt::Display for Event<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Objects(Ok(Objects { request, record })) => {
-                write!(f, "Objects({}, {})", describe::request_or_none(request), describe::record_or_none(record))
+            Self::Objects(Ok(Objects { request, record, server_time })) => {
+                let (request, record) = (describe::request_or_none(request), describe::record_or_none(record));
+                write!(f, "Objects({request}, {record}, {server_time:?})")
             }
             Self::Objects(Err(failure)) => write!(f, "Objects({failure})"),
             Self::Request(Ok(request)) => write!(f, "Request({})", describe::request_or_none(request)),

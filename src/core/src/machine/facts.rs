@@ -295,10 +295,11 @@ impl Facts {
         Some((record, finding))
     }
 
-    /// Forgets the settled attempt. Only what was read of the request is still valid.
+    /// Forgets the settled attempt. Only what was read of the request is still valid: the API server's clock does not go back.
     pub fn settled(&mut self, probes: u32) {
         self.state = State {
             request: self.state.request.clone(),
+            server_time: self.state.server_time,
             permission: self.state.permission,
             user_busy: self.state.user_busy,
             ..State::unknown(probes)

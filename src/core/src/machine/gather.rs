@@ -25,11 +25,12 @@ impl<S: Clone> Machine<S> {
         Command::Read
     }
     pub(super) fn read(&mut self, read: Result<Objects, ApiFailure>, at: At<'_>) -> Option<Command<S>> {
-        let Objects { request, record } = match read {
+        let Objects { request, record, server_time } = match read {
             Ok(objects) => objects,
             Err(failure) => return Some(failed(failure)),
         };
         self.facts.state.read_at = at.now.wall;
+        self.facts.state.server_time = server_time;
         match request.filter(|request| self.facts.matches(request)) {
             Some(request) => {
                 self.phase = Phase::Authorizing { request: request.clone(), record };

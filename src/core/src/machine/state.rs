@@ -10,6 +10,8 @@ use crate::action::response::ResetResponse;
 pub struct State {
     /// The time at which request and record were read.
     pub read_at: Timestamp,
+    /// The API server's clock in the response with the request; `None` if the response had no Date.
+    pub server_time: Option<Timestamp>,
     /// The request, read afresh.
     pub request: Request,
     /// Its record, read afresh.
@@ -40,6 +42,7 @@ impl State {
     pub const fn unknown(probes: u32) -> Self {
         Self {
             read_at: Timestamp::UNIX_EPOCH,
+            server_time: None,
             request: Request::Unread,
             ledger: Ledger::Unread,
             permission: Permission::Denied(WaitReason::NoMatchingGrant),

@@ -392,6 +392,9 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
         }
         WaitReason::ClaimTimedOut => "the claim could not be written in time; nothing was sent, retrying",
+        WaitReason::ClockSkew => {
+            "the clocks of the operator and of the API server do not agree that notAfter or deadlineSeconds has passed; nothing is sent until they agree: check the clocks of both machines"
+        }
         WaitReason::RecordNotUsable => {
             "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
         }

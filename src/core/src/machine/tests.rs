@@ -111,7 +111,11 @@ fn settled(effect: Effect, evidence: Evidence) -> PasswordResetRecord {
 }
 
 fn read(request: PasswordResetRequest, record: Option<PasswordResetRecord>) -> Event<&'static str> {
-    Event::Objects(Ok(Objects { request: Some(request.into()), record: record.map(Object::from) }))
+    Event::Objects(Ok(Objects {
+        request: Some(request.into()),
+        record: record.map(Object::from),
+        server_time: Some(NOW),
+    }))
 }
 
 fn no_response() -> ApiFailure {
@@ -187,7 +191,8 @@ impl Run {
     fn status(&self) -> (Reason, String) {
         let Command::WriteStatus(request) = &self.command else { panic!("{}", self.command) };
         let ready = request.status.as_ref().unwrap().conditions.iter().find(|it| it.type_ == "Ready").unwrap();
-        let waits = [WaitReason::WriteRefused, WaitReason::RateLimited, WaitReason::Suspended].map(Reason::Wait);
+        let waits = [WaitReason::WriteRefused, WaitReason::RateLimited, WaitReason::Suspended, WaitReason::ClockSkew]
+            .map(Reason::Wait);
         let mut all = waits.into_iter().chain([Reason::End(EndReason::ResetAccepted)]);
         let reason = all.find(|reason| reason.as_str() == ready.reason);
         (reason.unwrap_or_else(|| panic!("{}", ready.reason)), ready.message.clone())

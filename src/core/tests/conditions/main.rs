@@ -117,6 +117,7 @@ const DESIRED: Desired =
 fn free() -> State {
     State {
         read_at: NOW,
+        server_time: Some(NOW),
         request: Request::Pending(DESIRED),
         ledger: Ledger::Absent,
         permission: Permission::Granted,
@@ -165,6 +166,7 @@ fn gates() -> Vec<State> {
         State { credentials: Credentials::Unavailable { until: LATER, reason: WaitReason::RegionNotServed }, ..free() },
         State { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
         State { ledger: Ledger::NotUsable, ..free() },
+        State { server_time: None, ..asking(Desired { deadline: NOW, ..DESIRED }) },
     ];
     gates.extend(denied.map(|reason| State { permission: Permission::Denied(reason), ..free() }));
     gates.extend(exhausted.map(|reason| State { pace: Pace::Later { until: LATER, reason }, ..free() }));

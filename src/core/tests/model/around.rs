@@ -42,9 +42,18 @@ impl Steps<'_> {
     }
 
     pub fn people(&mut self) {
+        if !self.from.server_over && self.from.over.contains(&true) {
+            self.add(None, DEADLINE, true, |world| world.server_over = true);
+        }
         for (clock, over) in self.from.over.iter().enumerate() {
             let (what, fair) = if *over { ("a clock is set back", false) } else { (DEADLINE, true) };
-            self.add(None, what, fair, |world| world.over[clock] = !over);
+            self.add(None, what, fair, |world| {
+                world.over[clock] = !over;
+                world.server_over |= !over;
+            });
+            if !over && !self.from.server_over {
+                self.add(None, "a clock runs ahead", false, |world| world.over[clock] = true);
+            }
         }
         if self.from.user.last() == Some(&true) {
             self.add(None, "the user completes the reset", false, |world| world.user.push(false));

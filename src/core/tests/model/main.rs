@@ -24,7 +24,7 @@ mod steps;
 mod walk;
 mod world;
 
-use cognito_reset_api::{Effect, Evidence, Outcome};
+use cognito_reset_api::{CloseCause, Effect, Evidence, Outcome};
 use cognito_reset_core::ledger;
 use walk::{Sight, Walk};
 use world::{EXPIRES, Message, Start, World};
@@ -69,6 +69,10 @@ fn safe(world: &World) -> Result<(), &'static str> {
                 return Err("Performed says that the password was invalidated since the snapshot");
             }
             _ => {}
+        }
+        let closed = record.and_then(|record| record.spec.closed.as_ref()).map(|closed| closed.cause);
+        if matches!(closed, Some(CloseCause::Expired | CloseCause::DeadlineExceeded)) && !world.server_over {
+            return Err("a deadline closes a record only after the API server's clock has passed it");
         }
         match (world.outcome(subject), invalidated(world, subject)) {
             (Some(Outcome::Succeeded), "True") if reset_since => {}
@@ -128,6 +132,7 @@ const SIGHTS: &[Sight] = &[
         let calls: u8 = world.attempts.values().map(|truth| truth.calls).sum();
         evidence(world, Effect::Performed, Evidence::CognitoResponse) && calls > 1
     }),
+    ("a clock that runs ahead", |world| some(world, |subject| reason(world, subject) == "ClockSkew")),
     ("held", |world| some(world, |subject| reason(world, subject) == "UserPoolHeld")),
     ("not sent again, because the user's state contradicts a response", |world| {
         ended(world, Outcome::Unknown, "OutcomeUnknown")

@@ -219,23 +219,26 @@ impl Steps<'_> {
     /// is read.
     fn read(&mut self, replica: usize, task: &Frozen<Task>) {
         let (request, record) = (self.from.requests[task.subject].clone(), self.from.records[task.subject].clone());
-        let both = |request, record| Event::Objects(Ok(Objects { request, record }));
+        let server_time = self.from.server_time();
+        let both = |request, record, server_time| {
+            Event::Objects(Ok(Objects { request, record, server_time: Some(server_time) }))
+        };
         match &task.read {
             Read::Nothing => {
                 let partly = |read| Some(Frozen::new(Task { read, ..Task::clone(task) }));
-                let (first, second) = (partly(Read::Request(request)), partly(Read::Record(record)));
+                let (first, second) = (partly(Read::Request(request, server_time)), partly(Read::Record(record)));
                 self.add(Some(replica), "reads the request", true, |world| world.replicas[replica] = first);
                 self.add(Some(replica), "reads the record", true, |world| world.replicas[replica] = second);
                 self.reply(replica, task, "cannot read", FAULT, |_| Event::Objects(Err(no_response())));
                 self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
             }
-            Read::Request(request) => {
-                let request = request.clone();
-                self.reply(replica, task, "reads the record", FAIR, |_| both(request, record));
+            Read::Request(request, server_time) => {
+                let (request, server_time) = (request.clone(), *server_time);
+                self.reply(replica, task, "reads the record", FAIR, |_| both(request, record, server_time));
             }
             Read::Record(record) => {
                 let record = record.clone();
-                self.reply(replica, task, "reads the request", FAIR, |_| both(request, record));
+                self.reply(replica, task, "reads the request", FAIR, |_| both(request, record, server_time));
             }
         }
     }

@@ -120,7 +120,8 @@ impl Task {
 #[derive(Clone, Debug, Hash)]
 pub enum Read {
     Nothing,
-    Request(Option<Request>),
+    /// With the Date of the response.
+    Request(Option<Request>, Timestamp),
     Record(Option<Record>),
 }
 
@@ -188,6 +189,8 @@ pub struct World {
     pub role: usize,
     /// The clocks by which every deadline has passed.
     pub over: Vec<bool>,
+    /// Every deadline has passed by the API server's clock, which is never set back.
+    pub server_over: bool,
     pub cautious: bool,
     /// The number of faults that are left.
     pub faults: u8,
@@ -220,6 +223,7 @@ impl Hash for World {
             hold,
             role,
             over,
+            server_over,
             cautious: _,
             faults,
             attempts,
@@ -232,7 +236,7 @@ impl Hash for World {
             replicas.iter().enumerate().map(|(at, task)| (clock(at), task.as_ref().map(|task| task.print))).collect();
         tasks.sort_unstable();
         (requests, records, tasks, wire, user).hash(state);
-        (granted, hold, role, over.len(), faults, attempts, versions, snapshot, broken).hash(state);
+        (granted, hold, role, over.len(), server_over, faults, attempts, versions, snapshot, broken).hash(state);
     }
 }
 
@@ -248,6 +252,7 @@ impl World {
             hold: Hold::None,
             role: 0,
             over: vec![false; if start.one_clock { 1 } else { start.replicas }],
+            server_over: false,
             cautious: start.cautious,
             faults: start.faults,
             attempts: Arc::default(),
@@ -264,6 +269,11 @@ impl World {
     /// Returns the time by a replica's clocks.
     pub fn time(&self, replica: usize, monotonic: Duration) -> Now {
         Now { wall: if self.over[replica % self.over.len()] { AFTER } else { NOW }, monotonic }
+    }
+
+    /// Returns the Date of a response of the API server.
+    pub fn server_time(&self) -> Timestamp {
+        if self.server_over { AFTER } else { NOW }
     }
 
     fn version(&mut self, subject: usize, kind: Kind) -> String {
@@ -406,7 +416,7 @@ impl World {
     /// Returns true if nothing that people did holds a request back.
     pub fn is_free(&self) -> bool {
         let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
-        self.granted && self.hold == Hold::None && !self.over.contains(&true) && !suspended
+        self.granted && self.hold == Hold::None && !self.server_over && !self.over.contains(&true) && !suspended
     }
 
     /// Returns true if every request has ended, every claim is settled, no replica works and no

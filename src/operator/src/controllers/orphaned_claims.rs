@@ -92,14 +92,14 @@ async fn resolve<C: Cognito>(context: &Context<C>, identity: Identity) {
 
 async fn try_to_resolve<C: Cognito>(context: &Context<C>, identity: Identity) -> Result<(), ReconcileError> {
     let read = context.store.request(&identity.request.namespace, &identity.request.name).await;
-    let request = read.map_err(|error| ReconcileError::Api(ApiFailure::from(error)))?;
+    let read = read.map_err(|error| ReconcileError::Api(ApiFailure::from(error)))?;
     // A pending request has its own reconcile. A request of that name may be for another user by
     // now. A request that has ended may have an open claim if the ledger was restored after a
     // restore of etcd.
     let has_its_pass = |request: PasswordResetRequest| {
         Identity::of_request(&request) == identity && request.outcome() == Outcome::Pending
     };
-    if !request.is_some_and(has_its_pass) {
+    if !read.request.is_some_and(has_its_pass) {
         info!(record = %identity.record_name(), "found an open claim without a pending request");
         context.metrics.found();
         context.requests.execute(identity).await?;

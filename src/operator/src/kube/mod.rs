@@ -6,6 +6,7 @@ pub(crate) mod lease;
 pub(crate) mod preflight;
 pub(crate) mod proxies;
 pub(crate) mod requests;
+pub(crate) mod response;
 pub(crate) mod store;
 pub(crate) mod trimmed;
 pub(crate) mod watch;

@@ -8,17 +8,21 @@ use cognito_reset_core::{
     panics::{Panicked, caught},
     refusal::Refuser,
 };
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, PostParams},
-    core::{DeserializeGuard, Status},
+    Api, Client, Resource, ResourceExt,
+    api::{GetParams, ListParams, PostParams},
+    core::{DeserializeGuard, Request, Status},
 };
 use thiserror::Error;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::kube::errors::of_client;
+use crate::kube::{
+    errors::of_client,
+    response::{Response, send},
+};
 
 const PAGE: u32 = 500;
 
@@ -27,6 +31,14 @@ const PAGE: u32 = 500;
 pub(crate) struct Store {
     client: Client,
     api_timeout: Duration,
+}
+
+/// A request that was read.
+pub(crate) struct ReadRequest {
+    /// The request, if it exists.
+    pub(crate) request: Option<PasswordResetRequest>,
+    /// The API server's time, if the response has one.
+    pub(crate) server_time: Option<Timestamp>,
 }
 
 /// A failed call to the API server.
@@ -153,16 +165,24 @@ impl Store {
         within(self.api_timeout, call).await
     }
 
-    /// Reads the request.
+    /// Reads the request, and the API server's time.
     ///
     /// # Errors
     /// Returns an error if the API server returns neither it nor its absence.
-    pub(crate) async fn request(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<PasswordResetRequest>, StoreError> {
-        self.call(self.requests(namespace).get_opt(name)).await
+    pub(crate) async fn request(&self, namespace: &str, name: &str) -> Result<ReadRequest, StoreError> {
+        let path = PasswordResetRequest::url_path(&(), Some(namespace));
+        let request = Request::new(path).get(name, &GetParams::default()).map_err(kube::Error::BuildRequest);
+        let request = request.map_err(StoreError::Client)?;
+        match self.call(send(&self.client, request)).await {
+            Ok(Response { server_time, body }) => {
+                let request = serde_json::from_slice(&body).map_err(kube::Error::SerdeError);
+                Ok(ReadRequest { request: Some(request.map_err(StoreError::Client)?), server_time })
+            }
+            Err(StoreError::Client(kube::Error::Api(status))) if status.is_not_found() => {
+                Ok(ReadRequest { request: None, server_time: None })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads the record, within `time_left` if that is shorter than the timeout of the store.

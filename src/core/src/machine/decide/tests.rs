@@ -25,6 +25,7 @@ fn desired() -> Desired {
 fn free() -> State {
     State {
         read_at: NOW,
+        server_time: Some(NOW),
         request: Request::Pending(desired()),
         ledger: Ledger::Absent,
         permission: Permission::Granted,
@@ -144,6 +145,44 @@ fn an_expiry_is_remembered_before_the_status_is_written() {
         // It would not be performed any more.
         ended(Some(NOW), None, Step::WriteStatus),
         ended(Some(later(-60)), None, Step::WriteStatus),
+    ]);
+}
+
+#[test]
+fn nothing_is_sent_or_closed_while_the_clocks_disagree() {
+    let skew = |seconds| wait(WaitReason::ClockSkew, later(seconds));
+    let by = |server_time, desired| State { server_time, ..asking(desired) };
+    let over = Desired { deadline: NOW, ..desired() };
+    let expired = Desired { expires: Some(later(-60)), ..desired() };
+    let ahead = Desired { deadline: later(5), ..desired() };
+    let claimed = |state| State { attempt: OwnAttempt::Claimed { too_late: false }, ..state };
+    let never_sent = || settle(Effect::NotPerformed, Evidence::NeverSent);
+    check(vec![
+        ("both have passed the deadline", by(Some(NOW), over), ends(CloseCause::DeadlineExceeded)),
+        ("both have passed the expiry", by(Some(later(-60)), expired), ends(CloseCause::Expired)),
+        ("the server is 5 s before the deadline", by(Some(later(-5)), over), skew(5)),
+        ("the server is a day before it", by(Some(later(-86_400)), over), skew(10)),
+        ("its Date has no fractions of a second", by(Some(later(-1)), over), skew(1)),
+        ("no Date", by(None, over), skew(10)),
+        ("the server is before the expiry", by(Some(later(-63)), expired), skew(3)),
+        ("the server has passed the deadline alone", by(Some(later(9)), ahead), skew(5)),
+        ("neither has passed it", by(Some(later(-9)), desired()), Step::Claim),
+        ("neither, without a Date", by(None, desired()), Step::Claim),
+        ("suspended", by(None, Desired { suspended: true, ..over }), skew(10)),
+        ("the Date is too old", State { read_at: later(-2), ..by(Some(later(-2)), over) }, Step::Gather),
+        ("claimed, and the deadline may have passed", claimed(by(None, over)), never_sent()),
+        ("claimed, and the server has passed the deadline", claimed(by(Some(later(9)), ahead)), never_sent()),
+    ]);
+    let refused = Some(Refused { write: RecordWrite::ExtendExpiry, until: later(9) });
+    let settled = |state| State { ledger: Ledger::Settled(Effect::Performed), ..state };
+    check(vec![
+        ("an expiry that both have passed", settled(by(Some(NOW), expired)), Step::WriteStatus),
+        ("one that the server has not passed", settled(by(Some(later(-61)), expired)), Step::ExtendExpiry(later(-60))),
+        (
+            "its write is refused",
+            State { refused, ..settled(by(None, expired)) },
+            wait(WaitReason::WriteRefused, later(9)),
+        ),
     ]);
 }
 

@@ -438,12 +438,13 @@ fn a_probe_that_could_not_read_forgets_nothing() {
 #[test]
 fn a_settled_attempt_leaves_only_the_request_valid() {
     let mut known = claimed();
-    known.state.user_busy = Some(NOW);
+    (known.state.user_busy, known.state.server_time) = (Some(NOW), Some(NOW));
     known.responded(Reply { response: ResetResponse::NoResponse, request_id: Some("aws-1".into()) });
     let before = known.state.clone();
     known.settled(PROBES);
     let wanted = State {
         request: before.request,
+        server_time: Some(NOW),
         permission: before.permission,
         user_busy: before.user_busy,
         ..State::unknown(PROBES)

@@ -229,6 +229,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::CognitoUnreachable, "cannot connect"),
         (WaitReason::RegionNotServed, "another Region"),
         (WaitReason::ClaimTimedOut, "claim"),
+        (WaitReason::ClockSkew, "check the clocks"),
         (WaitReason::RecordNotUsable, "upgrade the operator"),
     ] {
         let update = waiting(reason);

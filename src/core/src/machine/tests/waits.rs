@@ -79,6 +79,8 @@ fn a_request_past_its_deadline_is_closed_before_its_status() {
     let over = || {
         let mut run = Run::new();
         run.now.wall = NOW + SignedDuration::from_hours(25);
+        let server_time = Some(run.now.wall);
+        run.on(Event::Objects(Ok(Objects { request: Some(request().into()), record: None, server_time })));
         run.until("WriteRecord")
     };
     let mut run = over();
@@ -102,6 +104,26 @@ fn a_request_past_its_deadline_is_closed_before_its_status() {
 }
 
 #[test]
+fn a_clock_that_is_ahead_closes_nothing() {
+    let mut run = Run::new();
+    run.now.wall = NOW + SignedDuration::from_hours(25);
+    let mut run = run.until("WriteStatus");
+    assert_eq!(run.status().0, Reason::Wait(WaitReason::ClockSkew));
+    run.expect([(Event::StatusWritten(Ok(StatusWrite::Applied)), "Finish")]);
+    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(10))));
+    assert!(!run.notes.contains(&Note::Claimed));
+}
+
+#[test]
+fn a_deadline_that_passes_before_the_claim_is_read_again() {
+    let mut run = Run::new().until("GetUser");
+    run.now.wall = NOW + SignedDuration::from_hours(25);
+    run.expect([(reply(&run.command), "Read")]);
+    let run = run.until("WriteStatus");
+    assert_eq!(run.status().0, Reason::Wait(WaitReason::ClockSkew));
+}
+
+#[test]
 fn a_later_expiry_is_remembered_before_the_status() {
     let mut expiring = request();
     expiring.spec.not_after = Some(Time(NOW + SignedDuration::from_hours(1)));
@@ -119,7 +141,7 @@ fn a_request_that_is_gone_or_finished_is_left_and_forgotten() {
         let uid = request.as_ref().and_then(|request| request.metadata.uid.clone());
         let mut run = Run::new();
         let record = Some(settled(Effect::Performed, Evidence::CognitoResponse).into());
-        run.on(Event::Objects(Ok(Objects { request: request.map(Object::from), record })));
+        run.on(Event::Objects(Ok(Objects { request: request.map(Object::from), record, server_time: None })));
         let run = run.until("Finish");
         assert_eq!(run.end(), Ok(Next::Done));
         assert_eq!(run.notes, [Note::Ended { uid }]);

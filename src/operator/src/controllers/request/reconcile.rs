@@ -21,7 +21,10 @@ use tokio::time::{Instant, sleep};
 use tracing::{Span, debug, error_span, field, warn};
 use uuid::Uuid;
 
-use crate::controllers::request::{context::Context, refusals::HeldUpEntry};
+use crate::{
+    controllers::request::{context::Context, refusals::HeldUpEntry},
+    kube::store::ReadRequest,
+};
 
 /// A reconcile of one request or record.
 pub(super) struct Reconcile<'a, C: Cognito> {
@@ -98,15 +101,16 @@ impl<C: Cognito> Reconcile<'_, C> {
         ControlFlow::Continue(match command {
             Command::Read => {
                 let read = tokio::try_join!(store.request(namespace, name), store.record(self.record, None));
-                let objects = |(request, record): (Option<_>, Option<_>)| Objects {
+                let objects = |(ReadRequest { request, server_time }, record): (_, Option<_>)| Objects {
                     request: request.map(Object::from),
                     record: record.map(Object::from),
+                    server_time,
                 };
                 Event::Objects(read.map(objects).map_err(Into::into))
             }
             Command::ReadRequest => {
                 let read = store.request(namespace, name).await;
-                Event::Request(read.map(|request| request.map(Object::from)).map_err(Into::into))
+                Event::Request(read.map(|read| read.request.map(Object::from)).map_err(Into::into))
             }
             Command::ReadRecord { within } => {
                 let read = store.record(self.record, within).await;

@@ -8,25 +8,22 @@ use cognito_reset_core::retention::{
     page::Page,
     policy::{Guard, KEEP, Presence},
 };
-use http::{HeaderMap, header};
-use http_body_util::{BodyExt, Limited};
-use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Preconditions},
-    client::Body,
     core::{DeserializeGuard, PartialObjectMeta, Request, Status},
 };
 
-use crate::kube::store::{StoreError, understood, within};
+use crate::kube::{
+    response::{Response, send},
+    store::{StoreError, understood, within},
+};
 
 /// Selects finished requests with a time to live. An absent field counts as empty.
 const FINISHED: &str = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
 /// The number of requests on a page.
 const REQUESTS: u32 = 10;
 const RECORDS: u32 = 500;
-/// The maximum size of a page, in bytes. The objects that etcd accepts cannot exceed it.
-const MAX_PAGE: usize = 32 << 20;
 
 /// The kind of the scanned objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,20 +107,7 @@ impl RetentionStore {
 
     async fn list(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
         let request = kind.list(token).map_err(StoreError::Client)?;
-        let (now, body) = self
-            .call(async {
-                let response = self.client.send(request.map(Body::from)).await?;
-                let (head, body) = response.into_parts();
-                let body = Limited::new(body, MAX_PAGE).collect().await.map_err(kube::Error::Service)?.to_bytes();
-                if head.status.is_success() {
-                    return Ok((server_time(&head.headers), body));
-                }
-                let failure: Option<Status> = serde_json::from_slice(&body).ok();
-                let failure =
-                    failure.unwrap_or_else(|| Status::failure("", "NotAStatus").with_code(head.status.as_u16()));
-                Err(kube::Error::Api(failure.boxed()))
-            })
-            .await?;
+        let Response { server_time: now, body } = self.call(send(&self.client, request)).await?;
         let (of_kind, page) =
             Page::parse(&body, now).map_err(|error| StoreError::Client(kube::Error::SerdeError(error)))?;
         if of_kind != kind.list_kind() {
@@ -203,16 +187,6 @@ impl RetentionStore {
     }
 }
 
-/// Returns the API server's time from the headers of its response; `None` without exactly one Date,
-/// or if a cache has stored the response.
-fn server_time(headers: &HeaderMap) -> Option<Timestamp> {
-    let mut dates = headers.get_all(header::DATE).iter();
-    match (dates.next(), dates.next(), headers.get(header::AGE)) {
-        (Some(date), None, None) => DateTimeParser::new().parse_timestamp(date.to_str().ok()?).ok(),
-        (Some(_), _, _) | (None, _, _) => None,
-    }
-}
-
 /// Returns true if a 404 is the API server's own statement that the request does not exist. An
 /// intermediary, or a server without the CRD, returns 404 as well, but does not name the object.
 fn is_absence(said: &Status, name: &str) -> bool {
@@ -226,33 +200,9 @@ fn is_absence(said: &Status, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use serde_json::{Value, json};
 
     use super::*;
-
-    #[test]
-    fn server_time_needs_exactly_one_date_of_an_uncached_response() {
-        let date = |text: &'static str| (header::DATE, HeaderValue::from_static(text));
-        let good = date("Tue, 24 Nov 2026 21:55:58 GMT");
-        let age = (header::AGE, HeaderValue::from_static("0"));
-        let seen = Some(Timestamp::constant(1_795_557_358, 0));
-        for (name, headers, wanted) in [
-            ("one", vec![good.clone()], seen),
-            ("none", vec![], None),
-            ("two", vec![good.clone(), good.clone()], None),
-            ("of a cache", vec![good, age], None),
-            ("no date", vec![date("now")], None),
-            ("a part", vec![date("Tue, 24 Nov 2026")], None),
-            ("another weekday", vec![date("Wed, 24 Nov 2026 21:55:58 GMT")], None),
-        ] {
-            let mut map = HeaderMap::new();
-            for (key, value) in headers {
-                map.append(key, value);
-            }
-            assert_eq!(server_time(&map), wanted, "{name}");
-        }
-    }
 
     fn not_found() -> Value {
         json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
