@@ -24,9 +24,15 @@ const NAMESPACE: &str = "cognito-reset-system";
 const PATIENCE: u32 = 5;
 const LEAST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A watch that begins again every second, and a history that is forgotten at once.
-const ARGUMENTS: [&str; 4] =
-    ["--watch-timeout=1s", "--probes=1", "--record-retention=1s", "--retention-scan-interval=1s"];
+/// A watch that begins again every second, a history that is forgotten at once, and confirmations
+/// so rare that the lists for them do not replace a watch that is missing.
+const ARGUMENTS: [&str; 5] = [
+    "--watch-timeout=1s",
+    "--probes=1",
+    "--record-retention=1s",
+    "--retention-scan-interval=1s",
+    "--grant-freshness=5m",
+];
 
 /// Some verbs on one resource, of `deploy/permissions.yaml`.
 #[derive(Deserialize)]
@@ -306,9 +312,16 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
         "heeds-namespace-labels" => {
             env.kubectl(&["create", "namespace", tag]).await?;
             env.grant(tag, &format!("namespaceSelector: {{matchLabels: {{team: {tag}}}}}")).await?;
-            env.kubectl(&["label", "namespace", tag, &format!("team={tag}")]).await?;
             env.users.create_user(&env.pool, tag).await?;
             env.apply(&env.request(tag, tag, "").replace("namespace: default", &format!("namespace: {tag}"))).await?;
+            eventually(limit, "the request to wait for the label", async || {
+                let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}";
+                let seen = env.kubectl(&["get", "prr", tag, "-n", tag, "-o", path]).await?;
+                ensure!(seen == "NoMatchingGrant", "{seen}");
+                anyhow::Ok(())
+            })
+            .await?;
+            env.kubectl(&["label", "namespace", tag, &format!("team={tag}")]).await?;
             eventually(limit, "the request to end", async || {
                 let path = "jsonpath={.status.completionTime}";
                 let seen = env.kubectl(&["get", "prr", tag, "-n", tag, "-o", path]).await?;

@@ -45,6 +45,9 @@ impl ConditionType {
 pub enum WaitReason {
     /// `suspend` is true.
     Suspended,
+    /// The operator could not confirm recently that it knows the current grants, holds and labels;
+    /// nothing is sent.
+    GrantsNotConfirmed,
     /// No UserPoolGrant allows this namespace to reset this user of this pool.
     NoMatchingGrant,
     /// The matching grants differ in role, external id or session tags.
@@ -89,7 +92,8 @@ pub enum WaitReason {
     AwaitingPriorAttempt,
     /// The operator cannot connect to Cognito; nothing was sent.
     CognitoUnreachable,
-    /// The claim could not be written in time; nothing was sent.
+    /// The claim could not be written in time, or grants and holds stopped to allow the call
+    /// meanwhile; nothing was sent.
     ClaimTimedOut,
     /// One of the clocks of the operator and the API server has passed `notAfter` or the deadline, and
     /// the other has not; nothing is sent.
@@ -174,6 +178,7 @@ impl WaitReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Suspended => "Suspended",
+            Self::GrantsNotConfirmed => "GrantsNotConfirmed",
             Self::NoMatchingGrant => "NoMatchingGrant",
             Self::ConflictingGrants => "ConflictingGrants",
             Self::UserPoolHeld => "UserPoolHeld",

@@ -1,6 +1,7 @@
 //! Decides which requests the grants allow, and whether a grant can allow any.
 
 mod compiled;
+mod freshness;
 mod hold;
 mod holds;
 mod people;
@@ -17,8 +18,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 pub(crate) use self::people::is_service_account_of;
-use self::{compiled::CompiledGrant, hold::CompiledHold, queue::Pending};
+use self::{compiled::CompiledGrant, freshness::Freshness, hold::CompiledHold, queue::Pending};
 pub use self::{
+    freshness::{ListedKind, ListedObject, Replaced, Version, Versions},
     hold::{HeldBy, HoldCause},
     queue::NamespacedName,
 };
@@ -76,18 +78,23 @@ pub struct Evaluation {
     pub authorization: Result<Authorization, WaitReason>,
     /// The hold, if the reason is `UserPoolHeld`.
     pub held_by: Option<HeldBy>,
+    /// True if what the evaluation is based on was confirmed recently enough. Nothing is sent otherwise.
+    pub confirmed: bool,
 }
 
 /// Describes the evaluation for the log, without the texts that people wrote.
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { approval_required, user_required, authorization, held_by } = self;
+        let Self { approval_required, user_required, authorization, held_by, confirmed } = self;
         write!(f, "{authorization:?}")?;
         if *approval_required {
             f.write_str(", approval required")?;
         }
         if *user_required {
             f.write_str(", user required")?;
+        }
+        if !confirmed {
+            f.write_str(", not confirmed")?;
         }
         held_by.as_ref().map_or(Ok(()), |held_by| write!(f, ", held by {} and {} others", held_by.hold, held_by.others))
     }
@@ -124,6 +131,7 @@ pub struct GrantIndex {
     users: BTreeMap<NamespacedName, KnownUser>,
     namespaces: BTreeMap<String, Namespace>,
     pending: BTreeMap<NamespacedName, Pending>,
+    freshness: Freshness,
 }
 
 impl GrantIndex {
@@ -165,19 +173,23 @@ impl GrantIndex {
 
     /// Adds or updates a namespace. Returns true if this may change which requests are allowed.
     pub fn put_namespace(&mut self, name: String, namespace: Namespace) -> bool {
+        self.freshness.namespace_delivered(&name, Some(&namespace));
         self.namespaces.insert(name, namespace.clone()).as_ref() != Some(&namespace)
     }
 
     /// Removes a namespace. Returns true if it existed.
     pub fn remove_namespace(&mut self, name: &str) -> bool {
+        self.freshness.namespace_delivered(name, None);
         self.namespaces.remove(name).is_some()
     }
 
     /// Removes all namespaces except these. Returns true if any was removed.
     pub fn retain_namespaces(&mut self, names: &BTreeSet<String>) -> bool {
-        let before = self.namespaces.len();
-        self.namespaces.retain(|name, _| names.contains(name));
-        self.namespaces.len() != before
+        let gone: Vec<_> = self.namespaces.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        for name in &gone {
+            self.remove_namespace(name);
+        }
+        !gone.is_empty()
     }
 
     /// Adds or updates a pending request. Returns the requests that may proceed because its place
@@ -210,7 +222,7 @@ impl GrantIndex {
         gone.iter().flat_map(|name| self.remove_pending(name)).collect()
     }
 
-    /// Evaluates grants and holds for this request.
+    /// Evaluates grants and holds for this request, without asking whether they are confirmed.
     ///
     /// A hold comes before everything that a grant says. Only a request that no grant matches does
     /// not show it: a namespace without a grant learns nothing of a pool.
@@ -227,12 +239,13 @@ impl GrantIndex {
             Some(_) => (Err(WaitReason::UserPoolHeld), false),
             None => authorize(&matching, request, &namespace),
         };
-        Evaluation { approval_required, user_required, authorization, held_by }
+        Evaluation { approval_required, user_required, authorization, held_by, confirmed: false }
     }
 
     /// Returns the grants that match a request, regardless of their other requirements.
     fn matching(&self, asked: &Asked<'_>) -> impl Iterator<Item = &CompiledGrant> {
-        let known = self.namespaces.get(asked.namespace);
+        let watched = self.namespaces.get(asked.namespace);
+        let known = self.freshness.namespace(asked.namespace).unwrap_or(watched);
         self.grants.values().filter(move |grant| grant.matches(asked, known))
     }
 

@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::values::Listen;
-use self::values::{duration, identity, lease_duration, rate, retention, retention_rate};
+use self::values::{duration, freshness, identity, lease_duration, rate, retention, retention_rate};
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
@@ -122,6 +122,12 @@ pub struct RunArgs {
     /// Timeout of each call to the Kubernetes API server, except watches.
     #[arg(long, env = "COGNITO_RESET_API_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub(crate) api_timeout: Duration,
+
+    /// Time for which grants, holds and namespace labels are used after the API server has confirmed
+    /// that they are current, from 1s to 5m. Beyond it nothing is sent. They are confirmed twice in
+    /// that time.
+    #[arg(long, env = "COGNITO_RESET_GRANT_FRESHNESS", default_value = "5s", value_parser = freshness, value_name = "DURATION")]
+    pub(crate) grant_freshness: Duration,
 
     /// Time after which the API server ends a watch, which is then started again. A watch that does
     /// not respond is dropped 5 s later.

@@ -39,10 +39,10 @@ impl Metrics {
     /// Returns a registry with all metrics.
     #[must_use]
     pub fn registry(&self) -> Registry {
-        // The metrics of grants are among those of the process.
-        let Self { process, api_requests, leadership, requests, grants: _, orphaned_claims, retention } = self;
+        let Self { process, api_requests, leadership, requests, grants, orphaned_claims, retention } = self;
         let mut registry = Registry::with_prefix("cognito_reset");
         requests.register(&mut registry);
+        grants.register(&mut registry);
         orphaned_claims.register(&mut registry);
         retention.register(&mut registry);
         process.register(&mut registry);

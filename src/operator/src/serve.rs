@@ -14,7 +14,7 @@ use tracing::{error, info};
 use crate::{
     cli::RunArgs,
     controllers::{
-        grant::{self, role_check, shared::SharedGrants},
+        grant::{self, confirmation::Confirmation, role_check},
         orphaned_claims, request,
         retention::Retention,
     },
@@ -87,6 +87,8 @@ struct Operator<C: Cognito> {
     health: Health,
     leadership: LeadershipMetric,
     grants: Arc<grant::context::Context>,
+    confirmation: Arc<Confirmation>,
+    fresh_for: Duration,
     requests: Arc<request::context::Context<C>>,
     orphaned_claims: Arc<orphaned_claims::context::Context<C>>,
     retention: Arc<Retention>,
@@ -101,20 +103,20 @@ impl<C: Cognito> Operator<C> {
         let (events, publishing) = Events::new(client.clone(), args.identity.clone(), process.clone());
         tasks.spawn_loop("events", publishing);
         let invalid_objects = InvalidObjects::new(events.clone(), process.clone());
-        let index = Arc::new(SharedGrants::default());
+        let confirmation = Arc::new(Confirmation::new(client.clone(), grants.clone(), args.grant_freshness));
         let grants = Arc::new(grant::context::Context::new(
             args.into(),
             client.clone(),
-            Arc::clone(&index),
             events.clone(),
             invalid_objects.clone(),
             grants.clone(),
+            Arc::clone(&confirmation),
         ));
         let requests = Arc::new(request::context::Context::new(
             args.into(),
             client.clone(),
             cognito,
-            index,
+            Arc::clone(&confirmation),
             events.clone(),
             invalid_objects.clone(),
             requests.clone(),
@@ -127,8 +129,20 @@ impl<C: Cognito> Operator<C> {
             orphaned_claims.clone(),
         ));
         let retention = Arc::new(Retention::new(args.into(), client.clone(), events, retention.clone()));
-        let (leadership, api_timeout) = (leadership.clone(), args.api_timeout);
-        Self { health, leadership, grants, requests, orphaned_claims, retention, invalid_objects, client, api_timeout }
+        let (leadership, api_timeout, fresh_for) = (leadership.clone(), args.api_timeout, args.grant_freshness);
+        Self {
+            health,
+            leadership,
+            grants,
+            confirmation,
+            fresh_for,
+            requests,
+            orphaned_claims,
+            retention,
+            invalid_objects,
+            client,
+            api_timeout,
+        }
     }
 
     /// Starts one task after the other, as soon as each can work, and returns when `stop` is cancelled.
@@ -149,7 +163,7 @@ impl<C: Cognito> Operator<C> {
         if tasks.until(stop, read).await?.is_none() {
             return Ok(());
         }
-        self.health.standing(leadership.clone(), lease_refuser);
+        self.health.standing(leadership.clone(), lease_refuser, self.confirmation.confirmed(), self.fresh_for);
         info!("ready");
         if let Some(election) = election {
             tasks.spawn(LEASE, elect(election, released));
@@ -184,6 +198,8 @@ impl<C: Cognito> Operator<C> {
 
     /// Starts what only one replica does at a time.
     fn lead(&self, tasks: &mut Tasks, stop: &CancellationToken) {
+        let confirmation = Arc::clone(&self.confirmation);
+        tasks.spawn_loop("grant-confirmation", async move { confirmation.run().await });
         let context = Arc::clone(&self.grants);
         tasks.spawn_loop("grant-status", async move { grant::write_statuses(&context).await });
         let context = Arc::clone(&self.grants);

@@ -141,6 +141,19 @@ impl CompiledGrant {
         self.object.spec.user_pool_id == asked.pool && self.usernames.as_ref().is_ok_and(of_user)
     }
 
+    /// Returns true if the grant is for this user, and the labels or the uid of the namespace decide
+    /// whether it matches.
+    pub(super) fn may_select(&self, asked: &Asked<'_>) -> bool {
+        let by_uid = self.object.spec.namespace_uids.is_some();
+        let decides = match &self.namespaces {
+            Ok(Namespaces::Selected(_)) => true,
+            Ok(Namespaces::All) => by_uid,
+            Ok(Namespaces::Named(names)) => by_uid && names.contains(asked.namespace),
+            Err(_) => false,
+        };
+        decides && self.matches_user(asked)
+    }
+
     pub(super) const fn has_pattern(&self) -> bool {
         self.object.spec.username_pattern.is_some()
     }

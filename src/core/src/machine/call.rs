@@ -10,7 +10,7 @@ use crate::{
         response::Class,
     },
     dispatch::QuotaKey,
-    grants::Authorization,
+    grants::Evaluation,
     machine::{At, Call, Command, Machine, Note, Phase, Slot, state::Pace, write_claim::ClaimWrite},
 };
 
@@ -44,11 +44,11 @@ impl<S: Clone> Machine<S> {
         Some(Command::CheckGrants(request, self.facts.user.clone()))
     }
 
-    /// Begins to claim, if the grants return the same authorization as when the request was read.
-    pub(super) fn claim(&mut self, allowed: Option<&Authorization>, at: At<'_>) -> Option<Command<S>> {
+    /// Begins to claim, if grants and holds are confirmed and return the same authorization as when the request was read.
+    pub(super) fn claim(&mut self, evaluation: &Evaluation, at: At<'_>) -> Option<Command<S>> {
         let operator_instance = self.settings.operator_instance.clone();
         let wanted = self.facts.claim(at.id.to_owned(), operator_instance, at.now.wall);
-        match wanted.filter(|_| allowed == self.facts.allowed.as_ref()) {
+        match wanted.filter(|_| self.facts.is_still_allowed(evaluation)) {
             Some(wanted) => {
                 self.send_until = at.now.monotonic.saturating_add(self.settings.claim_timeout);
                 Some(self.write_claim(ClaimWrite::new(wanted.into()), at))
@@ -58,6 +58,27 @@ impl<S: Clone> Machine<S> {
                 None
             }
         }
+    }
+
+    /// Checks grants and holds once more, right before the call. The claim is stored by now, and its write may have taken
+    /// longer than a confirmation is valid.
+    pub(super) fn confirm(&mut self) -> Option<Command<S>> {
+        let Some(request) = self.facts.request.clone() else {
+            self.facts.too_late();
+            return None;
+        };
+        self.phase = Phase::Confirming;
+        Some(Command::CheckGrants(request, self.facts.user.clone()))
+    }
+
+    /// Lets the call of the claim be made, or settles the claim as never sent.
+    pub(super) fn confirmed(&mut self, evaluation: &Evaluation) -> Option<Command<S>> {
+        if self.facts.is_still_allowed(evaluation) {
+            self.facts.confirmed();
+        } else {
+            self.facts.too_late();
+        }
+        None
     }
 
     /// Returns the time until the call of the claim may not be sent any more, or `None` if that time has passed.

@@ -27,7 +27,7 @@ pub enum Command<S> {
         /// The time that is left.
         within: Option<Duration>,
     },
-    /// Ask the grants and holds, as the watches show them, whether they allow this request of this user: `Event::Grants`.
+    /// Ask the grants and holds whether they allow this request of this user, and whether they are confirmed: `Event::Grants`.
     CheckGrants(Object<PasswordResetRequest>, KnownUser),
     /// Ask for what this process remembers of the record, and for how long it has observed this attempt: `Event::Recalled`.
     Recall(Option<Observed>),

@@ -39,6 +39,8 @@ pub enum Step {
     TakeSnapshot,
     /// Write the claim.
     Claim,
+    /// Ask grants and holds once more, because writing the claim may have taken long.
+    Confirm,
     /// Send the one call of the claim.
     Send,
     /// Read the user's state after an ambiguous call.
@@ -78,13 +80,14 @@ pub struct Settlement {
 #[must_use]
 pub fn decide(state: &State, now: Timestamp) -> Step {
     match &state.attempt {
-        OwnAttempt::Claimed { too_late: true } => return settle(Effect::NotPerformed, Evidence::NeverSent),
+        OwnAttempt::Claimed { too_late: true, .. } => return settle(Effect::NotPerformed, Evidence::NeverSent),
         // The claim keeps other replicas from sending, too. What happened can only be Unknown.
         OwnAttempt::Claimed { .. } if is_contradicted(state) => return resolve(state.before.status(), state),
         OwnAttempt::Claimed { .. } if is_over(state, now) => {
             return settle(Effect::NotPerformed, Evidence::NeverSent);
         }
-        OwnAttempt::Claimed { .. } => return Step::Send,
+        OwnAttempt::Claimed { confirmed: false, .. } => return Step::Confirm,
+        OwnAttempt::Claimed { confirmed: true, .. } => return Step::Send,
         OwnAttempt::Called(response) => return after_call(response, state),
         OwnAttempt::None => {}
     }
@@ -166,6 +169,7 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         Permission::Granted => {}
         Permission::Denied(reason) => return wait(reason, Timestamp::MAX),
         Permission::Unreadable { until } => return wait(WaitReason::UserPoolHeld, until),
+        Permission::NotConfirmed { until } => return wait(WaitReason::GrantsNotConfirmed, until),
     }
     if let Some((not_before, reason)) = retry
         && now < not_before

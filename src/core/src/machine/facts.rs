@@ -90,15 +90,18 @@ impl Facts {
     }
 
     /// Takes in the request that was read and its evaluation by grants and holds, or `None` if there is no request of this
-    /// machine.
-    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>) {
+    /// machine. `again` is the time of the next try if the grants are not confirmed.
+    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>, again: Timestamp) {
         let binding = self.binding();
         match found {
-            Some((request, Evaluation { approval_required, user_required, authorization, held_by })) => {
+            Some((request, Evaluation { approval_required, user_required, authorization, held_by, confirmed })) => {
                 let authorization = if has_room(&request) { authorization } else { Err(WaitReason::ObjectTooLarge) };
                 self.state.request = view(&request, approval_required, user_required);
                 self.request = Some(request);
-                self.state.permission = self.permission(&authorization, held_by.as_ref());
+                self.state.permission = match self.permission(&authorization, held_by.as_ref()) {
+                    Permission::Granted if !confirmed => Permission::NotConfirmed { until: again },
+                    permission => permission,
+                };
                 self.allowed = authorization.ok();
                 self.held_by = held_by;
             }
@@ -242,7 +245,7 @@ impl Facts {
     /// Takes in the record of the machine's claim, which is stored or may be.
     pub fn claimed(&mut self, record: Object<PasswordResetRecord>, too_late: bool) {
         self.attempt_id = ledger::last(&record).map(|last| last.id.clone());
-        self.state.attempt = OwnAttempt::Claimed { too_late };
+        self.state.attempt = OwnAttempt::Claimed { too_late, confirmed: false };
         self.record = Some(record);
     }
 
@@ -255,7 +258,19 @@ impl Facts {
 
     /// Gives up the call of the claim.
     pub fn too_late(&mut self) {
-        self.state.attempt = OwnAttempt::Claimed { too_late: true };
+        self.state.attempt = OwnAttempt::Claimed { too_late: true, confirmed: false };
+    }
+
+    /// Returns true if grants and holds still allow the request as they did when it was read, and are confirmed.
+    #[must_use]
+    pub fn is_still_allowed(&self, evaluation: &Evaluation) -> bool {
+        let allowed = evaluation.authorization.as_ref().ok();
+        evaluation.confirmed && allowed.is_some() && allowed == self.allowed.as_ref()
+    }
+
+    /// Takes in that grants and holds allow the call of the claim.
+    pub fn confirmed(&mut self) {
+        self.state.attempt = OwnAttempt::Claimed { too_late: false, confirmed: true };
     }
 
     /// Takes in the response to the call.

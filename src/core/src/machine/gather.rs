@@ -37,7 +37,7 @@ impl<S: Clone> Machine<S> {
                 Some(Command::CheckGrants(request, self.facts.user.clone()))
             }
             None => {
-                self.facts.read_request(None);
+                self.facts.read_request(None, at.now.wall);
                 self.request_read(record)
             }
         }

@@ -175,6 +175,8 @@ enum Phase {
     Claiming(ClaimWrite),
     /// Counting a refused write.
     CountingRefusal,
+    /// Checking the grants once more, right before the call of a claim.
+    Confirming,
     /// Calling.
     Calling,
     /// Waiting for the next probe.
@@ -241,7 +243,7 @@ impl<S: Clone> Machine<S> {
         match (mem::replace(&mut self.phase, Phase::Deciding), event) {
             (Phase::Reading, Event::Objects(read)) => self.read(read, at),
             (Phase::Authorizing { request, record }, Event::Grants(evaluation)) => {
-                self.facts.read_request(Some((request, evaluation)));
+                self.facts.read_request(Some((request, evaluation)), self.slowly(at));
                 self.request_read(record)
             }
             (Phase::Recalling { record, settled }, Event::Recalled(recalled)) => {
@@ -250,8 +252,9 @@ impl<S: Clone> Machine<S> {
             (Phase::TakingSlot, Event::Slot(slot)) => self.slot(slot, at),
             (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
             (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
-            (Phase::Reauthorizing, Event::Grants(evaluation)) => self.claim(evaluation.authorization.ok().as_ref(), at),
+            (Phase::Reauthorizing, Event::Grants(evaluation)) => self.claim(&evaluation, at),
             (Phase::Claiming(claim), event) => self.claiming(claim, event, at),
+            (Phase::Confirming, Event::Grants(evaluation)) => self.confirmed(&evaluation),
             (Phase::CountingRefusal, Event::Refusal(refused)) => self.wait_for(refused, at),
             (Phase::Calling, Event::Response(reply)) => self.responded(reply),
             (Phase::BetweenProbes, Event::Slept) => self.probe_now(),
@@ -269,6 +272,11 @@ impl<S: Clone> Machine<S> {
         match phase {
             // The response has counted as lost since before the call.
             Phase::Calling => None,
+            // The claim is settled as never sent.
+            Phase::Confirming => {
+                self.facts.too_late();
+                None
+            }
             // Probes end, so that the effect is written.
             Phase::BetweenProbes | Phase::LoadingProbeCredentials | Phase::Probing => {
                 self.facts.probed(None);
@@ -311,6 +319,7 @@ impl<S: Clone> Machine<S> {
             Step::LoadCredentials => Some(self.load_credentials()),
             Step::TakeSnapshot => self.take_snapshot(),
             Step::Claim => self.reauthorize(),
+            Step::Confirm => self.confirm(),
             Step::Send => self.call(at),
             Step::Probe => self.probe(),
             Step::Settle(settlement) => self.settle(settlement, at),

@@ -136,6 +136,11 @@ pub enum Permission {
         /// The time to read the user again.
         until: Timestamp,
     },
+    /// Allowed by grants and holds that were not confirmed recently enough.
+    NotConfirmed {
+        /// The time of the next try, unless they are confirmed before.
+        until: Timestamp,
+    },
 }
 
 /// The pace of the account and Region.
@@ -217,8 +222,10 @@ pub enum OwnAttempt {
     None,
     /// Claimed and stored, and the call was not sent.
     Claimed {
-        /// True if the time for the call has passed.
+        /// True if the time for the call has passed, or grants and holds do not allow it any more.
         too_late: bool,
+        /// True if grants and holds allow the call, as asked after the claim was stored.
+        confirmed: bool,
     },
     /// The call was sent, or tried: the attempt is consumed.
     Called(ResetResponse),

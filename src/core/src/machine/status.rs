@@ -342,6 +342,9 @@ fn nothing_happened(cause: &str, last: Option<&Attempt>) -> String {
 const fn waiting_message(reason: WaitReason) -> &'static str {
     match reason {
         WaitReason::Suspended => "spec.suspend is true: set it to false to go on",
+        WaitReason::GrantsNotConfirmed => {
+            "the API server has not confirmed recently that the operator knows the current grants, holds and namespace labels; nothing is sent, retrying; see the operator's log"
+        }
         WaitReason::NoMatchingGrant => {
             "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
         }
@@ -391,7 +394,9 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
         WaitReason::RegionNotServed => {
             "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
         }
-        WaitReason::ClaimTimedOut => "the claim could not be written in time; nothing was sent, retrying",
+        WaitReason::ClaimTimedOut => {
+            "writing the claim took too long, or grants and holds stopped to allow the call meanwhile; nothing was sent, retrying"
+        }
         WaitReason::ClockSkew => {
             "the clocks of the operator and of the API server do not agree that notAfter or deadlineSeconds has passed; nothing is sent until they agree: check the clocks of both machines"
         }

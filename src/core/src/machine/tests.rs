@@ -87,7 +87,7 @@ fn granted(name: &str) -> Evaluation {
 }
 
 fn evaluation(authorization: Result<Authorization, WaitReason>) -> Evaluation {
-    Evaluation { approval_required: false, user_required: false, authorization, held_by: None }
+    Evaluation { approval_required: false, user_required: false, authorization, held_by: None, confirmed: true }
 }
 
 /// The record with one attempt, which this makes of it.
@@ -254,6 +254,7 @@ fn a_reset_takes_these_steps_in_this_order() {
         "GetUser",
         "CheckGrants",
         "WriteRecord",
+        "CheckGrants",
         "Call",
         "WriteRecord",
         "Recall",
@@ -317,6 +318,9 @@ fn an_unexpected_event_is_a_panic_and_loses_no_claim() {
     }
     let mut run = Run::new().until("WriteRecord");
     run.expect([(Event::Panicked, "Sleep"), (Event::Panicked, "Sleep"), (Event::Slept, "WriteRecord")]);
+    let mut run = Run::new().until("WriteRecord");
+    run.expect([(stored(run.written()), "CheckGrants"), (Event::Panicked, "WriteRecord")]);
+    assert_eq!(last(run.written()).evidence, Some(Evidence::NeverSent));
     let mut run = Run::new().until("Call");
     run.expect([
         (Event::Panicked, "GetUser"),

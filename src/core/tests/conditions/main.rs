@@ -168,6 +168,7 @@ fn gates() -> Vec<State> {
         State { ledger: Ledger::NotUsable, ..free() },
         State { server_time: None, ..asking(Desired { deadline: NOW, ..DESIRED }) },
     ];
+    gates.push(State { permission: Permission::NotConfirmed { until: LATER }, ..free() });
     gates.extend(denied.map(|reason| State { permission: Permission::Denied(reason), ..free() }));
     gates.extend(exhausted.map(|reason| State { pace: Pace::Later { until: LATER, reason }, ..free() }));
     gates

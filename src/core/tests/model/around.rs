@@ -59,15 +59,23 @@ impl Steps<'_> {
             self.add(None, "the user completes the reset", false, |world| world.user.push(false));
         }
         self.add(None, "somebody else resets the user", false, |world| world.user.push(true));
-        let granted = self.from.granted;
-        self.add(None, "a grant comes or goes", false, |world| world.granted = !granted);
+        if self.from.earlier.iter().any(Option::is_some) {
+            self.add(None, "the last change of grants and holds becomes old", true, |world| world.earlier.fill(None));
+        }
+        self.add(None, "a grant comes or goes", false, |world| {
+            world.change_rules(|rules| rules.granted = !rules.granted);
+        });
         for hold in [Hold::None, Hold::Pool, Hold::User] {
-            let comes_or_goes = (self.from.hold == Hold::None) != (hold == Hold::None);
+            let comes_or_goes = (self.from.rules.hold == Hold::None) != (hold == Hold::None);
             if comes_or_goes {
-                self.add(None, "a hold comes or goes", false, |world| world.hold = hold);
+                self.add(None, "a hold comes or goes", false, |world| {
+                    world.change_rules(|rules| rules.hold = hold);
+                });
             }
         }
-        self.add(None, "a grant names another role", false, |world| world.role = 1 - world.role);
+        self.add(None, "a grant names another role", false, |world| {
+            world.change_rules(|rules| rules.role = 1 - rules.role);
+        });
         for subject in 0..self.from.requests.len() {
             let Some(request) = &self.from.requests[subject] else {
                 // Deleting it and applying it again cost one fault together.

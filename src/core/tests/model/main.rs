@@ -133,6 +133,7 @@ const SIGHTS: &[Sight] = &[
         evidence(world, Effect::Performed, Evidence::CognitoResponse) && calls > 1
     }),
     ("a clock that runs ahead", |world| some(world, |subject| reason(world, subject) == "ClockSkew")),
+    ("not confirmed", |world| some(world, |subject| reason(world, subject) == "GrantsNotConfirmed")),
     ("held", |world| some(world, |subject| reason(world, subject) == "UserPoolHeld")),
     ("not sent again, because the user's state contradicts a response", |world| {
         ended(world, Outcome::Unknown, "OutcomeUnknown")

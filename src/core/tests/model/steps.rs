@@ -24,7 +24,7 @@ use cognito_reset_core::{
 };
 use jiff::SignedDuration;
 
-use crate::world::{Frozen, Hold, Message, ROLES, Read, Record, Request, Session, Task, Truth, World, settings};
+use crate::world::{Frozen, Hold, Message, ROLES, Read, Record, Request, Rules, Session, Task, Truth, World, settings};
 
 /// A step, for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +91,8 @@ struct Advanced {
     command: Command<Session>,
     /// The attempt that it is about to claim.
     new: Option<String>,
+    /// The rules before their last change, if the replica may still see them.
+    earlier: Option<Rules>,
 }
 
 impl Steps<'_> {
@@ -115,7 +117,10 @@ impl Steps<'_> {
     fn start(&mut self, replica: usize) {
         for subject in 0..self.from.requests.len() {
             // Replicas are alike: an idle one with a higher number waits for those before it.
-            if self.from.replicas[..replica].iter().any(Option::is_none) {
+            let is_alike = |other: usize| {
+                self.from.replicas[other].is_none() && self.from.earlier[other] == self.from.earlier[replica]
+            };
+            if (0..replica).any(is_alike) {
                 continue;
             }
             let pending = self.from.outcome(subject) == Some(Outcome::Pending);
@@ -183,7 +188,7 @@ impl Steps<'_> {
         world.faults -= cost;
         let event = respond(&mut world);
         let now = world.time(replica, monotonic);
-        let mut advanced = advance(&world, task, event, now);
+        let mut advanced = advance(&world, replica, task, event, now);
         let last = advanced.pop();
         for advanced in advanced {
             self.put(world.clone(), replica, task, what, cost, advanced);
@@ -194,19 +199,28 @@ impl Steps<'_> {
     }
 
     fn put(&mut self, mut world: World, replica: usize, task: &Task, what: &'static str, cost: u8, advanced: Advanced) {
-        let Advanced { cost: more, then, machine, command, new } = advanced;
+        let Advanced { cost: more, then, machine, command, new, earlier } = advanced;
         world.faults -= more;
+        world.earlier[replica] = earlier;
         let snapshot = world.snapshot.take().unwrap_or(task.snapshot);
         if let Some(attempt) = new {
             let claims = matches!(&command, Command::WriteRecord { record, .. } if record.spec.effect.is_none());
-            if claims && world.hold != Hold::None {
-                world.broken = Some("a claim begins only while no hold holds the request");
+            if let Command::WriteRecord { record, .. } = &command
+                && claims
+                && !world.may_use(replica, record.spec.attempts.last().and_then(|last| last.origin.role_arn.as_deref()))
+            {
+                world.broken = Some("a claim begins only while grants and holds that are not old allow it");
             }
             if claims && what == NO_RESPONSE {
                 world.broken = Some("a read without a response is no licence to send");
             }
             let truth = Truth { subject: task.subject, calls: 0, performed: 0, snapshot };
             Arc::make_mut(&mut world.attempts).insert(attempt, truth);
+        }
+        if let Command::Call(call) = &command
+            && !world.may_use(replica, call.session.as_deref())
+        {
+            world.broken = Some("a call begins only while grants and holds that are not old allow it");
         }
         let ended = matches!(command, Command::Finish(_));
         let next = || Task { subject: task.subject, machine, command, read: Read::Nothing, sent: false, snapshot };
@@ -367,21 +381,35 @@ fn refused() -> ApiFailure {
 
 /// Hands an event to the machine, and carries out commands that nobody else can observe until
 /// another one comes.
-fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<Advanced> {
+fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, now: Now) -> Vec<Advanced> {
     let mut found = Vec::new();
-    let mut open = vec![(FAIR, "", task.machine.clone(), event)];
-    while let Some((cost, then, machine, event)) = open.pop() {
+    let mut open = vec![(FAIR, "", world.earlier[replica], task.machine.clone(), event)];
+    while let Some((cost, then, earlier, machine, event)) = open.pop() {
         let (machine, command, new) = react(world, task, machine, event, now);
-        let mut go_on = |event| open.push((cost, then, machine.clone(), event));
+        let mut go_on = |event| open.push((cost, then, earlier, machine.clone(), event));
         match &command {
-            Command::CheckGrants(_, user) => go_on(Event::Grants(world.grants(user))),
+            Command::CheckGrants(_, user) => {
+                let mut see = |cost, then, earlier, rules: Rules, confirmed| {
+                    let event = Event::Grants(rules.evaluate(user, confirmed));
+                    open.push((cost, then, earlier, machine.clone(), event));
+                };
+                see(cost, then, None, world.rules, true);
+                if let Some(before) = earlier {
+                    see(cost, "sees grants before their change", earlier, before, true);
+                }
+                if cost < world.faults {
+                    // What is not confirmed may be arbitrarily old.
+                    let old = Rules { granted: true, hold: Hold::None, ..world.rules };
+                    see(cost + 1, "cannot confirm the grants", earlier, old, false);
+                }
+            }
             Command::Recall(_) => {
                 let nothing = Recalled { observed_for: Duration::ZERO, refused: None, held_up: None };
                 go_on(Event::Recalled(nothing.clone()));
                 if cost < world.faults {
                     let refused = RefusedWrite { write: RecordWrite::Claim, refuser: None, pause: LATE };
                     let refused = Event::Recalled(Recalled { refused: Some(refused), ..nothing });
-                    open.push((cost + 1, "has to wait because a claim was refused", machine, refused));
+                    open.push((cost + 1, "has to wait because a claim was refused", earlier, machine, refused));
                 }
             }
             Command::CountRefusal { write, by, .. } => {
@@ -392,14 +420,14 @@ fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<A
                 go_on(Event::Slot(Slot::Now));
                 if cost < world.faults {
                     let later = Slot::Later { after: SignedDuration::from_hours(1), throttled: false };
-                    open.push((cost + 1, "has to wait for its turn", machine, Event::Slot(later)));
+                    open.push((cost + 1, "has to wait for its turn", earlier, machine, Event::Slot(later)));
                 }
             }
             Command::LoadCredentials(access) => {
                 go_on(Event::Credentials(Ok(access.role.as_ref().map(|role| role.arn.as_str().into()))));
                 if cost < world.faults {
                     let failure = Event::Credentials(Err(SessionFailure::NoResponse));
-                    open.push((cost + 1, "gets no credentials", machine, failure));
+                    open.push((cost + 1, "gets no credentials", earlier, machine, failure));
                 }
             }
             Command::Read
@@ -409,7 +437,7 @@ fn advance(world: &World, task: &Task, event: Event<Session>, now: Now) -> Vec<A
             | Command::WriteRecord { .. }
             | Command::Call(_)
             | Command::WriteStatus(_)
-            | Command::Finish(_) => found.push(Advanced { cost, then, machine, command, new }),
+            | Command::Finish(_) => found.push(Advanced { cost, then, machine, command, new, earlier }),
         }
     }
     found
@@ -435,9 +463,9 @@ fn react(
     (machine, command, new.then_some(id.0))
 }
 
-impl World {
-    /// Returns what grants and holds say at this moment of a request whose user is known so far.
-    fn grants(&self, user: &KnownUser) -> Evaluation {
+impl Rules {
+    /// Returns what these grants and holds say of a request whose user is known so far.
+    fn evaluate(self, user: &KnownUser, confirmed: bool) -> Evaluation {
         let cause = match (self.hold, user) {
             (Hold::None, _) | (Hold::User, KnownUser::NotRead) => None,
             (Hold::Pool, _) | (Hold::User, KnownUser::Read(_)) => Some(HoldCause::Matches("reason".into())),
@@ -452,6 +480,6 @@ impl World {
         } else {
             Err(WaitReason::NoMatchingGrant)
         };
-        Evaluation { approval_required: false, user_required: false, authorization, held_by }
+        Evaluation { approval_required: false, user_required: false, authorization, held_by, confirmed }
     }
 }

@@ -164,7 +164,7 @@ pub struct Truth {
 }
 
 /// The hold that exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hold {
     None,
     /// It holds every request.
@@ -172,6 +172,21 @@ pub enum Hold {
     /// It holds the user, by a name other than the one in the requests: a request is held only
     /// once its user was read, or cannot be read.
     User,
+}
+
+/// The grants and holds of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rules {
+    pub granted: bool,
+    pub hold: Hold,
+    /// The index in `ROLES` of the role that the grant names.
+    pub role: usize,
+}
+
+impl Rules {
+    pub fn allow(self) -> bool {
+        self.granted && self.hold == Hold::None
+    }
 }
 
 /// One state of everything.
@@ -183,10 +198,11 @@ pub struct World {
     pub wire: Vec<Message>,
     /// The user's states, oldest first: whether the password has to be reset.
     pub user: Vec<bool>,
-    pub granted: bool,
-    pub hold: Hold,
-    /// The index in `ROLES` of the role that the grant names.
-    pub role: usize,
+    pub rules: Rules,
+    /// For each replica the rules before their last change, for as long as its confirmation may be
+    /// older than the change. A confirmation never becomes older, so that a replica that has seen
+    /// the change sees no rules before it.
+    pub earlier: Vec<Option<Rules>>,
     /// The clocks by which every deadline has passed.
     pub over: Vec<bool>,
     /// Every deadline has passed by the API server's clock, which is never set back.
@@ -219,9 +235,8 @@ impl Hash for World {
             replicas,
             wire,
             user,
-            granted,
-            hold,
-            role,
+            rules,
+            earlier,
             over,
             server_over,
             cautious: _,
@@ -232,11 +247,12 @@ impl Hash for World {
             broken,
         } = self;
         let clock = |replica: usize| over[replica % over.len()];
+        let tasks = replicas.iter().zip(earlier).enumerate();
         let mut tasks: Vec<_> =
-            replicas.iter().enumerate().map(|(at, task)| (clock(at), task.as_ref().map(|task| task.print))).collect();
+            tasks.map(|(at, (task, earlier))| (clock(at), earlier, task.as_ref().map(|task| task.print))).collect();
         tasks.sort_unstable();
         (requests, records, tasks, wire, user).hash(state);
-        (granted, hold, role, over.len(), server_over, faults, attempts, versions, snapshot, broken).hash(state);
+        (rules, over.len(), server_over, faults, attempts, versions, snapshot, broken).hash(state);
     }
 }
 
@@ -248,9 +264,8 @@ impl World {
             replicas: vec![None; start.replicas],
             wire: Vec::new(),
             user: vec![start.reset_before],
-            granted: true,
-            hold: Hold::None,
-            role: 0,
+            rules: Rules { granted: true, hold: Hold::None, role: 0 },
+            earlier: vec![None; start.replicas],
             over: vec![false; if start.one_clock { 1 } else { start.replicas }],
             server_over: false,
             cautious: start.cautious,
@@ -413,10 +428,23 @@ impl World {
         Some(request.status.as_ref().map(|status| status.outcome).unwrap_or_default())
     }
 
+    /// Changes grants or holds. Each replica may have confirmed those before the change just now.
+    pub fn change_rules(&mut self, change: impl FnOnce(&mut Rules)) {
+        self.earlier.fill(Some(self.rules));
+        change(&mut self.rules);
+    }
+
+    /// Returns true if grants and holds let this role be used at present, or did when this replica
+    /// may last have confirmed them.
+    pub fn may_use(&self, replica: usize, role: Option<&str>) -> bool {
+        let uses = |rules: Rules| rules.allow() && Some(ROLES[rules.role]) == role;
+        uses(self.rules) || self.earlier[replica].is_some_and(uses)
+    }
+
     /// Returns true if nothing that people did holds a request back.
     pub fn is_free(&self) -> bool {
         let suspended = self.requests.iter().flatten().any(|request| request.spec.suspend);
-        self.granted && self.hold == Hold::None && !self.server_over && !self.over.contains(&true) && !suspended
+        self.rules.allow() && !self.server_over && !self.over.contains(&true) && !suspended
     }
 
     /// Returns true if every request has ended, every claim is settled, no replica works and no

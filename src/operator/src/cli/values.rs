@@ -73,6 +73,15 @@ pub(super) fn lease_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+pub(super) fn freshness(text: &str) -> Result<Duration, String> {
+    let parsed = duration(text)?;
+    if (Duration::from_secs(1)..=Duration::from_secs(300)).contains(&parsed) {
+        Ok(parsed)
+    } else {
+        Err("give a duration from 1s to 5m".to_owned())
+    }
+}
+
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     let parsed: f64 = text.parse().map_err(|_| "give a number of resets a second".to_owned())?;
     if (0.01..=1000.0).contains(&parsed) { Ok(parsed) } else { Err("give a number from 0.01 to 1000".to_owned()) }

@@ -1,5 +1,6 @@
 //! Watches grants, holds and namespaces, and updates the status of grants and holds.
 
+pub(crate) mod confirmation;
 pub(crate) mod context;
 pub(crate) mod holds;
 pub(crate) mod metrics;
@@ -11,7 +12,7 @@ mod statuses;
 use std::collections::BTreeSet;
 
 use cognito_reset_api::UserPoolGrant;
-use cognito_reset_core::grants::{self, GrantIndex};
+use cognito_reset_core::grants::{self, GrantIndex, ListedKind};
 use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -22,7 +23,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
 use self::statuses::{Pause, Statuses};
@@ -36,16 +37,17 @@ type Guarded = DeserializeGuard<UserPoolGrant>;
 
 /// Watches the grants, and signals when they have been read for the first time.
 pub(crate) async fn watch_grants(context: &Context, read: oneshot::Sender<()>) {
-    let Context { config, client, grants, invalid_objects, .. } = context;
-    let events = watcher(Api::<Guarded>::all(client.clone()), config.watch.clone());
-    follow(events, Grants { grants, invalid_objects }, read).await;
+    let Context { config, client, grants, invalid_objects, confirmation, .. } = context;
+    let events = || watcher(Api::<Guarded>::all(client.clone()), config.watch.clone());
+    follow(events, Grants { grants, invalid_objects }, &confirmation.restart_grants, read).await;
 }
 
 /// Watches the namespaces' labels, and signals when they have been read for the first time.
 pub(crate) async fn watch_namespaces(context: &Context, read: oneshot::Sender<()>) {
     let Context { config, client, grants, .. } = context;
-    let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config.watch.clone());
-    follow(events, Namespaces { grants }, read).await;
+    let events = || watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config.watch.clone());
+    // Where labels decide, the namespace is read, so that this watch is never started again for them.
+    follow(events, Namespaces { grants }, &Notify::new(), read).await;
 }
 
 /// The receiver of the events of a watch.
@@ -62,21 +64,29 @@ struct Grants<'a> {
 
 impl Follower<Guarded> for Grants<'_> {
     fn put(&mut self, object: Guarded) {
-        match &object.0 {
-            Ok(grant) => self.grants.change(|index| index.put_grant(grant.clone())),
-            Err(invalid) => {
-                self.grants.change(|index| index.remove_grant(&object.name_any()));
-                self.invalid_objects.grant(&object, &invalid.error);
-            }
+        let put = |index: &mut GrantIndex| put_grant(index, &object);
+        self.grants.change(|index| index.deliver(ListedKind::Grant, object.meta(), put));
+        if let Err(invalid) = &object.0 {
+            self.invalid_objects.grant(&object, &invalid.error);
         }
     }
 
     fn remove(&mut self, object: &Guarded) {
-        self.grants.change(|index| index.remove_grant(&object.name_any()));
+        let remove = |index: &mut GrantIndex| index.remove_grant(&object.name_any());
+        self.grants.change(|index| index.deliver_deletion(ListedKind::Grant, object.meta(), remove));
     }
 
     fn retain(&mut self, names: &BTreeSet<String>) {
-        self.grants.change(|index| index.retain_grants(names));
+        let retain = |index: &mut GrantIndex| index.retain_grants(names);
+        self.grants.change(|index| index.deliver_list(ListedKind::Grant, names, retain));
+    }
+}
+
+/// Puts a grant into the index, or removes one that cannot be parsed: it allows nothing.
+fn put_grant(index: &mut GrantIndex, object: &Guarded) -> bool {
+    match &object.0 {
+        Ok(grant) => index.put_grant(grant.clone()),
+        Err(_) => index.remove_grant(&object.name_any()),
     }
 }
 
@@ -99,14 +109,30 @@ impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
     }
 }
 
-/// Consumes a watch forever, with a back-off after errors, and signals when it has been read for
-/// the first time.
-async fn follow<K: Resource>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
+/// Consumes watches forever, with a back-off after errors, and signals when the first one has been
+/// read for the first time. `restart` ends a watch, and begins another one.
+async fn follow<K: Resource, S: Stream<Item = watcher::Result<Event<K>>>>(
+    events: impl Fn() -> S,
     mut follower: impl Follower<K>,
+    restart: &Notify,
     read: oneshot::Sender<()>,
 ) {
     let mut read = Some(read);
+    loop {
+        tokio::select! {
+            () = follow_one(events(), &mut follower, &mut read) => return,
+            () = restart.notified() => {
+                warn!("a watch of grants or holds shows no changes; starting it again");
+            }
+        }
+    }
+}
+
+async fn follow_one<K: Resource>(
+    events: impl Stream<Item = watcher::Result<Event<K>>>,
+    follower: &mut impl Follower<K>,
+    read: &mut Option<oneshot::Sender<()>>,
+) {
     let mut listed = BTreeSet::new();
     let mut events = std::pin::pin!(events.default_backoff());
     loop {

@@ -30,6 +30,7 @@ fn count(metrics: &Metrics) {
     requests.durations().calling(Some(now), now);
     requests.durations().finished(Outcome::Succeeded, Some(now), now);
     requests.durations().user_read(&Err(ReadError::NoResponse), Duration::ZERO);
+    grants.confirmed(Some(Duration::ZERO));
     grants.role_failed(SessionFailure::Other);
     grants.status_refused(&Refuser::Permission);
     orphaned_claims.found();

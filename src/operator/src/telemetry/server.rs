@@ -4,13 +4,14 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use cognito_reset_core::refusal::Refuser;
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{cli::Listen, kube::lease::Leadership, tasks::TaskError, telemetry::metrics};
 
@@ -25,7 +26,12 @@ const BACKLOG: i32 = 1024;
 enum Phase {
     Checking,
     Reading,
-    Standing { leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>> },
+    Standing {
+        leadership: watch::Receiver<Leadership>,
+        lease_refuser: watch::Receiver<Option<Refuser>>,
+        confirmed: watch::Receiver<Option<Instant>>,
+        fresh_for: Duration,
+    },
     Stopping,
 }
 
@@ -54,8 +60,10 @@ impl Health {
         &self,
         leadership: watch::Receiver<Leadership>,
         lease_refuser: watch::Receiver<Option<Refuser>>,
+        confirmed: watch::Receiver<Option<Instant>>,
+        fresh_for: Duration,
     ) {
-        self.phase.send_replace(Phase::Standing { leadership, lease_refuser });
+        self.phase.send_replace(Phase::Standing { leadership, lease_refuser, confirmed, fresh_for });
     }
 
     /// Records that the operator accepts no more work.
@@ -70,9 +78,13 @@ impl Health {
             Phase::Checking => no("not ready: the operator is checking that the cluster has what it needs"),
             Phase::Reading => no("not ready: the grants and namespaces are not read yet"),
             Phase::Stopping => no("not ready: the operator is stopping"),
-            Phase::Standing { leadership, lease_refuser } => {
+            Phase::Standing { leadership, lease_refuser, confirmed, fresh_for } => {
                 let leadership = *leadership.borrow();
+                let is_confirmed = confirmed.borrow().is_some_and(|at| at.elapsed() <= *fresh_for);
                 match (leadership, &*lease_refuser.borrow()) {
+                    (Leadership::Leader, _) if !is_confirmed => {
+                        no("not ready: the grants and holds are not confirmed; nothing is sent")
+                    }
                     (Leadership::Leader | Leadership::Standby, _) => {
                         (StatusCode::OK, format!("{}\n", leadership.as_str()))
                     }
@@ -157,7 +169,9 @@ mod tests {
 
     use tokio::sync::watch;
 
-    use super::{Health, bind_everywhere};
+    use tokio::time::Instant;
+
+    use super::{Duration, Health, bind_everywhere};
     use crate::kube::lease::Leadership;
     use cognito_reset_core::refusal::Refuser;
 
@@ -173,7 +187,8 @@ mod tests {
         told(503, "checking that the cluster has what it needs");
         health.reading();
         told(503, "not read yet");
-        health.standing(leadership, lease_refuser);
+        let (confirms, confirmed) = watch::channel(Some(Instant::now()));
+        health.standing(leadership, lease_refuser, confirmed, Duration::from_secs(60));
         for (leadership, status) in
             [(Leadership::NoLeaderSeen, 503), (Leadership::Standby, 200), (Leadership::Leader, 200)]
         {
@@ -182,6 +197,10 @@ mod tests {
         }
         refuses.send_replace(Some(Refuser::ValidatingPolicy("owner-label".into())));
         told(200, "leader\n");
+        confirms.send_replace(None);
+        told(503, "the grants and holds are not confirmed");
+        leads.send_replace(Leadership::Standby);
+        told(200, "standby");
         leads.send_replace(Leadership::NoLeaderSeen);
         told(503, "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
         health.stopping();

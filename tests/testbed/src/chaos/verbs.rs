@@ -41,6 +41,8 @@ pub(super) enum Verb {
     UpdateHoldStatus,
     /// Writes the status of a hold that cannot be read.
     PatchHoldStatus,
+    /// Confirms the labels of a namespace.
+    GetNamespace,
     ListNamespaces,
     WatchNamespaces,
     CreateEvent,
@@ -51,7 +53,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 30] = [
         Self::GetRequest,
         Self::GetRequestMetadata,
         Self::ListRequests,
@@ -74,6 +76,7 @@ impl Verb {
         Self::WatchHolds,
         Self::UpdateHoldStatus,
         Self::PatchHoldStatus,
+        Self::GetNamespace,
         Self::ListNamespaces,
         Self::WatchNamespaces,
         Self::CreateEvent,
@@ -107,6 +110,7 @@ impl Verb {
             Self::WatchHolds => "watch holds",
             Self::UpdateHoldStatus => "update hold status",
             Self::PatchHoldStatus => "patch hold status (unreadable)",
+            Self::GetNamespace => "get namespace",
             Self::ListNamespaces => "list namespaces",
             Self::WatchNamespaces => "watch namespaces",
             Self::CreateEvent => "create event",
@@ -182,6 +186,9 @@ impl Verb {
             Self::WatchHolds => get("/userpoolholds?", true),
             Self::UpdateHoldStatus => path(Method::PUT, "/userpoolholds/"),
             Self::PatchHoldStatus => path(Method::PATCH, "/userpoolholds/"),
+            Self::GetNamespace => {
+                Matcher::new(|seen| seen.method == Method::GET && seen.path.starts_with("/api/v1/namespaces/"))
+            }
             Self::ListNamespaces => get("/namespaces?", false),
             Self::WatchNamespaces => get("/namespaces?", true),
             Self::CreateEvent => path(Method::POST, "/events"),
@@ -299,6 +306,7 @@ mod tests {
             Verb::WatchHolds => ("userpoolholds", "watch", Method::GET, "/userpoolholds?&watch=true"),
             Verb::UpdateHoldStatus => ("userpoolholds/status", "update", Method::PUT, "/userpoolholds/stop/status?"),
             Verb::PatchHoldStatus => ("userpoolholds/status", "patch", Method::PATCH, "/userpoolholds/stop/status?"),
+            Verb::GetNamespace => ("namespaces", "get", Method::GET, "/api/v1/namespaces/team"),
             Verb::ListNamespaces => ("namespaces", "list", Method::GET, "/api/v1/namespaces?&limit=500"),
             Verb::WatchNamespaces => ("namespaces", "watch", Method::GET, "/api/v1/namespaces?&watch=true"),
             Verb::CreateEvent => {

@@ -153,7 +153,7 @@ fn request_shows_the_first_hold_that_matches_and_how_many_more() {
     assert_eq!(shown(&index, &KnownUser::Unreadable), user(0));
     assert_eq!(shown(&index, &KnownUser::NotRead), None);
     let text = index.evaluate(&alice(), &KnownUser::Unreadable).to_string();
-    assert_eq!(text, "Err(UserPoolHeld), held by a-user and 0 others");
+    assert_eq!(text, "Err(UserPoolHeld), not confirmed, held by a-user and 0 others");
 }
 
 /// The status of each hold that has to change: type, status and reason of the condition, and the

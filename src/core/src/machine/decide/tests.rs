@@ -40,6 +40,10 @@ fn asking(desired: Desired) -> State {
     State { request: Request::Pending(desired), ..free() }
 }
 
+fn claimed(confirmed: bool) -> OwnAttempt {
+    OwnAttempt::Claimed { too_late: false, confirmed }
+}
+
 fn called(response: ResetResponse) -> State {
     State { attempt: OwnAttempt::Called(response), ..free() }
 }
@@ -105,7 +109,8 @@ fn a_free_request_takes_its_steps_in_this_order() {
         ("read a second ago", State { read_at: later(-1), ..free() }, Step::Claim),
         ("read longer ago", State { read_at: later(-2), ..free() }, Step::Gather),
         ("read before the clock went back", State { read_at: later(2), ..free() }, Step::Gather),
-        ("claimed", State { attempt: OwnAttempt::Claimed { too_late: false }, ..free() }, Step::Send),
+        ("claimed", State { attempt: claimed(false), ..free() }, Step::Confirm),
+        ("claimed, and confirmed", State { attempt: claimed(true), ..free() }, Step::Send),
     ]);
 }
 
@@ -155,7 +160,7 @@ fn nothing_is_sent_or_closed_while_the_clocks_disagree() {
     let over = Desired { deadline: NOW, ..desired() };
     let expired = Desired { expires: Some(later(-60)), ..desired() };
     let ahead = Desired { deadline: later(5), ..desired() };
-    let claimed = |state| State { attempt: OwnAttempt::Claimed { too_late: false }, ..state };
+    let claimed = |state| State { attempt: OwnAttempt::Claimed { too_late: false, confirmed: true }, ..state };
     let never_sent = || settle(Effect::NotPerformed, Evidence::NeverSent);
     check(vec![
         ("both have passed the deadline", by(Some(NOW), over), ends(CloseCause::DeadlineExceeded)),
@@ -205,6 +210,9 @@ fn gates_hold_a_reset_back_in_this_order() {
     let unreadable = Permission::Unreadable { until: later(4) };
     let unread = State { permission: unreadable, request: Request::Pending(desired()), ..held.clone() };
     assert_eq!(decide(&unread, NOW), wait(WaitReason::UserPoolHeld, later(4)));
+    let not_confirmed = Permission::NotConfirmed { until: later(4) };
+    let unread = State { permission: not_confirmed, request: Request::Pending(desired()), ..held.clone() };
+    assert_eq!(decide(&unread, NOW), wait(WaitReason::GrantsNotConfirmed, later(4)));
     held.request = Request::Pending(Desired { expires: Some(later(600)), ..desired() });
     assert_eq!(decide(&held, NOW), wait(WaitReason::ConflictingGrants, later(600)));
     held.permission = Permission::Granted;
@@ -328,7 +336,10 @@ fn skip_needs_the_users_state_and_sends_no_second_reset() {
 #[test]
 fn a_claim_is_not_sent_too_late_or_after_its_request() {
     let never = settle(Effect::NotPerformed, Evidence::NeverSent);
-    let claimed = |too_late, desired| State { attempt: OwnAttempt::Claimed { too_late }, ..asking(desired) };
+    let claimed = |too_late, desired| {
+        let attempt = OwnAttempt::Claimed { too_late, confirmed: true };
+        State { attempt, ..asking(desired) }
+    };
     check(vec![
         ("too late", claimed(true, desired()), never.clone()),
         ("expired since", claimed(false, Desired { expires: Some(NOW), ..desired() }), never.clone()),
@@ -416,7 +427,7 @@ fn a_retry_that_the_users_state_contradicts_is_not_sent() {
     let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
     let skip = Desired { skip_if_reset_required: true, ..desired() };
     let retry = |desired, before| State { ledger: retryable(NOW), before, ..asking(desired) };
-    let claimed = |state| State { attempt: OwnAttempt::Claimed { too_late: false }, ..state };
+    let claimed = |state| State { attempt: OwnAttempt::Claimed { too_late: false, confirmed: true }, ..state };
     let probed = |last, left| State { probes: Probes { left, last }, ..claimed(retry(desired(), has_to_reset)) };
     let as_before = Ledger::Retryable { not_before: NOW, reason: WaitReason::Throttled, not_reset_before: false };
     check(vec![
@@ -428,7 +439,10 @@ fn a_retry_that_the_users_state_contradicts_is_not_sent() {
         ("the deadline has passed", claimed(retry(Desired { deadline: NOW, ..desired() }, has_to_reset)), Step::Probe),
         (
             "the claim may not be stored",
-            State { attempt: OwnAttempt::Claimed { too_late: true }, ..retry(desired(), has_to_reset) },
+            State {
+                attempt: OwnAttempt::Claimed { too_late: true, confirmed: false },
+                ..retry(desired(), has_to_reset)
+            },
             settle(Effect::NotPerformed, Evidence::NeverSent),
         ),
         ("not contradicted", claimed(retry(desired(), Snapshot::Read(UserStatus::Confirmed))), Step::Send),

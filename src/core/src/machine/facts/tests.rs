@@ -37,7 +37,7 @@ fn allowed() -> Authorization {
 }
 
 fn granted(authorization: Result<Authorization, WaitReason>) -> Evaluation {
-    Evaluation { approval_required: false, user_required: false, authorization, held_by: None }
+    Evaluation { approval_required: false, user_required: false, authorization, held_by: None, confirmed: true }
 }
 
 /// The names of a user of whom only the `sub` is known.
@@ -52,7 +52,7 @@ fn nothing() -> Facts {
 fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Facts {
     let mut known = nothing();
     let request = request.filter(|request| known.matches(request));
-    known.read_request(request.map(|request| (request.into(), granted(Ok(allowed())))));
+    known.read_request(request.map(|request| (request.into(), granted(Ok(allowed())))), NOW);
     known.read_record(record.map(Object::from), &WAITS, SignedDuration::ZERO, NOW);
     known
 }
@@ -133,10 +133,8 @@ fn the_deadline_is_later_where_a_grant_requires_approval() {
     ] {
         for authorization in [Ok(allowed()), Err(WaitReason::GrantSuspended), Err(WaitReason::AwaitingApproval)] {
             let mut known = nothing();
-            known.read_request(Some((
-                request.clone().into(),
-                Evaluation { approval_required, user_required: false, authorization, held_by: None },
-            )));
+            let evaluation = Evaluation { approval_required, ..granted(authorization) };
+            known.read_request(Some((request.clone().into(), evaluation)), NOW);
             assert_eq!(desired(&known).deadline, NOW.saturating_add(after).unwrap_or(Timestamp::MAX), "{what}");
         }
     }
@@ -155,7 +153,7 @@ fn a_request_with_an_outcome_has_finished() {
 #[test]
 fn without_a_grant_a_record_is_closed_but_not_claimed() {
     let mut known = gathered(Some(request()), None);
-    known.read_request(Some((request().into(), granted(Err(WaitReason::NoMatchingGrant)))));
+    known.read_request(Some((request().into(), granted(Err(WaitReason::NoMatchingGrant)))), NOW);
     assert_eq!(known.state.permission, Permission::Denied(WaitReason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
     let record = known.close(CloseCause::Expired, "operator-1".into(), NOW).unwrap();
@@ -280,7 +278,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
         ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
     ] {
         let mut known = ready();
-        known.read_request(Some((request.into(), granted(allowed))));
+        known.read_request(Some((request.into(), granted(allowed))), NOW);
         let State { pace, credentials, before, .. } = known.state;
         assert_eq!((pace, credentials, before), wanted, "{what} has changed");
     }
@@ -384,12 +382,12 @@ fn a_record_remembers_the_latest_expiry_of_its_requests() {
 fn a_claim_is_used_up_before_its_call() {
     let mut known = claimed();
     assert_eq!(known.attempt_id.as_deref(), Some("attempt-1"));
-    assert_eq!(known.state.attempt, OwnAttempt::Claimed { too_late: false });
+    assert_eq!(known.state.attempt, OwnAttempt::Claimed { too_late: false, confirmed: false });
     known.calling(NOW);
     assert_eq!((&known.state.attempt, known.sent_at), (&OwnAttempt::Called(ResetResponse::NoResponse), Some(NOW)));
     let mut late = claimed();
     late.too_late();
-    assert_eq!(late.state.attempt, OwnAttempt::Claimed { too_late: true });
+    assert_eq!(late.state.attempt, OwnAttempt::Claimed { too_late: true, confirmed: false });
 }
 
 #[test]

@@ -210,6 +210,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::Suspended, "spec.suspend"),
         (WaitReason::NoMatchingGrant, "ask a platform administrator"),
         (WaitReason::ConflictingGrants, "roleARN, externalID or sessionTags"),
+        (WaitReason::GrantsNotConfirmed, "not confirmed recently"),
         (WaitReason::UserPoolHeld, "UserPoolHold"),
         (WaitReason::GrantSuspended, "suspended"),
         (WaitReason::NotAfterRequired, "notAfter"),

@@ -14,6 +14,11 @@ fn held(cause: HoldCause) -> Evaluation {
     Evaluation { held_by, ..evaluation(Err(WaitReason::UserPoolHeld)) }
 }
 
+/// The evaluation of a request that grants allow which were not confirmed.
+fn not_confirmed() -> Evaluation {
+    Evaluation { confirmed: false, ..granted("reset") }
+}
+
 #[test]
 fn the_grants_are_asked_again_right_before_the_claim() {
     for (what, grants, follows) in [
@@ -22,11 +27,43 @@ fn the_grants_are_asked_again_right_before_the_claim() {
         ("a hold", held(HoldCause::Matches("incident".into())), "Read"),
         ("no grant any more", evaluation(Err(WaitReason::NoMatchingGrant)), "Read"),
         ("another grant", evaluation(Ok(Authorization { grants: vec![], ..authorized("reset") })), "Read"),
+        ("not confirmed", not_confirmed(), "Read"),
     ] {
         let mut run = Run::new().until("GetUser");
         run.expect([(reply(&Command::GetUser { session: "session", after: None }), "CheckGrants")]);
         assert_eq!(run.on(Event::Grants(grants)).name(), follows, "{what}");
     }
+}
+
+#[test]
+fn grants_are_asked_once_more_right_before_the_call() {
+    for (what, said) in [
+        ("another role", granted("other")),
+        ("a hold", held(HoldCause::Matches("incident".into()))),
+        ("no grant any more", evaluation(Err(WaitReason::NoMatchingGrant))),
+        ("not confirmed", not_confirmed()),
+    ] {
+        let mut run = Run::new().until("WriteRecord");
+        run.expect([(stored(run.written()), "CheckGrants"), (Event::Grants(said), "WriteRecord")]);
+        assert_eq!(last(run.written()).evidence, Some(Evidence::NeverSent), "{what}");
+    }
+    let mut run = Run::new().until("WriteRecord");
+    run.expect([(stored(run.written()), "CheckGrants"), (Event::Grants(granted("reset")), "Call")]);
+    // Asking takes time, too.
+    let mut run = Run::new().until("WriteRecord");
+    run.expect([(stored(run.written()), "CheckGrants")]);
+    run.pass(CLAIM_TIMEOUT);
+    run.expect([(Event::Grants(granted("reset")), "WriteRecord")]);
+    assert_eq!(last(run.written()).evidence, Some(Evidence::NeverSent));
+}
+
+#[test]
+fn request_waits_until_its_grants_are_confirmed() {
+    let mut run = Run::new().until("CheckGrants");
+    run.expect([(Event::Grants(not_confirmed()), "Recall")]);
+    let Command::WriteStatus(shown) = run.until("WriteStatus").command else { panic!("no status") };
+    let ready = &shown.status.as_ref().unwrap().conditions[1];
+    assert_eq!(ready.reason, "GrantsNotConfirmed");
 }
 
 #[test]
@@ -55,7 +92,7 @@ fn a_claim_without_a_reply_is_written_again_as_it_was() {
 fn a_conflict_is_with_our_own_claim_or_with_another_write() {
     let conflict = || Event::RecordWritten(Written::Conflict);
     for (what, stored, follows) in [
-        ("our own", None, "Call"),
+        ("our own", None, "CheckGrants"),
         ("another claim", Some(record(|_| ())), "Read"),
         ("our own, settled meanwhile", Some(settled(Effect::NotPerformed, Evidence::NeverSent)), "Read"),
     ] {

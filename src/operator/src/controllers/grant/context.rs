@@ -6,7 +6,7 @@ use kube::{Client, runtime::watcher};
 
 use crate::{
     cli::RunArgs,
-    controllers::grant::{metrics::Metrics, shared::SharedGrants},
+    controllers::grant::{confirmation::Confirmation, metrics::Metrics, shared::SharedGrants},
     kube::watch,
     telemetry::{events::Events, invalid_objects::InvalidObjects},
 };
@@ -40,18 +40,20 @@ pub(crate) struct Context {
     pub(super) events: Events,
     pub(super) invalid_objects: InvalidObjects,
     pub(super) metrics: Metrics,
+    pub(super) confirmation: Arc<Confirmation>,
 }
 
 impl Context {
     /// Puts the parts together.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         config: Config,
         client: Client,
-        grants: Arc<SharedGrants>,
         events: Events,
         invalid_objects: InvalidObjects,
         metrics: Metrics,
+        confirmation: Arc<Confirmation>,
     ) -> Self {
-        Self { config, client, grants, events, invalid_objects, metrics }
+        let grants = confirmation.grants();
+        Self { config, client, grants, events, invalid_objects, metrics, confirmation }
     }
 }

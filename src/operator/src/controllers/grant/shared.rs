@@ -1,5 +1,10 @@
 //! Shares the index of grants between the tasks of the operator.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
 use cognito_reset_api::PasswordResetRequest;
 use cognito_reset_core::{
     action::user_names::KnownUser,
@@ -7,7 +12,7 @@ use cognito_reset_core::{
 };
 use kube::ResourceExt;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// A [`GrantIndex`] behind a lock, with a notification of its changes.
 ///
@@ -15,6 +20,10 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct SharedGrants {
     index: RwLock<GrantIndex>,
+    /// The start of the monotonic clock.
+    started: Instant,
+    /// True if a request waits until grants and holds are confirmed.
+    waited_for: AtomicBool,
     changes: watch::Sender<()>,
     status_changes: watch::Sender<()>,
     hold_status_changes: watch::Sender<()>,
@@ -22,12 +31,50 @@ pub(crate) struct SharedGrants {
 
 impl Default for SharedGrants {
     fn default() -> Self {
-        let [changes, status_changes, hold_status_changes] = std::array::from_fn(|_| watch::Sender::new(()));
-        Self { index: RwLock::default(), changes, status_changes, hold_status_changes }
+        Self::new(Duration::ZERO)
     }
 }
 
 impl SharedGrants {
+    /// Creates an empty index, in which a confirmation is valid for this time.
+    #[must_use]
+    pub(crate) fn new(fresh_for: Duration) -> Self {
+        let [changes, status_changes, hold_status_changes] = std::array::from_fn(|_| watch::Sender::new(()));
+        Self {
+            index: RwLock::new(GrantIndex::new(fresh_for)),
+            started: Instant::now(),
+            waited_for: AtomicBool::new(false),
+            changes,
+            status_changes,
+            hold_status_changes,
+        }
+    }
+
+    /// Returns the time of the monotonic clock by which confirmations are dated.
+    #[must_use]
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns true if grants and holds were confirmed recently enough.
+    #[must_use]
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.read(|index| index.is_confirmed(self.now()))
+    }
+
+    /// Returns the namespace of a request if its labels have to be read first.
+    #[must_use]
+    pub(crate) fn namespace_to_read(&self, request: &PasswordResetRequest) -> Option<String> {
+        self.read(|index| index.namespace_to_read(request, self.now()))
+    }
+
+    /// Lets requests be looked at again if any was evaluated by grants that were not confirmed.
+    pub(crate) fn wake_unconfirmed(&self) {
+        if self.waited_for.swap(false, Ordering::Relaxed) {
+            self.changes.send_replace(());
+        }
+    }
+
     /// Returns a receiver that is notified of every change that may affect which requests are
     /// allowed, except for pending requests.
     #[must_use]
@@ -98,6 +145,11 @@ impl SharedGrants {
                 self.hold_status_changes.send_replace(());
             }
         }
-        self.read(|index| index.evaluate(request, user))
+        let now = self.now();
+        let evaluation = self.read(|index| index.evaluate_confirmed(request, user, now));
+        if !evaluation.confirmed && !self.is_confirmed() {
+            self.waited_for.store(true, Ordering::Relaxed);
+        }
+        evaluation
     }
 }

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::{
     controllers::{
-        grant::shared::SharedGrants,
+        grant::{confirmation::Confirmation, shared::SharedGrants},
         request::{
             config::Config,
             lasting::LastingWaits,
@@ -34,6 +34,7 @@ pub(crate) struct Context<C: Cognito> {
     pub(super) store: Store,
     pub(super) cognito: C,
     pub(super) grants: Arc<SharedGrants>,
+    pub(super) confirmation: Arc<Confirmation>,
     pub(super) pacer: Mutex<Pacer>,
     pub(super) events: Events,
     pub(super) invalid_objects: InvalidObjects,
@@ -53,7 +54,7 @@ impl<C: Cognito> Context<C> {
         config: Config,
         client: Client,
         cognito: C,
-        grants: Arc<SharedGrants>,
+        confirmation: Arc<Confirmation>,
         events: Events,
         invalid_objects: InvalidObjects,
         metrics: Metrics,
@@ -62,7 +63,8 @@ impl<C: Cognito> Context<C> {
             store: Store::new(client.clone(), config.api_timeout),
             client,
             cognito,
-            grants,
+            grants: confirmation.grants(),
+            confirmation,
             pacer: Mutex::new(Pacer::new(config.rate)),
             events,
             invalid_objects,

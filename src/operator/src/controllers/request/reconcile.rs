@@ -96,7 +96,7 @@ impl<C: Cognito> Reconcile<'_, C> {
         &self,
         command: Command<Arc<C::Session>>,
     ) -> ControlFlow<Result<Next, ReconcileError>, Event<Arc<C::Session>>> {
-        let Context { store, cognito, grants, .. } = self.context;
+        let Context { store, cognito, confirmation, .. } = self.context;
         let (namespace, name) = (&self.identity.request.namespace, &self.identity.request.name);
         ControlFlow::Continue(match command {
             Command::Read => {
@@ -116,7 +116,7 @@ impl<C: Cognito> Reconcile<'_, C> {
                 let read = store.record(self.record, within).await;
                 Event::Record(read.map(|record| record.map(Object::from)).map_err(Into::into))
             }
-            Command::CheckGrants(request, user) => Event::Grants(grants.evaluate(&request, &user)),
+            Command::CheckGrants(request, user) => Event::Grants(confirmation.evaluate(&request, &user).await),
             Command::Recall(observed) => Event::Recalled(self.recall(observed.as_ref())),
             Command::CountRefusal { write, by, jitter } => Event::Refusal(self.count_refusal(write, &by, &jitter)),
             Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),

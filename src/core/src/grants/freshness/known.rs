@@ -1,0 +1,152 @@
+//! Compares what the watch of a kind of objects has delivered with lists of that kind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// The number of times that a list replaces the index, without an event from the watch, before the
+/// watch is started again.
+const MOST_REPLACEMENTS: u32 = 2;
+
+/// The version of the spec of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    uid: String,
+    generation: i64,
+}
+
+impl Version {
+    /// Returns the version of the object with this metadata.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self { uid: metadata.uid.clone().unwrap_or_default(), generation: metadata.generation.unwrap_or_default() }
+    }
+}
+
+/// The versions of all objects of a kind, by name.
+pub type Versions = BTreeMap<String, Version>;
+
+/// The state of the index for one kind.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    versions: Versions,
+    /// The time before the last list that was equal to the index; `None` if there was none since a
+    /// change that may be out of date.
+    confirmed: Option<Duration>,
+    /// The names that the watch has added since the last full list was sent.
+    added: BTreeSet<String>,
+    /// The uids that the watch has removed since the last full list was sent.
+    removed: BTreeSet<String>,
+    /// The number of replacements since the last event of the watch.
+    replacements: u32,
+}
+
+/// The effect of a full list on the index.
+pub(super) struct Merge {
+    /// The names of the objects to put into the index.
+    pub(super) put: BTreeSet<String>,
+    /// The names of all objects that stay in the index.
+    pub(super) retain: BTreeSet<String>,
+    pub(super) watch_is_behind: bool,
+}
+
+impl Known {
+    /// Takes in an object from the watch. Returns false if it is out of date.
+    pub(super) fn delivered(&mut self, name: &str, version: &Version) -> bool {
+        self.replacements = 0;
+        match self.versions.get(name) {
+            Some(known) if known.uid == version.uid => {
+                if version.generation < known.generation {
+                    return false;
+                }
+            }
+            // A late event may show an object that is deleted by now, or one of two that had this
+            // name.
+            Some(_) | None => {
+                self.confirmed = None;
+                self.added.insert(name.to_owned());
+            }
+        }
+        self.versions.insert(name.to_owned(), version.clone());
+        true
+    }
+
+    /// Takes in a deletion from the watch. Returns false if it is that of an earlier object.
+    pub(super) fn deleted(&mut self, name: &str, uid: &str) -> bool {
+        self.replacements = 0;
+        self.removed.insert(uid.to_owned());
+        if self.versions.get(name).is_none_or(|known| known.uid != uid) {
+            return false;
+        }
+        self.versions.remove(name);
+        true
+    }
+
+    /// Takes in the names of all objects as the watch listed them.
+    pub(super) fn relisted(&mut self, names: &BTreeSet<String>) {
+        let before = self.versions.len();
+        self.versions.retain(|name, _| names.contains(name));
+        if self.versions.len() != before {
+            // The list may be older than one by which the index was confirmed.
+            self.confirmed = None;
+        }
+    }
+
+    /// Returns the time before the last list that was equal to the index.
+    pub(super) const fn confirmed(&self) -> Option<Duration> {
+        self.confirmed
+    }
+
+    /// Records that a full list is about to be sent.
+    pub(super) fn list_sent(&mut self) {
+        self.added.clear();
+        self.removed.clear();
+    }
+
+    /// Compares a list with the index. Returns true if they are equal.
+    pub(super) fn compare(&mut self, listed: &Versions, sent: Duration) -> bool {
+        let is_equal = self.versions == *listed;
+        if is_equal {
+            self.confirmed = self.confirmed.max(Some(sent));
+            self.list_sent();
+        }
+        is_equal
+    }
+
+    /// Replaces what is known by a full list, except for what the watch has certainly or possibly
+    /// delivered later.
+    pub(super) fn merge(&mut self, listed: &Versions, sent: Duration) -> Merge {
+        let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
+        let mut is_certain = true;
+        let mut put = BTreeSet::new();
+        let mut versions = Versions::new();
+        for (name, version) in listed.iter().filter(|(_, version)| !removed.contains(&version.uid)) {
+            let known = self.versions.get(name);
+            let is_newer = |known: &&Version| known.uid == version.uid && known.generation >= version.generation;
+            let kept = known.filter(|known| is_newer(known) || known.uid != version.uid && added.contains(name));
+            is_certain &= kept.is_none_or(|known| known.uid == version.uid);
+            if kept.is_none() {
+                put.insert(name.clone());
+            }
+            versions.insert(name.clone(), kept.unwrap_or(version).clone());
+        }
+        for (name, version) in &self.versions {
+            if !listed.contains_key(name) && added.contains(name) {
+                is_certain = false;
+                versions.insert(name.clone(), version.clone());
+            }
+        }
+        let is_changed = versions != self.versions;
+        self.versions = versions;
+        self.confirmed = if is_certain { self.confirmed.max(Some(sent)) } else { None };
+        self.replacements += u32::from(is_changed);
+        let watch_is_behind = self.replacements >= MOST_REPLACEMENTS;
+        if watch_is_behind {
+            self.replacements = 0;
+        }
+        Merge { put, retain: self.versions.keys().cloned().collect(), watch_is_behind }
+    }
+}
