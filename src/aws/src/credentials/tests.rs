@@ -141,3 +141,34 @@ async fn a_load_that_fails_is_not_kept() {
     assert_eq!(own.get("eu-west-1").await.unwrap_err().failure, SessionFailure::Malformed);
     assert_eq!(own.get("eu-west-1").await.unwrap().access_key_id(), "key");
 }
+
+/// A provider that connects and never responds.
+#[derive(Debug)]
+struct Hanging;
+
+impl ProvideCredentials for Hanging {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        aws_credential_types::provider::future::ProvideCredentials::new(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_provider_delays_all_that_wait_by_one_timeout() {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    let loader: Loader = Arc::new(|| {
+        let provider = SharedCredentialsProvider::new(Hanging);
+        aws_config::defaults(BehaviorVersion::v2026_01_12()).credentials_provider(provider)
+    });
+    let own = OwnCredentials::new(loader, TIMEOUT, Duration::from_secs(60));
+    let begun = tokio::time::Instant::now();
+    let wait = async |region| own.get(region).await.unwrap_err().failure;
+    let regions = ["eu-west-1", "us-east-1"].into_iter().cycle().take(16);
+    let all = futures::future::join_all(regions.map(wait)).await;
+    assert!(all.iter().all(|failure| *failure == SessionFailure::NoResponse), "{all:?}");
+    assert!(begun.elapsed() < TIMEOUT * 2, "they waited one after the other: {:?}", begun.elapsed());
+    // The next one begins a load of its own.
+    assert_eq!(wait("eu-west-1").await, SessionFailure::NoResponse);
+}
