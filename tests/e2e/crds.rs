@@ -214,6 +214,17 @@ async fn requests_are_accepted_and_refused_field_by_field() -> Result<()> {
         ("an empty key", key(0), Refuses(metadata)),
         ("a value of 2048", json!({ "clientMetadata": { "key": long(2048) } }), Accepts),
         ("a value of 2049", json!({ "clientMetadata": { "key": long(2049) } }), Refuses(&["spec.clientMetadata.key"])),
+        ("8192 bytes", json!({ "clientMetadata": { "ab": "🔑".repeat(2047), "c": "d" } }), Accepts),
+        (
+            "a byte more",
+            json!({ "clientMetadata": { "ab": "🔑".repeat(2047), "c": "de" } }),
+            Refuses(&["spec.clientMetadata", "at most 8192 bytes"]),
+        ),
+        (
+            "a value of 8192 bytes, with its key",
+            json!({ "clientMetadata": { "key": "🔑".repeat(2048) } }),
+            Refuses(metadata),
+        ),
         ("a value as number", json!({ "clientMetadata": { "key": 7 } }), Refuses(&["spec.clientMetadata.key"])),
         ("a reason of 1024", json!({ "reason": long(1024) }), Accepts),
         ("a reason of 1025", json!({ "reason": long(1025) }), Refuses(&["spec.reason"])),
@@ -444,6 +455,10 @@ async fn requests_are_selected_by_time_to_live_even_zero_or_absent() -> Result<(
 
 #[tokio::test]
 async fn what_a_record_knows_only_grows() -> Result<()> {
+    let with_field = |mut object: Value, field: &str, value: bool| {
+        object[field] = value.into();
+        object
+    };
     let served = Definitions::served().await?;
     let effects = [("absent", Value::Null), ("notperformed", json!("NotPerformed")), ("unknown", json!("Unknown"))];
     let effects = effects.into_iter().chain([("performed", json!("Performed"))]).collect::<Vec<_>>();
@@ -505,6 +520,11 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("unknown", json!({ "closed": closing("Expired") }), Refuses(without)),
         ("notperformed", json!({ "attempts": null, "closed": closing("Expired") }), Refuses(removed)),
         ("notperformed", json!({ "attempts": null }), Refuses(&["attempts", "a record has an attempt or is closed"])),
+        (
+            "notperformed",
+            json!({ "closed": with_field(closing("Expired"), "ungranted", true) }),
+            Refuses(&["closed", "only a record without an attempt and without a grant"]),
+        ),
         ("notperformed", json!({ "closed": closing("DeadlineExceeded") }), Accepts),
         ("over", json!({ "attempts": again, "effect": null }), Refuses(closed)),
         ("over", json!({ "attempts": again }), Refuses(closed)),

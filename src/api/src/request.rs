@@ -75,7 +75,7 @@ pub struct PasswordResetRequestSpec {
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\p{L}\p{M}\p{S}\p{N}\p{P}]+$"))]
     pub username: String,
 
-    /// Data that is passed unchanged to the pool's Lambda triggers. Cognito neither encrypts nor validates it: do not put secrets here. At most 20 entries, with keys of up to 128 and values of up to 2048 characters.
+    /// Data that is passed unchanged to the pool's Lambda triggers. Cognito neither encrypts nor validates it: do not put secrets here. At most 20 entries, with keys of up to 128 and values of up to 2048 characters, and together at most 8192 bytes of UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::client_metadata")]
     pub client_metadata: Option<BTreeMap<String, String>>,

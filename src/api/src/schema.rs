@@ -91,6 +91,8 @@ pub(super) fn same_moment(field: &str) -> String {
     )
 }
 
+/// Returns the schema of `clientMetadata`. A pattern and `maxLength` count characters, of up to 4
+/// bytes each, so rules bound the bytes.
 pub(super) fn client_metadata(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -99,6 +101,9 @@ pub(super) fn client_metadata(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-validations": [{
             "rule": "self.all(key, size(key) >= 1 && size(key) <= 128)",
             "message": "keys have 1 to 128 characters",
+        }, {
+            "rule": "self.map(key, size(bytes(key)) + size(bytes(self[key]))).sum() <= 8192",
+            "message": "all keys and values together have at most 8192 bytes of UTF-8",
         }],
     })
 }
