@@ -2,6 +2,7 @@
 //! Status, Events, logs, tables and records stay sound with everything that is accepted.
 
 mod objects;
+mod pending;
 
 use std::collections::BTreeMap;
 

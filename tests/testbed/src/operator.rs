@@ -32,6 +32,7 @@ pub struct OperatorBuilder {
     arguments: Vec<String>,
     environment: BTreeMap<String, OsString>,
     log: Option<PathBuf>,
+    memory_limit: Option<usize>,
 }
 
 impl OperatorBuilder {
@@ -91,6 +92,21 @@ impl OperatorBuilder {
         self
     }
 
+    /// Limits the memory that it can allocate, in bytes. A container's limit counts less: of what is
+    /// allocated only the touched part.
+    #[must_use]
+    pub const fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    fn command(&self) -> Command {
+        let Some(limit) = self.memory_limit else { return Command::new(&self.program) };
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -d "$0" && exec "$@""#, &(limit / 1024).to_string()]).arg(&self.program);
+        command
+    }
+
     /// Starts it, without waiting for anything. Its port is a free one, regardless of the
     /// arguments.
     ///
@@ -99,7 +115,7 @@ impl OperatorBuilder {
     pub fn start(&self) -> Result<Operator> {
         let directory = tempfile::Builder::new().prefix("operator-").tempdir().context("no temporary directory")?;
         let listen = format!("127.0.0.1:{}", free_port()?);
-        let mut command = Command::new(&self.program);
+        let mut command = self.command();
         command
             .args(with_listen(&self.arguments, &listen))
             .env_clear()
@@ -144,7 +160,7 @@ impl Operator {
     #[must_use]
     pub fn builder(program: &Path) -> OperatorBuilder {
         let (program, environment) = (program.to_owned(), BTreeMap::new());
-        OperatorBuilder { program, arguments: Vec::new(), environment, log: None }
+        OperatorBuilder { program, arguments: Vec::new(), environment, log: None, memory_limit: None }
             .env("AWS_ACCESS_KEY_ID", "testbed")
             .env("AWS_SECRET_ACCESS_KEY", "testbed")
             .env("AWS_REGION", "eu-west-1")
