@@ -24,11 +24,11 @@ pub fn execute(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
         Command::Crds(args) => crds(&args),
         Command::Run(args) => {
-            logs::start(args.log_format, &args.log)?;
+            let repeats = logs::start(args.log_format, &args.log)?;
             panics::log_them();
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.enable_all().thread_stack_size(STACK).build()?;
-            Ok(runtime.block_on(caught(run::run(*args)))??)
+            Ok(runtime.block_on(caught(run::run(*args, repeats)))??)
         }
     }
 }

@@ -19,7 +19,10 @@ use crate::{
     metrics::Metrics,
     serve::{Prepared, serve},
     tasks::{TaskError, Tasks},
-    telemetry::server::{self, Health},
+    telemetry::{
+        logs::Repeats,
+        server::{self, Health},
+    },
 };
 
 /// The time beyond the server's own timeout for which a watch may be silent.
@@ -63,7 +66,7 @@ pub enum RunError {
 ///
 /// # Errors
 /// Returns an error that prevents the operator from starting, or from stopping in time.
-pub(crate) async fn run(args: RunArgs) -> Result<(), RunError> {
+pub(crate) async fn run(args: RunArgs, repeats: Arc<Repeats>) -> Result<(), RunError> {
     // This comes before all slow steps, so that `/readyz` can say why the operator is not ready.
     let listener =
         server::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
@@ -71,6 +74,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<(), RunError> {
     let health = Health::new(Arc::new(metrics.registry()));
     let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
     tasks.spawn(server::TASK, server::serve(listener, health.clone()));
+    tasks.spawn_loop("log-repeats", async move { repeats.report().await });
     // The futures are boxed: a debug build would otherwise copy the whole operator from stack frame
     // to stack frame.
     let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args, &metrics))).await? else { return Ok(()) };

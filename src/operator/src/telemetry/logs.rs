@@ -1,8 +1,12 @@
 //! Writes logs through tracing, as JSON or for people.
 
 mod json;
+mod repeats;
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::Arc,
+};
 
 use cognito_reset_core::escape::escaped;
 use thiserror::Error;
@@ -15,7 +19,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use self::json::FlatJson;
+pub(crate) use self::repeats::Repeats;
+use self::{json::FlatJson, repeats::LeaveOut};
 use crate::cli::LogFormat;
 
 /// The crates of this project that log.
@@ -26,17 +31,19 @@ const OURS: [&str; 2] = ["cognito_reset_operator", "cognito_reset_aws"];
 #[error("failed to start logging: {0}; give a level (error, warn, info, debug or trace), or directives")]
 pub(crate) struct TelemetryError(String);
 
-/// Starts logging to standard error.
+/// Starts logging to standard error. Returns the entries that are left out because they repeat, for a task that reports them.
 ///
 /// Regardless of the filter, other crates only log warnings and errors: at lower levels they log
 /// requests and responses, which contain user names.
 ///
 /// # Errors
 /// Returns an error if the filter cannot be parsed.
-pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
+pub(crate) fn start(format: LogFormat, filter: &str) -> Result<Arc<Repeats>, TelemetryError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError(error.to_string()))?;
     let ansi = io::stderr().is_terminal();
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_ours_or_loud));
+    let repeats = Arc::new(Repeats::default());
+    let registry = registry.with(LeaveOut(Arc::clone(&repeats)));
     let layer = fmt::layer().with_ansi(ansi).with_target(false);
     let started = match format {
         LogFormat::Json => {
@@ -48,7 +55,7 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), TelemetryErro
             registry.with(layer.with_writer(writer)).try_init()
         }
     };
-    started.map_err(|error| TelemetryError(error.to_string()))
+    started.map(|()| repeats).map_err(|error| TelemetryError(error.to_string()))
 }
 
 /// Returns true for entries of this project's crates, and for warnings and errors of others. The
