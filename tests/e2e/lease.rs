@@ -165,6 +165,28 @@ async fn replicas_without_a_leader_say_so() -> Result<()> {
 }
 
 #[tokio::test]
+async fn operator_without_a_lease_is_not_alive_while_the_api_server_does_not_respond() -> Result<()> {
+    let env = Environment::start().await?;
+    let operator = env.run_with(env.operator().args(["--lease=false", "--liveness-timeout=3s"])).await?;
+    let is_alive = async |wanted: u16| {
+        eventually(LIMIT, format!("/livez to return {wanted}"), async || {
+            let (status, text) = operator.page("/livez").await?;
+            ensure!(status == wanted, "{status}: {text}");
+            anyhow::Ok(text)
+        })
+        .await
+    };
+    is_alive(200).await?;
+    env.api.close().await?;
+    let text = is_alive(503).await?;
+    ensure!(text.starts_with("not alive: no response from the API server for "), "{text}");
+    env.api.open().await?;
+    is_alive(200).await?;
+    worker(&env, "afterwards").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn of_many_that_start_at_once_one_leads() -> Result<()> {
     let env = Environment::start().await?;
     let start = |number| env.replica(&format!("replica-{number}"), Some("20s")).start();

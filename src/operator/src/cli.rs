@@ -123,6 +123,12 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_API_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub(crate) api_timeout: Duration,
 
+    /// Time without any response of the API server after which `/livez` returns 503, so that the
+    /// kubelet restarts the operator. A certificate authority that was replaced is read again at a
+    /// start.
+    #[arg(long, env = "COGNITO_RESET_LIVENESS_TIMEOUT", default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub(crate) liveness_timeout: Duration,
+
     /// Time for which grants, holds and namespace labels are used after the API server has confirmed
     /// that they are current, from 1s to 5m. Beyond it nothing is sent. They are confirmed twice in
     /// that time.

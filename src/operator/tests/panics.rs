@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -86,7 +87,7 @@ async fn beside<T>(
     };
     let metrics = Metrics::default();
     let registry = Arc::new(metrics.registry());
-    let (health, stop) = (Health::new(Arc::clone(&registry)), CancellationToken::new());
+    let (health, stop) = (Health::new(Arc::clone(&registry), &metrics, Duration::MAX), CancellationToken::new());
     let prepared = Prepared { client: Client::try_from(config)?, cognito: cognito.clone(), lease: None };
     let stopped = stop.clone();
     let mut serving =

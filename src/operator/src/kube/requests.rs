@@ -4,16 +4,19 @@ use std::{
     fmt::Write,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::Duration,
 };
 
 use http::{Method, Request, Response, Uri};
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{family::Family, histogram::Histogram},
     registry::Registry,
 };
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 /// The upper bounds of the buckets, in seconds.
@@ -40,13 +43,21 @@ impl EncodeLabelValue for Code {
     }
 }
 
-/// The durations of requests, until the headers of the response, by verb, resource and status code.
+/// The durations of requests, until the headers of the response, by verb, resource and status code,
+/// and the time of the last response.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiRequests(Family<Labels, Histogram>);
+pub(crate) struct ApiRequests {
+    durations: Family<Labels, Histogram>,
+    /// The time of the last response of any status, or else of the start.
+    responded: Arc<Mutex<Instant>>,
+}
 
 impl Default for ApiRequests {
     fn default() -> Self {
-        Self(Family::new_with_constructor(|| Histogram::new(BUCKETS)))
+        Self {
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            responded: Arc::new(Mutex::new(Instant::now())),
+        }
     }
 }
 
@@ -54,7 +65,15 @@ impl ApiRequests {
     /// Registers the histogram.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Duration of requests to the Kubernetes API server, by verb, resource and status code";
-        registry.register("api_request_duration_seconds", help, self.0.clone());
+        registry.register("api_request_duration_seconds", help, self.durations.clone());
+    }
+
+    /// Returns the time since the API server last responded, or since the start if it never has. In
+    /// operation some request is sent every few seconds: a leader renews the Lease, a standby reads
+    /// it, and without a Lease grants are confirmed.
+    #[must_use]
+    pub(crate) fn since_response(&self) -> Duration {
+        self.responded.lock().elapsed()
     }
 
     /// Measures one request.
@@ -65,7 +84,10 @@ impl ApiRequests {
 
     fn observe(&self, (verb, resource): (&'static str, String), code: Option<u16>, begun: Instant) {
         let labels = Labels { verb, resource, code: Code(code) };
-        self.0.get_or_create(&labels).observe(begun.elapsed().as_secs_f64());
+        self.durations.get_or_create(&labels).observe(begun.elapsed().as_secs_f64());
+        if code.is_some() {
+            *self.responded.lock() = Instant::now();
+        }
     }
 }
 
@@ -176,6 +198,17 @@ mod tests {
         ] {
             let (verb, resource) = kind(&method, &path.parse().unwrap());
             assert_eq!((verb, resource.as_str()), wanted, "{method} {path}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_response_ends_the_silence_of_the_api_server_and_an_error_does_not() {
+        let requests = ApiRequests::default();
+        let second = Duration::from_secs(1);
+        for (code, silence) in [(None, 1), (None, 2), (Some(200), 0), (None, 1), (Some(403), 0), (Some(503), 0)] {
+            tokio::time::advance(second).await;
+            requests.observe(("get", "leases".into()), code, Instant::now());
+            assert_eq!(requests.since_response(), second * silence, "{code:?}");
         }
     }
 

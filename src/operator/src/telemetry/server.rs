@@ -13,7 +13,13 @@ use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
-use crate::{cli::Listen, kube::lease::Leadership, tasks::TaskError, telemetry::metrics};
+use crate::{
+    cli::Listen,
+    kube::{lease::Leadership, requests::ApiRequests},
+    metrics::Metrics,
+    tasks::TaskError,
+    telemetry::metrics,
+};
 
 /// The name of the task that serves.
 pub(crate) const TASK: &str = "http-server";
@@ -40,13 +46,17 @@ enum Phase {
 pub struct Health {
     phase: watch::Sender<Phase>,
     registry: Arc<Registry>,
+    api: ApiRequests,
+    /// The maximum time without a response of the API server.
+    liveness_timeout: Duration,
 }
 
 impl Health {
     /// Creates the state of an operator that checks the cluster, and that serves these metrics.
     #[must_use]
-    pub fn new(registry: Arc<Registry>) -> Self {
-        Self { phase: watch::Sender::new(Phase::Checking), registry }
+    pub fn new(registry: Arc<Registry>, metrics: &Metrics, liveness_timeout: Duration) -> Self {
+        let api = metrics.api_requests.clone();
+        Self { phase: watch::Sender::new(Phase::Checking), registry, api, liveness_timeout }
     }
 
     /// Records that the cluster check passed, and that grants and namespaces are being read.
@@ -69,6 +79,17 @@ impl Health {
     /// Records that the operator accepts no more work.
     pub(crate) fn stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
+    }
+
+    /// Returns the response of `/livez`. A certificate authority that was replaced is read only at
+    /// the start, so that a restart ends a silence that nothing else would end.
+    fn liveness(&self) -> (StatusCode, String) {
+        let silence = self.api.since_response();
+        if silence <= self.liveness_timeout {
+            return (StatusCode::OK, "ok\n".into());
+        }
+        let text = format!("not alive: no response from the API server for {} s\n", silence.as_secs());
+        (StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
     /// Returns the response of `/readyz`.
@@ -141,12 +162,16 @@ fn bind_at(address: SocketAddr) -> io::Result<TcpListener> {
 /// Returns an error if the listener fails.
 pub(crate) async fn serve(listener: TcpListener, health: Health) -> Result<(), TaskError> {
     let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/metrics", get(exposition))
         .with_state(health);
     let served = axum::serve(listener, router).await;
     served.map_err(|error| TaskError::Ended { task: TASK, cause: error.to_string() })
+}
+
+async fn live(State(health): State<Health>) -> impl IntoResponse {
+    health.liveness()
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
@@ -169,15 +194,15 @@ mod tests {
 
     use tokio::sync::watch;
 
-    use tokio::time::Instant;
+    use tokio::time::{Instant, advance};
 
     use super::{Duration, Health, bind_everywhere};
-    use crate::kube::lease::Leadership;
+    use crate::{kube::lease::Leadership, metrics::Metrics};
     use cognito_reset_core::refusal::Refuser;
 
     #[test]
     fn readiness_says_what_is_not_done_yet() {
-        let health = Health::new(Arc::default());
+        let health = Health::new(Arc::default(), &Metrics::default(), Duration::MAX);
         let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
         let (refuses, lease_refuser) = watch::channel(None);
         let told = |status: u16, text: &str| {
@@ -205,6 +230,19 @@ mod tests {
         told(503, "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
         health.stopping();
         told(503, "stopping");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn liveness_ends_with_the_responses_of_the_api_server() {
+        let metrics = Metrics::default();
+        let health = Health::new(Arc::default(), &metrics, Duration::from_secs(300));
+        for (seconds, status) in [(300, 200), (1, 503), (59, 503)] {
+            advance(Duration::from_secs(seconds)).await;
+            assert_eq!(health.liveness().0.as_u16(), status, "after {seconds} s");
+        }
+        assert_eq!(health.liveness().1, "not alive: no response from the API server for 360 s\n");
+        metrics.api_requests.count_one();
+        assert_eq!(health.liveness().0.as_u16(), 200);
     }
 
     #[test]
