@@ -71,7 +71,7 @@ load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... f
 .PHONY: load-retention
 load-retention: prepared ## Delete the old ones of 20,000 records in flat memory (RECORDS=... for another number; make test has a sample)
 	RETENTION_RECORDS=$(or $(RECORDS),20000) $(if $(SEED),RETENTION_SEED=$(SEED)) \
-		$(CARGO) test --locked --package e2e -- --nocapture retention_load
+		$(CARGO) test --locked --workspace --test e2e -- --nocapture retention_load
 
 # Walks through millions of states: optimized, and built of nothing but what is pure.
 MODEL = $(CARGO) test --locked --profile model --package cognito-reset-core --test model

@@ -1,8 +1,8 @@
 //! The operator among real servers, one module for each capability.
 //!
 //! Each test leases a control plane from [`testbed::Pool`] and creates a user pool of its own, so
-//! that no test depends on another. Any test runs by its name alone: `cargo test --package e2e
-//! NAME`.
+//! that no test depends on another. Any test runs by its name alone: `cargo test --workspace --test
+//! e2e NAME`.
 #![allow(clippy::indexing_slicing, reason = "of JSON, which returns null")]
 
 mod accepted_values;

@@ -340,10 +340,17 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// Builds with the features of the whole workspace, so that the dependencies of the tests are not built again.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--locked", "--package", "cognito-reset-operator", "--message-format=json-render-diagnostics"])
+        .args([
+            "build",
+            "--locked",
+            "--workspace",
+            "--bin=cognito-reset-operator",
+            "--message-format=json-render-diagnostics",
+        ])
         .current_dir(root(""))
         .stderr(Stdio::inherit())
         .output()
