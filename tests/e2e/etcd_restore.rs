@@ -177,7 +177,7 @@ async fn a_restore_that_skips_a_step_is_seen_to_reset_twice() -> Result<()> {
     rehearsal.ends(["Succeeded/ResetAccepted"; 3]).await?;
     assert_eq!(rehearsal.resets(), [2, 2, 2], "step 1 was left out");
     rehearsal.stop("stop", restarted_by_a_kubelet).await?;
-    // Without the ledger only the state of a user could tell that a reset has happened.
+    // Without the ledger only the state of a user could show that a reset has happened.
     rehearsal.choose_passwords().await?;
 
     let door = rehearsal.close_the_door();
