@@ -455,10 +455,6 @@ async fn requests_are_selected_by_time_to_live_even_zero_or_absent() -> Result<(
 
 #[tokio::test]
 async fn what_a_record_knows_only_grows() -> Result<()> {
-    let with_field = |mut object: Value, field: &str, value: bool| {
-        object[field] = value.into();
-        object
-    };
     let served = Definitions::served().await?;
     let effects = [("absent", Value::Null), ("notperformed", json!("NotPerformed")), ("unknown", json!("Unknown"))];
     let effects = effects.into_iter().chain([("performed", json!("Performed"))]).collect::<Vec<_>>();
@@ -520,11 +516,6 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("unknown", json!({ "closed": closing("Expired") }), Refuses(without)),
         ("notperformed", json!({ "attempts": null, "closed": closing("Expired") }), Refuses(removed)),
         ("notperformed", json!({ "attempts": null }), Refuses(&["attempts", "a record has an attempt or is closed"])),
-        (
-            "notperformed",
-            json!({ "closed": with_field(closing("Expired"), "ungranted", true) }),
-            Refuses(&["closed", "only a record without an attempt and without a grant"]),
-        ),
         ("notperformed", json!({ "closed": closing("DeadlineExceeded") }), Accepts),
         ("over", json!({ "attempts": again, "effect": null }), Refuses(closed)),
         ("over", json!({ "attempts": again }), Refuses(closed)),
