@@ -232,6 +232,7 @@ impl Marked {
         self.ended("hold").await?;
         self.becomes("late", "suspend: true\ndeadlineSeconds: 1", "Failed/DeadlineExceeded").await?;
         self.undated().await?;
+        self.unconfirmed().await?;
         self.env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.env.grant("others", "namespaces: [default]\nusernamePattern: \"other-.*\"").await?;
         self.becomes("no-pattern", "", "Pending/NoMatchingGrant").await?;
@@ -277,6 +278,16 @@ impl Marked {
         self.reaches("undated", "Pending/ClockSkew").await?;
         rule.remove();
         self.reaches("undated", "Failed/DeadlineExceeded").await
+    }
+
+    /// Fails the lists that confirm the grants, until the last confirmation is too old.
+    async fn unconfirmed(&self) -> Result<()> {
+        let lists = Matcher::path(Method::GET, "/userpoolgrants?").and(|seen| !seen.path.contains("watch=true"));
+        let rule = self.env.api.always(lists, refusal(500, "InternalError"));
+        met(&rule, 3).await?;
+        self.becomes("unconfirmed", "", "Pending/GrantsNotConfirmed").await?;
+        rule.remove();
+        self.ended("unconfirmed").await
     }
 
     /// Goes through the statuses of grants, and what grants add to those of requests. Their

@@ -221,12 +221,12 @@ impl<C: Cognito> Operator<C> {
     /// Waits until calls in flight have finished.
     async fn stop(&self, tasks: &mut Tasks, limit: Duration) -> Result<(), RunError> {
         info!("stopping: finishing the calls in flight");
-        self.requests.warn_of_held_up();
+        self.requests.report_held_up();
         self.health.stopping();
         if let Ok(finished) = timeout(limit, tasks.finish(&FINISHING)).await {
             return Ok(finished?);
         }
-        self.requests.warn_of_held_up();
+        self.requests.report_held_up();
         Err(RunError::Unfinished(limit))
     }
 }

@@ -10,7 +10,7 @@ use cognito_reset_core::{
 use kube::Client;
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::error;
 
 use crate::{
     controllers::{
@@ -91,11 +91,12 @@ impl<C: Cognito> Context<C> {
     }
 
     /// Logs the records whose effect would be lost if the process ended now.
-    pub(crate) fn warn_of_held_up(&self) {
+    pub(crate) fn report_held_up(&self) {
         let records = self.held_up.records();
         if !records.is_empty() {
             let (number, records) = (records.len(), records.join(" "));
-            warn!(
+            // Not a warning, of which one a minute is written.
+            error!(
                 number, %records,
                 "the results of these requests are not in their records yet, because the API server does not accept them; if the operator ends before it does, their outcome may be Unknown"
             );
