@@ -232,7 +232,6 @@ impl Marked {
         self.ended("hold").await?;
         self.becomes("late", "suspend: true\ndeadlineSeconds: 1", "Failed/DeadlineExceeded").await?;
         self.undated().await?;
-        self.unconfirmed().await?;
         self.env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
         self.env.grant("others", "namespaces: [default]\nusernamePattern: \"other-.*\"").await?;
         self.becomes("no-pattern", "", "Pending/NoMatchingGrant").await?;
@@ -347,6 +346,7 @@ impl Marked {
         let create = ["create", "-f", "-"];
         self.env.cluster.as_admin().run_with_input(&create, &self.large("large")).await?.success()?;
         self.reaches("large", "Pending/ObjectTooLarge").await?;
+        self.unconfirmed().await?;
         self.env.cognito.always(Matcher::operation("AdminResetUserPassword"), quoting(400, "TooManyRequestsException"));
         self.becomes("throttled", "", "Pending/Throttled").await?;
         self.keep(&operator).await?;
