@@ -1,4 +1,4 @@
-//! Determines who rejects a write, from the API server's response.
+//! Determines what a response that is an error proves about a write, and who rejects the write.
 //!
 //! Only a name is taken from the text of a response, and only from the place where the API server
 //! writes it. The rest of the text belongs to a policy, or quotes the rejected object, and may
@@ -10,6 +10,36 @@ use kube::core::Status;
 
 /// The maximum length of an object name.
 const MAX_NAME: usize = 253;
+
+/// The meaning of a response that is an error, for the write that it responds to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErrorResponse {
+    /// Another write came first. Nothing was written.
+    Conflict,
+    /// The object does not exist. Nothing was written.
+    NotFound,
+    /// The API server refused. Nothing was written, and the same write will be refused again.
+    Refused(Refuser),
+    /// The write may or may not have been applied.
+    Inconclusive,
+}
+
+impl ErrorResponse {
+    /// Classifies a response. A timeout, throttling and 5xx may come from a proxy, after the write.
+    /// A refusal by admission comes before it, regardless of the status code.
+    #[must_use]
+    pub fn of(status: &Status) -> Self {
+        let refuser = Refuser::of(status);
+        match status.code {
+            _ if refuser.is_of_admission() => Self::Refused(refuser),
+            404 => Self::NotFound,
+            409 => Self::Conflict,
+            408 | 429 => Self::Inconclusive,
+            400..=499 => Self::Refused(refuser),
+            _ => Self::Inconclusive,
+        }
+    }
+}
 
 /// The reason why a write is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use kube::core::Status;
 use serde_json::json;
 
-use super::Refuser;
+use super::{ErrorResponse, Refuser};
 
 fn status(code: u16, reason: &str, message: &str, field: &str) -> Status {
     let causes = json!([{ "reason": "", "field": field, "message": message }]);
@@ -94,6 +94,46 @@ fn a_refuser_is_named_as_the_api_server_names_it() {
     for (code, reason, message, field, wanted) in rows {
         assert_eq!(Refuser::of(&status(code, reason, &message, field)), wanted, "{message}");
     }
+}
+
+#[test]
+fn response_proves_no_more_about_a_write_than_its_sender_knows() {
+    let refused = |code: u16| ErrorResponse::Refused(other(code, ""));
+    for (code, wanted) in [
+        (302, ErrorResponse::Inconclusive),
+        (399, ErrorResponse::Inconclusive),
+        (400, refused(400)),
+        (401, refused(401)),
+        (403, refused(403)),
+        (404, ErrorResponse::NotFound),
+        (405, refused(405)),
+        (407, refused(407)),
+        (408, ErrorResponse::Inconclusive),
+        (409, ErrorResponse::Conflict),
+        (410, refused(410)),
+        (422, refused(422)),
+        (428, refused(428)),
+        (429, ErrorResponse::Inconclusive),
+        (499, refused(499)),
+        (500, ErrorResponse::Inconclusive),
+        (502, ErrorResponse::Inconclusive),
+        (503, ErrorResponse::Inconclusive),
+        (504, ErrorResponse::Inconclusive),
+    ] {
+        assert_eq!(ErrorResponse::of(&status(code, "", "made up by the test", "")), wanted, "{code}");
+    }
+}
+
+#[test]
+fn refusal_by_admission_precedes_the_write_for_every_code() {
+    let by = |name: &str| ErrorResponse::Refused(Refuser::Webhook(name.into()));
+    for code in [400, 404, 408, 409, 429, 500, 503] {
+        let denied = status(code, "", r#"admission webhook "a.example" denied the request"#, "");
+        assert_eq!(ErrorResponse::of(&denied), by("a.example"), "{code}");
+    }
+    let unreachable = r#"Internal error occurred: failed calling webhook "a.example": failed to call webhook"#;
+    let wanted = ErrorResponse::Refused(Refuser::UnreachableWebhook("a.example".into()));
+    assert_eq!(ErrorResponse::of(&status(500, "InternalError", unreachable, "")), wanted);
 }
 
 #[test]

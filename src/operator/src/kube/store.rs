@@ -6,14 +6,14 @@ use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
 use cognito_reset_core::{
     machine::{ApiFailure, StatusWrite, Written},
     panics::{Panicked, caught},
-    refusal::Refuser,
+    refusal::{ErrorResponse, Refuser},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{GetParams, ListParams, PostParams},
-    core::{DeserializeGuard, Request, Status},
+    core::{DeserializeGuard, Request},
 };
 use thiserror::Error;
 use tokio::time::timeout;
@@ -59,46 +59,39 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn status(&self) -> Option<u16> {
-        self.response().map(|status| status.code)
-    }
-
-    fn response(&self) -> Option<&Status> {
+    /// Returns the meaning of the API server's response for a write, or `None` without a response
+    /// that is an error.
+    fn response(&self) -> Option<ErrorResponse> {
         match self {
-            Self::Client(kube::Error::Api(status)) => Some(status),
+            Self::Client(kube::Error::Api(status)) => Some(ErrorResponse::of(status)),
             Self::Client(_) | Self::NoResponse(_) | Self::Panicked(_) | Self::AnotherList => None,
         }
     }
 
-    fn is_of_admission(&self) -> bool {
-        self.response().is_some_and(|status| Refuser::of(status).is_of_admission())
-    }
-
-    /// Returns true if the API server refused, so that nothing was written. Responses of 429 and 5xx may come from a proxy,
-    /// after the write, unless they report that admission refused, which comes before the write.
-    fn is_refusal(&self) -> bool {
-        let refuses = |code: u16| (400..500).contains(&code) && code != 429 && code != 408;
-        self.status().is_some_and(refuses) || self.is_of_admission()
-    }
-
-    /// Returns the refuser, if nothing was written and the same write will be refused again. A conflict and a missing object
-    /// are no refusals.
+    /// Returns the refuser, if nothing was written and the same write will be refused again.
     pub(crate) fn refuser(&self) -> Option<Refuser> {
-        let refused = self.is_refusal() && !self.is_conflict() && !self.is_not_found();
-        self.response().filter(|_| refused).map(Refuser::of)
+        match self.response()? {
+            ErrorResponse::Refused(refuser) => Some(refuser),
+            ErrorResponse::Conflict | ErrorResponse::NotFound | ErrorResponse::Inconclusive => None,
+        }
     }
 
-    /// Returns true if the API server responded, or a proxy did.
-    pub(crate) const fn is_response(&self) -> bool {
-        matches!(self, Self::Client(kube::Error::Api(_)))
+    /// Returns true if the API server responded, or a proxy did. A response that cannot be parsed
+    /// is one too: it proves as little about a write as any other.
+    const fn is_response(&self) -> bool {
+        match self {
+            Self::Client(kube::Error::Api(_) | kube::Error::SerdeError(_) | kube::Error::FromUtf8(_))
+            | Self::AnotherList => true,
+            Self::Client(_) | Self::NoResponse(_) | Self::Panicked(_) => false,
+        }
     }
 
     pub(crate) fn is_conflict(&self) -> bool {
-        self.status() == Some(409) && !self.is_of_admission()
+        self.response() == Some(ErrorResponse::Conflict)
     }
 
     pub(crate) fn is_not_found(&self) -> bool {
-        self.status() == Some(404) && !self.is_of_admission()
+        self.response() == Some(ErrorResponse::NotFound)
     }
 }
 
@@ -252,5 +245,42 @@ impl Store {
 
     fn shortest(&self, time_left: Option<Duration>) -> Duration {
         time_left.map_or(self.api_timeout, |left| left.min(self.api_timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client_error(code: u16) -> StoreError {
+        let status = kube::core::Status::failure("made up by the test", "").with_code(code);
+        StoreError::Client(kube::Error::Api(status.boxed()))
+    }
+
+    #[test]
+    fn failure_says_if_there_was_a_response_and_who_refused() {
+        let unparsable = || serde_json::from_str::<u8>("{").unwrap_err();
+        let not_text = || String::from_utf8(vec![0xff]).unwrap_err();
+        for (error, responded, refused) in [
+            (client_error(403), true, true),
+            (client_error(404), true, false),
+            (client_error(409), true, false),
+            (client_error(503), true, false),
+            (StoreError::Client(kube::Error::SerdeError(unparsable())), true, false),
+            (StoreError::Client(kube::Error::FromUtf8(not_text())), true, false),
+            (StoreError::AnotherList, true, false),
+            (StoreError::Client(kube::Error::Service("connection refused".into())), false, false),
+            (StoreError::NoResponse(Duration::from_secs(5)), false, false),
+            (StoreError::Panicked(Panicked), false, false),
+        ] {
+            let failure = ApiFailure::from(error);
+            assert_eq!((failure.is_response(), failure.refuser().is_some()), (responded, refused), "{failure}");
+        }
+    }
+
+    #[test]
+    fn conflict_is_not_a_missing_object() {
+        let of = |code| (client_error(code).is_conflict(), client_error(code).is_not_found());
+        assert_eq!([of(409), of(404), of(403)], [(true, false), (false, true), (false, false)]);
     }
 }
