@@ -1,5 +1,7 @@
 //! Returns the status of an object that cannot be parsed. Pure.
 
+pub mod backlog;
+
 use cognito_reset_api::{
     Outcome,
     conditions::{ConditionType, Truth, WaitReason, conditions},

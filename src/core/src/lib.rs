@@ -13,6 +13,7 @@ pub mod grants;
 pub mod invalid_objects;
 pub mod ledger;
 pub mod machine;
+pub mod memory;
 pub mod panics;
 pub mod recent;
 pub mod refusal;

@@ -4,7 +4,6 @@ pub(crate) mod confirmation;
 pub(crate) mod context;
 pub(crate) mod holds;
 pub(crate) mod metrics;
-mod refused_statuses;
 pub(crate) mod role_check;
 pub(crate) mod shared;
 mod statuses;

@@ -2,11 +2,10 @@
 
 pub(crate) mod config;
 pub(crate) mod context;
-mod lasting;
+mod held_up;
 pub(crate) mod metrics;
 mod notes;
 pub(crate) mod reconcile;
-mod refusals;
 mod user_locks;
 
 use std::{

@@ -1,8 +1,6 @@
 //! Reports objects that cannot be parsed: in the log, as a metric and as an Event, and in the
 //! status of requests, grants and holds. Such an object never stops a watch.
 
-mod backlog;
-
 use std::{
     fmt::Debug,
     sync::Arc,
@@ -14,7 +12,11 @@ use cognito_reset_api::{
 };
 use cognito_reset_core::{
     invalid_objects as status,
-    invalid_objects::{Kind, without_values},
+    invalid_objects::{
+        Kind,
+        backlog::{Backlog, Found, Taken},
+        without_values,
+    },
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -29,7 +31,6 @@ use serde_json::Value;
 use tokio::{sync::Notify, time::sleep_until};
 use tracing::warn;
 
-use self::backlog::{Backlog, Found, Taken};
 use crate::{
     kube::store::{StoreError, within},
     telemetry::{events::Events, metrics::ProcessMetrics},
@@ -151,7 +152,7 @@ impl InvalidObjects {
         let mut backlog = self.backlog.lock();
         match written {
             Ok(StatusWrite::Written) => {
-                if !backlog.is_said(found) {
+                if !backlog.is_published(found) {
                     self.publish(found.object.clone(), &message);
                 }
                 backlog.reported(found);
@@ -165,7 +166,7 @@ impl InvalidObjects {
                 let ObjectReference { kind, namespace, name, .. } = &found.object;
                 warn!(kind, namespace, name, %error, "unable to report in the status of an object that it cannot be parsed; retrying");
                 let error = error.to_string();
-                if backlog.is_news(found, &error) {
+                if backlog.is_new_text(found, &error) {
                     let message = format!("{message}. The status cannot be written: {error}; retrying");
                     self.publish(found.object.clone(), &message);
                 }
@@ -198,8 +199,8 @@ where
     if object.clone().try_parse::<K>().is_ok() {
         return Ok(StatusWrite::Nothing);
     }
-    let standing = object.data.get("status").unwrap_or(&Value::Null);
-    let Some(patch) = status::patch(found.kind, &object.metadata, standing, &found.error, Timestamp::now()) else {
+    let current = object.data.get("status").unwrap_or(&Value::Null);
+    let Some(patch) = status::patch(found.kind, &object.metadata, current, &found.error, Timestamp::now()) else {
         return Ok(StatusWrite::Already);
     };
     match within(limit, api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))).await {

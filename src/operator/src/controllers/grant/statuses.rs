@@ -1,24 +1,26 @@
 //! Writes the statuses of grants and holds.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
 
 use cognito_reset_api::conditions::Truth;
-use cognito_reset_core::grants::{GrantIndex, StaleStatus};
+use cognito_reset_core::{
+    grants::{GrantIndex, StaleStatus},
+    memory::refused_statuses::{Note, RefusedStatuses, notes},
+};
 use jiff::Timestamp;
 use k8s_openapi::{ClusterResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{Api, Resource, ResourceExt, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tracing::{Instrument, debug, error_span, warn};
 
-use super::{
-    context::Context,
-    metrics::Metrics,
-    refused_statuses::{Note, RefusedStatuses, notes},
-};
+use super::{context::Context, metrics::Metrics};
 use crate::{
     kube::store::{StoreError, within},
     telemetry::events::Events,

@@ -6,6 +6,7 @@ use cognito_reset_core::{
     action::port::Cognito,
     dispatch::Pacer,
     ledger::{Backoff, Identity},
+    memory::{first_observed::FirstObserved, lasting_waits::LastingWaits, refused_writes::RefusedWrites},
 };
 use kube::Client;
 use parking_lot::Mutex;
@@ -15,13 +16,7 @@ use tracing::error;
 use crate::{
     controllers::{
         grant::{confirmation::Confirmation, shared::SharedGrants},
-        request::{
-            config::Config,
-            lasting::LastingWaits,
-            metrics::Metrics,
-            refusals::{HeldUp, Refusals},
-            user_locks::{FirstObserved, UserLocks},
-        },
+        request::{config::Config, held_up::HeldUp, metrics::Metrics, user_locks::UserLocks},
     },
     kube::store::Store,
     telemetry::{events::Events, invalid_objects::InvalidObjects},
@@ -40,9 +35,9 @@ pub(crate) struct Context<C: Cognito> {
     pub(super) invalid_objects: InvalidObjects,
     pub(super) metrics: Metrics,
     pub(super) user_locks: UserLocks,
-    pub(super) first_observed: FirstObserved,
-    pub(super) lasting: LastingWaits,
-    pub(super) refusals: Refusals,
+    pub(super) first_observed: Mutex<FirstObserved>,
+    pub(super) lasting_waits: Mutex<LastingWaits>,
+    pub(super) refused_writes: Mutex<RefusedWrites>,
     pub(super) held_up: HeldUp,
     /// The start of the monotonic clock.
     pub(super) started: Instant,
@@ -70,10 +65,10 @@ impl<C: Cognito> Context<C> {
             invalid_objects,
             metrics,
             user_locks: UserLocks::default(),
-            first_observed: FirstObserved::default(),
-            lasting: LastingWaits::new(config.patience),
-            refusals: Refusals::default(),
-            held_up: HeldUp::default(),
+            first_observed: Mutex::default(),
+            lasting_waits: Mutex::new(LastingWaits::new(config.patience)),
+            refused_writes: Mutex::new(RefusedWrites::new(config.machine.waits.backoff)),
+            held_up: HeldUp::new(config.most_held_up),
             started: Instant::now(),
             config,
         }
@@ -106,9 +101,9 @@ impl<C: Cognito> Context<C> {
     /// Forgets a request that has ended or is gone.
     pub(super) fn forget(&self, identity: &Identity, uid: Option<&str>) {
         let record = identity.record_name();
-        self.first_observed.forget(&record);
-        self.refusals.forget(&record);
-        self.lasting.forget(&identity.request.namespace, &identity.request.name);
+        self.first_observed.lock().forget(&record);
+        self.refused_writes.lock().forget(&record);
+        self.lasting_waits.lock().forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
             self.pacer.lock().forget(uid);
         }

@@ -1,5 +1,7 @@
 //! Passes the notes of a machine on to metrics, logs and Events, to the pacer, and to the memory across reconciles.
 
+use std::time::Instant;
+
 use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
 use cognito_reset_core::{
     action::{port::Cognito, response::ResetResponse},
@@ -13,7 +15,6 @@ use cognito_reset_core::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
-use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::controllers::{request::reconcile::Reconcile, retention::report_not_deleted};
@@ -31,11 +32,11 @@ impl<C: Cognito> Reconcile<'_, C> {
                 info!(%error, "unable to read the user");
             }
             Note::Called { response, .. } => self.called(&response),
-            Note::Throttled(quota) => context.pacer.lock().throttled(&quota, Instant::now().into_std()),
-            Note::NotThrottled(quota) => context.pacer.lock().accepted(&quota, Instant::now().into_std()),
-            Note::Available(awaited) => context.lasting.over(&awaited),
+            Note::Throttled(quota) => context.pacer.lock().throttled(&quota, Instant::now()),
+            Note::NotThrottled(quota) => context.pacer.lock().accepted(&quota, Instant::now()),
+            Note::Available(awaited) => context.lasting_waits.lock().end(&awaited),
             Note::Unavailable(unavailable) => self.unavailable(unavailable),
-            Note::Claimed => context.refusals.forget(self.record),
+            Note::Claimed => context.refused_writes.lock().forget(self.record),
             Note::WriteRefused { write, by, detail } => {
                 context.metrics.record_refused(&by);
                 warn!(
@@ -50,7 +51,9 @@ impl<C: Cognito> Reconcile<'_, C> {
             Note::StatusRefused { by } => context.metrics.status_refused(&by),
             Note::Announced(announcement) => self.announce(&announcement),
             Note::NotShown { announcement, message, by } => {
-                if context.refusals.is_news(self.record, &message, by.as_ref(), Instant::now()) {
+                let now = Instant::now();
+                let is_new = context.refused_writes.lock().is_new_event(self.record, &message, by.as_ref(), now);
+                if is_new {
                     self.announce(&announcement);
                 }
             }
@@ -81,7 +84,8 @@ impl<C: Cognito> Reconcile<'_, C> {
 
     fn unavailable(&self, Unavailable { awaited, reason, request, update }: Unavailable) {
         let name = &self.identity.request.name;
-        if let Some(requests) = self.context.lasting.failed(awaited, reason, name, Instant::now()) {
+        let waiting = self.context.lasting_waits.lock().failed(awaited, reason, name, Instant::now());
+        if let Some(requests) = waiting {
             let note = match requests {
                 1 => update.message,
                 _ => format!("{}; {requests} requests of this namespace wait for this", update.message),

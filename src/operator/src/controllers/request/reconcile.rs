@@ -2,7 +2,11 @@
 //!
 //! This module decides nothing. A command is one call of something else, and only the machine knows what its event means.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cognito_reset_api::RequestRef;
 use cognito_reset_core::{
@@ -10,19 +14,19 @@ use cognito_reset_core::{
     dispatch::QuotaKey,
     ledger::Identity,
     machine::{
-        Call, Command, Entropy, Event, HeldUp, Machine, Next, Now, Object, Objects, Observed, Recalled, ReconcileError,
+        Call, Command, Entropy, Event, Machine, Next, Now, Object, Objects, Observed, Recalled, ReconcileError,
         RefusedWrite, Slot, state::RecordWrite,
     },
     panics::{Panicked, caught},
     refusal::Refuser,
 };
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::{Span, debug, error_span, field, warn};
 use uuid::Uuid;
 
 use crate::{
-    controllers::request::{context::Context, refusals::HeldUpEntry},
+    controllers::request::{context::Context, held_up::HeldUpEntry},
     kube::store::ReadRequest,
 };
 
@@ -143,21 +147,18 @@ impl<C: Cognito> Reconcile<'_, C> {
     fn recall(&self, observed: Option<&Observed>) -> Recalled {
         let (context, now) = (self.context, Instant::now());
         let observed_for = observed.map_or(Duration::ZERO, |Observed { attempt_id, settled }| {
-            context.first_observed.observed_for(self.record, attempt_id, *settled, now)
+            context.first_observed.lock().observed_for(self.record, attempt_id, *settled, now)
         });
-        let refused = context.refusals.standing(self.record, now);
-        let held_up = context.held_up.too_many(context.config.most_held_up).map(|by| HeldUp { by });
-        Recalled { observed_for, refused, held_up }
+        let refused = context.refused_writes.lock().paused(self.record, now);
+        Recalled { observed_for, refused, held_up: context.held_up.too_many() }
     }
 
     fn count_refusal(&self, write: RecordWrite, by: &Refuser, jitter: &str) -> RefusedWrite {
-        let backoff = self.context.backoff();
-        let pause = |before| backoff.after(before, jitter).unsigned_abs();
-        self.context.refusals.again(self.record, write, by, pause, Instant::now())
+        self.context.refused_writes.lock().refused(self.record, write, by, jitter, Instant::now())
     }
 
     fn take_slot(&self, quota: &QuotaKey, uid: &str) -> Slot {
-        let now = Instant::now().into_std();
+        let now = Instant::now();
         Slot::at(now, self.context.pacer.lock().ask(quota, uid, now))
     }
 

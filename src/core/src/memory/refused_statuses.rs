@@ -1,52 +1,55 @@
-//! Remembers grants whose status is rejected: the Events to publish instead, and the time of the
-//! next try. Pure.
+//! Remembers grants and holds whose status is rejected: the Events to publish instead, and the time
+//! of the next try.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Instant,
+};
 
 use cognito_reset_api::conditions::WaitReason;
-use cognito_reset_core::{recent::RecentSet, refusal::Refuser, status_retry::pause_after};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use tokio::time::Instant;
+
+use crate::{recent::RecentSet, refusal::Refuser, status_retry::pause_after};
 
 /// The reason and message of a changed condition, or of an Event.
-pub(super) type Note = (String, String);
+pub type Note = (String, String);
 
 /// The grants whose status is rejected, by name.
 #[derive(Debug, Default)]
-pub(super) struct RefusedStatuses(HashMap<String, Entry>);
+pub struct RefusedStatuses(HashMap<String, Entry>);
 
 #[derive(Debug)]
 struct Entry {
     /// The changes that the status was to report.
-    news: Vec<Note>,
+    changes: Vec<Note>,
     refusers: RecentSet<Refuser>,
     failures: u32,
     due: Instant,
 }
 
 /// Returns the reason and message of each condition, without its time.
-pub(super) fn notes(news: &[Condition]) -> Vec<Note> {
-    news.iter().map(|condition| (condition.reason.clone(), condition.message.clone())).collect()
+pub fn notes(changes: &[Condition]) -> Vec<Note> {
+    changes.iter().map(|condition| (condition.reason.clone(), condition.message.clone())).collect()
 }
 
 impl RefusedStatuses {
     /// Returns true if the status of this grant should be tried now. A status with other changes
     /// does not wait.
-    pub(super) fn is_due(&self, grant: &str, news: &[Note], now: Instant) -> bool {
-        self.0.get(grant).is_none_or(|entry| entry.due <= now || entry.news != news)
+    pub fn is_due(&self, grant: &str, changes: &[Note], now: Instant) -> bool {
+        self.0.get(grant).is_none_or(|entry| entry.due <= now || entry.changes != changes)
     }
 
     /// Records that the status was rejected. Returns the notes that Events have to report instead:
     /// each one once per policy or webhook.
-    pub(super) fn refused(&mut self, grant: &str, news: Vec<Note>, refuser: &Refuser, now: Instant) -> Vec<Note> {
+    pub fn refused(&mut self, grant: &str, changes: Vec<Note>, refuser: &Refuser, now: Instant) -> Vec<Note> {
         let entry = self.0.entry(grant.to_owned()).or_insert_with(|| Entry {
-            news: news.clone(),
+            changes: changes.clone(),
             refusers: RecentSet::default(),
             failures: 0,
             due: now,
         });
-        if entry.news != news {
-            entry.news = news;
+        if entry.changes != changes {
+            entry.changes = changes;
             entry.refusers = RecentSet::default();
         }
         entry.due = now + pause_after(entry.failures);
@@ -54,28 +57,28 @@ impl RefusedStatuses {
         if !entry.refusers.is_new(refuser) {
             return Vec::new();
         }
-        if entry.news.is_empty() {
+        if entry.changes.is_empty() {
             let note = format!("the status may be out of date: writing it is refused by {refuser}; retrying");
             return vec![(WaitReason::WriteRefused.as_str().to_owned(), note)];
         }
-        let stands_in = |(reason, message): &Note| {
+        let event = |(reason, message): &Note| {
             (reason.clone(), format!("{message}. The status cannot be written: refused by {refuser}; retrying"))
         };
-        entry.news.iter().map(stands_in).collect()
+        entry.changes.iter().map(event).collect()
     }
 
     /// Records that the status was written.
-    pub(super) fn written(&mut self, grant: &str) {
+    pub fn written(&mut self, grant: &str) {
         self.0.remove(grant);
     }
 
     /// Drops all grants except these, whose status still has to be written.
-    pub(super) fn retain(&mut self, grants: &BTreeSet<String>) {
+    pub fn retain(&mut self, grants: &BTreeSet<String>) {
         self.0.retain(|grant, _| grants.contains(grant));
     }
 
     /// Returns the time of the next try.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         self.0.values().map(|entry| entry.due).min()
     }
 }
@@ -98,7 +101,7 @@ mod tests {
     fn refused_status_is_reported_by_one_event_per_refuser() {
         let (mut statuses, now) = (RefusedStatuses::default(), Instant::now());
         let both = [new("ConflictingGrants"), new("RoleNotAssumable")].concat();
-        for (news, by, wanted) in [
+        for (changes, by, wanted) in [
             (new("GrantSuspended"), "a", vec!["GrantSuspended"]),
             (new("GrantSuspended"), "a", vec![]),
             (new("GrantSuspended"), "b", vec!["GrantSuspended"]),
@@ -108,10 +111,10 @@ mod tests {
             (vec![], "b", vec!["WriteRefused"]),
             (vec![], "b", vec![]),
         ] {
-            let told = statuses.refused("grant", news.clone(), &policy(by), now);
-            let reasons: Vec<_> = told.iter().map(|(reason, _)| reason.as_str()).collect();
-            assert_eq!(reasons, wanted, "{news:?} by {by}");
-            for (reason, note) in &told {
+            let events = statuses.refused("grant", changes.clone(), &policy(by), now);
+            let reasons: Vec<_> = events.iter().map(|(reason, _)| reason.as_str()).collect();
+            assert_eq!(reasons, wanted, "{changes:?} by {by}");
+            for (reason, note) in &events {
                 assert!(note.contains(&format!("refused by the ValidatingAdmissionPolicy {by}; retrying")), "{note}");
                 assert!(
                     *reason == "WriteRefused" || note.starts_with(&format!("as for {reason}. The status")),
@@ -137,15 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_or_gone_is_forgotten_and_told_anew() {
+    fn written_or_deleted_grant_is_forgotten_and_reported_again() {
         let (mut statuses, now) = (RefusedStatuses::default(), Instant::now());
         for grant in ["written", "gone", "stays"] {
             assert_eq!(statuses.refused(grant, vec![], &policy("a"), now).len(), 1);
         }
         statuses.written("written");
         statuses.retain(&["stays".to_owned()].into());
-        for (grant, told) in [("written", 1), ("gone", 1), ("stays", 0)] {
-            assert_eq!(statuses.refused(grant, vec![], &policy("a"), now).len(), told, "{grant}");
+        for (grant, events) in [("written", 1), ("gone", 1), ("stays", 0)] {
+            assert_eq!(statuses.refused(grant, vec![], &policy("a"), now).len(), events, "{grant}");
         }
         statuses.retain(&BTreeSet::new());
         assert_eq!(statuses.next(), None);

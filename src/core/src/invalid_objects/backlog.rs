@@ -1,22 +1,27 @@
 //! Remembers which objects that cannot be parsed still have to be reported in their status, and
-//! when. Pure.
+//! when.
 
 use std::{collections::HashMap, time::Instant};
 
-use cognito_reset_core::{invalid_objects::Kind, recent::RecentSet, status_retry::pause_after};
 use k8s_openapi::api::core::v1::ObjectReference;
+
+use super::Kind;
+use crate::{recent::RecentSet, status_retry::pause_after};
 
 /// The number of objects that are remembered. Each takes less than 2 kB.
 const MOST: usize = 2000;
 
 /// A state of an object that cannot be parsed.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
-    pub(super) kind: Kind,
-    pub(super) object: ObjectReference,
-    pub(super) generation: Option<i64>,
+pub struct Found {
+    /// The kind.
+    pub kind: Kind,
+    /// The object.
+    pub object: ObjectReference,
+    /// The generation that cannot be parsed.
+    pub generation: Option<i64>,
     /// The error, without values of the object.
-    pub(super) error: String,
+    pub error: String,
 }
 
 impl Found {
@@ -42,12 +47,12 @@ struct Entry {
     due: Option<Instant>,
     failures: u32,
     /// The texts that an Event has reported for this state.
-    said: RecentSet<String>,
+    published: RecentSet<String>,
 }
 
 /// The result of adding a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub enum Taken {
     /// The state is new, and will be reported.
     New,
     /// The state is known already.
@@ -61,7 +66,7 @@ pub(super) enum Taken {
 
 /// The objects that cannot be parsed, each with its last state.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub struct Backlog {
     entries: HashMap<Key, Entry>,
     /// True if there was no room for the last new state.
     full: bool,
@@ -69,7 +74,7 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// Adds a state that was found.
-    pub(super) fn put(&mut self, found: Found, now: Instant) -> Taken {
+    pub fn put(&mut self, found: Found, now: Instant) -> Taken {
         let key = key(&found);
         if self.entries.get(&key).is_some_and(|entry| entry.found.is_of_the_state(&found)) {
             return Taken::Known;
@@ -82,30 +87,30 @@ impl Backlog {
             return Taken::TooMany { first: !std::mem::replace(&mut self.full, true) };
         }
         self.full = false;
-        self.entries.insert(key, Entry { found, due: Some(now), failures: 0, said: RecentSet::default() });
+        self.entries.insert(key, Entry { found, due: Some(now), failures: 0, published: RecentSet::default() });
         Taken::New
     }
 
     /// Returns the states that are due.
-    pub(super) fn due(&self, now: Instant) -> Vec<Found> {
+    pub fn due(&self, now: Instant) -> Vec<Found> {
         let due = self.entries.values().filter(|entry| entry.due.is_some_and(|due| due <= now));
         due.map(|entry| entry.found.clone()).collect()
     }
 
     /// Returns the time when the next state is due.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub fn next(&self) -> Option<Instant> {
         self.entries.values().filter_map(|entry| entry.due).min()
     }
 
     /// Records that this state was reported. It is never reported again.
-    pub(super) fn reported(&mut self, found: &Found) {
+    pub fn reported(&mut self, found: &Found) {
         if let Some(entry) = self.entry(found) {
             entry.due = None;
         }
     }
 
     /// Drops a state whose object is gone, or can be parsed by now.
-    pub(super) fn forget(&mut self, found: &Found) {
+    pub fn forget(&mut self, found: &Found) {
         let key = key(found);
         if self.entries.get(&key).is_some_and(|entry| entry.found == *found) {
             self.entries.remove(&key);
@@ -113,7 +118,7 @@ impl Backlog {
     }
 
     /// Records that a report failed, and schedules the next try.
-    pub(super) fn failed(&mut self, found: &Found, now: Instant) {
+    pub fn failed(&mut self, found: &Found, now: Instant) {
         if let Some(entry) = self.entry(found) {
             entry.due = Some(now + pause_after(entry.failures));
             entry.failures += 1;
@@ -121,13 +126,13 @@ impl Backlog {
     }
 
     /// Returns true if no Event has reported this text for the state, and records that one has.
-    pub(super) fn is_news(&mut self, found: &Found, text: &str) -> bool {
-        self.entry(found).is_some_and(|entry| entry.said.is_new(&text.to_owned()))
+    pub fn is_new_text(&mut self, found: &Found, text: &str) -> bool {
+        self.entry(found).is_some_and(|entry| entry.published.is_new(&text.to_owned()))
     }
 
     /// Returns true if an Event has reported any text for the state.
-    pub(super) fn is_said(&mut self, found: &Found) -> bool {
-        self.entry(found).is_some_and(|entry| entry.said.newest().is_some())
+    pub fn is_published(&mut self, found: &Found) -> bool {
+        self.entry(found).is_some_and(|entry| entry.published.newest().is_some())
     }
 
     fn entry(&mut self, found: &Found) -> Option<&mut Entry> {
@@ -147,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_told_once_whatever_else_changes() {
+    fn a_state_is_reported_once_regardless_of_other_changes() {
         let now = Instant::now();
         let mut backlog = Backlog::default();
         let first = found("a", "1", 1, "bad");
@@ -162,12 +167,12 @@ mod tests {
             assert_eq!(backlog.put(other.clone(), now), Taken::New);
             backlog.reported(&first);
             backlog.forget(&first);
-            assert_eq!(backlog.due(now), [other], "what was told of an earlier state is not told of this one");
+            assert_eq!(backlog.due(now), [other], "a report of an earlier state is none of this one");
         }
     }
 
     #[test]
-    fn what_cannot_be_told_is_tried_again_with_growing_pauses() {
+    fn failed_report_is_retried_with_growing_pauses() {
         let mut now = Instant::now();
         let mut backlog = Backlog::default();
         let found = found("a", "1", 1, "bad");
@@ -190,24 +195,26 @@ mod tests {
         backlog.put(state.clone(), now);
         // A conflict reports nothing.
         backlog.failed(&state, now);
-        assert!(!backlog.is_said(&state));
-        for (text, is_news) in [("503", true), ("422", true), ("422", false), ("503", false), ("refused by a", true)] {
+        assert!(!backlog.is_published(&state));
+        for (text, is_new) in [("503", true), ("422", true), ("422", false), ("503", false), ("refused by a", true)] {
             backlog.failed(&state, now);
-            assert_eq!(backlog.is_news(&state, text), is_news, "{text}");
-            assert!(backlog.is_said(&state));
+            assert_eq!(backlog.is_new_text(&state, text), is_new, "{text}");
+            assert!(backlog.is_published(&state));
         }
-        assert!(!backlog.is_news(&next, "503"), "nothing is said of a state that was not put");
+        assert!(!backlog.is_new_text(&next, "503"), "nothing is published about a state that was not added");
         backlog.put(next.clone(), now);
-        assert!(!backlog.is_said(&next) && backlog.is_news(&next, "503") && !backlog.is_news(&state, "504"));
+        assert!(
+            !backlog.is_published(&next) && backlog.is_new_text(&next, "503") && !backlog.is_new_text(&state, "504")
+        );
     }
 
     #[test]
     fn backlog_is_bounded_and_drops_reported_states() {
         let now = Instant::now();
         let mut backlog = Backlog::default();
-        let told = found("told", "1", 1, "bad");
-        backlog.put(told.clone(), now);
-        backlog.reported(&told);
+        let reported = found("reported", "1", 1, "bad");
+        backlog.put(reported.clone(), now);
+        backlog.reported(&reported);
         let numbered = |number: usize| found(&number.to_string(), "1", 1, "bad");
         for number in 0..2 * MOST {
             let wanted = if number < MOST { Taken::New } else { Taken::TooMany { first: number == MOST } };
