@@ -14,6 +14,7 @@ pub mod invalid_objects;
 pub mod ledger;
 pub mod machine;
 pub mod memory;
+pub mod orphaned_claims;
 pub mod panics;
 pub mod recent;
 pub mod refusal;

@@ -6,11 +6,12 @@ pub(crate) mod metrics;
 
 use std::collections::BTreeSet;
 
-use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
+use cognito_reset_api::PasswordResetRecord;
 use cognito_reset_core::{
     action::port::Cognito,
     ledger::Identity,
     machine::{ApiFailure, ReconcileError},
+    orphaned_claims::{Listed, is_orphaned},
 };
 use kube::{ResourceExt, core::DeserializeGuard};
 use tokio::time::sleep;
@@ -62,17 +63,14 @@ async fn look<C: Cognito>(
             if stop.is_cancelled() {
                 return Ok(());
             }
-            let record = match &guarded.0 {
-                Ok(record) if !record.is_of_newer_schema() => record,
-                Ok(_) => continue,
-                Err(invalid) => {
-                    report(guarded, &invalid.error);
-                    continue;
+            match Listed::of(guarded) {
+                Listed::Readable(identity) => {
+                    let span = span(CONTROLLER, &identity);
+                    resolve(context, identity).instrument(span).await;
                 }
-            };
-            let identity = Identity::of_record(record);
-            let span = span(CONTROLLER, &identity);
-            resolve(context, identity).instrument(span).await;
+                Listed::OfNewerOperator => {}
+                Listed::Invalid(error) => report(guarded, error),
+            }
         }
         page = next;
         if page.is_none() {
@@ -93,13 +91,7 @@ async fn resolve<C: Cognito>(context: &Context<C>, identity: Identity) {
 async fn try_to_resolve<C: Cognito>(context: &Context<C>, identity: Identity) -> Result<(), ReconcileError> {
     let read = context.store.request(&identity.request.namespace, &identity.request.name).await;
     let read = read.map_err(|error| ReconcileError::Api(ApiFailure::from(error)))?;
-    // A pending request has its own reconcile. A request of that name may be for another user by
-    // now. A request that has ended may have an open claim if the ledger was restored after a
-    // restore of etcd.
-    let has_its_pass = |request: PasswordResetRequest| {
-        Identity::of_request(&request) == identity && request.outcome() == Outcome::Pending
-    };
-    if !read.request.is_some_and(has_its_pass) {
+    if is_orphaned(&identity, read.request.as_ref()) {
         info!(record = %identity.record_name(), "found an open claim without a pending request");
         context.metrics.found();
         context.requests.execute(identity).await?;
