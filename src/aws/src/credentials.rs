@@ -3,11 +3,12 @@
 
 use std::{
     collections::HashMap,
+    error::Error as StdError,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use aws_config::{ConfigLoader, Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_config::{ConfigLoader, Region, SdkConfig, imds::client::error::ImdsError, sts::AssumeRoleProvider};
 use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, error::CredentialsError},
@@ -16,6 +17,7 @@ use aws_sdk_cognitoidentityprovider::error::{ConnectorError, ProvideErrorMetadat
 use aws_sdk_sts::operation::{
     assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
 };
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use cognito_reset_api::{Exception, SessionTags};
 use cognito_reset_core::{
     action::port::{Purpose, Role, SessionError, SessionFailure},
@@ -197,11 +199,22 @@ fn failure_of(error: &CredentialsError) -> SessionFailure {
         CredentialsError::CredentialsNotLoaded(_) => SessionFailure::NoCredentials,
         CredentialsError::ProviderTimedOut(_) => SessionFailure::NoResponse,
         CredentialsError::InvalidConfiguration(_) => SessionFailure::Other,
-        _ if sources(error).any(|error| error.to_string().starts_with("request has timed out")) => {
-            SessionFailure::NoResponse
-        }
+        _ if sources(error).any(has_no_response) => SessionFailure::NoResponse,
         _ => SessionFailure::Other,
     }
+}
+
+/// Returns true for the error of an issuer that did not respond in time: STS, an HTTP endpoint for
+/// credentials, or the metadata service of EC2.
+fn has_no_response(error: &(dyn StdError + 'static)) -> bool {
+    is_timeout::<AssumeRoleError>(error)
+        || is_timeout::<AssumeRoleWithWebIdentityError>(error)
+        || is_timeout::<CredentialsError>(error)
+        || matches!(error.downcast_ref(), Some(ImdsError::IoError(_)))
+}
+
+fn is_timeout<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
+    matches!(error.downcast_ref::<SdkError<E, HttpResponse>>(), Some(SdkError::TimeoutError(_)))
 }
 
 /// Classifies a failure of STS by its code.

@@ -79,7 +79,7 @@ pub(crate) async fn run(args: RunArgs, repeats: Arc<Repeats>) -> Result<(), RunE
     // to stack frame.
     let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args, &metrics))).await? else { return Ok(()) };
     let prepared = prepared?;
-    stop_on_signal(stop.clone())?;
+    stop_on_signal(&mut tasks, stop.clone())?;
     Box::pin(serve(tasks, args, prepared, &metrics, health, stop)).await
 }
 
@@ -111,17 +111,19 @@ async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared<Aws>, Run
     Ok(Prepared { client, cognito, lease })
 }
 
-/// Cancels the token on SIGTERM or SIGINT.
-fn stop_on_signal(stop: CancellationToken) -> Result<(), RunError> {
+/// Starts the task that cancels the token on SIGTERM or SIGINT.
+fn stop_on_signal(tasks: &mut Tasks, stop: CancellationToken) -> Result<(), RunError> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).map_err(|error| RunError::System("listen for signals", error));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::spawn(async move {
+    tasks.spawn_loop("signals", async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         stop.cancel();
+        // The end of a task would end the operator before calls in flight have finished.
+        std::future::pending().await
     });
     Ok(())
 }

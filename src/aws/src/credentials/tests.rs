@@ -1,7 +1,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
+    runtime_components::RuntimeComponents,
+};
 
 use super::*;
 
@@ -171,4 +178,49 @@ async fn a_hanging_provider_delays_all_that_wait_by_one_timeout() {
     assert!(begun.elapsed() < TIMEOUT * 2, "they waited one after the other: {:?}", begun.elapsed());
     // The next one begins a load of its own.
     assert_eq!(wait("eu-west-1").await, SessionFailure::NoResponse);
+}
+
+/// A connection whose server never responds.
+#[derive(Clone, Debug)]
+struct Silent;
+
+impl HttpClient for Silent {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Self)
+    }
+}
+
+impl HttpConnector for Silent {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_of_an_sts_call_is_classified_as_no_response() {
+    let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(5)).build();
+    let base = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .credentials_provider(SharedCredentialsProvider::new(credentials("key", "secret", None)))
+        .region(Region::new("eu-west-1"))
+        .http_client(SharedHttpClient::new(Silent))
+        .timeout_config(timeouts)
+        .load()
+        .await;
+    let arn = "arn:aws:iam::123456789012:role/reset".to_owned();
+    let role = Role { arn, external_id: None, session_tags: SessionTags::None };
+    let purpose = Purpose::RoleCheck { grant: "everyone".into(), uid: "7".into() };
+    let own = credentials("key", "secret", None);
+    let longer = Duration::from_secs(60);
+    let error = assume(&base, "eu-west-1", own, &role, &purpose, longer).await.unwrap_err();
+    assert_eq!(error.failure, SessionFailure::NoResponse, "{error}");
+    assert!(error.detail.contains("timeout"), "not by the timeout of the SDK: {error}");
+}
+
+#[test]
+fn failure_without_a_timeout_is_not_classified_as_no_response() {
+    let failure = |error: SdkError<AssumeRoleError, HttpResponse>| failure_of(&CredentialsError::provider_error(error));
+    assert_eq!(failure(SdkError::timeout_error("made up by the test")), SessionFailure::NoResponse);
+    assert_eq!(failure(SdkError::construction_failure("made up by the test")), SessionFailure::Other);
+    let text = CredentialsError::provider_error("request has timed out");
+    assert_eq!(failure_of(&text), SessionFailure::Other, "only the type counts");
 }

@@ -12,9 +12,11 @@ use kube::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use thiserror::Error;
-use tokio::time::timeout;
 
-use crate::kube::{errors::of_client, lease};
+use crate::kube::{
+    lease,
+    store::{StoreError, within},
+};
 
 /// The list of the operator's permissions.
 const PERMISSIONS: &str = include_str!("../../../../deploy/permissions.yaml");
@@ -65,7 +67,17 @@ pub enum StartError {
         /// The address of the API server.
         url: String,
         /// The cause.
-        cause: String,
+        cause: StoreError,
+    },
+    /// The API server responds, but not with the objects of a kind.
+    #[error("failed to list {resource} at the Kubernetes API server at {url}: {cause}")]
+    NotListed {
+        /// The resource with its API group.
+        resource: String,
+        /// The address of the API server.
+        url: String,
+        /// The cause.
+        cause: StoreError,
     },
     /// A CRD is not installed.
     #[error("failed to find the resource {0}: install the CRDs first, with kubectl apply -k deploy/kustomize/crds")]
@@ -98,12 +110,10 @@ pub(crate) async fn check(
     needs: Needs<'_>,
     api_timeout: Duration,
 ) -> Result<(), StartError> {
-    let unreachable = |cause: String| StartError::Unreachable { url: url.to_owned(), cause };
-    let version = timeout(api_timeout, client.apiserver_version()).await;
-    version
-        .map_err(|_| unreachable(format!("no response within {api_timeout:?}")))?
-        .map_err(|error| unreachable(of_client(&error)))?;
-    let missing = missing_permissions(client, needs, api_timeout).await.map_err(unreachable)?;
+    let unreachable = |cause| StartError::Unreachable { url: url.to_owned(), cause };
+    within(api_timeout, client.apiserver_version()).await.map_err(unreachable)?;
+    let needed: Vec<_> = permissions()?.into_iter().filter(|permission| needs.permission(permission)).collect();
+    let missing = missing_permissions(client, &needed, needs.lease, api_timeout).await.map_err(unreachable)?;
     if !missing.is_empty() {
         return Err(StartError::MissingPermissions(missing.join(", ")));
     }
@@ -124,20 +134,23 @@ where
 {
     let params = ListParams::default().limit(1);
     let resource = format!("{}.{}", K::plural(&()), K::group(&()));
-    let cause = match timeout(api_timeout, Api::<K>::all(client.clone()).list_metadata(&params)).await {
-        Ok(Ok(list)) => return Ok(list.items.into_iter().next().map(|object| object.name_any())),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Err(StartError::MissingCrd(resource)),
-        Ok(Err(error)) => of_client(&error),
-        Err(_) => format!("no response within {api_timeout:?}"),
-    };
-    Err(StartError::Unreachable { url: url.to_owned(), cause: format!("{resource}: {cause}") })
+    match within(api_timeout, Api::<K>::all(client.clone()).list_metadata(&params)).await {
+        Ok(list) => Ok(list.items.into_iter().next().map(|object| object.name_any())),
+        Err(error) if error.is_not_found() => Err(StartError::MissingCrd(resource)),
+        Err(cause) => Err(StartError::NotListed { resource, url: url.to_owned(), cause }),
+    }
 }
 
-async fn missing_permissions(client: &Client, needs: Needs<'_>, api_timeout: Duration) -> Result<Vec<String>, String> {
+/// Returns the needed permissions that the operator lacks.
+async fn missing_permissions(
+    client: &Client,
+    needed: &[Permission],
+    lease_namespace: Option<&str>,
+    api_timeout: Duration,
+) -> Result<Vec<String>, StoreError> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let list = permissions().map_err(|error| error.to_string())?;
     let mut missing = Vec::new();
-    for permission in list.iter().filter(|permission| needs.permission(permission)) {
+    for permission in needed {
         let (resource, subresource) =
             permission.resource.split_once('/').map_or((permission.resource.as_str(), None), |(a, b)| (a, Some(b)));
         for verb in &permission.verbs {
@@ -146,7 +159,7 @@ async fn missing_permissions(client: &Client, needs: Needs<'_>, api_timeout: Dur
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),
                 verb: Some(verb.clone()),
-                namespace: needs.lease.filter(|_| permission.own_lease).map(str::to_owned),
+                namespace: lease_namespace.filter(|_| permission.own_lease).map(str::to_owned),
                 // RBAC does not know the name of an object that is being created.
                 name: (permission.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
                 ..ResourceAttributes::default()
@@ -155,10 +168,7 @@ async fn missing_permissions(client: &Client, needs: Needs<'_>, api_timeout: Dur
                 spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
                 ..Default::default()
             };
-            let response = timeout(api_timeout, reviews.create(&PostParams::default(), &review))
-                .await
-                .map_err(|_| format!("no response within {api_timeout:?}"))?
-                .map_err(|error| of_client(&error))?;
+            let response = within(api_timeout, reviews.create(&PostParams::default(), &review)).await?;
             if !response.status.is_some_and(|status| status.allowed) {
                 missing.push(format!("{verb} {}", permission.resource));
             }
