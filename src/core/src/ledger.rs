@@ -12,10 +12,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    action::response::{Class, Code},
-    machine::{decide::Settlement, state::Ledger},
-};
+use crate::action::response::{Class, Code};
+
+mod view;
+
+pub use view::{Ledger, Settlement};
 
 /// The beginning of every record's name.
 pub const NAME_PREFIX: &str = "r2-";

@@ -9,8 +9,8 @@ use cognito_reset_api::{
 };
 use cognito_reset_core::{
     action::response::Class,
-    ledger::{self, Backoff, Finding, Identity, Settling, Waits},
-    machine::{decide::Settlement, state::Ledger, status},
+    ledger::{self, Backoff, Finding, Identity, Ledger, Settlement, Settling, Waits},
+    machine::status,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -8,8 +8,9 @@ use cognito_reset_core::{
         port::ReadError,
         response::{Class, Code as Parsed, MAX_CODE, ResetResponse},
     },
+    ledger::Settlement,
     machine::{
-        decide::{Settlement, Step, decide},
+        decide::{Step, decide},
         state::{OwnAttempt, State},
     },
 };

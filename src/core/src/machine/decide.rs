@@ -11,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     action::response::{Class, ResetResponse},
+    ledger::{Ledger, Settlement},
     machine::state::{
-        Credentials, Desired, Ledger, OwnAttempt, Pace, Permission, Probes, RecordWrite, Refused, Request, Snapshot,
-        State,
+        Credentials, Desired, OwnAttempt, Pace, Permission, Probes, RecordWrite, Refused, Request, Snapshot, State,
     },
 };
 
@@ -64,15 +64,6 @@ pub enum Step {
     },
     /// Nothing is to be done.
     Done,
-}
-
-/// The content of the record after an attempt is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Settlement {
-    /// The known effect.
-    pub effect: Effect,
-    /// The evidence of the effect.
-    pub evidence: Evidence,
 }
 
 /// Decides the next step. `now` is the wall clock; it only ever forbids a call or ends a wait. It closes a record only

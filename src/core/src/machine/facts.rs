@@ -15,13 +15,10 @@ use crate::{
         user_names::KnownUser,
     },
     grants::{Authorization, Evaluation, HeldBy, HoldCause, is_service_account_of},
-    ledger::{self, Finding, Identity, Waits},
+    ledger::{self, Finding, Identity, Ledger, Settlement, Waits},
     machine::{
         Object,
-        decide::Settlement,
-        state::{
-            Credentials, Desired, Ledger, OwnAttempt, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State,
-        },
+        state::{Credentials, Desired, OwnAttempt, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State},
         status::{self, StatusUpdate},
     },
     refusal::Refuser,

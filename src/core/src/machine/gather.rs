@@ -3,11 +3,11 @@
 use cognito_reset_api::{PasswordResetRecord, conditions::WaitReason};
 
 use crate::{
-    ledger,
+    ledger::{self, Ledger},
     machine::{
         ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Recalled, ReconcileError, failed,
         signed,
-        state::{Credentials, Ledger, RecordWrite, Request},
+        state::{Credentials, RecordWrite, Request},
     },
 };
 

@@ -1,9 +1,9 @@
 //! The state of one request at one moment: the input of [`decide`](super::decide::decide).
 
-use cognito_reset_api::{CloseCause, Effect, Exception, UserStatus, conditions::WaitReason};
+use cognito_reset_api::{CloseCause, Exception, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
-use crate::action::response::ResetResponse;
+use crate::{action::response::ResetResponse, ledger::Ledger};
 
 /// The state of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,36 +92,6 @@ impl Desired {
     pub const fn needs_user(&self) -> bool {
         self.skip_if_reset_required || self.user_required
     }
-}
-
-/// The record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Ledger {
-    /// Not read afresh yet.
-    Unread,
-    /// There is none: nothing was ever claimed.
-    Absent,
-    /// Claimed and not settled, by another task than this one.
-    Open {
-        /// The time until which the call of the claim may be in flight; `None` if it cannot be any more.
-        in_flight_until: Option<Timestamp>,
-        /// The user's state before that claim.
-        before: Option<UserStatus>,
-    },
-    /// Nothing happened in the last attempt, and another one may be made.
-    Retryable {
-        /// Not before this moment.
-        not_before: Timestamp,
-        /// The reason for which the last attempt had no effect.
-        reason: WaitReason,
-        /// True if Cognito responded to an earlier attempt that nothing happened, and the user did not have to reset before
-        /// that attempt. If the user has to reset now, the response and the state contradict each other.
-        not_reset_before: bool,
-    },
-    /// The end: what the record says is the outcome.
-    Settled(Effect),
-    /// Written by a newer operator, or of another request: never touched, never a call.
-    NotUsable,
 }
 
 /// The permission by grants and holds.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
 
 use crate::{
-    ledger::{self, Finding, Settling},
+    ledger::{self, Finding, Settlement, Settling},
     machine::{
         ApiFailure, At, Command, Event, FIRST_PAUSE, Machine, Note, Object, Phase, ReconcileError, Retry, StatusWrite,
-        Written, decide::Settlement, failed, longer, note::Settled, status, write_status::StatusWriting,
+        Written, failed, longer, note::Settled, status, write_status::StatusWriting,
     },
     recent::RecentSet,
     refusal::Refuser,

@@ -17,10 +17,10 @@ use cognito_reset_core::{
     action::{port::SessionFailure, response::Class},
     grants::{GrantIndex, Namespace},
     invalid_objects::{self, Kind},
-    ledger::{self, Backoff, Finding, Identity, Settling, Waits},
+    ledger::{self, Backoff, Finding, Identity, Ledger, Settlement, Settling, Waits},
     machine::{
-        decide::{Settlement, Step, decide},
-        state::{Credentials, Desired, Ledger, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State},
+        decide::{Step, decide},
+        state::{Credentials, Desired, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State},
         status::{self, StatusUpdate},
     },
     refusal::Refuser,

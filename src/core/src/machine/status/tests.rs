@@ -335,7 +335,7 @@ fn an_effect_that_is_not_stored_is_shown_as_afterwards() {
     ] {
         let finding = Finding {
             attempt_id: open.id.clone(),
-            settlement: crate::machine::decide::Settlement { effect, evidence },
+            settlement: crate::ledger::Settlement { effect, evidence },
             cause: None,
             code: code.map(str::to_owned),
             sent_at: None,
@@ -473,7 +473,7 @@ fn a_status_is_made_of_the_record() {
     let open = status(&request(), Some(&record), &waiting(WaitReason::AwaitingPriorAttempt), NOW);
     let finding = Finding {
         attempt_id: "a".into(),
-        settlement: crate::machine::decide::Settlement {
+        settlement: crate::ledger::Settlement {
             effect: Effect::Performed,
             evidence: Evidence::CognitoResponse,
         },
