@@ -4,7 +4,6 @@
 use cognito_reset_api::{
     Action, Attempt, Closed, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields,
     RequestRef, UserStatus,
-    conditions::WaitReason,
     record::{MAX_ATTEMPTS, SCHEMA},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +15,7 @@ use crate::action::response::{Class, Code};
 
 mod view;
 
-pub use view::{Ledger, Settlement};
+pub use view::{Ledger, RetryReason, Settlement};
 
 /// The beginning of every record's name.
 pub const NAME_PREFIX: &str = "r2-";
@@ -188,14 +187,14 @@ pub fn observed<'a>(record: &'a PasswordResetRecord, identity: &Identity) -> Opt
 
 /// Returns why an attempt without effect may be followed by another; `None` if it may not.
 #[must_use]
-pub fn retry_reason(attempt: &Attempt) -> Option<WaitReason> {
+pub fn retry_reason(attempt: &Attempt) -> Option<RetryReason> {
     match attempt.evidence? {
-        Evidence::NeverSent => Some(WaitReason::ClaimTimedOut),
-        Evidence::Unreachable => Some(WaitReason::CognitoUnreachable),
+        Evidence::NeverSent => Some(RetryReason::ClaimTimedOut),
+        Evidence::Unreachable => Some(RetryReason::CognitoUnreachable),
         Evidence::CognitoResponse => match code(attempt)? {
             Code::Known(exception) => match Class::of(exception) {
-                Class::Throttled => Some(WaitReason::Throttled),
-                Class::Blocked => Some(WaitReason::Cognito(exception)),
+                Class::Throttled => Some(RetryReason::Throttled),
+                Class::Blocked => Some(RetryReason::Cognito(exception)),
                 Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
             },
             Code::Unrecognized(_) => None,
@@ -223,9 +222,9 @@ fn not_before(attempt: &Attempt, delay: SignedDuration, observed_for: SignedDura
 fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> SignedDuration {
     let number = match retry_reason(attempt) {
         // The pacer spaces the calls of the account and Region.
-        Some(WaitReason::Throttled) => 0,
+        Some(RetryReason::Throttled) => 0,
         _ => {
-            let throttled = |attempt: &&Attempt| retry_reason(attempt) == Some(WaitReason::Throttled);
+            let throttled = |attempt: &&Attempt| retry_reason(attempt) == Some(RetryReason::Throttled);
             let listed = record.spec.attempts.iter().filter(|attempt| !throttled(attempt)).count();
             usize::try_from(with_omitted(record, listed)).unwrap_or(usize::MAX).saturating_sub(1)
         }

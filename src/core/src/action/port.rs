@@ -129,6 +129,24 @@ pub struct SessionError {
     pub detail: String,
 }
 
+/// A reason to wait for credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialsReason {
+    /// They could not be loaded, or the role could not be assumed.
+    Unavailable,
+    /// The configured endpoint is of another Region than the pool.
+    RegionNotServed,
+}
+
+impl From<CredentialsReason> for WaitReason {
+    fn from(reason: CredentialsReason) -> Self {
+        match reason {
+            CredentialsReason::Unavailable => Self::AwsCredentialsUnavailable,
+            CredentialsReason::RegionNotServed => Self::RegionNotServed,
+        }
+    }
+}
+
 /// The kind of failure to load credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionFailure {
@@ -195,9 +213,9 @@ impl SessionFailure {
 
     /// Returns the reason that a waiting request shows.
     #[must_use]
-    pub const fn reason(self) -> WaitReason {
+    pub const fn reason(self) -> CredentialsReason {
         match self {
-            Self::RegionNotServed => WaitReason::RegionNotServed,
+            Self::RegionNotServed => CredentialsReason::RegionNotServed,
             Self::NoCredentials
             | Self::Malformed
             | Self::Connection(_)
@@ -206,7 +224,7 @@ impl SessionFailure {
             | Self::AccessDenied
             | Self::TagsTooLarge
             | Self::Rejected
-            | Self::Other => WaitReason::AwsCredentialsUnavailable,
+            | Self::Other => CredentialsReason::Unavailable,
         }
     }
 }

@@ -186,8 +186,8 @@ fn last_attempt_is_observed_while_open_or_retryable() {
 #[test]
 fn attempt_is_retryable_only_after_a_proven_transient_failure() {
     let mut cases = vec![
-        (Some(Evidence::NeverSent), None, Some(WaitReason::ClaimTimedOut)),
-        (Some(Evidence::Unreachable), None, Some(WaitReason::CognitoUnreachable)),
+        (Some(Evidence::NeverSent), None, Some(RetryReason::ClaimTimedOut)),
+        (Some(Evidence::Unreachable), None, Some(RetryReason::CognitoUnreachable)),
         (Some(Evidence::CognitoResponse), None, None),
         (Some(Evidence::CognitoResponse), Some("BrandNewException"), None),
         (Some(Evidence::CognitoResponse), Some("---"), None),
@@ -197,8 +197,8 @@ fn attempt_is_retryable_only_after_a_proven_transient_failure() {
     ];
     for exception in Exception::ALL {
         let reason = match Class::of(*exception) {
-            Class::Throttled => Some(WaitReason::Throttled),
-            Class::Blocked => Some(WaitReason::Cognito(*exception)),
+            Class::Throttled => Some(RetryReason::Throttled),
+            Class::Blocked => Some(RetryReason::Cognito(*exception)),
             Class::Refused | Class::Ambiguous | Class::AmbiguousFailure => None,
         };
         cases.push((Some(Evidence::CognitoResponse), Some(exception.code()), reason));

@@ -1,6 +1,6 @@
 //! The record as decisions see it, and the content that they write into it.
 
-use cognito_reset_api::{Effect, Evidence, UserStatus, conditions::WaitReason};
+use cognito_reset_api::{Effect, Evidence, Exception, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
 /// The record.
@@ -22,7 +22,7 @@ pub enum Ledger {
         /// Not before this moment.
         not_before: Timestamp,
         /// The reason for which the last attempt had no effect.
-        reason: WaitReason,
+        reason: RetryReason,
         /// True if Cognito responded to an earlier attempt that nothing happened, and the user did
         /// not have to reset before that attempt. If the user has to reset now, the response and
         /// the state contradict each other.
@@ -32,6 +32,30 @@ pub enum Ledger {
     Settled(Effect),
     /// Written by a newer operator, or of another request: never touched, never a call.
     NotUsable,
+}
+
+/// The reason for which an attempt without effect may be followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetryReason {
+    /// The claim was written too late, or grants and holds stopped to allow the call.
+    ClaimTimedOut,
+    /// No connection to Cognito was made.
+    CognitoUnreachable,
+    /// Cognito throttled the call.
+    Throttled,
+    /// Cognito returned this exception, which blocks.
+    Cognito(Exception),
+}
+
+impl From<RetryReason> for WaitReason {
+    fn from(reason: RetryReason) -> Self {
+        match reason {
+            RetryReason::ClaimTimedOut => Self::ClaimTimedOut,
+            RetryReason::CognitoUnreachable => Self::CognitoUnreachable,
+            RetryReason::Throttled => Self::Throttled,
+            RetryReason::Cognito(exception) => Self::Cognito(exception),
+        }
+    }
 }
 
 /// The content of the record after an attempt is settled.

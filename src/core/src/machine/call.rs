@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use cognito_reset_api::conditions::WaitReason;
-
 use crate::{
     action::{
         port::{Reply, region},
@@ -11,7 +9,11 @@ use crate::{
     },
     dispatch::QuotaKey,
     grants::Evaluation,
-    machine::{At, Call, Command, Machine, Note, Phase, Slot, state::Pace, write_claim::ClaimWrite},
+    machine::{
+        At, Call, Command, Machine, Note, Phase, Slot,
+        state::{Pace, PaceReason},
+        write_claim::ClaimWrite,
+    },
 };
 
 impl<S: Clone> Machine<S> {
@@ -20,11 +22,12 @@ impl<S: Clone> Machine<S> {
             Slot::Now => Pace::Now,
             Slot::Later { after, throttled } => Pace::Later {
                 until: at.after(after),
-                reason: if throttled { WaitReason::Throttled } else { WaitReason::RateLimited },
+                reason: if throttled { PaceReason::Throttled } else { PaceReason::RateLimited },
             },
         };
         None
     }
+
     pub(super) fn quota(&self) -> QuotaKey {
         let role = self.facts.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
         QuotaKey {

@@ -51,7 +51,7 @@ impl<S: Clone> Machine<S> {
                 self.note_credentials(failure, self.role().is_some());
                 let reason = failure.reason();
                 self.missing = (failure != SessionFailure::RegionNotServed).then(|| failure.in_words().to_owned());
-                self.unavailable(reason);
+                self.unavailable(reason.into());
                 Credentials::Unavailable { until: self.slowly(at), reason }
             }
         };

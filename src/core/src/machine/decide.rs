@@ -102,7 +102,7 @@ pub fn decide(state: &State, now: Timestamp) -> Step {
         }
         Ledger::Absent => with_desired(state, |desired| prepare(state, desired, None, now)),
         Ledger::Retryable { not_before, reason, .. } => {
-            with_desired(state, |desired| prepare(state, desired, Some((not_before, reason)), now))
+            with_desired(state, |desired| prepare(state, desired, Some((not_before, reason.into())), now))
         }
     }
 }
@@ -178,17 +178,17 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     }
     match state.pace {
         Pace::NotAsked => return Step::TakeSlot,
-        Pace::Later { until, reason } => return wait(reason, until),
+        Pace::Later { until, reason } => return wait(reason.into(), until),
         Pace::Now => {}
     }
     match state.credentials {
         Credentials::NotLoaded => return Step::LoadCredentials,
-        Credentials::Unavailable { until, reason } => return wait(reason, until),
+        Credentials::Unavailable { until, reason } => return wait(reason.into(), until),
         Credentials::Loaded => {}
     }
     match state.before {
         Snapshot::NotRead => Step::TakeSnapshot,
-        Snapshot::NoResponse { until, reason } => wait(reason, until),
+        Snapshot::NoResponse { until, reason } => wait(reason.into(), until),
         Snapshot::Unreadable { until } if desired.needs_user() => wait(WaitReason::UserStateUnreadable, until),
         Snapshot::Refused(_) if desired.needs_user() => close(CloseCause::UserReadRefused, state, now),
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required && !is_contradicted(state) => {

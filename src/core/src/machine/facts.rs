@@ -18,7 +18,10 @@ use crate::{
     ledger::{self, Finding, Identity, Ledger, Settlement, Waits},
     machine::{
         Object,
-        state::{Credentials, Desired, OwnAttempt, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State},
+        state::{
+            Credentials, Desired, OwnAttempt, Pace, Permission, ReadReason, RecordWrite, Refused, Request, Snapshot,
+            State,
+        },
         status::{self, StatusUpdate},
     },
     refusal::Refuser,
@@ -372,14 +375,12 @@ impl Facts {
 
 /// Returns the reason to wait for another try of a read, if Cognito did not respond to it, or failed or throttled. A refusal is
 /// a response, and no reason to wait: the request goes on without the state.
-const fn no_response(error: &ReadError) -> Option<WaitReason> {
+const fn no_response(error: &ReadError) -> Option<ReadReason> {
     match error {
-        ReadError::Connection(_) | ReadError::NoResponse | ReadError::ServerError(_) => {
-            Some(WaitReason::CognitoUnreachable)
-        }
+        ReadError::Connection(_) | ReadError::NoResponse | ReadError::ServerError(_) => Some(ReadReason::Unreachable),
         ReadError::Exception(code) => match code.class() {
-            Class::Throttled => Some(WaitReason::Throttled),
-            Class::Ambiguous => Some(WaitReason::CognitoUnreachable),
+            Class::Throttled => Some(ReadReason::Throttled),
+            Class::Ambiguous => Some(ReadReason::Unreachable),
             Class::Refused | Class::Blocked | Class::AmbiguousFailure => None,
         },
     }

@@ -1,9 +1,9 @@
 //! Reads the request, the record, and what the process remembers of them.
 
-use cognito_reset_api::{PasswordResetRecord, conditions::WaitReason};
+use cognito_reset_api::PasswordResetRecord;
 
 use crate::{
-    ledger::{self, Ledger},
+    ledger::{self, Ledger, RetryReason},
     machine::{
         ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Recalled, ReconcileError, failed,
         signed,
@@ -24,6 +24,7 @@ impl<S: Clone> Machine<S> {
         self.phase = Phase::Reading;
         Command::Read
     }
+
     pub(super) fn read(&mut self, read: Result<Objects, ApiFailure>, at: At<'_>) -> Option<Command<S>> {
         let Objects { request, record, server_time } = match read {
             Ok(objects) => objects,
@@ -74,11 +75,12 @@ impl<S: Clone> Machine<S> {
         } else if let Some(HeldUp { by }) = recalled.held_up {
             self.facts.refused(RecordWrite::EarlierEffects, by, self.slowly(at));
         }
-        if let Ledger::Retryable { reason: reason @ (WaitReason::CognitoUnreachable | WaitReason::Cognito(_)), .. } =
-            self.facts.state.ledger
+        if let Ledger::Retryable {
+            reason: reason @ (RetryReason::CognitoUnreachable | RetryReason::Cognito(_)), ..
+        } = self.facts.state.ledger
             && settled
         {
-            self.unavailable(reason);
+            self.unavailable(reason.into());
         }
         None
     }

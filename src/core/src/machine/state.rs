@@ -3,7 +3,10 @@
 use cognito_reset_api::{CloseCause, Exception, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
-use crate::{action::response::ResetResponse, ledger::Ledger};
+use crate::{
+    action::{port::CredentialsReason, response::ResetResponse},
+    ledger::Ledger,
+};
 
 /// The state of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -124,9 +127,27 @@ pub enum Pace {
     Later {
         /// The time of the next request for a slot.
         until: Timestamp,
-        /// `RateLimited` or `Throttled`.
-        reason: WaitReason,
+        /// The reason.
+        reason: PaceReason,
     },
+}
+
+/// A reason to wait for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PaceReason {
+    /// The call rate is used up.
+    RateLimited,
+    /// Cognito throttles.
+    Throttled,
+}
+
+impl From<PaceReason> for WaitReason {
+    fn from(reason: PaceReason) -> Self {
+        match reason {
+            PaceReason::RateLimited => Self::RateLimited,
+            PaceReason::Throttled => Self::Throttled,
+        }
+    }
 }
 
 /// The AWS credentials.
@@ -140,8 +161,8 @@ pub enum Credentials {
     Unavailable {
         /// The time of the next try.
         until: Timestamp,
-        /// `AwsCredentialsUnavailable` or `RegionNotServed`.
-        reason: WaitReason,
+        /// The reason.
+        reason: CredentialsReason,
     },
 }
 
@@ -159,13 +180,31 @@ pub enum Snapshot {
     NoResponse {
         /// The time of the next try.
         until: Timestamp,
-        /// `CognitoUnreachable` or `Throttled`.
-        reason: WaitReason,
+        /// The reason.
+        reason: ReadReason,
     },
     /// Cognito returned this exception and would return it again, for example because the user does not exist.
     Refused(Exception),
     /// Read, and known to Cognito: never `Unknown`.
     Read(UserStatus),
+}
+
+/// A reason to wait for another try of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReadReason {
+    /// Cognito did not respond, or failed.
+    Unreachable,
+    /// Cognito throttles.
+    Throttled,
+}
+
+impl From<ReadReason> for WaitReason {
+    fn from(reason: ReadReason) -> Self {
+        match reason {
+            ReadReason::Unreachable => Self::CognitoUnreachable,
+            ReadReason::Throttled => Self::Throttled,
+        }
+    }
 }
 
 impl Snapshot {

@@ -333,6 +333,7 @@ const fn known_cause(reason: EndReason) -> &'static str {
 fn nothing_happened(cause: &str, last: Option<&Attempt>) -> String {
     match last.and_then(ledger::retry_reason) {
         Some(last) => {
+            let last = WaitReason::from(last);
             format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing happened")
         }
         None => format!("{cause} before the reset was performed; nothing was sent"),

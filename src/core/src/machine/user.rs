@@ -7,7 +7,7 @@ use crate::{
     ledger,
     machine::{
         At, Command, Machine, Note, Phase,
-        state::{Credentials, Request, Snapshot},
+        state::{Credentials, ReadReason, Request, Snapshot},
     },
 };
 
@@ -23,6 +23,7 @@ impl<S: Clone> Machine<S> {
         self.phase = Phase::TakingSnapshot;
         Some(Command::GetUser { session, after: None })
     }
+
     pub(super) fn snapshot(&mut self, read: Result<User, ReadError>, at: At<'_>) -> Option<Command<S>> {
         match read {
             Ok(user) => {
@@ -42,8 +43,8 @@ impl<S: Clone> Machine<S> {
                 self.notes.push(Note::UserUnreadable(error));
                 let needed = |request: &Request| matches!(request, Request::Pending(it) if it.needs_user());
                 match self.facts.state.before {
-                    Snapshot::NoResponse { reason: reason @ WaitReason::CognitoUnreachable, .. } => {
-                        self.unavailable(reason)
+                    Snapshot::NoResponse { reason: reason @ ReadReason::Unreachable, .. } => {
+                        self.unavailable(reason.into())
                     }
                     _ if needed(&self.facts.state.request) => self.unavailable(WaitReason::UserStateUnreadable),
                     _ => {}

@@ -16,6 +16,7 @@ impl<S: Clone> Machine<S> {
         let closed = self.facts.close(cause, operator_instance, at.now.wall);
         self.write(RecordWrite::Close(cause), closed)
     }
+
     /// Extends the expiry that the record remembers. After a conflict, request and record are read again.
     pub(super) fn extend_expiry(&mut self) -> Option<Command<S>> {
         self.write(RecordWrite::ExtendExpiry, self.facts.extend_expiry())

@@ -14,13 +14,16 @@ use cognito_reset_api::{
     UserPoolGrant, UserPoolHold, UserStatus, WaitReason,
 };
 use cognito_reset_core::{
-    action::{port::SessionFailure, response::Class},
+    action::{
+        port::{CredentialsReason, SessionFailure},
+        response::Class,
+    },
     grants::{GrantIndex, Namespace},
     invalid_objects::{self, Kind},
     ledger::{self, Backoff, Finding, Identity, Ledger, Settlement, Settling, Waits},
     machine::{
         decide::{Step, decide},
-        state::{Credentials, Desired, Pace, Permission, RecordWrite, Refused, Request, Snapshot, State},
+        state::{Credentials, Desired, Pace, PaceReason, Permission, RecordWrite, Refused, Request, Snapshot, State},
         status::{self, StatusUpdate},
     },
     refusal::Refuser,
@@ -155,15 +158,18 @@ fn gates() -> Vec<State> {
         WaitReason::PendingLimitReached,
         WaitReason::ObjectTooLarge,
     ];
-    let exhausted = [WaitReason::RateLimited, WaitReason::Throttled];
+    let exhausted = [PaceReason::RateLimited, PaceReason::Throttled];
     let mut gates = vec![
         asking(Desired { suspended: true, ..DESIRED }),
         State { user_busy: Some(LATER), ..free() },
         State {
-            credentials: Credentials::Unavailable { until: LATER, reason: WaitReason::AwsCredentialsUnavailable },
+            credentials: Credentials::Unavailable { until: LATER, reason: CredentialsReason::Unavailable },
             ..free()
         },
-        State { credentials: Credentials::Unavailable { until: LATER, reason: WaitReason::RegionNotServed }, ..free() },
+        State {
+            credentials: Credentials::Unavailable { until: LATER, reason: CredentialsReason::RegionNotServed },
+            ..free()
+        },
         State { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
         State { ledger: Ledger::NotUsable, ..free() },
         State { server_time: None, ..asking(Desired { deadline: NOW, ..DESIRED }) },

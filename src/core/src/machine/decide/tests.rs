@@ -3,7 +3,11 @@
 use cognito_reset_api::{Exception, FailureCause};
 
 use super::*;
-use crate::action::response::Code;
+use crate::{
+    action::{port::CredentialsReason, response::Code},
+    ledger::RetryReason,
+    machine::state::{PaceReason, ReadReason},
+};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -53,7 +57,7 @@ fn open(in_flight_until: Option<Timestamp>) -> Ledger {
 }
 
 fn retryable(not_before: Timestamp) -> Ledger {
-    Ledger::Retryable { not_before, reason: WaitReason::Throttled, not_reset_before: true }
+    Ledger::Retryable { not_before, reason: RetryReason::Throttled, not_reset_before: true }
 }
 
 fn seen(status: UserStatus) -> Probes {
@@ -198,8 +202,8 @@ fn gates_hold_a_reset_back_in_this_order() {
         ledger: retry,
         permission: Permission::Denied(WaitReason::ConflictingGrants),
         user_busy: Some(later(1)),
-        pace: Pace::Later { until: later(2), reason: WaitReason::RateLimited },
-        credentials: Credentials::Unavailable { until: later(3), reason: WaitReason::RegionNotServed },
+        pace: Pace::Later { until: later(2), reason: PaceReason::RateLimited },
+        credentials: Credentials::Unavailable { until: later(3), reason: CredentialsReason::RegionNotServed },
         ..asking(Desired { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..desired() })
     };
     assert_eq!(decide(&held, NOW), ends(CloseCause::Expired));
@@ -304,8 +308,9 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
 fn nothing_is_sent_where_a_read_got_no_response() {
     let skip = Desired { skip_if_reset_required: true, ..desired() };
     let soon = Desired { deadline: later(5), ..desired() };
-    for reason in [WaitReason::CognitoUnreachable, WaitReason::Throttled] {
-        let unread = |desired| State { before: Snapshot::NoResponse { until: later(9), reason }, ..asking(desired) };
+    for read in [ReadReason::Unreachable, ReadReason::Throttled] {
+        let before = Snapshot::NoResponse { until: later(9), reason: read };
+        let (reason, unread) = (read.into(), |desired| State { before, ..asking(desired) });
         check(vec![
             ("any request", unread(desired()), wait(reason, later(9))),
             ("one that needs the state", unread(skip), wait(reason, later(9))),
@@ -429,7 +434,7 @@ fn a_retry_that_the_users_state_contradicts_is_not_sent() {
     let retry = |desired, before| State { ledger: retryable(NOW), before, ..asking(desired) };
     let claimed = |state| State { attempt: OwnAttempt::Claimed { too_late: false, confirmed: true }, ..state };
     let probed = |last, left| State { probes: Probes { left, last }, ..claimed(retry(desired(), has_to_reset)) };
-    let as_before = Ledger::Retryable { not_before: NOW, reason: WaitReason::Throttled, not_reset_before: false };
+    let as_before = Ledger::Retryable { not_before: NOW, reason: RetryReason::Throttled, not_reset_before: false };
     check(vec![
         ("it is claimed", retry(desired(), has_to_reset), Step::Claim),
         ("also where it asks to skip", retry(skip, has_to_reset), Step::Claim),

@@ -311,12 +311,12 @@ fn a_read_without_a_response_is_no_refusal_to_read() {
         known.state.before
     };
     let failed = |reason| Snapshot::NoResponse { until: NOW, reason };
-    let unreachable = failed(WaitReason::CognitoUnreachable);
+    let unreachable = failed(ReadReason::Unreachable);
     for exception in Exception::ALL {
         let wanted = match Class::of(*exception) {
             Class::Refused => Snapshot::Refused(*exception),
             Class::Blocked | Class::AmbiguousFailure => Snapshot::Unreadable { until: NOW },
-            Class::Throttled => failed(WaitReason::Throttled),
+            Class::Throttled => failed(ReadReason::Throttled),
             Class::Ambiguous => unreachable,
         };
         assert_eq!(snapshot(&ReadError::Exception(Code::Known(*exception))), wanted, "{exception:?}");

@@ -473,10 +473,7 @@ fn a_status_is_made_of_the_record() {
     let open = status(&request(), Some(&record), &waiting(WaitReason::AwaitingPriorAttempt), NOW);
     let finding = Finding {
         attempt_id: "a".into(),
-        settlement: crate::ledger::Settlement {
-            effect: Effect::Performed,
-            evidence: Evidence::CognitoResponse,
-        },
+        settlement: crate::ledger::Settlement { effect: Effect::Performed, evidence: Evidence::CognitoResponse },
         cause: None,
         code: None,
         sent_at: None,

@@ -131,7 +131,7 @@ fn a_request_without_credentials_waits_with_a_note() {
         run.expect([(Event::Credentials(Err(failure)), "WriteStatus")]);
         assert_eq!(run.notes.first(), Some(&Note::NoCredentials { step, failure }));
         assert!(
-            matches!(run.notes.last(), Some(Note::Unavailable(it)) if it.reason == failure.reason()),
+            matches!(run.notes.last(), Some(Note::Unavailable(it)) if it.reason == failure.reason().into()),
             "{failure:?}"
         );
     }
