@@ -269,5 +269,4 @@ pub(super) fn takes_back(before: Option<Effect>, now: Option<Effect>, again: boo
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
 mod tests;
