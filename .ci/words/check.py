@@ -32,6 +32,7 @@ AVOIDED = [
     (r"at the (least|most)", "write 'at least' or 'at most'"),
     (r"comes? about", "write 'happen', or name who does it"),
     (r"thereby", "leave it out, or begin a new sentence"),
+    (r"hostile", "write 'malicious'"),
     (r"(speaks?|says?|tells?) of (it|him|her|them)sel(f|ves)|speaks? of", "write 'report' or 'describe'"),
 ]
 # Not a part of a path or of a name with a hyphen.
@@ -72,7 +73,7 @@ def avoided(number, text):
 
 def too_wide(number, line):
     """A line without a blank to break it at, such as a link or a command, may be as wide as it is."""
-    breakable = re.sub(r"`[^`]*`", "code", line).strip().lstrip("#->*0123456789. ")
+    breakable = re.sub(r"`[^`]*`", "code", line).strip().lstrip("/!#->*0123456789. ")
     if len(line) > WIDTH and " " in breakable:
         yield number, "width", f"{len(line)} columns: wrap prose at {WIDTH}"
 
@@ -114,9 +115,13 @@ def rust(text, is_test):
             yield number, "error-text", "an error begins with a capital: use lower case"
         if match[1].endswith("."):
             yield number, "error-text", "an error ends with a full stop: leave it out"
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.lstrip().startswith("//"):
+            yield from too_wide(number, line)
     for match in TEST.finditer(text):
+        number = text.count("\n", 0, match.start(1)) + 1
+        yield from avoided(number, match[1].replace("_", " "))
         if len(match[1]) > LONGEST_TEST_NAME:
-            number = text.count("\n", 0, match.start(1)) + 1
             out = f"use at most {LONGEST_TEST_NAME}: subject, behaviour, condition"
             yield number, "test-name", f"{match[1]} has {len(match[1])} characters: {out}"
 

@@ -47,6 +47,11 @@ CASES = [
     ("Makefile", "# stands here", [(1, "avoided-word")]),
     (".ci/x", "#!/bin/sh\necho whoever", [(2, "avoided-word")]),
     ("data.txt", "whoever", []),
+    ("a.rs", "// " + LONG, [(1, "width")]),
+    ("a.rs", "    /// Reads.\n    /// " + LONG, [(2, "width")]),
+    ("a.rs", "//! https://" + "x" * 110, []),
+    ("a.rs", 'let a = "' + LONG + '";', []),
+    ("a.rs", "#[test]\nfn a_test_tells_what_is_hostile() {}", [(2, "avoided-word")] * 2),
     # doc-summary
     ("a.rs", "/// What is read.\nstruct A;", [(1, "doc-summary")]),
     ("a.rs", "//! Whether it is.\n", [(1, "doc-summary")]),

@@ -35,7 +35,7 @@ fn broken() -> [(&'static str, Fault); 3] {
 }
 
 #[tokio::test]
-async fn new_hold_stops_resets_in_time_whatever_the_watches_do() -> Result<()> {
+async fn new_hold_stops_resets_in_time_despite_broken_watches() -> Result<()> {
     let env = Environment::start().await?;
     for (how, fault) in broken() {
         let rules = break_watches(&env, &fault);

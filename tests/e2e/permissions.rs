@@ -216,13 +216,13 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             })
             .await
         }
-        "collects-a-finished-request" => {
+        "deletes-a-finished-request" => {
             env.grant(tag, "namespaces: [default]").await?;
             env.users.create_user(&env.pool, tag).await?;
             env.apply(&env.request(tag, tag, "ttlSecondsAfterFinished: 0")).await?;
             goes(env, "prr", tag, limit).await
         }
-        "collects-a-record" => {
+        "deletes-a-record" => {
             let mut record = claimed(env, tag);
             let request = RequestRef { namespace: "default".into(), name: tag.into() };
             let identity = Identity {
@@ -309,7 +309,7 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
             })
             .await
         }
-        "heeds-namespace-labels" => {
+        "follows-namespace-labels" => {
             env.kubectl(&["create", "namespace", tag]).await?;
             env.grant(tag, &format!("namespaceSelector: {{matchLabels: {{team: {tag}}}}}")).await?;
             env.users.create_user(&env.pool, tag).await?;
@@ -487,7 +487,7 @@ async fn each_missing_permission_fails_its_scenario_and_is_named() -> Result<()>
 }
 
 #[tokio::test]
-async fn keeping_records_for_ever_needs_no_permission_to_delete() -> Result<()> {
+async fn keeping_records_forever_needs_no_permission_to_delete() -> Result<()> {
     let env = Environment::start().await?;
     let rights = permissions()?;
     let left = triples(rights.iter().filter(|permission| !permission.with_retention));

@@ -10,7 +10,7 @@ use testbed::{Fault, Matcher, Options, Reply, eventually};
 use tokio::time::sleep;
 
 #[tokio::test]
-async fn a_request_waits_for_its_grant_whichever_is_applied_first() -> Result<()> {
+async fn a_request_waits_for_its_grant_in_either_order() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;

@@ -90,8 +90,8 @@ async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared<Aws>, Run
     config.read_timeout = Some(args.watch_timeout + WATCH_GRACE);
     config.reset_reader_on_write = true;
     config.connect_timeout = Some(args.api_timeout);
-    let limits = Timeouts { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
-    let cognito = Aws::from_environment(limits).await?;
+    let timeouts = Timeouts { connect: args.connect_timeout, call: args.call_timeout, read: args.read_timeout };
+    let cognito = Aws::from_environment(timeouts).await?;
     cognito.check(args.allow_test_endpoints)?;
     if args.allow_test_endpoints {
         warn!("endpoints other than AWS's own are allowed: this is for tests");

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cognito_reset_core::action::port::Cognito;
+use cognito_reset_core::{action::port::Cognito, refusal::Refuser};
 use kube::Client;
 use tokio::{
     sync::{oneshot, watch},
@@ -15,6 +15,7 @@ use crate::{
     cli::RunArgs,
     controllers::{
         grant::{self, confirmation::Confirmation, role_check},
+        invalid_objects::InvalidObjects,
         orphaned_claims, request,
         retention::Retention,
     },
@@ -25,7 +26,7 @@ use crate::{
     metrics::Metrics,
     run::RunError,
     tasks::{TaskError, Tasks},
-    telemetry::{events::Events, invalid_objects::InvalidObjects, server::Health},
+    telemetry::{events::Events, server::Health},
 };
 
 /// The tasks that have calls to Cognito in flight, and finish them when the operator is asked to stop.
@@ -58,8 +59,9 @@ pub async fn serve<C: Cognito>(
     health.reading();
     let Prepared { client, cognito, lease } = prepared;
     let election = lease.map(|namespace| {
-        let (duration, limit) = (args.lease_duration, args.api_timeout);
-        Election::new(client.clone(), &namespace, &args.identity, duration, limit, metrics.process.clone())
+        let process = metrics.process.clone();
+        let count = move |refuser: &Refuser| process.write_refused("lease", refuser.kind());
+        Election::new(client.clone(), &namespace, &args.identity, args.lease_duration, args.api_timeout, count)
     });
     let released = CancellationToken::new();
     let shutdown_timeout = args.shutdown_timeout;
@@ -163,7 +165,7 @@ impl<C: Cognito> Operator<C> {
         if tasks.until(stop, read).await?.is_none() {
             return Ok(());
         }
-        self.health.standing(leadership.clone(), lease_refuser, self.confirmation.confirmed(), self.fresh_for);
+        self.health.serving(leadership.clone(), lease_refuser, self.confirmation.confirmed(), self.fresh_for);
         info!("ready");
         if let Some(election) = election {
             tasks.spawn(LEASE, elect(election, released));
@@ -208,8 +210,8 @@ impl<C: Cognito> Operator<C> {
         tasks.spawn_loop("role-check", async move { role_check::run(&context, requests.cognito()).await });
         let retention = Arc::clone(&self.retention);
         tasks.spawn_loop("retention", async move { retention.run().await });
-        let (client, invalid_objects, limit) = (self.client.clone(), self.invalid_objects.clone(), self.api_timeout);
-        tasks.spawn_loop("invalid-objects", async move { invalid_objects.write_statuses(&client, limit).await });
+        let (client, invalid_objects, timeout) = (self.client.clone(), self.invalid_objects.clone(), self.api_timeout);
+        tasks.spawn_loop("invalid-objects", async move { invalid_objects.write_statuses(&client, timeout).await });
         // These call Cognito.
         let [requests, claims] = FINISHING;
         let (context, stopped) = (Arc::clone(&self.requests), stop.clone());
@@ -219,15 +221,15 @@ impl<C: Cognito> Operator<C> {
     }
 
     /// Waits until calls in flight have finished.
-    async fn stop(&self, tasks: &mut Tasks, limit: Duration) -> Result<(), RunError> {
+    async fn stop(&self, tasks: &mut Tasks, shutdown_timeout: Duration) -> Result<(), RunError> {
         info!("stopping: finishing the calls in flight");
         self.requests.report_held_up();
         self.health.stopping();
-        if let Ok(finished) = timeout(limit, tasks.finish(&FINISHING)).await {
+        if let Ok(finished) = timeout(shutdown_timeout, tasks.finish(&FINISHING)).await {
             return Ok(finished?);
         }
         self.requests.report_held_up();
-        Err(RunError::Unfinished(limit))
+        Err(RunError::Unfinished(shutdown_timeout))
     }
 }
 

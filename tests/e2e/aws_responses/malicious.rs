@@ -249,7 +249,7 @@ async fn a_redirect_leads_nowhere() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_hostile_sts_gives_no_credentials_and_nothing_is_claimed() -> Result<()> {
+async fn a_malicious_sts_gives_no_credentials_and_nothing_is_claimed() -> Result<()> {
     let env = Environment::start().await?;
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     env.grant("by-role", "namespaces: [default]\nroleARN: arn:aws:iam::123456789012:role/reset").await?;

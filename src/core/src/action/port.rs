@@ -67,7 +67,7 @@ pub enum Purpose {
 }
 
 /// A role to assume.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Role {
     /// The role's ARN.
     pub arn: String,
@@ -75,6 +75,16 @@ pub struct Role {
     pub external_id: Option<String>,
     /// The session tags that it is assumed with.
     pub session_tags: SessionTags,
+}
+
+/// Leaves out the external id, which is between two accounts, because debug logs contain roles.
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { arn, external_id, session_tags } = self;
+        let mut role = f.debug_struct("Role");
+        role.field("arn", arn).field("has_external_id", &external_id.is_some()).field("session_tags", session_tags);
+        role.finish()
+    }
 }
 
 impl Role {
@@ -283,5 +293,21 @@ impl ReadError {
             Self::Connection(cause) => cause.as_str(),
             Self::NoResponse => "NoResponse",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_text_of_a_role_leaves_out_its_external_id() {
+        let role = |external_id: Option<&str>| {
+            let arn = "arn:aws:iam::123456789012:role/reset".to_owned();
+            Role { arn, external_id: external_id.map(str::to_owned), session_tags: SessionTags::Full }
+        };
+        let wanted = r#"Role { arn: "arn:aws:iam::123456789012:role/reset", has_external_id: true, session_tags: Full }"#;
+        assert_eq!(format!("{:?}", role(Some("between-two"))), wanted);
+        assert!(format!("{:?}", role(None)).contains("has_external_id: false"));
     }
 }

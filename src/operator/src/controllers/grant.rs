@@ -27,9 +27,11 @@ use tracing::warn;
 
 use self::statuses::{Pause, Statuses};
 use crate::{
-    controllers::grant::{context::Context, shared::SharedGrants},
+    controllers::{
+        grant::{context::Context, shared::SharedGrants},
+        invalid_objects::InvalidObjects,
+    },
     kube::errors::of_watch,
-    telemetry::invalid_objects::InvalidObjects,
 };
 
 type Guarded = DeserializeGuard<UserPoolGrant>;

@@ -131,8 +131,8 @@ impl Retention {
                 let ObjectMeta { namespace, name, .. } = metadata;
                 Some(Place { namespace: namespace.unwrap_or_default(), name: name? })
             }
-            Verdict::Keep(KeepReason::Tracked(mark)) => {
-                self.report_tracked(metadata, mark);
+            Verdict::Keep(KeepReason::Tracked(tracker)) => {
+                self.report_tracked(metadata, tracker);
                 None
             }
             Verdict::Keep(_) => None,
@@ -210,7 +210,7 @@ impl Retention {
         policy::record(metadata, record, request, now, self.config.retention.unwrap_or(SignedDuration::MAX))
     }
 
-    fn report_tracked(&self, metadata: ObjectMeta, mark: Tracker) {
+    fn report_tracked(&self, metadata: ObjectMeta, tracker: Tracker) {
         if !self.tracked.lock().is_new(metadata.uid.as_deref().unwrap_or_default()) {
             return;
         }
@@ -222,7 +222,7 @@ impl Retention {
             uid: metadata.uid,
             ..ObjectReference::default()
         };
-        report_not_deleted(&self.events, object, mark);
+        report_not_deleted(&self.events, object, tracker);
     }
 }
 

@@ -30,10 +30,7 @@ use uuid::Uuid;
 
 pub(crate) use self::leadership::{Leadership, LeadershipMetric};
 use self::observer::{Move, Observer};
-use crate::{
-    kube::store::{StoreError, within},
-    telemetry::metrics::ProcessMetrics,
-};
+use crate::kube::store::{StoreError, within};
 
 /// The name of the Lease.
 pub(crate) const NAME: &str = "cognito-reset-operator";
@@ -48,11 +45,12 @@ const RENEWALS: u32 = 5;
 pub(crate) struct Election {
     leases: Api<Lease>,
     observer: Observer,
-    limit: Duration,
-    tell: watch::Sender<Leadership>,
+    timeout: Duration,
+    leadership: watch::Sender<Leadership>,
     /// The policy or webhook that rejects the Lease, if the last write was rejected.
     refuser: watch::Sender<Option<Refuser>>,
-    metrics: ProcessMetrics,
+    /// Counts a rejected write.
+    count_refusal: Box<dyn Fn(&Refuser) + Send + Sync>,
     /// The Lease as this replica last wrote it.
     held: Option<Lease>,
 }
@@ -62,23 +60,24 @@ impl Election {
     /// restarted in its Pod is another holder.
     ///
     /// `duration` is the time after which a leader that has stopped renewing can be replaced.
-    /// `limit` is the timeout of every call to the API server.
+    /// `api_timeout` is the timeout of every call to the API server. `count_refusal` is called for
+    /// each rejected write.
     #[must_use]
     pub(crate) fn new(
         client: Client,
         namespace: &str,
         identity: &str,
         duration: Duration,
-        limit: Duration,
-        metrics: ProcessMetrics,
+        api_timeout: Duration,
+        count_refusal: impl Fn(&Refuser) + Send + Sync + 'static,
     ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             observer: Observer::new(format!("{identity}_{}", Uuid::new_v4()), duration),
-            limit: limit.min(duration / RENEWALS),
-            tell: watch::Sender::new(Leadership::NoLeaderSeen),
+            timeout: api_timeout.min(duration / RENEWALS),
+            leadership: watch::Sender::new(Leadership::NoLeaderSeen),
             refuser: watch::Sender::new(None),
-            metrics,
+            count_refusal: Box::new(count_refusal),
             held: None,
         }
     }
@@ -86,7 +85,7 @@ impl Election {
     /// Returns a receiver of the state of this replica.
     #[must_use]
     pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.tell.subscribe()
+        self.leadership.subscribe()
     }
 
     /// Returns a receiver of the policy or webhook that rejects the Lease.
@@ -109,7 +108,7 @@ impl Election {
                 return;
             }
             let leadership = self.observer.leadership(Instant::now());
-            self.tell.send_if_modified(|told| std::mem::replace(told, leadership) != leadership);
+            self.leadership.send_if_modified(|current| std::mem::replace(current, leadership) != leadership);
             sleep(LOOK.min(self.observer.duration / RENEWALS)).await;
         }
     }
@@ -119,9 +118,9 @@ impl Election {
         if self.observer.renewed.is_some_and(|renewed| begun < renewed + self.observer.duration / RENEWALS) {
             return Move::Leave;
         }
-        let standing = match self.held.take() {
+        let current = match self.held.take() {
             Some(held) => Some(held),
-            None => match within(self.limit, self.leases.get_opt(NAME)).await {
+            None => match within(self.timeout, self.leases.get_opt(NAME)).await {
                 Ok(lease) => lease,
                 Err(error) => {
                     warn!(lease = NAME, %error, "unable to read the lease; retrying");
@@ -129,17 +128,17 @@ impl Election {
                 }
             },
         };
-        let next = self.observer.see(standing.as_ref(), begun);
+        let next = self.observer.see(current.as_ref(), begun);
         match next {
-            Move::Take | Move::Renew => self.write(standing, next, begun).await,
+            Move::Take | Move::Renew => self.write(current, next, begun).await,
             // Another replica holds it, so nothing is written here.
             Move::Leave | Move::Lost => self.not_refused(),
         }
         next
     }
 
-    async fn write(&mut self, standing: Option<Lease>, step: Move, begun: Instant) {
-        let wanted = held_by(&self.observer.holder, self.observer.duration, standing, step);
+    async fn write(&mut self, current: Option<Lease>, step: Move, begun: Instant) {
+        let wanted = held_by(&self.observer.holder, self.observer.duration, current, step);
         let params = PostParams::default();
         let write = async {
             if wanted.metadata.resource_version.is_some() {
@@ -148,7 +147,7 @@ impl Election {
                 self.leases.create(&params, &wanted).await
             }
         };
-        match within(self.limit, write).await {
+        match within(self.timeout, write).await {
             Ok(stored) => {
                 if self.observer.renewed.replace(begun).is_none() {
                     info!(lease = NAME, holder = %self.observer.holder, "leading");
@@ -169,7 +168,7 @@ impl Election {
         let Some(refuser) = error.refuser() else {
             return warn!(lease = NAME, %error, "unable to write the lease; retrying");
         };
-        self.metrics.write_refused("lease", refuser.kind());
+        (self.count_refusal)(&refuser);
         if self.refuser.send_replace(Some(refuser.clone())).as_ref() == Some(&refuser) {
             debug!(lease = NAME, %error, "the API server still refuses the lease");
         } else {
@@ -182,11 +181,11 @@ impl Election {
     }
 
     /// Returns the Lease that this replica holds. It is read if the response to a renewal was lost.
-    async fn standing(&mut self) -> Option<Lease> {
+    async fn held(&mut self) -> Option<Lease> {
         if self.held.is_some() || self.observer.renewed.is_none() {
             return self.held.take();
         }
-        let read = match within(self.limit, self.leases.get_opt(NAME)).await {
+        let read = match within(self.timeout, self.leases.get_opt(NAME)).await {
             Ok(read) => read?,
             Err(error) => {
                 warn!(lease = NAME, %error, "failed to read the lease; it expires");
@@ -199,16 +198,16 @@ impl Election {
 
     /// Releases the Lease, so that another replica does not have to wait for it to expire.
     pub(crate) async fn release(mut self) {
-        let Some(mut lease) = self.standing().await else { return };
+        let Some(mut lease) = self.held().await else { return };
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        match within(self.limit, self.leases.replace(NAME, &PostParams::default(), &lease)).await {
+        match within(self.timeout, self.leases.replace(NAME, &PostParams::default(), &lease)).await {
             Ok(_) => info!(lease = NAME, "released"),
             Err(error) => {
                 if let Some(refuser) = error.refuser() {
-                    self.metrics.write_refused("lease", refuser.kind());
+                    (self.count_refusal)(&refuser);
                 }
                 warn!(lease = NAME, %error, "failed to release the lease; it expires");
             }
@@ -217,9 +216,9 @@ impl Election {
 }
 
 /// Returns the Lease as this holder writes it. The times are for people and are never compared.
-fn held_by(holder: &str, duration: Duration, standing: Option<Lease>, step: Move) -> Lease {
+fn held_by(holder: &str, duration: Duration, current: Option<Lease>, step: Move) -> Lease {
     let now = MicroTime(Timestamp::now());
-    let mut lease = standing.unwrap_or_else(|| Lease {
+    let mut lease = current.unwrap_or_else(|| Lease {
         metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
         ..Lease::default()
     });

@@ -1,7 +1,6 @@
 //! Contains logs, metrics, Events and the HTTP server.
 
 pub(crate) mod events;
-pub(crate) mod invalid_objects;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod panics;

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_text_that_stands_in_the_code_is_shown() {
+    fn only_a_text_from_the_code_is_shown() {
         let fixed: Box<dyn Any + Send> = Box::new("not valid");
         let made: Box<dyn Any + Send> = Box::new("alice is not valid".to_owned());
         assert_eq!(fixed_text(&*fixed), "not valid");

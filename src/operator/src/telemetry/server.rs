@@ -32,7 +32,7 @@ const BACKLOG: i32 = 1024;
 enum Phase {
     Checking,
     Reading,
-    Standing {
+    Serving {
         leadership: watch::Receiver<Leadership>,
         lease_refuser: watch::Receiver<Option<Refuser>>,
         confirmed: watch::Receiver<Option<Instant>>,
@@ -66,14 +66,14 @@ impl Health {
 
     /// Records that the operator can work on requests if it is the leader. A rejected Lease may
     /// prevent that.
-    pub(crate) fn standing(
+    pub(crate) fn serving(
         &self,
         leadership: watch::Receiver<Leadership>,
         lease_refuser: watch::Receiver<Option<Refuser>>,
         confirmed: watch::Receiver<Option<Instant>>,
         fresh_for: Duration,
     ) {
-        self.phase.send_replace(Phase::Standing { leadership, lease_refuser, confirmed, fresh_for });
+        self.phase.send_replace(Phase::Serving { leadership, lease_refuser, confirmed, fresh_for });
     }
 
     /// Records that the operator accepts no more work.
@@ -99,7 +99,7 @@ impl Health {
             Phase::Checking => no("not ready: the operator is checking that the cluster has what it needs"),
             Phase::Reading => no("not ready: the grants and namespaces are not read yet"),
             Phase::Stopping => no("not ready: the operator is stopping"),
-            Phase::Standing { leadership, lease_refuser, confirmed, fresh_for } => {
+            Phase::Serving { leadership, lease_refuser, confirmed, fresh_for } => {
                 let leadership = *leadership.borrow();
                 let is_confirmed = confirmed.borrow().is_some_and(|at| at.elapsed() <= *fresh_for);
                 match (leadership, &*lease_refuser.borrow()) {
@@ -205,31 +205,31 @@ mod tests {
         let health = Health::new(Arc::default(), &Metrics::default(), Duration::MAX);
         let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
         let (refuses, lease_refuser) = watch::channel(None);
-        let told = |status: u16, text: &str| {
+        let expect = |status: u16, text: &str| {
             let (seen, why) = health.readiness();
             assert!(seen.as_u16() == status && why.contains(text), "{status} {text}: {seen} {why}");
         };
-        told(503, "checking that the cluster has what it needs");
+        expect(503, "checking that the cluster has what it needs");
         health.reading();
-        told(503, "not read yet");
+        expect(503, "not read yet");
         let (confirms, confirmed) = watch::channel(Some(Instant::now()));
-        health.standing(leadership, lease_refuser, confirmed, Duration::from_secs(60));
+        health.serving(leadership, lease_refuser, confirmed, Duration::from_secs(60));
         for (leadership, status) in
             [(Leadership::NoLeaderSeen, 503), (Leadership::Standby, 200), (Leadership::Leader, 200)]
         {
             leads.send_replace(leadership);
-            told(status, leadership.as_str());
+            expect(status, leadership.as_str());
         }
         refuses.send_replace(Some(Refuser::ValidatingPolicy("owner-label".into())));
-        told(200, "leader\n");
+        expect(200, "leader\n");
         confirms.send_replace(None);
-        told(503, "the grants and holds are not confirmed");
+        expect(503, "the grants and holds are not confirmed");
         leads.send_replace(Leadership::Standby);
-        told(200, "standby");
+        expect(200, "standby");
         leads.send_replace(Leadership::NoLeaderSeen);
-        told(503, "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
+        expect(503, "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
         health.stopping();
-        told(503, "stopping");
+        expect(503, "stopping");
     }
 
     #[tokio::test(start_paused = true)]

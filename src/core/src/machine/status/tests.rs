@@ -394,9 +394,9 @@ fn a_message_names_only_a_response_that_was_read() {
         "uid",
     );
     assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
-    let hostile =
+    let invented =
         update_of(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
-    assert!(hostile.message.starts_with("Cognito returned EvilbEx,"), "{}", hostile.message);
+    assert!(invented.message.starts_with("Cognito returned EvilbEx,"), "{}", invented.message);
 }
 
 #[test]

@@ -6,9 +6,12 @@ use kube::{Client, runtime::watcher};
 
 use crate::{
     cli::RunArgs,
-    controllers::grant::{confirmation::Confirmation, metrics::Metrics, shared::SharedGrants},
+    controllers::{
+        grant::{confirmation::Confirmation, metrics::Metrics, shared::SharedGrants},
+        invalid_objects::InvalidObjects,
+    },
     kube::watch,
-    telemetry::{events::Events, invalid_objects::InvalidObjects},
+    telemetry::events::Events,
 };
 
 /// The configuration of the tasks that follow grants.

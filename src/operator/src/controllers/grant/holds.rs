@@ -17,9 +17,9 @@ use super::{
     Follower, follow,
     statuses::{Pause, Statuses},
 };
-use crate::{
-    controllers::grant::{context::Context, shared::SharedGrants},
-    telemetry::invalid_objects::InvalidObjects,
+use crate::controllers::{
+    grant::{context::Context, shared::SharedGrants},
+    invalid_objects::InvalidObjects,
 };
 
 /// Watches the holds, and signals when they have been read for the first time.

@@ -6,9 +6,8 @@ use cognito_reset_core::action::port::Cognito;
 
 use crate::{
     cli::RunArgs,
-    controllers::{orphaned_claims::metrics::Metrics, request},
+    controllers::{invalid_objects::InvalidObjects, orphaned_claims::metrics::Metrics, request},
     kube::store::Store,
-    telemetry::invalid_objects::InvalidObjects,
 };
 
 /// The configuration of the search.

@@ -16,10 +16,11 @@ use tracing::error;
 use crate::{
     controllers::{
         grant::{confirmation::Confirmation, shared::SharedGrants},
+        invalid_objects::InvalidObjects,
         request::{config::Config, held_up::HeldUp, metrics::Metrics, user_locks::UserLocks},
     },
     kube::store::Store,
-    telemetry::{events::Events, invalid_objects::InvalidObjects},
+    telemetry::events::Events,
 };
 
 /// The context that all reconciles of this process share.

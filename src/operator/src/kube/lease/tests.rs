@@ -42,7 +42,7 @@ fn absent_or_released_lease_is_taken_and_an_own_one_renewed() {
 }
 
 #[test]
-fn a_replica_tells_whether_there_is_a_leader() {
+fn replica_observes_if_there_is_a_leader() {
     let now = Instant::now();
     let mut observer = Observer::new("me".into(), DURATION);
     assert_eq!(observer.leadership(now), Leadership::NoLeaderSeen);
@@ -57,10 +57,10 @@ fn a_replica_tells_whether_there_is_a_leader() {
 #[test]
 fn renewal_keeps_the_acquire_time_and_taking_counts() {
     let first = held_by("one", DURATION, None, Move::Take).spec.unwrap();
-    let standing = Lease { spec: Some(first.clone()), ..Lease::default() };
-    let renewed = held_by("one", DURATION, Some(standing.clone()), Move::Renew).spec.unwrap();
+    let current = Lease { spec: Some(first.clone()), ..Lease::default() };
+    let renewed = held_by("one", DURATION, Some(current.clone()), Move::Renew).spec.unwrap();
     assert_eq!((renewed.acquire_time, renewed.lease_transitions), (first.acquire_time, Some(1)));
-    let taken = held_by("two", Duration::from_millis(1500), Some(standing), Move::Take).spec.unwrap();
+    let taken = held_by("two", Duration::from_millis(1500), Some(current), Move::Take).spec.unwrap();
     assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("two"), Some(2)));
     assert_eq!(taken.lease_duration_seconds, Some(2), "rounded up");
 }

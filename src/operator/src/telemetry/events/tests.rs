@@ -15,20 +15,20 @@ use crate::telemetry::metrics;
 fn api_server(
     take: impl Fn(usize) -> StatusCode + Clone + Send + 'static,
 ) -> (Client, mpsc::UnboundedReceiver<(StatusCode, String)>) {
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, received) = mpsc::unbounded_channel();
     let number = Arc::new(AtomicUsize::new(0));
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (take, tell, number) = (take.clone(), tell.clone(), number.fetch_add(1, Ordering::SeqCst));
+        let (take, sender, number) = (take.clone(), sender.clone(), number.fetch_add(1, Ordering::SeqCst));
         async move {
             let sent = request.into_body().collect_bytes().await?;
             let status = take(number);
             let event: serde_json::Value = serde_json::from_slice(&sent)?;
-            tell.send((status, event["note"].as_str().unwrap_or_default().to_owned()))?;
+            sender.send((status, event["note"].as_str().unwrap_or_default().to_owned()))?;
             let body = if status.is_success() { sent.to_vec() } else { refusal(status).to_string().into_bytes() };
             Ok::<_, tower::BoxError>(Response::builder().status(status).body(Body::from(body))?)
         }
     });
-    (Client::new(service, "default"), told)
+    (Client::new(service, "default"), received)
 }
 
 fn refusal(status: StatusCode) -> serde_json::Value {
@@ -57,14 +57,14 @@ async fn an_event_that_panics_ends_itself_alone() {
         assert!(number > 0, "the first one panics");
         StatusCode::CREATED
     };
-    let (client, mut told) = api_server(take);
+    let (client, mut received) = api_server(take);
     let metrics = ProcessMetrics::default();
     let (events, publishing) = Events::new(client, "test".into(), metrics.clone());
     tokio::spawn(publishing);
     for name in ["first", "second"] {
         events.warning(regarding(name), "WriteRefused", name, "Claim");
     }
-    let second = timeout(Duration::from_secs(60), told.recv()).await.unwrap();
+    let second = timeout(Duration::from_secs(60), received.recv()).await.unwrap();
     assert_eq!(second, Some((StatusCode::CREATED, "second".into())));
     let text = text(&metrics);
     assert!(text.contains("events_dropped_total 1"), "{text}");
@@ -73,14 +73,14 @@ async fn an_event_that_panics_ends_itself_alone() {
 #[tokio::test]
 async fn refused_event_is_counted_by_refuser_and_stops_no_later_one() {
     let take = |number| if number < 2 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::CREATED };
-    let (client, mut told) = api_server(take);
+    let (client, mut received) = api_server(take);
     let metrics = ProcessMetrics::default();
     let (events, publishing) = Events::new(client, "test".into(), metrics.clone());
     tokio::spawn(publishing);
     let long = "c".repeat(250);
     for name in ["a", &long, "last"] {
         events.warning(regarding(name), "WriteRefused", "a note", "Claim");
-        timeout(Duration::from_secs(60), told.recv()).await.unwrap();
+        timeout(Duration::from_secs(60), received.recv()).await.unwrap();
     }
     let text = text(&metrics);
     for counted in ["writes_refused_total{object=\"event\",by=\"policy\"} 2", "events_dropped_total 2"] {

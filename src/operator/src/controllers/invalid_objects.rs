@@ -119,14 +119,14 @@ impl InvalidObjects {
 
     /// Writes the reports into the status of requests, grants and holds, forever. Nothing is written
     /// if the status contains the report.
-    pub(crate) async fn write_statuses(&self, client: &Client, limit: Duration) {
+    pub(crate) async fn write_statuses(&self, client: &Client, timeout: Duration) {
         loop {
             let due = self.backlog.lock().due(Instant::now());
             for found in due {
                 let written = match found.kind {
-                    Kind::Request => write_status::<PasswordResetRequest>(client, limit, &found).await,
-                    Kind::Grant => write_status::<UserPoolGrant>(client, limit, &found).await,
-                    Kind::Hold => write_status::<UserPoolHold>(client, limit, &found).await,
+                    Kind::Request => write_status::<PasswordResetRequest>(client, timeout, &found).await,
+                    Kind::Grant => write_status::<UserPoolGrant>(client, timeout, &found).await,
+                    Kind::Hold => write_status::<UserPoolHold>(client, timeout, &found).await,
                     Kind::Record => Ok(StatusWrite::Nothing),
                 };
                 self.note(&found, written);
@@ -181,7 +181,7 @@ fn found<K: Resource<DynamicType = ()>>(kind: Kind, object: &DeserializeGuard<K>
 }
 
 /// Reads the object again, in any shape, and writes the report if its status lacks it.
-async fn write_status<K>(client: &Client, limit: Duration, found: &Found) -> Result<StatusWrite, StoreError>
+async fn write_status<K>(client: &Client, timeout: Duration, found: &Found) -> Result<StatusWrite, StoreError>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
@@ -192,7 +192,7 @@ where
     };
     // The operator has the permission to list grants and holds, but not to get one.
     let alone = ListParams::default().fields(&format!("metadata.name={name}"));
-    let mut read = within(limit, api.list(&alone)).await?.items;
+    let mut read = within(timeout, api.list(&alone)).await?.items;
     let Some(object) = read.pop().filter(|it| it.metadata.uid == found.object.uid) else {
         return Ok(StatusWrite::Nothing);
     };
@@ -203,7 +203,7 @@ where
     let Some(patch) = status::patch(found.kind, &object.metadata, current, &found.error, Timestamp::now()) else {
         return Ok(StatusWrite::Already);
     };
-    match within(limit, api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))).await {
+    match within(timeout, api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch))).await {
         Ok(_) => Ok(StatusWrite::Written),
         Err(error) if error.is_conflict() => Ok(StatusWrite::Conflict),
         Err(error) if error.is_not_found() => Ok(StatusWrite::Nothing),
