@@ -3,6 +3,8 @@
 //!
 //! The types are the only source of the manifests in `crds/`; [`crds`] generates them.
 
+#![expect(unreachable_pub, reason = "the derive of validation rules repeats each type inside a function")]
+
 pub mod conditions;
 pub mod exception;
 pub mod grant;

@@ -5,7 +5,6 @@
 //! and with `docs/architecture.md`, the map.
 
 #![forbid(unsafe_code)]
-#![warn(unreachable_pub)]
 
 mod cli;
 mod command;

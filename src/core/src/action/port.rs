@@ -306,7 +306,8 @@ mod tests {
             let arn = "arn:aws:iam::123456789012:role/reset".to_owned();
             Role { arn, external_id: external_id.map(str::to_owned), session_tags: SessionTags::Full }
         };
-        let wanted = r#"Role { arn: "arn:aws:iam::123456789012:role/reset", has_external_id: true, session_tags: Full }"#;
+        let wanted =
+            r#"Role { arn: "arn:aws:iam::123456789012:role/reset", has_external_id: true, session_tags: Full }"#;
         assert_eq!(format!("{:?}", role(Some("between-two"))), wanted);
         assert!(format!("{:?}", role(None)).contains("has_external_id: false"));
     }

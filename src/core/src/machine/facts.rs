@@ -64,7 +64,7 @@ pub(super) struct Facts {
 impl Facts {
     /// Returns facts without any read. Up to `probes` probes may be made; `user_busy` where another task is at work on the same user.
     #[must_use]
-    pub const fn new(identity: Identity, probes: u32, user_busy: Option<Timestamp>) -> Self {
+    pub(super) const fn new(identity: Identity, probes: u32, user_busy: Option<Timestamp>) -> Self {
         let mut state = State::unknown(probes);
         state.user_busy = user_busy;
         Self {
@@ -85,13 +85,13 @@ impl Facts {
     }
 
     /// Returns true for the request of this machine: it is not being deleted, and is for the same user.
-    pub fn matches(&self, request: &PasswordResetRequest) -> bool {
+    pub(super) fn matches(&self, request: &PasswordResetRequest) -> bool {
         Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
     }
 
     /// Takes in the request that was read and its evaluation by grants and holds, or `None` if there is no request of this
     /// machine. `again` is the time of the next try if the grants are not confirmed.
-    pub fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>, again: Timestamp) {
+    pub(super) fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>, again: Timestamp) {
         let binding = self.binding();
         match found {
             Some((request, Evaluation { approval_required, user_required, authorization, held_by, confirmed })) => {
@@ -137,7 +137,7 @@ impl Facts {
     }
 
     /// Takes in the record that was read; `observed_for` is the time since its last attempt was first observed.
-    pub fn read_record(
+    pub(super) fn read_record(
         &mut self,
         record: Option<Object<PasswordResetRecord>>,
         waits: &Waits,
@@ -150,7 +150,7 @@ impl Facts {
     }
 
     /// Discards what was read: request, record and user have to be read again.
-    pub fn invalidate(&mut self) {
+    pub(super) fn invalidate(&mut self) {
         self.state.request = Request::Unread;
         self.state.ledger = Ledger::Unread;
         self.state.before = Snapshot::NotRead;
@@ -159,7 +159,7 @@ impl Facts {
     /// Takes in the user's state before the claim, or the error of reading it. `again` is the time of the next try of a
     /// request that needs the state, or of any request if Cognito did not respond. A state that Cognito itself does not know
     /// counts as not read.
-    pub fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
+    pub(super) fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
         self.read_user_at = read.is_err().then_some(again);
         self.state.before = match read {
             Ok(user) => {
@@ -185,7 +185,12 @@ impl Facts {
 
     /// Returns the record that claims another attempt with a fresh random id, or `None` without request or authorization.
     #[must_use]
-    pub fn claim(&self, attempt_id: String, operator_instance: String, now: Timestamp) -> Option<PasswordResetRecord> {
+    pub(super) fn claim(
+        &self,
+        attempt_id: String,
+        operator_instance: String,
+        now: Timestamp,
+    ) -> Option<PasswordResetRecord> {
         self.allowed.as_ref()?;
         let (origin, user_status_before) = (self.origin(operator_instance)?, self.state.before.status());
         let attempt = Attempt { user_status_before, ..Attempt::new(attempt_id, origin, Time(now)) };
@@ -196,7 +201,12 @@ impl Facts {
 
     /// Returns the record closed without a call, or `None` without a request.
     #[must_use]
-    pub fn close(&self, cause: CloseCause, operator_instance: String, now: Timestamp) -> Option<PasswordResetRecord> {
+    pub(super) fn close(
+        &self,
+        cause: CloseCause,
+        operator_instance: String,
+        now: Timestamp,
+    ) -> Option<PasswordResetRecord> {
         let exception_code = match self.state.before {
             Snapshot::Refused(exception) if cause == CloseCause::UserReadRefused => Some(exception.code().to_owned()),
             Snapshot::Refused(_)
@@ -214,7 +224,7 @@ impl Facts {
 
     /// Returns the settled record with the expiry of the request, or `None` without a record or request.
     #[must_use]
-    pub fn extend_expiry(&self) -> Option<PasswordResetRecord> {
+    pub(super) fn extend_expiry(&self) -> Option<PasswordResetRecord> {
         self.request.as_ref()?;
         Some(self.remembering(PasswordResetRecord::clone(self.record.as_ref()?)))
     }
@@ -243,7 +253,7 @@ impl Facts {
     }
 
     /// Takes in the record of the machine's claim, which is stored or may be.
-    pub fn claimed(&mut self, record: Object<PasswordResetRecord>, too_late: bool) {
+    pub(super) fn claimed(&mut self, record: Object<PasswordResetRecord>, too_late: bool) {
         self.attempt_id = ledger::last(&record).map(|last| last.id.clone());
         self.state.attempt = OwnAttempt::Claimed { too_late, confirmed: false };
         self.record = Some(record);
@@ -251,30 +261,30 @@ impl Facts {
 
     /// Uses up the claim right before its call. From here on the call counts as made, and its response as lost, until
     /// there is one.
-    pub fn calling(&mut self, now: Timestamp) {
+    pub(super) fn calling(&mut self, now: Timestamp) {
         self.sent_at = Some(now);
         self.state.attempt = OwnAttempt::Called(ResetResponse::NoResponse);
     }
 
     /// Gives up the call of the claim.
-    pub fn too_late(&mut self) {
+    pub(super) fn too_late(&mut self) {
         self.state.attempt = OwnAttempt::Claimed { too_late: true, confirmed: false };
     }
 
     /// Returns true if grants and holds still allow the request as they did when it was read, and are confirmed.
     #[must_use]
-    pub fn is_still_allowed(&self, evaluation: &Evaluation) -> bool {
+    pub(super) fn is_still_allowed(&self, evaluation: &Evaluation) -> bool {
         let allowed = evaluation.authorization.as_ref().ok();
         evaluation.confirmed && allowed.is_some() && allowed == self.allowed.as_ref()
     }
 
     /// Takes in that grants and holds allow the call of the claim.
-    pub fn confirmed(&mut self) {
+    pub(super) fn confirmed(&mut self) {
         self.state.attempt = OwnAttempt::Claimed { too_late: false, confirmed: true };
     }
 
     /// Takes in the response to the call.
-    pub fn responded(&mut self, reply: Reply) {
+    pub(super) fn responded(&mut self, reply: Reply) {
         if reply.response.cause().is_some() {
             self.sent_at = None;
         }
@@ -283,7 +293,7 @@ impl Facts {
     }
 
     /// Takes in the state that a probe read, or `None` if it could not read the user.
-    pub fn probed(&mut self, seen: Option<UserStatus>) {
+    pub(super) fn probed(&mut self, seen: Option<UserStatus>) {
         let probes = &mut self.state.probes;
         probes.left = probes.left.saturating_sub(1);
         probes.last = seen.or(probes.last);
@@ -291,7 +301,7 @@ impl Facts {
 
     /// Returns the finding about the machine's own attempt, or about an open one that it resolves, and the record to write.
     #[must_use]
-    pub fn finding(&self, settlement: Settlement) -> Option<(Object<PasswordResetRecord>, Finding)> {
+    pub(super) fn finding(&self, settlement: Settlement) -> Option<(Object<PasswordResetRecord>, Finding)> {
         let record = self.record.clone()?;
         let attempt_id = self.attempt_id.clone().or_else(|| ledger::last(&record).map(|open| open.id.clone()))?;
         let response = match &self.state.attempt {
@@ -311,7 +321,7 @@ impl Facts {
     }
 
     /// Forgets the settled attempt. Only what was read of the request is still valid: the API server's clock does not go back.
-    pub fn settled(&mut self, probes: u32) {
+    pub(super) fn settled(&mut self, probes: u32) {
         self.state = State {
             request: self.state.request.clone(),
             server_time: self.state.server_time,
@@ -325,14 +335,14 @@ impl Facts {
     }
 
     /// Takes in a refused write, which the request retries at `until`.
-    pub fn refused(&mut self, write: RecordWrite, refuser: Option<Refuser>, until: Timestamp) {
+    pub(super) fn refused(&mut self, write: RecordWrite, refuser: Option<Refuser>, until: Timestamp) {
         self.state.refused = Some(Refused { write, until });
         self.refuser = refuser;
     }
 
     /// Returns the status of the request while it waits for this reason.
     #[must_use]
-    pub fn waiting(&self, reason: WaitReason) -> StatusUpdate {
+    pub(super) fn waiting(&self, reason: WaitReason) -> StatusUpdate {
         match (self.state.refused, &self.held_by) {
             (Some(refused), _) if reason == WaitReason::WriteRefused => {
                 status::refused(refused.write, self.refuser.as_ref(), &self.ended())
@@ -361,14 +371,14 @@ impl Facts {
 
     /// Returns the final status of the request.
     #[must_use]
-    pub fn ended(&self) -> StatusUpdate {
+    pub(super) fn ended(&self) -> StatusUpdate {
         let uid = self.uid();
         status::ended(self.record.as_deref(), uid.as_deref())
     }
 
     /// Returns the uid of the request, if it exists.
     #[must_use]
-    pub fn uid(&self) -> Option<String> {
+    pub(super) fn uid(&self) -> Option<String> {
         self.request.as_ref().and_then(|request| request.uid())
     }
 }

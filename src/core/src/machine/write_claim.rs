@@ -34,7 +34,7 @@ enum Stage {
 }
 
 impl ClaimWrite {
-    pub fn new(wanted: Object<PasswordResetRecord>) -> Self {
+    pub(super) fn new(wanted: Object<PasswordResetRecord>) -> Self {
         Self { wanted, uncertain: false, pause: FIRST_PAUSE, stage: Stage::Writing }
     }
 }

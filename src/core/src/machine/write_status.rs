@@ -40,7 +40,7 @@ pub(super) struct StatusWriting {
 
 impl StatusWriting {
     /// Returns the status to write, or `None` if the request already has it.
-    pub fn begin(
+    pub(super) fn begin(
         before: Object<PasswordResetRequest>,
         record: Option<&PasswordResetRecord>,
         update: StatusUpdate,
@@ -52,7 +52,7 @@ impl StatusWriting {
     }
 
     /// Notes the result of the write.
-    pub fn note(&self, result: &Result<StatusWrite, ApiFailure>, notes: &mut Vec<Note>) {
+    pub(super) fn note(&self, result: &Result<StatusWrite, ApiFailure>, notes: &mut Vec<Note>) {
         match result {
             Ok(StatusWrite::Applied) => notes.extend(self.new_refusal().map(Note::Announced)),
             Ok(StatusWrite::Conflict | StatusWrite::NotFound) => {}

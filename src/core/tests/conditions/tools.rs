@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// sigs.k8s.io/cli-utils, pkg/kstatus/status: generic.go, then the Ready condition (status.go).
-pub fn kstatus(object: &Value) -> &'static str {
+pub(super) fn kstatus(object: &Value) -> &'static str {
     if object["metadata"]["deletionTimestamp"].is_string() {
         return "Terminating";
     }
@@ -24,7 +24,7 @@ pub fn kstatus(object: &Value) -> &'static str {
 }
 
 /// k8s.io/kubectl, pkg/cmd/wait: condition.go and json.go.
-pub fn kubectl_wait_returns(object: &Value, wanted: &str) -> bool {
+pub(super) fn kubectl_wait_returns(object: &Value, wanted: &str) -> bool {
     let Some(type_) = wanted.strip_prefix("condition=") else {
         return !object["status"]["completionTime"].is_null();
     };
@@ -36,7 +36,7 @@ pub fn kubectl_wait_returns(object: &Value, wanted: &str) -> bool {
 }
 
 /// Judges as health checks do that know only the Ready condition.
-pub fn health(object: &Value) -> &'static str {
+pub(super) fn health(object: &Value) -> &'static str {
     let ready = conditions(object).iter().find(|condition| condition["type"] == "Ready");
     match ready.and_then(|ready| ready["status"].as_str()) {
         Some("True") => "healthy",
@@ -46,6 +46,6 @@ pub fn health(object: &Value) -> &'static str {
 }
 
 /// The conditions of the status.
-pub fn conditions(object: &Value) -> &[Value] {
+pub(super) fn conditions(object: &Value) -> &[Value] {
     object["status"]["conditions"].as_array().map_or(&[], Vec::as_slice)
 }
