@@ -88,10 +88,14 @@ known-bad: servers ## Break the operator on purpose, in each way of tests/known_
 
 # Two halves: the code that decides, and the code that classifies responses. The many builds are
 # faster without debug information.
-MUTANTS = PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) mutants --no-shuffle --jobs 2
+MUTANTS = PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) mutants --workspace --no-shuffle --jobs 2
 .PHONY: mutants
 mutants: ## Change the deciding code in every small way that cargo-mutants knows; a test has to notice each (an hour and a half)
 	@.ci/require cargo
+	@for half in mutants mutants-responses; do \
+	  $(MUTANTS) --config .cargo/$$half.toml --list | grep --quiet . \
+	    || { echo ".cargo/$$half.toml finds no code to change" >&2; exit 1; }; \
+	done
 	$(MUTANTS) --output target
 	$(MUTANTS) --config .cargo/mutants-responses.toml --output target/mutants-responses
 
