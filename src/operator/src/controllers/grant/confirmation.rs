@@ -120,8 +120,8 @@ impl Confirmation {
         let read = {
             let mut reads = self.reads.lock();
             let begin = || {
-                let (client, grants, limit) = (self.client.clone(), Arc::clone(&self.grants), self.half());
-                read_namespace(client, grants, namespace.clone(), limit).boxed().shared()
+                let (client, grants, timeout) = (self.client.clone(), Arc::clone(&self.grants), self.half());
+                read_namespace(client, grants, namespace.clone(), timeout).boxed().shared()
             };
             reads.entry(namespace.clone()).or_insert_with(begin).clone()
         };
@@ -245,10 +245,10 @@ fn whole<K: Clone>(list: ObjectList<K>) -> Result<Vec<K>, StoreError> {
 }
 
 /// Reads a namespace. After an error it stays unconfirmed.
-async fn read_namespace(client: Client, shared: Arc<SharedGrants>, name: String, limit: Duration) {
+async fn read_namespace(client: Client, shared: Arc<SharedGrants>, name: String, timeout: Duration) {
     let sent = shared.now();
     let api: Api<Namespace> = Api::all(client);
-    let read: Result<Option<PartialObjectMeta<Namespace>>, _> = match within(limit, api.get_metadata(&name)).await {
+    let read: Result<Option<PartialObjectMeta<Namespace>>, _> = match within(timeout, api.get_metadata(&name)).await {
         Ok(namespace) => Ok(Some(namespace)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
