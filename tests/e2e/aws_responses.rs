@@ -357,7 +357,7 @@ async fn request_waits_without_an_attempt_while_no_connection_is_made() -> Resul
         let slow = ["--retry-initial=20s", "--retry-max=20s", "--connect-timeout=500ms"];
         let operator = env.run_with(env.operator().cognito(endpoint).args(slow)).await?;
         env.ask(name).await?;
-        let wanted = format!("Cognito does not respond to AdminGetUser ({in_words}); nothing was sent, retrying");
+        let wanted = format!("reading the user by AdminGetUser failed ({in_words}); nothing was sent, retrying");
         env.says(name, &wanted).await?;
         assert_eq!(env.state(name).await?, "Pending/CognitoUnreachable");
         ensure!(env.record(name).await?.is_none(), "{name} has a record");

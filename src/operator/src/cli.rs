@@ -185,7 +185,7 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_ALLOW_TEST_ENDPOINTS", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOLEAN")]
     pub(crate) allow_test_endpoints: bool,
 
-    /// Time for calls in flight to finish after SIGTERM.
+    /// Time for calls in flight to finish after SIGTERM, or after the Lease is lost.
     #[arg(long, env = "COGNITO_RESET_SHUTDOWN_TIMEOUT", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub(crate) shutdown_timeout: Duration,
 }

@@ -383,15 +383,16 @@ impl Facts {
     }
 }
 
-/// Returns the reason to wait for another try of a read, if Cognito did not respond to it, or failed or throttled. A refusal is
-/// a response, and no reason to wait: the request goes on without the state.
+/// Returns the reason to wait for another try of a read, unless Cognito refuses it: then the request
+/// goes on without the state. An exception that is not known, or of which nobody knows what it
+/// means for a read, is no refusal.
 const fn no_response(error: &ReadError) -> Option<ReadReason> {
     match error {
         ReadError::Connection(_) | ReadError::NoResponse | ReadError::ServerError(_) => Some(ReadReason::Unreachable),
         ReadError::Exception(code) => match code.class() {
             Class::Throttled => Some(ReadReason::Throttled),
-            Class::Ambiguous => Some(ReadReason::Unreachable),
-            Class::Refused | Class::Blocked | Class::AmbiguousFailure => None,
+            Class::Ambiguous | Class::AmbiguousFailure => Some(ReadReason::Unreachable),
+            Class::Refused | Class::Blocked => None,
         },
     }
 }

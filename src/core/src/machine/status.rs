@@ -120,7 +120,7 @@ pub fn unreachable(cause: FailureCause) -> StatusUpdate {
 /// Returns the status of a request that waits because the read of its user failed: a cause of a failed connection, or a code.
 #[must_use]
 pub fn user_read_failed(word: &str) -> StatusUpdate {
-    let message = format!("Cognito does not respond to AdminGetUser ({word}); nothing was sent, retrying");
+    let message = format!("reading the user by AdminGetUser failed ({word}); nothing was sent, retrying");
     StatusUpdate { message, ..waiting(WaitReason::CognitoUnreachable) }
 }
 

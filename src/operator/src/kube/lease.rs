@@ -105,6 +105,7 @@ impl Election {
                 None => turn.await,
             };
             if turned == Move::Lost {
+                self.leadership.send_replace(Leadership::NoLeaderSeen);
                 return;
             }
             let leadership = self.observer.leadership(Instant::now());

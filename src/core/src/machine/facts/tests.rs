@@ -315,16 +315,16 @@ fn a_read_without_a_response_is_no_refusal_to_read() {
     for exception in Exception::ALL {
         let wanted = match Class::of(*exception) {
             Class::Refused => Snapshot::Refused(*exception),
-            Class::Blocked | Class::AmbiguousFailure => Snapshot::Unreadable { until: NOW },
+            Class::Blocked => Snapshot::Unreadable { until: NOW },
             Class::Throttled => failed(ReadReason::Throttled),
-            Class::Ambiguous => unreachable,
+            Class::Ambiguous | Class::AmbiguousFailure => unreachable,
         };
         assert_eq!(snapshot(&ReadError::Exception(Code::Known(*exception))), wanted, "{exception:?}");
         assert_eq!(snapshot(&ReadError::ServerError(Code::Known(*exception))), unreachable, "{exception:?} and 5xx");
     }
     let unknown = || Code::Unrecognized("BrandNew".into());
     for (error, wanted) in [
-        (ReadError::Exception(unknown()), Snapshot::Unreadable { until: NOW }),
+        (ReadError::Exception(unknown()), unreachable),
         (ReadError::ServerError(unknown()), unreachable),
         (ReadError::Connection(FailureCause::Tls), unreachable),
         (ReadError::NoResponse, unreachable),
