@@ -1,4 +1,5 @@
-//! Determines what a response that is an error proves about a write, and who rejects the write.
+//! Determines what a response that is an error proves about a read or write, and who rejects a
+//! write.
 //!
 //! Only a name is taken from the text of a response, and only from the place where the API server
 //! writes it. The rest of the text belongs to a policy, or quotes the rejected object, and may
@@ -6,7 +7,7 @@
 
 use std::fmt;
 
-use kube::core::Status;
+use kube::{Resource, core::Status};
 
 /// The maximum length of an object name.
 const MAX_NAME: usize = 253;
@@ -39,6 +40,17 @@ impl ErrorResponse {
             _ => Self::Inconclusive,
         }
     }
+}
+
+/// Returns true if a 404 is the API server's own statement that the object of this name does not
+/// exist. An intermediary, or a server without the CRD, returns 404 as well, but does not name the
+/// object.
+#[must_use]
+pub fn is_absence<K: Resource<DynamicType = ()>>(status: &Status, name: &str) -> bool {
+    let names = status.details.as_ref().is_some_and(|details| {
+        details.name == name && details.kind == K::plural(&()) && details.group == K::group(&())
+    });
+    status.code == 404 && status.reason == "NotFound" && names
 }
 
 /// The reason why a write is rejected.

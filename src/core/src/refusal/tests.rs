@@ -1,9 +1,10 @@
 //! Responses of the API server, as version 1.37 writes them, and the name that is taken from each.
 
+use cognito_reset_api::PasswordResetRequest;
 use kube::core::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{ErrorResponse, Refuser};
+use super::{ErrorResponse, Refuser, is_absence};
 
 fn status(code: u16, reason: &str, message: &str, field: &str) -> Status {
     let causes = json!([{ "reason": "", "field": field, "message": message }]);
@@ -172,4 +173,37 @@ fn a_refuser_is_described_and_counted_by_its_kind() {
         assert_eq!((refuser.kind(), refuser.to_string().as_str()), (kind, words));
         assert_eq!(refuser.is_of_admission(), of_admission, "{refuser}");
     }
+}
+
+fn not_found() -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
+        "reason": "NotFound", "message": "passwordresetrequests.cognito-reset.dev \"reset\" not found",
+        "details": { "name": "reset", "group": "cognito-reset.dev", "kind": "passwordresetrequests" } })
+}
+
+#[test]
+fn only_a_404_that_names_the_very_request_is_its_absence() {
+    let with = |path: &str, value: Value| {
+        let mut changed = not_found();
+        *changed.pointer_mut(path).unwrap() = value;
+        changed
+    };
+    for (name, said, wanted) in [
+        ("of the API server", not_found(), true),
+        ("of another name", with("/details/name", json!("other")), false),
+        ("of another resource", with("/details/kind", json!("namespaces")), false),
+        ("of another group", with("/details/group", json!("")), false),
+        ("without the definition", with("/details", json!({})), false),
+        ("without details", with("/details", Value::Null), false),
+        ("of another reason", with("/reason", json!("Forbidden")), false),
+        ("of another code", with("/code", json!(403)), false),
+    ] {
+        assert_eq!(
+            is_absence::<PasswordResetRequest>(&serde_json::from_value(said).unwrap(), "reset"),
+            wanted,
+            "{name}"
+        );
+    }
+    let made_up = Status::failure("page not found", "Failed to parse error data").with_code(404);
+    assert!(!is_absence::<PasswordResetRequest>(&made_up, "reset"));
 }

@@ -4,14 +4,17 @@
 use std::{future::Future, time::Duration};
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, RequestRef};
-use cognito_reset_core::retention::{
-    page::Page,
-    policy::{Guard, KEEP, Presence},
+use cognito_reset_core::{
+    refusal::is_absence,
+    retention::{
+        page::Page,
+        policy::{Guard, KEEP, Presence},
+    },
 };
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Preconditions},
-    core::{DeserializeGuard, PartialObjectMeta, Request, Status},
+    core::{DeserializeGuard, PartialObjectMeta, Request},
 };
 
 use crate::kube::{
@@ -148,7 +151,9 @@ impl RetentionStore {
         let api: Api<PasswordResetRequest> = Api::namespaced(self.client.clone(), &of.namespace);
         match self.call(api.get_metadata(&of.name)).await {
             Ok(_) => Ok(Presence::Present),
-            Err(StoreError::Client(kube::Error::Api(said))) if is_absence(&said, &of.name) => Ok(Presence::Absent),
+            Err(StoreError::Client(kube::Error::Api(said))) if is_absence::<PasswordResetRequest>(&said, &of.name) => {
+                Ok(Presence::Absent)
+            }
             Err(error) => Err(error),
         }
     }
@@ -184,52 +189,5 @@ impl RetentionStore {
             Err(error) if error.is_conflict() || error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Returns true if a 404 is the API server's own statement that the request does not exist. An
-/// intermediary, or a server without the CRD, returns 404 as well, but does not name the object.
-fn is_absence(said: &Status, name: &str) -> bool {
-    let names = said.details.as_ref().is_some_and(|details| {
-        details.name == name
-            && details.kind == PasswordResetRequest::plural(&())
-            && details.group == PasswordResetRequest::group(&())
-    });
-    said.code == 404 && said.reason == "NotFound" && names
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn not_found() -> Value {
-        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 404,
-            "reason": "NotFound", "message": "passwordresetrequests.cognito-reset.dev \"reset\" not found",
-            "details": { "name": "reset", "group": "cognito-reset.dev", "kind": "passwordresetrequests" } })
-    }
-
-    #[test]
-    fn only_a_404_that_names_the_very_request_is_its_absence() {
-        let with = |path: &str, value: Value| {
-            let mut changed = not_found();
-            *changed.pointer_mut(path).unwrap() = value;
-            changed
-        };
-        for (name, said, wanted) in [
-            ("of the API server", not_found(), true),
-            ("of another name", with("/details/name", json!("other")), false),
-            ("of another resource", with("/details/kind", json!("namespaces")), false),
-            ("of another group", with("/details/group", json!("")), false),
-            ("without the definition", with("/details", json!({})), false),
-            ("without details", with("/details", Value::Null), false),
-            ("of another reason", with("/reason", json!("Forbidden")), false),
-            ("of another code", with("/code", json!(403)), false),
-        ] {
-            assert_eq!(is_absence(&serde_json::from_value(said).unwrap(), "reset"), wanted, "{name}");
-        }
-        let made_up = Status::failure("page not found", "Failed to parse error data").with_code(404);
-        assert!(!is_absence(&made_up, "reset"));
     }
 }
