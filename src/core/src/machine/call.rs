@@ -11,6 +11,7 @@ use crate::{
     grants::Evaluation,
     machine::{
         At, Call, Command, Machine, Note, Phase, Slot,
+        decide::is_fresh,
         state::{Pace, PaceReason},
         write_claim::ClaimWrite,
     },
@@ -48,10 +49,12 @@ impl<S: Clone> Machine<S> {
     }
 
     /// Begins to claim, if grants and holds are confirmed and return the same authorization as when the request was read.
+    /// Checking them may have taken so long that the request has to be read again.
     pub(super) fn claim(&mut self, evaluation: &Evaluation, at: At<'_>) -> Option<Command<S>> {
         let operator_instance = self.settings.operator_instance.clone();
         let wanted = self.facts.claim(at.id.to_owned(), operator_instance, at.now.wall);
         match wanted.filter(|_| self.facts.is_still_allowed(evaluation)) {
+            Some(_) if !is_fresh(&self.facts.state, at.now.wall) => None,
             Some(wanted) => {
                 self.send_until = at.now.monotonic.saturating_add(self.settings.claim_timeout);
                 Some(self.write_claim(ClaimWrite::new(wanted.into()), at))

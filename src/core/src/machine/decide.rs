@@ -21,6 +21,9 @@ use crate::{
 /// up to that moment. Credentials and snapshot may have taken longer.
 pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 
+/// The wait of a request whose refreshed read is too old again, because grants and holds take long to check.
+const STALE_WAIT: SignedDuration = SignedDuration::from_secs(2);
+
 /// The limits of the wait while the two clocks disagree.
 const SHORTEST_SKEW: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_SKEW: SignedDuration = SignedDuration::from_secs(10);
@@ -194,10 +197,8 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required && !is_contradicted(state) => {
             close(CloseCause::AlreadyResetRequired, state, now)
         }
-        Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_)
-            if now.duration_since(state.read_at).abs() > FRESH_FOR =>
-        {
-            Step::Gather
+        Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) if !is_fresh(state, now) => {
+            if state.refreshed { wait(WaitReason::GrantsNotConfirmed, after(STALE_WAIT, now)) } else { Step::Gather }
         }
         Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) => Step::Claim,
     }
@@ -208,6 +209,12 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
 fn is_contradicted(state: &State) -> bool {
     let not_reset_before = matches!(state.ledger, Ledger::Retryable { not_reset_before: true, .. });
     not_reset_before && state.before == Snapshot::Read(UserStatus::ResetRequired)
+}
+
+/// Returns true if request and record were read recently enough for a claim.
+#[must_use]
+pub(super) fn is_fresh(state: &State, now: Timestamp) -> bool {
+    now.duration_since(state.read_at).abs() <= FRESH_FOR
 }
 
 /// Returns true if the time in which a request may be performed may have passed.
@@ -225,14 +232,19 @@ fn may_have_passed(moment: Timestamp, state: &State, now: Timestamp) -> bool {
     now >= moment || state.server_time.is_some_and(|server| server >= moment)
 }
 
-/// Waits until the clock that is behind has passed this moment too. A Date that was read too long ago is read again first.
+/// Waits until the clock that is behind has passed this moment too. A Date that was read too long ago is read again first, but
+/// once only: reading it and checking the grants may take that long each time.
 fn await_agreement(moment: Timestamp, state: &State, now: Timestamp) -> Step {
-    if now.duration_since(state.read_at).abs() > FRESH_FOR {
+    if !is_fresh(state, now) && !state.refreshed {
         return Step::Gather;
     }
     let behind = state.server_time.map(|server| moment.duration_since(server.min(now)));
     let left = behind.unwrap_or(LONGEST_SKEW).clamp(SHORTEST_SKEW, LONGEST_SKEW);
-    Step::Wait { reason: WaitReason::ClockSkew, until: now.saturating_add(left).unwrap_or(Timestamp::MAX) }
+    Step::Wait { reason: WaitReason::ClockSkew, until: after(left, now) }
+}
+
+fn after(wait: SignedDuration, now: Timestamp) -> Timestamp {
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// The moment at which a request that only waits has failed.

@@ -15,6 +15,9 @@ pub struct State {
     pub read_at: Timestamp,
     /// The API server's clock in the response with the request; `None` if the response had no Date.
     pub server_time: Option<Timestamp>,
+    /// True if request and record were read again because their last read was too old. A further read would also be too old
+    /// if the time is spent after it, so that the request waits instead.
+    pub refreshed: bool,
     /// The request, read afresh.
     pub request: Request,
     /// Its record, read afresh.
@@ -46,6 +49,7 @@ impl State {
         Self {
             read_at: Timestamp::UNIX_EPOCH,
             server_time: None,
+            refreshed: false,
             request: Request::Unread,
             ledger: Ledger::Unread,
             permission: Permission::Denied(WaitReason::NoMatchingGrant),

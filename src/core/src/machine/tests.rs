@@ -137,6 +137,7 @@ fn last(record: &PasswordResetRecord) -> &Attempt {
 }
 
 /// A machine, the command that it waits for, and the time.
+#[derive(Clone)]
 struct Run {
     machine: Machine<&'static str>,
     command: Command<&'static str>,

@@ -179,6 +179,7 @@ fn nothing_is_sent_or_closed_while_the_clocks_disagree() {
         ("neither, without a Date", by(None, desired()), Step::Claim),
         ("suspended", by(None, Desired { suspended: true, ..over }), skew(10)),
         ("the Date is too old", State { read_at: later(-2), ..by(Some(later(-2)), over) }, Step::Gather),
+        ("it is too old again", State { read_at: later(-2), refreshed: true, ..by(Some(later(-2)), over) }, skew(2)),
         ("claimed, and the deadline may have passed", claimed(by(None, over)), never_sent()),
         ("claimed, and the server has passed the deadline", claimed(by(Some(later(9)), ahead)), never_sent()),
     ]);

@@ -58,6 +58,35 @@ fn grants_are_asked_once_more_right_before_the_call() {
 }
 
 #[test]
+fn request_is_read_again_once_if_the_check_takes_long() {
+    let slow = Duration::from_secs(2);
+    let mut run = Run::new().until("GetUser");
+    run.expect([(reply(&run.command), "CheckGrants")]);
+    run.pass(slow);
+    run.expect([(Event::Grants(granted("reset")), "Read")]);
+    // The slot, the credentials and the user are still valid.
+    run.expect([(read(request(), None), "CheckGrants"), (Event::Grants(granted("reset")), "Recall")]);
+    let mut again = run.clone();
+    run.expect([(reply(&run.command), "CheckGrants"), (Event::Grants(granted("reset")), "WriteRecord")]);
+    again.expect([(reply(&again.command), "CheckGrants")]);
+    again.pass(slow);
+    again.expect([(Event::Grants(granted("reset")), "WriteStatus")]);
+    let Command::WriteStatus(shown) = &again.command else { panic!("{}", again.command) };
+    assert_eq!(shown.status.as_ref().unwrap().conditions[1].reason, "GrantsNotConfirmed");
+    again.expect([(reply(&again.command), "Finish")]);
+    assert_eq!(again.end(), Ok(Next::After(Duration::from_secs(2))));
+    // A conflict begins from the start, so that a slow read of the user is no reason to wait.
+    let mut run = Run::new().until("GetUser");
+    run.pass(slow);
+    run.expect([(reply(&run.command), "Read")]);
+    run = run.until("WriteRecord");
+    run.expect([(Event::RecordWritten(Written::NotFound), "ReadRecord"), (Event::Record(Ok(None)), "Read")]);
+    run = run.until("GetUser");
+    run.pass(slow);
+    run.expect([(reply(&run.command), "Read")]);
+}
+
+#[test]
 fn request_waits_until_its_grants_are_confirmed() {
     let mut run = Run::new().until("CheckGrants");
     run.expect([(Event::Grants(not_confirmed()), "Recall")]);

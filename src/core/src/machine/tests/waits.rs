@@ -115,6 +115,20 @@ fn a_clock_that_is_ahead_closes_nothing() {
 }
 
 #[test]
+fn slow_check_of_grants_refreshes_a_read_once() {
+    let slow = Duration::from_secs(2);
+    let mut run = Run::new();
+    run.now.wall = NOW + SignedDuration::from_hours(25);
+    for follows in ["Read", "WriteStatus"] {
+        run = run.until("CheckGrants");
+        run.pass(slow);
+        run.expect([(Event::Grants(granted("reset")), "Recall")]);
+        run.expect([(recalled(None, None), follows)]);
+    }
+    assert_eq!(run.status().0, Reason::Wait(WaitReason::ClockSkew));
+}
+
+#[test]
 fn a_deadline_that_passes_before_the_claim_is_read_again() {
     let mut run = Run::new().until("GetUser");
     run.now.wall = NOW + SignedDuration::from_hours(25);
