@@ -24,9 +24,11 @@ pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 /// The wait of a request whose refreshed read is too old again, because grants and holds take long to check.
 const STALE_WAIT: SignedDuration = SignedDuration::from_secs(2);
 
-/// The limits of the wait while the two clocks disagree.
+/// The limits of the wait while the two clocks disagree. Within the longest, a clock that was set right is noticed.
 const SHORTEST_SKEW: SignedDuration = SignedDuration::from_secs(1);
-const LONGEST_SKEW: SignedDuration = SignedDuration::from_secs(10);
+const LONGEST_SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// The shortest wait if the response has no Date.
+const SHORTEST_WITHOUT_DATE: SignedDuration = SignedDuration::from_secs(10);
 
 /// The next step. All steps but `Wait`, `WriteStatus` and `Done` change the state, and are followed by
 /// another decision.
@@ -238,8 +240,11 @@ fn await_agreement(moment: Timestamp, state: &State, now: Timestamp) -> Step {
     if !is_fresh(state, now) && !state.refreshed {
         return Step::Gather;
     }
-    let behind = state.server_time.map(|server| moment.duration_since(server.min(now)));
-    let left = behind.unwrap_or(LONGEST_SKEW).clamp(SHORTEST_SKEW, LONGEST_SKEW);
+    // The further the clocks are apart, the longer the wait, so that many requests do not read at a high rate.
+    let left = match state.server_time {
+        Some(server) => moment.duration_since(server.min(now)).clamp(SHORTEST_SKEW, LONGEST_SKEW),
+        None => now.duration_since(moment).clamp(SHORTEST_WITHOUT_DATE, LONGEST_SKEW),
+    };
     Step::Wait { reason: WaitReason::ClockSkew, until: after(left, now) }
 }
 
