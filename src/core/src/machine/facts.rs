@@ -99,8 +99,13 @@ impl Facts {
                 self.state.request = view(&request, approval_required, user_required);
                 self.request = Some(request);
                 self.state.permission = match self.permission(&authorization, held_by.as_ref()) {
-                    Permission::Granted if !confirmed => Permission::NotConfirmed { until: again },
-                    permission => permission,
+                    // The request decides about it, and not the grants.
+                    denied @ Permission::Denied(WaitReason::ObjectTooLarge) => denied,
+                    permission if confirmed => permission,
+                    Permission::Granted
+                    | Permission::Denied(_)
+                    | Permission::Unreadable { .. }
+                    | Permission::NotConfirmed { .. } => Permission::NotConfirmed { until: again },
                 };
                 self.allowed = authorization.ok();
                 self.held_by = held_by;

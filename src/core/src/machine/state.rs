@@ -113,7 +113,7 @@ pub enum Permission {
         /// The time to read the user again.
         until: Timestamp,
     },
-    /// Allowed by grants and holds that were not confirmed recently enough.
+    /// Unknown, because grants and holds were not confirmed recently enough.
     NotConfirmed {
         /// The time of the next try, unless they are confirmed before.
         until: Timestamp,

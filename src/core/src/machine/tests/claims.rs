@@ -93,6 +93,21 @@ fn request_waits_until_its_grants_are_confirmed() {
     let Command::WriteStatus(shown) = run.until("WriteStatus").command else { panic!("no status") };
     let ready = &shown.status.as_ref().unwrap().conditions[1];
     assert_eq!(ready.reason, "GrantsNotConfirmed");
+    // So does one that grants or holds deny, but not one that itself has no room for a status.
+    let mut full = request();
+    full.metadata.annotations = Some([("a/b".to_owned(), "a".repeat(crate::machine::MAX_METADATA))].into());
+    for (request, denied, shown) in [
+        (request(), evaluation(Err(WaitReason::NoMatchingGrant)), WaitReason::GrantsNotConfirmed),
+        (request(), held(HoldCause::Matches("incident".into())), WaitReason::GrantsNotConfirmed),
+        (full, granted("reset"), WaitReason::ObjectTooLarge),
+    ] {
+        let mut run = Run::new();
+        run.expect([(read(request, None), "CheckGrants")]);
+        let unconfirmed = Evaluation { confirmed: false, ..denied };
+        run.expect([(Event::Grants(unconfirmed), "Recall"), (reply(&Command::Recall(None)), "WriteStatus")]);
+        let Command::WriteStatus(written) = &run.command else { panic!("{}", run.command) };
+        assert_eq!(written.status.as_ref().unwrap().conditions[1].reason, shown.as_str());
+    }
 }
 
 #[test]
