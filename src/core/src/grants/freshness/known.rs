@@ -24,6 +24,11 @@ impl Version {
     pub fn of(metadata: &ObjectMeta) -> Self {
         Self { uid: metadata.uid.clone().unwrap_or_default(), generation: metadata.generation.unwrap_or_default() }
     }
+
+    /// Returns true if this is a newer version of the same object.
+    fn is_newer(&self, than: &Self) -> bool {
+        self.uid == than.uid && self.generation > than.generation
+    }
 }
 
 /// The versions of all objects of a kind, by name.
@@ -36,8 +41,9 @@ pub(super) struct Known {
     /// The time before the last list that was equal to the index; `None` if there was none since a
     /// change that may be out of date.
     confirmed: Option<Duration>,
-    /// The names that the watch has added since the last full list was sent.
-    added: BTreeSet<String>,
+    /// The names that the watch has delivered since the last full list was sent, and the version
+    /// that each had before.
+    delivered: BTreeMap<String, Option<Version>>,
     /// The uids that the watch has removed since the last full list was sent.
     removed: BTreeSet<String>,
     /// The number of replacements since the last event of the watch.
@@ -57,7 +63,8 @@ impl Known {
     /// Takes in an object from the watch. Returns false if it is out of date.
     pub(super) fn delivered(&mut self, name: &str, version: &Version) -> bool {
         self.replacements = 0;
-        match self.versions.get(name) {
+        let known = self.versions.get(name);
+        match known {
             Some(known) if known.uid == version.uid => {
                 if version.generation < known.generation {
                     return false;
@@ -65,11 +72,9 @@ impl Known {
             }
             // A late event may show an object that is deleted by now, or one of two that had this
             // name.
-            Some(_) | None => {
-                self.confirmed = None;
-                self.added.insert(name.to_owned());
-            }
+            Some(_) | None => self.confirmed = None,
         }
+        self.delivered.entry(name.to_owned()).or_insert_with(|| known.cloned());
         self.versions.insert(name.to_owned(), version.clone());
         true
     }
@@ -102,7 +107,7 @@ impl Known {
 
     /// Records that a full list is about to be sent.
     pub(super) fn list_sent(&mut self) {
-        self.added.clear();
+        self.delivered.clear();
         self.removed.clear();
     }
 
@@ -116,28 +121,29 @@ impl Known {
         is_equal
     }
 
-    /// Replaces what is known by a full list, except for what the watch has certainly or possibly
-    /// delivered later.
+    /// Replaces what is known by a full list, except for what the watch has delivered since it was
+    /// sent. The result is confirmed, unless either may be out of date.
     pub(super) fn merge(&mut self, listed: &Versions, sent: Duration) -> Merge {
-        let (added, removed) = (std::mem::take(&mut self.added), std::mem::take(&mut self.removed));
+        let (delivered, removed) = (std::mem::take(&mut self.delivered), std::mem::take(&mut self.removed));
         let mut is_certain = true;
         let mut put = BTreeSet::new();
         let mut versions = Versions::new();
         for (name, version) in listed.iter().filter(|(_, version)| !removed.contains(&version.uid)) {
             let known = self.versions.get(name);
-            let is_newer = |known: &&Version| known.uid == version.uid && known.generation >= version.generation;
-            let kept = known.filter(|known| is_newer(known) || known.uid != version.uid && added.contains(name));
-            is_certain &= kept.is_none_or(|known| known.uid == version.uid);
+            let before = delivered.get(name).map_or(known, Option::as_ref);
+            // A list contains what the watch delivered before it was sent, or it is not consistent.
+            is_certain &= before.is_none_or(|before| !before.is_newer(version));
+            let is_current = |known: &&Version| *known == version || delivered.contains_key(name);
+            let kept = known.filter(is_current).filter(|known| !version.is_newer(known));
             if kept.is_none() {
                 put.insert(name.clone());
             }
             versions.insert(name.clone(), kept.unwrap_or(version).clone());
         }
-        for (name, version) in &self.versions {
-            if !listed.contains_key(name) && added.contains(name) {
-                is_certain = false;
-                versions.insert(name.clone(), version.clone());
-            }
+        for (name, version) in self.versions.iter().filter(|(name, _)| delivered.contains_key(*name)) {
+            // An object that the list lacks or has with another uid may be newer or older.
+            is_certain &= listed.get(name).is_some_and(|listed| listed.uid == version.uid);
+            versions.entry(name.clone()).or_insert_with(|| version.clone());
         }
         let is_changed = versions != self.versions;
         self.versions = versions;

@@ -245,6 +245,80 @@ fn full_list_keeps_what_the_watch_delivered_since_it_was_sent() {
 }
 
 #[test]
+fn full_list_that_is_older_than_the_index_is_not_believed_at_once() {
+    // After a restore of etcd, or by an API server whose lists are not consistent.
+    let mut index = confirmed();
+    let suspended = || json!({ "namespaces": ["*"], "suspend": true });
+    deliver(&mut index, grant("everyone", "a", 7, everyone()));
+    assert!(index.compare(ListedKind::Grant, &versions(&[("everyone", "a", 7)]), at(1)));
+    index.list_sent(ListedKind::Grant);
+    let before = || vec![grant("everyone", "a", 6, suspended())];
+    assert!(replace(&mut index, before(), at(2)).changed, "the list counts, because the watch delivered nothing since");
+    assert!(!index.is_confirmed(at(2)));
+    assert!(index.compare(ListedKind::Grant, &versions(&[("everyone", "a", 6)]), at(3)));
+    assert_eq!(waits(&index, at(3)), Some(WaitReason::GrantSuspended));
+    // What the watch delivered since is newer than the list, but what it delivered before cannot be.
+    for (generation, wanted) in [(8, None), (9, NOT_CONFIRMED)] {
+        index.list_sent(ListedKind::Grant);
+        deliver(&mut index, grant("everyone", "a", generation, everyone()));
+        assert!(!replace(&mut index, before(), at(4)).changed);
+        assert_eq!(waits(&index, at(4)), wanted, "{generation}");
+    }
+    assert!(!index.compare(ListedKind::Grant, &versions(&[("everyone", "a", 6)]), at(5)));
+}
+
+#[test]
+fn hold_that_is_replaced_while_a_full_list_is_in_flight_stays() {
+    type Change = fn(&mut GrantIndex);
+    let changes: [(&str, Change); 3] = [
+        ("deleted and created", |index| {
+            let first = metadata("stop", "a", 1);
+            assert!(index.deliver_deletion(ListedKind::Hold, &first, |index| index.remove_hold("stop")));
+            assert!(deliver_hold(index, hold("stop", "b")));
+        }),
+        ("replaced, without the event of the deletion", |index| assert!(deliver_hold(index, hold("stop", "b")))),
+        ("replaced, and the deletion is late", |index| {
+            assert!(deliver_hold(index, hold("stop", "b")));
+            let first = metadata("stop", "a", 1);
+            assert!(!index.deliver_deletion(ListedKind::Hold, &first, |index| index.remove_hold("stop")));
+        }),
+    ];
+    for (what, change) in changes {
+        let mut index = confirmed();
+        deliver_hold(&mut index, hold("stop", "a"));
+        assert!(index.compare(ListedKind::Hold, &versions(&[("stop", "a", 1)]), at(1)), "{what}");
+        index.list_sent(ListedKind::Hold);
+        change(&mut index);
+        replace_holds(&mut index, vec![hold("stop", "a")], at(2));
+        assert!(!index.is_confirmed(at(2)), "{what}");
+        assert_eq!(
+            index.evaluate(&request(), &KnownUser::NotRead).authorization,
+            Err(WaitReason::UserPoolHeld),
+            "{what}"
+        );
+        assert!(index.compare(ListedKind::Hold, &versions(&[("stop", "b", 1)]), at(3)), "{what}");
+        assert_eq!(waits(&index, at(3)), Some(WaitReason::UserPoolHeld), "{what}");
+    }
+}
+
+#[test]
+fn hold_that_changes_while_a_full_list_is_in_flight_stays() {
+    // The list may be of before the hold, or of after its deletion.
+    for listed in [vec![], vec![hold("stop", "another")]] {
+        let mut index = confirmed();
+        deliver_hold(&mut index, hold("stop", "a"));
+        assert!(index.compare(ListedKind::Hold, &versions(&[("stop", "a", 1)]), at(1)));
+        index.list_sent(ListedKind::Hold);
+        let mut changed = hold("stop", "a");
+        changed.metadata.generation = Some(2);
+        deliver_hold(&mut index, changed);
+        replace_holds(&mut index, listed, at(2));
+        assert!(!index.is_confirmed(at(2)));
+        assert!(index.compare(ListedKind::Hold, &versions(&[("stop", "a", 2)]), at(3)));
+    }
+}
+
+#[test]
 fn watch_that_misses_two_changes_is_started_again() {
     let mut index = confirmed();
     let mut generation = 1;
