@@ -10,18 +10,16 @@
 //! be out of date is applied, and the index counts as not confirmed until the next comparison.
 
 mod known;
+mod namespaces;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use cognito_reset_api::PasswordResetRequest;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use self::known::Known;
 pub use self::known::{Version, Versions};
+use self::{known::Known, namespaces::NamespaceReads};
 use crate::{
     action::user_names::KnownUser,
     grants::{Asked, Evaluation, GrantIndex, Namespace},
@@ -63,9 +61,7 @@ pub(super) struct Freshness {
     limit: Duration,
     grants: Known,
     holds: Known,
-    /// Namespaces as they were read, `None` for those that do not exist, and the time before each
-    /// read.
-    namespaces: BTreeMap<String, (Option<Namespace>, Duration)>,
+    namespaces: NamespaceReads,
 }
 
 impl Freshness {
@@ -87,18 +83,12 @@ impl Freshness {
 
     /// Returns a namespace as it was read.
     pub(super) fn namespace(&self, name: &str) -> Option<Option<&Namespace>> {
-        self.namespaces.get(name).map(|(namespace, _)| namespace.as_ref())
+        self.namespaces.namespace(name)
     }
 
     /// Forgets the read of a namespace that the watch shows in another state, or as deleted.
     pub(super) fn namespace_delivered(&mut self, name: &str, namespace: Option<&Namespace>) {
-        if self.namespace(name).is_some_and(|read| read != namespace) {
-            self.namespaces.remove(name);
-        }
-    }
-
-    fn namespace_read(&self, namespace: &str) -> Option<Duration> {
-        self.namespaces.get(namespace).map(|(_, sent)| *sent)
+        self.namespaces.delivered(name, namespace);
     }
 }
 
@@ -170,13 +160,25 @@ impl GrantIndex {
         Replaced { changed, watch_is_behind: merge.watch_is_behind }
     }
 
+    /// Records that a read of a namespace is about to be sent.
+    pub fn namespace_read_sent(&mut self, name: &str) {
+        self.freshness.namespaces.sent(name);
+    }
+
     /// Takes in a namespace that was read, or `None` if it does not exist. It replaces that of the
-    /// watch until the watch shows another state.
+    /// watch until the watch shows another state. A state that the watch has shown since the read
+    /// was sent is kept, and then the namespace has to be read again.
     pub fn confirm_namespace(&mut self, name: &str, namespace: Option<Namespace>, sent: Duration) {
-        let limit = self.freshness.limit;
-        let namespaces = &mut self.freshness.namespaces;
-        namespaces.retain(|_, (_, earlier)| sent.saturating_sub(*earlier) <= limit);
-        namespaces.insert(name.to_owned(), (namespace, sent));
+        let Freshness { limit, namespaces, .. } = &mut self.freshness;
+        namespaces.retain(|earlier| sent.saturating_sub(earlier) <= *limit);
+        namespaces.returned(name, namespace, self.namespaces.get(name), sent);
+    }
+
+    /// Records that a read of a namespace failed. It is not repeated at once.
+    pub fn namespace_read_failed(&mut self, name: &str, sent: Duration) {
+        let Freshness { limit, namespaces, .. } = &mut self.freshness;
+        namespaces.retain(|earlier| sent.saturating_sub(earlier) <= *limit);
+        namespaces.ended_without_response(name, sent);
     }
 
     /// Returns true if grants and holds were confirmed recently enough for a call.
@@ -185,21 +187,24 @@ impl GrantIndex {
         self.freshness.is_valid(self.freshness.confirmed(), now)
     }
 
-    /// Returns the namespace of a request if its labels or its uid decide about the request, and it
-    /// was not read in the last half of the time for which a confirmation is valid.
+    /// Returns the namespace of a request if its labels or its uid decide about the request, and no
+    /// read was sent in the last half of the time for which a confirmation is valid. A read that
+    /// failed counts, too, so that its cost does not grow with the number of requests.
     #[must_use]
     pub fn namespace_to_read(&self, request: &PasswordResetRequest, now: Duration) -> Option<String> {
         let namespace = request.namespace().unwrap_or_default();
         let is_recent = |read: Duration| now.saturating_sub(read) <= self.freshness.limit / 2;
-        let is_read = self.freshness.namespace_read(&namespace).is_some_and(is_recent);
-        (!is_read && self.namespace_decides(request)).then_some(namespace)
+        let reads = &self.freshness.namespaces;
+        let is_read = reads.confirmed(&namespace).is_some_and(is_recent);
+        let has_failed = reads.failed(&namespace).is_some_and(is_recent);
+        (!is_read && !has_failed && self.namespace_decides(request)).then_some(namespace)
     }
 
     /// Evaluates grants and holds for this request, and whether they are confirmed.
     #[must_use]
     pub fn evaluate_confirmed(&self, request: &PasswordResetRequest, user: &KnownUser, now: Duration) -> Evaluation {
         let namespace = request.namespace().unwrap_or_default();
-        let namespace_confirmed = || self.freshness.is_valid(self.freshness.namespace_read(&namespace), now);
+        let namespace_confirmed = || self.freshness.is_valid(self.freshness.namespaces.confirmed(&namespace), now);
         let confirmed = self.is_confirmed(now) && (!self.namespace_decides(request) || namespace_confirmed());
         Evaluation { confirmed, ..self.evaluate(request, user) }
     }

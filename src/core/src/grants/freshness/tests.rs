@@ -373,6 +373,52 @@ fn labels_that_decide_are_confirmed_by_a_read_of_the_namespace() {
 }
 
 #[test]
+fn late_read_of_a_namespace_does_not_undo_an_event() {
+    let labels =
+        |value: &str| Namespace { uid: Some("uid".into()), labels: [("resets".to_owned(), value.to_owned())].into() };
+    let selector = json!({ "namespaceSelector": { "matchLabels": { "resets": "yes" } } });
+    let mut index = confirmed();
+    deliver(&mut index, grant("everyone", "a", 2, selector));
+    index.put_namespace("support".into(), labels("yes"));
+    type Event = fn(&mut GrantIndex, Namespace);
+    let events: [(&str, Event); 2] = [
+        ("another label", |index, changed| assert!(index.put_namespace("support".into(), changed))),
+        ("deleted", |index, _| assert!(index.remove_namespace("support"))),
+    ];
+    for (what, event) in events {
+        index.namespace_read_sent("support");
+        event(&mut index, labels("no"));
+        index.confirm_namespace("support", Some(labels("yes")), at(1));
+        assert_eq!(waits(&index, at(1)), Some(WaitReason::NoMatchingGrant), "{what}");
+        assert!(index.namespace_to_read(&request(), at(1)).is_some(), "{what}: it is read again");
+        index.namespace_read_sent("support");
+        index.confirm_namespace("support", Some(labels("yes")), at(2));
+        assert_eq!(waits(&index, at(2)), None, "{what}: the event was late");
+    }
+    // An event of the state that is read contradicts nothing.
+    index.namespace_read_sent("support");
+    index.put_namespace("support".into(), labels("yes"));
+    index.confirm_namespace("support", Some(labels("yes")), at(3));
+    assert_eq!(waits(&index, at(3)), None);
+}
+
+#[test]
+fn failed_read_of_a_namespace_is_not_repeated_at_once() {
+    let mut index = confirmed();
+    deliver(&mut index, grant("everyone", "a", 2, json!({ "namespaceSelector": { "matchLabels": { "a": "b" } } })));
+    index.namespace_read_sent("support");
+    index.namespace_read_failed("support", at(1));
+    for (now, due) in [(1, false), (3, false), (4, true)] {
+        assert_eq!(index.namespace_to_read(&request(), at(now)).is_some(), due, "{now} s");
+    }
+    index.confirm_namespace("support", None, at(4));
+    index.namespace_read_failed("support", at(5));
+    assert_eq!(index.namespace_to_read(&request(), at(7)), None);
+    index.confirm_namespace("support", None, at(8));
+    assert_eq!(index.freshness.namespaces.len(), 1);
+}
+
+#[test]
 fn namespace_is_read_only_where_it_decides() {
     for (spec, reads) in [
         (everyone(), false),
@@ -394,7 +440,11 @@ fn namespace_is_read_only_where_it_decides() {
 fn reads_of_namespaces_are_forgotten_when_they_are_too_old() {
     let mut index = confirmed();
     for seconds in 0..100 {
-        index.confirm_namespace(&format!("n{seconds}"), None, at(seconds));
+        let (read, failed) = (format!("n{seconds}"), format!("f{seconds}"));
+        index.namespace_read_sent(&read);
+        index.namespace_read_sent(&failed);
+        index.confirm_namespace(&read, None, at(seconds));
+        index.namespace_read_failed(&failed, at(seconds));
     }
-    assert!(index.freshness.namespaces.len() <= 6, "{:?}", index.freshness.namespaces);
+    assert!(index.freshness.namespaces.len() <= 12, "{:?}", index.freshness.namespaces);
 }
