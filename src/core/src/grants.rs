@@ -20,7 +20,7 @@ use kube::ResourceExt;
 pub(crate) use self::people::is_service_account_of;
 use self::{compiled::CompiledGrant, freshness::Freshness, hold::CompiledHold, queue::Pending};
 pub use self::{
-    freshness::{ListedKind, ListedObject, Replaced, Version, Versions},
+    freshness::{ListedKind, ListedObject, Moment, Replaced, Version, Versions},
     hold::{HeldBy, HoldCause},
     queue::NamespacedName,
 };

@@ -10,6 +10,7 @@
 //! be out of date is applied, and the index counts as not confirmed until the next comparison.
 
 mod known;
+mod moment;
 mod namespaces;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -18,8 +19,11 @@ use cognito_reset_api::PasswordResetRequest;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-pub use self::known::{Version, Versions};
 use self::{known::Known, namespaces::NamespaceReads};
+pub use self::{
+    known::{Version, Versions},
+    moment::Moment,
+};
 use crate::{
     action::user_names::KnownUser,
     grants::{Asked, Evaluation, GrantIndex, Namespace},
@@ -54,7 +58,7 @@ pub struct Replaced {
     pub watch_is_behind: bool,
 }
 
-/// The confirmations of the index. All times are of the monotonic clock of the process.
+/// The confirmations of the index.
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
     /// The time for which a confirmation is valid.
@@ -72,13 +76,8 @@ impl Freshness {
         }
     }
 
-    /// Returns the time before the older of the last equal lists.
-    fn confirmed(&self) -> Option<Duration> {
-        self.grants.confirmed().min(self.holds.confirmed())
-    }
-
-    fn is_valid(&self, confirmed: Option<Duration>, now: Duration) -> bool {
-        confirmed.is_some_and(|confirmed| now.saturating_sub(confirmed) <= self.limit)
+    fn is_valid(&self, confirmed: Option<Moment>, now: Moment) -> bool {
+        confirmed.is_some_and(|confirmed| now.since(confirmed) <= self.limit)
     }
 
     /// Returns a namespace as it was read.
@@ -130,7 +129,7 @@ impl GrantIndex {
 
     /// Compares a list with the index. Returns true if they are equal, and confirms the index as of
     /// the moment when the list was sent.
-    pub fn compare(&mut self, kind: ListedKind, listed: &Versions, sent: Duration) -> bool {
+    pub fn compare(&mut self, kind: ListedKind, listed: &Versions, sent: Moment) -> bool {
         self.freshness.of(kind).compare(listed, sent)
     }
 
@@ -146,7 +145,7 @@ impl GrantIndex {
         &mut self,
         kind: ListedKind,
         objects: Vec<ListedObject<T>>,
-        sent: Duration,
+        sent: Moment,
         mut put: impl FnMut(&mut Self, T) -> bool,
         retain: impl FnOnce(&mut Self, &BTreeSet<String>) -> bool,
     ) -> Replaced {
@@ -168,32 +167,46 @@ impl GrantIndex {
     /// Takes in a namespace that was read, or `None` if it does not exist. It replaces that of the
     /// watch until the watch shows another state. A state that the watch has shown since the read
     /// was sent is kept, and then the namespace has to be read again.
-    pub fn confirm_namespace(&mut self, name: &str, namespace: Option<Namespace>, sent: Duration) {
+    pub fn confirm_namespace(&mut self, name: &str, namespace: Option<Namespace>, sent: Moment) {
         let Freshness { limit, namespaces, .. } = &mut self.freshness;
-        namespaces.retain(|earlier| sent.saturating_sub(earlier) <= *limit);
+        namespaces.retain(|earlier| sent.since(earlier) <= *limit);
         namespaces.returned(name, namespace, self.namespaces.get(name), sent);
     }
 
     /// Records that a read of a namespace failed. It is not repeated at once.
-    pub fn namespace_read_failed(&mut self, name: &str, sent: Duration) {
+    pub fn namespace_read_failed(&mut self, name: &str, sent: Moment) {
         let Freshness { limit, namespaces, .. } = &mut self.freshness;
-        namespaces.retain(|earlier| sent.saturating_sub(earlier) <= *limit);
+        namespaces.retain(|earlier| sent.since(earlier) <= *limit);
         namespaces.ended_without_response(name, sent);
+    }
+
+    /// Returns the time for which a confirmation is valid.
+    #[must_use]
+    pub const fn fresh_for(&self) -> Duration {
+        self.freshness.limit
+    }
+
+    /// Returns the age of the older of the last confirmations of grants and of holds; `None` if
+    /// there was none since a change that may be out of date.
+    #[must_use]
+    pub fn confirmation_age(&self, now: Moment) -> Option<Duration> {
+        let Freshness { grants, holds, .. } = &self.freshness;
+        Some(now.since(grants.confirmed()?).max(now.since(holds.confirmed()?)))
     }
 
     /// Returns true if grants and holds were confirmed recently enough for a call.
     #[must_use]
-    pub fn is_confirmed(&self, now: Duration) -> bool {
-        self.freshness.is_valid(self.freshness.confirmed(), now)
+    pub fn is_confirmed(&self, now: Moment) -> bool {
+        self.confirmation_age(now).is_some_and(|age| age <= self.freshness.limit)
     }
 
     /// Returns the namespace of a request if its labels or its uid decide about the request, and no
     /// read was sent in the last half of the time for which a confirmation is valid. A read that
     /// failed counts, too, so that its cost does not grow with the number of requests.
     #[must_use]
-    pub fn namespace_to_read(&self, request: &PasswordResetRequest, now: Duration) -> Option<String> {
+    pub fn namespace_to_read(&self, request: &PasswordResetRequest, now: Moment) -> Option<String> {
         let namespace = request.namespace().unwrap_or_default();
-        let is_recent = |read: Duration| now.saturating_sub(read) <= self.freshness.limit / 2;
+        let is_recent = |read: Moment| now.since(read) <= self.freshness.limit / 2;
         let reads = &self.freshness.namespaces;
         let is_read = reads.confirmed(&namespace).is_some_and(is_recent);
         let has_failed = reads.failed(&namespace).is_some_and(is_recent);
@@ -202,7 +215,7 @@ impl GrantIndex {
 
     /// Evaluates grants and holds for this request, and whether they are confirmed.
     #[must_use]
-    pub fn evaluate_confirmed(&self, request: &PasswordResetRequest, user: &KnownUser, now: Duration) -> Evaluation {
+    pub fn evaluate_confirmed(&self, request: &PasswordResetRequest, user: &KnownUser, now: Moment) -> Evaluation {
         let namespace = request.namespace().unwrap_or_default();
         let namespace_confirmed = || self.freshness.is_valid(self.freshness.namespaces.confirmed(&namespace), now);
         let confirmed = self.is_confirmed(now) && (!self.namespace_decides(request) || namespace_confirmed());

@@ -1,11 +1,10 @@
 //! Compares what the watch of a kind of objects has delivered with lists of that kind.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::Moment;
 
 /// The number of times that a list replaces the index, without an event from the watch, before the
 /// watch is started again.
@@ -40,7 +39,7 @@ pub(super) struct Known {
     versions: Versions,
     /// The time before the last list that was equal to the index; `None` if there was none since a
     /// change that may be out of date.
-    confirmed: Option<Duration>,
+    confirmed: Option<Moment>,
     /// The names that the watch has delivered since the last full list was sent, and the version
     /// that each had before.
     delivered: BTreeMap<String, Option<Version>>,
@@ -101,7 +100,7 @@ impl Known {
     }
 
     /// Returns the time before the last list that was equal to the index.
-    pub(super) const fn confirmed(&self) -> Option<Duration> {
+    pub(super) const fn confirmed(&self) -> Option<Moment> {
         self.confirmed
     }
 
@@ -112,7 +111,7 @@ impl Known {
     }
 
     /// Compares a list with the index. Returns true if they are equal.
-    pub(super) fn compare(&mut self, listed: &Versions, sent: Duration) -> bool {
+    pub(super) fn compare(&mut self, listed: &Versions, sent: Moment) -> bool {
         let is_equal = self.versions == *listed;
         if is_equal {
             self.confirmed = self.confirmed.max(Some(sent));
@@ -123,7 +122,7 @@ impl Known {
 
     /// Replaces what is known by a full list, except for what the watch has delivered since it was
     /// sent. The result is confirmed, unless either may be out of date.
-    pub(super) fn merge(&mut self, listed: &Versions, sent: Duration) -> Merge {
+    pub(super) fn merge(&mut self, listed: &Versions, sent: Moment) -> Merge {
         let (delivered, removed) = (std::mem::take(&mut self.delivered), std::mem::take(&mut self.removed));
         let mut is_certain = true;
         let mut put = BTreeSet::new();

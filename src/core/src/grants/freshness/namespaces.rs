@@ -1,7 +1,8 @@
 //! The reads of namespaces whose labels or uid decide about requests.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
+use super::Moment;
 use crate::grants::Namespace;
 
 /// The reads of namespaces.
@@ -9,11 +10,11 @@ use crate::grants::Namespace;
 pub(super) struct NamespaceReads {
     /// Namespaces as they were read, `None` for those that do not exist, and the time before each
     /// read.
-    read: BTreeMap<String, (Option<Namespace>, Duration)>,
+    read: BTreeMap<String, (Option<Namespace>, Moment)>,
     /// The reads in flight, and whether the watch has delivered the namespace since they were sent.
     in_flight: BTreeMap<String, bool>,
     /// The time before each read that failed.
-    failed: BTreeMap<String, Duration>,
+    failed: BTreeMap<String, Moment>,
 }
 
 impl NamespaceReads {
@@ -23,12 +24,12 @@ impl NamespaceReads {
     }
 
     /// Returns the time before the last read of a namespace.
-    pub(super) fn confirmed(&self, name: &str) -> Option<Duration> {
+    pub(super) fn confirmed(&self, name: &str) -> Option<Moment> {
         self.read.get(name).map(|(_, sent)| *sent)
     }
 
     /// Returns the time before the last read of a namespace, if it failed.
-    pub(super) fn failed(&self, name: &str) -> Option<Duration> {
+    pub(super) fn failed(&self, name: &str) -> Option<Moment> {
         self.failed.get(name).copied()
     }
 
@@ -55,7 +56,7 @@ impl NamespaceReads {
         name: &str,
         namespace: Option<Namespace>,
         watched: Option<&Namespace>,
-        sent: Duration,
+        sent: Moment,
     ) {
         self.failed.remove(name);
         let is_overtaken = self.in_flight.remove(name) == Some(true) && watched != namespace.as_ref();
@@ -65,13 +66,13 @@ impl NamespaceReads {
     }
 
     /// Records that a read failed.
-    pub(super) fn ended_without_response(&mut self, name: &str, sent: Duration) {
+    pub(super) fn ended_without_response(&mut self, name: &str, sent: Moment) {
         self.in_flight.remove(name);
         self.failed.insert(name.to_owned(), sent);
     }
 
     /// Forgets the reads that are of no use any more.
-    pub(super) fn retain(&mut self, is_recent: impl Fn(Duration) -> bool) {
+    pub(super) fn retain(&mut self, is_recent: impl Fn(Moment) -> bool) {
         self.read.retain(|_, (_, sent)| is_recent(*sent));
         self.failed.retain(|_, sent| is_recent(*sent));
     }

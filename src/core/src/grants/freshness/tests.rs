@@ -1,6 +1,7 @@
 //! Tables of lists and events of the watch, and what is confirmed after them.
 
 use cognito_reset_api::{UserPoolGrant, UserPoolHold, conditions::WaitReason};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
@@ -8,8 +9,13 @@ use super::*;
 const POOL: &str = "eu-west-1_Example01";
 const LIMIT: Duration = Duration::from_secs(5);
 
-const fn at(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
+fn at(seconds: u64) -> Moment {
+    by_clocks(seconds, seconds.try_into().unwrap())
+}
+
+fn by_clocks(monotonic: u64, wall: i64) -> Moment {
+    let monotonic = Duration::from_secs(monotonic);
+    Moment { monotonic, wall: Timestamp::constant(1_800_000_000, 0) + SignedDuration::from_secs(wall) }
 }
 
 fn metadata(name: &str, uid: &str, generation: i64) -> ObjectMeta {
@@ -64,7 +70,7 @@ fn deliver_hold(index: &mut GrantIndex, hold: UserPoolHold) -> bool {
     index.deliver(ListedKind::Hold, &metadata, |index| index.put_hold(hold))
 }
 
-fn replace(index: &mut GrantIndex, grants: Vec<UserPoolGrant>, sent: Duration) -> Replaced {
+fn replace(index: &mut GrantIndex, grants: Vec<UserPoolGrant>, sent: Moment) -> Replaced {
     let listed = |object: UserPoolGrant| ListedObject {
         name: object.name_any(),
         version: Version::of(&object.metadata),
@@ -74,7 +80,7 @@ fn replace(index: &mut GrantIndex, grants: Vec<UserPoolGrant>, sent: Duration) -
     index.replace(ListedKind::Grant, objects, sent, GrantIndex::put_grant, GrantIndex::retain_grants)
 }
 
-fn replace_holds(index: &mut GrantIndex, holds: Vec<UserPoolHold>, sent: Duration) -> Replaced {
+fn replace_holds(index: &mut GrantIndex, holds: Vec<UserPoolHold>, sent: Moment) -> Replaced {
     let listed =
         |object: UserPoolHold| ListedObject { name: object.name_any(), version: Version::of(&object.metadata), object };
     let objects = holds.into_iter().map(listed).collect();
@@ -91,7 +97,7 @@ fn confirmed() -> GrantIndex {
 }
 
 /// Returns the reason for which the request waits, or `None` if it is allowed and confirmed.
-fn waits(index: &GrantIndex, now: Duration) -> Option<WaitReason> {
+fn waits(index: &GrantIndex, now: Moment) -> Option<WaitReason> {
     let evaluation = index.evaluate_confirmed(&request(), &KnownUser::NotRead, now);
     match evaluation.authorization {
         Ok(_) => (!evaluation.confirmed).then_some(WaitReason::GrantsNotConfirmed),
@@ -117,6 +123,21 @@ fn confirmation_is_valid_for_its_time_and_of_both_kinds() {
     assert_eq!(waits(&index, at(16)), NOT_CONFIRMED);
     assert!(index.compare(ListedKind::Grant, &versions(&[("everyone", "a", 1)]), at(9)), "a late response");
     assert_eq!(waits(&index, at(15)), None, "takes nothing back");
+}
+
+#[test]
+fn confirmation_is_as_old_as_either_clock_says() {
+    let index = confirmed();
+    for (what, now, wanted) in [
+        ("both", by_clocks(5, 5), None),
+        ("the machine was suspended, which stops the monotonic clock", by_clocks(1, 6), NOT_CONFIRMED),
+        ("the wall clock was set back", by_clocks(5, -3600), None),
+        ("it was set back long ago", by_clocks(6, -3600), NOT_CONFIRMED),
+    ] {
+        assert_eq!(waits(&index, now), wanted, "{what}");
+    }
+    assert_eq!(index.confirmation_age(by_clocks(1, 6)), Some(Duration::from_secs(6)));
+    assert_eq!(GrantIndex::new(LIMIT).confirmation_age(at(0)), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserPoolHold};
 use cognito_reset_core::{
     action::user_names::KnownUser,
-    grants::{self, Evaluation, GrantIndex, ListedKind, ListedObject, Replaced, Version, Versions},
+    grants::{self, Evaluation, GrantIndex, ListedKind, ListedObject, Moment, Replaced, Version, Versions},
 };
 use futures::{
     FutureExt,
@@ -210,7 +210,7 @@ impl Confirmation {
         Ok(self.grants.update(|index| index.compare(kind, &listed, sent)))
     }
 
-    fn list_sent(&self, kind: ListedKind) -> Duration {
+    fn list_sent(&self, kind: ListedKind) -> Moment {
         self.grants.update(|index| index.list_sent(kind));
         self.grants.now()
     }

@@ -8,8 +8,9 @@ use std::{
 use cognito_reset_api::PasswordResetRequest;
 use cognito_reset_core::{
     action::user_names::KnownUser,
-    grants::{Evaluation, GrantIndex, NamespacedName},
+    grants::{Evaluation, GrantIndex, Moment, NamespacedName},
 };
+use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::RwLock;
 use tokio::{sync::watch, time::Instant};
@@ -50,10 +51,10 @@ impl SharedGrants {
         }
     }
 
-    /// Returns the time of the monotonic clock by which confirmations are dated.
+    /// Returns the time by which confirmations are dated.
     #[must_use]
-    pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed()
+    pub(crate) fn now(&self) -> Moment {
+        Moment { monotonic: self.started.elapsed(), wall: Timestamp::now() }
     }
 
     /// Returns true if grants and holds were confirmed recently enough.
