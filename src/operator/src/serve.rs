@@ -26,7 +26,10 @@ use crate::{
     metrics::Metrics,
     run::RunError,
     tasks::{TaskError, Tasks},
-    telemetry::{events::Events, server::Health},
+    telemetry::{
+        events::Events,
+        server::{Confirming, Health},
+    },
 };
 
 /// The tasks that have calls to Cognito in flight, and finish them when the operator is asked to stop.
@@ -90,7 +93,6 @@ struct Operator<C: Cognito> {
     leadership: LeadershipMetric,
     grants: Arc<grant::context::Context>,
     confirmation: Arc<Confirmation>,
-    fresh_for: Duration,
     requests: Arc<request::context::Context<C>>,
     orphaned_claims: Arc<orphaned_claims::context::Context<C>>,
     retention: Arc<Retention>,
@@ -131,13 +133,12 @@ impl<C: Cognito> Operator<C> {
             orphaned_claims.clone(),
         ));
         let retention = Arc::new(Retention::new(args.into(), client.clone(), events, retention.clone()));
-        let (leadership, api_timeout, fresh_for) = (leadership.clone(), args.api_timeout, args.grant_freshness);
+        let (leadership, api_timeout) = (leadership.clone(), args.api_timeout);
         Self {
             health,
             leadership,
             grants,
             confirmation,
-            fresh_for,
             requests,
             orphaned_claims,
             retention,
@@ -165,7 +166,8 @@ impl<C: Cognito> Operator<C> {
         if tasks.until(stop, read).await?.is_none() {
             return Ok(());
         }
-        self.health.serving(leadership.clone(), lease_refuser, self.confirmation.confirmed(), self.fresh_for);
+        let grants = self.confirmation.grants();
+        self.health.serving(leadership.clone(), lease_refuser, Confirming::new(move || grants.is_confirming()));
         info!("ready");
         if let Some(election) = election {
             tasks.spawn(LEASE, elect(election, released));

@@ -186,18 +186,26 @@ impl GrantIndex {
         self.freshness.limit
     }
 
-    /// Returns the age of the older of the last confirmations of grants and of holds; `None` if
-    /// there was none since a change that may be out of date.
+    /// Returns the age of the last confirmations, of grants or of holds, whichever is older; `None`
+    /// if there was none. A later event that has to be compared first makes no difference.
     #[must_use]
     pub fn confirmation_age(&self, now: Moment) -> Option<Duration> {
         let Freshness { grants, holds, .. } = &self.freshness;
-        Some(now.since(grants.confirmed()?).max(now.since(holds.confirmed()?)))
+        Some(now.since(grants.last_confirmed()?).max(now.since(holds.last_confirmed()?)))
+    }
+
+    /// Returns true if the last confirmations are recent enough for a call, except for events that
+    /// have to be compared first, which takes moments.
+    #[must_use]
+    pub fn is_confirming(&self, now: Moment) -> bool {
+        self.confirmation_age(now).is_some_and(|age| age <= self.freshness.limit)
     }
 
     /// Returns true if grants and holds were confirmed recently enough for a call.
     #[must_use]
     pub fn is_confirmed(&self, now: Moment) -> bool {
-        self.confirmation_age(now).is_some_and(|age| age <= self.freshness.limit)
+        let Freshness { grants, holds, .. } = &self.freshness;
+        [grants, holds].iter().all(|known| self.freshness.is_valid(known.confirmed(), now))
     }
 
     /// Returns the namespace of a request if its labels or its uid decide about the request, and no

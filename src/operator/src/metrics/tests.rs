@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
 use cognito_reset_core::{
@@ -30,7 +30,7 @@ fn count(metrics: &Metrics) {
     requests.durations().calling(Some(now), now);
     requests.durations().finished(Outcome::Succeeded, Some(now), now);
     requests.durations().user_read(&Err(ReadError::NoResponse), Duration::ZERO);
-    grants.confirmed(Some(Duration::ZERO));
+    grants.confirming(Arc::default());
     grants.role_failed(SessionFailure::Other);
     grants.status_refused(&Refuser::Permission);
     orphaned_claims.found();
@@ -77,7 +77,21 @@ fn documentation_lists_each_metric_with_type_and_labels() {
     let registry = metrics.registry();
     let described = described(&text(&registry).unwrap());
     assert_eq!(described, documented, "left: the code; right: docs/observability.md");
-    // The pending requests are collected when the metrics are read, and are not in the registry.
-    let registered = format!("{registry:?}").matches("Descriptor {").count() + 2;
+    // The pending requests and the age of confirmations are collected when the metrics are read, and
+    // are not in the registry.
+    let registered = format!("{registry:?}").matches("Descriptor {").count() + 3;
     assert_eq!(described.len(), registered, "a metric that is registered is not counted in this test");
+}
+
+#[test]
+fn age_of_confirmations_is_shown_only_where_they_are_made() {
+    let metrics = Metrics::default();
+    let shows = |wanted: bool| {
+        let text = text(&metrics.registry()).unwrap();
+        assert_eq!(text.contains("cognito_reset_grant_confirmation_age_seconds inf"), wanted, "{text}");
+        assert_eq!(text.contains("confirmation_age"), wanted, "{text}");
+    };
+    shows(false);
+    metrics.grants.confirming(Arc::default());
+    shows(true);
 }

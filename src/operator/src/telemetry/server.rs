@@ -1,7 +1,7 @@
 //! Serves `/livez`, `/readyz` and `/metrics` on one port.
 
 use std::{
-    io,
+    fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -11,7 +11,7 @@ use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, rou
 use cognito_reset_core::refusal::Refuser;
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     cli::Listen,
@@ -35,10 +35,26 @@ enum Phase {
     Serving {
         leadership: watch::Receiver<Leadership>,
         lease_refuser: watch::Receiver<Option<Refuser>>,
-        confirmed: watch::Receiver<Option<Instant>>,
-        fresh_for: Duration,
+        confirming: Confirming,
     },
     Stopping,
+}
+
+/// Returns true if grants and holds are being confirmed.
+#[derive(Clone)]
+pub(crate) struct Confirming(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Confirming {
+    /// Creates the question from a function.
+    pub(crate) fn new(is_confirming: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_confirming))
+    }
+}
+
+impl fmt::Debug for Confirming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Confirming({})", (self.0)())
+    }
 }
 
 /// The state that the endpoints report.
@@ -70,10 +86,9 @@ impl Health {
         &self,
         leadership: watch::Receiver<Leadership>,
         lease_refuser: watch::Receiver<Option<Refuser>>,
-        confirmed: watch::Receiver<Option<Instant>>,
-        fresh_for: Duration,
+        confirming: Confirming,
     ) {
-        self.phase.send_replace(Phase::Serving { leadership, lease_refuser, confirmed, fresh_for });
+        self.phase.send_replace(Phase::Serving { leadership, lease_refuser, confirming });
     }
 
     /// Records that the operator accepts no more work.
@@ -99,11 +114,10 @@ impl Health {
             Phase::Checking => no("not ready: the operator is checking that the cluster has what it needs"),
             Phase::Reading => no("not ready: the grants and namespaces are not read yet"),
             Phase::Stopping => no("not ready: the operator is stopping"),
-            Phase::Serving { leadership, lease_refuser, confirmed, fresh_for } => {
+            Phase::Serving { leadership, lease_refuser, confirming } => {
                 let leadership = *leadership.borrow();
-                let is_confirmed = confirmed.borrow().is_some_and(|at| at.elapsed() <= *fresh_for);
                 match (leadership, &*lease_refuser.borrow()) {
-                    (Leadership::Leader, _) if !is_confirmed => {
+                    (Leadership::Leader, _) if !(confirming.0)() => {
                         no("not ready: the grants and holds are not confirmed; nothing is sent")
                     }
                     (Leadership::Leader | Leadership::Standby, _) => {
@@ -192,16 +206,26 @@ async fn exposition(State(health): State<Health>) -> impl IntoResponse {
 mod tests {
     use std::{cell::RefCell, io, net::SocketAddr, sync::Arc};
 
-    use tokio::sync::watch;
+    use cognito_reset_core::{
+        grants::{ListedKind, Versions},
+        refusal::Refuser,
+    };
+    use tokio::{sync::watch, time::advance};
 
-    use tokio::time::{Instant, advance};
+    use super::{Confirming, Duration, Health, bind_everywhere};
+    use crate::{controllers::grant::shared::SharedGrants, kube::lease::Leadership, metrics::Metrics};
 
-    use super::{Duration, Health, bind_everywhere};
-    use crate::{kube::lease::Leadership, metrics::Metrics};
-    use cognito_reset_core::refusal::Refuser;
+    const FRESH_FOR: Duration = Duration::from_secs(60);
 
-    #[test]
-    fn readiness_says_what_is_not_done_yet() {
+    fn confirm(grants: &SharedGrants) {
+        for kind in [ListedKind::Grant, ListedKind::Hold] {
+            let sent = grants.now();
+            assert!(grants.update(|index| index.compare(kind, &Versions::new(), sent)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readiness_says_what_is_not_done_yet() {
         let health = Health::new(Arc::default(), &Metrics::default(), Duration::MAX);
         let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
         let (refuses, lease_refuser) = watch::channel(None);
@@ -212,8 +236,10 @@ mod tests {
         expect(503, "checking that the cluster has what it needs");
         health.reading();
         expect(503, "not read yet");
-        let (confirms, confirmed) = watch::channel(Some(Instant::now()));
-        health.serving(leadership, lease_refuser, confirmed, Duration::from_secs(60));
+        let grants = Arc::new(SharedGrants::new(FRESH_FOR));
+        confirm(&grants);
+        let asked = Arc::clone(&grants);
+        health.serving(leadership, lease_refuser, Confirming::new(move || asked.is_confirming()));
         for (leadership, status) in
             [(Leadership::NoLeaderSeen, 503), (Leadership::Standby, 200), (Leadership::Leader, 200)]
         {
@@ -222,8 +248,13 @@ mod tests {
         }
         refuses.send_replace(Some(Refuser::ValidatingPolicy("owner-label".into())));
         expect(200, "leader\n");
-        confirms.send_replace(None);
+        advance(FRESH_FOR).await;
+        expect(200, "leader\n");
+        advance(Duration::from_secs(1)).await;
         expect(503, "the grants and holds are not confirmed");
+        confirm(&grants);
+        expect(200, "leader\n");
+        advance(FRESH_FOR * 2).await;
         leads.send_replace(Leadership::Standby);
         expect(200, "standby");
         leads.send_replace(Leadership::NoLeaderSeen);

@@ -40,6 +40,8 @@ pub(super) struct Known {
     /// The time before the last list that was equal to the index; `None` if there was none since a
     /// change that may be out of date.
     confirmed: Option<Moment>,
+    /// The time before the last list that was equal to the index, regardless of changes since.
+    last_confirmed: Option<Moment>,
     /// The names that the watch has delivered since the last full list was sent, and the version
     /// that each had before.
     delivered: BTreeMap<String, Option<Version>>,
@@ -104,6 +106,17 @@ impl Known {
         self.confirmed
     }
 
+    /// Returns the time before the last list that was equal to the index, regardless of changes
+    /// since.
+    pub(super) const fn last_confirmed(&self) -> Option<Moment> {
+        self.last_confirmed
+    }
+
+    fn confirm(&mut self, sent: Moment) {
+        self.confirmed = self.confirmed.max(Some(sent));
+        self.last_confirmed = self.last_confirmed.max(Some(sent));
+    }
+
     /// Records that a full list is about to be sent.
     pub(super) fn list_sent(&mut self) {
         self.delivered.clear();
@@ -114,7 +127,7 @@ impl Known {
     pub(super) fn compare(&mut self, listed: &Versions, sent: Moment) -> bool {
         let is_equal = self.versions == *listed;
         if is_equal {
-            self.confirmed = self.confirmed.max(Some(sent));
+            self.confirm(sent);
             self.list_sent();
         }
         is_equal
@@ -146,7 +159,11 @@ impl Known {
         }
         let is_changed = versions != self.versions;
         self.versions = versions;
-        self.confirmed = if is_certain { self.confirmed.max(Some(sent)) } else { None };
+        if is_certain {
+            self.confirm(sent);
+        } else {
+            self.confirmed = None;
+        }
         self.replacements += u32::from(is_changed);
         let watch_is_behind = self.replacements >= MOST_REPLACEMENTS;
         if watch_is_behind {

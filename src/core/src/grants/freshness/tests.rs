@@ -136,8 +136,21 @@ fn confirmation_is_as_old_as_either_clock_says() {
     ] {
         assert_eq!(waits(&index, now), wanted, "{what}");
     }
-    assert_eq!(index.confirmation_age(by_clocks(1, 6)), Some(Duration::from_secs(6)));
-    assert_eq!(GrantIndex::new(LIMIT).confirmation_age(at(0)), None);
+}
+
+#[test]
+fn age_of_the_last_confirmation_is_that_of_the_older_kind() {
+    let mut index = GrantIndex::new(LIMIT);
+    assert!(index.compare(ListedKind::Grant, &versions(&[]), at(10)));
+    assert_eq!((index.confirmation_age(at(10)), index.is_confirming(at(10))), (None, false), "no holds");
+    assert!(index.compare(ListedKind::Hold, &versions(&[]), at(8)));
+    for (now, age, is_confirming) in [(at(10), 2, true), (at(14), 6, false), (by_clocks(10, 14), 6, false)] {
+        assert_eq!(index.confirmation_age(now), Some(Duration::from_secs(age)));
+        assert_eq!(index.is_confirming(now), is_confirming);
+    }
+    // An event that has to be compared takes away the confirmation, but not its age.
+    deliver_hold(&mut index, hold("stop", "h"));
+    assert_eq!((index.is_confirmed(at(10)), index.is_confirming(at(10))), (false, true));
 }
 
 #[test]

@@ -45,14 +45,10 @@ pub(crate) struct Confirmation {
     client: Client,
     grants: Arc<SharedGrants>,
     metrics: Metrics,
-    /// The time for which a confirmation is valid.
-    fresh_for: Duration,
     /// Asks for a round before its time.
     asked: Notify,
     /// The end of each round, and whether it failed.
     failed: watch::Sender<bool>,
-    /// The start of the last round that confirmed grants and holds.
-    confirmed: watch::Sender<Option<Instant>>,
     reads: Mutex<HashMap<String, NamespaceRead>>,
     /// Start the watch of grants or holds again.
     pub(super) restart_grants: Notify,
@@ -67,10 +63,8 @@ impl Confirmation {
             client,
             grants: Arc::new(SharedGrants::new(fresh_for)),
             metrics,
-            fresh_for,
             asked: Notify::new(),
             failed: watch::Sender::default(),
-            confirmed: watch::Sender::default(),
             reads: Mutex::default(),
             restart_grants: Notify::new(),
             restart_holds: Notify::new(),
@@ -83,15 +77,9 @@ impl Confirmation {
         Arc::clone(&self.grants)
     }
 
-    /// Returns a receiver of the time at which grants and holds were last confirmed.
-    #[must_use]
-    pub(crate) fn confirmed(&self) -> watch::Receiver<Option<Instant>> {
-        self.confirmed.subscribe()
-    }
-
     /// The timeout of each read, and the time between two rounds.
     fn half(&self) -> Duration {
-        self.fresh_for / 2
+        self.grants.fresh_for() / 2
     }
 
     /// Evaluates grants and holds for a request, after reading what has to be confirmed for it.
@@ -134,17 +122,18 @@ impl Confirmation {
 
     /// Confirms grants and holds, forever.
     pub(crate) async fn run(&self) {
+        self.metrics.confirming(self.grants());
         loop {
             let begun = Instant::now();
             let (grants, holds) = tokio::join!(self.confirm_grants(), self.confirm_holds());
-            self.report(begun, grants.and(holds));
+            self.report(grants.and(holds));
             sleep_until(begun + SHORTEST_PAUSE).await;
             // A reconcile that waits and the end of the pause both start another round.
             let _ = timeout_at(begun + self.half(), self.asked.notified()).await;
         }
     }
 
-    fn report(&self, begun: Instant, result: Result<bool, StoreError>) {
+    fn report(&self, result: Result<bool, StoreError>) {
         let failed = result.is_err();
         let failed_before = *self.failed.borrow();
         match result {
@@ -153,14 +142,8 @@ impl Confirmation {
             Err(error) => warn!(%error, "unable to confirm grants and holds; retrying; nothing is sent meanwhile"),
             Ok(_) => {}
         }
-        let is_confirmed = self.grants.is_confirmed();
-        if !failed && is_confirmed {
-            self.confirmed.send_replace(Some(begun));
-        }
-        let confirmed = *self.confirmed.borrow();
-        self.metrics.confirmed(confirmed.map(|confirmed| confirmed.elapsed()));
         self.failed.send_replace(failed);
-        if is_confirmed {
+        if self.grants.is_confirmed() {
             self.grants.wake_unconfirmed();
         }
     }

@@ -63,6 +63,24 @@ impl SharedGrants {
         self.read(|index| index.is_confirmed(self.now()))
     }
 
+    /// Returns true if the last confirmation is recent enough, except for events since.
+    #[must_use]
+    pub(crate) fn is_confirming(&self) -> bool {
+        self.read(|index| index.is_confirming(self.now()))
+    }
+
+    /// Returns the age of the last confirmation; `None` if there was none.
+    #[must_use]
+    pub(crate) fn confirmation_age(&self) -> Option<Duration> {
+        self.read(|index| index.confirmation_age(self.now()))
+    }
+
+    /// Returns the time for which a confirmation is valid.
+    #[must_use]
+    pub(crate) fn fresh_for(&self) -> Duration {
+        self.read(GrantIndex::fresh_for)
+    }
+
     /// Returns the namespace of a request if its labels have to be read first.
     #[must_use]
     pub(crate) fn namespace_to_read(&self, request: &PasswordResetRequest) -> Option<String> {
