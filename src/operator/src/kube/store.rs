@@ -56,6 +56,9 @@ pub enum StoreError {
     /// A list of another kind than the requested one.
     #[error("the response is not the requested list")]
     AnotherList,
+    /// A response that may be of any age.
+    #[error("the response has no Date, or a cache has stored it")]
+    NotCurrent,
 }
 
 impl StoreError {
@@ -64,7 +67,7 @@ impl StoreError {
     fn response(&self) -> Option<ErrorResponse> {
         match self {
             Self::Client(kube::Error::Api(status)) => Some(ErrorResponse::of(status)),
-            Self::Client(_) | Self::NoResponse(_) | Self::Panicked(_) | Self::AnotherList => None,
+            Self::Client(_) | Self::NoResponse(_) | Self::Panicked(_) | Self::AnotherList | Self::NotCurrent => None,
         }
     }
 
@@ -81,7 +84,8 @@ impl StoreError {
     const fn is_response(&self) -> bool {
         match self {
             Self::Client(kube::Error::Api(_) | kube::Error::SerdeError(_) | kube::Error::FromUtf8(_))
-            | Self::AnotherList => true,
+            | Self::AnotherList
+            | Self::NotCurrent => true,
             Self::Client(_) | Self::NoResponse(_) | Self::Panicked(_) => false,
         }
     }
@@ -269,6 +273,7 @@ mod tests {
             (StoreError::Client(kube::Error::SerdeError(unparsable())), true, false),
             (StoreError::Client(kube::Error::FromUtf8(not_text())), true, false),
             (StoreError::AnotherList, true, false),
+            (StoreError::NotCurrent, true, false),
             (StoreError::Client(kube::Error::Service("connection refused".into())), false, false),
             (StoreError::NoResponse(Duration::from_secs(5)), false, false),
             (StoreError::Panicked(Panicked), false, false),

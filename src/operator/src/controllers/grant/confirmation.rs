@@ -6,23 +6,20 @@
 //! namespace of its request, if its labels decide, and waits for a list if the watch has just shown
 //! something that has to be compared first. `cognito_reset_core::grants` decides about all of it.
 
+mod reads;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserPoolHold};
 use cognito_reset_core::{
     action::user_names::KnownUser,
-    grants::{self, Evaluation, GrantIndex, ListedKind, ListedObject, Moment, Replaced, Version, Versions},
+    grants::{Evaluation, GrantIndex, ListedKind, Moment, Replaced},
 };
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{ApiResource, DynamicObject, ListParams, ObjectList},
-    core::{DeserializeGuard, PartialObjectMeta},
-};
+use kube::{Client, Resource, api::DynamicObject, core::DeserializeGuard};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, watch},
@@ -31,7 +28,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{holds, metrics::Metrics, shared::SharedGrants};
-use crate::kube::store::{StoreError, within};
+use crate::kube::store::StoreError;
 
 /// The shortest time between two rounds, for as long as the watch shows changes that have to be
 /// confirmed.
@@ -86,8 +83,11 @@ impl Confirmation {
     pub(crate) async fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         // The first lists, or a comparison after an event of the watch, take moments.
         let _ = timeout(self.half(), self.wait_for_lists()).await;
-        if let Some(namespace) = self.grants.namespace_to_read(request) {
-            self.read_namespace(namespace).await;
+        // The watch may deliver another state while the namespace is read. Then it is read once more.
+        for _ in 0..2 {
+            if let Some(namespace) = self.grants.namespace_to_read(request) {
+                self.read_namespace(namespace).await;
+            }
         }
         self.grants.evaluate(request, user)
     }
@@ -139,7 +139,9 @@ impl Confirmation {
         match result {
             Ok(_) if failed_before => info!("grants and holds are confirmed again"),
             Err(error) if failed_before => debug!(%error, "still unable to confirm grants and holds"),
-            Err(error) => warn!(%error, "unable to confirm grants and holds; retrying; nothing is sent meanwhile"),
+            Err(error) => {
+                warn!(%error, "unable to confirm grants and holds; retrying; nothing is sent once the last confirmation is too old")
+            }
             Ok(_) => {}
         }
         self.failed.send_replace(failed);
@@ -149,13 +151,11 @@ impl Confirmation {
     }
 
     async fn confirm_grants(&self) -> Result<bool, StoreError> {
-        let api: Api<UserPoolGrant> = Api::all(self.client.clone());
-        if self.compare(ListedKind::Grant, &api).await? {
+        if self.compare::<UserPoolGrant>(ListedKind::Grant).await? {
             return Ok(true);
         }
         let sent = self.list_sent(ListedKind::Grant);
-        let api: Api<DeserializeGuard<UserPoolGrant>> = Api::all(self.client.clone());
-        let objects = self.list_all(api).await?;
+        let objects = reads::objects::<UserPoolGrant, DeserializeGuard<_>>(&self.client, self.half()).await?;
         self.replaced(&self.restart_grants, |index| {
             let put = |index: &mut GrantIndex, object| super::put_grant(index, &object);
             index.replace(ListedKind::Grant, objects, sent, put, GrantIndex::retain_grants)
@@ -164,13 +164,11 @@ impl Confirmation {
     }
 
     async fn confirm_holds(&self) -> Result<bool, StoreError> {
-        let api: Api<UserPoolHold> = Api::all(self.client.clone());
-        if self.compare(ListedKind::Hold, &api).await? {
+        if self.compare::<UserPoolHold>(ListedKind::Hold).await? {
             return Ok(true);
         }
         let sent = self.list_sent(ListedKind::Hold);
-        let api = Api::all_with(self.client.clone(), &ApiResource::erase::<UserPoolHold>(&()));
-        let objects = self.list_all(api).await?;
+        let objects = reads::objects::<UserPoolHold, _>(&self.client, self.half()).await?;
         self.replaced(&self.restart_holds, |index| {
             let put = |index: &mut GrantIndex, object: DynamicObject| holds::put_hold(index, &object);
             index.replace(ListedKind::Hold, objects, sent, put, GrantIndex::retain_holds)
@@ -178,33 +176,19 @@ impl Confirmation {
         Ok(false)
     }
 
-    /// Lists the metadata of a kind. Without a resourceVersion, the list contains every write that
-    /// was complete before it was sent.
-    async fn compare<K>(&self, kind: ListedKind, api: &Api<K>) -> Result<bool, StoreError>
+    /// Compares the metadata of a kind with the index.
+    async fn compare<K>(&self, kind: ListedKind) -> Result<bool, StoreError>
     where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug,
     {
         let sent = self.grants.now();
-        let list = whole(within(self.half(), api.list_metadata(&ListParams::default())).await?)?;
-        let listed: Versions = list
-            .iter()
-            .map(|object| (object.metadata.name.clone().unwrap_or_default(), Version::of(&object.metadata)))
-            .collect();
+        let listed = reads::versions::<K>(&self.client, self.half()).await?;
         Ok(self.grants.update(|index| index.compare(kind, &listed, sent)))
     }
 
     fn list_sent(&self, kind: ListedKind) -> Moment {
         self.grants.update(|index| index.list_sent(kind));
         self.grants.now()
-    }
-
-    async fn list_all<K>(&self, api: Api<K>) -> Result<Vec<ListedObject<K>>, StoreError>
-    where
-        K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
-        let list = whole(within(self.half(), api.list(&ListParams::default())).await?)?;
-        let listed = |object: K| ListedObject { name: object.name_any(), version: Version::of(object.meta()), object };
-        Ok(list.into_iter().map(listed).collect())
     }
 
     fn replaced(&self, restart: &Notify, replace: impl FnOnce(&mut GrantIndex) -> Replaced) {
@@ -220,27 +204,18 @@ impl Confirmation {
     }
 }
 
-/// Returns the objects of a list that the API server returned as a whole.
-fn whole<K: Clone>(list: ObjectList<K>) -> Result<Vec<K>, StoreError> {
-    let is_whole = list.metadata.continue_.is_none_or(|token| token.is_empty());
-    let has_version = list.metadata.resource_version.is_some_and(|version| !version.is_empty());
-    if is_whole && has_version { Ok(list.items) } else { Err(StoreError::AnotherList) }
-}
-
-/// Reads a namespace. After an error it stays unconfirmed.
+/// Reads a namespace. After an error it stays unconfirmed, and is not read again at once.
 async fn read_namespace(client: Client, shared: Arc<SharedGrants>, name: String, timeout: Duration) {
     let sent = shared.now();
-    let api: Api<Namespace> = Api::all(client);
-    let read: Result<Option<PartialObjectMeta<Namespace>>, _> = match within(timeout, api.get_metadata(&name)).await {
-        Ok(namespace) => Ok(Some(namespace)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    };
-    match read {
-        Ok(namespace) => {
-            let read = namespace.map(|read| grants::Namespace { uid: read.uid(), labels: read.labels().clone() });
-            shared.update(|index| index.confirm_namespace(&name, read, sent));
+    shared.update(|index| index.namespace_read_sent(&name));
+    match reads::namespace(&client, &name, timeout).await {
+        Ok(namespace) => shared.update(|index| index.confirm_namespace(&name, namespace, sent)),
+        Err(error) => {
+            warn!(namespace = %name, %error, "unable to read a namespace; retrying");
+            shared.update(|index| index.namespace_read_failed(&name, sent));
         }
-        Err(error) => warn!(namespace = %name, %error, "unable to read a namespace; retrying"),
     }
 }
+
+#[cfg(test)]
+mod tests;
