@@ -92,11 +92,11 @@ pub enum WaitReason {
     AwaitingPriorAttempt,
     /// The operator cannot connect to Cognito; nothing was sent.
     CognitoUnreachable,
-    /// The claim could not be written in time, or grants and holds stopped to allow the call
-    /// meanwhile; nothing was sent.
+    /// The claim could not be written in time, or grants and holds no longer allowed the
+    /// call; nothing was sent.
     ClaimTimedOut,
     /// One of the clocks of the operator and the API server has passed `notAfter` or the deadline, and
-    /// the other has not; nothing is sent.
+    /// the other has not or is unknown; nothing is sent.
     ClockSkew,
     /// Cognito responded with this exception, which blocks: nothing happened, and somebody has to change
     /// the configuration or the credentials.

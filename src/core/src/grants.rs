@@ -152,7 +152,7 @@ impl GrantIndex {
     }
 
     /// Stores a grant's status that was written. The response may be late, so this never adds a
-    /// grant: only the watch adds and removes grants.
+    /// grant: only the watch and the lists that confirm it add and remove grants.
     pub fn status_written(&mut self, stored: &UserPoolGrant) {
         if let Some(grant) = self.grants.get_mut(&stored.name_any()) {
             grant.object.status.clone_from(&stored.status);

@@ -37,7 +37,7 @@ pub enum Ledger {
 /// The reason for which an attempt without effect may be followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetryReason {
-    /// The claim was written too late, or grants and holds stopped to allow the call.
+    /// The claim was written too late, or grants and holds no longer allowed the call.
     ClaimTimedOut,
     /// No connection to Cognito was made.
     CognitoUnreachable,

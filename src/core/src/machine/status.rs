@@ -396,10 +396,10 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
         }
         WaitReason::ClaimTimedOut => {
-            "writing the claim took too long, or grants and holds stopped to allow the call meanwhile; nothing was sent, retrying"
+            "writing the claim took too long, or grants and holds no longer allowed the call; nothing was sent, retrying"
         }
         WaitReason::ClockSkew => {
-            "the clocks of the operator and of the API server do not agree that notAfter or deadlineSeconds has passed; nothing is sent until they agree: check the clocks of both machines"
+            "the clocks of the operator and of the API server do not agree that notAfter or deadlineSeconds has passed, or the API server's response has no Date; nothing is sent until they agree: check the clocks of both machines, and let proxies pass the header Date"
         }
         WaitReason::RecordNotUsable => {
             "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
