@@ -76,7 +76,8 @@ pub enum WaitReason {
     /// The matching grants limit how many pending requests of a namespace proceed at a time, and
     /// earlier requests have not ended.
     PendingLimitReached,
-    /// The call rate of the account and Region is used up for now.
+    /// The call rate of the account and Region is used up for now, or that of the records that are
+    /// closed in the namespace.
     RateLimited,
     /// Cognito throttles; the operator slows down all calls for the account and Region.
     Throttled,

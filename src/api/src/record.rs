@@ -31,6 +31,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     selectable = ".effect",
     selectable = ".userPoolID",
     selectable = ".username",
+    selectable = ".closed.ungranted",
     printcolumn(name = "Namespace", type_ = "string", json_path = ".request.namespace", description = "the request's namespace"),
     printcolumn(name = "Request", type_ = "string", json_path = ".request.name", description = "the request's name"),
     printcolumn(name = "Action", type_ = "string", json_path = ".action", description = "the action", priority = 1),
@@ -49,6 +50,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     validation = Rule::new("!has(self.closed) || (has(self.effect) && self.effect == 'NotPerformed')").message("a closed record has the effect NotPerformed").field_path(".closed"),
     validation = Rule::new("!has(oldSelf.closed) || (has(self.closed) && self.closed == oldSelf.closed)").message("closed is final").field_path(".closed"),
     validation = Rule::new("!has(oldSelf.closed) || (has(self.attempts) ? has(oldSelf.attempts) && self.attempts == oldSelf.attempts : !has(oldSelf.attempts))").message("a closed record is never claimed again").field_path(".attempts"),
+    validation = Rule::new("!has(self.closed) || !self.closed.ungranted || (!has(self.attempts) && !has(self.closed.grants))").message("only a record without an attempt and without a grant can be closed as ungranted").field_path(".closed"),
     validation = Rule::new("has(oldSelf.effect) || !has(self.closed)").message("an open claim is settled, never closed").field_path(".closed"),
     validation = Rule::new("!has(oldSelf.notAfter) || (has(self.notAfter) && self.notAfter >= oldSelf.notAfter)").message("notAfter may only grow").field_path(".notAfter"),
     validation = Rule::new("has(oldSelf.effect) || (has(oldSelf.attempts) && has(self.attempts) && self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id)").message("an open claim is settled, never taken over").field_path(".attempts")
@@ -437,6 +439,10 @@ pub struct Closed {
 
     /// The time when the record was closed, by the clock of the process that closed it.
     pub closed_at: Time,
+
+    /// True if no grant allowed the request when it ended, no hold held it back, and nothing was ever claimed for it. Such a record contains neither `reason`, `ticket`, `onBehalfOf` and `approvedBy` nor `requestedBy.extra`. It is kept for 15 minutes after its last write, or until `notAfter` if that is later, but for a day at most. After that the name of the request counts as new.
+    #[serde(default)]
+    pub ungranted: bool,
 
     /// The process that closed the record, the request object that ended, and its grants.
     #[serde(flatten)]

@@ -4,8 +4,11 @@
 //! A request that has to wait gets a slot in a queue, and comes back when its slot is due. No task
 //! waits here. Pure: the monotonic clock is an argument.
 
+pub mod closings;
+
 use std::{
     collections::HashMap,
+    hash::Hash,
     time::{Duration, Instant},
 };
 
@@ -32,11 +35,17 @@ pub enum Slot {
     },
 }
 
-/// The call rates of all accounts and Regions.
+/// The maximum time between two calls, regardless of throttling.
+pub const SLOWEST: Duration = Duration::from_secs(10);
+/// The time after which an unused slot is dropped: its request was deleted.
+pub const ABANDONED: Duration = Duration::from_secs(60);
+/// The rates by key: those of calls by account and Region, or those of closings by namespace.
 #[derive(Debug)]
-pub struct Pacer {
+pub struct Pacer<K = QuotaKey> {
     period: Duration,
-    quotas: HashMap<QuotaKey, Quota>,
+    quotas: HashMap<K, Quota>,
+    /// The time when quotas that nobody uses were last dropped.
+    tidied: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -55,20 +64,24 @@ struct Quota {
     tidied: Instant,
 }
 
-impl Pacer {
-    /// The maximum time between two calls, regardless of throttling.
-    pub const SLOWEST: Duration = Duration::from_secs(10);
-
-    /// The time after which an unused slot is dropped: its request was deleted.
-    pub const ABANDONED: Duration = Duration::from_secs(60);
-
-    /// Creates a pacer with `per_second` evenly spaced calls for each account and Region.
+impl<K: Clone + Eq + Hash> Pacer<K> {
+    /// Creates a pacer with `per_second` evenly spaced slots for each key.
     #[must_use]
     pub fn new(per_second: f64) -> Self {
-        Self { period: Duration::from_secs_f64(1.0 / per_second), quotas: HashMap::new() }
+        Self::with_period(Duration::from_secs_f64(1.0 / per_second))
     }
 
-    fn quota(&mut self, key: &QuotaKey, now: Instant) -> &mut Quota {
+    /// Creates a pacer with one slot per period for each key.
+    #[must_use]
+    pub fn with_period(period: Duration) -> Self {
+        Self { period, quotas: HashMap::new(), tidied: None }
+    }
+
+    fn quota(&mut self, key: &K, now: Instant) -> &mut Quota {
+        if self.tidied.is_none_or(|tidied| now >= tidied + ABANDONED) {
+            self.quotas.retain(|_, quota| quota.is_used(now));
+            self.tidied = Some(now);
+        }
         self.quotas.entry(key.clone()).or_insert_with(|| Quota {
             slowed: 0,
             changed: now,
@@ -79,8 +92,8 @@ impl Pacer {
         })
     }
 
-    /// Asks for one call, for the request with this uid.
-    pub fn ask(&mut self, key: &QuotaKey, uid: &str, now: Instant) -> Slot {
+    /// Asks for one slot, for the request with this uid.
+    pub fn ask(&mut self, key: &K, uid: &str, now: Instant) -> Slot {
         let base = self.period;
         let quota = self.quota(key, now);
         let period = quota.period(base);
@@ -109,11 +122,11 @@ impl Pacer {
     }
 
     /// Halves the rate after Cognito throttled, once for all responses to calls of the same period.
-    pub fn throttled(&mut self, key: &QuotaKey, now: Instant) {
+    pub fn throttled(&mut self, key: &K, now: Instant) {
         let base = self.period;
         let quota = self.quota(key, now);
         let period = quota.period(base);
-        if (quota.slowed == 0 || now >= quota.changed + period) && period < Self::SLOWEST {
+        if (quota.slowed == 0 || now >= quota.changed + period) && period < SLOWEST {
             quota.slowed += 1;
             quota.changed = now;
         }
@@ -121,7 +134,7 @@ impl Pacer {
     }
 
     /// Doubles the rate again, step by step, after Cognito did not throttle.
-    pub fn accepted(&mut self, key: &QuotaKey, now: Instant) {
+    pub fn accepted(&mut self, key: &K, now: Instant) {
         let base = self.period;
         let quota = self.quota(key, now);
         if quota.slowed > 0 && now >= quota.changed + quota.period(base) * 10 {
@@ -132,15 +145,21 @@ impl Pacer {
 }
 
 impl Quota {
+    /// Returns true unless a new quota would behave in the same way.
+    fn is_used(&self, now: Instant) -> bool {
+        let waits = self.slots.values().any(|slot| *slot + ABANDONED > now);
+        waits || self.slowed > 0 || self.next > now || self.next_free > now
+    }
+
     fn tidy(&mut self, now: Instant) {
-        if now >= self.tidied + Pacer::ABANDONED {
-            self.slots.retain(|_, slot| *slot + Pacer::ABANDONED > now);
+        if now >= self.tidied + ABANDONED {
+            self.slots.retain(|_, slot| *slot + ABANDONED > now);
             self.tidied = now;
         }
     }
 
     fn period(&self, base: Duration) -> Duration {
-        base.saturating_mul(1 << self.slowed.min(24)).min(Pacer::SLOWEST.max(base))
+        base.saturating_mul(1 << self.slowed.min(24)).min(SLOWEST.max(base))
     }
 }
 
@@ -229,7 +248,7 @@ mod tests {
         for uid in 0..100 {
             pacer.ask(&here, &uid.to_string(), start);
         }
-        let later = start + Pacer::ABANDONED * 2;
+        let later = start + ABANDONED * 2;
         assert_eq!(pacer.ask(&here, "now", later), Slot::Now);
         assert!(matches!(pacer.ask(&here, "next", later), Slot::Later { .. }));
         assert_eq!(pacer.quotas.values().map(|quota| quota.slots.len()).sum::<usize>(), 1);
@@ -276,12 +295,12 @@ mod tests {
         let mut now = start;
         for _ in 0..50 {
             pacer.throttled(&here, now);
-            now += Pacer::SLOWEST;
+            now += SLOWEST;
         }
         assert_eq!(pacer.ask(&here, "a", now), Slot::Now);
-        assert_eq!(pacer.ask(&here, "b", now), Slot::Later { at: now + Pacer::SLOWEST, throttled: true });
+        assert_eq!(pacer.ask(&here, "b", now), Slot::Later { at: now + SLOWEST, throttled: true });
         // From there one step also leads to a higher rate: 6.4 s.
-        now += Pacer::SLOWEST * 10;
+        now += SLOWEST * 10;
         pacer.accepted(&here, now);
         assert_eq!(pacer.ask(&here, "b", now), Slot::Now);
         assert_eq!(pacer.ask(&here, "c", now), Slot::Later { at: now + millis(6400), throttled: true });

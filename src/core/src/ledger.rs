@@ -250,6 +250,15 @@ pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, close
     record
 }
 
+/// Returns true if the record was closed for a request that no grant allowed, before any claim. Nothing was or will be
+/// sent for it, so it may be forgotten early.
+#[must_use]
+pub fn is_ungranted(record: &PasswordResetRecord) -> bool {
+    let RecordFields { closed, attempts, omitted_attempts, .. } = &record.spec;
+    let never_claimed = attempts.is_empty() && *omitted_attempts == 0;
+    never_claimed && closed.as_ref().is_some_and(|closed| closed.ungranted && closed.origin.grants.is_empty())
+}
+
 /// Returns the time of the last change that the record itself contains: its closing, or its last attempt. `None` if it
 /// has neither.
 #[must_use]

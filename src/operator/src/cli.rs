@@ -157,13 +157,15 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_PROBE_PAUSE", default_value = "2s", value_parser = duration, value_name = "DURATION")]
     pub(crate) probe_pause: Duration,
 
-    /// Interval of the scans for orphaned claims, and for finished requests past their
-    /// ttlSecondsAfterFinished.
+    /// Interval of the scans for orphaned claims, for finished requests past their
+    /// ttlSecondsAfterFinished, and for records of requests that no grant allowed.
     #[arg(long, env = "COGNITO_RESET_SWEEP_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub(crate) sweep_interval: Duration,
 
     /// Time for which a record is kept after its last write, by the API server's clock; 0 keeps
-    /// records forever. A request that is applied again after that time resets again.
+    /// records forever. A request that is applied again after that time resets again. The record of
+    /// a request that no grant allowed is kept for 15 minutes, or until its notAfter, for a day at
+    /// most.
     #[arg(long, env = "COGNITO_RESET_RECORD_RETENTION", default_value = "8760h", value_parser = retention, value_name = "DURATION")]
     pub(crate) record_retention: Duration,
 
@@ -171,7 +173,8 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_RETENTION_SCAN_INTERVAL", default_value = "1h", value_parser = duration, value_name = "DURATION")]
     pub(crate) retention_scan_interval: Duration,
 
-    /// Maximum number of requests and records per second that are read for deletion.
+    /// Maximum number of requests and records per second that are read for deletion, besides the
+    /// records of requests that no grant allowed.
     #[arg(long, env = "COGNITO_RESET_RETENTION_RATE", default_value_t = 10.0, value_parser = retention_rate, value_name = "PER_SECOND")]
     pub(crate) retention_rate: f64,
 

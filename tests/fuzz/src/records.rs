@@ -37,6 +37,7 @@ struct Closing {
     cause: u8,
     ours: bool,
     closed_at: i64,
+    ungranted: bool,
     code: Option<Code>,
 }
 
@@ -98,6 +99,7 @@ impl Closing {
             exception_code: self.code.as_ref().map(Code::text),
             user_status: None,
             closed_at: Time(at(self.closed_at)),
+            ungranted: self.ungranted,
             origin: origin(self.ours),
         }
     }

@@ -70,6 +70,7 @@ fn ended_without_call() -> Closed {
         exception_code: None,
         user_status: None,
         closed_at: Time(at(-30)),
+        ungranted: false,
         origin: Origin::new("operator-1", "uid"),
     }
 }

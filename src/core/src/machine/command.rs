@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     action::{port::Access, user_names::KnownUser},
-    dispatch::QuotaKey,
+    dispatch::{QuotaKey, closings::ClosingQueue},
     machine::{Object, describe, event::ApiFailure, state::RecordWrite},
     refusal::Refuser,
 };
@@ -44,6 +44,13 @@ pub enum Command<S> {
     TakeSlot {
         /// The account and Region.
         quota: QuotaKey,
+        /// The uid of the request, which keeps its place in the queue.
+        uid: String,
+    },
+    /// Take the next slot among the closings of the namespace: `Event::Slot`.
+    TakeClosingSlot {
+        /// The queue of the namespace.
+        queue: ClosingQueue,
         /// The uid of the request, which keeps its place in the queue.
         uid: String,
     },
@@ -135,6 +142,7 @@ impl<S> Command<S> {
             | Self::Recall(_)
             | Self::CountRefusal { .. }
             | Self::TakeSlot { .. }
+            | Self::TakeClosingSlot { .. }
             | Self::LoadCredentials(_)
             | Self::WriteStatus(_)
             | Self::Sleep(_)
@@ -153,6 +161,7 @@ impl<S> Command<S> {
             Self::Recall(_) => "Recall",
             Self::CountRefusal { .. } => "CountRefusal",
             Self::TakeSlot { .. } => "TakeSlot",
+            Self::TakeClosingSlot { .. } => "TakeClosingSlot",
             Self::LoadCredentials(_) => "LoadCredentials",
             Self::GetUser { .. } => "GetUser",
             Self::WriteRecord { .. } => "WriteRecord",
@@ -175,6 +184,7 @@ impl<S> fmt::Display for Command<S> {
             Self::Recall(observed) => write!(f, "({observed:?})"),
             Self::CountRefusal { write, by, .. } => write!(f, "({write:?}, {by})"),
             Self::TakeSlot { quota, .. } => write!(f, "({quota:?})"),
+            Self::TakeClosingSlot { queue, .. } => write!(f, "({queue:?})"),
             Self::LoadCredentials(access) => write!(f, "({}, {:?})", access.region, access.role),
             Self::WriteRecord { record, within } => write!(f, "({}, {within:?})", describe::record(record)),
             Self::Call(call) => write!(f, "({})", call.attempt_id),

@@ -14,6 +14,7 @@ use crate::{
     ledger::{Ledger, Settlement},
     machine::state::{
         Credentials, Desired, OwnAttempt, Pace, Permission, Probes, RecordWrite, Refused, Request, Snapshot, State,
+        Turn,
     },
 };
 
@@ -38,6 +39,8 @@ pub enum Step {
     Gather,
     /// Ask the pacer for a slot of the account and Region.
     TakeSlot,
+    /// Ask for a slot among the closings of the namespace.
+    TakeClosingSlot,
     /// Load the credentials.
     LoadCredentials,
     /// Read the user's state before the claim.
@@ -121,6 +124,7 @@ fn with_desired(state: &State, then: impl FnOnce(&Desired) -> Step) -> Step {
 }
 
 /// Writes the status, after the record has remembered the expiry of the request. An expiry that has passed does not matter.
+/// The record of an ungranted request is then kept longer, so it takes a turn as if it were closed again.
 fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
     // The API server keeps whole seconds.
     let covers = |expires: Timestamp| state.remembered.is_some_and(|until| until.as_second() >= expires.as_second());
@@ -130,19 +134,33 @@ fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
                 let until = if now < expires { until.min(expires) } else { until };
                 Step::Wait { reason: WaitReason::WriteRefused, until }
             }
+            Some(_) | None if state.ungranted => match in_turn(Step::ExtendExpiry(expires), state) {
+                Step::Wait { reason, until } if now < expires => Step::Wait { reason, until: until.min(expires) },
+                step => step,
+            },
             Some(_) | None => Step::ExtendExpiry(expires),
         },
         (Some(_) | None, _) => Step::WriteStatus,
     }
 }
 
-/// Closes the record, unless just that was refused. Nothing is concluded beside the record, so the request waits for it.
+/// Closes the record in its turn, unless just that was refused. Nothing is concluded beside the record, so the request waits
+/// for it.
 fn close(cause: CloseCause, state: &State, now: Timestamp) -> Step {
     match state.refused {
         Some(Refused { write: RecordWrite::Close(_), until }) if now < until => {
             Step::Wait { reason: WaitReason::WriteRefused, until }
         }
-        Some(_) | None => Step::Close(cause),
+        Some(_) | None => in_turn(Step::Close(cause), state),
+    }
+}
+
+/// Writes the record in the turn of its request among the closings of the namespace.
+fn in_turn(write: Step, state: &State) -> Step {
+    match state.closing {
+        Turn::NotAsked => Step::TakeClosingSlot,
+        Turn::Later { until, reason } => Step::Wait { reason, until },
+        Turn::Now => write,
     }
 }
 

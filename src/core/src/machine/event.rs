@@ -32,7 +32,7 @@ pub enum Event<S> {
     Recalled(Recalled),
     /// The pause before the next try of the refused write.
     Refusal(RefusedWrite),
-    /// The slot that the pacer gives to the request.
+    /// The slot of the call or of the closing.
     Slot(Slot),
     /// The loaded session, or an error.
     Credentials(Result<S, SessionFailure>),

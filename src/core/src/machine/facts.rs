@@ -2,7 +2,7 @@
 
 use cognito_reset_api::{
     Attempt, CloseCause, Closed, IfResetRequired, Origin, Outcome, PasswordResetRecord, PasswordResetRequest,
-    SessionTags, UserStatus, conditions::WaitReason,
+    RequestedBy, SessionTags, UserStatus, conditions::WaitReason,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,13 +14,14 @@ use crate::{
         response::{Class, Code, ResetResponse},
         user_names::KnownUser,
     },
+    dispatch::closings::ClosingQueue,
     grants::{Authorization, Evaluation, HeldBy, HoldCause, is_service_account_of},
     ledger::{self, Finding, Identity, Ledger, Settlement, Waits},
     machine::{
         Object,
         state::{
             Credentials, Desired, OwnAttempt, Pace, Permission, ReadReason, RecordWrite, Refused, Request, Snapshot,
-            State,
+            State, Turn,
         },
         status::{self, StatusUpdate},
     },
@@ -151,6 +152,7 @@ impl Facts {
     ) {
         self.state.ledger = ledger::view(record.as_deref(), &self.identity, waits, observed_for, now);
         self.state.remembered = record.as_deref().and_then(ledger::remembered);
+        self.state.ungranted = record.as_deref().is_some_and(ledger::is_ungranted);
         self.record = record;
     }
 
@@ -220,11 +222,37 @@ impl Facts {
             | Snapshot::NoResponse { .. }
             | Snapshot::Read(_) => None,
         };
-        let (origin, user_status) = (self.origin(operator_instance)?, self.state.before.status());
-        let closed = Closed { cause, exception_code, user_status, closed_at: Time(now), origin };
+        let (mut origin, user_status) = (self.origin(operator_instance)?, self.state.before.status());
+        let ungranted = self.is_ungranted();
+        if ungranted {
+            origin = without_texts(origin);
+        }
+        let closed = Closed { cause, exception_code, user_status, closed_at: Time(now), ungranted, origin };
         let mut wanted = ledger::closed(self.record.as_deref(), &self.identity, closed);
         wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
+    }
+
+    /// Returns true if no grant allows the request, and nothing was ever claimed for it. A hold holds back only what a grant
+    /// matches.
+    fn is_ungranted(&self) -> bool {
+        let is_denied = match self.state.permission {
+            Permission::Granted
+            | Permission::Denied(WaitReason::UserPoolHeld)
+            | Permission::Unreadable { .. }
+            | Permission::NotConfirmed { .. } => false,
+            Permission::Denied(_) => true,
+        };
+        is_denied && self.allowed.is_none() && self.record.is_none()
+    }
+
+    /// Returns the queue in which the record is closed, or an ungranted one extended.
+    #[must_use]
+    pub(super) fn closing_queue(&self, now: Timestamp) -> ClosingQueue {
+        let ungranted = self.state.ungranted || self.is_ungranted();
+        let expires = self.request.as_ref().and_then(|request| request.spec.not_after.as_ref());
+        let now = self.state.server_time.map_or(now, |server| server.min(now));
+        ClosingQueue::of(ungranted, expires.map(|time| time.0), now)
     }
 
     /// Returns the settled record with the expiry of the request, or `None` without a record or request.
@@ -353,6 +381,9 @@ impl Facts {
                 status::refused(refused.write, self.refuser.as_ref(), &self.ended())
             }
             (_, Some(held_by)) if reason == WaitReason::UserPoolHeld => status::held(held_by),
+            _ if reason == WaitReason::RateLimited && matches!(self.state.closing, Turn::Later { .. }) => {
+                status::closing_queued()
+            }
             (Some(_) | None, Some(_) | None) => {
                 let account = self.dependent_account(reason);
                 account.map_or_else(|| status::waiting(reason), |name| status::waiting_for_account(reason, name))
@@ -386,6 +417,13 @@ impl Facts {
     pub(super) fn uid(&self) -> Option<String> {
         self.request.as_ref().and_then(|request| request.uid())
     }
+}
+
+/// Returns the origin without what the requester can write at any length. Anybody who may create requests can make the
+/// operator write the record of an ungranted one.
+fn without_texts(origin: Origin) -> Origin {
+    let requested_by = RequestedBy { extra: None, ..origin.requested_by };
+    Origin { requested_by, approved_by: None, reason: None, ticket: None, on_behalf_of: None, ..origin }
 }
 
 /// Returns the reason to wait for another try of a read, unless Cognito refuses it: then the request

@@ -165,6 +165,8 @@ enum Phase {
     Recalling { record: Option<Object<PasswordResetRecord>>, settled: bool },
     /// Taking a slot.
     TakingSlot,
+    /// Taking a slot among the closings of the namespace.
+    TakingClosingSlot,
     /// Loading credentials for a call.
     LoadingCredentials,
     /// Reading the user before a call.
@@ -250,6 +252,7 @@ impl<S: Clone> Machine<S> {
                 self.recalled(record, settled, recalled, at)
             }
             (Phase::TakingSlot, Event::Slot(slot)) => self.slot(slot, at),
+            (Phase::TakingClosingSlot, Event::Slot(slot)) => self.closing_slot(slot, at),
             (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
             (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
             (Phase::Reauthorizing, Event::Grants(evaluation)) => self.claim(&evaluation, at),
@@ -287,6 +290,7 @@ impl<S: Clone> Machine<S> {
             | Phase::Authorizing { .. }
             | Phase::Recalling { .. }
             | Phase::TakingSlot
+            | Phase::TakingClosingSlot
             | Phase::LoadingCredentials
             | Phase::TakingSnapshot
             | Phase::Reauthorizing
@@ -316,6 +320,7 @@ impl<S: Clone> Machine<S> {
                 let uid = self.facts.uid().unwrap_or_default();
                 Some(Command::TakeSlot { quota: self.quota(), uid })
             }
+            Step::TakeClosingSlot => Some(self.take_closing_slot(at)),
             Step::LoadCredentials => Some(self.load_credentials()),
             Step::TakeSnapshot => self.take_snapshot(),
             Step::Claim => self.reauthorize(),

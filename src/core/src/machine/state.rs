@@ -28,6 +28,10 @@ pub struct State {
     pub user_busy: Option<Timestamp>,
     /// The pace of the account and Region.
     pub pace: Pace,
+    /// The turn among the closings of the namespace.
+    pub closing: Turn,
+    /// True if the record is that of an ungranted request, which retention deletes early.
+    pub ungranted: bool,
     /// The AWS credentials for this request.
     pub credentials: Credentials,
     /// The user's state before the claim.
@@ -55,6 +59,8 @@ impl State {
             permission: Permission::Denied(WaitReason::NoMatchingGrant),
             user_busy: None,
             pace: Pace::NotAsked,
+            closing: Turn::NotAsked,
+            ungranted: false,
             credentials: Credentials::NotLoaded,
             before: Snapshot::NotRead,
             attempt: OwnAttempt::None,
@@ -152,6 +158,22 @@ impl From<PaceReason> for WaitReason {
             PaceReason::Throttled => Self::Throttled,
         }
     }
+}
+
+/// The turn of a record among those that are closed in its namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Turn {
+    /// Not asked yet.
+    NotAsked,
+    /// The record may be written now.
+    Now,
+    /// Not before this moment.
+    Later {
+        /// The time of the next request for a slot.
+        until: Timestamp,
+        /// `RateLimited`, or the reason for which the request waited before.
+        reason: WaitReason,
+    },
 }
 
 /// The AWS credentials.

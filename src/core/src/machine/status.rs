@@ -98,6 +98,13 @@ pub fn held(by: &HeldBy) -> StatusUpdate {
     StatusUpdate { message, ..waiting(WaitReason::UserPoolHeld) }
 }
 
+/// Returns the status of a request that has ended without a call, while its record waits to be written.
+#[must_use]
+pub fn closing_queued() -> StatusUpdate {
+    let message = "the request has ended without a call; the outcome follows when its record is written, which the operator does at most 5 times a second for each namespace";
+    StatusUpdate { message: message.to_owned(), ..waiting(WaitReason::RateLimited) }
+}
+
 /// Returns the status of a request whose call could not be sent, for this cause.
 #[must_use]
 pub fn unreachable(cause: FailureCause) -> StatusUpdate {

@@ -5,6 +5,7 @@
 
 mod calls;
 mod claims;
+mod closings;
 mod effects;
 mod waits;
 
@@ -22,8 +23,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    ApiFailure, Command, Entropy, Event, Machine, Next, Note, Now, Object, Objects, Reaction, Recalled, ReconcileError,
-    RefusedWrite, Settings, Slot, StatusWrite, Written,
+    ApiFailure, Command, Entropy, Event, HeldUp, Machine, Next, Note, Now, Object, Objects, Reaction, Recalled,
+    ReconcileError, RefusedWrite, Settings, Slot, StatusWrite, Written,
 };
 use crate::{
     action::{
@@ -118,6 +119,14 @@ fn read(request: PasswordResetRequest, record: Option<PasswordResetRecord>) -> E
     }))
 }
 
+fn recalled(refused: Option<RefusedWrite>, held_up: Option<HeldUp>) -> Event<&'static str> {
+    Event::Recalled(Recalled { observed_for: OBSERVED, refused, held_up })
+}
+
+fn later(after: SignedDuration) -> Event<&'static str> {
+    Event::Slot(Slot::Later { after, throttled: false })
+}
+
 fn no_response() -> ApiFailure {
     ApiFailure::NoResponse { detail: "nothing came back".into() }
 }
@@ -192,8 +201,16 @@ impl Run {
     fn status(&self) -> (Reason, String) {
         let Command::WriteStatus(request) = &self.command else { panic!("{}", self.command) };
         let ready = request.status.as_ref().unwrap().conditions.iter().find(|it| it.type_ == "Ready").unwrap();
-        let waits = [WaitReason::WriteRefused, WaitReason::RateLimited, WaitReason::Suspended, WaitReason::ClockSkew]
-            .map(Reason::Wait);
+        let waits = [
+            WaitReason::WriteRefused,
+            WaitReason::RateLimited,
+            WaitReason::Suspended,
+            WaitReason::ClockSkew,
+            WaitReason::NoMatchingGrant,
+            WaitReason::UserPoolHeld,
+            WaitReason::GrantsNotConfirmed,
+        ]
+        .map(Reason::Wait);
         let mut all = waits.into_iter().chain([Reason::End(EndReason::ResetAccepted)]);
         let reason = all.find(|reason| reason.as_str() == ready.reason);
         (reason.unwrap_or_else(|| panic!("{}", ready.reason)), ready.message.clone())
@@ -223,7 +240,7 @@ fn reply(command: &Command<&'static str>) -> Event<&'static str> {
         Command::CountRefusal { write, by, .. } => {
             Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: Duration::from_secs(10) })
         }
-        Command::TakeSlot { .. } => Event::Slot(Slot::Now),
+        Command::TakeSlot { .. } | Command::TakeClosingSlot { .. } => Event::Slot(Slot::Now),
         Command::LoadCredentials(_) => Event::Credentials(Ok("session")),
         Command::GetUser { .. } => Event::User(Ok(User { status: UserStatus::Confirmed, names: UserNames::default() })),
         Command::WriteRecord { record, .. } => stored(record),

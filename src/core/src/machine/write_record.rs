@@ -1,15 +1,47 @@
 //! Writes a record once: its closing, or a later expiry.
 
-use cognito_reset_api::{CloseCause, PasswordResetRecord};
+use cognito_reset_api::{CloseCause, PasswordResetRecord, conditions::WaitReason};
 
 use crate::{
+    ledger::Ledger,
     machine::{
-        ApiFailure, At, Command, Machine, Note, Phase, RefusedWrite, Written, failed, signed, state::RecordWrite,
+        ApiFailure, At, Command, Machine, Note, Phase, RefusedWrite, Slot, Written, failed, signed,
+        state::{Permission, RecordWrite, Turn},
     },
     refusal::Refuser,
 };
 
 impl<S: Clone> Machine<S> {
+    pub(super) fn take_closing_slot(&mut self, at: At<'_>) -> Command<S> {
+        self.phase = Phase::TakingClosingSlot;
+        let queue = self.facts.closing_queue(at.now.wall);
+        Command::TakeClosingSlot { queue, uid: self.facts.uid().unwrap_or_default() }
+    }
+
+    /// Takes in the turn of the closing.
+    pub(super) fn closing_slot(&mut self, slot: Slot, at: At<'_>) -> Option<Command<S>> {
+        self.facts.state.closing = match slot {
+            Slot::Now => Turn::Now,
+            Slot::Later { after, .. } => Turn::Later { until: at.after(after), reason: self.reason_to_queue() },
+        };
+        None
+    }
+
+    /// Returns the reason to wait for a turn. The status of a request that waited before keeps its reason, so that a queue of
+    /// closings costs no further writes.
+    const fn reason_to_queue(&self) -> WaitReason {
+        let waited_before = !matches!(self.facts.state.ledger, Ledger::Settled(_));
+        match self.facts.state.permission {
+            Permission::Denied(reason) if waited_before => reason,
+            Permission::Unreadable { .. } if waited_before => WaitReason::UserPoolHeld,
+            Permission::NotConfirmed { .. } if waited_before => WaitReason::GrantsNotConfirmed,
+            Permission::Granted
+            | Permission::Denied(_)
+            | Permission::Unreadable { .. }
+            | Permission::NotConfirmed { .. } => WaitReason::RateLimited,
+        }
+    }
+
     /// Closes the record without a call. After a conflict, request and record are read again.
     pub(super) fn close(&mut self, cause: CloseCause, at: At<'_>) -> Option<Command<S>> {
         let operator_instance = self.settings.operator_instance.clone();
@@ -28,6 +60,8 @@ impl<S: Clone> Machine<S> {
             return None;
         };
         self.phase = Phase::Writing(write);
+        // A turn is good for one write.
+        self.facts.state.closing = Turn::NotAsked;
         Some(Command::WriteRecord { record: wanted.into(), within: None })
     }
 

@@ -41,6 +41,8 @@ pub struct Item {
     pub metadata: ObjectMeta,
     /// The end and the time to live, for a request.
     pub life: Life,
+    /// The expiry that a record remembers.
+    pub not_after: Option<Timestamp>,
 }
 
 impl Page {
@@ -84,6 +86,9 @@ struct TrimmedObject {
     #[serde(default)]
     spec: TrimmedSpec,
     status: Option<TrimmedStatus>,
+    /// Of a record, whose fields are not in a `spec`.
+    #[serde(rename = "notAfter")]
+    not_after: Option<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -101,14 +106,14 @@ struct TrimmedStatus {
 }
 
 impl From<TrimmedObject> for Item {
-    fn from(TrimmedObject { metadata, spec, status }: TrimmedObject) -> Self {
+    fn from(TrimmedObject { metadata, spec, status, not_after }: TrimmedObject) -> Self {
         let status = status.unwrap_or_default();
         let life = Life {
             seconds: spec.ttl_seconds_after_finished,
             outcome: status.outcome,
             completed: status.completion_time.map(|time| time.0),
         };
-        Self { metadata: metadata.into(), life }
+        Self { metadata: metadata.into(), life, not_after: not_after.map(|time| time.0) }
     }
 }
 
@@ -190,6 +195,9 @@ mod tests {
         assert_eq!(serde_json::to_value(item.metadata).unwrap(), kept);
         let completed = Some(Timestamp::constant(1_795_557_418, 0));
         assert_eq!(item.life, Life { seconds: Some(60), outcome: Outcome::Failed, completed });
+        assert_eq!(item.not_after, None);
+        let record = parsed(json!({ "metadata": {}, "notAfter": "2026-11-24T21:56:58Z", "closed": {} })).unwrap();
+        assert_eq!(record.not_after, completed);
     }
 
     #[test]
@@ -204,6 +212,7 @@ mod tests {
             ("with half a second", of(json!({ "ttlSecondsAfterFinished": 0.5 }), json!({})), false),
             ("with an outcome of a newer operator", of(json!({}), json!({ "outcome": "Cancelled" })), false),
             ("with an end at no time", of(json!({}), json!({ "completionTime": "soon" })), false),
+            ("with an expiry at no time", json!({ "metadata": metadata, "notAfter": "soon" }), false),
             ("with a spec in words", of(json!("none"), json!({})), false),
             ("without a status", of(json!({}), Value::Null), true),
             ("with managed fields of no time", json!({ "metadata": { "managedFields": [{ "time": 1 }] } }), false),

@@ -15,6 +15,14 @@ use crate::{
 /// The label that keeps a finished request as long as it exists, with any value.
 pub const KEEP: &str = "cognito-reset.dev/keep";
 
+/// The time for which the record of an ungranted request is kept after its last write, unless it remembers an expiry.
+pub const UNGRANTED_RETENTION: SignedDuration = SignedDuration::from_mins(15);
+/// The longest time after its last write for which the record of an ungranted request is kept because of an expiry.
+pub const LONGEST_UNGRANTED: SignedDuration = SignedDuration::from_hours(24);
+
+/// The most bytes of an ungranted record as the operator writes it, in JSON. The API server adds about 1 KB.
+pub const MOST_UNGRANTED_BYTES: usize = 7 << 10;
+
 /// The decision about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -105,6 +113,10 @@ pub enum Presence {
 
 /// Decides whether a record may be deleted. `now` is the API server's time. If `record` and
 /// `request` are fresh reads, `metadata` is that of the record.
+///
+/// The record of a request that ended without ever being granted or claimed is kept for
+/// [`UNGRANTED_RETENTION`] at most, because anybody who may create requests can cause any number of
+/// them. An expiry that it remembers keeps it for [`LONGEST_UNGRANTED`] at most.
 #[must_use]
 pub fn record(
     metadata: &ObjectMeta,
@@ -118,7 +130,10 @@ pub fn record(
         Err(why) => return Verdict::Keep(why),
     };
     let Some(written) = written(metadata, |_| true) else { return Verdict::Keep(KeepReason::Nameless) };
-    if written.saturating_add(retention).unwrap_or(Timestamp::MAX) > now {
+    let is_ungranted = record.is_some_and(ledger::is_ungranted);
+    let retention = if is_ungranted { retention.min(UNGRANTED_RETENTION) } else { retention };
+    let passed = |since: Timestamp, time| since.saturating_add(time).unwrap_or(Timestamp::MAX) <= now;
+    if !passed(written, retention) {
         return Verdict::Keep(KeepReason::Young);
     }
     let Some(record) = record else { return Verdict::ReadFurther };
@@ -133,10 +148,11 @@ pub fn record(
     }
     // The times in the record can only keep it longer, because managed fields can be removed.
     let Some(changed) = ledger::changed_at(record) else { return Verdict::Keep(KeepReason::Nameless) };
-    if changed.saturating_add(retention).unwrap_or(Timestamp::MAX) > now {
+    if !passed(changed, retention) {
         return Verdict::Keep(KeepReason::Young);
     }
-    if ledger::remembered(record).is_some_and(|expires| expires > now) {
+    let is_forgotten = is_ungranted && passed(written.max(changed), LONGEST_UNGRANTED);
+    if !is_forgotten && ledger::remembered(record).is_some_and(|expires| expires > now) {
         return Verdict::Keep(KeepReason::Unexpired);
     }
     match request {
@@ -144,6 +160,24 @@ pub fn record(
         Presence::Present => Verdict::Keep(KeepReason::Requested),
         Presence::Absent => Verdict::Delete(guard),
     }
+}
+
+/// Decides whether the record of an ungranted request on a page is worth reading, by its metadata and
+/// the expiry that it remembers. `now` is the API server's time.
+#[must_use]
+pub fn ungranted_record(
+    metadata: &ObjectMeta,
+    not_after: Option<Timestamp>,
+    now: Option<Timestamp>,
+    retention: SignedDuration,
+) -> Verdict {
+    let verdict = record(metadata, None, Presence::NotRead, now, retention.min(UNGRANTED_RETENTION));
+    let is_forgotten = || record(metadata, None, Presence::NotRead, now, LONGEST_UNGRANTED) == Verdict::ReadFurther;
+    let is_unexpired = now.is_some_and(|now| not_after.is_some_and(|expires| expires > now));
+    if verdict == Verdict::ReadFurther && is_unexpired && !is_forgotten() {
+        return Verdict::Keep(KeepReason::Unexpired);
+    }
+    verdict
 }
 
 /// Decides whether a request may be deleted. `now` is the API server's time. `metadata` and `life`

@@ -23,7 +23,9 @@ use cognito_reset_core::{
     ledger::{self, Backoff, Finding, Identity, Ledger, Settlement, Settling, Waits},
     machine::{
         decide::{Step, decide},
-        state::{Credentials, Desired, Pace, PaceReason, Permission, RecordWrite, Refused, Request, Snapshot, State},
+        state::{
+            Credentials, Desired, Pace, PaceReason, Permission, RecordWrite, Refused, Request, Snapshot, State, Turn,
+        },
         status::{self, StatusUpdate},
     },
     refusal::Refuser,
@@ -125,6 +127,7 @@ fn free() -> State {
         ledger: Ledger::Absent,
         permission: Permission::Granted,
         pace: Pace::Now,
+        closing: Turn::Now,
         credentials: Credentials::Loaded,
         before: Snapshot::Read(UserStatus::Confirmed),
         ..State::unknown(3)
@@ -215,6 +218,7 @@ impl Statuses {
                     exception_code: None,
                     user_status: None,
                     closed_at: Time(NOW),
+                    ungranted: false,
                     origin: Origin::new("operator-1", "uid"),
                 };
                 let record = ledger::closed(record, &Identity::of_request(&request), closed);

@@ -4,7 +4,7 @@
 use cognito_reset_api::Outcome;
 
 use crate::{
-    steps::{DEADLINE, Label, Steps},
+    steps::{DEADLINE, FORGOTTEN, Label, Steps},
     world::{Hold, Message},
 };
 
@@ -78,6 +78,9 @@ impl Steps<'_> {
         });
         for subject in 0..self.from.requests.len() {
             let Some(request) = &self.from.requests[subject] else {
+                if self.from.is_forgotten_early(subject) {
+                    self.add(None, FORGOTTEN, true, |world| world.records[subject] = None);
+                }
                 // Deleting it and applying it again cost one fault together.
                 let label = Label { replica: None, what: "the request is applied again", then: "", fair: false };
                 self.push(label, |world| world.apply(subject));

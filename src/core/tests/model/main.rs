@@ -176,7 +176,14 @@ const SHARED: &[Sight] = &[
 ];
 
 /// The situations that take a deletion.
-const AGAIN: &[Sight] = &[("AlreadyPerformed", |world| ended(world, Outcome::Succeeded, "AlreadyPerformed"))];
+const AGAIN: &[Sight] = &[
+    ("AlreadyPerformed", |world| ended(world, Outcome::Succeeded, "AlreadyPerformed")),
+    ("applied again after its ungranted record was deleted", |world| {
+        some(world, |subject| {
+            world.requests[subject].is_some() && world.records[subject].is_none() && world.has_been_closed(subject)
+        })
+    }),
+];
 
 /// The situations that take a user who already has to reset.
 const BEFORE: &[Sight] = &[

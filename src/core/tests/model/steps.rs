@@ -46,6 +46,9 @@ pub const CAUSELESS: &str = "starts a reconcile without a cause";
 /// The step in which Cognito does not respond to a read of the user.
 const NO_RESPONSE: &str = "cannot read the user";
 
+/// The step by which retention deletes a record early. It follows a rest, and no reconcile writes in it.
+pub const FORGOTTEN: &str = "an ungranted record is deleted";
+
 /// A time at which it is too late for every call.
 const LATE: Duration = Duration::from_secs(3600);
 
@@ -154,6 +157,7 @@ impl Steps<'_> {
             | Command::Recall(_)
             | Command::CountRefusal { .. }
             | Command::TakeSlot { .. }
+            | Command::TakeClosingSlot { .. }
             | Command::LoadCredentials(_)
             | Command::Sleep(_)
             | Command::Finish(_) => unreachable!("carried out at once"),
@@ -421,6 +425,13 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
                 if cost < world.faults {
                     let later = Slot::Later { after: SignedDuration::from_hours(1), throttled: false };
                     open.push((cost + 1, "has to wait for its turn", earlier, machine, Event::Slot(later)));
+                }
+            }
+            Command::TakeClosingSlot { .. } => {
+                go_on(Event::Slot(Slot::Now));
+                if cost < world.faults {
+                    let later = Slot::Later { after: SignedDuration::from_hours(1), throttled: false };
+                    open.push((cost + 1, "has to wait to close the record", earlier, machine, Event::Slot(later)));
                 }
             }
             Command::LoadCredentials(access) => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    steps::{CAUSELESS, DEADLINE, Label, steps},
+    steps::{CAUSELESS, DEADLINE, FORGOTTEN, Label, steps},
     world::World,
 };
 
@@ -83,7 +83,8 @@ impl Walk {
                         check(&after).map_err(|what| format!("{what}:\n{}\n{after:#?}", walk.way_to(new)))?;
                     }
                     if label.fair {
-                        let writes = (&world.requests, &world.records) != (&after.requests, &after.records);
+                        let changed = (&world.requests, &world.records) != (&after.requests, &after.records);
+                        let writes = changed && label.what != FORGOTTEN;
                         let (deadline, causeless) = (label.what == DEADLINE, label.what == CAUSELESS);
                         walk.fair[from as usize].push(Edge { to, writes, deadline, causeless });
                     }

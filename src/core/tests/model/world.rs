@@ -17,6 +17,7 @@ use cognito_reset_api::{
 use cognito_reset_core::{
     ledger::{self, Backoff, Identity, Waits},
     machine::{Command, Machine, Now, Object, Settings, StatusWrite, Written},
+    retention::policy::{self, Presence, Verdict},
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -355,6 +356,9 @@ impl World {
         let standing_attempts = standing.as_ref().map(|record| &record.spec.attempts);
         let standing_closed = standing.as_ref().and_then(|record| record.spec.closed.as_ref());
         let closes = standing_closed.is_none() && wanted.spec.closed.is_some();
+        if wanted.spec.closed.as_ref().is_some_and(|closed| closed.ungranted) && !wanted.spec.attempts.is_empty() {
+            self.broken = Some("a record that was claimed is kept for the whole retention");
+        }
         if standing_closed.is_some() && standing_closed != wanted.spec.closed.as_ref() {
             self.broken = Some("a closed record stays closed");
         }
@@ -395,6 +399,19 @@ impl World {
         let status = wanted.status.clone();
         self.edit(subject, |request| request.status = status);
         StatusWrite::Applied
+    }
+
+    /// Returns true if the record of a request that does not exist may be deleted long before the
+    /// retention, as the production policy decides it.
+    pub fn is_forgotten_early(&self, subject: usize) -> bool {
+        let Some(record) = &self.records[subject] else { return false };
+        let later = NOW.saturating_add(SignedDuration::from_hours(10 * 24)).unwrap();
+        let mut metadata = record.metadata.clone();
+        metadata.uid = Some("uid".into());
+        metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
+        let year = SignedDuration::from_hours(365 * 24);
+        let verdict = policy::record(&metadata, Some(record), Presence::Absent, Some(later), year);
+        matches!(verdict, Verdict::Delete(_))
     }
 
     /// Returns the position of the call of this attempt on the wire.
@@ -439,6 +456,12 @@ impl World {
     pub fn may_use(&self, replica: usize, role: Option<&str>) -> bool {
         let uses = |rules: Rules| rules.allow() && Some(ROLES[rules.role]) == role;
         uses(self.rules) || self.earlier[replica].is_some_and(uses)
+    }
+
+    /// Returns true if the subject had a record before. Without an attempt, it was closed.
+    pub fn has_been_closed(&self, subject: usize) -> bool {
+        let attempted = self.attempts.values().any(|truth| truth.subject == subject);
+        !attempted && self.versions[subject][Kind::Record as usize] > 0
     }
 
     /// Returns true if nothing that people did holds a request back.

@@ -58,10 +58,13 @@ impl Retention {
 
     /// Scans requests and records, forever.
     pub(crate) async fn run(&self) {
-        let requests = self.scan_periodically(Kind::Request, self.config.requests_period);
+        let Config { retention, records_period, short_period, .. } = self.config;
+        let requests = self.scan_periodically(Kind::Request, short_period);
         let records = async {
-            if self.config.retention.is_some() {
-                self.scan_periodically(Kind::Record, self.config.records_period).await;
+            if retention.is_some() {
+                let all = self.scan_periodically(Kind::Record, records_period);
+                let ungranted = self.scan_periodically(Kind::UngrantedRecord, short_period);
+                futures::future::join(all, ungranted).await;
             }
         };
         futures::future::join(requests, records).await;
@@ -99,7 +102,7 @@ impl Retention {
                 items.into_iter().filter_map(|item| self.worth_reading(kind, item, now)).collect();
             futures::stream::iter(candidates)
                 .for_each_concurrent(ABREAST, |candidate| async move {
-                    self.pace.lock().await.tick().await;
+                    self.wait_for_turn(kind).await;
                     let span = candidate_span(&candidate);
                     self.consider(kind, &candidate, now).instrument(span).await;
                 })
@@ -113,8 +116,19 @@ impl Retention {
         }
     }
 
+    /// Waits until the next object may be read for deletion. The records of ungranted requests are deleted as fast as the
+    /// API server responds, because each namespace can cause as many per second as the operator closes for it.
+    async fn wait_for_turn(&self, kind: Kind) {
+        match kind {
+            Kind::Request | Kind::Record => {
+                self.pace.lock().await.tick().await;
+            }
+            Kind::UngrantedRecord => {}
+        }
+    }
+
     fn worth_reading(&self, kind: Kind, item: Result<Item, Place>, now: Option<Timestamp>) -> Option<Place> {
-        let Item { metadata, life } = match item {
+        let Item { metadata, life, not_after } = match item {
             Ok(item) => item,
             Err(place) => {
                 self.metrics.error(kind);
@@ -125,6 +139,7 @@ impl Retention {
         let verdict = match kind {
             Kind::Request => policy::request(&metadata, life, now),
             Kind::Record => self.judge_record(&metadata, None, Presence::NotRead, now),
+            Kind::UngrantedRecord => policy::ungranted_record(&metadata, not_after, now, self.retention()),
         };
         match verdict {
             Verdict::ReadFurther | Verdict::Delete(_) => {
@@ -143,7 +158,7 @@ impl Retention {
     async fn consider(&self, kind: Kind, candidate: &Place, now: Option<Timestamp>) {
         let deleted = match kind {
             Kind::Request => self.consider_request(candidate, now).await,
-            Kind::Record => self.consider_record(&candidate.name, now).await,
+            Kind::Record | Kind::UngrantedRecord => self.consider_record(kind, &candidate.name, now).await,
         };
         match deleted {
             Ok(false) => {}
@@ -167,7 +182,7 @@ impl Retention {
         }
     }
 
-    async fn consider_record(&self, name: &str, now: Option<Timestamp>) -> Result<bool, StoreError> {
+    async fn consider_record(&self, kind: Kind, name: &str, now: Option<Timestamp>) -> Result<bool, StoreError> {
         let Some(record) = self.store.record(name).await? else { return Ok(false) };
         let judged = |request| self.judge_record(&record.metadata, Some(&record), request, now);
         let verdict = match judged(Presence::NotRead) {
@@ -175,7 +190,7 @@ impl Retention {
             verdict @ (Verdict::Keep(_) | Verdict::Delete(_)) => verdict,
         };
         match verdict {
-            Verdict::Delete(guard) => self.counted(Kind::Record, self.store.delete_record(name, guard).await),
+            Verdict::Delete(guard) => self.counted(kind, self.store.delete_record(name, guard).await),
             Verdict::Keep(why) => Ok(kept(why)),
             Verdict::ReadFurther => Ok(false),
         }
@@ -207,7 +222,11 @@ impl Retention {
         request: Presence,
         now: Option<Timestamp>,
     ) -> Verdict {
-        policy::record(metadata, record, request, now, self.config.retention.unwrap_or(SignedDuration::MAX))
+        policy::record(metadata, record, request, now, self.retention())
+    }
+
+    fn retention(&self) -> SignedDuration {
+        self.config.retention.unwrap_or(SignedDuration::MAX)
     }
 
     fn report_tracked(&self, metadata: ObjectMeta, tracker: Tracker) {

@@ -34,6 +34,7 @@ fn free() -> State {
         ledger: Ledger::Absent,
         permission: Permission::Granted,
         pace: Pace::Now,
+        closing: Turn::Now,
         credentials: Credentials::Loaded,
         before: Snapshot::Read(UserStatus::Confirmed),
         ..State::unknown(3)
@@ -154,6 +155,24 @@ fn an_expiry_is_remembered_before_the_status_is_written() {
         // It would not be performed any more.
         ended(Some(NOW), None, Step::WriteStatus),
         ended(Some(later(-60)), None, Step::WriteStatus),
+    ]);
+}
+
+#[test]
+fn ungranted_record_is_extended_in_turn_up_to_the_expiry() {
+    let ended = |ungranted, closing| State {
+        ledger: Ledger::Settled(Effect::NotPerformed),
+        ungranted,
+        closing,
+        ..asking(Desired { expires: Some(later(60)), ..desired() })
+    };
+    let queued = |seconds| Turn::Later { until: later(seconds), reason: WaitReason::RateLimited };
+    check(vec![
+        ("no turn yet", ended(true, Turn::NotAsked), Step::TakeClosingSlot),
+        ("its turn", ended(true, Turn::Now), Step::ExtendExpiry(later(60))),
+        ("a turn later", ended(true, queued(9)), wait(WaitReason::RateLimited, later(9))),
+        ("a turn after the expiry", ended(true, queued(61)), wait(WaitReason::RateLimited, later(60))),
+        ("another record", ended(false, Turn::NotAsked), Step::ExtendExpiry(later(60))),
     ]);
 }
 

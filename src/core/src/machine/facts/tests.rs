@@ -152,8 +152,12 @@ fn a_request_with_an_outcome_has_finished() {
 
 #[test]
 fn without_a_grant_a_record_is_closed_but_not_claimed() {
-    let mut known = gathered(Some(request()), None);
-    known.read_request(Some((request().into(), granted(Err(WaitReason::NoMatchingGrant)))), NOW);
+    let mut asked = request();
+    asked.spec.reason = Some("text".repeat(256));
+    asked.spec.ticket = Some("text".repeat(64));
+    asked.spec.on_behalf_of = Some("text".repeat(64));
+    let mut known = gathered(Some(asked.clone()), None);
+    known.read_request(Some((asked.into(), granted(Err(WaitReason::NoMatchingGrant)))), NOW);
     assert_eq!(known.state.permission, Permission::Denied(WaitReason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
     let record = known.close(CloseCause::Expired, "operator-1".into(), NOW).unwrap();
@@ -162,6 +166,7 @@ fn without_a_grant_a_record_is_closed_but_not_claimed() {
         exception_code: None,
         user_status: None,
         closed_at: Time(NOW),
+        ungranted: true,
         origin: Origin::new("operator-1", "uid"),
     };
     assert_eq!((record.spec.attempts, record.spec.closed), (vec![], Some(closed)));

@@ -67,6 +67,7 @@ fn closed_as(record: Option<&PasswordResetRecord>, cause: CloseCause, code: Opti
         exception_code: code.map(str::to_owned),
         user_status: None,
         closed_at: Time(at(-60)),
+        ungranted: false,
         origin: Origin::new("operator-1", "uid"),
     };
     ledger::closed(record, &Identity::of_request(&request()), closed)

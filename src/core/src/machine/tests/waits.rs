@@ -1,15 +1,7 @@
 //! The waits of a request, their status, and ends without a call.
 
 use super::*;
-use crate::machine::{HeldUp, MAX_METADATA, state::RecordWrite};
-
-fn recalled(refused: Option<RefusedWrite>, held_up: Option<HeldUp>) -> Event<&'static str> {
-    Event::Recalled(Recalled { observed_for: OBSERVED, refused, held_up })
-}
-
-fn later(after: SignedDuration) -> Event<&'static str> {
-    Event::Slot(Slot::Later { after, throttled: false })
-}
+use crate::machine::{MAX_METADATA, state::RecordWrite};
 
 #[test]
 fn a_wait_is_shown_unless_it_is_over_in_a_moment() {

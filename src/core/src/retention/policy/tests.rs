@@ -121,6 +121,7 @@ fn a_record_is_deleted_only_when_nothing_that_it_says_keeps_it() {
                 exception_code: None,
                 user_status: None,
                 closed_at: Time(ago(second)),
+                ungranted: false,
                 origin: Origin::new("h", "u"),
             });
         })
@@ -238,4 +239,70 @@ fn request_is_deleted_only_after_its_time_to_live() {
         let timeless = super::request(&request.metadata, life, None);
         assert_eq!(timeless, Verdict::Keep(KeepReason::ClockUnknown), "{name}, the time not being known");
     }
+}
+
+/// The record of a request that no grant allowed, closed so many seconds ago.
+fn ungranted(seconds: i64) -> PasswordResetRecord {
+    let mut record = with(|it| {
+        it.spec.effect = Some(cognito_reset_api::Effect::NotPerformed);
+        it.spec.attempts.clear();
+        it.spec.closed = Some(Closed {
+            cause: CloseCause::DeadlineExceeded,
+            exception_code: None,
+            user_status: None,
+            closed_at: Time(ago(seconds)),
+            ungranted: true,
+            origin: Origin::new("h", "u"),
+        });
+    });
+    let name = record.metadata.name.clone().unwrap();
+    record.metadata = metadata(&name, seconds);
+    record
+}
+
+#[test]
+fn ungranted_record_is_kept_for_minutes_and_for_a_day_at_most() {
+    const MINUTES: i64 = 15 * 60;
+    let expiring = |seconds, expires_in: i64| {
+        let mut record = ungranted(seconds);
+        record.spec.not_after = Some(Time(ago(-expires_in)));
+        record
+    };
+    let claimed = |seconds| {
+        let mut record = ungranted(seconds);
+        record.spec.attempts = old().spec.attempts;
+        record
+    };
+    let with_grant = |seconds| {
+        let mut record = ungranted(seconds);
+        record.spec.closed.as_mut().unwrap().origin.grants = vec!["support".into()];
+        record
+    };
+    for (name, record, kept) in [
+        ("for 15 minutes", ungranted(MINUTES), None),
+        ("a second less", ungranted(MINUTES - 1), Some(KeepReason::Young)),
+        ("an expiry to come", expiring(MINUTES, 1), Some(KeepReason::Unexpired)),
+        ("an expiry now", expiring(MINUTES, 0), None),
+        ("an expiry in ten years, for less than a day", expiring(DAY - 1, 3650 * DAY), Some(KeepReason::Unexpired)),
+        ("an expiry in ten years, for a day", expiring(DAY, 3650 * DAY), None),
+        ("claimed before", claimed(MINUTES), Some(KeepReason::Young)),
+        ("allowed by a grant", with_grant(MINUTES), Some(KeepReason::Young)),
+        ("allowed by a grant, after the retention", with_grant(10 * DAY), None),
+    ] {
+        let wanted = kept.map_or_else(|| Verdict::Delete(guard()), Verdict::Keep);
+        assert_eq!(of_record(&record, Presence::Absent), wanted, "{name}");
+        if ledger::is_ungranted(&record) {
+            let on_page = super::ungranted_record(&record.metadata, ledger::remembered(&record), Some(NOW), RETENTION);
+            assert_eq!(on_page, kept.map_or(Verdict::ReadFurther, Verdict::Keep), "{name}, on a page");
+        }
+        let wanted = kept.map_or(Verdict::Keep(KeepReason::Requested), Verdict::Keep);
+        assert_eq!(of_record(&record, Presence::Present), wanted, "{name}, while its request exists");
+    }
+    let short = SignedDuration::from_secs(10);
+    let briefly = ungranted(10);
+    let judged = super::record(&briefly.metadata, Some(&briefly), Presence::Absent, Some(NOW), short);
+    assert_eq!(judged, Verdict::Delete(guard()), "a shorter retention applies to it too");
+    let on_page = |now, retention| super::ungranted_record(&briefly.metadata, None, now, retention);
+    assert_eq!(on_page(Some(NOW), short), Verdict::ReadFurther);
+    assert_eq!(on_page(None, short), Verdict::Keep(KeepReason::ClockUnknown));
 }

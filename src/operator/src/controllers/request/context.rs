@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cognito_reset_core::{
     action::port::Cognito,
-    dispatch::Pacer,
+    dispatch::{Pacer, closings::Closings},
     ledger::{Backoff, Identity},
     memory::{first_observed::FirstObserved, lasting_waits::LastingWaits, refused_writes::RefusedWrites},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Context<C: Cognito> {
     pub(super) grants: Arc<SharedGrants>,
     pub(super) confirmation: Arc<Confirmation>,
     pub(super) pacer: Mutex<Pacer>,
+    /// The slots of closings, by namespace.
+    pub(super) closings: Mutex<Closings>,
     pub(super) events: Events,
     pub(super) invalid_objects: InvalidObjects,
     pub(super) metrics: Metrics,
@@ -62,6 +64,7 @@ impl<C: Cognito> Context<C> {
             grants: confirmation.grants(),
             confirmation,
             pacer: Mutex::new(Pacer::new(config.rate)),
+            closings: Mutex::default(),
             events,
             invalid_objects,
             metrics,
@@ -107,6 +110,7 @@ impl<C: Cognito> Context<C> {
         self.lasting_waits.lock().forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
             self.pacer.lock().forget(uid);
+            self.closings.lock().forget(uid);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use cognito_reset_api::RequestRef;
 use cognito_reset_core::{
     action::port::{Access, Cognito, Reply, SessionFailure, UserRef},
-    dispatch::QuotaKey,
+    dispatch::{QuotaKey, closings::ClosingQueue},
     ledger::Identity,
     machine::{
         Call, Command, Entropy, Event, Machine, Next, Now, Object, Objects, Observed, Recalled, ReconcileError,
@@ -124,6 +124,7 @@ impl<C: Cognito> Reconcile<'_, C> {
             Command::Recall(observed) => Event::Recalled(self.recall(observed.as_ref())),
             Command::CountRefusal { write, by, jitter } => Event::Refusal(self.count_refusal(write, &by, &jitter)),
             Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),
+            Command::TakeClosingSlot { queue, uid } => Event::Slot(self.take_closing_slot(queue, &uid)),
             Command::LoadCredentials(access) => Event::Credentials(self.load_credentials(&access).await),
             Command::GetUser { session, .. } => {
                 let begun = Instant::now();
@@ -160,6 +161,11 @@ impl<C: Cognito> Reconcile<'_, C> {
     fn take_slot(&self, quota: &QuotaKey, uid: &str) -> Slot {
         let now = Instant::now();
         Slot::at(now, self.context.pacer.lock().ask(quota, uid, now))
+    }
+
+    fn take_closing_slot(&self, queue: ClosingQueue, uid: &str) -> Slot {
+        let now = Instant::now().into_std();
+        Slot::at(now, self.context.closings.lock().ask(&self.identity.request.namespace, queue, uid, now))
     }
 
     async fn load_credentials(&self, access: &Access) -> Result<Arc<C::Session>, SessionFailure> {

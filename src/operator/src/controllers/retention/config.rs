@@ -16,8 +16,9 @@ pub(crate) struct Config {
     pub(crate) retention: Option<SignedDuration>,
     /// The time between two scans of all records.
     pub(crate) records_period: Duration,
-    /// The time between two scans of the finished requests with a time to live.
-    pub(crate) requests_period: Duration,
+    /// The time between two scans of the finished requests with a time to live, and of the records
+    /// of ungranted requests.
+    pub(crate) short_period: Duration,
     /// The maximum number of objects per second that are read again for deletion.
     pub(crate) rate: f64,
 }
@@ -29,7 +30,7 @@ impl From<&RunArgs> for Config {
             api_timeout: args.api_timeout,
             retention: (!retention.is_zero()).then_some(retention),
             records_period: args.retention_scan_interval,
-            requests_period: args.sweep_interval,
+            short_period: args.sweep_interval,
             rate: args.retention_rate,
         }
     }

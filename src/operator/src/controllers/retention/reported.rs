@@ -17,6 +17,7 @@ const MOST_IN_A_SCAN: usize = 10;
 pub(super) struct RefusedDeletions {
     requests: OfKind,
     records: OfKind,
+    ungranted_records: OfKind,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +31,7 @@ impl RefusedDeletions {
         match kind {
             Kind::Request => &mut self.requests,
             Kind::Record => &mut self.records,
+            Kind::UngrantedRecord => &mut self.ungranted_records,
         }
     }
 

@@ -22,11 +22,15 @@ use crate::kube::{
     store::{StoreError, understood, within},
 };
 
+/// Selects the records of requests that no grant allowed.
+const UNGRANTED: &str = "closed.ungranted=true";
 /// Selects finished requests with a time to live. An absent field counts as empty.
 const FINISHED: &str = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
 /// The number of requests on a page.
 const REQUESTS: u32 = 10;
 const RECORDS: u32 = 500;
+/// The number of records of ungranted requests on a page. Each has a few kilobytes at most.
+const UNGRANTED_RECORDS: u32 = 200;
 
 /// The kind of the scanned objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +39,8 @@ pub(crate) enum Kind {
     Request,
     /// All records.
     Record,
+    /// The records of requests that ended without ever being granted or claimed.
+    UngrantedRecord,
 }
 
 impl Kind {
@@ -44,11 +50,13 @@ impl Kind {
         match self {
             Self::Request => "request",
             Self::Record => "record",
+            Self::UngrantedRecord => "ungranted-record",
         }
     }
 
-    /// Returns the request for a page: whole requests, because their end is in their status, and
-    /// only the metadata of records.
+    /// Returns the request for a page: whole requests, because their end is in their status, whole
+    /// records of ungranted requests, because of their expiry, and only the metadata of other
+    /// records.
     fn list(self, token: Option<String>) -> kube::Result<http::Request<Vec<u8>>> {
         let params = ListParams { continue_token: token, ..ListParams::default() };
         let request = match self {
@@ -60,6 +68,10 @@ impl Kind {
             Self::Record => {
                 Request::new(PasswordResetRecord::url_path(&(), None)).list_metadata(&params.limit(RECORDS))
             }
+            Self::UngrantedRecord => {
+                let params = params.fields(UNGRANTED).limit(UNGRANTED_RECORDS);
+                Request::new(PasswordResetRecord::url_path(&(), None)).list(&params)
+            }
         };
         request.map_err(kube::Error::BuildRequest)
     }
@@ -69,6 +81,7 @@ impl Kind {
         match self {
             Self::Request => "PasswordResetRequestList",
             Self::Record => "PartialObjectMetadataList",
+            Self::UngrantedRecord => "PasswordResetRecordList",
         }
     }
 }
