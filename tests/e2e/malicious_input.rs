@@ -3,6 +3,7 @@
 
 mod objects;
 mod pending;
+mod ungranted;
 
 use std::collections::BTreeMap;
 
