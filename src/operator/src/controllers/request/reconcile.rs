@@ -164,7 +164,7 @@ impl<C: Cognito> Reconcile<'_, C> {
     }
 
     fn take_closing_slot(&self, queue: ClosingQueue, uid: &str) -> Slot {
-        let now = Instant::now().into_std();
+        let now = Instant::now();
         Slot::at(now, self.context.closings.lock().ask(&self.identity.request.namespace, queue, uid, now))
     }
 
