@@ -14,6 +14,9 @@ const FRESHNESS: Duration = Duration::from_secs(5);
 /// Pauses between attempts that are long enough for the status to show the wait.
 const SHOWN: [&str; 2] = ["--retry-initial=5s", "--retry-max=5s"];
 
+/// The lists of grants and holds.
+const LISTS: [&str; 2] = ["/userpoolgrants?", "/userpoolholds?"];
+
 /// Requests for a page of the API server with this part of its path: a watch, or something else.
 fn reads(part: &'static str, watch: bool) -> Matcher {
     Matcher::path(http::Method::GET, part).and(move |seen| seen.path.contains("watch=true") == watch)
@@ -67,12 +70,56 @@ async fn new_hold_stops_resets_in_time_despite_broken_watches() -> Result<()> {
 }
 
 #[tokio::test]
-async fn label_taken_away_stops_resets_while_watches_are_frozen() -> Result<()> {
+async fn new_hold_stops_resets_in_time_without_watches_and_lists() -> Result<()> {
+    let env = Environment::start().await?;
+    let watches = break_watches(&env, &Fault::Freeze(Duration::ZERO));
+    let _operator = env.run_with(env.operator().args(SHOWN)).await?;
+    env.ask("before").await?;
+    assert_eq!(env.ended("before").await?, "Succeeded/ResetAccepted");
+    let lists = LISTS.map(|kind| env.api.always(reads(kind, false), Fault::Freeze(Duration::ZERO)));
+    env.hold("stop", "").await?;
+    tokio::time::sleep(FRESHNESS).await;
+    env.ask("held").await?;
+    env.becomes("held", "Pending/GrantsNotConfirmed").await?;
+    assert_eq!(env.calls("held"), 0);
+    lists.iter().for_each(Rule::remove);
+    env.becomes("held", "Pending/UserPoolHeld").await?;
+    env.kubectl(&["delete", "poolhold", "stop"]).await?;
+    assert_eq!(env.ended("held").await?, "Succeeded/ResetAccepted");
+    watches.iter().for_each(Rule::remove);
+    Ok(())
+}
+
+#[tokio::test]
+async fn label_taken_away_stops_resets_despite_broken_watches() -> Result<()> {
+    let env = Environment::start().await?;
+    env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
+    env.grant("labelled", "namespaceSelector: {matchLabels: {resets: allowed}}").await?;
+    for (how, fault) in broken() {
+        env.kubectl(&["label", "namespace", "default", "resets=allowed"]).await?;
+        let rules = break_watches(&env, &fault);
+        let mut operator = env.run_with(env.operator().args(SHOWN)).await?;
+        let allowed = format!("allowed-{how}");
+        env.ask(&allowed).await?;
+        assert_eq!(env.ended(&allowed).await?, "Succeeded/ResetAccepted");
+        env.kubectl(&["label", "namespace", "default", "resets-"]).await?;
+        tokio::time::sleep(FRESHNESS).await;
+        let late = format!("late-{how}");
+        env.ask(&late).await?;
+        env.becomes(&late, "Pending/NoMatchingGrant").await?;
+        assert_eq!(env.calls(&late), 0, "{how}");
+        operator.sigkill().await?;
+        rules.iter().for_each(Rule::remove);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn labels_that_cannot_be_read_allow_nothing() -> Result<()> {
     let env = Environment::start().await?;
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     env.grant("labelled", "namespaceSelector: {matchLabels: {resets: allowed}}").await?;
     env.kubectl(&["label", "namespace", "default", "resets=allowed"]).await?;
-    let rules = break_watches(&env, &Fault::Freeze(Duration::ZERO));
     let _operator = env.run_with(env.operator().args(SHOWN)).await?;
     env.ask("allowed").await?;
     assert_eq!(env.ended("allowed").await?, "Succeeded/ResetAccepted");
@@ -85,12 +132,6 @@ async fn label_taken_away_stops_resets_while_watches_are_frozen() -> Result<()> 
     assert_eq!(env.calls("unconfirmed"), 0);
     denied.remove();
     assert_eq!(env.ended("unconfirmed").await?, "Succeeded/ResetAccepted");
-    env.kubectl(&["label", "namespace", "default", "resets-"]).await?;
-    tokio::time::sleep(FRESHNESS).await;
-    env.ask("not-any-more").await?;
-    env.becomes("not-any-more", "Pending/NoMatchingGrant").await?;
-    assert_eq!(env.calls("not-any-more"), 0);
-    rules.iter().for_each(Rule::remove);
     Ok(())
 }
 
@@ -98,8 +139,7 @@ async fn label_taken_away_stops_resets_while_watches_are_frozen() -> Result<()> 
 async fn nothing_is_sent_while_grants_cannot_be_confirmed() -> Result<()> {
     let env = Environment::start().await?;
     let operator = env.run_with(env.operator().args(SHOWN)).await?;
-    let lists = ["/userpoolgrants?", "/userpoolholds?"];
-    for (name, kind) in ["grants", "holds"].into_iter().zip(lists) {
+    for (name, kind) in ["grants", "holds"].into_iter().zip(LISTS) {
         let rule = env.api.always(reads(kind, false), Fault::Hold);
         eventually(LIMIT, "the operator to be no longer ready", async || {
             let (status, text) = operator.page("/readyz").await?;
