@@ -186,8 +186,8 @@ impl GrantIndex {
         self.freshness.limit
     }
 
-    /// Returns the age of the last confirmations, of grants or of holds, whichever is older; `None`
-    /// if there was none. A later event that has to be compared first makes no difference.
+    /// Returns the age of the older one of the last confirmations of grants and of holds; `None` if
+    /// there was none. A later event that has to be compared first makes no difference.
     #[must_use]
     pub fn confirmation_age(&self, now: Moment) -> Option<Duration> {
         let Freshness { grants, holds, .. } = &self.freshness;

@@ -22,10 +22,12 @@ use crate::{
 /// up to that moment. Credentials and snapshot may have taken longer.
 pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 
-/// The wait of a request whose refreshed read is too old again, because grants and holds take long to check.
+/// The wait of a request whose refreshed read is too old again, because grants and holds take long
+/// to check.
 const STALE_WAIT: SignedDuration = SignedDuration::from_secs(2);
 
-/// The limits of the wait while the two clocks disagree. Within the longest, a clock that was set right is noticed.
+/// The limits of the wait while the two clocks disagree. Within the longest, a clock that was set
+/// right is noticed.
 const SHORTEST_SKEW: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// The shortest wait if the response has no Date.
@@ -252,13 +254,14 @@ fn may_have_passed(moment: Timestamp, state: &State, now: Timestamp) -> bool {
     now >= moment || state.server_time.is_some_and(|server| server >= moment)
 }
 
-/// Waits until the clock that is behind has passed this moment too. A Date that was read too long ago is read again first, but
-/// once only: reading it and checking the grants may take that long each time.
+/// Waits until the clock that is behind has passed this moment too. A Date that was read too long
+/// ago is read again first, but only once: checking the grants may take that long each time.
 fn await_agreement(moment: Timestamp, state: &State, now: Timestamp) -> Step {
     if !is_fresh(state, now) && !state.refreshed {
         return Step::Gather;
     }
-    // The further the clocks are apart, the longer the wait, so that many requests do not read at a high rate.
+    // The further the clocks are apart, the longer the wait, so that many requests do not read at a
+    // high rate.
     let left = match state.server_time {
         Some(server) => moment.duration_since(server.min(now)).clamp(SHORTEST_SKEW, LONGEST_SKEW),
         None => now.duration_since(moment).clamp(SHORTEST_WITHOUT_DATE, LONGEST_SKEW),

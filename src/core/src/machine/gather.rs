@@ -14,7 +14,8 @@ use crate::{
 impl<S: Clone> Machine<S> {
     /// Reads request and record, unless they have changed too often.
     pub(super) fn gather(&mut self) -> Command<S> {
-        // Counts the first read and those after a conflict, but not the read that only refreshes the request.
+        // Counts the first read and those after a conflict, but not the one read that only refreshes
+        // the request.
         self.facts.state.refreshed = self.facts.state.request != Request::Unread;
         if !self.facts.state.refreshed {
             if self.reads == self.settings.most_reads {

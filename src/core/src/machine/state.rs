@@ -15,8 +15,8 @@ pub struct State {
     pub read_at: Timestamp,
     /// The API server's clock in the response with the request; `None` if the response had no Date.
     pub server_time: Option<Timestamp>,
-    /// True if request and record were read again because their last read was too old. A further read would also be too old
-    /// if the time is spent after it, so that the request waits instead.
+    /// True if request and record were read again because the read before was too old. If the last
+    /// one is too old again, the request waits.
     pub refreshed: bool,
     /// The request, read afresh.
     pub request: Request,

@@ -77,8 +77,8 @@ fn documentation_lists_each_metric_with_type_and_labels() {
     let registry = metrics.registry();
     let described = described(&text(&registry).unwrap());
     assert_eq!(described, documented, "left: the code; right: docs/observability.md");
-    // The pending requests and the age of confirmations are collected when the metrics are read, and
-    // are not in the registry.
+    // The pending requests and the age of confirmations are collected when the metrics are read,
+    // and are not in the registry.
     let registered = format!("{registry:?}").matches("Descriptor {").count() + 3;
     assert_eq!(described.len(), registered, "a metric that is registered is not counted in this test");
 }

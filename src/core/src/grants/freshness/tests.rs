@@ -279,7 +279,7 @@ fn full_list_keeps_what_the_watch_delivered_since_it_was_sent() {
 }
 
 #[test]
-fn full_list_that_is_older_than_the_index_is_not_believed_at_once() {
+fn list_older_than_the_index_is_not_believed_at_once() {
     // After a restore of etcd, or by an API server whose lists are not consistent.
     let mut index = confirmed();
     let suspended = || json!({ "namespaces": ["*"], "suspend": true });
@@ -291,7 +291,7 @@ fn full_list_that_is_older_than_the_index_is_not_believed_at_once() {
     assert!(!index.is_confirmed(at(2)));
     assert!(index.compare(ListedKind::Grant, &versions(&[("everyone", "a", 6)]), at(3)));
     assert_eq!(waits(&index, at(3)), Some(WaitReason::GrantSuspended));
-    // What the watch delivered since is newer than the list, but what it delivered before cannot be.
+    // What the watch delivered since is newer than the list. What it delivered before cannot be.
     for (generation, wanted) in [(8, None), (9, NOT_CONFIRMED)] {
         index.list_sent(ListedKind::Grant);
         deliver(&mut index, grant("everyone", "a", generation, everyone()));

@@ -52,8 +52,8 @@ impl Metrics {
     }
 }
 
-/// The age of the last confirmation of grants and holds, computed when the metrics are read, so that
-/// it grows while nothing is confirmed. A process that does not confirm them shows none.
+/// The age of the last confirmation of grants and holds. It is computed when the metrics are read,
+/// so that it grows while nothing is confirmed. A process that does not confirm them shows none.
 #[derive(Clone, Debug, Default)]
 struct ConfirmationAge(Arc<OnceLock<Arc<SharedGrants>>>);
 
