@@ -475,6 +475,14 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         }
     }
     let again = json!([attempt("first"), attempt("second")]);
+    let timed = |id: &str, state: Option<&str>, time: Option<&str>| {
+        let mut timed = attempt(id);
+        merge(&mut timed, &json!({ "userStatusBefore": state, "stateReadAfter": time }));
+        timed
+    };
+    let (confirmed, time) = (Some("CONFIRMED"), Some("2026-11-24T00:00:00Z"));
+    let fixed = &["attempts", "stateReadAfter is written with the claim and never changes"][..];
+    let stateless = &["attempts", "stateReadAfter requires userStatusBefore"][..];
     let identity = &["request, userPoolID and username are immutable"][..];
     let closing = |cause: &str| {
         let mut closing = attempt("none");
@@ -507,6 +515,17 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
         ("absent", json!({ "attempts": again, "effect": "NotPerformed" }), Refuses(open)),
         ("absent", json!({ "attempts": [attempt("zeroth"), attempt("first")] }), Accepts),
         ("notperformed", json!({ "attempts": again, "effect": null }), Accepts),
+        ("absent", json!({ "attempts": [timed("first", confirmed, time)] }), Refuses(fixed)),
+        ("absent", json!({ "attempts": [timed("first", confirmed, None)] }), Accepts),
+        ("timed", json!({ "attempts": [timed("first", confirmed, time)], "effect": null }), Accepts),
+        ("timed", json!({ "attempts": [timed("first", confirmed, Some("2026-11-24T00:00:01Z"))] }), Refuses(fixed)),
+        ("timed", json!({ "attempts": [timed("first", confirmed, None)] }), Refuses(fixed)),
+        ("timed", json!({ "attempts": [timed("first", None, time)] }), Refuses(stateless)),
+        (
+            "timed",
+            json!({ "attempts": [timed("first", confirmed, time), timed("second", confirmed, None)], "effect": null }),
+            Accepts,
+        ),
         ("absent", json!({ "schema": 2 }), Accepts),
         ("absent", json!({ "attempts": null }), Refuses(removed)),
         ("absent", json!({ "closed": closing("Expired"), "effect": "NotPerformed" }), Refuses(settled)),
@@ -547,6 +566,10 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     served.create(&record("over", &tried_before)).await?;
     let never_claimed = json!({ "attempts": null, "closed": closing("Expired"), "effect": "NotPerformed" });
     served.create(&record("closed", &never_claimed)).await?;
+    let read_before = json!({
+        "attempts": [timed("first", confirmed, time)], "effect": "NotPerformed", "userSub": "sub-1",
+    });
+    served.create(&record("timed", &read_before)).await?;
     for (name, change, verdict) in cases {
         wrong.extend(served.patch("prrec", name, &change, verdict).await?);
     }
@@ -567,6 +590,18 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
             tried(json!({ "attempts": attempts(17) })),
             Refuses(&["attempts", "must have at most 16 items"]),
         ),
+        ("a time of the state", tried(json!({ "attempts": [timed("first", confirmed, time)] })), Accepts),
+        (
+            "a time that is none",
+            tried(json!({ "attempts": [timed("first", confirmed, Some("yesterday"))] })),
+            Refuses(&["stateReadAfter"]),
+        ),
+        ("a time of no state", tried(json!({ "attempts": [timed("first", None, time)] })), Refuses(stateless)),
+        (
+            "a time of no state in an earlier attempt",
+            tried(json!({ "attempts": [timed("first", None, time), attempt("second")] })),
+            Refuses(stateless),
+        ),
         ("an empty list of attempts", tried(json!({ "attempts": [] })), Refuses(&["attempts"])),
         ("neither attempts nor closed", tried(json!({ "attempts": null })), Refuses(&["attempt or is closed"])),
         ("attempts, and closed", tried(json!({ "effect": "NotPerformed", "closed": closing("Expired") })), Accepts),
@@ -584,7 +619,9 @@ async fn what_a_record_knows_only_grows() -> Result<()> {
     served.judges(&cases).await?;
     assert_eq!(served.selected("prrec", "effect=").await?, ["absent", "newer"]);
     assert_eq!(served.selected("prrec", "effect=Performed").await?, ["expiring", "performed"]);
-    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 8);
+    assert_eq!(served.selected("prrec", "username=alice,userPoolID=eu-west-1_Example01").await?.len(), 9);
+    assert_eq!(served.selected("prrec", "userSub=sub-1").await?, ["timed"]);
+    assert_eq!(served.selected("prrec", "userSub=,effect!=NotPerformed").await?.len(), 5);
     Ok(())
 }
 

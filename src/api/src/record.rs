@@ -32,6 +32,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     selectable = ".userPoolID",
     selectable = ".username",
     selectable = ".closed.ungranted",
+    selectable = ".userSub",
     printcolumn(name = "Namespace", type_ = "string", json_path = ".request.namespace", description = "the request's namespace"),
     printcolumn(name = "Request", type_ = "string", json_path = ".request.name", description = "the request's name"),
     printcolumn(name = "Action", type_ = "string", json_path = ".action", description = "the action", priority = 1),
@@ -53,7 +54,9 @@ pub const MAX_ATTEMPTS: usize = 16;
     validation = Rule::new("!has(self.closed) || !self.closed.ungranted || (!has(self.attempts) && !has(self.closed.grants))").message("only a record without an attempt and without a grant can be closed as ungranted").field_path(".closed"),
     validation = Rule::new("has(oldSelf.effect) || !has(self.closed)").message("an open claim is settled, never closed").field_path(".closed"),
     validation = Rule::new("!has(oldSelf.notAfter) || (has(self.notAfter) && self.notAfter >= oldSelf.notAfter)").message("notAfter may only grow").field_path(".notAfter"),
-    validation = Rule::new("has(oldSelf.effect) || (has(oldSelf.attempts) && has(self.attempts) && self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id)").message("an open claim is settled, never taken over").field_path(".attempts")
+    validation = Rule::new("has(oldSelf.effect) || (has(oldSelf.attempts) && has(self.attempts) && self.attempts[size(self.attempts) - 1].id == oldSelf.attempts[size(oldSelf.attempts) - 1].id)").message("an open claim is settled, never taken over").field_path(".attempts"),
+    validation = Rule::new("!has(oldSelf.attempts) || !has(self.attempts) || self.attempts[size(self.attempts) - 1].id != oldSelf.attempts[size(oldSelf.attempts) - 1].id || self.attempts[size(self.attempts) - 1].?stateReadAfter == oldSelf.attempts[size(oldSelf.attempts) - 1].?stateReadAfter").message("stateReadAfter is written with the claim and never changes").field_path(".attempts"),
+    validation = Rule::new("!has(self.attempts) || self.attempts.all(attempt, !has(attempt.stateReadAfter) || has(attempt.userStatusBefore))").message("stateReadAfter requires userStatusBefore").field_path(".attempts")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct RecordFields {
@@ -374,6 +377,10 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_status_before: Option<UserStatus>,
 
+    /// A time of the API server, in whole seconds, after which the user's state was read: the Date of its response with the request, which was read just before. Absent if the state could not be read, or the response had no Date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_read_after: Option<Time>,
+
     /// The time when the effect was written, by the clock of the process that wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Time>,
@@ -411,6 +418,7 @@ impl Attempt {
             claimed_at,
             sent_at: None,
             user_status_before: None,
+            state_read_after: None,
             settled_at: None,
             evidence: None,
             cause: None,

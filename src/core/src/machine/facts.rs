@@ -46,6 +46,8 @@ pub(super) struct Facts {
     pub allowed: Option<Authorization>,
     /// The user's `sub`, as of the snapshot.
     pub sub: Option<String>,
+    /// A time of the API server right before the snapshot, from the response with the request.
+    pub state_read_after: Option<Timestamp>,
     /// The hold that holds the request, as of its last read.
     pub held_by: Option<HeldBy>,
     /// The user, as of the snapshot. A later one is read before the next claim.
@@ -75,6 +77,7 @@ impl Facts {
             record: None,
             allowed: None,
             sub: None,
+            state_read_after: None,
             held_by: None,
             user: KnownUser::NotRead,
             read_user_at: None,
@@ -168,6 +171,7 @@ impl Facts {
     /// counts as not read.
     pub(super) fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
         self.read_user_at = read.is_err().then_some(again);
+        self.state_read_after = self.state.server_time;
         self.state.before = match read {
             Ok(user) => {
                 self.sub.clone_from(&user.names.sub);
@@ -200,7 +204,8 @@ impl Facts {
     ) -> Option<PasswordResetRecord> {
         self.allowed.as_ref()?;
         let (origin, user_status_before) = (self.origin(operator_instance)?, self.state.before.status());
-        let attempt = Attempt { user_status_before, ..Attempt::new(attempt_id, origin, Time(now)) };
+        let state_read_after = user_status_before.and(self.state_read_after).map(Time);
+        let attempt = Attempt { user_status_before, state_read_after, ..Attempt::new(attempt_id, origin, Time(now)) };
         let mut wanted = ledger::claimed(self.record.as_deref(), &self.identity, attempt);
         wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))

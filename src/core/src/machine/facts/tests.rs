@@ -215,6 +215,7 @@ fn claim_and_closing_name_process_people_and_grants() {
     request.spec.ticket = Some("INC-1".into());
     request.spec.on_behalf_of = Some("carol".into());
     let mut known = gathered(Some(request), None);
+    known.state.server_time = Some(NOW - SignedDuration::from_secs(1));
     known.snapshot(Ok(User { status: UserStatus::Confirmed, names: named("sub-1") }), NOW);
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!(claim.spec.user_sub.as_deref(), Some("sub-1"));
@@ -237,6 +238,7 @@ fn claim_and_closing_name_process_people_and_grants() {
         claimed_at: Time(NOW),
         sent_at: None,
         user_status_before: Some(UserStatus::Confirmed),
+        state_read_after: Some(Time(NOW - SignedDuration::from_secs(1))),
         settled_at: None,
         evidence: None,
         cause: None,
