@@ -1,6 +1,8 @@
 //! The rules of the ledger: how a record is named, claimed, settled and read. This module is pure; the
 //! operator reads and writes records.
 
+pub mod attribution;
+
 use cognito_reset_api::{
     Action, Attempt, Closed, Effect, Evidence, FailureCause, PasswordResetRecord, PasswordResetRequest, RecordFields,
     RequestRef, UserStatus,

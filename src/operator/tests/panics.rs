@@ -63,7 +63,7 @@ impl Cognito for Panicking {
 
     async fn user(&self, (): &(), _: UserRef<'_>) -> Result<User, ReadError> {
         let status = if self.performed() == 0 { UserStatus::Confirmed } else { UserStatus::ResetRequired };
-        Ok(User { status, names: UserNames::default() })
+        Ok(User { status, names: UserNames { sub: Some("sub".to_owned()), ..UserNames::default() } })
     }
 
     async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {
@@ -169,8 +169,11 @@ async fn claim_that_panics() -> Result<()> {
     let attempt = serde_json::from_value(serde_json::json!({
         "id": "of-a-dead-process", "operatorInstance": "dead", "requestUID": "gone", "claimedAt": "2036-01-01T00:00:00Z",
         "requestedBy": { "username": "unverified" }, "userStatusBefore": "CONFIRMED",
+        "stateReadAfter": "2036-01-01T00:00:00Z",
     }))?;
-    env.apply(&serde_json::to_string(&ledger::claimed(None, &identity, attempt))?).await?;
+    let mut record = ledger::claimed(None, &identity, attempt);
+    record.spec.user_sub = Some("sub".to_owned());
+    env.apply(&serde_json::to_string(&record)?).await?;
     beside(&env, &cognito, async |_| {
         eventually(LIMIT, "the claim to be settled", async || {
             let record = env.record("orphaned").await?.context("no record")?;

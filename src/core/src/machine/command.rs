@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::{
     action::{port::Access, user_names::KnownUser},
     dispatch::{QuotaKey, closings::ClosingQueue},
+    ledger::attribution::UserRecords,
     machine::{Object, describe, event::ApiFailure, state::RecordWrite},
     refusal::Refuser,
 };
@@ -63,6 +64,9 @@ pub enum Command<S> {
         /// The attempt after whose call the user is read; `None` before a claim.
         after: Option<String>,
     },
+    /// List the other records that may be of this user, with a consistent read:
+    /// `Event::UserRecords`.
+    ListUserRecords(UserRecords),
     /// Create the record, or replace it where it has a resourceVersion, within this time if any: `Event::RecordWritten`.
     WriteRecord {
         /// The record.
@@ -144,6 +148,7 @@ impl<S> Command<S> {
             | Self::TakeSlot { .. }
             | Self::TakeClosingSlot { .. }
             | Self::LoadCredentials(_)
+            | Self::ListUserRecords(_)
             | Self::WriteStatus(_)
             | Self::Sleep(_)
             | Self::Finish(_) => None,
@@ -164,6 +169,7 @@ impl<S> Command<S> {
             Self::TakeClosingSlot { .. } => "TakeClosingSlot",
             Self::LoadCredentials(_) => "LoadCredentials",
             Self::GetUser { .. } => "GetUser",
+            Self::ListUserRecords(_) => "ListUserRecords",
             Self::WriteRecord { .. } => "WriteRecord",
             Self::Call(_) => "Call",
             Self::WriteStatus(_) => "WriteStatus",
@@ -178,7 +184,7 @@ impl<S> fmt::Display for Command<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Read | Self::ReadRequest | Self::CheckGrants(..) => Ok(()),
+            Self::Read | Self::ReadRequest | Self::CheckGrants(..) | Self::ListUserRecords(_) => Ok(()),
             Self::GetUser { after, .. } => write!(f, "({after:?})"),
             Self::ReadRecord { within } => write!(f, "({within:?})"),
             Self::Recall(observed) => write!(f, "({observed:?})"),

@@ -13,8 +13,8 @@ use crate::{
     action::response::{Class, ResetResponse},
     ledger::{Ledger, Settlement},
     machine::state::{
-        Credentials, Desired, OwnAttempt, Pace, Permission, Probes, RecordWrite, Refused, Request, Snapshot, State,
-        Turn,
+        Attribution, Credentials, Desired, OwnAttempt, Pace, Permission, Probes, RecordWrite, Refused, Request,
+        Snapshot, State, Turn,
     },
 };
 
@@ -55,6 +55,9 @@ pub enum Step {
     Send,
     /// Read the user's state after an ambiguous call.
     Probe,
+    /// List the user's other records after a probe. Another call may have caused the state that it
+    /// read.
+    ListUserRecords,
     /// Write what is known into the record.
     Settle(Settlement),
     /// Write into the record that nothing more will be sent, and why. The status is written only afterwards: until the
@@ -294,17 +297,34 @@ fn after_call(response: &ResetResponse, state: &State) -> Step {
 }
 
 /// Settles an attempt without a clear response, by the user's state before and now. Having to reset now
-/// and surely not before proves that the password was invalidated since; anything else proves nothing.
+/// and surely not before proves that the password was invalidated since, and the user's other
+/// records have to show that no other request did it; anything else proves nothing.
 fn resolve(before: Option<UserStatus>, state: &State) -> Step {
     match state.probes {
         Probes { last: Some(UserStatus::ResetRequired), .. } => match before {
             Some(UserStatus::ResetRequired | UserStatus::Unknown) | None => {
                 settle(Effect::Unknown, Evidence::Inconclusive)
             }
-            Some(_) => settle(Effect::Performed, Evidence::UserStatusCheck),
+            Some(_) => attribute(state),
         },
         Probes { left: 0, .. } => settle(Effect::Unknown, Evidence::Inconclusive),
         Probes { .. } => Step::Probe,
+    }
+}
+
+/// Settles an attempt after which the user has to reset, and did not before. The machine's own
+/// attempt waits for others by listing again, because no other process knows its response.
+const fn attribute(state: &State) -> Step {
+    match (state.attribution, &state.attempt) {
+        (Attribution::Own, _) => settle(Effect::Performed, Evidence::UserStatusCheck),
+        (Attribution::Unclear, _) => settle(Effect::Unknown, Evidence::Inconclusive),
+        (Attribution::AwaitsOther { until }, OwnAttempt::None) => {
+            Step::Wait { reason: WaitReason::AwaitingPriorAttempt, until }
+        }
+        (Attribution::NotListed, _)
+        | (Attribution::AwaitsOther { .. }, OwnAttempt::Claimed { .. } | OwnAttempt::Called(_)) => {
+            Step::ListUserRecords
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     action::port::{ReadError, Reply, SessionFailure, User},
     dispatch,
     grants::Evaluation,
+    ledger::attribution::OtherRecord,
     machine::{Object, describe, signed, state::RecordWrite},
     refusal::Refuser,
 };
@@ -38,6 +39,8 @@ pub enum Event<S> {
     Credentials(Result<S, SessionFailure>),
     /// The user, or an error.
     User(Result<User, ReadError>),
+    /// The other records of the user, or an error.
+    UserRecords(Result<Vec<OtherRecord>, ApiFailure>),
     /// The result of writing the record.
     RecordWritten(Written),
     /// The end of the call.
@@ -207,6 +210,8 @@ impl<S> fmt::Display for Event<S> {
             Self::Credentials(Err(failure)) => write!(f, "Credentials({failure:?})"),
             Self::User(Ok(user)) => write!(f, "User({:?})", user.status),
             Self::User(Err(error)) => write!(f, "User({error})"),
+            Self::UserRecords(Ok(others)) => write!(f, "UserRecords({})", others.len()),
+            Self::UserRecords(Err(failure)) => write!(f, "UserRecords({failure})"),
             Self::RecordWritten(Written::Stored(record)) => {
                 write!(f, "RecordWritten({})", describe::record(record))
             }

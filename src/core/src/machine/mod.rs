@@ -7,13 +7,15 @@
 //!
 //! Only [`decide`] decides on the next step. The modules around it contain the order of commands within one step: `gather` reads request and record, `call` goes from the turn to the response, `credentials` and `user` ask
 //! AWS for what a call needs, `write_claim` repeats the write of a claim until its deadline, `write_effect` writes the
-//! effect of an attempt until it is stored, `write_record` and `write_status` do what is not repeated.
+//! effect of an attempt until it is stored, `attribute` lists the user's other records before a
+//! probe is believed, `write_record` and `write_status` do what is not repeated.
 //!
 //! No attempt is called for twice, for two reasons. `write_claim` passes a claim to [`Facts::claimed`] only if the record
 //! contains the random attempt id of this machine. And only `Machine::call` returns the command to call: before, it lets
 //! [`Facts::calling`] note the response as lost. Regardless of the next event, the machine does not hold an unsent claim
 //! any more.
 
+mod attribute;
 mod call;
 pub mod command;
 mod credentials;
@@ -123,6 +125,8 @@ pub struct Machine<S> {
     /// The moment, by the monotonic clock, from which the call of the claim is not sent any more.
     send_until: Duration,
     probed: u32,
+    /// The pause before the next list of the user's other records; `None` before the first one.
+    list_pause: Option<Duration>,
     /// The number of reads of request and record, except for those that only refresh the request.
     reads: u32,
     /// The cause of a wait for AWS, in a few words for the status.
@@ -143,12 +147,14 @@ impl<S: Hash> Hash for Machine<S> {
             session,
             send_until,
             probed,
+            list_pause,
             reads,
             missing,
             credentials_reloaded,
             notes,
         } = self;
-        (facts, phase, session, send_until, probed, reads, missing, credentials_reloaded, notes.len()).hash(state);
+        (facts, phase, session, send_until, probed, list_pause, reads, missing, credentials_reloaded, notes.len())
+            .hash(state);
     }
 }
 
@@ -187,6 +193,10 @@ enum Phase {
     LoadingProbeCredentials,
     /// Reading the user after a call.
     Probing,
+    /// Waiting for the next list of the user's other records.
+    BetweenLists,
+    /// Listing the user's other records.
+    ListingRecords,
     /// Writing an effect.
     Settling(Box<EffectWrite>),
     /// Closing the record, or extending its expiry.
@@ -222,6 +232,7 @@ impl<S: Clone> Machine<S> {
             session: None,
             send_until: Duration::ZERO,
             probed: 0,
+            list_pause: None,
             reads: 0,
             missing: None,
             credentials_reloaded: false,
@@ -263,6 +274,8 @@ impl<S: Clone> Machine<S> {
             (Phase::BetweenProbes, Event::Slept) => self.probe_now(),
             (Phase::LoadingProbeCredentials, Event::Credentials(loaded)) => self.probe_credentials(loaded),
             (Phase::Probing, Event::User(read)) => self.probed(read),
+            (Phase::BetweenLists, Event::Slept) => self.list_now(),
+            (Phase::ListingRecords, Event::UserRecords(listed)) => self.records_listed(listed, at),
             (Phase::Settling(effect), event) => self.settling(effect, event, at),
             (Phase::Writing(write), Event::RecordWritten(written)) => self.written(write, written, at),
             (Phase::WritingStatus(writing), Event::StatusWritten(result)) => self.status_written(*writing, result),
@@ -285,6 +298,7 @@ impl<S: Clone> Machine<S> {
                 self.facts.probed(None);
                 None
             }
+            Phase::BetweenLists | Phase::ListingRecords => self.listing_panicked(),
             Phase::Deciding
             | Phase::Reading
             | Phase::Authorizing { .. }
@@ -327,6 +341,7 @@ impl<S: Clone> Machine<S> {
             Step::Confirm => self.confirm(),
             Step::Send => self.call(at),
             Step::Probe => self.probe(),
+            Step::ListUserRecords => self.attribute(),
             Step::Settle(settlement) => self.settle(settlement, at),
             Step::Close(cause) => self.close(cause, at),
             Step::ExtendExpiry(_) => self.extend_expiry(),

@@ -12,6 +12,7 @@ use crate::{
         response::ResetResponse,
     },
     dispatch::QuotaKey,
+    ledger::attribution::Attribution,
     machine::{Object, event::ApiFailure, state::RecordWrite, status::StatusUpdate},
     refusal::Refuser,
     retention::gitops::Tracker,
@@ -76,6 +77,9 @@ pub enum Note {
         /// The refuser, if it is refused.
         by: Option<Refuser>,
     },
+    /// The user's other records were listed after a probe: who may have caused the state that it
+    /// read.
+    Attributed(Attribution),
     /// An attempt is settled, by this reconcile or another one.
     Settled(Settled),
     /// The API server refuses a status.
@@ -147,6 +151,8 @@ pub enum Retry {
     WriteEffect,
     /// The read of the record before the next write of an effect.
     ReadEffect,
+    /// The list of the user's other records.
+    ListUserRecords,
     /// The report in the status that an effect is not stored.
     ShowEffect,
 }

@@ -40,6 +40,8 @@ pub struct State {
     pub attempt: OwnAttempt,
     /// The probes after an ambiguous call.
     pub probes: Probes,
+    /// The request that is credited with the state that the last probe read.
+    pub attribution: Attribution,
     /// The latest expiry of a request that the record remembers.
     pub remembered: Option<Timestamp>,
     /// A refused write of the record.
@@ -65,6 +67,7 @@ impl State {
             before: Snapshot::NotRead,
             attempt: OwnAttempt::None,
             probes: Probes { left: probes, last: None },
+            attribution: Attribution::NotListed,
             remembered: None,
             refused: None,
         }
@@ -273,6 +276,22 @@ pub struct Probes {
     pub left: u32,
     /// The state that the last readable one saw.
     pub last: Option<UserStatus>,
+}
+
+/// The request that is credited with the state that a probe read, by the records of the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Attribution {
+    /// The user's other records have not been listed since the probe.
+    NotListed,
+    /// The call of another claim may be in flight.
+    AwaitsOther {
+        /// The time from which it cannot be in flight any more.
+        until: Timestamp,
+    },
+    /// Only the attempt that is resolved.
+    Own,
+    /// Maybe another record, or what a probe has to be compared with is missing.
+    Unclear,
 }
 
 /// A write that the API server refused, so that nothing was stored.

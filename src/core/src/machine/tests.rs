@@ -3,6 +3,7 @@
 //! A test is a list of events, each with the command that has to follow it. Where a test does not care, `reply` plays a
 //! world without failures.
 
+mod attribution;
 mod calls;
 mod claims;
 mod closings;
@@ -33,7 +34,7 @@ use crate::{
         user_names::UserNames,
     },
     grants::{Authorization, Evaluation},
-    ledger::{self, Backoff, Identity, Waits},
+    ledger::{self, Backoff, Identity, Waits, attribution::OtherRecord},
     refusal::Refuser,
 };
 
@@ -95,10 +96,11 @@ fn evaluation(authorization: Result<Authorization, WaitReason>) -> Evaluation {
 fn record(change: impl FnOnce(&mut PasswordResetRecord)) -> PasswordResetRecord {
     let attempt = serde_json::from_value(serde_json::json!({
         "id": "theirs", "operatorInstance": "operator-2", "requestUID": "uid", "requestedBy": { "username": "bob" },
-        "claimedAt": NOW, "userStatusBefore": "CONFIRMED", "roleARN": role("theirs").arn,
+        "claimedAt": NOW, "userStatusBefore": "CONFIRMED", "stateReadAfter": NOW, "roleARN": role("theirs").arn,
     }));
     let mut record = ledger::claimed(None, &identity(), attempt.unwrap());
     record.metadata.resource_version = Some("1".into());
+    record.spec.user_sub = Some("sub-1".into());
     change(&mut record);
     record
 }
@@ -229,6 +231,14 @@ impl Run {
     }
 }
 
+fn user(status: UserStatus) -> Event<&'static str> {
+    Event::User(Ok(User { status, names: UserNames { sub: Some("sub-1".into()), ..UserNames::default() } }))
+}
+
+fn listed(others: Vec<OtherRecord>) -> Event<&'static str> {
+    Event::UserRecords(Ok(others))
+}
+
 /// Returns the event of a world without failures.
 fn reply(command: &Command<&'static str>) -> Event<&'static str> {
     match command {
@@ -242,7 +252,8 @@ fn reply(command: &Command<&'static str>) -> Event<&'static str> {
         }
         Command::TakeSlot { .. } | Command::TakeClosingSlot { .. } => Event::Slot(Slot::Now),
         Command::LoadCredentials(_) => Event::Credentials(Ok("session")),
-        Command::GetUser { .. } => Event::User(Ok(User { status: UserStatus::Confirmed, names: UserNames::default() })),
+        Command::GetUser { .. } => user(UserStatus::Confirmed),
+        Command::ListUserRecords(_) => listed(vec![]),
         Command::WriteRecord { record, .. } => stored(record),
         Command::Call(_) => {
             Event::Response(Reply { response: ResetResponse::Accepted, request_id: Some("aws-1".into()) })

@@ -206,6 +206,7 @@ impl<S: Clone> Machine<S> {
         }));
         self.facts.settled(self.settings.probes);
         self.probed = 0;
+        self.list_pause = None;
         self.recall(Some(stored), true)
     }
 }

@@ -227,7 +227,7 @@ fn deletable(metadata: &ObjectMeta, now: Option<Timestamp>) -> Result<(Timestamp
 
 /// Returns the time when the API server last stored a write by these managers, or the creation of
 /// the object if that is later.
-fn written(metadata: &ObjectMeta, of: impl Fn(&ManagedFieldsEntry) -> bool) -> Option<Timestamp> {
+pub(crate) fn written(metadata: &ObjectMeta, of: impl Fn(&ManagedFieldsEntry) -> bool) -> Option<Timestamp> {
     let managed = metadata.managed_fields.iter().flatten().filter(|entry| of(entry));
     let changed = managed.filter_map(|entry| entry.time.as_ref());
     changed.chain(metadata.creation_timestamp.as_ref()).map(|time| time.0).max()

@@ -24,6 +24,8 @@ mod steps;
 mod walk;
 mod world;
 
+use std::collections::BTreeSet;
+
 use cognito_reset_api::{CloseCause, Effect, Evidence, Outcome};
 use cognito_reset_core::ledger;
 use walk::{Sight, Walk};
@@ -59,7 +61,7 @@ fn safe(world: &World) -> Result<(), &'static str> {
         let record = world.records[subject].as_ref();
         let last = record.and_then(|record| ledger::last(record));
         let truth = last.and_then(|last| world.attempts.get(&last.id));
-        let since = truth.map_or(0, |truth| truth.snapshot);
+        let since = truth.map_or(0, |truth| truth.snapshot.moment);
         let reset_since = world.user.iter().skip(since + 1).any(|reset| *reset);
         match record.and_then(|record| record.spec.effect) {
             Some(Effect::NotPerformed) if performed > 0 => {
@@ -93,7 +95,35 @@ fn safe(world: &World) -> Result<(), &'static str> {
             return Err("ResetAccepted says that Cognito performed it");
         }
     }
+    if world.requests.len() > 1 && !credits(world) {
+        return Err("one reset is credited to one request");
+    }
     Ok(())
+}
+
+/// Returns true if each request that is recorded as Performed can be credited with a reset of its
+/// own. A response of Cognito credits the reset that it is about; a probe credits any reset since
+/// the snapshot.
+fn credits(world: &World) -> bool {
+    let mut credited = BTreeSet::new();
+    let mut performed = 0;
+    for record in world.records.iter().flatten().filter(|record| record.spec.effect == Some(Effect::Performed)) {
+        let last = ledger::last(record).expect("what is performed has an attempt");
+        let truth = &world.attempts[&last.id];
+        if truth.doubted {
+            continue;
+        }
+        performed += 1;
+        match last.evidence {
+            Some(Evidence::UserStatusCheck) => {
+                let resets = (truth.snapshot.moment + 1..world.user.len()).filter(|moment| world.user[*moment]);
+                credited.extend(resets);
+            }
+            _ => credited.extend(truth.moment),
+        }
+    }
+    // There are at most two requests.
+    performed <= credited.len()
 }
 
 fn some(world: &World, is: impl Fn(usize) -> bool) -> bool {
@@ -212,6 +242,21 @@ const BOTH: &[Sight] = &[("both are performed", |world| {
     world.at_rest() && world.attempts.values().filter(|truth| truth.performed == 1).count() == 2
 })];
 
+/// The situations that take two requests and a lost call.
+const CREDITED: &[Sight] = &[
+    ("a probe that is not believed, because the other request may have reset the user", |world| {
+        let count = |outcome| (0..world.requests.len()).filter(|it| world.outcome(*it) == Some(outcome)).count();
+        let performed: u8 = world.attempts.values().map(|truth| truth.performed).sum();
+        world.at_rest() && count(Outcome::Succeeded) == 1 && count(Outcome::Unknown) == 1 && performed == 1
+    }),
+    ("a probe that is believed beside an earlier reset", |world| {
+        let performed = world.attempts.values().filter(|truth| truth.performed == 1).count() == 2;
+        performed
+            && ended(world, Outcome::Succeeded, "ConfirmedByProbe")
+            && !some(world, |it| world.outcome(it) != Some(Outcome::Succeeded))
+    }),
+];
+
 /// The situations that take a reset by somebody else.
 const BY_OTHERS: &[Sight] = &[("ConfirmedByProbe, by somebody else's reset", |world| {
     let performed = world.attempts.values().any(|truth| truth.performed > 0);
@@ -267,7 +312,7 @@ fn two_replicas_without_a_lease() {
 
 #[test]
 fn two_requests_of_one_user() {
-    explore("two requests of one user", Start { requests: 2, faults: 2, ..ONE }, &[BOTH]);
+    explore("two requests of one user", Start { requests: 2, faults: 2, ..ONE }, &[BOTH, CREDITED]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use cognito_reset_core::{
         user_names::{KnownUser, UserNames},
     },
     grants::{Authorization, Evaluation, HeldBy, HoldCause},
+    ledger::attribution::UserRecords,
     machine::{
         ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Recalled, RefusedWrite, Slot, Written,
         state::RecordWrite,
@@ -24,7 +25,9 @@ use cognito_reset_core::{
 };
 use jiff::SignedDuration;
 
-use crate::world::{Frozen, Hold, Message, ROLES, Read, Record, Request, Rules, Session, Task, Truth, World, settings};
+use crate::world::{
+    Frozen, Hold, Message, ROLES, Read, Record, Request, Rules, Session, Shown, Task, Truth, World, settings,
+};
 
 /// A step, for a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +51,8 @@ const NO_RESPONSE: &str = "cannot read the user";
 
 /// The step by which retention deletes a record early. It follows a rest, and no reconcile writes in it.
 pub const FORGOTTEN: &str = "an ungranted record is deleted";
+/// The step in which the API server does not respond to the list of a user's records.
+const NO_LIST: &str = "cannot list the user's records";
 
 /// A time at which it is too late for every call.
 const LATE: Duration = Duration::from_secs(3600);
@@ -132,7 +137,8 @@ impl Steps<'_> {
             for (what, fair, user_busy) in [(what, true, false), ("starts one while the user is busy", false, true)] {
                 let now = self.from.time(replica, Duration::ZERO);
                 let (machine, command) = Machine::new(World::identity(subject), settings(), user_busy, now);
-                let task = Task { subject, machine, command, read: Read::Nothing, sent: false, snapshot: 0 };
+                let task =
+                    Task { subject, machine, command, read: Read::Nothing, sent: false, snapshot: Shown::default() };
                 self.add(Some(replica), what, fair, |world| world.replicas[replica] = Some(Frozen::new(task)));
             }
         }
@@ -149,6 +155,7 @@ impl Steps<'_> {
             }
             Command::ReadRecord { .. } => self.read_record(replica, task),
             Command::GetUser { after, .. } => self.get_user(replica, task, after.as_deref()),
+            Command::ListUserRecords(query) => self.list_records(replica, task, query),
             Command::WriteRecord { record, within } => self.write_record(replica, task, record, within.is_some()),
             Command::Call(call) if task.sent => self.respond(replica, task, call),
             Command::Call(call) => self.send(replica, task, call),
@@ -218,7 +225,8 @@ impl Steps<'_> {
             if claims && what == NO_RESPONSE {
                 world.broken = Some("a read without a response is no licence to send");
             }
-            let truth = Truth { subject: task.subject, calls: 0, performed: 0, snapshot };
+            let (subject, calls, performed) = (task.subject, 0, 0);
+            let truth = Truth { subject, calls, performed, moment: None, snapshot, doubted: false };
             Arc::make_mut(&mut world.attempts).insert(attempt, truth);
         }
         if let Command::Call(call) = &command
@@ -237,7 +245,7 @@ impl Steps<'_> {
     /// is read.
     fn read(&mut self, replica: usize, task: &Frozen<Task>) {
         let (request, record) = (self.from.requests[task.subject].clone(), self.from.records[task.subject].clone());
-        let server_time = self.from.server_time();
+        let server_time = self.from.server_time(task.subject);
         let both = |request, record, server_time| {
             Event::Objects(Ok(Objects { request, record, server_time: Some(server_time) }))
         };
@@ -278,12 +286,14 @@ impl Steps<'_> {
 
     fn get_user(&mut self, replica: usize, task: &Frozen<Task>, after: Option<&str>) {
         let truth = after.and_then(|attempt| self.from.attempts.get(attempt));
-        let since = truth.map_or(0, |truth| truth.snapshot);
+        let since = truth.map_or(0, |truth| truth.snapshot.moment);
         for (stale, moment) in self.from.moments(since) {
             let (what, cost) = if stale { ("reads a stale user", FAULT) } else { ("reads the user", FAIR) };
-            let user = User { status: self.from.status_at(moment), names: UserNames::default() };
+            let names = UserNames { sub: Some("sub".into()), ..UserNames::default() };
+            let user = User { status: self.from.status_at(moment), names };
             self.reply(replica, task, what, cost, |world| {
-                world.snapshot = after.is_none().then_some(moment);
+                let stale = stale && world.requests.len() > 1;
+                world.snapshot = after.is_none().then_some(Shown { moment, stale });
                 Event::User(Ok(user))
             });
         }
@@ -294,6 +304,22 @@ impl Steps<'_> {
         ] {
             self.reply(replica, task, what, FAULT, |_| Event::User(Err(error)));
         }
+        self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
+    }
+
+    /// Lists the other records of the user. An open claim has been observed for long enough, or
+    /// not.
+    fn list_records(&mut self, replica: usize, task: &Frozen<Task>, query: &UserRecords) {
+        let last = self.from.records[task.subject].as_ref().and_then(|record| record.spec.attempts.last());
+        let truth = last.and_then(|last| self.from.attempts.get(&last.id));
+        let snapshot = truth.map(|truth| truth.snapshot).unwrap_or_default();
+        let list = |observed_for| self.from.other_records(query, snapshot, observed_for);
+        let (long, short) = (list(SignedDuration::MAX), list(SignedDuration::ZERO));
+        if long != short {
+            self.reply(replica, task, "lists a claim that may be in flight", FAIR, |_| Event::UserRecords(Ok(short)));
+        }
+        self.reply(replica, task, "lists the user's records", FAIR, |_| Event::UserRecords(Ok(long)));
+        self.reply(replica, task, NO_LIST, FAULT, |_| Event::UserRecords(Err(no_response())));
         self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
     }
 
@@ -408,7 +434,7 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
                 }
             }
             Command::Recall(_) => {
-                let nothing = Recalled { observed_for: Duration::ZERO, refused: None, held_up: None };
+                let nothing = Recalled { observed_for: LATE, refused: None, held_up: None };
                 go_on(Event::Recalled(nothing.clone()));
                 if cost < world.faults {
                     let refused = RefusedWrite { write: RecordWrite::Claim, refuser: None, pause: LATE };
@@ -441,10 +467,17 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
                     open.push((cost + 1, "gets no credentials", earlier, machine, failure));
                 }
             }
+            Command::ListUserRecords(_) if world.requests.len() == 1 => {
+                go_on(Event::UserRecords(Ok(Vec::new())));
+                if cost < world.faults {
+                    open.push((cost + 1, NO_LIST, earlier, machine, Event::UserRecords(Err(no_response()))));
+                }
+            }
             Command::Read
             | Command::ReadRequest
             | Command::ReadRecord { .. }
             | Command::GetUser { .. }
+            | Command::ListUserRecords(_)
             | Command::WriteRecord { .. }
             | Command::Call(_)
             | Command::WriteStatus(_)

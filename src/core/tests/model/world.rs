@@ -15,11 +15,15 @@ use cognito_reset_api::{
     UserStatus,
 };
 use cognito_reset_core::{
-    ledger::{self, Backoff, Identity, Waits},
+    ledger::{
+        self, Backoff, Identity, Waits,
+        attribution::{OtherRecord, UserRecords},
+    },
     machine::{Command, Machine, Now, Object, Settings, StatusWrite, Written},
     retention::policy::{self, Presence, Verdict},
 };
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 /// The time of everything before the deadline.
@@ -31,11 +35,16 @@ pub const EXPIRES: [Timestamp; 2] =
 pub const ROLES: [&str; 2] = ["arn:aws:iam::123456789012:role/one", "arn:aws:iam::123456789012:role/two"];
 /// A time after every deadline.
 pub const AFTER: Timestamp = Timestamp::constant(1_800_000_000 + 200_000, 0);
-/// Waits of zero, between attempts and for a call in flight: the checker chooses the time.
+/// No wait between attempts, and a short one for a call in flight: the checker chooses the time
+/// that has passed.
 pub const WAITS: Waits = Waits {
     backoff: Backoff { initial: SignedDuration::ZERO, max: SignedDuration::ZERO },
-    in_flight: SignedDuration::ZERO,
+    in_flight: SignedDuration::from_secs(1),
 };
+/// The names by which the requests name their one user.
+pub const SPELLINGS: [&str; 2] = ["user", "alias"];
+/// The time between two writes of a record, by the API server's clock.
+const WRITE: SignedDuration = SignedDuration::from_secs(10);
 /// One probe before a resolution, every wait is shown, and a few conflicts are contention.
 static SETTINGS: LazyLock<Arc<Settings>> = LazyLock::new(|| {
     Arc::new(Settings {
@@ -103,8 +112,8 @@ pub struct Task {
     pub read: Read,
     /// True if the call that is commanded is on its way.
     pub sent: bool,
-    /// Ghost: the moment of the user's history that its snapshot showed.
-    pub snapshot: usize,
+    /// Ghost: its snapshot.
+    pub snapshot: Shown,
 }
 
 impl Task {
@@ -115,6 +124,15 @@ impl Task {
             _ => None,
         }
     }
+}
+
+/// Ghost: what a read of the user showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shown {
+    /// The moment of the user's history.
+    pub moment: usize,
+    /// True if there was a later moment by then. It matters only beside other requests.
+    pub stale: bool,
 }
 
 /// The object that was read first, if the command is to read request and record.
@@ -160,8 +178,14 @@ pub struct Truth {
     pub calls: u8,
     /// The number of times that Cognito performed it.
     pub performed: u8,
-    /// The moment of the user's history that its snapshot showed.
-    pub snapshot: usize,
+    /// The moment of the user's history that this performance made. It matters only beside other
+    /// requests.
+    pub moment: Option<usize>,
+    /// Its snapshot.
+    pub snapshot: Shown,
+    /// True if its claim was settled as Unknown while its call was in flight, which production
+    /// waits for.
+    pub doubted: bool,
 }
 
 /// The hold that exists.
@@ -215,8 +239,8 @@ pub struct World {
     /// The versions of each subject's request and record. They are counted apart, so that the order
     /// of writes to different objects makes no difference.
     versions: Vec<[u16; 2]>,
-    /// Ghost: the moment that a snapshot shows, on its way to the task that takes it.
-    pub snapshot: Option<usize>,
+    /// Ghost: what a snapshot shows, on its way to the task that takes it.
+    pub snapshot: Option<Shown>,
     /// Ghost: a violation that has happened.
     pub broken: Option<&'static str>,
 }
@@ -287,9 +311,29 @@ impl World {
         Now { wall: if self.over[replica % self.over.len()] { AFTER } else { NOW }, monotonic }
     }
 
-    /// Returns the Date of a response of the API server.
-    pub fn server_time(&self) -> Timestamp {
-        if self.server_over { AFTER } else { NOW }
+    /// Returns the Date of a response with this request. Of the time that passes, only the writes
+    /// of the user's other records matter: this moment is after the last one of them, and before
+    /// the next.
+    pub fn server_time(&self, subject: usize) -> Timestamp {
+        let others = self.versions.iter().enumerate().filter(|(other, _)| *other != subject);
+        let writes: i32 = others.map(|(_, versions)| i32::from(versions[Kind::Record as usize])).sum();
+        let base = if self.server_over { AFTER } else { NOW };
+        if self.requests.len() == 1 { base } else { base + WRITE * writes + SignedDuration::from_secs(9) }
+    }
+
+    /// Returns the other records of the user, as they are listed for a task with this snapshot.
+    /// `observed_for` is the time for which the process has observed open claims.
+    pub fn other_records(
+        &self,
+        query: &UserRecords,
+        snapshot: Shown,
+        observed_for: SignedDuration,
+    ) -> Vec<OtherRecord> {
+        let selected = self.records.iter().flatten().filter(|record| query.selects(record));
+        let read = selected.map(|record| OtherRecord::of(record, |_| observed_for));
+        // A read of the user that is stale is so by less than the tolerance of the clocks.
+        let late = if snapshot.stale { SignedDuration::from_secs(4) } else { SignedDuration::ZERO };
+        read.map(|other| OtherRecord { written_at: other.written_at.map(|at| at + late), ..other }).collect()
     }
 
     fn version(&mut self, subject: usize, kind: Kind) -> String {
@@ -300,7 +344,7 @@ impl World {
 
     /// Creates the request: a new object each time.
     pub fn apply(&mut self, subject: usize) {
-        let mut spec = serde_json::json!({ "userPoolID": "eu-west-1_Model", "username": "user" });
+        let mut spec = serde_json::json!({ "userPoolID": "eu-west-1_Model", "username": SPELLINGS[subject] });
         if self.cautious {
             spec["ifResetRequired"] = "Skip".into();
             let again = usize::from(self.versions[subject][Kind::Request as usize] > 0);
@@ -313,7 +357,7 @@ impl World {
         metadata.namespace = Some("default".into());
         metadata.uid = Some(format!("uid-{version}"));
         metadata.resource_version = Some(version);
-        metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
+        metadata.creation_timestamp = Some(Time(NOW));
         self.requests[subject] = Some(Object::from(request));
     }
 
@@ -333,7 +377,7 @@ impl World {
             action: Action::PasswordReset,
             request: RequestRef { namespace: "default".into(), name: format!("request-{subject}") },
             user_pool_id: "eu-west-1_Model".into(),
-            username: "user".into(),
+            username: SPELLINGS[subject].into(),
         }
     }
 
@@ -382,11 +426,27 @@ impl World {
         if !grows {
             self.broken = Some("effect only grows, and an open claim is never taken over");
         }
+        if before.is_none() && after == Some(Effect::Unknown) {
+            self.doubt(wanted);
+        }
         let mut stored = PasswordResetRecord::clone(wanted);
         stored.metadata.resource_version = Some(self.version(subject, Kind::Record));
+        if self.requests.len() > 1 {
+            let written = NOW + WRITE * i32::from(self.versions[subject][Kind::Record as usize]);
+            stored.metadata.creation_timestamp = Some(Time(written));
+        }
         let stored = Object::from(stored);
         self.records[subject] = Some(stored.clone());
         Written::Stored(stored)
+    }
+
+    /// Notes that a claim is settled as Unknown, if its call is in flight.
+    fn doubt(&mut self, settled: &PasswordResetRecord) {
+        let Some(last) = ledger::last(settled).filter(|_| self.requests.len() > 1) else { return };
+        let in_flight = self.call(&last.id).is_some();
+        if let Some(truth) = Arc::make_mut(&mut self.attempts).get_mut(&last.id) {
+            truth.doubted |= in_flight;
+        }
     }
 
     /// Replaces a status, guarded by uid and version.
@@ -424,7 +484,9 @@ impl World {
         if let Message::Call { attempt, performed } = &mut self.wire[place] {
             *performed = true;
             self.user.push(true);
-            Arc::make_mut(&mut self.attempts).get_mut(attempt).expect("a call has an attempt").performed += 1;
+            let truth = Arc::make_mut(&mut self.attempts).get_mut(attempt).expect("a call has an attempt");
+            truth.performed += 1;
+            truth.moment = Some(self.user.len() - 1);
         }
     }
 

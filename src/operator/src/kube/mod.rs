@@ -9,4 +9,5 @@ pub(crate) mod requests;
 pub(crate) mod response;
 pub(crate) mod store;
 pub(crate) mod trimmed;
+pub(crate) mod user_records;
 pub(crate) mod watch;

@@ -6,6 +6,7 @@ use cognito_reset_core::{
         port::{ReadError, SessionFailure},
         response::ResetResponse,
     },
+    ledger::attribution::Attribution,
     refusal::Refuser,
 };
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ fn count(metrics: &Metrics) {
     requests.finished(Outcome::Succeeded, EndReason::ResetAccepted.into());
     requests.call(&ResetResponse::Accepted);
     requests.settled(Effect::Performed);
+    requests.attributed(Attribution::Own);
     requests
         .pending()
         .put(&serde_json::from_str(r#"{"metadata":{},"spec":{"userPoolID":"p_1","username":"alice"}}"#).unwrap());

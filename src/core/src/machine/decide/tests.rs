@@ -408,8 +408,18 @@ fn only_having_to_reset_now_and_not_before_proves_a_reset() {
     let performed = settle(Effect::Performed, Evidence::UserStatusCheck);
     let lost = |before, probes| State { before, probes, ..called(ResetResponse::NoResponse) };
     let confirmed = Snapshot::Read(UserStatus::Confirmed);
+    let attributed = |attribution| State { attribution, ..lost(confirmed, seen(UserStatus::ResetRequired)) };
     check(vec![
-        ("reset required since", lost(confirmed, seen(UserStatus::ResetRequired)), performed),
+        ("reset required since", lost(confirmed, seen(UserStatus::ResetRequired)), Step::ListUserRecords),
+        ("reset by this request", attributed(Attribution::Own), performed),
+        ("maybe reset by another one", attributed(Attribution::Unclear), unknown.clone()),
+        ("maybe in flight", attributed(Attribution::AwaitsOther { until: later(1) }), Step::ListUserRecords),
+        ("not in flight any more", attributed(Attribution::AwaitsOther { until: NOW }), Step::ListUserRecords),
+        (
+            "reset required before, by this request",
+            State { before: Snapshot::Read(UserStatus::ResetRequired), ..attributed(Attribution::Own) },
+            unknown.clone(),
+        ),
         (
             "reset required before",
             lost(Snapshot::Read(UserStatus::ResetRequired), seen(UserStatus::ResetRequired)),
@@ -439,9 +449,17 @@ fn somebody_elses_open_claim_is_resolved_and_never_sent() {
     let none_left = Probes { left: 0, last: None };
     for request in [pending(), Request::Gone] {
         let state = |probes| open_claim(request.clone(), probes);
+        let attributed = |attribution| State { attribution, ..state(seen(UserStatus::ResetRequired)) };
         check(vec![
             ("no probe yet", state(Probes { left: 3, last: None }), Step::Probe),
-            ("proven", state(seen(UserStatus::ResetRequired)), settle(Effect::Performed, Evidence::UserStatusCheck)),
+            ("not attributed yet", state(seen(UserStatus::ResetRequired)), Step::ListUserRecords),
+            ("proven", attributed(Attribution::Own), settle(Effect::Performed, Evidence::UserStatusCheck)),
+            ("unclear", attributed(Attribution::Unclear), settle(Effect::Unknown, Evidence::Inconclusive)),
+            (
+                "another one may be in flight",
+                attributed(Attribution::AwaitsOther { until: later(7) }),
+                wait(WaitReason::AwaitingPriorAttempt, later(7)),
+            ),
             ("not proven", state(none_left), settle(Effect::Unknown, Evidence::Inconclusive)),
         ]);
     }

@@ -191,8 +191,7 @@ fn an_orphaned_claim_is_probed_with_the_role_of_its_attempt() {
     let mut proven = Run::new();
     proven.expect([(read(request(), Some(record(|_| ()))), "CheckGrants")]);
     proven = proven.until("GetUser");
-    let has_to_reset = Event::User(Ok(User { status: UserStatus::ResetRequired, names: UserNames::default() }));
-    proven.expect([(has_to_reset, "WriteRecord")]);
+    proven.expect([(user(UserStatus::ResetRequired), "ListUserRecords"), (listed(vec![]), "WriteRecord")]);
     assert_eq!(proven.written().spec.effect, Some(Effect::Performed));
 }
 

@@ -18,8 +18,7 @@ fn of_another() -> Run {
     let mut run = Run::new();
     run.expect([(read(request(), Some(record(|_| ()))), "CheckGrants")]);
     let mut run = run.until("GetUser");
-    let has_to_reset = Event::User(Ok(User { status: UserStatus::ResetRequired, names: UserNames::default() }));
-    run.expect([(has_to_reset, "WriteRecord")]);
+    run.expect([(user(UserStatus::ResetRequired), "ListUserRecords"), (listed(vec![]), "WriteRecord")]);
     run
 }
 

@@ -19,7 +19,7 @@ use crate::{
         invalid_objects::InvalidObjects,
         request::{config::Config, held_up::HeldUp, metrics::Metrics, user_locks::UserLocks},
     },
-    kube::store::Store,
+    kube::{store::Store, user_records::UserRecordLists},
     telemetry::events::Events,
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Context<C: Cognito> {
     pub(super) config: Config,
     pub(super) client: Client,
     pub(super) store: Store,
+    pub(super) user_records: UserRecordLists,
     pub(super) cognito: C,
     pub(super) grants: Arc<SharedGrants>,
     pub(super) confirmation: Arc<Confirmation>,
@@ -59,6 +60,7 @@ impl<C: Cognito> Context<C> {
     ) -> Self {
         Self {
             store: Store::new(client.clone(), config.api_timeout),
+            user_records: UserRecordLists::new(client.clone(), config.api_timeout),
             client,
             cognito,
             grants: confirmation.grants(),

@@ -4,7 +4,9 @@ mod durations;
 mod pending;
 
 use cognito_reset_api::{Effect, Outcome, conditions::Reason};
-use cognito_reset_core::{action::response::ResetResponse, machine::note::AwsStep, refusal::Refuser};
+use cognito_reset_core::{
+    action::response::ResetResponse, ledger::attribution::Attribution, machine::note::AwsStep, refusal::Refuser,
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -30,12 +32,18 @@ struct Settled {
     effect: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Attributed {
+    to: &'static str,
+}
+
 /// The metrics of requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     finished: Family<Finished, Counter>,
     calls: Family<Called, Counter>,
     settled: Family<Settled, Counter>,
+    attributed: Family<Attributed, Counter>,
     errors: Counter,
     in_flight: Gauge,
     pending: PendingRequests,
@@ -51,6 +59,7 @@ impl Metrics {
             finished: Family::default(),
             calls: Family::default(),
             settled: Family::default(),
+            attributed: Family::default(),
             errors: Counter::default(),
             in_flight: Gauge::default(),
             pending: PendingRequests::default(),
@@ -61,10 +70,12 @@ impl Metrics {
 
     /// Registers the metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Self { finished, calls, settled, errors, in_flight, pending, durations, process: _ } = self;
+        let Self { finished, calls, settled, attributed, errors, in_flight, pending, durations, process: _ } = self;
         registry.register("requests_finished", "Requests that ended, by outcome and reason", finished.clone());
         registry.register("calls", "Calls of AdminResetUserPassword, by response", calls.clone());
         registry.register("attempts_settled", "Attempts settled in the ledger, by effect", settled.clone());
+        let help = "Probes that showed a reset, by who may have made it according to the user's other records";
+        registry.register("probes_attributed", help, attributed.clone());
         registry.register("reconcile_errors", "Reconciles of a request that ended with an error", errors.clone());
         registry.register("requests_in_flight", "Requests being worked on at this moment", in_flight.clone());
         registry.register_collector(Box::new(pending.clone()));
@@ -96,6 +107,16 @@ impl Metrics {
     /// Counts a settled attempt.
     pub(crate) fn settled(&self, effect: Effect) {
         self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
+    }
+
+    /// Counts a probe that showed a reset.
+    pub(crate) fn attributed(&self, attribution: Attribution) {
+        let to = match attribution {
+            Attribution::Own => "own",
+            Attribution::AwaitsOther(_) => "awaited",
+            Attribution::Unclear => "unclear",
+        };
+        self.attributed.get_or_create(&Attributed { to }).inc();
     }
 
     /// Counts a failure of AWS, with a cause from a closed list.

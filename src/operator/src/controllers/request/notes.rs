@@ -47,6 +47,10 @@ impl<C: Cognito> Reconcile<'_, C> {
             Note::Retried { what, failure } => self.retried(what, &failure),
             Note::EffectRefused { by, detail, is_new } => self.effect_refused(&by, &detail, is_new),
             Note::HeldUp { by } => self.held_up.add(by),
+            Note::Attributed(attribution) => {
+                context.metrics.attributed(attribution);
+                info!(?attribution, "listed the user's other records after a probe that shows a reset");
+            }
             Note::Settled(settled) => self.settled(&settled),
             Note::StatusRefused { by } => context.metrics.status_refused(&by),
             Note::Announced(announcement) => self.announce(&announcement),
@@ -110,6 +114,9 @@ impl<C: Cognito> Reconcile<'_, C> {
             Retry::ReadClaim => warn!(%error, %record, "unable to read the record after a conflict"),
             Retry::WriteEffect => warn!(%error, %record, "unable to write an effect yet"),
             Retry::ReadEffect => warn!(%error, %record, "unable to read the record yet"),
+            Retry::ListUserRecords => {
+                warn!(%error, %record, "unable to list the user's other records, so a probe is not believed yet; retrying");
+            }
             Retry::ShowEffect => {
                 debug!(%error, "unable to report in the status yet that an effect is not stored");
             }

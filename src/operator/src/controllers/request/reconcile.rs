@@ -12,10 +12,13 @@ use cognito_reset_api::RequestRef;
 use cognito_reset_core::{
     action::port::{Access, Cognito, Reply, SessionFailure, UserRef},
     dispatch::{QuotaKey, closings::ClosingQueue},
-    ledger::Identity,
+    ledger::{
+        Identity,
+        attribution::{OtherRecord, UserRecords},
+    },
     machine::{
-        Call, Command, Entropy, Event, Machine, Next, Now, Object, Objects, Observed, Recalled, ReconcileError,
-        RefusedWrite, Slot, state::RecordWrite,
+        ApiFailure, Call, Command, Entropy, Event, Machine, Next, Now, Object, Objects, Observed, Recalled,
+        ReconcileError, RefusedWrite, Slot, signed, state::RecordWrite,
     },
     panics::{Panicked, caught},
     refusal::Refuser,
@@ -132,6 +135,7 @@ impl<C: Cognito> Reconcile<'_, C> {
                 self.context.metrics.durations().user_read(&read, begun.elapsed());
                 Event::User(read)
             }
+            Command::ListUserRecords(query) => Event::UserRecords(self.list_user_records(&query).await),
             Command::WriteRecord { record, within } => Event::RecordWritten(store.write_record(&record, within).await),
             Command::Call(call) => Event::Response(self.call(&call).await),
             Command::WriteStatus(request) => {
@@ -152,6 +156,14 @@ impl<C: Cognito> Reconcile<'_, C> {
         });
         let refused = context.refused_writes.lock().paused(self.record, now);
         Recalled { observed_for, refused, held_up: context.held_up.too_many() }
+    }
+
+    async fn list_user_records(&self, query: &UserRecords) -> Result<Vec<OtherRecord>, ApiFailure> {
+        let Context { user_records, first_observed, .. } = self.context;
+        let observed_for = |record: &str, attempt: &str| {
+            signed(first_observed.lock().observed_for(record, attempt, false, Instant::now()))
+        };
+        user_records.list(query, observed_for).await.map_err(Into::into)
     }
 
     fn count_refusal(&self, write: RecordWrite, by: &Refuser, jitter: &str) -> RefusedWrite {
