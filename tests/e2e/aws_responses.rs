@@ -295,7 +295,23 @@ async fn a_probe_proves_a_reset_only_by_a_changed_user_status() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;
     let unknown = |invalidated| Ends { invalidated, ..unknown("OutcomeUnknown", None) };
-    // The reply is lost after the reset; these reads are refused.
+    // The user is quicker than the probe, or somebody else resets the user while a call is lost.
+    for (name, fault, wanted) in
+        [("completed", Fault::HoldReply, unknown("Unknown")), ("by-another", Fault::Hold, confirmed(None))]
+    {
+        let rule = env.cognito.once(Matcher::reset_of(name), fault);
+        env.ask(name).await?;
+        let held = rule.held(LIMIT).await?;
+        match name {
+            "completed" => env.users.confirm(&env.pool, name).await?,
+            _ => env.users.reset(&env.pool, name).await?,
+        }
+        held.lose();
+        assert_eq!(end_of(&env, name).await?, wanted, "{name}");
+    }
+
+    // The reply is lost after the reset; these reads are refused. A user who is not read before the
+    // claim has a record without `sub`, so that no probe is believed for a while, and comes last.
     let cases = [
         ("all-read", 0..0, confirmed(None)),
         ("read-at-last", 1..3, confirmed(None)),
@@ -313,21 +329,6 @@ async fn a_probe_proves_a_reset_only_by_a_changed_user_status() -> Result<()> {
         env.cognito.always(reads(name, refused), refuse);
         env.cognito.once(Matcher::reset_of(name), Fault::ForwardThenLose);
         env.apply(&env.request(name, name, "")).await?;
-        assert_eq!(end_of(&env, name).await?, wanted, "{name}");
-    }
-
-    // The user is quicker than the probe, or somebody else resets the user while a call is lost.
-    for (name, fault, wanted) in
-        [("completed", Fault::HoldReply, unknown("Unknown")), ("by-another", Fault::Hold, confirmed(None))]
-    {
-        let rule = env.cognito.once(Matcher::reset_of(name), fault);
-        env.ask(name).await?;
-        let held = rule.held(LIMIT).await?;
-        match name {
-            "completed" => env.users.confirm(&env.pool, name).await?,
-            _ => env.users.reset(&env.pool, name).await?,
-        }
-        held.lose();
         assert_eq!(end_of(&env, name).await?, wanted, "{name}");
     }
     Ok(())

@@ -24,6 +24,7 @@ mod logs;
 mod malicious_input;
 mod network;
 mod observability;
+mod one_user;
 mod permissions;
 mod preconditions;
 mod privacy;

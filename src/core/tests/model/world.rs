@@ -486,7 +486,7 @@ impl World {
             self.user.push(true);
             let truth = Arc::make_mut(&mut self.attempts).get_mut(attempt).expect("a call has an attempt");
             truth.performed += 1;
-            truth.moment = Some(self.user.len() - 1);
+            truth.moment = (self.requests.len() > 1).then_some(self.user.len() - 1);
         }
     }
 
