@@ -51,6 +51,7 @@ CASES = [
     ("a.rs", "    /// Reads.\n    /// " + LONG, [(2, "width")]),
     ("a.rs", "//! https://" + "x" * 110, []),
     ("a.rs", 'let a = "' + LONG + '";', []),
+    ("src/api/src/a.rs", "//! " + LONG + "\n/// " + LONG, [(1, "width")]),
     ("a.rs", "#[test]\nfn a_test_tells_what_is_hostile() {}", [(2, "avoided-word")] * 2),
     # doc-summary
     ("a.rs", "/// What is read.\nstruct A;", [(1, "doc-summary")]),
