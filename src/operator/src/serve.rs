@@ -28,7 +28,7 @@ use crate::{
     tasks::{TaskError, Tasks},
     telemetry::{
         events::Events,
-        server::{Confirming, Health},
+        server::{Checks, Health},
     },
 };
 
@@ -166,8 +166,12 @@ impl<C: Cognito> Operator<C> {
         if tasks.until(stop, read).await?.is_none() {
             return Ok(());
         }
-        let grants = self.confirmation.grants();
-        self.health.serving(leadership.clone(), lease_refuser, Confirming::new(move || grants.is_confirming()));
+        let (grants, requests) = (self.confirmation.grants(), Arc::clone(&self.requests));
+        let checks = Checks {
+            are_grants_confirmed: Arc::new(move || grants.is_confirming()),
+            holds_effects: Arc::new(move || requests.holds_effects()),
+        };
+        self.health.serving(leadership.clone(), lease_refuser, checks);
         info!("ready");
         if let Some(election) = election {
             tasks.spawn(LEASE, elect(election, released));

@@ -32,28 +32,25 @@ const BACKLOG: i32 = 1024;
 enum Phase {
     Checking,
     Reading,
-    Serving {
-        leadership: watch::Receiver<Leadership>,
-        lease_refuser: watch::Receiver<Option<Refuser>>,
-        confirming: Confirming,
-    },
+    Serving { leadership: watch::Receiver<Leadership>, lease_refuser: watch::Receiver<Option<Refuser>>, checks: Checks },
     Stopping,
 }
 
-/// Returns true if grants and holds are being confirmed.
+/// Checks that are made when a page is read.
 #[derive(Clone)]
-pub(crate) struct Confirming(Arc<dyn Fn() -> bool + Send + Sync>);
-
-impl Confirming {
-    /// Creates the question from a function.
-    pub(crate) fn new(is_confirming: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(is_confirming))
-    }
+pub(crate) struct Checks {
+    /// Returns true if grants and holds are being confirmed.
+    pub(crate) are_grants_confirmed: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Returns true if this process alone knows the effect of a call.
+    pub(crate) holds_effects: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-impl fmt::Debug for Confirming {
+impl fmt::Debug for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Confirming({})", (self.0)())
+        let Self { are_grants_confirmed, holds_effects } = self;
+        let mut checks = f.debug_struct("Checks");
+        checks.field("are_grants_confirmed", &are_grants_confirmed());
+        checks.field("holds_effects", &holds_effects()).finish()
     }
 }
 
@@ -86,9 +83,9 @@ impl Health {
         &self,
         leadership: watch::Receiver<Leadership>,
         lease_refuser: watch::Receiver<Option<Refuser>>,
-        confirming: Confirming,
+        checks: Checks,
     ) {
-        self.phase.send_replace(Phase::Serving { leadership, lease_refuser, confirming });
+        self.phase.send_replace(Phase::Serving { leadership, lease_refuser, checks });
     }
 
     /// Records that the operator accepts no more work.
@@ -97,10 +94,12 @@ impl Health {
     }
 
     /// Returns the response of `/livez`. A certificate authority that was replaced is read only at
-    /// the start, so that a restart ends a silence that nothing else would end.
+    /// the start, so that a restart ends a silence that nothing else would end. A restart would lose
+    /// an effect that is known and not stored yet.
     fn liveness(&self) -> (StatusCode, String) {
         let silence = self.api.since_response();
-        if silence <= self.liveness_timeout {
+        let holds_effects = matches!(&*self.phase.borrow(), Phase::Serving { checks, .. } if (checks.holds_effects)());
+        if silence <= self.liveness_timeout || holds_effects {
             return (StatusCode::OK, "ok\n".into());
         }
         let text = format!("not alive: no response from the API server for {} s\n", silence.as_secs());
@@ -114,10 +113,10 @@ impl Health {
             Phase::Checking => no("not ready: the operator is checking that the cluster has what it needs"),
             Phase::Reading => no("not ready: the grants and namespaces are not read yet"),
             Phase::Stopping => no("not ready: the operator is stopping"),
-            Phase::Serving { leadership, lease_refuser, confirming } => {
+            Phase::Serving { leadership, lease_refuser, checks } => {
                 let leadership = *leadership.borrow();
                 match (leadership, &*lease_refuser.borrow()) {
-                    (Leadership::Leader, _) if !(confirming.0)() => {
+                    (Leadership::Leader, _) if !(checks.are_grants_confirmed)() => {
                         no("not ready: the grants and holds are not confirmed; nothing is sent")
                     }
                     (Leadership::Leader | Leadership::Standby, _) => {
@@ -204,7 +203,15 @@ async fn exposition(State(health): State<Health>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::RefCell, io, net::SocketAddr, sync::Arc};
+    use std::{
+        cell::RefCell,
+        io,
+        net::SocketAddr,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
 
     use cognito_reset_core::{
         grants::{ListedKind, Versions},
@@ -212,7 +219,7 @@ mod tests {
     };
     use tokio::{sync::watch, time::advance};
 
-    use super::{Confirming, Duration, Health, bind_everywhere};
+    use super::{Checks, Duration, Health, bind_everywhere};
     use crate::{controllers::grant::shared::SharedGrants, kube::lease::Leadership, metrics::Metrics};
 
     const FRESH_FOR: Duration = Duration::from_secs(60);
@@ -239,7 +246,9 @@ mod tests {
         let grants = Arc::new(SharedGrants::new(FRESH_FOR));
         confirm(&grants);
         let asked = Arc::clone(&grants);
-        health.serving(leadership, lease_refuser, Confirming::new(move || asked.is_confirming()));
+        let checks =
+            Checks { are_grants_confirmed: Arc::new(move || asked.is_confirming()), holds_effects: Arc::new(|| false) };
+        health.serving(leadership, lease_refuser, checks);
         for (leadership, status) in
             [(Leadership::NoLeaderSeen, 503), (Leadership::Standby, 200), (Leadership::Leader, 200)]
         {
@@ -272,6 +281,18 @@ mod tests {
             assert_eq!(health.liveness().0.as_u16(), status, "after {seconds} s");
         }
         assert_eq!(health.liveness().1, "not alive: no response from the API server for 360 s\n");
+        let (_, leadership) = watch::channel(Leadership::Leader);
+        let (_, lease_refuser) = watch::channel(None);
+        let holds = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&holds);
+        let checks = Checks {
+            are_grants_confirmed: Arc::new(|| true),
+            holds_effects: Arc::new(move || asked.load(Ordering::SeqCst)),
+        };
+        health.serving(leadership, lease_refuser, checks);
+        assert_eq!(health.liveness().0.as_u16(), 200, "an effect is known to this process alone");
+        holds.store(false, Ordering::SeqCst);
+        assert_eq!(health.liveness().0.as_u16(), 503);
         metrics.api_requests.count_one();
         assert_eq!(health.liveness().0.as_u16(), 200);
     }

@@ -91,6 +91,11 @@ impl<C: Cognito> Context<C> {
         self.config.machine.waits.backoff
     }
 
+    /// Returns true if there are effects that are known and not stored yet.
+    pub(crate) fn holds_effects(&self) -> bool {
+        !self.held_up.records().is_empty()
+    }
+
     /// Logs the records whose effect would be lost if the process ended now.
     pub(crate) fn report_held_up(&self) {
         let records = self.held_up.records();
