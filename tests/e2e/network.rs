@@ -142,8 +142,8 @@ async fn kubeconfig(env: &Environment, folder: &Path, proxy_url: Option<&str>) -
     Ok(path)
 }
 
-/// Checks that nothing was claimed for a call through a proxy that refuses, and that the status gives
-/// the cause.
+/// Checks that nothing was claimed for a call through a proxy that refuses, and that the status
+/// gives the cause.
 async fn was_not_sent(env: &Environment, name: &str) -> Result<()> {
     eventually(LIMIT, format!("the status of {name} to give the cause"), async || {
         let record = env.record(name).await?;

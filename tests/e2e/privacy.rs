@@ -470,7 +470,8 @@ impl Marked {
             "schema": 1, "action": "PasswordReset", "attempts": MARK, "username": [MARK],
         });
         let reply = Reply::new(200, broken.to_string()).header("content-type", "application/json");
-        // Until the status is seen: a single response would be followed by a record that can be parsed.
+        // Until the status is seen: a single response would be followed by a record that can be
+        // parsed.
         let rule = self.env.api.always(Matcher::path(Method::GET, "/passwordresetrecords/"), Fault::Respond(reply));
         self.becomes("unreadable", "", "Pending/RecordNotUsable").await?;
         rule.remove();

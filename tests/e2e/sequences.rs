@@ -2,8 +2,8 @@
 //! The model says which users may have been reset, which must have been, and how each request may
 //! end.
 //!
-//! `PROPTEST_CASES=200 cargo test --workspace --test e2e sequences` tries more sequences than `make test`
-//! does.
+//! `PROPTEST_CASES=200 cargo test --workspace --test e2e sequences` tries more sequences than `make
+//! test` does.
 
 mod model;
 

@@ -1,4 +1,5 @@
-//! `PasswordResetRecord`: one entry of the ledger. Creating it is the claim; its effect is the known result.
+//! `PasswordResetRecord`: one entry of the ledger. Creating it is the claim; its effect is the
+//! known result.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{CustomResource, KubeSchema};

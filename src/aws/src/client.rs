@@ -348,7 +348,8 @@ impl Cognito for Aws {
     }
 }
 
-/// Classifies an error of the SDK for a call that may have been sent. An unverified result is `NoResponse`.
+/// Classifies an error of the SDK for a call that may have been sent. An unverified result is
+/// `NoResponse`.
 fn classify<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> ResetResponse {
     match error {
         // The SDK also reads a code from a body that only begins like a response.

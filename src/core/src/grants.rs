@@ -72,13 +72,15 @@ impl<'a> Asked<'a> {
 pub struct Evaluation {
     /// A grant that matches the request requires an approval, whether or not the request has one.
     pub approval_required: bool,
-    /// The request is allowed only by grants with a `usernamePattern`, which allow nothing while the user cannot be read.
+    /// The request is allowed only by grants with a `usernamePattern`, which allow nothing while
+    /// the user cannot be read.
     pub user_required: bool,
     /// The authorization, or the reason why the request has none.
     pub authorization: Result<Authorization, WaitReason>,
     /// The hold, if the reason is `UserPoolHeld`.
     pub held_by: Option<HeldBy>,
-    /// True if what the evaluation is based on was confirmed recently enough. Nothing is sent otherwise.
+    /// True if what the evaluation is based on was confirmed recently enough. Nothing is sent
+    /// otherwise.
     pub confirmed: bool,
 }
 
@@ -288,13 +290,13 @@ impl GrantIndex {
     }
 }
 
-/// Returns the authorization of a request by the grants that match it, and true if all grants that allow it have a
-/// pattern, so that the user has to be read.
+/// Returns the authorization of a request by the grants that match it, and true if all grants that
+/// allow it have a pattern, so that the user has to be read.
 ///
 /// # Errors
-/// Returns the reason why it is not allowed. Grants add up, and those that allow it have to agree in role, external id and
-/// session tags. If several grants each require something more, the reason is that of the grant which the request comes
-/// closest to satisfying.
+/// Returns the reason why it is not allowed. Grants add up, and those that allow it have to agree
+/// in role, external id and session tags. If several grants each require something more, the reason
+/// is that of the grant which the request comes closest to satisfying.
 fn authorize(
     matching: &[&CompiledGrant],
     request: &PasswordResetRequest,

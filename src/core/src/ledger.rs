@@ -1,5 +1,5 @@
-//! The rules of the ledger: how a record is named, claimed, settled and read. This module is pure; the
-//! operator reads and writes records.
+//! The rules of the ledger: how a record is named, claimed, settled and read. This module is pure;
+//! the operator reads and writes records.
 
 pub mod attribution;
 
@@ -118,15 +118,17 @@ fn with_omitted(record: &PasswordResetRecord, listed: usize) -> i64 {
     record.spec.omitted_attempts.saturating_add(i64::try_from(listed).unwrap_or(i64::MAX))
 }
 
-/// Returns true if Cognito responded to one of these attempts, and the user did not have to reset before it.
+/// Returns true if Cognito responded to one of these attempts, and the user did not have to reset
+/// before it.
 fn not_reset_before(attempts: &[Attempt]) -> bool {
     attempts.iter().filter(|attempt| attempt.evidence == Some(Evidence::CognitoResponse)).any(|attempt| {
         !matches!(attempt.user_status_before, None | Some(UserStatus::Unknown | UserStatus::ResetRequired))
     })
 }
 
-/// Returns true if the last attempt was claimed only to end the request: the user had to reset before it, although Cognito
-/// had responded to an earlier attempt that nothing happened. Nothing was sent in the last attempt.
+/// Returns true if the last attempt was claimed only to end the request: the user had to reset
+/// before it, although Cognito had responded to an earlier attempt that nothing happened. Nothing
+/// was sent in the last attempt.
 #[must_use]
 pub fn is_contradicted(record: &PasswordResetRecord) -> bool {
     let Some((last, earlier)) = record.spec.attempts.split_last() else { return false };
@@ -252,8 +254,8 @@ pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, close
     record
 }
 
-/// Returns true if the record was closed for a request that no grant allowed, before any claim. Nothing was or will be
-/// sent for it, so it may be forgotten early.
+/// Returns true if the record was closed for a request that no grant allowed, before any claim.
+/// Nothing was or will be sent for it, so it may be forgotten early.
 #[must_use]
 pub fn is_ungranted(record: &PasswordResetRecord) -> bool {
     let RecordFields { closed, attempts, omitted_attempts, .. } = &record.spec;
@@ -261,8 +263,8 @@ pub fn is_ungranted(record: &PasswordResetRecord) -> bool {
     never_claimed && closed.as_ref().is_some_and(|closed| closed.ungranted && closed.origin.grants.is_empty())
 }
 
-/// Returns the time of the last change that the record itself contains: its closing, or its last attempt. `None` if it
-/// has neither.
+/// Returns the time of the last change that the record itself contains: its closing, or its last
+/// attempt. `None` if it has neither.
 #[must_use]
 pub fn changed_at(record: &PasswordResetRecord) -> Option<Timestamp> {
     let of_attempt = |last: &Attempt| last.settled_at.as_ref().unwrap_or(&last.claimed_at).0;

@@ -129,9 +129,9 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_LIVENESS_TIMEOUT", default_value = "5m", value_parser = duration, value_name = "DURATION")]
     pub(crate) liveness_timeout: Duration,
 
-    /// Time for which grants, holds and namespace labels are used after the API server has confirmed
-    /// that they are current, from 1s to 5m. Beyond it nothing is sent. They are confirmed twice in
-    /// that time.
+    /// Time for which grants, holds and namespace labels are used after the API server has
+    /// confirmed that they are current, from 1s to 5m. Beyond it nothing is sent. They are
+    /// confirmed twice in that time.
     #[arg(long, env = "COGNITO_RESET_GRANT_FRESHNESS", default_value = "5s", value_parser = freshness, value_name = "DURATION")]
     pub(crate) grant_freshness: Duration,
 

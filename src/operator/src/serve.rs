@@ -32,7 +32,8 @@ use crate::{
     },
 };
 
-/// The tasks that have calls to Cognito in flight, and finish them when the operator is asked to stop.
+/// The tasks that have calls to Cognito in flight, and finish them when the operator is asked to
+/// stop.
 const FINISHING: [&str; 2] = ["requests", "orphaned-claims"];
 const LEASE: &str = "lease";
 
@@ -70,7 +71,8 @@ pub async fn serve<C: Cognito>(
     let shutdown_timeout = args.shutdown_timeout;
     let operator = Operator::new(&args, client, cognito, metrics, health, &mut tasks);
     let worked = Box::pin(operator.work(&mut tasks, election, released.clone(), &stop)).await;
-    // No promise depends on the Lease, so its loss is no reason to lose what the calls in flight return.
+    // No promise depends on the Lease, so its loss is no reason to lose what the calls in flight
+    // return.
     if let Err(error) = &worked {
         error!(%error, "stopping because a task ended");
         stop.cancel();
@@ -148,7 +150,8 @@ impl<C: Cognito> Operator<C> {
         }
     }
 
-    /// Starts one task after the other, as soon as each can work, and returns when `stop` is cancelled.
+    /// Starts one task after the other, as soon as each can work, and returns when `stop` is
+    /// cancelled.
     async fn work(
         &self,
         tasks: &mut Tasks,
@@ -186,7 +189,8 @@ impl<C: Cognito> Operator<C> {
         Ok(())
     }
 
-    /// Starts the watches of grants, holds and namespaces. The result is ready when all have been listed.
+    /// Starts the watches of grants, holds and namespaces. The result is ready when all have been
+    /// listed.
     fn watch(&self, tasks: &mut Tasks) -> impl Future<Output = ()> + use<C> {
         let (grants_read, grants) = oneshot::channel();
         let (holds_read, holds) = oneshot::channel();

@@ -1,8 +1,8 @@
 //! The supervised tasks of the operator.
 //!
 //! Every long-running part of the operator is a named task in one set. No task may end before the
-//! operator is asked to stop: if one does, by returning, with an error or with a panic, the operator
-//! stops in an orderly way and its last line names the task.
+//! operator is asked to stop: if one does, by returning, with an error or with a panic, the
+//! operator stops in an orderly way and its last line names the task.
 
 use std::{collections::HashMap, future::Future};
 
@@ -74,11 +74,12 @@ impl Tasks {
         }
     }
 
-    /// Waits until all tasks with one of these names have ended. The loss of the Lease does not end the wait, because these
-    /// tasks do not depend on it.
+    /// Waits until all tasks with one of these names have ended. The loss of the Lease does not end
+    /// the wait, because these tasks do not depend on it.
     ///
     /// # Errors
-    /// Returns an error if one of them fails, if another task ends, or in the end if the Lease was lost.
+    /// Returns an error if one of them fails, if another task ends, or in the end if the Lease was
+    /// lost.
     pub(crate) async fn finish(&mut self, names: &[&str]) -> Result<(), TaskError> {
         let mut finished = Ok(());
         while self.names.values().any(|name| names.contains(name)) {

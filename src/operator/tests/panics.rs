@@ -1,5 +1,5 @@
-//! A panic of code that is called ends one command of one reconcile, and nothing else: here Cognito is a stand-in that panics, behind
-//! the whole operator and a real API server.
+//! A panic of code that is called ends one command of one reconcile, and nothing else: here Cognito
+//! is a stand-in that panics, behind the whole operator and a real API server.
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which answers null")]
 
@@ -33,7 +33,8 @@ use testbed::environment::{Environment, LIMIT, QUICK};
 use testbed::eventually;
 use tokio_util::sync::CancellationToken;
 
-/// A Cognito that panics on request. It has one user, whose status after a reset is that of a real one.
+/// A Cognito that panics on request. It has one user, whose status after a reset is that of a real
+/// one.
 #[derive(Clone, Default)]
 struct Panicking(Arc<State>);
 
@@ -101,7 +102,8 @@ async fn beside<T>(
     result
 }
 
-/// A thread of a test has a quarter of the stack that the operator's first thread has, and a debug build needs more.
+/// A thread of a test has a quarter of the stack that the operator's first thread has, and a debug
+/// build needs more.
 fn on_a_stack_like_the_operators(scenario: impl AsyncFnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(move || runtime.block_on(scenario()))?;

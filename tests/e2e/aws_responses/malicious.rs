@@ -179,7 +179,8 @@ async fn a_malicious_response_is_bounded_and_proves_nothing_more() -> Result<()>
         anyhow::Ok(())
     };
     let ended = all_end(&env, unsure.chain(understood()).collect()).await;
-    // An operator that is busy with reading ends requests otherwise, too: what it has read says why.
+    // An operator that is busy with reading ends requests otherwise, too: what it has read says
+    // why.
     bounded()?;
     ended?;
     for id in ["id-without-end", "id-of-signs"] {

@@ -1,5 +1,5 @@
-//! A tenant without a grant: creates requests, lets them expire and deletes them, to fill etcd with the
-//! records that the operator writes.
+//! A tenant without a grant: creates requests, lets them expire and deletes them, to fill etcd with
+//! the records that the operator writes.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ fn request(env: &Environment, name: &str, expiry: &str) -> String {
     env.request(name, name, &texts).replace("namespace: default", &format!("namespace: {NAMESPACE}"))
 }
 
-/// Returns the moments at which records were closed: those that remember an expiry, or those that do not.
+/// Returns the moments at which records were closed: those that remember an expiry, or those that
+/// do not.
 fn closings(env: &Environment, far: bool) -> Vec<Instant> {
     let closes = |it: &testbed::Recorded| {
         let record: Value = serde_json::from_slice(&it.seen.body).unwrap_or_default();

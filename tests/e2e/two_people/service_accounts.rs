@@ -87,8 +87,8 @@ async fn account_of_the_namespace_is_no_second_person() -> Result<()> {
     Ok(())
 }
 
-/// A limit of the operator, which cannot see that nora acts as an account of another namespace, or as one that
-/// the grant names.
+/// A limit of the operator, which cannot see that nora acts as an account of another namespace, or
+/// as one that the grant names.
 #[tokio::test]
 async fn named_account_and_account_of_another_namespace_count() -> Result<()> {
     let nora = Nora::start().await?;

@@ -188,7 +188,8 @@ pub fn check_record(record: &PasswordResetRecord, identity: &Identity, now: Time
     statuses::check(&status.conditions);
 }
 
-/// Returns true if the last attempt's own evidence says that another one may follow, and the record is not closed.
+/// Returns true if the last attempt's own evidence says that another one may follow, and the record
+/// is not closed.
 fn proves_retry(record: &PasswordResetRecord) -> bool {
     if record.spec.closed.is_some() {
         return false;

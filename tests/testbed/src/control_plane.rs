@@ -314,7 +314,8 @@ impl ControlPlane {
     }
 
     /// Like [`request_with_text`](Self::request_with_text), with further headers, such as those of
-    /// an impersonation that `kubectl` cannot send: it writes no key of `userInfo.extra` in capitals.
+    /// an impersonation that `kubectl` cannot send: it writes no key of `userInfo.extra` in
+    /// capitals.
     ///
     /// # Errors
     /// When there is no response.

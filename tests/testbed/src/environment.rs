@@ -340,7 +340,8 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// Builds with the features of the whole workspace, so that the dependencies of the tests are not built again.
+/// Builds with the features of the whole workspace, so that the dependencies of the tests are not
+/// built again.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

@@ -92,8 +92,8 @@ impl OperatorBuilder {
         self
     }
 
-    /// Limits the memory that it can allocate, in bytes. A container's limit counts less: of what is
-    /// allocated only the touched part.
+    /// Limits the memory that it can allocate, in bytes. A container's limit counts less: of what
+    /// is allocated only the touched part.
     #[must_use]
     pub const fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = Some(bytes);

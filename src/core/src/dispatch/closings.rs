@@ -1,8 +1,9 @@
 //! The turns in which the records of a namespace are closed.
 //!
-//! Anybody who may create requests can make the operator close records: of requests that no grant allows and that end at
-//! their deadline. Retention deletes these records soon, unless they remember an expiry. So the number that exists at a
-//! time is bounded by the rate at which they are written, and that rate depends on the time for which they are kept.
+//! Anybody who may create requests can make the operator close records: of requests that no grant
+//! allows and that end at their deadline. Retention deletes these records soon, unless they
+//! remember an expiry. So the number that exists at a time is bounded by the rate at which they are
+//! written, and that rate depends on the time for which they are kept.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use crate::{
     retention::policy::{LONGEST_UNGRANTED, UNGRANTED_RETENTION},
 };
 
-/// The number of ungranted records of each queue that a namespace can cause within the time for which they are kept.
+/// The number of ungranted records of each queue that a namespace can cause within the time for
+/// which they are kept.
 pub const MOST_UNGRANTED: u32 = 4500;
 
 /// The queue in which a record is closed.
@@ -33,8 +35,8 @@ impl ClosingQueue {
         if ungranted && is_kept_longer { Self::Long } else { Self::Short }
     }
 
-    /// Returns the time between two closings: the longest time for which retention keeps an ungranted record of this queue,
-    /// divided by the most that may exist.
+    /// Returns the time between two closings: the longest time for which retention keeps an
+    /// ungranted record of this queue, divided by the most that may exist.
     #[must_use]
     pub fn period(self) -> Duration {
         let kept = match self {

@@ -107,9 +107,9 @@ impl CompiledGrant {
     /// Returns true if the grant matches this user and namespace, regardless of its other
     /// requirements.
     ///
-    /// A grant with an invalid pattern or selector matches no request. Neither does a selector match a
-    /// namespace whose labels are not known, nor a list of uids one whose uid is not: a grant only
-    /// ever allows.
+    /// A grant with an invalid pattern or selector matches no request. Neither does a selector
+    /// match a namespace whose labels are not known, nor a list of uids one whose uid is not: a
+    /// grant only ever allows.
     pub(super) fn matches(&self, asked: &Asked<'_>, known: Option<&Namespace>) -> bool {
         self.selects(asked.namespace, known) && self.matches_user(asked)
     }
@@ -141,8 +141,8 @@ impl CompiledGrant {
         self.object.spec.user_pool_id == asked.pool && self.usernames.as_ref().is_ok_and(of_user)
     }
 
-    /// Returns true if the grant is for this user, and the labels or the uid of the namespace decide
-    /// whether it matches.
+    /// Returns true if the grant is for this user, and the labels or the uid of the namespace
+    /// decide whether it matches.
     pub(super) fn may_select(&self, asked: &Asked<'_>) -> bool {
         let by_uid = self.object.spec.namespace_uids.is_some();
         let decides = match &self.namespaces {

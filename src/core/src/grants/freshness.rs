@@ -116,7 +116,8 @@ impl GrantIndex {
         self.freshness.of(kind).deleted(name, uid) && apply(self)
     }
 
-    /// Applies the names of all objects as the watch has listed them. Returns the result of `apply`.
+    /// Applies the names of all objects as the watch has listed them. Returns the result of
+    /// `apply`.
     pub fn deliver_list(
         &mut self,
         kind: ListedKind,

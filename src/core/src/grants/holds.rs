@@ -65,8 +65,9 @@ impl GrantIndex {
         !self.holds.is_empty()
     }
 
-    /// Remembers the user of a pending request, if a hold names users or a grant has a pattern. Later
-    /// evaluations then know the user without another read. Returns true if this may change the status of a hold.
+    /// Remembers the user of a pending request, if a hold names users or a grant has a pattern.
+    /// Later evaluations then know the user without another read. Returns true if this may change
+    /// the status of a hold.
     pub fn learn_user(&mut self, name: &NamespacedName, user: &KnownUser) -> bool {
         match user {
             KnownUser::Unreadable | KnownUser::Read(_) if self.asks_for_users() && self.pending.contains_key(name) => {

@@ -12,7 +12,8 @@ pub enum Ledger {
     Absent,
     /// Claimed and not settled, by another task than this one.
     Open {
-        /// The time until which the call of the claim may be in flight; `None` if it cannot be any more.
+        /// The time until which the call of the claim may be in flight; `None` if it cannot be any
+        /// more.
         in_flight_until: Option<Timestamp>,
         /// The user's state before that claim.
         before: Option<UserStatus>,

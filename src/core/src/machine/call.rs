@@ -37,8 +37,8 @@ impl<S: Clone> Machine<S> {
         }
     }
 
-    /// Checks grants and holds again, because the watch may have shown a change since the request was read, and because the
-    /// user is known by now.
+    /// Checks grants and holds again, because the watch may have shown a change since the request
+    /// was read, and because the user is known by now.
     pub(super) fn reauthorize(&mut self) -> Option<Command<S>> {
         let Some(request) = self.facts.request.clone() else {
             self.facts.invalidate();
@@ -48,8 +48,9 @@ impl<S: Clone> Machine<S> {
         Some(Command::CheckGrants(request, self.facts.user.clone()))
     }
 
-    /// Begins to claim, if grants and holds are confirmed and return the same authorization as when the request was read.
-    /// Checking them may have taken so long that the request has to be read again.
+    /// Begins to claim, if grants and holds are confirmed and return the same authorization as when
+    /// the request was read. Checking them may have taken so long that the request has to be read
+    /// again.
     pub(super) fn claim(&mut self, evaluation: &Evaluation, at: At<'_>) -> Option<Command<S>> {
         let operator_instance = self.settings.operator_instance.clone();
         let wanted = self.facts.claim(at.id.to_owned(), operator_instance, at.now.wall);
@@ -66,8 +67,8 @@ impl<S: Clone> Machine<S> {
         }
     }
 
-    /// Checks grants and holds once more, right before the call. The claim is stored by now, and its write may have taken
-    /// longer than a confirmation is valid.
+    /// Checks grants and holds once more, right before the call. The claim is stored by now, and
+    /// its write may have taken longer than a confirmation is valid.
     pub(super) fn confirm(&mut self) -> Option<Command<S>> {
         let Some(request) = self.facts.request.clone() else {
             self.facts.too_late();
@@ -87,7 +88,8 @@ impl<S: Clone> Machine<S> {
         None
     }
 
-    /// Returns the time until the call of the claim may not be sent any more, or `None` if that time has passed.
+    /// Returns the time until the call of the claim may not be sent any more, or `None` if that
+    /// time has passed.
     pub(super) fn time_to_send(&self, at: At<'_>) -> Option<Duration> {
         self.send_until.checked_sub(at.now.monotonic).filter(|left| !left.is_zero())
     }

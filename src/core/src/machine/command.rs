@@ -28,11 +28,14 @@ pub enum Command<S> {
         /// The time that is left.
         within: Option<Duration>,
     },
-    /// Ask the grants and holds whether they allow this request of this user, and whether they are confirmed: `Event::Grants`.
+    /// Ask the grants and holds whether they allow this request of this user, and whether they are
+    /// confirmed: `Event::Grants`.
     CheckGrants(Object<PasswordResetRequest>, KnownUser),
-    /// Ask for what this process remembers of the record, and for how long it has observed this attempt: `Event::Recalled`.
+    /// Ask for what this process remembers of the record, and for how long it has observed this
+    /// attempt: `Event::Recalled`.
     Recall(Option<Observed>),
-    /// Count a refused write of the record, and ask for the pause before its next try: `Event::Refusal`.
+    /// Count a refused write of the record, and ask for the pause before its next try:
+    /// `Event::Refusal`.
     CountRefusal {
         /// The refused write.
         write: RecordWrite,
@@ -67,7 +70,8 @@ pub enum Command<S> {
     /// List the other records that may be of this user, with a consistent read:
     /// `Event::UserRecords`.
     ListUserRecords(UserRecords),
-    /// Create the record, or replace it where it has a resourceVersion, within this time if any: `Event::RecordWritten`.
+    /// Create the record, or replace it where it has a resourceVersion, within this time if any:
+    /// `Event::RecordWritten`.
     WriteRecord {
         /// The record.
         record: Object<PasswordResetRecord>,
@@ -76,7 +80,8 @@ pub enum Command<S> {
     },
     /// Call AdminResetUserPassword, with one HTTP attempt: `Event::Response`.
     Call(Call<S>),
-    /// Replace the status of the request, guarded by its uid and resourceVersion: `Event::StatusWritten`.
+    /// Replace the status of the request, guarded by its uid and resourceVersion:
+    /// `Event::StatusWritten`.
     WriteStatus(Object<PasswordResetRequest>),
     /// Let this time pass: `Event::Slept`.
     Sleep(Duration),
@@ -130,8 +135,8 @@ pub enum ReconcileError {
 }
 
 impl<S> Command<S> {
-    /// Returns the id of the attempt that the command is about, if it is about one. For a write of the record this is its
-    /// last attempt; the closing of a record is about none.
+    /// Returns the id of the attempt that the command is about, if it is about one. For a write of
+    /// the record this is its last attempt; the closing of a record is about none.
     #[must_use]
     pub fn attempt_id(&self) -> Option<&str> {
         match self {

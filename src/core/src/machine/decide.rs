@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// The maximum age of request and record when the claim is sent, counted from the later response. A suspension takes effect
-/// up to that moment. Credentials and snapshot may have taken longer.
+/// The maximum age of request and record when the claim is sent, counted from the later response. A
+/// suspension takes effect up to that moment. Credentials and snapshot may have taken longer.
 pub const FRESH_FOR: SignedDuration = SignedDuration::from_secs(1);
 
 /// The wait of a request whose refreshed read is too old again, because grants and holds take long
@@ -33,8 +33,8 @@ const LONGEST_SKEW: SignedDuration = SignedDuration::from_mins(5);
 /// The shortest wait if the response has no Date.
 const SHORTEST_WITHOUT_DATE: SignedDuration = SignedDuration::from_secs(10);
 
-/// The next step. All steps but `Wait`, `WriteStatus` and `Done` change the state, and are followed by
-/// another decision.
+/// The next step. All steps but `Wait`, `WriteStatus` and `Done` change the state, and are followed
+/// by another decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Read the request and its record afresh.
@@ -60,15 +60,16 @@ pub enum Step {
     ListUserRecords,
     /// Write what is known into the record.
     Settle(Settlement),
-    /// Write into the record that nothing more will be sent, and why. The status is written only afterwards: until the
-    /// record is closed, another replica may claim.
+    /// Write into the record that nothing more will be sent, and why. The status is written only
+    /// afterwards: until the record is closed, another replica may claim.
     Close(CloseCause),
-    /// Write into the settled record that a request with this expiry shows its outcome: a record is not forgotten while
-    /// such a request, applied again, would be performed.
+    /// Write into the settled record that a request with this expiry shows its outcome: a record is
+    /// not forgotten while such a request, applied again, would be performed.
     ExtendExpiry(Timestamp),
     /// Write what the settled record says into the request's status: the end.
     WriteStatus,
-    /// Show the reason in the request's status, and look again at that moment or when something changes.
+    /// Show the reason in the request's status, and look again at that moment or when something
+    /// changes.
     Wait {
         /// The reason.
         reason: WaitReason,
@@ -79,8 +80,8 @@ pub enum Step {
     Done,
 }
 
-/// Decides the next step. `now` is the wall clock; it only ever forbids a call or ends a wait. It closes a record only
-/// together with the API server's clock.
+/// Decides the next step. `now` is the wall clock; it only ever forbids a call or ends a wait. It
+/// closes a record only together with the API server's clock.
 #[must_use]
 pub fn decide(state: &State, now: Timestamp) -> Step {
     match &state.attempt {
@@ -128,8 +129,9 @@ fn with_desired(state: &State, then: impl FnOnce(&Desired) -> Step) -> Step {
     }
 }
 
-/// Writes the status, after the record has remembered the expiry of the request. An expiry that has passed does not matter.
-/// The record of an ungranted request is then kept longer, so it takes a turn as if it were closed again.
+/// Writes the status, after the record has remembered the expiry of the request. An expiry that has
+/// passed does not matter. The record of an ungranted request is then kept longer, so it takes a
+/// turn as if it were closed again.
 fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
     // The API server keeps whole seconds.
     let covers = |expires: Timestamp| state.remembered.is_some_and(|until| until.as_second() >= expires.as_second());
@@ -149,8 +151,8 @@ fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
     }
 }
 
-/// Closes the record in its turn, unless just that was refused. Nothing is concluded beside the record, so the request waits
-/// for it.
+/// Closes the record in its turn, unless just that was refused. Nothing is concluded beside the
+/// record, so the request waits for it.
 fn close(cause: CloseCause, state: &State, now: Timestamp) -> Step {
     match state.refused {
         Some(Refused { write: RecordWrite::Close(_), until }) if now < until => {
@@ -229,8 +231,9 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     }
 }
 
-/// Returns true if the user has to reset now, and did not before an attempt to which Cognito responded that nothing happened.
-/// Either somebody else has reset the user, or that response is wrong: nothing is sent on its word.
+/// Returns true if the user has to reset now, and did not before an attempt to which Cognito
+/// responded that nothing happened. Either somebody else has reset the user, or that response is
+/// wrong: nothing is sent on its word.
 fn is_contradicted(state: &State) -> bool {
     let not_reset_before = matches!(state.ledger, Ledger::Retryable { not_reset_before: true, .. });
     not_reset_before && state.before == Snapshot::Read(UserStatus::ResetRequired)
@@ -247,7 +250,8 @@ fn is_over(state: &State, now: Timestamp) -> bool {
     matches!(&state.request, Request::Pending(desired) if may_have_passed(last_moment(desired), state, now))
 }
 
-/// Returns true if both clocks have passed this moment. One clock may be wrong, and what is closed stays closed.
+/// Returns true if both clocks have passed this moment. One clock may be wrong, and what is closed
+/// stays closed.
 fn has_passed(moment: Timestamp, state: &State, now: Timestamp) -> bool {
     now >= moment && state.server_time.is_some_and(|server| server >= moment)
 }
@@ -296,8 +300,8 @@ fn after_call(response: &ResetResponse, state: &State) -> Step {
     }
 }
 
-/// Settles an attempt without a clear response, by the user's state before and now. Having to reset now
-/// and surely not before proves that the password was invalidated since, and the user's other
+/// Settles an attempt without a clear response, by the user's state before and now. Having to reset
+/// now and surely not before proves that the password was invalidated since, and the user's other
 /// records have to show that no other request did it; anything else proves nothing.
 fn resolve(before: Option<UserStatus>, state: &State) -> Step {
     match state.probes {

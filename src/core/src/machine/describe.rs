@@ -1,5 +1,5 @@
-//! Describes objects for the log: their version and the fields that are decided on, without user names and texts that
-//! people wrote.
+//! Describes objects for the log: their version and the fields that are decided on, without user
+//! names and texts that people wrote.
 
 use cognito_reset_api::{Effect, PasswordResetRecord, PasswordResetRequest};
 use kube::ResourceExt;

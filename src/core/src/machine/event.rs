@@ -67,11 +67,13 @@ pub struct Objects {
 /// The memory of earlier reconciles of a record in this process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recalled {
-    /// The time for which the attempt has been observed without a change, by the monotonic clock of the process.
+    /// The time for which the attempt has been observed without a change, by the monotonic clock of
+    /// the process.
     pub observed_for: Duration,
     /// A refused write whose pause is not over.
     pub refused: Option<RefusedWrite>,
-    /// Present if the effects of too many other requests cannot be stored. Then no request is claimed.
+    /// Present if the effects of too many other requests cannot be stored. Then no request is
+    /// claimed.
     pub held_up: Option<HeldUp>,
 }
 

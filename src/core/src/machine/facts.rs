@@ -28,7 +28,8 @@ use crate::{
     refusal::Refuser,
 };
 
-/// The length of the longest user name of a service account. A longer name is not repeated in a status.
+/// The length of the longest user name of a service account. A longer name is not repeated in a
+/// status.
 const LONGEST_ACCOUNT: usize = 340;
 
 /// The state that is decided on, and the objects that it was read from.
@@ -65,7 +66,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Returns facts without any read. Up to `probes` probes may be made; `user_busy` where another task is at work on the same user.
+    /// Returns facts without any read. Up to `probes` probes may be made; `user_busy` where another
+    /// task is at work on the same user.
     #[must_use]
     pub(super) const fn new(identity: Identity, probes: u32, user_busy: Option<Timestamp>) -> Self {
         let mut state = State::unknown(probes);
@@ -88,13 +90,15 @@ impl Facts {
         }
     }
 
-    /// Returns true for the request of this machine: it is not being deleted, and is for the same user.
+    /// Returns true for the request of this machine: it is not being deleted, and is for the same
+    /// user.
     pub(super) fn matches(&self, request: &PasswordResetRequest) -> bool {
         Identity::of_request(request) == self.identity && request.metadata.deletion_timestamp.is_none()
     }
 
-    /// Takes in the request that was read and its evaluation by grants and holds, or `None` if there is no request of this
-    /// machine. `again` is the time of the next try if the grants are not confirmed.
+    /// Takes in the request that was read and its evaluation by grants and holds, or `None` if
+    /// there is no request of this machine. `again` is the time of the next try if the grants are
+    /// not confirmed.
     pub(super) fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>, again: Timestamp) {
         let binding = self.binding();
         match found {
@@ -126,8 +130,8 @@ impl Facts {
         }
     }
 
-    /// Returns the permission. A request that is held only because its user cannot be read is tried again when the user is
-    /// to be read again.
+    /// Returns the permission. A request that is held only because its user cannot be read is tried
+    /// again when the user is to be read again.
     fn permission(&self, authorization: &Result<Authorization, WaitReason>, held_by: Option<&HeldBy>) -> Permission {
         match (authorization, held_by, self.read_user_at) {
             (Ok(_), _, _) => Permission::Granted,
@@ -138,14 +142,15 @@ impl Facts {
         }
     }
 
-    /// Returns the role and the uid that slot, credentials and snapshot are bound to. They are not valid for another role or
-    /// for another object of the name.
+    /// Returns the role and the uid that slot, credentials and snapshot are bound to. They are not
+    /// valid for another role or for another object of the name.
     fn binding(&self) -> (Option<Role>, Option<String>) {
         let role = self.allowed.as_ref().and_then(|allowed| allowed.role.clone());
         (role, self.uid())
     }
 
-    /// Takes in the record that was read; `observed_for` is the time since its last attempt was first observed.
+    /// Takes in the record that was read; `observed_for` is the time since its last attempt was
+    /// first observed.
     pub(super) fn read_record(
         &mut self,
         record: Option<Object<PasswordResetRecord>>,
@@ -166,9 +171,9 @@ impl Facts {
         self.state.before = Snapshot::NotRead;
     }
 
-    /// Takes in the user's state before the claim, or the error of reading it. `again` is the time of the next try of a
-    /// request that needs the state, or of any request if Cognito did not respond. A state that Cognito itself does not know
-    /// counts as not read.
+    /// Takes in the user's state before the claim, or the error of reading it. `again` is the time
+    /// of the next try of a request that needs the state, or of any request if Cognito did not
+    /// respond. A state that Cognito itself does not know counts as not read.
     pub(super) fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
         self.read_user_at = read.is_err().then_some(again);
         self.state_read_after = self.state.server_time;
@@ -194,7 +199,8 @@ impl Facts {
         };
     }
 
-    /// Returns the record that claims another attempt with a fresh random id, or `None` without request or authorization.
+    /// Returns the record that claims another attempt with a fresh random id, or `None` without
+    /// request or authorization.
     #[must_use]
     pub(super) fn claim(
         &self,
@@ -238,8 +244,8 @@ impl Facts {
         Some(self.remembering(wanted))
     }
 
-    /// Returns true if no grant allows the request, and nothing was ever claimed for it. A hold holds back only what a grant
-    /// matches.
+    /// Returns true if no grant allows the request, and nothing was ever claimed for it. A hold
+    /// holds back only what a grant matches.
     fn is_ungranted(&self) -> bool {
         let is_denied = match self.state.permission {
             Permission::Granted
@@ -260,7 +266,8 @@ impl Facts {
         ClosingQueue::of(ungranted, expires.map(|time| time.0), now)
     }
 
-    /// Returns the settled record with the expiry of the request, or `None` without a record or request.
+    /// Returns the settled record with the expiry of the request, or `None` without a record or
+    /// request.
     #[must_use]
     pub(super) fn extend_expiry(&self) -> Option<PasswordResetRecord> {
         self.request.as_ref()?;
@@ -297,8 +304,8 @@ impl Facts {
         self.record = Some(record);
     }
 
-    /// Uses up the claim right before its call. From here on the call counts as made, and its response as lost, until
-    /// there is one.
+    /// Uses up the claim right before its call. From here on the call counts as made, and its
+    /// response as lost, until there is one.
     pub(super) fn calling(&mut self, now: Timestamp) {
         self.sent_at = Some(now);
         self.state.attempt = OwnAttempt::Called(ResetResponse::NoResponse);
@@ -309,7 +316,8 @@ impl Facts {
         self.state.attempt = OwnAttempt::Claimed { too_late: true, confirmed: false };
     }
 
-    /// Returns true if grants and holds still allow the request as they did when it was read, and are confirmed.
+    /// Returns true if grants and holds still allow the request as they did when it was read, and
+    /// are confirmed.
     #[must_use]
     pub(super) fn is_still_allowed(&self, evaluation: &Evaluation) -> bool {
         let allowed = evaluation.authorization.as_ref().ok();
@@ -337,7 +345,8 @@ impl Facts {
         probes.last = seen.or(probes.last);
     }
 
-    /// Returns the finding about the machine's own attempt, or about an open one that it resolves, and the record to write.
+    /// Returns the finding about the machine's own attempt, or about an open one that it resolves,
+    /// and the record to write.
     #[must_use]
     pub(super) fn finding(&self, settlement: Settlement) -> Option<(Object<PasswordResetRecord>, Finding)> {
         let record = self.record.clone()?;
@@ -358,7 +367,8 @@ impl Facts {
         Some((record, finding))
     }
 
-    /// Forgets the settled attempt. Only what was read of the request is still valid: the API server's clock does not go back.
+    /// Forgets the settled attempt. Only what was read of the request is still valid: the API
+    /// server's clock does not go back.
     pub(super) fn settled(&mut self, probes: u32) {
         self.state = State {
             request: self.state.request.clone(),
@@ -424,16 +434,16 @@ impl Facts {
     }
 }
 
-/// Returns the origin without what the requester can write at any length. Anybody who may create requests can make the
-/// operator write the record of an ungranted one.
+/// Returns the origin without what the requester can write at any length. Anybody who may create
+/// requests can make the operator write the record of an ungranted one.
 fn without_texts(origin: Origin) -> Origin {
     let requested_by = RequestedBy { extra: None, ..origin.requested_by };
     Origin { requested_by, approved_by: None, reason: None, ticket: None, on_behalf_of: None, ..origin }
 }
 
-/// Returns the reason to wait for another try of a read, unless Cognito refuses it: then the request
-/// goes on without the state. An exception that is not known, or of which nobody knows what it
-/// means for a read, is no refusal.
+/// Returns the reason to wait for another try of a read, unless Cognito refuses it: then the
+/// request goes on without the state. An exception that is not known, or of which nobody knows what
+/// it means for a read, is no refusal.
 const fn no_response(error: &ReadError) -> Option<ReadReason> {
     match error {
         ReadError::Connection(_) | ReadError::NoResponse | ReadError::ServerError(_) => Some(ReadReason::Unreachable),
@@ -445,8 +455,8 @@ const fn no_response(error: &ReadError) -> Option<ReadReason> {
     }
 }
 
-/// Returns the request with the new status, guarded by the uid and resourceVersion that were read, or `None` if it already
-/// has this status.
+/// Returns the request with the new status, guarded by the uid and resourceVersion that were read,
+/// or `None` if it already has this status.
 #[must_use]
 pub(super) fn with_status(
     request: &PasswordResetRequest,
@@ -459,12 +469,12 @@ pub(super) fn with_status(
     is_new.then(|| PasswordResetRequest { status: Some(status), ..request.clone() })
 }
 
-/// The most bytes that a request's metadata may take, as JSON. etcd takes objects of 1.5 MiB; spec and status, whose
-/// definitions bound them, fit into the rest.
+/// The most bytes that a request's metadata may take, as JSON. etcd takes objects of 1.5 MiB; spec
+/// and status, whose definitions bound them, fit into the rest.
 pub const MAX_METADATA: usize = 1 << 20;
 
-/// Returns true if the request's metadata (labels, annotations, owners, finalizers and managed fields) leave room for a
-/// status. Without a status, its outcome could not be shown.
+/// Returns true if the request's metadata (labels, annotations, owners, finalizers and managed
+/// fields) leave room for a status. Without a status, its outcome could not be shown.
 #[must_use]
 pub fn has_room(request: &PasswordResetRequest) -> bool {
     serde_json::to_vec(&request.metadata).is_ok_and(|json| json.len() <= MAX_METADATA)
@@ -472,7 +482,8 @@ pub fn has_room(request: &PasswordResetRequest) -> bool {
 
 /// The deadline of a request without `deadlineSeconds`, counted from its creation.
 const DEADLINE: SignedDuration = SignedDuration::from_hours(24);
-/// The same where a grant requires an approval, so that a request made on a Friday outlives the weekend.
+/// The same where a grant requires an approval, so that a request made on a Friday outlives the
+/// weekend.
 const DEADLINE_WITH_APPROVAL: SignedDuration = SignedDuration::from_hours(72);
 
 fn view(request: &PasswordResetRequest, approval_required: bool, user_required: bool) -> Request {

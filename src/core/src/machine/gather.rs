@@ -14,8 +14,8 @@ use crate::{
 impl<S: Clone> Machine<S> {
     /// Reads request and record, unless they have changed too often.
     pub(super) fn gather(&mut self) -> Command<S> {
-        // Counts the first read and those after a conflict, but not the one read that only refreshes
-        // the request.
+        // Counts the first read and those after a conflict, but not the one read that only
+        // refreshes the request.
         self.facts.state.refreshed = self.facts.state.request != Request::Unread;
         if !self.facts.state.refreshed {
             if self.reads == self.settings.most_reads {
@@ -62,8 +62,9 @@ impl<S: Clone> Machine<S> {
         Command::Recall(observed)
     }
 
-    /// Takes in the record and the refusals that earlier reconciles of this process met. If the effects of too many requests
-    /// cannot be stored, the request waits, so that tasks are left to write the status of others.
+    /// Takes in the record and the refusals that earlier reconciles of this process met. If the
+    /// effects of too many requests cannot be stored, the request waits, so that tasks are left to
+    /// write the status of others.
     pub(super) fn recalled(
         &mut self,
         record: Option<Object<PasswordResetRecord>>,

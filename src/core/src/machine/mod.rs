@@ -1,19 +1,23 @@
 //! One reconcile of a request or record, as a pure state machine.
 //!
-//! [`Machine::new`] returns the first [`Command`], and [`Machine::on`] takes the [`Event`] that the command led to and
-//! returns the next one. The operator runs the commands against the API server and AWS. The model checker (`tests/model`)
-//! runs the same machine, and enumerates for each command every event that the world could return. Time and randomness
-//! are arguments, so a list of events describes a reconcile completely: the same events lead to the same commands.
+//! [`Machine::new`] returns the first [`Command`], and [`Machine::on`] takes the [`Event`] that the
+//! command led to and returns the next one. The operator runs the commands against the API server
+//! and AWS. The model checker (`tests/model`) runs the same machine, and enumerates for each
+//! command every event that the world could return. Time and randomness are arguments, so a list of
+//! events describes a reconcile completely: the same events lead to the same commands.
 //!
-//! Only [`decide`] decides on the next step. The modules around it contain the order of commands within one step: `gather` reads request and record, `call` goes from the turn to the response, `credentials` and `user` ask
-//! AWS for what a call needs, `write_claim` repeats the write of a claim until its deadline, `write_effect` writes the
-//! effect of an attempt until it is stored, `attribute` lists the user's other records before a
-//! probe is believed, `write_record` and `write_status` do what is not repeated.
+//! Only [`decide`] decides on the next step. The modules around it contain the order of commands
+//! within one step: `gather` reads request and record, `call` goes from the turn to the response,
+//! `credentials` and `user` ask AWS for what a call needs, `write_claim` repeats the write of a
+//! claim until its deadline, `write_effect` writes the effect of an attempt until it is stored,
+//! `attribute` lists the user's other records before a probe is believed, `write_record` and
+//! `write_status` do what is not repeated.
 //!
-//! No attempt is called for twice, for two reasons. `write_claim` passes a claim to [`Facts::claimed`] only if the record
-//! contains the random attempt id of this machine. And only `Machine::call` returns the command to call: before, it lets
-//! [`Facts::calling`] note the response as lost. Regardless of the next event, the machine does not hold an unsent claim
-//! any more.
+//! No attempt is called for twice, for two reasons. `write_claim` passes a claim to
+//! [`Facts::claimed`] only if the record contains the random attempt id of this machine. And only
+//! `Machine::call` returns the command to call: before, it lets [`Facts::calling`] note the
+//! response as lost. Regardless of the next event, the machine does not hold an unsent claim any
+//! more.
 
 mod attribute;
 mod call;
@@ -81,8 +85,8 @@ pub struct Settings {
     pub probe_pause: Duration,
     /// The shortest wait that is written into the status.
     pub shown_wait: SignedDuration,
-    /// The number of reads of request and record, after which a conflict ends the reconcile. The next reconcile waits longer
-    /// each time, in case the conflicts never end.
+    /// The number of reads of request and record, after which a conflict ends the reconcile. The
+    /// next reconcile waits longer each time, in case the conflicts never end.
     pub most_reads: u32,
 }
 
@@ -219,8 +223,8 @@ impl At<'_> {
 }
 
 impl<S: Clone> Machine<S> {
-    /// Returns a machine that has read nothing yet, and its first command. `user_busy` is true if another reconcile of this
-    /// process works on the same user.
+    /// Returns a machine that has read nothing yet, and its first command. `user_busy` is true if
+    /// another reconcile of this process works on the same user.
     #[must_use]
     pub fn new(identity: Identity, settings: Arc<Settings>, user_busy: bool, now: Now) -> (Self, Command<S>) {
         let at = At { now, id: "" };
@@ -251,7 +255,8 @@ impl<S: Clone> Machine<S> {
         Reaction { command, notes: mem::take(&mut self.notes) }
     }
 
-    /// Takes in an event. Returns the next command of the same step, or `None` if the next step has to be decided.
+    /// Takes in an event. Returns the next command of the same step, or `None` if the next step has
+    /// to be decided.
     fn absorb(&mut self, event: Event<S>, at: At<'_>) -> Option<Command<S>> {
         match (mem::replace(&mut self.phase, Phase::Deciding), event) {
             (Phase::Reading, Event::Objects(read)) => self.read(read, at),

@@ -1,5 +1,5 @@
-//! The notes of a machine for the rest of the process: for metrics, logs and Events, for the pacer, and for the memory
-//! across reconciles.
+//! The notes of a machine for the rest of the process: for metrics, logs and Events, for the pacer,
+//! and for the memory across reconciles.
 
 use cognito_reset_api::{
     Effect, Evidence, PasswordResetRequest,
@@ -43,7 +43,8 @@ pub enum Note {
     NotThrottled(QuotaKey),
     /// AWS responded as requests like this one need it.
     Available(Awaited),
-    /// AWS does not respond as requests like this one need it, for a reason that only people can fix.
+    /// AWS does not respond as requests like this one need it, for a reason that only people can
+    /// fix.
     Unavailable(Unavailable),
     /// The record was claimed.
     Claimed,

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 /// A shared object that nobody changes.
 ///
-/// It is cheap to clone, and its hash is computed once, from all of its content: the model checker keeps millions of
-/// machines that differ in a few objects.
+/// It is cheap to clone, and its hash is computed once, from all of its content: the model checker
+/// keeps millions of machines that differ in a few objects.
 pub struct Object<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
@@ -58,7 +58,8 @@ impl<T: Serialize> Hash for Object<T> {
     }
 }
 
-/// The hash of a value's JSON. What cannot be written as JSON hashes as far as it can: equal values still hash alike.
+/// The hash of a value's JSON. What cannot be written as JSON hashes as far as it can: equal values
+/// still hash alike.
 fn digest(value: &impl Serialize) -> u64 {
     let mut sink = Sink(DefaultHasher::new());
     let complete = serde_json::to_writer(&mut sink, value).is_ok();

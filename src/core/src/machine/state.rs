@@ -205,14 +205,16 @@ pub enum Snapshot {
         /// The time of the next try of a request that needs the state.
         until: Timestamp,
     },
-    /// Cognito did not respond to the read, or failed or throttled. Nothing is sent into such a failure.
+    /// Cognito did not respond to the read, or failed or throttled. Nothing is sent into such a
+    /// failure.
     NoResponse {
         /// The time of the next try.
         until: Timestamp,
         /// The reason.
         reason: ReadReason,
     },
-    /// Cognito returned this exception and would return it again, for example because the user does not exist.
+    /// Cognito returned this exception and would return it again, for example because the user does
+    /// not exist.
     Refused(Exception),
     /// Read, and known to Cognito: never `Unknown`.
     Read(UserStatus),
@@ -303,12 +305,14 @@ pub struct Refused {
     pub until: Timestamp,
 }
 
-/// The writes without which a request cannot go on. That of its own effect is none of them: it is tried until it is stored.
+/// The writes without which a request cannot go on. That of its own effect is none of them: it is
+/// tried until it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordWrite {
     /// The claim, before a call.
     Claim,
-    /// The effects of other requests: so many are not stored that no further call is made before some of them are.
+    /// The effects of other requests: so many are not stored that no further call is made before
+    /// some of them are.
     EarlierEffects,
     /// The end without a call, and why.
     Close(CloseCause),

@@ -67,15 +67,16 @@ pub fn waiting_for_account(reason: WaitReason, account: &str) -> StatusUpdate {
     StatusUpdate { message, ..waiting(reason) }
 }
 
-/// The same, with a word about what it waits for: a cause of a failed connection, a code, never anybody's text.
+/// The same, with a word about what it waits for: a cause of a failed connection, a code, never
+/// anybody's text.
 #[must_use]
 pub fn waiting_for(reason: WaitReason, word: &str) -> StatusUpdate {
     let message = format!("{} ({word})", waiting_message(reason));
     StatusUpdate { message, ..waiting(reason) }
 }
 
-/// Returns the status of a request that a hold holds back. The reason is repeated, because its author wrote it for those
-/// who wait, and the CRD bounds it.
+/// Returns the status of a request that a hold holds back. The reason is repeated, because its
+/// author wrote it for those who wait, and the CRD bounds it.
 #[must_use]
 pub fn held(by: &HeldBy) -> StatusUpdate {
     let hold = &by.hold;
@@ -98,7 +99,8 @@ pub fn held(by: &HeldBy) -> StatusUpdate {
     StatusUpdate { message, ..waiting(WaitReason::UserPoolHeld) }
 }
 
-/// Returns the status of a request that has ended without a call, while its record waits to be written.
+/// Returns the status of a request that has ended without a call, while its record waits to be
+/// written.
 #[must_use]
 pub fn closing_queued() -> StatusUpdate {
     let message = "the request has ended without a call; the outcome follows when its record is written, which the operator does at most 5 times a second for each namespace";
@@ -124,15 +126,17 @@ pub fn unreachable(cause: FailureCause) -> StatusUpdate {
     }
 }
 
-/// Returns the status of a request that waits because the read of its user failed: a cause of a failed connection, or a code.
+/// Returns the status of a request that waits because the read of its user failed: a cause of a
+/// failed connection, or a code.
 #[must_use]
 pub fn user_read_failed(word: &str) -> StatusUpdate {
     let message = format!("reading the user by AdminGetUser failed ({word}); nothing was sent, retrying");
     StatusUpdate { message, ..waiting(WaitReason::CognitoUnreachable) }
 }
 
-/// Returns the status of a request with a write that is refused by `refuser`, or that fails if there is none.
-/// `ended` is what its settled record says, where that is only to remember an expiry.
+/// Returns the status of a request with a write that is refused by `refuser`, or that fails if
+/// there is none. `ended` is what its settled record says, where that is only to remember an
+/// expiry.
 #[must_use]
 pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpdate) -> StatusUpdate {
     let hindrance = hindrance(refuser);
@@ -171,9 +175,10 @@ fn hindrance(refuser: Option<&Refuser>) -> String {
     refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
 }
 
-/// Returns the status of a request whose effect cannot be stored in its record: the status after it is stored, except for
-/// the outcome. `refuser` refuses the write; it is `None` if the write fails in another way. `ours` is true if the attempt
-/// was made for this object, and not for an earlier one of the name.
+/// Returns the status of a request whose effect cannot be stored in its record: the status after it
+/// is stored, except for the outcome. `refuser` refuses the write; it is `None` if the write fails
+/// in another way. `ours` is true if the attempt was made for this object, and not for an earlier
+/// one of the name.
 #[must_use]
 pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, ours: bool) -> StatusUpdate {
     let mut settled = attempt.clone();
@@ -228,7 +233,8 @@ pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) ->
     if request_uid == Some(uid.as_str()) { update } else { of_an_earlier_one(update, at) }
 }
 
-/// Returns the status for a record that was closed without a call. `last` is its last attempt, which had no effect.
+/// Returns the status for a record that was closed without a call. `last` is its last attempt,
+/// which had no effect.
 fn closed(closed: &Closed, last: Option<&Attempt>) -> StatusUpdate {
     let (reason, message) = match closed.cause {
         CloseCause::AlreadyResetRequired => {
@@ -327,7 +333,8 @@ fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option
     }
 }
 
-/// The cause of a refusal, if its name alone misleads: this one looks like a missing IAM permission.
+/// The cause of a refusal, if its name alone misleads: this one looks like a missing IAM
+/// permission.
 const fn known_cause(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Cognito(Exception::NotAuthorized) => {

@@ -1,7 +1,7 @@
 //! Tables of events and the commands that follow them.
 //!
-//! A test is a list of events, each with the command that has to follow it. Where a test does not care, `reply` plays a
-//! world without failures.
+//! A test is a list of events, each with the command that has to follow it. Where a test does not
+//! care, `reply` plays a world without failures.
 
 mod attribution;
 mod calls;

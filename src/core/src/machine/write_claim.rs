@@ -16,7 +16,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) struct ClaimWrite {
     wanted: Object<PasswordResetRecord>,
-    /// True if an earlier write may have been applied. Then a refusal of a later one proves nothing.
+    /// True if an earlier write may have been applied. Then a refusal of a later one proves
+    /// nothing.
     uncertain: bool,
     /// The pause before the next write.
     pause: Duration,
@@ -40,8 +41,8 @@ impl ClaimWrite {
 }
 
 impl<S: Clone> Machine<S> {
-    /// Writes the claim, or exactly the same claim again. Only one such write is stored, and a conflict may be with the
-    /// machine's own earlier write.
+    /// Writes the claim, or exactly the same claim again. Only one such write is stored, and a
+    /// conflict may be with the machine's own earlier write.
     pub(super) fn write_claim(&mut self, claim: ClaimWrite, at: At<'_>) -> Command<S> {
         let within = self.time_to_send(at);
         let record = claim.wanted.clone();
@@ -93,7 +94,8 @@ impl<S: Clone> Machine<S> {
         self.pause_claim(claim, at)
     }
 
-    /// Waits for the next write. After the deadline the claim is settled as never sent, whether or not it was stored.
+    /// Waits for the next write. After the deadline the claim is settled as never sent, whether or
+    /// not it was stored.
     fn pause_claim(&mut self, claim: ClaimWrite, at: At<'_>) -> Option<Command<S>> {
         let Some(left) = self.time_to_send(at) else {
             self.facts.claimed(claim.wanted, true);

@@ -14,7 +14,8 @@ use crate::{
     refusal::Refuser,
 };
 
-/// The number of failures, other than refusals, after which the status reports that an effect is not stored.
+/// The number of failures, other than refusals, after which the status reports that an effect is
+/// not stored.
 const PATIENCE: u32 = 5;
 
 /// An effect that is being written.
@@ -75,9 +76,9 @@ impl<S: Clone> Machine<S> {
         }
     }
 
-    /// Continues to write an effect. No other process knows the effect of this machine's own attempt, so it is retried until
-    /// it is stored. The effect of another process's attempt can be found again, so a refusal ends its write, and no
-    /// request has to wait for it.
+    /// Continues to write an effect. No other process knows the effect of this machine's own
+    /// attempt, so it is retried until it is stored. The effect of another process's attempt can be
+    /// found again, so a refusal ends its write, and no request has to wait for it.
     pub(super) fn settling(&mut self, mut effect: Box<EffectWrite>, event: Event<S>, at: At<'_>) -> Option<Command<S>> {
         match (std::mem::replace(&mut effect.stage, Stage::Pausing), event) {
             (Stage::Writing, Event::RecordWritten(Written::Stored(stored))) => Some(self.settled(&effect, stored)),
@@ -111,7 +112,8 @@ impl<S: Clone> Machine<S> {
         }
     }
 
-    /// Notes that the effect was not stored. If that lasts, the request's status reports what happened.
+    /// Notes that the effect was not stored. If that lasts, the request's status reports what
+    /// happened.
     fn hindered(&mut self, mut effect: Box<EffectWrite>, failure: ApiFailure) -> Command<S> {
         let is_new = effect.hindrance.met(failure.refuser(), failure.is_response());
         match failure.clone() {
@@ -128,8 +130,8 @@ impl<S: Clone> Machine<S> {
         Command::ReadRequest
     }
 
-    /// Reports in the status what happened and that it cannot be stored. The request was just read, because it may have
-    /// changed, or another one may have its name.
+    /// Reports in the status what happened and that it cannot be stored. The request was just read,
+    /// because it may have changed, or another one may have its name.
     fn show_effect(
         &mut self,
         mut effect: Box<EffectWrite>,
@@ -234,8 +236,8 @@ struct Hindrance {
 }
 
 impl Hindrance {
-    /// Counts a failed write: with its refuser, if it was refused, and with whether there was a response. Returns true for a
-    /// refuser that is new.
+    /// Counts a failed write: with its refuser, if it was refused, and with whether there was a
+    /// response. Returns true for a refuser that is new.
     fn met(&mut self, refuser: Option<&Refuser>, responded: bool) -> bool {
         let is_new = refuser.is_some_and(|refuser| self.refusers.is_new(refuser));
         if is_new {
@@ -267,7 +269,8 @@ mod tests {
     fn a_refusal_is_reported_at_once_and_a_failure_if_it_lasts() {
         let policy = |name: &str| Some(Refuser::ValidatingPolicy(name.into()));
         let mut so_far = Hindrance::default();
-        // The refuser of the next write, whether there is a response, and whether the status has to report it.
+        // The refuser of the next write, whether there is a response, and whether the status has to
+        // report it.
         for (number, (refuser, responded, wanted)) in [
             (None, true, false),
             (None, false, false),

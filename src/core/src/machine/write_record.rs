@@ -27,8 +27,8 @@ impl<S: Clone> Machine<S> {
         None
     }
 
-    /// Returns the reason to wait for a turn. The status of a request that waited before keeps its reason, so that a queue of
-    /// closings costs no further writes.
+    /// Returns the reason to wait for a turn. The status of a request that waited before keeps its
+    /// reason, so that a queue of closings costs no further writes.
     const fn reason_to_queue(&self) -> WaitReason {
         let waited_before = !matches!(self.facts.state.ledger, Ledger::Settled(_));
         match self.facts.state.permission {
@@ -49,7 +49,8 @@ impl<S: Clone> Machine<S> {
         self.write(RecordWrite::Close(cause), closed)
     }
 
-    /// Extends the expiry that the record remembers. After a conflict, request and record are read again.
+    /// Extends the expiry that the record remembers. After a conflict, request and record are read
+    /// again.
     pub(super) fn extend_expiry(&mut self) -> Option<Command<S>> {
         self.write(RecordWrite::ExtendExpiry, self.facts.extend_expiry())
     }

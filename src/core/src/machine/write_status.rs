@@ -82,8 +82,8 @@ impl StatusWriting {
         is_new.then(|| self.announcement(self.update.reason, self.update.message.clone()))
     }
 
-    /// Returns the Event that replaces a status that is refused or does not fit, or `None` if the status will be written
-    /// soon.
+    /// Returns the Event that replaces a status that is refused or does not fit, or `None` if the
+    /// status will be written soon.
     fn in_place_of_status(&self, refuser: Option<&Refuser>) -> Option<Announcement> {
         let message = &self.update.message;
         if !has_room(&self.before) {

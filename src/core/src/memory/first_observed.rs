@@ -64,7 +64,8 @@ mod tests {
             (53, "within-two-hours", "a", false, 0),
             (100, "for-two-hours", "a", false, 0),
             (200, "itself", "a", false, 0),
-            // What is looked at again is kept, and what is not, for two hours, is forgotten when something new is seen.
+            // What is looked at again is kept, and what is not, for two hours, is forgotten when
+            // something new is seen.
             (4000, "new", "a", false, 0),
             (4001, "within-two-hours", "a", false, 3948),
             (7000, "r1", "b", false, 6949),

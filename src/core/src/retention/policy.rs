@@ -15,12 +15,15 @@ use crate::{
 /// The label that keeps a finished request as long as it exists, with any value.
 pub const KEEP: &str = "cognito-reset.dev/keep";
 
-/// The time for which the record of an ungranted request is kept after its last write, unless it remembers an expiry.
+/// The time for which the record of an ungranted request is kept after its last write, unless it
+/// remembers an expiry.
 pub const UNGRANTED_RETENTION: SignedDuration = SignedDuration::from_mins(15);
-/// The longest time after its last write for which the record of an ungranted request is kept because of an expiry.
+/// The longest time after its last write for which the record of an ungranted request is kept
+/// because of an expiry.
 pub const LONGEST_UNGRANTED: SignedDuration = SignedDuration::from_hours(24);
 
-/// The most bytes of an ungranted record as the operator writes it, in JSON. The API server adds about 1 KB.
+/// The most bytes of an ungranted record as the operator writes it, in JSON. The API server adds
+/// about 1 KB.
 pub const MOST_UNGRANTED_BYTES: usize = 7 << 10;
 
 /// The decision about an object.
@@ -162,8 +165,8 @@ pub fn record(
     }
 }
 
-/// Decides whether the record of an ungranted request on a page is worth reading, by its metadata and
-/// the expiry that it remembers. `now` is the API server's time.
+/// Decides whether the record of an ungranted request on a page is worth reading, by its metadata
+/// and the expiry that it remembers. `now` is the API server's time.
 #[must_use]
 pub fn ungranted_record(
     metadata: &ObjectMeta,

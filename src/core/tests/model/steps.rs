@@ -49,7 +49,8 @@ pub const CAUSELESS: &str = "starts a reconcile without a cause";
 /// The step in which Cognito does not respond to a read of the user.
 const NO_RESPONSE: &str = "cannot read the user";
 
-/// The step by which retention deletes a record early. It follows a rest, and no reconcile writes in it.
+/// The step by which retention deletes a record early. It follows a rest, and no reconcile writes
+/// in it.
 pub const FORGOTTEN: &str = "an ungranted record is deleted";
 /// The step in which the API server does not respond to the list of a user's records.
 const NO_LIST: &str = "cannot list the user's records";

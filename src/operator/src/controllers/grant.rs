@@ -47,7 +47,8 @@ pub(crate) async fn watch_grants(context: &Context, read: oneshot::Sender<()>) {
 pub(crate) async fn watch_namespaces(context: &Context, read: oneshot::Sender<()>) {
     let Context { config, client, grants, .. } = context;
     let events = || watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), config.watch.clone());
-    // Where labels decide, the namespace is read, so that this watch is never started again for them.
+    // Where labels decide, the namespace is read, so that this watch is never started again for
+    // them.
     follow(events, Namespaces { grants }, &Notify::new(), read).await;
 }
 
@@ -164,7 +165,8 @@ pub(crate) async fn write_statuses(context: &Context) {
         kind: "grant",
         stale: GrantIndex::stale_statuses,
         written: GrantIndex::status_written,
-        // Many namespaces may be created and deleted at a time, and each changes the counts of grants.
+        // Many namespaces may be created and deleted at a time, and each changes the counts of
+        // grants.
         pause: Pause::AfterWrites,
     };
     statuses.write(context, context.grants.status_changes()).await;

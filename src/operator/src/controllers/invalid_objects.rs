@@ -117,8 +117,8 @@ impl InvalidObjects {
         self.events.warning(object, WaitReason::InvalidObject.as_str(), message, "Parse");
     }
 
-    /// Writes the reports into the status of requests, grants and holds, forever. Nothing is written
-    /// if the status contains the report.
+    /// Writes the reports into the status of requests, grants and holds, forever. Nothing is
+    /// written if the status contains the report.
     pub(crate) async fn write_statuses(&self, client: &Client, timeout: Duration) {
         loop {
             let due = self.backlog.lock().due(Instant::now());

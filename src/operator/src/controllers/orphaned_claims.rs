@@ -79,7 +79,8 @@ async fn look<C: Cognito>(
     }
 }
 
-/// Resolves an open claim without a pending request. One that cannot be resolved now must not delay the others.
+/// Resolves an open claim without a pending request. One that cannot be resolved now must not delay
+/// the others.
 async fn resolve<C: Cognito>(context: &Context<C>, identity: Identity) {
     let record = identity.record_name();
     if let Err(error) = try_to_resolve(context, identity).await {

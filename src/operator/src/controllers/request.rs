@@ -43,12 +43,13 @@ use crate::{
     kube::{errors::of_watch, trimmed::TrimmedRequest},
 };
 
-/// The pause before a request that was gone or finished is read again if the watch still shows it as pending, because a
-/// proxy may have invented a 404. Also the pause before an invalid request is reported if too many are waiting for that.
+/// The pause before a request that was gone or finished is read again if the watch still shows it
+/// as pending, because a proxy may have invented a 404. Also the pause before an invalid request is
+/// reported if too many are waiting for that.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
-/// The number of requests in one page of the first list. With 1.5 MiB each, the maximum of etcd, they fit into the memory
-/// of a small container.
+/// The number of requests in one page of the first list. With 1.5 MiB each, the maximum of etcd,
+/// they fit into the memory of a small container.
 const PAGE: u32 = 25;
 
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
@@ -88,7 +89,8 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
                 Err(error) => warn!(%error, "unable to control requests; trying again"),
             }
         });
-    // The controller begins nothing before the first list is complete. Asked to stop, it would wait for that indefinitely.
+    // The controller begins nothing before the first list is complete. Asked to stop, it would wait
+    // for that indefinitely.
     let stopped_before_it_began = async {
         stop.cancelled().await;
         if known.wait_until_ready().now_or_never().is_none() {
@@ -102,7 +104,8 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
     }
 }
 
-/// Keeps what is known of pending requests as the watch shows them, and has those looked at again whose turn has come.
+/// Keeps what is known of pending requests as the watch shows them, and has those looked at again
+/// whose turn has come.
 struct Queues {
     grants: Arc<SharedGrants>,
     pending: PendingRequests,
@@ -143,7 +146,8 @@ impl Queues {
         }
     }
 
-    /// One that is being deleted waits for nothing; of one that cannot be read, nobody knows for whom it is.
+    /// One that is being deleted waits for nothing; of one that cannot be read, nobody knows for
+    /// whom it is.
     fn put(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
         match &object.0.0 {
             Ok(request) if request.metadata.deletion_timestamp.is_none() => {

@@ -116,8 +116,9 @@ impl Retention {
         }
     }
 
-    /// Waits until the next object may be read for deletion. The records of ungranted requests are deleted as fast as the
-    /// API server responds, because each namespace can cause as many per second as the operator closes for it.
+    /// Waits until the next object may be read for deletion. The records of ungranted requests are
+    /// deleted as fast as the API server responds, because each namespace can cause as many per
+    /// second as the operator closes for it.
     async fn wait_for_turn(&self, kind: Kind) {
         match kind {
             Kind::Request | Kind::Record => {
@@ -250,8 +251,8 @@ fn kept(why: KeepReason) -> bool {
     false
 }
 
-/// Publishes an Event about a request with a time to live that is not deleted, because a tool tracks
-/// it.
+/// Publishes an Event about a request with a time to live that is not deleted, because a tool
+/// tracks it.
 pub(crate) fn report_not_deleted(events: &Events, request: ObjectReference, tracker: Tracker) {
     events.warning(request, "TTLNotApplied", &tracker.note(), "Delete");
 }

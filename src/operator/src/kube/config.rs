@@ -96,7 +96,8 @@ impl Cluster {
         }
     }
 
-    /// Returns a client whose requests are measured. It does not retry calls: a hidden retry could repeat a claim.
+    /// Returns a client whose requests are measured. It does not retry calls: a hidden retry could
+    /// repeat a claim.
     ///
     /// # Errors
     /// Returns an error if certificates or credentials of the configuration cannot be used.

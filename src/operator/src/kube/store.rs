@@ -198,7 +198,8 @@ impl Store {
         Ok(read)
     }
 
-    /// A page of the records whose claim is open, and how to go on. One that cannot be read is no reason to miss the others.
+    /// A page of the records whose claim is open, and how to go on. One that cannot be read is no
+    /// reason to miss the others.
     ///
     /// # Errors
     /// Returns an error if the API server does not return it.
@@ -212,8 +213,8 @@ impl Store {
         Ok((list.items, list.metadata.continue_.filter(|token| !token.is_empty())))
     }
 
-    /// Creates the record, or replaces it if it has a resourceVersion, within `time_left` if that is shorter than the timeout of
-    /// the store.
+    /// Creates the record, or replaces it if it has a resourceVersion, within `time_left` if that
+    /// is shorter than the timeout of the store.
     pub(crate) async fn write_record(&self, record: &PasswordResetRecord, time_left: Option<Duration>) -> Written {
         let (params, name, records) = (PostParams::default(), record.name_any(), self.records());
         let time_left = self.shortest(time_left);
@@ -230,11 +231,13 @@ impl Store {
         }
     }
 
-    /// Writes a request's status, guarded by the uid and resourceVersion of the object that it was made from. Of the
-    /// rest of its metadata, which may be a thousand times as long, a write of the status changes nothing, so it is not sent.
+    /// Writes a request's status, guarded by the uid and resourceVersion of the object that it was
+    /// made from. Of the rest of its metadata, which may be a thousand times as long, a write of
+    /// the status changes nothing, so it is not sent.
     ///
     /// # Errors
-    /// Returns an error if it is unknown whether the status was written, or if the API server refuses.
+    /// Returns an error if it is unknown whether the status was written, or if the API server
+    /// refuses.
     pub(crate) async fn write_status(&self, request: &PasswordResetRequest) -> Result<StatusWrite, StoreError> {
         let api = self.requests(&request.namespace().unwrap_or_default());
         let (spec, status) = (request.spec.clone(), request.status.clone());

@@ -1,5 +1,5 @@
-//! Defines a request as the watch keeps it: its keys, and what decides about it while it waits. Texts of any size that
-//! people wrote are dropped as soon as the object is parsed.
+//! Defines a request as the watch keeps it: its keys, and what decides about it while it waits.
+//! Texts of any size that people wrote are dropped as soon as the object is parsed.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::DeserializeGuard};
 use serde::{Deserialize, Deserializer};
 
-/// A request, or the reason why it cannot be parsed, without attached metadata and texts. A reconcile reads the whole
-/// request again.
+/// A request, or the reason why it cannot be parsed, without attached metadata and texts. A
+/// reconcile reads the whole request again.
 #[derive(Clone, Debug)]
 pub(crate) struct TrimmedRequest(pub DeserializeGuard<PasswordResetRequest>);
 

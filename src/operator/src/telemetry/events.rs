@@ -1,5 +1,5 @@
-//! Publishes Kubernetes Events about requests, grants and holds, with a rate of their own, so that they
-//! never delay resets.
+//! Publishes Kubernetes Events about requests, grants and holds, with a rate of their own, so that
+//! they never delay resets.
 
 mod direct;
 
@@ -101,8 +101,8 @@ impl Events {
         (Self { warnings, normal, metrics }, publishing)
     }
 
-    /// Publishes an Event about something that went well. `action` names what was done, and `reason`
-    /// its result.
+    /// Publishes an Event about something that went well. `action` names what was done, and
+    /// `reason` its result.
     pub(crate) fn normal(&self, object: ObjectReference, reason: &str, note: &str, action: &str) {
         self.send(EventType::Normal, reason, note, action, object);
     }

@@ -31,7 +31,8 @@ const OURS: [&str; 2] = ["cognito_reset_operator", "cognito_reset_aws"];
 #[error("failed to start logging: {0}; give a level (error, warn, info, debug or trace), or directives")]
 pub(crate) struct TelemetryError(String);
 
-/// Starts logging to standard error. Returns the entries that are left out because they repeat, for a task that reports them.
+/// Starts logging to standard error. Returns the entries that are left out because they repeat, for
+/// a task that reports them.
 ///
 /// Regardless of the filter, other crates only log warnings and errors: at lower levels they log
 /// requests and responses, which contain user names.

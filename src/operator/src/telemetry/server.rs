@@ -94,8 +94,8 @@ impl Health {
     }
 
     /// Returns the response of `/livez`. A certificate authority that was replaced is read only at
-    /// the start, so that a restart ends a silence that nothing else would end. A restart would lose
-    /// an effect that is known and not stored yet.
+    /// the start, so that a restart ends a silence that nothing else would end. A restart would
+    /// lose an effect that is known and not stored yet.
     fn liveness(&self) -> (StatusCode, String) {
         let silence = self.api.since_response();
         let holds_effects = matches!(&*self.phase.borrow(), Phase::Serving { checks, .. } if (checks.holds_effects)());

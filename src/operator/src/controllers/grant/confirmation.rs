@@ -83,7 +83,8 @@ impl Confirmation {
     pub(crate) async fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         // The first lists, or a comparison after an event of the watch, take moments.
         let _ = timeout(self.half(), self.wait_for_lists()).await;
-        // The watch may deliver another state during the read. Then the namespace is read once more.
+        // The watch may deliver another state during the read. Then the namespace is read once
+        // more.
         for _ in 0..2 {
             if let Some(namespace) = self.grants.namespace_to_read(request) {
                 self.read_namespace(namespace).await;

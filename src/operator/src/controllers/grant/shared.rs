@@ -124,7 +124,8 @@ impl SharedGrants {
         update(&mut self.index.write())
     }
 
-    /// Changes grants, holds or namespaces. If the closure returns true, all receivers are notified.
+    /// Changes grants, holds or namespaces. If the closure returns true, all receivers are
+    /// notified.
     pub(crate) fn change(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
         if self.update(change) {
             self.changes.send_replace(());
@@ -154,8 +155,8 @@ impl SharedGrants {
         moved_up
     }
 
-    /// Evaluates grants and holds. A user that was read is remembered, if a hold or a grant asks for
-    /// users.
+    /// Evaluates grants and holds. A user that was read is remembered, if a hold or a grant asks
+    /// for users.
     #[must_use]
     pub(crate) fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         if *user != KnownUser::NotRead && self.read(GrantIndex::asks_for_users) {

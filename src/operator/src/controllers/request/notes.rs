@@ -1,4 +1,5 @@
-//! Passes the notes of a machine on to metrics, logs and Events, to the pacer, and to the memory across reconciles.
+//! Passes the notes of a machine on to metrics, logs and Events, to the pacer, and to the memory
+//! across reconciles.
 
 use std::time::Instant;
 

@@ -1,6 +1,8 @@
-//! Runs a reconcile: carries out the commands of its machine, one by one, and returns the event of each.
+//! Runs a reconcile: carries out the commands of its machine, one by one, and returns the event of
+//! each.
 //!
-//! This module decides nothing. A command is one call of something else, and only the machine knows what its event means.
+//! This module decides nothing. A command is one call of something else, and only the machine knows
+//! what its event means.
 
 use std::{
     ops::ControlFlow,
@@ -43,8 +45,9 @@ pub(super) struct Reconcile<'a, C: Cognito> {
     pub(super) held_up: HeldUpEntry<'a>,
 }
 
-/// Returns the span of a reconcile. The caller enters it for the whole reconcile, so that each log line has the namespace
-/// and name of the request, and the id of the attempt as soon as it is known.
+/// Returns the span of a reconcile. The caller enters it for the whole reconcile, so that each log
+/// line has the namespace and name of the request, and the id of the attempt as soon as it is
+/// known.
 ///
 /// Its level lets no filter of levels remove it.
 pub(crate) fn span(controller: &'static str, identity: &Identity) -> Span {
@@ -56,8 +59,8 @@ impl<C: Cognito> Context<C> {
     /// Reconciles a request, or a record whose request is gone, as far as it can be at present.
     ///
     /// # Errors
-    /// Returns an error if the API server fails or refuses. The caller retries later. Between the claim and the record of its
-    /// effect there is no error.
+    /// Returns an error if the API server fails or refuses. The caller retries later. Between the
+    /// claim and the record of its effect there is no error.
     pub(crate) async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
         let record = identity.record_name();
         let user = self.user_locks.try_lock(&identity);
@@ -84,7 +87,8 @@ impl<C: Cognito> Reconcile<'_, C> {
         loop {
             name_attempt(&mut attempt, command.attempt_id());
             debug!(%command, "command");
-            // Boxed, since it holds the clients' futures, and a debug build's stack has no room for copies of them.
+            // Boxed, since it holds the clients' futures, and a debug build's stack has no room for
+            // copies of them.
             let event = match caught(Box::pin(self.run(command))).await {
                 Ok(ControlFlow::Continue(event)) => event,
                 Ok(ControlFlow::Break(end)) => return end,
@@ -202,7 +206,8 @@ impl<C: Cognito> Reconcile<'_, C> {
     }
 }
 
-/// Adds the attempt to the span. The text format shows each value that is recorded, so the same one is recorded once.
+/// Adds the attempt to the span. The text format shows each value that is recorded, so the same one
+/// is recorded once.
 fn name_attempt(named: &mut Option<String>, attempt_id: Option<&str>) {
     if attempt_id.is_some() && attempt_id != named.as_deref() {
         Span::current().record("attempt", attempt_id);

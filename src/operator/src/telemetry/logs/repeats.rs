@@ -1,5 +1,5 @@
-//! Leaves out log entries that repeat, and counts them. While AWS or the API server is down, each pending request would
-//! write the same warning at each try.
+//! Leaves out log entries that repeat, and counts them. While AWS or the API server is down, each
+//! pending request would write the same warning at each try.
 
 use std::{
     collections::HashMap,
@@ -21,10 +21,11 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 const PERIOD: Duration = Duration::from_secs(60);
 /// The time between two reports.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// The number of different texts of one place in the code that are written in a period. Texts of others may differ each
-/// time, for example by an id.
+/// The number of different texts of one place in the code that are written in a period. Texts of
+/// others may differ each time, for example by an id.
 const MOST_TEXTS: usize = 20;
-/// The number of objects of one text that are written in a period, so that an operator sees whom it concerns.
+/// The number of objects of one text that are written in a period, so that an operator sees whom it
+/// concerns.
 const MOST_OBJECTS: usize = 5;
 /// The fields that name an object, in an event or in the spans around it.
 const NAMES: [&str; 5] = ["record", "namespace", "name", "uid", "generation"];

@@ -1,7 +1,8 @@
 //! The reads that confirm: whole lists and namespaces in their present state.
 //!
 //! Without a resourceVersion, a read contains every write that was complete before it was sent. A
-//! response that a cache has stored confirms nothing, and neither does one of which that is unknown.
+//! response that a cache has stored confirms nothing, and neither does one of which that is
+//! unknown.
 
 use std::{fmt, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Measures the time from the creation of a request to its call and to its outcome, and the time that Cognito takes to
-//! respond.
+//! Measures the time from the creation of a request to its call and to its outcome, and the time
+//! that Cognito takes to respond.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// The upper bounds of the buckets for requests, in seconds: from 50 ms to a day, because a request may wait for people.
+/// The upper bounds of the buckets for requests, in seconds: from 50 ms to a day, because a request
+/// may wait for people.
 const REQUEST: [f64; 15] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
 /// The upper bounds of the buckets for Cognito's responses, in seconds.
@@ -34,8 +35,9 @@ struct OfOperation {
 
 /// The durations, in seconds.
 ///
-/// Those of requests begin with `creationTimestamp`. The API server cuts it to whole seconds and reads its own clock, so
-/// they are up to 1 s too long, and wrong by the difference of the clocks. A negative duration counts as 0.
+/// Those of requests begin with `creationTimestamp`. The API server cuts it to whole seconds and
+/// reads its own clock, so they are up to 1 s too long, and wrong by the difference of the clocks.
+/// A negative duration counts as 0.
 #[derive(Clone, Debug)]
 pub(crate) struct Durations {
     to_call: Histogram,

@@ -20,8 +20,8 @@ use prometheus_client::{
 /// The reason of a request whose status cannot be read, or has no reason yet.
 const NO_REASON: &str = "None";
 
-/// The pending requests, by namespace and name. The metrics are computed when they are read, so that
-/// an age needs no timer.
+/// The pending requests, by namespace and name. The metrics are computed when they are read, so
+/// that an age needs no timer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingRequests(Arc<Mutex<HashMap<NamespacedName, Pending>>>);
 
