@@ -389,8 +389,8 @@ impl Marked {
         for (method, path, output) in [
             (Method::GET, "/version", "failed to reach"),
             (Method::POST, "/selfsubjectaccessreviews", "failed to reach"),
-            (Method::GET, "/passwordresetrequests?", "failed to reach"),
-            (Method::GET, "/passwordresetrecords?", "failed to reach"),
+            (Method::GET, "/passwordresetrequests?", "failed to list"),
+            (Method::GET, "/passwordresetrecords?", "failed to list"),
         ] {
             self.env.api.once(Matcher::path(method, path), refusal(422, "Invalid"));
             let mut operator = self.env.operator().args([LOUD]).start()?;

@@ -35,7 +35,7 @@ fn every_test_that_the_threat_model_names_exists() -> anyhow::Result<()> {
             let text = std::fs::read_to_string(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")))?;
             let before = text.split(&format!("fn {test}(")).next().filter(|before| before.len() < text.len());
             let attribute = before.and_then(|before| before.trim_end_matches("async ").trim_end().lines().last());
-            let is_test = attribute.is_some_and(|line| line.contains("test]"));
+            let is_test = attribute.is_some_and(|line| line.contains("test]") || line.contains("::test("));
             assert!(is_test, "{file} has no test {test}");
         }
     }

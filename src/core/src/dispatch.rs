@@ -7,7 +7,7 @@
 pub mod closings;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::Hash,
     time::{Duration, Instant},
 };
@@ -114,10 +114,25 @@ impl<K: Clone + Eq + Hash> Pacer<K> {
         Slot::Later { at, throttled: quota.slowed > 0 }
     }
 
-    /// Releases the slot of a request that has ended.
+    /// Releases the slot of a request that has ended, or is gone.
     pub fn forget(&mut self, uid: &str) {
+        self.release(|slots| slots.remove(uid));
+    }
+
+    /// Releases the slots of all requests but these.
+    pub fn retain(&mut self, uids: &HashSet<String>) {
+        self.release(|slots| slots.extract_if(|uid, _| !uids.contains(uid)).map(|(_, slot)| slot).max());
+    }
+
+    /// Releases slots. `release` returns the latest of them. Where it was the last one of all, new
+    /// requests get it.
+    fn release(&mut self, mut release: impl FnMut(&mut HashMap<String, Instant>) -> Option<Instant>) {
         for quota in self.quotas.values_mut() {
-            quota.slots.remove(uid);
+            let period = quota.period(self.period);
+            let released = release(&mut quota.slots);
+            if released.is_some_and(|slot| slot + period >= quota.next_free) {
+                quota.next_free = quota.slots.values().max().map_or(quota.next, |last| *last + period);
+            }
         }
     }
 
@@ -173,6 +188,28 @@ mod tests {
 
     fn millis(number: u64) -> Duration {
         Duration::from_millis(number)
+    }
+
+    #[test]
+    fn slots_of_requests_that_are_gone_are_free_again() {
+        let start = Instant::now();
+        let (mut pacer, here) = (Pacer::new(10.0), key("eu-west-1"));
+        let later = |wait| Slot::Later { at: start + millis(wait), throttled: false };
+        assert_eq!(pacer.ask(&here, "a", start), Slot::Now);
+        for number in 0..10_000 {
+            let uid = format!("gone-{number}");
+            assert_eq!(pacer.ask(&here, &uid, start), later(100), "{uid}");
+            pacer.forget(&uid);
+        }
+        for (uid, wait) in [("b", 100), ("c", 200), ("d", 300), ("e", 400)] {
+            assert_eq!(pacer.ask(&here, uid, start), later(wait), "{uid}");
+        }
+        pacer.retain(&["b".to_owned(), "c".to_owned()].into());
+        for (uid, wait) in [("c", 200), ("f", 300), ("g", 400)] {
+            assert_eq!(pacer.ask(&here, uid, start), later(wait), "{uid}");
+        }
+        pacer.forget("c");
+        assert_eq!(pacer.ask(&here, "h", start), later(500), "a slot between others stays empty");
     }
 
     #[test]

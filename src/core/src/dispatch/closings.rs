@@ -5,7 +5,10 @@
 //! remember an expiry. So the number that exists at a time is bounded by the rate at which they are
 //! written, and that rate depends on the time for which they are kept.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 
@@ -71,10 +74,16 @@ impl Closings {
         pacer.ask(&namespace.to_owned(), uid, now)
     }
 
-    /// Releases the slots of a request that has ended.
+    /// Releases the slots of a request that has ended, or is gone.
     pub fn forget(&mut self, uid: &str) {
         self.short.forget(uid);
         self.long.forget(uid);
+    }
+
+    /// Releases the slots of all requests but these.
+    pub fn retain(&mut self, uids: &HashSet<String>) {
+        self.short.retain(uids);
+        self.long.retain(uids);
     }
 }
 

@@ -10,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use crate::{ledger::last, retention::policy::written};
+use crate::{
+    ledger::{changed_at, last},
+    retention::policy::written,
+};
 
 /// The time by which the clocks of two API servers may differ, and by which Cognito may be late to
 /// show a reset. The Date of a response has whole seconds.
@@ -72,8 +75,10 @@ pub struct OtherRecord {
 pub enum OtherEffect {
     /// Nothing happened.
     NotPerformed,
-    /// It is settled, and may have reset the user.
-    Possible,
+    /// It has reset the user, before its last write.
+    Performed,
+    /// It is settled without knowledge. Its call may end later than its last write.
+    Unknown,
     /// Its claim is open.
     Open {
         /// The time for which this process has observed the claim, by its monotonic clock.
@@ -91,10 +96,12 @@ impl OtherRecord {
         let effect = match (record.is_of_newer_schema(), record.spec.effect, last(record)) {
             (false, Some(Effect::NotPerformed), _) => OtherEffect::NotPerformed,
             (false, None, Some(open)) => OtherEffect::Open { observed_for: observed_for(&open.id) },
-            (false, Some(Effect::Unknown | Effect::Performed), _) => OtherEffect::Possible,
+            (false, Some(Effect::Performed), _) => OtherEffect::Performed,
+            (false, Some(Effect::Unknown), _) => OtherEffect::Unknown,
             (true, _, _) | (false, None, None) => OtherEffect::NotUnderstood,
         };
-        Self { effect, written_at: written(&record.metadata, |_| true) }
+        // Managed fields can be removed.
+        Self { effect, written_at: written(&record.metadata, |_| true).max(changed_at(record)) }
     }
 
     /// Reads the metadata of a record that cannot be parsed.
@@ -135,10 +142,10 @@ pub fn attribution(record: &PasswordResetRecord, others: &[OtherRecord], in_flig
     for other in others {
         match other.effect {
             OtherEffect::NotPerformed => {}
-            OtherEffect::Possible if is_before(since, other) => {}
-            // If its claim is open, the call was sent soon after that write.
-            OtherEffect::NotUnderstood if is_before(earlier(since, in_flight), other) => {}
-            OtherEffect::Possible | OtherEffect::NotUnderstood => return Attribution::Unclear,
+            OtherEffect::Performed if is_before(since, other) => {}
+            // Its call was sent before that write, or soon after it if its claim is open.
+            OtherEffect::Unknown | OtherEffect::NotUnderstood if is_before(earlier(since, in_flight), other) => {}
+            OtherEffect::Performed | OtherEffect::Unknown | OtherEffect::NotUnderstood => return Attribution::Unclear,
             OtherEffect::Open { observed_for } if observed_for < in_flight => {
                 longest = longest.max(in_flight.saturating_sub(observed_for));
             }

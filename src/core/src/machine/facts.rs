@@ -45,6 +45,8 @@ pub(super) struct Facts {
     pub record: Option<Object<PasswordResetRecord>>,
     /// The authorization of the request, as of its last read.
     pub allowed: Option<Authorization>,
+    /// True if no grant matched the request, as of its last read.
+    pub is_unmatched: bool,
     /// The user's `sub`, as of the snapshot.
     pub sub: Option<String>,
     /// A time of the API server right before the snapshot, from the response with the request.
@@ -78,6 +80,7 @@ impl Facts {
             request: None,
             record: None,
             allowed: None,
+            is_unmatched: false,
             sub: None,
             state_read_after: None,
             held_by: None,
@@ -103,6 +106,7 @@ impl Facts {
         let binding = self.binding();
         match found {
             Some((request, Evaluation { approval_required, user_required, authorization, held_by, confirmed })) => {
+                self.is_unmatched = authorization == Err(WaitReason::NoMatchingGrant);
                 let authorization = if has_room(&request) { authorization } else { Err(WaitReason::ObjectTooLarge) };
                 self.state.request = view(&request, approval_required, user_required);
                 self.request = Some(request);
@@ -187,6 +191,8 @@ impl Facts {
                 }
             }
             Err(error) => {
+                // The name may be of another user by now.
+                self.sub = None;
                 self.user = KnownUser::Unreadable;
                 match (error, no_response(error)) {
                     (_, Some(reason)) => Snapshot::NoResponse { until: again, reason },
@@ -244,17 +250,14 @@ impl Facts {
         Some(self.remembering(wanted))
     }
 
-    /// Returns true if no grant allows the request, and nothing was ever claimed for it. A hold
-    /// holds back only what a grant matches.
+    /// Returns true if no grant matches the request, and nothing was ever claimed for it. Where one
+    /// matches, the namespace may make requests, and what it has asked for stays in the record.
     fn is_ungranted(&self) -> bool {
         let is_denied = match self.state.permission {
-            Permission::Granted
-            | Permission::Denied(WaitReason::UserPoolHeld)
-            | Permission::Unreadable { .. }
-            | Permission::NotConfirmed { .. } => false,
-            Permission::Denied(_) => true,
+            Permission::Granted | Permission::Unreadable { .. } | Permission::NotConfirmed { .. } => false,
+            Permission::Denied(_) => self.is_unmatched,
         };
-        is_denied && self.allowed.is_none() && self.record.is_none()
+        is_denied && self.record.is_none()
     }
 
     /// Returns the queue in which the record is closed, or an ungranted one extended.
@@ -336,6 +339,13 @@ impl Facts {
         }
         self.aws_request_id = reply.request_id;
         self.state.attempt = OwnAttempt::Called(reply.response);
+    }
+
+    /// Returns false for a user with another `sub` than the one that the record is for.
+    #[must_use]
+    pub(super) fn may_be_of_the_record(&self, user: &User) -> bool {
+        let expected = self.record.as_deref().and_then(|record| record.spec.user_sub.as_ref());
+        user.names.sub.as_ref().zip(expected).is_none_or(|(read, expected)| read == expected)
     }
 
     /// Takes in the state that a probe read, or `None` if it could not read the user.

@@ -103,7 +103,7 @@ pub fn held(by: &HeldBy) -> StatusUpdate {
 /// written.
 #[must_use]
 pub fn closing_queued() -> StatusUpdate {
-    let message = "the request has ended without a call; the outcome follows when its record is written, which the operator does at most 5 times a second for each namespace";
+    let message = "nothing is sent at present: the time of the request is over, or it needs no call; the outcome follows when its record is written, for which the requests of a namespace take turns";
     StatusUpdate { message: message.to_owned(), ..waiting(WaitReason::RateLimited) }
 }
 

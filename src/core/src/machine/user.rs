@@ -97,7 +97,9 @@ impl<S: Clone> Machine<S> {
 
     pub(super) fn probed(&mut self, read: Result<User, ReadError>) -> Option<Command<S>> {
         let seen = match read {
-            Ok(user) => Some(user.status),
+            Ok(user) if self.facts.may_be_of_the_record(&user) => Some(user.status),
+            // Another user has the name or alias by now, and that user's state shows nothing.
+            Ok(_) => None,
             Err(error) => {
                 if error.refuses_credentials() {
                     self.session = None;

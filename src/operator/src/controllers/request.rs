@@ -9,7 +9,7 @@ pub(crate) mod reconcile;
 mod user_locks;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -36,10 +36,7 @@ use tracing::{Instrument, debug, warn};
 use uuid::Uuid;
 
 use crate::{
-    controllers::{
-        grant::shared::SharedGrants,
-        request::{context::Context, metrics::PendingRequests, reconcile::span},
-    },
+    controllers::request::{context::Context, reconcile::span},
     kube::{errors::of_watch, trimmed::TrimmedRequest},
 };
 
@@ -58,7 +55,7 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
     let config = watch.fields("status.outcome=Pending").page_size(PAGE);
     let changes = each(context.grants.changes());
     let (known, writer) = reflector::store();
-    let (mut queues, moved_up) = Queues::new(Arc::clone(&context.grants), context.metrics.pending().clone());
+    let (mut queues, moved_up) = Queues::new(Arc::clone(&context));
     let concurrency = context.config.concurrency;
     let reconciler = Arc::new(Reconciler { context, failures: Mutex::default() });
     let failures = Arc::clone(&reconciler);
@@ -106,36 +103,36 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
 
 /// Keeps what is known of pending requests as the watch shows them, and has those looked at again
 /// whose turn has come.
-struct Queues {
-    grants: Arc<SharedGrants>,
-    pending: PendingRequests,
+struct Queues<C: Cognito> {
+    context: Arc<Context<C>>,
     listed: BTreeSet<NamespacedName>,
+    listed_uids: HashSet<String>,
     moved_up: mpsc::UnboundedSender<ObjectRef<TrimmedRequest>>,
 }
 
-impl Queues {
-    fn new(
-        grants: Arc<SharedGrants>,
-        pending: PendingRequests,
-    ) -> (Self, mpsc::UnboundedReceiver<ObjectRef<TrimmedRequest>>) {
+impl<C: Cognito> Queues<C> {
+    fn new(context: Arc<Context<C>>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<TrimmedRequest>>) {
         let (sender, moved_up) = mpsc::unbounded();
-        (Self { grants, pending, listed: BTreeSet::new(), moved_up: sender }, moved_up)
+        (Self { context, listed: BTreeSet::new(), listed_uids: HashSet::new(), moved_up: sender }, moved_up)
     }
 
     fn follow(&mut self, event: &Event<TrimmedRequest>) {
         let moved_up = match event {
             Event::Init => {
                 self.listed.clear();
+                self.listed_uids.clear();
                 return;
             }
             Event::InitApply(object) => {
                 self.listed.insert(name(object));
+                self.listed_uids.extend(object.0.uid());
                 self.put(object)
             }
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.listed);
-                self.pending.retain(&listed);
-                self.grants.change_pending(|index| index.retain_pending(&listed))
+                self.context.retain_slots(&std::mem::take(&mut self.listed_uids));
+                self.context.metrics.pending().retain(&listed);
+                self.context.grants.change_pending(|index| index.retain_pending(&listed))
             }
             Event::Apply(object) => self.put(object),
             Event::Delete(object) => self.remove(object),
@@ -151,16 +148,19 @@ impl Queues {
     fn put(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
         match &object.0.0 {
             Ok(request) if request.metadata.deletion_timestamp.is_none() => {
-                self.pending.put(request);
-                self.grants.change_pending(|index| index.put_pending(request))
+                self.context.metrics.pending().put(request);
+                self.context.grants.change_pending(|index| index.put_pending(request))
             }
             Ok(_) | Err(_) => self.remove(object),
         }
     }
 
     fn remove(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
-        self.pending.remove(&name(object));
-        self.grants.change_pending(|index| index.remove_pending(&name(object)))
+        if let Some(uid) = object.0.uid() {
+            self.context.release_slots(&uid);
+        }
+        self.context.metrics.pending().remove(&name(object));
+        self.context.grants.change_pending(|index| index.remove_pending(&name(object)))
     }
 }
 

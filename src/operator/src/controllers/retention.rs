@@ -8,7 +8,8 @@ pub(crate) mod store;
 
 use std::time::Duration;
 
-use cognito_reset_api::PasswordResetRequest;
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
+use cognito_reset_core::ledger::Identity;
 use cognito_reset_core::retention::{
     gitops::Tracker,
     page::{Item, Page, Place},
@@ -187,7 +188,7 @@ impl Retention {
         let Some(record) = self.store.record(name).await? else { return Ok(false) };
         let judged = |request| self.judge_record(&record.metadata, Some(&record), request, now);
         let verdict = match judged(Presence::NotRead) {
-            Verdict::ReadFurther => judged(self.store.presence(&record.spec.request).await?),
+            Verdict::ReadFurther => judged(self.presence(kind, &record).await?),
             verdict @ (Verdict::Keep(_) | Verdict::Delete(_)) => verdict,
         };
         match verdict {
@@ -195,6 +196,19 @@ impl Retention {
             Verdict::Keep(why) => Ok(kept(why)),
             Verdict::ReadFurther => Ok(false),
         }
+    }
+
+    /// Reads whether the request of a record exists. One of that name for another user has a record
+    /// of its own. Ungranted records would pile up beside it otherwise.
+    async fn presence(&self, kind: Kind, record: &PasswordResetRecord) -> Result<Presence, StoreError> {
+        let of = &record.spec.request;
+        let presence = self.store.presence(of).await?;
+        if kind != Kind::UngrantedRecord || presence != Presence::Present {
+            return Ok(presence);
+        }
+        let request = self.store.request(&of.namespace, &of.name).await?;
+        let is_of_another = request.is_some_and(|it| Identity::of_request(&it) != Identity::of_record(record));
+        Ok(if is_of_another { Presence::Absent } else { Presence::Present })
     }
 
     fn counted(&self, kind: Kind, deleted: Result<bool, StoreError>) -> Result<bool, StoreError> {

@@ -44,15 +44,15 @@ fn other(effect: OtherEffect, written: i64) -> OtherRecord {
 #[test]
 fn a_probe_is_credited_by_the_records_of_the_user() {
     use Attribution::{AwaitsOther, Own, Unclear};
-    use OtherEffect::{NotPerformed, NotUnderstood, Possible};
+    use OtherEffect::{NotPerformed, NotUnderstood, Performed, Unknown};
     let open = |observed_for: i64| OtherEffect::Open { observed_for: seconds(observed_for) };
-    let unknown_time = OtherRecord { effect: Possible, written_at: None };
+    let unknown_time = OtherRecord { effect: Performed, written_at: None };
     for (name, others, wanted) in [
         ("no other record", vec![], Own),
-        ("a reset since", vec![other(Possible, 1)], Unclear),
-        ("a reset at that moment", vec![other(Possible, 0)], Unclear),
-        ("a reset 5 s before", vec![other(Possible, -5)], Unclear),
-        ("a reset 6 s before", vec![other(Possible, -6)], Own),
+        ("a reset since", vec![other(Performed, 1)], Unclear),
+        ("a reset at that moment", vec![other(Performed, 0)], Unclear),
+        ("a reset 5 s before", vec![other(Performed, -5)], Unclear),
+        ("a reset 6 s before", vec![other(Performed, -6)], Own),
         ("a reset at an unknown time", vec![unknown_time], Unclear),
         ("nothing happened since", vec![other(NotPerformed, 1)], Own),
         ("in flight", vec![other(open(0), 1)], AwaitsOther(seconds(45))),
@@ -61,13 +61,16 @@ fn a_probe_is_credited_by_the_records_of_the_user() {
         ("in flight, and claimed long before", vec![other(open(0), -3600)], AwaitsOther(seconds(45))),
         ("open, and claimed long before", vec![other(open(60), -3600)], Unclear),
         ("two in flight", vec![other(open(40), 1), other(open(5), 1)], AwaitsOther(seconds(40))),
-        ("in flight, and a reset since", vec![other(open(0), 1), other(Possible, 1)], Unclear),
-        ("a reset since, and one in flight", vec![other(Possible, 1), other(open(0), 1)], Unclear),
-        ("in flight, and old ones", vec![other(Possible, -6), other(open(0), 1)], AwaitsOther(seconds(45))),
+        ("in flight, and a reset since", vec![other(open(0), 1), other(Performed, 1)], Unclear),
+        ("a reset since, and one in flight", vec![other(Performed, 1), other(open(0), 1)], Unclear),
+        ("in flight, and old ones", vec![other(Performed, -6), other(open(0), 1)], AwaitsOther(seconds(45))),
+        ("unknown, since", vec![other(Unknown, 1)], Unclear),
+        ("unknown, maybe in flight then", vec![other(Unknown, -50)], Unclear),
+        ("unknown, from before", vec![other(Unknown, -51)], Own),
         ("not understood, since", vec![other(NotUnderstood, 1)], Unclear),
         ("not understood, maybe in flight then", vec![other(NotUnderstood, -50)], Unclear),
         ("not understood, from before", vec![other(NotUnderstood, -51)], Own),
-        ("old ones only", vec![other(Possible, -60), other(NotPerformed, 60), other(NotUnderstood, -3600)], Own),
+        ("old ones only", vec![other(Performed, -60), other(NotPerformed, 60), other(NotUnderstood, -3600)], Own),
     ] {
         assert_eq!(attribution(&own(), &others, IN_FLIGHT), wanted, "{name}");
     }
@@ -130,8 +133,8 @@ fn another_record_is_read_by_effect_and_time_of_its_last_write() {
     assert_eq!(with(None), other(OtherEffect::Open { observed_for: seconds(7) }, 0));
     for (effect, wanted) in [
         (Effect::NotPerformed, OtherEffect::NotPerformed),
-        (Effect::Unknown, OtherEffect::Possible),
-        (Effect::Performed, OtherEffect::Possible),
+        (Effect::Unknown, OtherEffect::Unknown),
+        (Effect::Performed, OtherEffect::Performed),
     ] {
         assert_eq!(with(Some(effect)), other(wanted, 0), "{effect:?}");
     }

@@ -173,6 +173,17 @@ fn without_a_grant_a_record_is_closed_but_not_claimed() {
 }
 
 #[test]
+fn size_of_a_request_does_not_hide_that_no_grant_matches() {
+    let mut large = request();
+    large.metadata.annotations = Some([("note".to_owned(), "a".repeat(1 << 20))].into());
+    let mut known = gathered(Some(request()), None);
+    known.read_request(Some((large.into(), granted(Err(WaitReason::NoMatchingGrant)))), NOW);
+    assert_eq!(known.state.permission, Permission::Denied(WaitReason::ObjectTooLarge));
+    let record = known.close(CloseCause::DeadlineExceeded, "operator-1".into(), NOW).unwrap();
+    assert!(record.spec.closed.unwrap().ungranted);
+}
+
+#[test]
 fn a_wait_names_the_account_and_the_field_to_change() {
     const RUNNER: &str = "system:serviceaccount:support:runner";
     let user = |username: &str| RequestedBy { username: username.into(), uid: None, extra: None };
@@ -308,6 +319,26 @@ fn a_state_that_cognito_does_not_know_has_not_been_read() {
     assert_eq!(known.state.before, Snapshot::Unreadable { until: NOW });
     let claim = known.claim("attempt-1".into(), "operator-1".into(), NOW).unwrap();
     assert_eq!((claim.spec.user_sub.as_deref(), claim.spec.attempts[0].user_status_before), (Some("sub-1"), None));
+}
+
+#[test]
+fn state_of_another_user_of_the_name_is_no_probe() {
+    let user = |sub: Option<&str>| User {
+        status: UserStatus::ResetRequired,
+        names: UserNames { sub: sub.map(str::to_owned), ..UserNames::default() },
+    };
+    let mut known = claimed();
+    let mut record = PasswordResetRecord::clone(known.record.as_deref().unwrap());
+    for (expected, read, wanted) in [
+        (Some("sub-1"), Some("sub-1"), true),
+        (Some("sub-1"), Some("sub-2"), false),
+        (Some("sub-1"), None, true),
+        (None, Some("sub-2"), true),
+    ] {
+        record.spec.user_sub = expected.map(str::to_owned);
+        known.record = Some(record.clone().into());
+        assert_eq!(known.may_be_of_the_record(&user(read)), wanted, "{expected:?} {read:?}");
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn the_records_of_the_user_decide_whom_a_probe_credits() {
         for (others, wanted) in [
             (vec![], performed),
             (vec![other(OtherEffect::NotPerformed)], performed),
-            (vec![other(OtherEffect::Possible)], unknown),
+            (vec![other(OtherEffect::Performed)], unknown),
             (vec![in_flight(45)], unknown),
         ] {
             let mut run = begin();
@@ -148,7 +148,7 @@ fn a_failed_list_is_never_taken_for_an_empty_one() {
     run.expect([(Event::Panicked, "Sleep"), (Event::Panicked, "Sleep"), (Event::Slept, "ListUserRecords")]);
     let held_up = run.notes.iter().filter(|note| matches!(note, Note::HeldUp { by: None })).count();
     assert!((40..50).contains(&held_up), "{held_up}");
-    run.expect([(listed(vec![other(OtherEffect::Possible)]), "WriteRecord")]);
+    run.expect([(listed(vec![other(OtherEffect::Performed)]), "WriteRecord")]);
     assert_eq!(run.written().spec.effect, Some(Effect::Unknown));
 
     let mut run = own();

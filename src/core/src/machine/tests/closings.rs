@@ -113,10 +113,11 @@ fn expiry_of_an_ungranted_record_is_extended_in_turn() {
 }
 
 #[test]
-fn only_what_no_grant_allowed_and_nobody_claimed_is_ungranted() {
+fn only_what_no_grant_matched_and_nobody_claimed_is_ungranted() {
     for (what, record, grants, ungranted) in [
         ("no grant", None, denied(), true),
-        ("a grant that lacks an approval", None, evaluation(Err(WaitReason::AwaitingApproval)), true),
+        ("a grant that lacks an approval", None, evaluation(Err(WaitReason::AwaitingApproval)), false),
+        ("a suspended grant", None, evaluation(Err(WaitReason::GrantSuspended)), false),
         ("a grant", None, granted("reset"), false),
         ("a grant, and a hold", None, held(), false),
         ("a grant that is not confirmed", None, not_confirmed(), false),

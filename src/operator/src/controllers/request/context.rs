@@ -1,6 +1,6 @@
 //! The context that all reconciles of this process share.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use cognito_reset_core::{
     action::port::Cognito,
@@ -116,8 +116,19 @@ impl<C: Cognito> Context<C> {
         self.refused_writes.lock().forget(&record);
         self.lasting_waits.lock().forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
-            self.pacer.lock().forget(uid);
-            self.closings.lock().forget(uid);
+            self.release_slots(uid);
         }
+    }
+
+    /// Releases the slots of a request that has ended or is gone.
+    pub(super) fn release_slots(&self, uid: &str) {
+        self.pacer.lock().forget(uid);
+        self.closings.lock().forget(uid);
+    }
+
+    /// Releases the slots of all requests but these.
+    pub(super) fn retain_slots(&self, uids: &HashSet<String>) {
+        self.pacer.lock().retain(uids);
+        self.closings.lock().retain(uids);
     }
 }
