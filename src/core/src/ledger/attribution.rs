@@ -19,17 +19,14 @@ use crate::{
 /// show a reset. The Date of a response has whole seconds.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
-/// Selects the records that may be of one user: those of the pool with this username or this `sub`,
-/// and those without a `sub`: a request that was claimed without reading the user may be for any
-/// user.
+/// Selects the records that may be of one user: those of the pool with this `sub`, and those
+/// without a `sub`: a request that was claimed without reading the user may be for any user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UserRecords {
     /// The record that is not selected: the one whose attempt was probed.
     pub except: String,
     /// The pool's id.
     pub user_pool_id: String,
-    /// The user name as requested.
-    pub username: String,
     /// The user's `sub`. It is not empty.
     pub sub: String,
 }
@@ -43,19 +40,14 @@ impl UserRecords {
         let attempt = last(record)?;
         let sub = record.spec.user_sub.clone().filter(|sub| !sub.is_empty())?;
         let can_be_compared = attempt.user_status_before.is_some() && attempt.state_read_after.is_some();
-        can_be_compared.then(|| Self {
-            except: record.name_any(),
-            user_pool_id: record.spec.user_pool_id.clone(),
-            username: record.spec.username.clone(),
-            sub,
-        })
+        can_be_compared.then(|| Self { except: record.name_any(), user_pool_id: record.spec.user_pool_id.clone(), sub })
     }
 
-    /// Returns true for a record that is selected. Spellings and `sub`s are compared as they are.
+    /// Returns true for a record that is selected.
     #[must_use]
     pub fn selects(&self, record: &PasswordResetRecord) -> bool {
         let sub = record.spec.user_sub.as_deref().unwrap_or_default();
-        let may_be_the_user = record.spec.username == self.username || sub == self.sub || sub.is_empty();
+        let may_be_the_user = sub == self.sub || sub.is_empty();
         record.spec.user_pool_id == self.user_pool_id && may_be_the_user && record.name_any() != self.except
     }
 }

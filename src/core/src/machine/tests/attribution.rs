@@ -86,7 +86,6 @@ fn the_records_of_the_user_decide_whom_a_probe_credits() {
             let wanted_query = UserRecords {
                 except: identity().record_name(),
                 user_pool_id: "eu-west-1_Example01".into(),
-                username: USER.into(),
                 sub: "sub-1".into(),
             };
             assert_eq!(*query, wanted_query);
