@@ -123,7 +123,7 @@ async fn a_record_without_sub_may_be_of_the_user() -> Result<()> {
 async fn a_probe_is_not_believed_while_records_cannot_be_listed() -> Result<()> {
     let env = Environment::start().await?;
     let operator = env.run().await?;
-    let lists = Matcher::path(Method::GET, "passwordresetrecords?").and(|seen| seen.path.contains("username"));
+    let lists = Matcher::path(Method::GET, "passwordresetrecords?").and(|seen| seen.path.contains("userSub"));
     let rule = env.api.always(lists, Fault::Respond(Reply::kubernetes_error(503, "ServiceUnavailable")));
     env.cognito.once(Matcher::reset_of("unlisted"), Fault::ForwardThenLose);
     env.ask("unlisted").await?;
