@@ -93,8 +93,8 @@ MUTANTS = PATH="$$(dirname "$$(.ci/cargo-tool cargo-mutants 27.1.0)"):$$PATH" CA
 mutants: ## Change the deciding code in every small way that cargo-mutants knows; a test has to notice each (an hour and a half)
 	@.ci/require cargo
 	@for half in mutants mutants-responses; do \
-	  $(MUTANTS) --config .cargo/$$half.toml --list | grep --quiet . \
-	    || { echo ".cargo/$$half.toml finds no code to change" >&2; exit 1; }; \
+		$(MUTANTS) --config .cargo/$$half.toml --list | grep --quiet . \
+		|| { echo ".cargo/$$half.toml finds no code to change" >&2; exit 1; }; \
 	done
 	$(MUTANTS) --output target
 	$(MUTANTS) --config .cargo/mutants-responses.toml --output target/mutants-responses
