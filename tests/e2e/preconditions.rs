@@ -255,7 +255,7 @@ async fn a_grant_taken_away_stops_what_has_not_been_claimed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn pattern_tests_the_user_and_not_only_the_spelling() -> Result<()> {
+async fn pattern_tests_the_user_and_not_the_spelling() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
@@ -273,6 +273,13 @@ async fn pattern_tests_the_user_and_not_only_the_spelling() -> Result<()> {
     env.ask("plain").await?;
     assert_eq!(env.ended("plain").await?, "Succeeded/ResetAccepted");
     assert_eq!((read.hits(), env.calls("by-sub")), (1, 0));
+    // An alias of a user whose name matches.
+    let alias = "alias@corp.example";
+    let named = r#"{"Username":"by-alias","UserStatus":"CONFIRMED","Enabled":true,"UserAttributes":[{"Name":"sub","Value":"7"},{"Name":"email","Value":"alias@corp.example"}]}"#;
+    env.users.create_user(&env.pool, alias).await?;
+    env.cognito.always(reads_of(alias), Fault::Respond(Reply::new(200, named)));
+    env.apply(&env.request("by-alias", alias, "")).await?;
+    assert_eq!(env.ended("by-alias").await?, "Succeeded/ResetAccepted");
     assert!(env.record("by-sub").await?.is_none(), "it is claimed");
     // A pattern allows nothing while the user cannot be read.
     let denied = Fault::Respond(Reply::aws_error(400, "AccessDeniedException"));

@@ -105,7 +105,7 @@ pub struct UserPoolGrantSpec {
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 64), regex(pattern = r"^[0-9A-Za-z-]+$")))]
     pub namespace_uids: Option<Vec<String>>,
 
-    /// Allows only users whose name this regular expression matches from beginning to end. The name is the user name that Cognito stores or, if that is the `sub`, the e-mail address, else the phone number. The spelling in the request has to match as well. The user is read by AdminGetUser before every claim, and the grant allows nothing while that fails. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
+    /// Allows only users whose name this regular expression matches from beginning to end. The name is the user name that Cognito stores or, if that is the `sub`, the e-mail address, else the phone number. A request may spell the user in any way that Cognito accepts. The user is read by AdminGetUser before every claim, and the grant allows nothing while that fails. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]

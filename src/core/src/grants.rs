@@ -22,6 +22,7 @@ use self::{compiled::CompiledGrant, freshness::Freshness, hold::CompiledHold, qu
 pub use self::{
     freshness::{ListedKind, ListedObject, Moment, Replaced, Version, Versions},
     hold::{HeldBy, HoldCause},
+    holds::Learned,
     queue::NamespacedName,
 };
 use crate::action::{
@@ -73,7 +74,7 @@ pub struct Evaluation {
     /// A grant that matches the request requires an approval, whether or not the request has one.
     pub approval_required: bool,
     /// The request is allowed only by grants with a `usernamePattern`, which allow nothing while
-    /// the user cannot be read.
+    /// the user cannot be read. If the user was not read yet, any of them may match.
     pub user_required: bool,
     /// The authorization, or the reason why the request has none.
     pub authorization: Result<Authorization, WaitReason>,
@@ -204,7 +205,7 @@ impl GrantIndex {
             return Vec::new();
         }
         let moved_up = self.remove_pending(&name);
-        self.grants.values_mut().for_each(|grant| grant.enqueue(&name, &pending));
+        self.grants.values_mut().for_each(|grant| grant.enqueue(&name, &pending, &KnownUser::NotRead));
         self.pending.insert(name, pending);
         moved_up
     }
@@ -239,7 +240,7 @@ impl GrantIndex {
         let held_by = if matching.is_empty() { None } else { self.held_by(&asked) };
         let (authorization, user_required) = match held_by {
             Some(_) => (Err(WaitReason::UserPoolHeld), false),
-            None => authorize(&matching, request, &namespace),
+            None => authorize(&matching, request, &asked),
         };
         Evaluation { approval_required, user_required, authorization, held_by, confirmed: false }
     }
@@ -284,7 +285,7 @@ impl GrantIndex {
     /// Adds a compiled grant, with the requests that already wait and the last role check of the
     /// same role.
     fn insert(&mut self, name: String, mut grant: CompiledGrant) {
-        self.pending.iter().for_each(|(name, pending)| grant.enqueue(name, pending));
+        self.pending.iter().for_each(|(name, pending)| grant.enqueue(name, pending, self.read_user(name)));
         grant.assumable = self.grants.get(&name).filter(|old| old.role() == grant.role()).and_then(|old| old.assumable);
         self.grants.insert(name, grant);
     }
@@ -300,10 +301,11 @@ impl GrantIndex {
 fn authorize(
     matching: &[&CompiledGrant],
     request: &PasswordResetRequest,
-    namespace: &str,
+    asked: &Asked<'_>,
 ) -> (Result<Authorization, WaitReason>, bool) {
-    let judged: Vec<_> = matching.iter().map(|grant| (grant, grant.unmet(request, namespace))).collect();
-    let allowing: Vec<_> = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| grant).collect();
+    let judged: Vec<_> = matching.iter().map(|grant| (*grant, grant.unmet(request, asked.namespace))).collect();
+    let allowing = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| *grant);
+    let allowing = probable(allowing.collect(), asked);
     let Some(first) = allowing.first() else {
         let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
         return (Err(closest.map_or(WaitReason::NoMatchingGrant, compiled::Unmet::reason)), false);
@@ -314,6 +316,25 @@ fn authorize(
     }
     let user_required = allowing.iter().all(|grant| grant.has_pattern());
     (Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() }), user_required)
+}
+
+/// Returns the grants that decide on the role by which a user is read.
+///
+/// Once the user is known, these are all grants. Before, each pattern may match, also those of two
+/// grants that do not agree. Then grants without a pattern decide, or else the grant whose pattern
+/// matches the spelling, or else the first one. The grants are asked again about the user who was
+/// read.
+fn probable<'a>(grants: Vec<&'a CompiledGrant>, asked: &Asked<'_>) -> Vec<&'a CompiledGrant> {
+    if *asked.user != KnownUser::NotRead {
+        return grants;
+    }
+    let (with_pattern, without): (Vec<_>, Vec<_>) = grants.into_iter().partition(|grant| grant.has_pattern());
+    if !without.is_empty() {
+        return without;
+    }
+    let by_spelling = with_pattern.iter().find(|grant| grant.pattern_matches(asked.spelling));
+    let role = by_spelling.or_else(|| with_pattern.first()).map(|grant| grant.role());
+    with_pattern.into_iter().filter(|grant| Some(grant.role()) == role).collect()
 }
 
 #[cfg(test)]

@@ -123,19 +123,16 @@ impl CompiledGrant {
         selected && self.object.spec.namespace_uids.as_ref().is_none_or(of_uid)
     }
 
-    /// Compares the pattern with the user: with the spelling in the request, and with the user's
-    /// name once it is known. A spelling alone proves nothing, because Cognito accepts aliases and
-    /// the `sub`.
+    /// Compares the pattern with the user's name. The spelling in the request proves nothing,
+    /// because Cognito accepts aliases and the `sub`. So a user who was not read yet may have a
+    /// name that matches.
     fn matches_user(&self, asked: &Asked<'_>) -> bool {
         let of_user = |pattern: &Option<Regex>| {
-            pattern.as_ref().is_none_or(|pattern| {
-                let name_matches = match asked.user {
-                    // The user is read before every claim, and the grant is compared again.
-                    KnownUser::NotRead => true,
-                    KnownUser::Unreadable => false,
-                    KnownUser::Read(names) => names.name().is_some_and(|name| pattern.is_match(name)),
-                };
-                name_matches && pattern.is_match(asked.spelling)
+            pattern.as_ref().is_none_or(|pattern| match asked.user {
+                // The user is read before every claim, and the grant is compared again.
+                KnownUser::NotRead => true,
+                KnownUser::Unreadable => false,
+                KnownUser::Read(names) => names.name().is_some_and(|name| pattern.is_match(name)),
             })
         };
         self.object.spec.user_pool_id == asked.pool && self.usernames.as_ref().is_ok_and(of_user)
@@ -156,6 +153,11 @@ impl CompiledGrant {
 
     pub(super) const fn has_pattern(&self) -> bool {
         self.object.spec.username_pattern.is_some()
+    }
+
+    /// Returns true if the pattern matches this text.
+    pub(super) fn pattern_matches(&self, text: &str) -> bool {
+        matches!(&self.usernames, Ok(Some(pattern)) if pattern.is_match(text))
     }
 
     /// Returns the requirement that a matching request does not meet.
@@ -205,11 +207,26 @@ impl CompiledGrant {
         self.object.spec.max_pending_per_namespace.map(|limit| usize::try_from(limit).unwrap_or_default())
     }
 
-    /// Adds a waiting request, by namespace and name.
-    pub(super) fn enqueue(&mut self, (namespace, name): &NamespacedName, pending: &Pending) {
-        if self.limit().is_some() && self.matches_user(&Asked::pending(namespace, pending, &KnownUser::NotRead)) {
+    /// Adds a waiting request, by namespace and name, unless the grant is for other users.
+    pub(super) fn enqueue(&mut self, (namespace, name): &NamespacedName, pending: &Pending, user: &KnownUser) {
+        if self.limit().is_some() && self.matches_user(&Asked::pending(namespace, pending, user)) {
             self.queue.insert(namespace, (pending.created, name.clone()));
         }
+    }
+
+    /// Adds or removes a waiting request whose user was just read. Returns the request that may
+    /// proceed as a result.
+    pub(super) fn requeue(
+        &mut self,
+        name: &NamespacedName,
+        pending: &Pending,
+        user: &KnownUser,
+    ) -> Option<NamespacedName> {
+        if self.matches_user(&Asked::pending(&name.0, pending, user)) {
+            self.enqueue(name, pending, user);
+            return None;
+        }
+        self.dequeue(name, pending)
     }
 
     /// Removes a request that no longer waits. Returns the request that may proceed as a result.

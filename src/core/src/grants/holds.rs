@@ -18,6 +18,16 @@ use crate::{
     },
 };
 
+/// The consequences of a user who was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// True if the user was not known before, which may change the status of a hold.
+    pub is_new: bool,
+    /// The requests that may proceed, because a grant with a limit turned out to be for other
+    /// users.
+    pub moved_up: Vec<NamespacedName>,
+}
+
 impl GrantIndex {
     /// Adds or updates a hold. Returns true if this may change which requests are held.
     pub fn put_hold(&mut self, hold: UserPoolHold) -> bool {
@@ -66,15 +76,26 @@ impl GrantIndex {
     }
 
     /// Remembers the user of a pending request, if a hold names users or a grant has a pattern.
-    /// Later evaluations then know the user without another read. Returns true if this may change
-    /// the status of a hold.
-    pub fn learn_user(&mut self, name: &NamespacedName, user: &KnownUser) -> bool {
+    /// Later evaluations then know the user without another read.
+    pub fn learn_user(&mut self, name: &NamespacedName, user: &KnownUser) -> Learned {
+        let Some(pending) = self.pending.get(name).filter(|_| self.asks_for_users()) else { return Learned::default() };
         match user {
-            KnownUser::Unreadable | KnownUser::Read(_) if self.asks_for_users() && self.pending.contains_key(name) => {
-                self.users.insert(name.clone(), user.clone()).as_ref() != Some(user)
+            KnownUser::Unreadable | KnownUser::Read(_) if self.users.get(name) != Some(user) => {
+                let requeued = self.grants.values_mut().filter_map(|grant| match user {
+                    KnownUser::Read(_) => grant.requeue(name, pending, user),
+                    KnownUser::NotRead | KnownUser::Unreadable => None,
+                });
+                let moved_up = requeued.collect();
+                self.users.insert(name.clone(), user.clone());
+                Learned { is_new: true, moved_up }
             }
-            KnownUser::NotRead | KnownUser::Unreadable | KnownUser::Read(_) => false,
+            KnownUser::NotRead | KnownUser::Unreadable | KnownUser::Read(_) => Learned::default(),
         }
+    }
+
+    /// Returns the user of a pending request, if that was read.
+    pub(super) fn read_user(&self, name: &NamespacedName) -> &KnownUser {
+        self.users.get(name).filter(|user| matches!(user, KnownUser::Read(_))).unwrap_or(&KnownUser::NotRead)
     }
 
     /// Returns true if a hold names users, or a grant has a pattern.

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::action::user_names::UserNames;
 
 mod holds;
 
@@ -170,27 +171,29 @@ fn a_pattern_has_to_match_the_whole_user_name() {
         ("", "alice", false),
     ];
     for (pattern, username, allowed) in cases {
-        let result = index_of(&[matching(pattern)]).evaluate(&of_user(username), &KnownUser::NotRead).authorization;
+        let result =
+            index_of(&[matching(pattern)]).evaluate(&of_user("any"), &user_names(username, "", "")).authorization;
         assert_eq!(result.is_ok(), allowed, "{pattern:?} {username:?}");
     }
 }
 
+/// A user who was read, without the attributes that are empty here.
+fn user_names(username: &str, sub: &str, email: &str) -> KnownUser {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    KnownUser::Read(UserNames { username: some(username), sub: some(sub), email: some(email), ..UserNames::default() })
+}
+
 #[test]
-fn pattern_has_to_match_the_name_and_not_only_a_spelling() {
-    use crate::action::user_names::UserNames;
-    let read = |username: &str, sub: &str, email: &str| {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        KnownUser::Read(UserNames {
-            username: some(username),
-            sub: some(sub),
-            email: some(email),
-            ..UserNames::default()
-        })
-    };
+fn pattern_has_to_match_the_name_by_any_spelling() {
+    let read = user_names;
     let not_an_address = "[^@]+";
     for (what, pattern, spelling, user, allowed) in [
         ("the name", "alice", "alice", read("alice", "7", "a@x"), true),
         ("not read yet", "alice", "alice", KnownUser::NotRead, true),
+        ("not read yet, spelled otherwise", "alice", "7", KnownUser::NotRead, true),
+        ("the sub", "alice", "7", read("alice", "7", "a@x"), true),
+        ("an alias", "alice", "a@x", read("alice", "7", "a@x"), true),
+        ("the sub of an address that matches", ".*@x", "7", read("7", "7", "a@x"), true),
         ("not readable", "alice", "alice", KnownUser::Unreadable, false),
         ("not readable, no pattern", "", "alice", KnownUser::Unreadable, true),
         ("the sub of an address", not_an_address, "7", read("7", "7", "ceo@corp.example"), false),
@@ -211,16 +214,41 @@ fn pattern_has_to_match_the_name_and_not_only_a_spelling() {
 }
 
 #[test]
+fn user_is_read_by_the_role_of_the_probable_grant() {
+    let with =
+        |name: &str, pattern: &str, role: &str| all(name, json!({ "usernamePattern": pattern, "roleARN": role }));
+    let [one, two] = [with("one", "bob", ONE), with("two", "alice", TWO)];
+    let plain = all("plain", json!({}));
+    let own = |role: Option<&str>| role.map(str::to_owned);
+    let unknown = KnownUser::NotRead;
+    let is_bob = user_names("bob", "7", "");
+    for (what, grants, spelling, user, role, names) in [
+        ("the spelling matches", vec![one.clone(), two.clone()], "alice", &unknown, own(Some(TWO)), vec!["two"]),
+        ("no spelling matches", vec![one.clone(), two.clone()], "7", &unknown, own(Some(ONE)), vec!["one"]),
+        ("the user is known", vec![one.clone(), two.clone()], "alice", &is_bob, own(Some(ONE)), vec!["one"]),
+        ("one without a pattern", vec![plain.clone(), two], "alice", &unknown, None, vec!["plain"]),
+    ] {
+        let allowed = index_of(&grants).evaluate(&of_user(spelling), user).authorization.unwrap();
+        assert_eq!((allowed.role.map(|role| role.arn), allowed.grants), (role, own_names(&names)), "{what}");
+    }
+    let both = index_of(&[plain, one]).evaluate(&of_user("7"), &is_bob).authorization;
+    assert_eq!(both, Err(WaitReason::ConflictingGrants), "the user decides");
+}
+
+fn own_names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
 fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
     let huge = "(a{1000}){1000}";
     for pattern in ["a)|(b", ".*)|(.*", "(", "alice\\", "[a", "(?=alice)", "(?x)alice # or anybody", huge] {
         let index = index_of(&[matching(pattern)]);
         for username in ["alice", "a", "b", "a)|(b"] {
-            assert_eq!(
-                index.evaluate(&of_user(username), &KnownUser::NotRead).authorization,
-                Err(WaitReason::NoMatchingGrant),
-                "{pattern:?}"
-            );
+            for user in [KnownUser::NotRead, user_names(username, "", "")] {
+                let authorization = index.evaluate(&of_user(username), &user).authorization;
+                assert_eq!(authorization, Err(WaitReason::NoMatchingGrant), "{pattern:?}");
+            }
         }
         let stale = stale(&index, NOW);
         assert_eq!(shown(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
@@ -248,7 +276,7 @@ fn suspended_grant_allows_nothing_and_holds_nothing() {
         ("of labels that are not known", vec![of_labels.clone()], from("unheard-of"), NOT_GRANTED),
         ("of labels, beside another", vec![of_labels, everyone()], from("unheard-of"), by_another()),
         ("with a broken pattern", vec![suspended(json!({ "usernamePattern": "(" }))], alice(), NOT_GRANTED),
-        ("of other users", vec![suspended(json!({ "usernamePattern": "bob" }))], alice(), NOT_GRANTED),
+        ("of a user to be read", vec![suspended(json!({ "usernamePattern": "bob" }))], alice(), alone.clone()),
         ("beside another", vec![everyone(), suspended(json!({}))], alice(), by_another()),
         ("with another role", vec![everyone(), suspended(json!({ "roleARN": ONE }))], alice(), by_another()),
         (
@@ -496,6 +524,7 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     ] {
         index.put_pending(&other);
     }
+    index.learn_user(&named("support", "older"), &user_names("bob", "7", ""));
     let stand = |index: &GrantIndex| {
         [&c, &a, &b, &late].map(|request| index.evaluate(request, &KnownUser::NotRead).authorization.is_ok())
     };
@@ -523,6 +552,27 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     assert_eq!(index.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
     assert_eq!(index.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
     assert!(index.evaluate(&waiting("support", "a", 20, json!({})), &KnownUser::NotRead).authorization.is_ok());
+}
+
+#[test]
+fn limit_counts_no_request_of_a_user_with_another_name() {
+    let mut index = index_of(&[at_most(1)]);
+    let [first, second] = [1, 2].map(|at| waiting("support", &format!("at-{at}"), at, json!({ "username": "7" })));
+    index.put_pending(&first);
+    index.put_pending(&second);
+    let is_allowed = |index: &GrantIndex| index.evaluate(&second, &KnownUser::NotRead).authorization.is_ok();
+    let name = named("support", "at-1");
+    let learned = |is_new, moved_up| Learned { is_new, moved_up };
+    assert_eq!(index.learn_user(&name, &KnownUser::Unreadable), learned(true, vec![]), "it may be alice");
+    assert!(!is_allowed(&index));
+    let second_moves_up = learned(true, vec![named("support", "at-2")]);
+    assert_eq!(index.learn_user(&name, &user_names("bob", "7", "")), second_moves_up);
+    assert!(is_allowed(&index));
+    index.put_grant(at_most(2));
+    index.put_grant(at_most(1));
+    assert!(is_allowed(&index), "a changed grant counts by the user, too");
+    assert_eq!(index.learn_user(&name, &user_names("alice", "7", "")), learned(true, vec![]), "of the new name");
+    assert!(!is_allowed(&index));
 }
 
 #[test]
@@ -659,7 +709,7 @@ fn approval_is_required_where_any_matching_grant_requires_it() {
         ("a grant with approval", vec![strict("a", json!({}))], true),
         ("one of two", vec![all("a", json!({})), strict("b", json!({}))], true),
         ("a suspended grant with approval", vec![strict("a", json!({ "suspend": true }))], true),
-        ("a grant with approval for others", vec![strict("a", json!({ "usernamePattern": "bob" }))], false),
+        ("a grant with approval for maybe others", vec![strict("a", json!({ "usernamePattern": "bob" }))], true),
         (
             "a grant with approval elsewhere",
             vec![grant("a", json!({ "namespaces": ["web"], "requireApproval": true }))],
@@ -668,6 +718,8 @@ fn approval_is_required_where_any_matching_grant_requires_it() {
     ] {
         assert_eq!(index_of(&grants).evaluate(&alice(), &KnownUser::NotRead).approval_required, required, "{what}");
     }
+    let of_bob = index_of(&[strict("a", json!({ "usernamePattern": "bob" }))]);
+    assert!(!of_bob.evaluate(&alice(), &user_names("alice", "7", "")).approval_required, "for others");
 }
 
 #[test]

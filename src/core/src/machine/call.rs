@@ -48,13 +48,14 @@ impl<S: Clone> Machine<S> {
         Some(Command::CheckGrants(request, self.facts.user.clone()))
     }
 
-    /// Begins to claim, if grants and holds are confirmed and return the same authorization as when
-    /// the request was read. Checking them may have taken so long that the request has to be read
+    /// Begins to claim, if grants and holds are confirmed and allow the request by the same role as
+    /// when it was read. Checking them may have taken so long that the request has to be read
     /// again.
     pub(super) fn claim(&mut self, evaluation: &Evaluation, at: At<'_>) -> Option<Command<S>> {
         let operator_instance = self.settings.operator_instance.clone();
+        let is_allowed = self.facts.reauthorized(evaluation);
         let wanted = self.facts.claim(at.id.to_owned(), operator_instance, at.now.wall);
-        match wanted.filter(|_| self.facts.is_still_allowed(evaluation)) {
+        match wanted.filter(|_| is_allowed) {
             Some(_) if !is_fresh(&self.facts.state, at.now.wall) => None,
             Some(wanted) => {
                 self.send_until = at.now.monotonic.saturating_add(self.settings.claim_timeout);

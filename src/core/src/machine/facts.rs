@@ -47,6 +47,8 @@ pub(super) struct Facts {
     pub allowed: Option<Authorization>,
     /// True if no grant matched the request, as of its last read.
     pub is_unmatched: bool,
+    /// True if a grant that matches the request requires an approval, as of its last read.
+    pub approval_required: bool,
     /// The user's `sub`, as of the snapshot.
     pub sub: Option<String>,
     /// A time of the API server right before the snapshot, from the response with the request.
@@ -81,6 +83,7 @@ impl Facts {
             record: None,
             allowed: None,
             is_unmatched: false,
+            approval_required: false,
             sub: None,
             state_read_after: None,
             held_by: None,
@@ -120,6 +123,7 @@ impl Facts {
                     | Permission::NotConfirmed { .. } => Permission::NotConfirmed { until: again },
                 };
                 self.allowed = authorization.ok();
+                self.approval_required = approval_required;
                 self.held_by = held_by;
             }
             None => {
@@ -319,7 +323,22 @@ impl Facts {
         self.state.attempt = OwnAttempt::Claimed { too_late: true, confirmed: false };
     }
 
-    /// Returns true if grants and holds still allow the request as they did when it was read, and
+    /// Takes in the authorization right before the claim, which is of the user who was just read.
+    /// Returns false if grants and holds do not allow the request by the role that the user was
+    /// read with, if they are not confirmed, or if another deadline applies.
+    #[must_use]
+    pub(super) fn reauthorized(&mut self, evaluation: &Evaluation) -> bool {
+        let Evaluation { approval_required, authorization, confirmed, .. } = evaluation;
+        let is_same = |allowed: &&Authorization| {
+            let read_by = self.allowed.as_ref().map(|before| &before.role);
+            *confirmed && read_by == Some(&allowed.role) && *approval_required == self.approval_required
+        };
+        let Some(allowed) = authorization.as_ref().ok().filter(is_same) else { return false };
+        self.allowed = Some(allowed.clone());
+        true
+    }
+
+    /// Returns true if grants and holds still allow the request as they did before the claim, and
     /// are confirmed.
     #[must_use]
     pub(super) fn is_still_allowed(&self, evaluation: &Evaluation) -> bool {

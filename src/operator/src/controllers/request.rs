@@ -20,7 +20,7 @@ use cognito_reset_core::{
     ledger::Identity,
     machine::{Next, ReconcileError},
 };
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc, stream::select};
 use kube::{
     Api, ResourceExt,
     runtime::{
@@ -56,6 +56,8 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
     let changes = each(context.grants.changes());
     let (known, writer) = reflector::store();
     let (mut queues, moved_up) = Queues::new(Arc::clone(&context));
+    let by_users = context.grants.moved_up().map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+    let moved_up = select(moved_up, by_users);
     let concurrency = context.config.concurrency;
     let reconciler = Arc::new(Reconciler { context, failures: Mutex::default() });
     let failures = Arc::clone(&reconciler);

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::action::user_names::UserNames;
 
 const POOL: &str = "eu-west-1_Example01";
 const LIMIT: Duration = Duration::from_secs(5);
@@ -460,13 +461,19 @@ fn namespace_is_read_only_where_it_decides() {
         (json!({ "namespaces": ["support"], "namespaceUIDs": ["uid"] }), true),
         (json!({ "namespaces": ["web"], "namespaceUIDs": ["uid"] }), false),
         (json!({ "namespaceSelector": { "matchLabels": { "a": "b" } } }), true),
-        (json!({ "namespaceSelector": { "matchLabels": { "a": "b" } }, "usernamePattern": "bob" }), false),
+        (json!({ "namespaceSelector": { "matchLabels": { "a": "b" } }, "usernamePattern": "bob" }), true),
         (json!({ "namespaceSelector": { "matchLabels": { "a": "b" } }, "userPoolID": "eu-west-1_Another01" }), false),
         (json!({ "namespaceSelector": {} }), false),
     ] {
         let mut index = confirmed();
         deliver(&mut index, grant("another", "b", 1, spec.clone()));
         assert_eq!(index.namespace_to_read(&request(), at(0)).is_some(), reads, "{spec}");
+        index.put_pending(&request());
+        let name = ("support".to_owned(), request().name_any());
+        let carol = UserNames { username: Some("carol".into()), ..UserNames::default() };
+        index.learn_user(&name, &KnownUser::Read(carol));
+        let reads = reads && spec.get("usernamePattern").is_none();
+        assert_eq!(index.namespace_to_read(&request(), at(0)).is_some(), reads, "{spec} of other users");
     }
 }
 

@@ -184,10 +184,11 @@ fn hold_status_counts_the_requests_that_wait_for_it() {
     index.put_pending(&waiting("support", "of-another-pool", 1, json!({ "userPoolID": "eu-west-1_Example02" })));
     assert_eq!(statuses(&mut index), in_force(1), "a pool without a grant is not counted");
     let alias = named("support", "alias");
-    assert!(index.learn_user(&alias, &read(["alice", "1", "alice@example.com", "", ""])));
-    assert!(!index.learn_user(&alias, &read(["alice", "1", "alice@example.com", "", ""])), "known already");
+    assert!(index.learn_user(&alias, &read(["alice", "1", "alice@example.com", "", ""])).is_new);
+    let again = index.learn_user(&alias, &read(["alice", "1", "alice@example.com", "", ""]));
+    assert_eq!(again, Learned::default(), "known already");
     assert_eq!(statuses(&mut index), in_force(2));
-    assert!(index.learn_user(&alias, &KnownUser::Unreadable));
+    assert!(index.learn_user(&alias, &KnownUser::Unreadable).is_new);
     assert_eq!(statuses(&mut index), [], "held as well");
     index.remove_pending(&alias);
     index.remove_pending(&named("support", "a"));
@@ -204,7 +205,7 @@ fn user_that_was_read_is_held_without_another_read() {
     let name = named("support", "alias");
     let user = read(["alice", "1", "alice@example.com", "", ""]);
     let mut index = held_index(json!({ "usernames": ["alice"] }));
-    assert!(!index.learn_user(&name, &user), "not a pending request");
+    assert_eq!(index.learn_user(&name, &user), Learned::default(), "not a pending request");
     index.put_pending(&alias);
     assert!(!is_held(&index, &alias, &KnownUser::NotRead));
     index.learn_user(&name, &user);
@@ -215,7 +216,7 @@ fn user_that_was_read_is_held_without_another_read() {
     index.learn_user(&name, &user);
     index.remove_hold("stop");
     assert!(index.users.is_empty(), "no hold asks for users any more");
-    assert!(!index.learn_user(&name, &user));
+    assert_eq!(index.learn_user(&name, &user), Learned::default());
 }
 
 #[test]

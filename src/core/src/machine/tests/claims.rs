@@ -26,13 +26,20 @@ fn the_grants_are_asked_again_right_before_the_claim() {
         ("another role", granted("other"), "Read"),
         ("a hold", held(HoldCause::Matches("incident".into())), "Read"),
         ("no grant any more", evaluation(Err(WaitReason::NoMatchingGrant)), "Read"),
-        ("another grant", evaluation(Ok(Authorization { grants: vec![], ..authorized("reset") })), "Read"),
+        ("another deadline", Evaluation { approval_required: true, ..granted("reset") }, "Read"),
         ("not confirmed", not_confirmed(), "Read"),
     ] {
         let mut run = Run::new().until("GetUser");
         run.expect([(reply(&Command::GetUser { session: "session", after: None }), "CheckGrants")]);
         assert_eq!(run.on(Event::Grants(grants)).name(), follows, "{what}");
     }
+    // The user is known by now, and maybe other grants of the same role match.
+    let mut run = Run::new().until("GetUser");
+    run.expect([(reply(&Command::GetUser { session: "session", after: None }), "CheckGrants")]);
+    let others = Authorization { grants: vec!["others".into()], ..authorized("reset") };
+    run.expect([(Event::Grants(evaluation(Ok(others.clone()))), "WriteRecord")]);
+    assert_eq!(last(run.written()).origin.grants, ["others"]);
+    run.expect([(stored(run.written()), "CheckGrants"), (Event::Grants(evaluation(Ok(others))), "Call")]);
 }
 
 #[test]

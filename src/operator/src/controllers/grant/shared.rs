@@ -8,11 +8,12 @@ use std::{
 use cognito_reset_api::PasswordResetRequest;
 use cognito_reset_core::{
     action::user_names::KnownUser,
-    grants::{Evaluation, GrantIndex, Moment, NamespacedName},
+    grants::{Evaluation, GrantIndex, Learned, Moment, NamespacedName},
 };
+use futures::channel::mpsc;
 use jiff::Timestamp;
 use kube::ResourceExt;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::watch, time::Instant};
 
 /// A [`GrantIndex`] behind a lock, with a notification of its changes.
@@ -25,6 +26,8 @@ pub(crate) struct SharedGrants {
     started: Instant,
     /// True if a request waits until grants and holds are confirmed.
     waited_for: AtomicBool,
+    /// Requests that may proceed because a user was read.
+    moved_up: Mutex<Option<mpsc::UnboundedSender<NamespacedName>>>,
     changes: watch::Sender<()>,
     status_changes: watch::Sender<()>,
     hold_status_changes: watch::Sender<()>,
@@ -45,6 +48,7 @@ impl SharedGrants {
             index: RwLock::new(GrantIndex::new(fresh_for)),
             started: Instant::now(),
             waited_for: AtomicBool::new(false),
+            moved_up: Mutex::default(),
             changes,
             status_changes,
             hold_status_changes,
@@ -99,6 +103,15 @@ impl SharedGrants {
     #[must_use]
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
+    }
+
+    /// Returns the requests that may proceed from now on because the user of an earlier one was
+    /// read, for one receiver at a time.
+    #[must_use]
+    pub(crate) fn moved_up(&self) -> mpsc::UnboundedReceiver<NamespacedName> {
+        let (sender, moved_up) = mpsc::unbounded();
+        *self.moved_up.lock() = Some(sender);
+        moved_up
     }
 
     /// Returns a receiver that is notified of every change that may affect the status of a grant.
@@ -161,8 +174,13 @@ impl SharedGrants {
     pub(crate) fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         if *user != KnownUser::NotRead && self.read(GrantIndex::asks_for_users) {
             let name = (request.namespace().unwrap_or_default(), request.name_any());
-            if self.update(|index| index.learn_user(&name, user)) {
+            let Learned { is_new, moved_up } = self.update(|index| index.learn_user(&name, user));
+            if is_new {
                 self.hold_status_changes.send_replace(());
+            }
+            if let Some(sender) = &*self.moved_up.lock() {
+                // Nobody listens any more while stopping.
+                moved_up.into_iter().for_each(|name| drop(sender.unbounded_send(name)));
             }
         }
         let now = self.now();
