@@ -1,5 +1,7 @@
 //! Two requests of one user, by two spellings: a reset is credited to the request that made it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
@@ -81,6 +83,30 @@ async fn a_reset_is_credited_to_the_request_that_made_it() -> Result<()> {
     assert_eq!(record["userSub"], sub);
     let both = env.kubectl(&["get", "prrec", "-o", "name", "--field-selector", &format!("userSub={sub}")]).await?;
     assert_eq!(both.lines().count(), 2, "{both}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_process_resets_a_user_by_one_spelling_at_a_time() -> Result<()> {
+    let mut env = Environment::start().await?;
+    let sub = user_with_two_spellings(&mut env).await?;
+    let operator = env.run_with(env.operator().args(["--call-timeout=30s"])).await?;
+    let first = env.cognito.once(Matcher::reset_of(&sub), Fault::Hold);
+    env.apply(&env.request("first", &sub, "")).await?;
+    let call = first.held(LIMIT).await?;
+    env.apply(&env.request("second", ADDRESS, "")).await?;
+    let read_by_address = || {
+        let reads = env.cognito.operation("AdminGetUser").into_iter();
+        reads.filter(|read| read.seen.user().is_some_and(|(_, user)| user == ADDRESS)).count()
+    };
+    eventually(LIMIT, "the second request to read the user", async || (read_by_address() > 0).then_some(())).await?;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!((env.calls(ADDRESS), read_by_address()), (0, 1), "{}", operator.logs());
+    assert!(env.record("second").await?.is_none(), "it is claimed");
+    call.release();
+    assert_eq!(env.ended("first").await?, "Succeeded/ResetAccepted");
+    assert_eq!(env.ended("second").await?, "Succeeded/ResetAccepted");
+    assert_eq!((env.calls(&sub), env.calls(ADDRESS)), (1, 1));
     Ok(())
 }
 

@@ -60,7 +60,8 @@ pub enum Command<S> {
     },
     /// Load credentials: `Event::Credentials`.
     LoadCredentials(Access),
-    /// Call AdminGetUser: `Event::User`.
+    /// Call AdminGetUser: `Event::User`. Before a claim, also try to lock the user by the `sub`:
+    /// `Event::UserBusy` if another reconcile of this process has the lock.
     GetUser {
         /// The session that the call is made with.
         session: S,

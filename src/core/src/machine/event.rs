@@ -39,6 +39,9 @@ pub enum Event<S> {
     Credentials(Result<S, SessionFailure>),
     /// The user, or an error.
     User(Result<User, ReadError>),
+    /// The user was read before a claim, and another reconcile of this process works on the same
+    /// user by another spelling.
+    UserBusy,
     /// The other records of the user, or an error.
     UserRecords(Result<Vec<OtherRecord>, ApiFailure>),
     /// The result of writing the record.
@@ -212,6 +215,7 @@ impl<S> fmt::Display for Event<S> {
             Self::Credentials(Err(failure)) => write!(f, "Credentials({failure:?})"),
             Self::User(Ok(user)) => write!(f, "User({:?})", user.status),
             Self::User(Err(error)) => write!(f, "User({error})"),
+            Self::UserBusy => f.write_str("UserBusy"),
             Self::UserRecords(Ok(others)) => write!(f, "UserRecords({})", others.len()),
             Self::UserRecords(Err(failure)) => write!(f, "UserRecords({failure})"),
             Self::RecordWritten(Written::Stored(record)) => {

@@ -271,6 +271,7 @@ impl<S: Clone> Machine<S> {
             (Phase::TakingClosingSlot, Event::Slot(slot)) => self.closing_slot(slot, at),
             (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
             (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
+            (Phase::TakingSnapshot, Event::UserBusy) => self.user_is_busy(at),
             (Phase::Reauthorizing, Event::Grants(evaluation)) => self.claim(&evaluation, at),
             (Phase::Claiming(claim), event) => self.claiming(claim, event, at),
             (Phase::Confirming, Event::Grants(evaluation)) => self.confirmed(&evaluation),

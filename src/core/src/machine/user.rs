@@ -6,7 +6,7 @@ use crate::{
     action::port::{ReadError, SessionFailure, User},
     ledger,
     machine::{
-        At, Command, Machine, Note, Phase,
+        At, BUSY_WAIT, Command, Machine, Note, Phase,
         state::{Credentials, ReadReason, Request, Snapshot},
     },
 };
@@ -51,6 +51,13 @@ impl<S: Clone> Machine<S> {
                 }
             }
         }
+        None
+    }
+
+    /// Waits for the reconcile that works on the same user by another spelling. The user is read
+    /// again afterwards, because that reconcile may change the state.
+    pub(super) fn user_is_busy(&mut self, at: At<'_>) -> Option<Command<S>> {
+        self.facts.state.user_busy = Some(at.after(BUSY_WAIT));
         None
     }
 

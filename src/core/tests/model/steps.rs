@@ -305,6 +305,9 @@ impl Steps<'_> {
         ] {
             self.reply(replica, task, what, FAULT, |_| Event::User(Err(error)));
         }
+        if after.is_none() {
+            self.reply(replica, task, "finds the user busy", FAULT, |_| Event::UserBusy);
+        }
         self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
     }
 

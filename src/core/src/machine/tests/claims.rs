@@ -43,6 +43,13 @@ fn the_grants_are_asked_again_right_before_the_claim() {
 }
 
 #[test]
+fn request_waits_for_another_one_of_the_user_who_was_read() {
+    let mut run = Run::new().until("GetUser");
+    run.expect([(Event::UserBusy, "Finish")]);
+    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(1))));
+}
+
+#[test]
 fn grants_are_asked_once_more_right_before_the_call() {
     for (what, said) in [
         ("another role", granted("other")),

@@ -31,7 +31,7 @@ use tracing::{Span, debug, error_span, field, warn};
 use uuid::Uuid;
 
 use crate::{
-    controllers::request::{context::Context, held_up::HeldUpEntry},
+    controllers::request::{context::Context, held_up::HeldUpEntry, user_locks::UserGuard},
     kube::store::ReadRequest,
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Reconcile<'a, C: Cognito> {
     pub(super) identity: &'a Identity,
     /// The name of the record.
     pub(super) record: &'a str,
+    /// The lock of the user, unless another reconcile has it.
+    user_lock: Option<UserGuard<'a>>,
     /// Lists the effect of this reconcile as held up, from its addition until this is dropped.
     pub(super) held_up: HeldUpEntry<'a>,
 }
@@ -63,11 +65,11 @@ impl<C: Cognito> Context<C> {
     /// claim and the record of its effect there is no error.
     pub(crate) async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
         let record = identity.record_name();
-        let user = self.user_locks.try_lock(&identity);
+        let user_lock = self.user_locks.try_lock(&identity);
         let (machine, first) =
-            Machine::new(identity.clone(), Arc::clone(&self.config.machine), user.is_none(), self.now());
+            Machine::new(identity.clone(), Arc::clone(&self.config.machine), user_lock.is_none(), self.now());
         let held_up = self.held_up.entry(&record);
-        let reconcile = Reconcile { context: self, identity: &identity, record: &record, held_up };
+        let reconcile = Reconcile { context: self, identity: &identity, record: &record, user_lock, held_up };
         caught(reconcile.drive(machine, first)).await.unwrap_or(Err(ReconcileError::Panicked))
     }
 
@@ -133,11 +135,12 @@ impl<C: Cognito> Reconcile<'_, C> {
             Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),
             Command::TakeClosingSlot { queue, uid } => Event::Slot(self.take_closing_slot(queue, &uid)),
             Command::LoadCredentials(access) => Event::Credentials(self.load_credentials(&access).await),
-            Command::GetUser { session, .. } => {
+            Command::GetUser { session, after } => {
                 let begun = Instant::now();
                 let read = cognito.user(&session, self.user()).await;
                 self.context.metrics.durations().user_read(&read, begun.elapsed());
-                Event::User(read)
+                let sub = read.as_ref().ok().and_then(|user| user.names.sub.as_deref());
+                if after.is_none() && !self.try_lock_sub(sub) { Event::UserBusy } else { Event::User(read) }
             }
             Command::ListUserRecords(query) => Event::UserRecords(self.list_user_records(&query).await),
             Command::WriteRecord { record, within } => Event::RecordWritten(store.write_record(&record, within).await),
@@ -199,6 +202,12 @@ impl<C: Cognito> Reconcile<'_, C> {
         let reply = cognito.reset(&call.session, self.user(), call.client_metadata.as_ref()).await;
         metrics.durations().called(&reply.response, begun.elapsed());
         reply
+    }
+
+    /// Locks the user who was read, if the `sub` is known. Returns false if another reconcile has
+    /// the lock.
+    fn try_lock_sub(&self, sub: Option<&str>) -> bool {
+        sub.is_none_or(|sub| self.user_lock.as_ref().is_some_and(|lock| lock.try_lock_sub(sub)))
     }
 
     fn user(&self) -> UserRef<'_> {
