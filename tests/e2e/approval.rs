@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT, root};
-use testbed::{KubectlResult, eventually};
+use testbed::{Fault, KubectlResult, Matcher, Recorded, Reply, eventually};
 
 const APPROVE: &str = r#"{"spec":{"approved":true}}"#;
 const WITHDRAW: &str = r#"{"spec":{"approved":false}}"#;
@@ -123,6 +123,37 @@ async fn a_request_waits_for_the_approval_of_another_user() -> Result<()> {
     // The file as it was written changes nothing.
     let again = people.run("mallory", &["apply", "-f", "-"], &file).await?.success()?;
     assert!(again.contains("unchanged"), "{again}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_approver_sees_whom_a_request_is_for() -> Result<()> {
+    let people = People::stamped().await?;
+    let env = &people.0;
+    let _operator = env.run().await?;
+    let alias = "alias@corp.example";
+    let named = r#"{"Username":"ceo","UserStatus":"CONFIRMED","Enabled":true,"UserAttributes":[{"Name":"sub","Value":"sub-7"},{"Name":"email","Value":"alias@corp.example"}]}"#;
+    env.users.create_user(&env.pool, alias).await?;
+    let read = env.cognito.always(Matcher::operation("AdminGetUser"), Fault::Respond(Reply::new(200, named)));
+    people.run("mallory", &["apply", "-f", "-"], &env.request("by-alias", alias, "")).await?.success()?;
+    env.becomes("by-alias", "Pending/AwaitingApproval").await?;
+    let status = env.get("prr", "by-alias").await?["status"].clone();
+    assert_eq!((&status["userName"], &status["userSub"]), (&json!("ceo"), &json!("sub-7")));
+    let table = env.kubectl(&["get", "prr", "by-alias", "-o", "wide"]).await?;
+    assert!(table.contains("ceo") && table.contains("sub-7"), "{table}");
+    // Nothing that a tenant does causes another read.
+    for label in ["a=b", "a=c"] {
+        env.kubectl(&["label", "--overwrite", "prr", "by-alias", label]).await?;
+    }
+    env.grant("elsewhere", "namespaces: [elsewhere]").await?;
+    people.ask("later", "").await?;
+    env.becomes("later", "Pending/AwaitingApproval").await?;
+    let is_of_alias = |read: &Recorded| read.seen.user().is_some_and(|(_, user)| user == alias);
+    assert_eq!(env.cognito.operation("AdminGetUser").iter().filter(|read| is_of_alias(read)).count(), 1);
+    assert!(env.record("by-alias").await?.is_none() && env.calls(alias) == 0);
+    people.patch("bob", "by-alias", APPROVE).await?.success()?;
+    assert_eq!(env.ended("by-alias").await?, "Succeeded/ResetAccepted");
+    read.remove();
     Ok(())
 }
 

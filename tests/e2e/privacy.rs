@@ -1,6 +1,6 @@
 //! A user's name stays in the resources. It is in no log line at any level, no metric, no Event, no
-//! status and no error, regardless of what happens to the request and of which server repeats the
-//! name in a response.
+//! status except `userName`, and no error, regardless of what happens to the request and of which
+//! server repeats the name in a response.
 
 use std::{cell::RefCell, collections::BTreeSet};
 
@@ -540,7 +540,7 @@ async fn shown_nowhere(marked: Marked) -> Result<()> {
     let parsed = async |kind: &str| -> Result<Value> {
         Ok(serde_json::from_str(&env.kubectl(&["get", kind, "-A", "-o", "json"]).await?)?)
     };
-    let (requests, mut records, mut grants) =
+    let (mut requests, mut records, mut grants) =
         (parsed("prr").await?, parsed("prrec").await?, parsed("poolgrant").await?);
     // The search would find the name: it is in the fields that are made for it.
     assert!(requests.to_string().contains(MARK) && records.to_string().contains(MARK));
@@ -550,6 +550,9 @@ async fn shown_nowhere(marked: Marked) -> Result<()> {
     for grant in grants["items"].as_array_mut().into_iter().flatten() {
         grant["spec"]["usernamePattern"] = Value::Null;
         grant["metadata"]["annotations"] = Value::Null;
+    }
+    for request in requests["items"].as_array_mut().into_iter().flatten() {
+        request["status"]["userName"] = Value::Null;
     }
     let statuses: Vec<&Value> =
         requests["items"].as_array().into_iter().flatten().map(|request| &request["status"]).collect();

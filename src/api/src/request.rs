@@ -38,6 +38,8 @@ pub const UNVERIFIED: &str = "unverified";
     printcolumn(name = "Password", type_ = "string", json_path = ".status.password", description = "Invalidated, Unchanged or Unknown"),
     printcolumn(name = "Requester", type_ = "string", json_path = ".spec.requestedBy.username", description = "the user who created it, if an admission policy authenticated the user"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message", description = "the reason, in one sentence"),
+    printcolumn(name = "User name", type_ = "string", priority = 1, json_path = ".status.userName", description = "the name of the user, if an approval is required"),
+    printcolumn(name = "Sub", type_ = "string", priority = 1, json_path = ".status.userSub", description = "the sub of the user, if it is known"),
     printcolumn(name = "Attempts", type_ = "integer", priority = 1, json_path = ".status.attempts", description = "number of attempts"),
     printcolumn(name = "AWS request", type_ = "string", priority = 1, json_path = ".status.awsRequestID", description = "request id of Cognito, as in CloudTrail"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "time since creation"),
@@ -268,6 +270,11 @@ pub struct PasswordResetRequestStatus {
     #[serde(default, rename = "awsRequestID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub aws_request_id: Option<String>,
+
+    /// The name of the user, as AdminGetUser returned it: the user name that Cognito stores or, if that is the `sub`, the e-mail address, else the phone number. The operator shows it only if a matching grant requires an approval, so that an approver sees whose password is reset regardless of the spelling in the request. Hidden characters are escaped, and a name of more than 256 characters is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub user_name: Option<String>,
 
     /// The user's immutable `sub`, which CloudTrail shows instead of the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -68,6 +68,13 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// The access by which the user of a request is read that is not allowed yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReadAccess {
+    /// The role to assume.
+    pub role: Option<Role>,
+}
+
 /// The evaluation of all grants and holds for a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Evaluation {
@@ -78,6 +85,9 @@ pub struct Evaluation {
     pub user_required: bool,
     /// The authorization, or the reason why the request has none.
     pub authorization: Result<Authorization, WaitReason>,
+    /// Present if the request lacks nothing but an approval and its user was not read: the access
+    /// to read the user with, so that an approver sees who it is.
+    pub read_before_approval: Option<ReadAccess>,
     /// The hold, if the reason is `UserPoolHeld`.
     pub held_by: Option<HeldBy>,
     /// True if what the evaluation is based on was confirmed recently enough. Nothing is sent
@@ -88,13 +98,16 @@ pub struct Evaluation {
 /// Describes the evaluation for the log, without the texts that people wrote.
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { approval_required, user_required, authorization, held_by, confirmed } = self;
+        let Self { approval_required, user_required, authorization, read_before_approval, held_by, confirmed } = self;
         write!(f, "{authorization:?}")?;
         if *approval_required {
             f.write_str(", approval required")?;
         }
         if *user_required {
             f.write_str(", user required")?;
+        }
+        if read_before_approval.is_some() {
+            f.write_str(", user to be read before the approval")?;
         }
         if !confirmed {
             f.write_str(", not confirmed")?;
@@ -242,7 +255,9 @@ impl GrantIndex {
             Some(_) => (Err(WaitReason::UserPoolHeld), false),
             None => authorize(&matching, request, &asked),
         };
-        Evaluation { approval_required, user_required, authorization, held_by, confirmed: false }
+        let read_before_approval =
+            if authorization == AWAITING_APPROVAL { read_access(&matching, request, &asked) } else { None };
+        Evaluation { approval_required, user_required, authorization, read_before_approval, held_by, confirmed: false }
     }
 
     /// Returns the grants that match a request, regardless of their other requirements.
@@ -289,6 +304,18 @@ impl GrantIndex {
         grant.assumable = self.grants.get(&name).filter(|old| old.role() == grant.role()).and_then(|old| old.assumable);
         self.grants.insert(name, grant);
     }
+}
+
+const AWAITING_APPROVAL: Result<Authorization, WaitReason> = Err(WaitReason::AwaitingApproval);
+
+/// Returns the access to read the user with, if the user was not read yet, and a grant would allow
+/// the request if it were approved.
+fn read_access(matching: &[&CompiledGrant], request: &PasswordResetRequest, asked: &Asked<'_>) -> Option<ReadAccess> {
+    if *asked.user != KnownUser::NotRead {
+        return None;
+    }
+    let grants = matching.iter().filter(|grant| grant.lacks_only_approval(request, asked.namespace)).copied();
+    probable(grants.collect(), asked).first().map(|grant| ReadAccess { role: grant.role() })
 }
 
 /// Returns the authorization of a request by the grants that match it, and true if all grants that

@@ -155,6 +155,11 @@ impl CompiledGrant {
         self.object.spec.username_pattern.is_some()
     }
 
+    /// Returns true if the grant needs to know the users of pending requests.
+    pub(super) const fn asks_for_users(&self) -> bool {
+        self.has_pattern() || self.object.spec.require_approval
+    }
+
     /// Returns true if the pattern matches this text.
     pub(super) fn pattern_matches(&self, text: &str) -> bool {
         matches!(&self.usernames, Ok(Some(pattern)) if pattern.is_match(text))
@@ -174,8 +179,17 @@ impl CompiledGrant {
         {
             return Some(unmet);
         }
-        let waits = self.limit().is_some_and(|limit| !self.queue.is_among_first(namespace, &place(request), limit));
-        waits.then_some(Unmet::PendingLimit)
+        (!self.is_in_turn(request, namespace)).then_some(Unmet::PendingLimit)
+    }
+
+    /// Returns true if the grant would allow a matching request if it were approved.
+    pub(super) fn lacks_only_approval(&self, request: &PasswordResetRequest, namespace: &str) -> bool {
+        self.unmet(request, namespace) == Some(Unmet::Approval) && self.is_in_turn(request, namespace)
+    }
+
+    /// Returns true if few enough earlier requests of the namespace are pending.
+    fn is_in_turn(&self, request: &PasswordResetRequest, namespace: &str) -> bool {
+        self.limit().is_none_or(|limit| self.queue.is_among_first(namespace, &place(request), limit))
     }
 
     /// Checks the approval: requester and approver have to be authenticated, must not depend on the

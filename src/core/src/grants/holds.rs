@@ -75,8 +75,8 @@ impl GrantIndex {
         !self.holds.is_empty()
     }
 
-    /// Remembers the user of a pending request, if a hold names users or a grant has a pattern.
-    /// Later evaluations then know the user without another read.
+    /// Remembers the user of a pending request, if a hold or a grant asks for users. Later
+    /// evaluations then know the user without another read.
     pub fn learn_user(&mut self, name: &NamespacedName, user: &KnownUser) -> Learned {
         let Some(pending) = self.pending.get(name).filter(|_| self.asks_for_users()) else { return Learned::default() };
         match user {
@@ -98,10 +98,10 @@ impl GrantIndex {
         self.users.get(name).filter(|user| matches!(user, KnownUser::Read(_))).unwrap_or(&KnownUser::NotRead)
     }
 
-    /// Returns true if a hold names users, or a grant has a pattern.
+    /// Returns true if a hold names users, or a grant has a pattern or requires an approval.
     #[must_use]
     pub fn asks_for_users(&self) -> bool {
-        self.holds.values().any(CompiledHold::names_users) || self.grants.values().any(CompiledGrant::has_pattern)
+        self.holds.values().any(CompiledHold::names_users) || self.grants.values().any(CompiledGrant::asks_for_users)
     }
 
     pub(super) fn forget_users(&mut self) {

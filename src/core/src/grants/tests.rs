@@ -235,6 +235,48 @@ fn user_is_read_by_the_role_of_the_probable_grant() {
     assert_eq!(both, Err(WaitReason::ConflictingGrants), "the user decides");
 }
 
+#[test]
+fn user_is_read_before_approval_where_all_else_is_met() {
+    let strict = |more: Value| {
+        let mut spec = json!({ "requireApproval": true, "roleARN": ONE });
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all("strict", spec)
+    };
+    let asked = || of_mallory(json!({}));
+    let by = |arn: &str| Some(Some(arn.to_owned()));
+    let pattern = |name: &str, pattern: &str, role: &str| {
+        let spec = strict(json!({ "usernamePattern": pattern, "roleARN": role })).spec;
+        UserPoolGrant { spec, ..all(name, json!({})) }
+    };
+    let read = user_names("alice", "7", "");
+    let unread = KnownUser::NotRead;
+    for (what, grants, request, user, wanted) in [
+        ("not approved", vec![strict(json!({}))], asked(), &unread, by(ONE)),
+        ("read already", vec![strict(json!({}))], asked(), &read, None),
+        ("not readable", vec![strict(json!({}))], asked(), &KnownUser::Unreadable, None),
+        ("approved", vec![strict(json!({}))], approved_by(json!({ "username": "bob" })), &unread, None),
+        ("by a requester who does not count", vec![strict(json!({}))], alice(), &unread, None),
+        ("suspended", vec![strict(json!({ "suspend": true }))], asked(), &unread, None),
+        ("without an expiration", vec![strict(json!({ "requireNotAfter": true }))], asked(), &unread, None),
+        ("after too many others", vec![strict(json!({ "maxPendingPerNamespace": 1 }))], asked(), &unread, None),
+        ("allowed by another", vec![strict(json!({})), all("plain", json!({}))], asked(), &unread, None),
+        ("no grant", vec![], asked(), &unread, None),
+        ("of a pattern", vec![pattern("one", "bob", ONE), pattern("two", "alice", TWO)], asked(), &unread, by(TWO)),
+    ] {
+        let mut index = index_of(&grants);
+        let mut earlier = waiting("support", "earlier", 0, json!({}));
+        earlier.metadata.creation_timestamp = None;
+        earlier.metadata.name = Some("0".into());
+        index.put_pending(&earlier);
+        let access = index.evaluate(&request, user).read_before_approval;
+        assert_eq!(access.map(|access| access.role.map(|role| role.arn)), wanted, "{what}");
+    }
+    let mut held = index_of(&[strict(json!({}))]);
+    let hold = json!({ "metadata": { "name": "stop" }, "spec": { "reason": "incident" } });
+    held.put_hold(serde_json::from_value(hold).unwrap());
+    assert_eq!(held.evaluate(&asked(), &unread).read_before_approval, None, "held");
+}
+
 fn own_names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }

@@ -30,9 +30,8 @@ impl<S: Clone> Machine<S> {
     }
 
     pub(super) fn quota(&self) -> QuotaKey {
-        let role = self.facts.allowed.as_ref().and_then(|allowed| allowed.role.as_ref());
         QuotaKey {
-            account: role.and_then(|role| role.account()).map(str::to_owned),
+            account: self.facts.role().and_then(|role| role.account()).map(str::to_owned),
             region: region(&self.facts.identity.user_pool_id).to_owned(),
         }
     }

@@ -25,7 +25,7 @@ impl<S: Clone> Machine<S> {
 
     /// Returns the role of the grants, as of the last read of the request.
     fn role(&self) -> Option<Role> {
-        self.facts.allowed.as_ref().and_then(|allowed| allowed.role.clone())
+        self.facts.role().cloned()
     }
 
     /// Returns the access of the last attempt, because its grant or its request may be gone by now.
@@ -92,6 +92,9 @@ impl<S: Clone> Machine<S> {
             (WaitReason::CognitoUnreachable, Some(cause), _) => status::unreachable(cause),
             (WaitReason::AwsCredentialsUnavailable | WaitReason::UserStateUnreadable, _, Some(missing)) => {
                 status::waiting_for(reason, missing)
+            }
+            (WaitReason::AwaitingApproval, _, Some(missing)) if self.facts.shown_user().is_none() => {
+                status::user_not_shown(missing)
             }
             _ => self.facts.waiting(reason),
         }

@@ -190,6 +190,7 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         Permission::Granted => {}
         Permission::Denied(reason) => return wait(reason, Timestamp::MAX),
         Permission::Unreadable { until } => return wait(WaitReason::UserPoolHeld, until),
+        Permission::AwaitsApproval => return before_approval(state, desired),
         Permission::NotConfirmed { until } => return wait(WaitReason::GrantsNotConfirmed, until),
     }
     if let Some((not_before, reason)) = retry
@@ -228,6 +229,27 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
             if state.refreshed { wait(WaitReason::GrantsNotConfirmed, after(STALE_WAIT, now)) } else { Step::Gather }
         }
         Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) => Step::Claim,
+    }
+}
+
+/// Reads the user of a request that lacks nothing but an approval, in its turn. The request waits
+/// for the approval in any case. Once the user is known, grants and holds are checked again.
+fn before_approval(state: &State, desired: &Desired) -> Step {
+    let wait =
+        |until: Timestamp| Step::Wait { reason: WaitReason::AwaitingApproval, until: until.min(last_moment(desired)) };
+    if let Some(until) = state.user_busy {
+        return wait(until);
+    }
+    match (state.pace, state.credentials, state.before) {
+        (Pace::NotAsked, _, _) => Step::TakeSlot,
+        (Pace::Later { until, .. }, _, _) | (Pace::Now, Credentials::Unavailable { until, .. }, _) => wait(until),
+        (Pace::Now, Credentials::NotLoaded, _) => Step::LoadCredentials,
+        (Pace::Now, Credentials::Loaded, Snapshot::NotRead) => Step::TakeSnapshot,
+        (Pace::Now, Credentials::Loaded, Snapshot::NoResponse { until, .. } | Snapshot::Unreadable { until }) => {
+            wait(until)
+        }
+        (Pace::Now, Credentials::Loaded, Snapshot::Refused(_)) => wait(Timestamp::MAX),
+        (Pace::Now, Credentials::Loaded, Snapshot::Read(_)) => Step::Gather,
     }
 }
 

@@ -12,10 +12,10 @@ use crate::{
     action::{
         port::{ReadError, Reply, Role, User},
         response::{Class, Code, ResetResponse},
-        user_names::KnownUser,
+        user_names::{KnownUser, UserNames},
     },
     dispatch::closings::ClosingQueue,
-    grants::{Authorization, Evaluation, HeldBy, HoldCause, is_service_account_of},
+    grants::{Authorization, Evaluation, HeldBy, HoldCause, ReadAccess, is_service_account_of},
     ledger::{self, Finding, Identity, Ledger, Settlement, Waits},
     machine::{
         Object,
@@ -47,6 +47,8 @@ pub(super) struct Facts {
     pub allowed: Option<Authorization>,
     /// True if no grant matched the request, as of its last read.
     pub is_unmatched: bool,
+    /// The access to read the user with before an approval, as of the last read of the request.
+    pub read_access: Option<ReadAccess>,
     /// True if a grant that matches the request requires an approval, as of its last read.
     pub approval_required: bool,
     /// The user's `sub`, as of the snapshot.
@@ -83,6 +85,7 @@ impl Facts {
             record: None,
             allowed: None,
             is_unmatched: false,
+            read_access: None,
             approval_required: false,
             sub: None,
             state_read_after: None,
@@ -108,9 +111,20 @@ impl Facts {
     pub(super) fn read_request(&mut self, found: Option<(Object<PasswordResetRequest>, Evaluation)>, again: Timestamp) {
         let binding = self.binding();
         match found {
-            Some((request, Evaluation { approval_required, user_required, authorization, held_by, confirmed })) => {
+            Some((request, evaluation)) => {
+                let Evaluation {
+                    approval_required,
+                    user_required,
+                    authorization,
+                    read_before_approval,
+                    held_by,
+                    confirmed,
+                } = evaluation;
                 self.is_unmatched = authorization == Err(WaitReason::NoMatchingGrant);
                 let authorization = if has_room(&request) { authorization } else { Err(WaitReason::ObjectTooLarge) };
+                // A user whom the status shows is read again right before the claim only.
+                let is_shown = request.status.as_ref().is_some_and(|status| status.user_sub.is_some());
+                self.read_access = read_before_approval.filter(|_| has_room(&request) && !is_shown);
                 self.state.request = view(&request, approval_required, user_required);
                 self.request = Some(request);
                 self.state.permission = match self.permission(&authorization, held_by.as_ref()) {
@@ -120,6 +134,7 @@ impl Facts {
                     Permission::Granted
                     | Permission::Denied(_)
                     | Permission::Unreadable { .. }
+                    | Permission::AwaitsApproval
                     | Permission::NotConfirmed { .. } => Permission::NotConfirmed { until: again },
                 };
                 self.allowed = authorization.ok();
@@ -146,6 +161,7 @@ impl Facts {
             (Err(WaitReason::UserPoolHeld), Some(HeldBy { cause: HoldCause::UserUnreadable, .. }), Some(until)) => {
                 Permission::Unreadable { until }
             }
+            (Err(_), _, _) if self.read_access.is_some() => Permission::AwaitsApproval,
             (Err(reason), _, _) => Permission::Denied(*reason),
         }
     }
@@ -153,8 +169,22 @@ impl Facts {
     /// Returns the role and the uid that slot, credentials and snapshot are bound to. They are not
     /// valid for another role or for another object of the name.
     fn binding(&self) -> (Option<Role>, Option<String>) {
-        let role = self.allowed.as_ref().and_then(|allowed| allowed.role.clone());
-        (role, self.uid())
+        (self.role().cloned(), self.uid())
+    }
+
+    /// Returns the role of the grants, or the one to read the user with before an approval.
+    pub(super) fn role(&self) -> Option<&Role> {
+        let before_approval = self.read_access.as_ref().and_then(|access| access.role.as_ref());
+        self.allowed.as_ref().map_or(before_approval, |allowed| allowed.role.as_ref())
+    }
+
+    /// Returns the user as the status shows it to an approver, if a grant requires an approval and
+    /// the user was read.
+    pub(super) const fn shown_user(&self) -> Option<&UserNames> {
+        match &self.user {
+            KnownUser::Read(names) if self.approval_required => Some(names),
+            KnownUser::NotRead | KnownUser::Unreadable | KnownUser::Read(_) => None,
+        }
     }
 
     /// Takes in the record that was read; `observed_for` is the time since its last attempt was
@@ -258,7 +288,10 @@ impl Facts {
     /// matches, the namespace may make requests, and what it has asked for stays in the record.
     fn is_ungranted(&self) -> bool {
         let is_denied = match self.state.permission {
-            Permission::Granted | Permission::Unreadable { .. } | Permission::NotConfirmed { .. } => false,
+            Permission::Granted
+            | Permission::Unreadable { .. }
+            | Permission::AwaitsApproval
+            | Permission::NotConfirmed { .. } => false,
             Permission::Denied(_) => self.is_unmatched,
         };
         is_denied && self.record.is_none()
@@ -490,10 +523,11 @@ const fn no_response(error: &ReadError) -> Option<ReadReason> {
 pub(super) fn with_status(
     request: &PasswordResetRequest,
     record: Option<&PasswordResetRecord>,
+    user: Option<&UserNames>,
     update: &StatusUpdate,
     now: Timestamp,
 ) -> Option<PasswordResetRequest> {
-    let status = status::status(request, record, update, now);
+    let status = status::showing(user, status::status(request, record, update, now));
     let is_new = request.status.as_ref() != Some(&status);
     is_new.then(|| PasswordResetRequest { status: Some(status), ..request.clone() })
 }

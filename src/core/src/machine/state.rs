@@ -122,6 +122,9 @@ pub enum Permission {
         /// The time to read the user again.
         until: Timestamp,
     },
+    /// Not allowed before an approval, and the user is read first, so that an approver sees who it
+    /// is.
+    AwaitsApproval,
     /// Unknown, because grants and holds were not confirmed recently enough.
     NotConfirmed {
         /// The time of the next try, unless they are confirmed before.

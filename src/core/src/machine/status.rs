@@ -10,7 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use crate::{
-    action::response::{Class, Code},
+    action::{
+        response::{Class, Code},
+        user_names::UserNames,
+    },
+    escape::escaped,
     grants::{HeldBy, HoldCause},
     ledger::{self, Finding},
     machine::state::RecordWrite,
@@ -19,6 +23,10 @@ use crate::{
 
 /// The most characters of a hold's reason that a message repeats, which is the limit of the CRD.
 const MOST_OF_A_REASON: usize = 256;
+
+/// The most characters of a user's name that a status shows, which is the limit of the CRD. A
+/// longer name is not shown.
+const LONGEST_NAME: usize = 256;
 
 /// An update of the status of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +140,18 @@ pub fn unreachable(cause: FailureCause) -> StatusUpdate {
 pub fn user_read_failed(word: &str) -> StatusUpdate {
     let message = format!("reading the user by AdminGetUser failed ({word}); nothing was sent, retrying");
     StatusUpdate { message, ..waiting(WaitReason::CognitoUnreachable) }
+}
+
+/// Returns the status of a request that awaits an approval while its user cannot be read: a cause
+/// of a failed connection, or a code.
+#[must_use]
+pub fn user_not_shown(word: &str) -> StatusUpdate {
+    let reason = WaitReason::AwaitingApproval;
+    let message = format!(
+        "{}; the status does not show who the user is, because AdminGetUser failed ({word})",
+        waiting_message(reason)
+    );
+    StatusUpdate { message, ..waiting(reason) }
 }
 
 /// Returns the status of a request with a write that is refused by `refuser`, or that fails if
@@ -459,7 +479,8 @@ pub fn status(
         password: password(update.invalidated),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
-        user_sub: record.and_then(|record| record.spec.user_sub.clone()),
+        user_name: current.user_name,
+        user_sub: record.and_then(|record| record.spec.user_sub.clone()).or(current.user_sub),
         record_ref: record.map(|record| RecordRef { name: record.name_any() }),
         conditions: conditions(
             &current.conditions,
@@ -469,6 +490,19 @@ pub fn status(
             generation,
             now,
         ),
+    }
+}
+
+/// Returns the status with the name and `sub` of the user, if the user was read to be shown. Hidden
+/// characters of a name are escaped, because users choose their names in some pools.
+#[must_use]
+pub fn showing(user: Option<&UserNames>, status: PasswordResetRequestStatus) -> PasswordResetRequestStatus {
+    let Some(user) = user else { return status };
+    let name = user.name().map(|name| escaped(name, |_| false).into_owned());
+    PasswordResetRequestStatus {
+        user_name: name.filter(|name| name.chars().count() <= LONGEST_NAME),
+        user_sub: user.sub.clone().or(status.user_sub),
+        ..status
     }
 }
 

@@ -89,7 +89,14 @@ fn granted(name: &str) -> Evaluation {
 }
 
 fn evaluation(authorization: Result<Authorization, WaitReason>) -> Evaluation {
-    Evaluation { approval_required: false, user_required: false, authorization, held_by: None, confirmed: true }
+    Evaluation {
+        approval_required: false,
+        user_required: false,
+        authorization,
+        read_before_approval: None,
+        held_by: None,
+        confirmed: true,
+    }
 }
 
 /// The record with one attempt, which this makes of it.

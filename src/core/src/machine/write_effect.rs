@@ -153,7 +153,7 @@ impl<S: Clone> Machine<S> {
         };
         let ours = Some(&attempt.origin.request_uid) == request.metadata.uid.as_ref();
         let update = status::held_up(attempt, &effect.finding, effect.hindrance.refusers.newest(), ours);
-        match StatusWriting::begin(request, Some(&effect.current), update, "Settle", at.now.wall) {
+        match StatusWriting::begin(request, Some(&effect.current), None, update, "Settle", at.now.wall) {
             Some((writing, wanted)) => {
                 effect.stage = Stage::WritingStatus(failure, writing);
                 self.phase = Phase::Settling(effect);

@@ -34,10 +34,12 @@ impl<S: Clone> Machine<S> {
         match self.facts.state.permission {
             Permission::Denied(reason) if waited_before => reason,
             Permission::Unreadable { .. } if waited_before => WaitReason::UserPoolHeld,
+            Permission::AwaitsApproval if waited_before => WaitReason::AwaitingApproval,
             Permission::NotConfirmed { .. } if waited_before => WaitReason::GrantsNotConfirmed,
             Permission::Granted
             | Permission::Denied(_)
             | Permission::Unreadable { .. }
+            | Permission::AwaitsApproval
             | Permission::NotConfirmed { .. } => WaitReason::RateLimited,
         }
     }

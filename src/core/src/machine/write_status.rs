@@ -9,6 +9,7 @@ use cognito_reset_api::{
 use jiff::Timestamp;
 
 use crate::{
+    action::user_names::UserNames,
     machine::{
         Announcement, ApiFailure, At, Command, Machine, Next, Note, Object, Phase, StatusWrite,
         facts::{has_room, with_status},
@@ -43,11 +44,12 @@ impl StatusWriting {
     pub(super) fn begin(
         before: Object<PasswordResetRequest>,
         record: Option<&PasswordResetRecord>,
+        user: Option<&UserNames>,
         update: StatusUpdate,
         action: &'static str,
         now: Timestamp,
     ) -> Option<(Self, Object<PasswordResetRequest>)> {
-        let wanted = with_status(&before, record, &update, now)?;
+        let wanted = with_status(&before, record, user, &update, now)?;
         Some((Self { before, update, action, wait: Duration::ZERO }, wanted.into()))
     }
 
@@ -119,8 +121,8 @@ impl<S: Clone> Machine<S> {
 
     fn write_status(&mut self, update: StatusUpdate, wait: Duration, at: At<'_>) -> Option<Command<S>> {
         let (request, action) = (self.facts.request.clone()?, self.action(&update));
-        let (writing, wanted) =
-            StatusWriting::begin(request, self.facts.record.as_deref(), update, action, at.now.wall)?;
+        let (record, user) = (self.facts.record.as_deref(), self.facts.shown_user());
+        let (writing, wanted) = StatusWriting::begin(request, record, user, update, action, at.now.wall)?;
         self.phase = Phase::WritingStatus(Box::new(StatusWriting { wait, ..writing }));
         Some(Command::WriteStatus(wanted))
     }

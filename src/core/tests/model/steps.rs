@@ -528,6 +528,13 @@ impl Rules {
         } else {
             Err(WaitReason::NoMatchingGrant)
         };
-        Evaluation { approval_required: false, user_required: false, authorization, held_by, confirmed }
+        Evaluation {
+            approval_required: false,
+            user_required: false,
+            authorization,
+            read_before_approval: None,
+            held_by,
+            confirmed,
+        }
     }
 }

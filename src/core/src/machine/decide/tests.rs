@@ -255,6 +255,43 @@ fn gates_hold_a_reset_back_in_this_order() {
 }
 
 #[test]
+fn user_is_read_in_its_turn_before_an_approval() {
+    let awaiting = |change: fn(&mut State)| {
+        let mut state = State { permission: Permission::AwaitsApproval, ..free() };
+        change(&mut state);
+        state
+    };
+    let waits = |until| wait(WaitReason::AwaitingApproval, later(until));
+    check(vec![
+        ("another request of the user", awaiting(|it| it.user_busy = Some(later(1))), waits(1)),
+        ("no turn yet", awaiting(|it| it.pace = Pace::NotAsked), Step::TakeSlot),
+        (
+            "a later turn",
+            awaiting(|it| it.pace = Pace::Later { until: later(2), reason: PaceReason::RateLimited }),
+            waits(2),
+        ),
+        ("no credentials yet", awaiting(|it| it.credentials = Credentials::NotLoaded), Step::LoadCredentials),
+        (
+            "no credentials",
+            awaiting(|it| {
+                it.credentials =
+                    Credentials::Unavailable { until: later(3), reason: CredentialsReason::RegionNotServed };
+            }),
+            waits(3),
+        ),
+        ("not read", awaiting(|it| it.before = Snapshot::NotRead), Step::TakeSnapshot),
+        ("not readable", awaiting(|it| it.before = Snapshot::Unreadable { until: later(4) }), waits(4)),
+        (
+            "no response",
+            awaiting(|it| it.before = Snapshot::NoResponse { until: later(5), reason: ReadReason::Throttled }),
+            waits(5),
+        ),
+        ("no such user", awaiting(|it| it.before = Snapshot::Refused(Exception::UserNotFound)), waits(3600)),
+        ("read", awaiting(|it| it.before = Snapshot::Read(UserStatus::ResetRequired)), Step::Gather),
+    ]);
+}
+
+#[test]
 fn nothing_is_sent_while_a_required_user_cannot_be_read() {
     let required = |before| State { before, ..asking(Desired { user_required: true, ..desired() }) };
     let nobody = Snapshot::Refused(Exception::UserNotFound);

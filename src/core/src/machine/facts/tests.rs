@@ -37,7 +37,14 @@ fn allowed() -> Authorization {
 }
 
 fn granted(authorization: Result<Authorization, WaitReason>) -> Evaluation {
-    Evaluation { approval_required: false, user_required: false, authorization, held_by: None, confirmed: true }
+    Evaluation {
+        approval_required: false,
+        user_required: false,
+        authorization,
+        read_before_approval: None,
+        held_by: None,
+        confirmed: true,
+    }
 }
 
 /// The names of a user of whom only the `sub` is known.
@@ -492,9 +499,9 @@ fn a_settled_attempt_leaves_only_the_request_valid() {
 #[test]
 fn a_status_is_guarded_by_what_was_read_and_not_written_again() {
     let update = status::waiting(WaitReason::Suspended);
-    let written = with_status(&request(), None, &update, NOW).unwrap();
+    let written = with_status(&request(), None, None, &update, NOW).unwrap();
     assert_eq!((written.uid(), written.resource_version()), (request().uid(), request().resource_version()));
-    assert_eq!(with_status(&written, None, &update, NOW + SignedDuration::from_secs(1)), None);
+    assert_eq!(with_status(&written, None, None, &update, NOW + SignedDuration::from_secs(1)), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use cognito_reset_api::Exception;
 use super::*;
 use crate::{
     action::{port::ReadError, response::Code, user_names::KnownUser},
-    grants::{HeldBy, HoldCause},
+    grants::{HeldBy, HoldCause, ReadAccess},
 };
 
 /// The evaluation of a request that a hold holds for this cause.
@@ -247,6 +247,46 @@ fn a_call_is_made_with_the_session_and_the_id_of_its_claim() {
     let run = run.until("Call");
     let Command::Call(call) = &run.command else { panic!("{}", run.command) };
     assert_eq!((call.session, &call.attempt_id), ("session", &attempt_id));
+}
+
+#[test]
+fn status_shows_the_user_before_an_approval() {
+    let names = UserNames { username: Some("al\u{202e}ice".into()), sub: Some("1".into()), ..UserNames::default() };
+    let awaiting = |access: bool| Evaluation {
+        approval_required: true,
+        read_before_approval: access.then(|| ReadAccess { role: Some(role("reset")) }),
+        ..evaluation(Err(WaitReason::AwaitingApproval))
+    };
+    let begun = || {
+        let mut run = Run::new().until("CheckGrants");
+        run.expect([(Event::Grants(awaiting(true)), "Recall")]);
+        run.until("GetUser")
+    };
+    let shown = |run: Run| {
+        let Command::WriteStatus(shown) = run.until("WriteStatus").command else { panic!("no status") };
+        PasswordResetRequest::clone(&shown)
+    };
+    let mut run = begun();
+    let read_user = Event::User(Ok(User { status: UserStatus::Confirmed, names: names.clone() }));
+    run.expect([(read_user, "Read"), (read(request(), None), "CheckGrants")]);
+    assert_eq!(asked_about(&run.command), KnownUser::Read(names));
+    run.expect([(Event::Grants(awaiting(false)), "Recall")]);
+    let first = shown(run);
+    let status = first.status.clone().unwrap();
+    assert_eq!((status.user_name.as_deref(), status.user_sub.as_deref()), (Some("al\\u202eice"), Some("1")));
+    assert_eq!(status.conditions[1].reason, "AwaitingApproval");
+    // Another process knows no user, and does not read this one again.
+    let mut run = Run::new().until("Read");
+    run.expect([
+        (read(first, None), "CheckGrants"),
+        (Event::Grants(awaiting(true)), "Recall"),
+        (reply(&Command::Recall(None)), "Finish"),
+    ]);
+    let mut run = begun();
+    run.on(Event::User(Err(ReadError::Exception(Code::Known(Exception::AccessDenied)))));
+    let unread = shown(run).status.unwrap();
+    assert_eq!((unread.user_name, unread.user_sub), (None, None));
+    assert!(unread.conditions[1].message.contains("AdminGetUser failed (AccessDenied"), "{:?}", unread.conditions[1]);
 }
 
 /// The user that the grants are asked about.

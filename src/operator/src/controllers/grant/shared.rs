@@ -191,3 +191,36 @@ impl SharedGrants {
         evaluation
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cognito_reset_core::action::user_names::UserNames;
+    use futures::{FutureExt, StreamExt};
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn request_moves_up_when_an_earlier_one_is_of_another_user() -> Result<(), serde_json::Error> {
+        let shared = SharedGrants::default();
+        let spec = json!({
+            "userPoolID": "eu-west-1_Example01", "namespaces": ["support"], "usernamePattern": "alice",
+            "maxPendingPerNamespace": 1,
+        });
+        let grant = from_value(json!({ "metadata": { "name": "limited" }, "spec": spec }))?;
+        shared.update(|index| index.put_grant(grant));
+        let request = |name: &str| {
+            let spec = json!({ "userPoolID": "eu-west-1_Example01", "username": "7" });
+            from_value(json!({ "metadata": { "name": name, "namespace": "support" }, "spec": spec }))
+        };
+        let (first, second) = (request("a")?, request("b")?);
+        shared.update(|index| [index.put_pending(&first), index.put_pending(&second)]);
+        let mut moved_up = shared.moved_up();
+        let bob = KnownUser::Read(UserNames { username: Some("bob".into()), ..UserNames::default() });
+        assert!(shared.evaluate(&second, &KnownUser::NotRead).authorization.is_err());
+        assert!(shared.evaluate(&first, &bob).authorization.is_err());
+        assert_eq!(moved_up.next().now_or_never(), Some(Some(("support".to_owned(), "b".to_owned()))));
+        assert!(shared.evaluate(&second, &KnownUser::NotRead).authorization.is_ok());
+        Ok(())
+    }
+}
