@@ -799,7 +799,11 @@ async fn kubectl_shows_and_explains_them() -> Result<()> {
     served.create(&record("r2-1", &json!({}))).await?;
     let headers = [
         ("prr", "default", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER AGE"),
-        ("prr", "wide", "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER MESSAGE ATTEMPTS AWS REQUEST AGE"),
+        (
+            "prr",
+            "wide",
+            "NAME USER POOL OUTCOME REASON PASSWORD REQUESTER MESSAGE USER NAME SUB ATTEMPTS AWS REQUEST AGE",
+        ),
         ("prrec", "default", "NAME NAMESPACE REQUEST USER POOL EFFECT AGE"),
         ("poolgrant", "default", "NAME POOL SUSPENDED NAMESPACES READY REASON AGE"),
         ("poolhold", "default", "NAME POOL HELD READY REASON AGE"),
