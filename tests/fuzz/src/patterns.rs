@@ -6,7 +6,7 @@ use cognito_reset_api::{
     conditions::{GrantReason, WaitReason},
 };
 use cognito_reset_core::{
-    action::user_names::KnownUser,
+    action::user_names::{KnownUser, UserNames},
     grants::{GrantIndex, Namespace},
 };
 use jiff::Timestamp;
@@ -117,7 +117,8 @@ pub fn check(input: &Match) {
         (false, Some(true)) if input.suspend => Some(Err(WaitReason::GrantSuspended)),
         (false, Some(true)) => Some(Ok(())),
     };
-    let allowed = index.evaluate(&request, &KnownUser::NotRead).authorization.map(drop);
+    let user = KnownUser::Read(UserNames { username: Some(username.clone()), ..UserNames::default() });
+    let allowed = index.evaluate(&request, &user).authorization.map(drop);
     assert_eq!(allowed, wanted.unwrap_or(Err(WaitReason::NoMatchingGrant)), "{pattern:?} {username:?}");
 }
 
