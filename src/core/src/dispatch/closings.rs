@@ -1,7 +1,7 @@
 //! The turns in which the records of a namespace are closed.
 //!
 //! Anybody who may create requests can make the operator close records: of requests that no grant
-//! allows and that end at their deadline. Retention deletes these records soon, unless they
+//! matches and that end at their deadline. Retention deletes these records soon, unless they
 //! remember an expiry. So the number that exists at a time is bounded by the rate at which they are
 //! written, and that rate depends on the time for which they are kept.
 

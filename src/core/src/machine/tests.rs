@@ -88,7 +88,8 @@ fn granted(name: &str) -> Evaluation {
     evaluation(Ok(authorized(name)))
 }
 
-fn evaluation(authorization: Result<Authorization, WaitReason>) -> Evaluation {
+/// An evaluation by confirmed grants and no hold.
+pub(super) fn evaluation(authorization: Result<Authorization, WaitReason>) -> Evaluation {
     Evaluation {
         approval_required: false,
         user_required: false,

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     action::{port::Role, user_names::UserNames},
-    machine::state::Probes,
+    machine::{state::Probes, tests::evaluation},
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -36,17 +36,6 @@ fn allowed() -> Authorization {
     Authorization { role: Some(role), grants: vec!["support".into()] }
 }
 
-fn granted(authorization: Result<Authorization, WaitReason>) -> Evaluation {
-    Evaluation {
-        approval_required: false,
-        user_required: false,
-        authorization,
-        read_before_approval: None,
-        held_by: None,
-        confirmed: true,
-    }
-}
-
 /// The names of a user of whom only the `sub` is known.
 fn named(sub: &str) -> UserNames {
     UserNames { sub: Some(sub.into()), ..UserNames::default() }
@@ -59,7 +48,7 @@ fn nothing() -> Facts {
 fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Facts {
     let mut known = nothing();
     let request = request.filter(|request| known.matches(request));
-    known.read_request(request.map(|request| (request.into(), granted(Ok(allowed())))), NOW);
+    known.read_request(request.map(|request| (request.into(), evaluation(Ok(allowed())))), NOW);
     known.read_record(record.map(Object::from), &WAITS, SignedDuration::ZERO, NOW);
     known
 }
@@ -140,7 +129,7 @@ fn the_deadline_is_later_where_a_grant_requires_approval() {
     ] {
         for authorization in [Ok(allowed()), Err(WaitReason::GrantSuspended), Err(WaitReason::AwaitingApproval)] {
             let mut known = nothing();
-            let evaluation = Evaluation { approval_required, ..granted(authorization) };
+            let evaluation = Evaluation { approval_required, ..evaluation(authorization) };
             known.read_request(Some((request.clone().into(), evaluation)), NOW);
             assert_eq!(desired(&known).deadline, NOW.saturating_add(after).unwrap_or(Timestamp::MAX), "{what}");
         }
@@ -164,7 +153,7 @@ fn without_a_grant_a_record_is_closed_but_not_claimed() {
     asked.spec.ticket = Some("text".repeat(64));
     asked.spec.on_behalf_of = Some("text".repeat(64));
     let mut known = gathered(Some(asked.clone()), None);
-    known.read_request(Some((asked.into(), granted(Err(WaitReason::NoMatchingGrant)))), NOW);
+    known.read_request(Some((asked.into(), evaluation(Err(WaitReason::NoMatchingGrant)))), NOW);
     assert_eq!(known.state.permission, Permission::Denied(WaitReason::NoMatchingGrant));
     assert_eq!(known.claim("a".into(), "operator-1".into(), NOW), None);
     let record = known.close(CloseCause::Expired, "operator-1".into(), NOW).unwrap();
@@ -184,7 +173,7 @@ fn size_of_a_request_does_not_hide_that_no_grant_matches() {
     let mut large = request();
     large.metadata.annotations = Some([("note".to_owned(), "a".repeat(1 << 20))].into());
     let mut known = gathered(Some(request()), None);
-    known.read_request(Some((large.into(), granted(Err(WaitReason::NoMatchingGrant)))), NOW);
+    known.read_request(Some((large.into(), evaluation(Err(WaitReason::NoMatchingGrant)))), NOW);
     assert_eq!(known.state.permission, Permission::Denied(WaitReason::ObjectTooLarge));
     let record = known.close(CloseCause::DeadlineExceeded, "operator-1".into(), NOW).unwrap();
     assert!(record.spec.closed.unwrap().ungranted);
@@ -303,7 +292,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
         ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
     ] {
         let mut known = ready();
-        known.read_request(Some((request.into(), granted(allowed))), NOW);
+        known.read_request(Some((request.into(), evaluation(allowed))), NOW);
         let State { pace, credentials, before, .. } = known.state;
         assert_eq!((pace, credentials, before), wanted, "{what} has changed");
     }
