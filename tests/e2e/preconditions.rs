@@ -333,11 +333,7 @@ async fn a_deadline_closes_nothing_without_the_time_of_the_server() -> Result<()
     env.users.create_user(&env.pool, "undated").await?;
     env.apply(&env.request("undated", "undated", "deadlineSeconds: 1")).await?;
     // A cache on the way: its Date is not the API server's present time.
-    let path = "/passwordresetrequests/undated";
-    let raw = format!("/apis/cognito-reset.dev/v1alpha1/namespaces/default{path}");
-    let body = env.kubectl(&["get", "--raw", &raw]).await?;
-    let cached = Reply::new(200, body).header("content-type", "application/json").header("age", "0");
-    let rule = env.api.always(Matcher::path(Method::GET, path), Fault::Respond(cached));
+    let rule = env.cache("undated").await?;
     sleep(Duration::from_secs(2)).await;
     let _operator = env.run().await?;
     env.becomes("undated", "Pending/ClockSkew").await?;

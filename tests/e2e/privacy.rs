@@ -269,11 +269,7 @@ impl Marked {
     /// Lets a cache return the request, so that the API server's time is unknown.
     async fn undated(&self) -> Result<()> {
         self.becomes("undated", "suspend: true\ndeadlineSeconds: 10", "Pending/Suspended").await?;
-        let path = "/passwordresetrequests/undated";
-        let raw = format!("/apis/cognito-reset.dev/v1alpha1/namespaces/default{path}");
-        let body = self.env.kubectl(&["get", "--raw", &raw]).await?;
-        let cached = Reply::new(200, body).header("content-type", "application/json").header("age", "0");
-        let rule = self.env.api.always(Matcher::path(Method::GET, path), Fault::Respond(cached));
+        let rule = self.env.cache("undated").await?;
         self.reaches("undated", "Pending/ClockSkew").await?;
         rule.remove();
         self.reaches("undated", "Failed/DeadlineExceeded").await

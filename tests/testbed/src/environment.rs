@@ -9,9 +9,11 @@ use std::{
 };
 
 use crate::{
-    Cognito, Deployment, FaultProxy, Kubectl, Lease, Moto, Operator, OperatorBuilder, Options, Pool, eventually,
+    Cognito, Deployment, Fault, FaultProxy, Kubectl, Lease, Matcher, Moto, Operator, OperatorBuilder, Options, Pool,
+    Reply, Rule, eventually,
 };
 use anyhow::{Result, bail, ensure};
+use http::Method;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -185,6 +187,15 @@ impl Environment {
             "apiVersion: cognito-reset.dev/v1alpha1\nkind: PasswordResetRequest\nmetadata: {{name: {name}, namespace: default}}\nspec:\n  userPoolID: {}\n  username: {username}\n{spec}",
             self.pool
         )
+    }
+
+    /// Responds to reads of a request as a cache would that has stored its present state.
+    pub async fn cache(&self, name: &str) -> Result<Rule> {
+        let path = format!("/passwordresetrequests/{name}");
+        let raw = format!("/apis/cognito-reset.dev/v1alpha1/namespaces/default{path}");
+        let body = self.kubectl(&["get", "--raw", &raw]).await?;
+        let stored = Reply::new(200, body).header("content-type", "application/json").header("age", "0");
+        Ok(self.api.always(Matcher::path(Method::GET, &path), Fault::Respond(stored)))
     }
 
     /// Applies a request for a new confirmed user of the same name as the request.
