@@ -1,6 +1,6 @@
 //! Checks that a response is a genuine one of Cognito. The SDK accepts more.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use aws_sdk_cognitoidentityprovider::{
     config::{
@@ -13,7 +13,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The expected body of a response, according to the API reference.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,8 @@ impl Body {
     /// Returns true if the response has this body.
     pub(super) fn is_in(self, response: &HttpResponse) -> bool {
         let bytes = response.body().bytes().unwrap_or_default();
-        let members = || serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(bytes);
+        // `IgnoredAny` would accept texts that are not Unicode, and numbers out of range.
+        let members = || serde_json::from_slice::<Map<String, Value>>(bytes);
         match self {
             Self::Nothing => bytes.is_empty() || members().is_ok_and(|members| members.is_empty()),
             Self::Object => members().is_ok(),
@@ -48,8 +49,6 @@ pub(super) fn names_only(response: &HttpResponse, code: &str) -> bool {
     if bytes.is_empty() {
         return in_headers;
     }
-    // `Body::Error` skips values, so a value that cannot be parsed, such as a huge number, is
-    // detected here first.
     let Ok(Names(named)) = serde_json::from_slice(bytes) else { return false };
     in_headers && named.iter().all(|name| name.as_str().is_some_and(|name| bare(name) == code))
 }

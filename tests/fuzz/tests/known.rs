@@ -76,6 +76,16 @@ fn an_error_that_names_two_codes_proves_neither() {
 }
 
 #[test]
+fn an_error_whose_body_cannot_be_read_as_a_whole_proves_nothing() {
+    for value in [&b"1e999"[..], br#""\ud800""#, b"\"\xff\"", br#"[{"a":1e999}]"#] {
+        let body = [br#"{"__type":"UserNotFoundException","more":"#, value, b"}"].concat();
+        let call = wire::reset(&[b"HTTP/1.1 400 Bad Request\r\n\r\n", &*body].concat());
+        assert_eq!(call.seen.expect("hyper reads it").body, body);
+        assert_eq!(call.result.response, ResetResponse::NoResponse, "{}", body.escape_ascii());
+    }
+}
+
+#[test]
 fn a_response_is_read_up_to_its_limit_and_no_further() {
     let of_length = |length: usize| {
         let (start, end) = (r#"{"__type":"UserNotFoundException","message":""#, r#""}"#);
