@@ -121,9 +121,13 @@ fn with_omitted(record: &PasswordResetRecord, listed: usize) -> i64 {
 /// Returns true if Cognito responded to one of these attempts, and the user did not have to reset
 /// before it.
 fn not_reset_before(attempts: &[Attempt]) -> bool {
-    attempts.iter().filter(|attempt| attempt.evidence == Some(Evidence::CognitoResponse)).any(|attempt| {
-        !matches!(attempt.user_status_before, None | Some(UserStatus::Unknown | UserStatus::ResetRequired))
-    })
+    attempts.iter().any(proves_no_reset_before)
+}
+
+fn proves_no_reset_before(attempt: &Attempt) -> bool {
+    let had_to_reset =
+        matches!(attempt.user_status_before, None | Some(UserStatus::Unknown | UserStatus::ResetRequired));
+    attempt.evidence == Some(Evidence::CognitoResponse) && !had_to_reset
 }
 
 /// Returns true if the last attempt was claimed only to end the request: the user had to reset
@@ -297,11 +301,14 @@ pub fn remembering(mut record: PasswordResetRecord, expires: Option<Timestamp>) 
     record
 }
 
+/// Adds an attempt, and drops the earliest ones if there are too many. The first one that the
+/// user's state may contradict later is kept, because nothing else proves it.
 fn push(record: &mut PasswordResetRecord, attempt: Attempt) {
     let fields = &mut record.spec;
     fields.attempts.push(attempt);
     let surplus = fields.attempts.len().saturating_sub(MAX_ATTEMPTS);
-    fields.attempts.drain(..surplus);
+    let kept = usize::from(fields.attempts.first().is_some_and(proves_no_reset_before));
+    fields.attempts.drain(kept..kept.saturating_add(surplus));
     fields.omitted_attempts = fields.omitted_attempts.saturating_add(i64::try_from(surplus).unwrap_or(i64::MAX));
 }
 

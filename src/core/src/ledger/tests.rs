@@ -373,6 +373,22 @@ fn a_record_lists_the_last_sixteen_attempts_and_counts_the_rest() {
 }
 
 #[test]
+fn a_response_that_the_users_state_may_contradict_is_kept() {
+    let mut record = claimed(None, &identity(), unreachable("0"));
+    for id in ["told", "again"] {
+        record = claimed(Some(&record), &identity(), throttled(id));
+    }
+    for number in 1..40 {
+        record = claimed(Some(&record), &identity(), unreachable(&number.to_string()));
+    }
+    let wanted: Vec<_> = std::iter::once("told".to_owned()).chain((25..40).map(|number| number.to_string())).collect();
+    assert_eq!(ids(&record), wanted);
+    assert_eq!(attempts(&record), 42);
+    let last = Attempt { user_status_before: Some(UserStatus::ResetRequired), ..attempt("last") };
+    assert!(is_contradicted(&claimed(Some(&record), &identity(), last)));
+}
+
+#[test]
 fn an_effect_is_written_only_where_knowledge_grows() {
     const WRITTEN: &[(Option<Effect>, Effect)] = &[
         (None, Effect::NotPerformed),
