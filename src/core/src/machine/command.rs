@@ -44,7 +44,8 @@ pub enum Command<S> {
         /// A random id that spreads the pause.
         jitter: String,
     },
-    /// Take the next slot of the account and Region: `Event::Slot`.
+    /// Lock the user by the spelling, and take the next slot of the account and Region:
+    /// `Event::Slot`, or `Event::UserBusy` if another reconcile of this process has the lock.
     TakeSlot {
         /// The account and Region.
         quota: QuotaKey,
@@ -60,8 +61,9 @@ pub enum Command<S> {
     },
     /// Load credentials: `Event::Credentials`.
     LoadCredentials(Access),
-    /// Call AdminGetUser: `Event::User`. Before a claim, also try to lock the user by the `sub`:
-    /// `Event::UserBusy` if another reconcile of this process has the lock.
+    /// Call AdminGetUser: `Event::User`. Before a claim, lock the user by the `sub` as soon as it
+    /// is read; after an attempt, lock the user by the spelling before the call, unless this
+    /// reconcile has the lock. `Event::UserBusy` if another reconcile of this process has it.
     GetUser {
         /// The session that the call is made with.
         session: S,

@@ -63,8 +63,9 @@ use self::{
 };
 use crate::ledger::{Identity, Waits};
 
-/// The wait of a request while another reconcile works on the same user.
-const BUSY_WAIT: SignedDuration = SignedDuration::from_secs(1);
+/// The wait of a request while another reconcile works on the same record or user. The status shows
+/// it.
+const BUSY_WAIT: SignedDuration = SignedDuration::from_secs(2);
 /// The pause before a write is repeated, doubled for each further time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause.
@@ -223,12 +224,12 @@ impl At<'_> {
 }
 
 impl<S: Clone> Machine<S> {
-    /// Returns a machine that has read nothing yet, and its first command. `user_busy` is true if
-    /// another reconcile of this process works on the same user.
+    /// Returns a machine that has read nothing yet, and its first command. `busy` is true if
+    /// another reconcile of this process works on the same record.
     #[must_use]
-    pub fn new(identity: Identity, settings: Arc<Settings>, user_busy: bool, now: Now) -> (Self, Command<S>) {
+    pub fn new(identity: Identity, settings: Arc<Settings>, busy: bool, now: Now) -> (Self, Command<S>) {
         let at = At { now, id: "" };
-        let facts = Facts::new(identity, settings.probes, user_busy.then(|| at.after(BUSY_WAIT)));
+        let facts = Facts::new(identity, settings.probes, busy.then(|| at.after(BUSY_WAIT)));
         let mut machine = Self {
             settings,
             facts,
@@ -268,6 +269,7 @@ impl<S: Clone> Machine<S> {
                 self.recalled(record, settled, recalled, at)
             }
             (Phase::TakingSlot, Event::Slot(slot)) => self.slot(slot, at),
+            (Phase::TakingSlot, Event::UserBusy) => self.user_is_busy(at),
             (Phase::TakingClosingSlot, Event::Slot(slot)) => self.closing_slot(slot, at),
             (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
             (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
@@ -280,6 +282,8 @@ impl<S: Clone> Machine<S> {
             (Phase::BetweenProbes, Event::Slept) => self.probe_now(),
             (Phase::LoadingProbeCredentials, Event::Credentials(loaded)) => self.probe_credentials(loaded),
             (Phase::Probing, Event::User(read)) => self.probed(read),
+            // A reconcile keeps the lock from before its own claim.
+            (Phase::Probing, Event::UserBusy) if self.facts.attempt_id.is_none() => self.user_is_busy(at),
             (Phase::BetweenLists, Event::Slept) => self.list_now(),
             (Phase::ListingRecords, Event::UserRecords(listed)) => self.records_listed(listed, at),
             (Phase::Settling(effect), event) => self.settling(effect, event, at),

@@ -214,6 +214,7 @@ impl Run {
         let waits = [
             WaitReason::WriteRefused,
             WaitReason::RateLimited,
+            WaitReason::AwaitingPriorAttempt,
             WaitReason::Suspended,
             WaitReason::ClockSkew,
             WaitReason::NoMatchingGrant,

@@ -28,7 +28,7 @@ impl<S: Clone> Machine<S> {
         match read {
             Ok(user) => {
                 let unknown = user.status == UserStatus::Unknown;
-                self.missing = unknown.then(|| "Cognito does not know its state".to_owned());
+                self.missing = unknown.then(|| "Cognito returned no known state".to_owned());
                 self.facts.snapshot(Ok(user), self.slowly(at));
             }
             Err(error) if error.refuses_credentials() && !self.credentials_reloaded => {
@@ -54,8 +54,8 @@ impl<S: Clone> Machine<S> {
         None
     }
 
-    /// Waits for the reconcile that works on the same user by another spelling. The user is read
-    /// again afterwards, because that reconcile may change the state.
+    /// Waits for the reconcile that works on the same user, by the same or another spelling. The
+    /// user is read again afterwards, because that reconcile may change the state.
     pub(super) fn user_is_busy(&mut self, at: At<'_>) -> Option<Command<S>> {
         self.facts.state.user_busy = Some(at.after(BUSY_WAIT));
         None

@@ -43,10 +43,13 @@ fn the_grants_are_asked_again_right_before_the_claim() {
 }
 
 #[test]
-fn request_waits_for_another_one_of_the_user_who_was_read() {
-    let mut run = Run::new().until("GetUser");
-    run.expect([(Event::UserBusy, "Finish")]);
-    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(1))));
+fn request_waits_for_another_one_of_the_same_user() {
+    for (before, follows) in [("TakeSlot", "WriteStatus"), ("GetUser", "WriteStatus")] {
+        let mut run = Run::new().until(before);
+        run.expect([(Event::UserBusy, follows)]);
+        assert_eq!(run.status().0, WaitReason::AwaitingPriorAttempt, "{before}");
+        assert_eq!(run.until("Finish").end(), Ok(Next::After(Duration::from_secs(2))));
+    }
 }
 
 #[test]
@@ -305,7 +308,7 @@ fn grants_are_asked_about_the_user_once_it_was_read() {
             Err(ReadError::Exception(Code::Known(Exception::AccessDenied))),
             KnownUser::Unreadable,
             HoldCause::UserUnreadable,
-            "cannot be read by AdminGetUser",
+            "AdminGetUser cannot read this user",
         ),
     ] {
         let mut run = Run::new().until("CheckGrants");

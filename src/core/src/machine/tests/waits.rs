@@ -162,9 +162,9 @@ fn finished() -> Option<cognito_reset_api::PasswordResetRequestStatus> {
 }
 
 #[test]
-fn a_request_waits_a_moment_for_another_of_the_same_user() {
+fn request_waits_while_another_reconcile_works_on_its_record() {
     let now = Now { wall: NOW, monotonic: Duration::ZERO };
     let (machine, command) = Machine::new(identity(), settings(), true, now);
     let run = Run { machine, command, notes: Vec::new(), now, events: 0 }.until("Finish");
-    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(1))));
+    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(2))));
 }

@@ -31,7 +31,7 @@ use tracing::{Span, debug, error_span, field, warn};
 use uuid::Uuid;
 
 use crate::{
-    controllers::request::{context::Context, held_up::HeldUpEntry, user_locks::UserGuard},
+    controllers::request::{context::Context, held_up::HeldUpEntry, user_locks::Locks},
     kube::store::ReadRequest,
 };
 
@@ -41,8 +41,8 @@ pub(super) struct Reconcile<'a, C: Cognito> {
     pub(super) identity: &'a Identity,
     /// The name of the record.
     pub(super) record: &'a str,
-    /// The lock of the user, unless another reconcile has it.
-    user_lock: Option<UserGuard<'a>>,
+    /// The locks of record and user, unless another reconcile has that of the record.
+    locks: Option<Locks<'a>>,
     /// Lists the effect of this reconcile as held up, from its addition until this is dropped.
     pub(super) held_up: HeldUpEntry<'a>,
 }
@@ -65,11 +65,11 @@ impl<C: Cognito> Context<C> {
     /// claim and the record of its effect there is no error.
     pub(crate) async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
         let record = identity.record_name();
-        let user_lock = self.user_locks.try_lock(&identity);
+        let locks = self.user_locks.try_lock(&identity);
         let (machine, first) =
-            Machine::new(identity.clone(), Arc::clone(&self.config.machine), user_lock.is_none(), self.now());
+            Machine::new(identity.clone(), Arc::clone(&self.config.machine), locks.is_none(), self.now());
         let held_up = self.held_up.entry(&record);
-        let reconcile = Reconcile { context: self, identity: &identity, record: &record, user_lock, held_up };
+        let reconcile = Reconcile { context: self, identity: &identity, record: &record, locks, held_up };
         caught(reconcile.drive(machine, first)).await.unwrap_or(Err(ReconcileError::Panicked))
     }
 
@@ -132,9 +132,11 @@ impl<C: Cognito> Reconcile<'_, C> {
             Command::CheckGrants(request, user) => Event::Grants(confirmation.evaluate(&request, &user).await),
             Command::Recall(observed) => Event::Recalled(self.recall(observed.as_ref())),
             Command::CountRefusal { write, by, jitter } => Event::Refusal(self.count_refusal(write, &by, &jitter)),
+            Command::TakeSlot { .. } if !self.try_lock_user() => Event::UserBusy,
             Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),
             Command::TakeClosingSlot { queue, uid } => Event::Slot(self.take_closing_slot(queue, &uid)),
             Command::LoadCredentials(access) => Event::Credentials(self.load_credentials(&access).await),
+            Command::GetUser { after: Some(_), .. } if !self.try_lock_user() => Event::UserBusy,
             Command::GetUser { session, after } => {
                 let begun = Instant::now();
                 let read = cognito.user(&session, self.user()).await;
@@ -204,10 +206,15 @@ impl<C: Cognito> Reconcile<'_, C> {
         reply
     }
 
+    /// Locks the user by the spelling. Returns false if another reconcile has the lock.
+    fn try_lock_user(&self) -> bool {
+        self.locks.as_ref().is_some_and(Locks::try_lock_user)
+    }
+
     /// Locks the user who was read, if the `sub` is known. Returns false if another reconcile has
     /// the lock.
     fn try_lock_sub(&self, sub: Option<&str>) -> bool {
-        sub.is_none_or(|sub| self.user_lock.as_ref().is_some_and(|lock| lock.try_lock_sub(sub)))
+        sub.is_none_or(|sub| self.locks.as_ref().is_some_and(|locks| locks.try_lock_sub(sub)))
     }
 
     fn user(&self) -> UserRef<'_> {
