@@ -39,6 +39,9 @@ pub enum Slot {
 pub const SLOWEST: Duration = Duration::from_secs(10);
 /// The time after which an unused slot is dropped: its request was deleted.
 pub const ABANDONED: Duration = Duration::from_secs(60);
+/// The time after which a stopped pacer is asked again, which is too short to be shown.
+const STOPPED: Duration = Duration::from_secs(1);
+
 /// The rates by key: those of calls by account and Region, or those of closings by namespace.
 #[derive(Debug)]
 pub struct Pacer<K = QuotaKey> {
@@ -46,6 +49,8 @@ pub struct Pacer<K = QuotaKey> {
     quotas: HashMap<K, Quota>,
     /// The time when quotas that nobody uses were last dropped.
     tidied: Option<Instant>,
+    /// True if no slot is due any more.
+    stopped: bool,
 }
 
 #[derive(Debug)]
@@ -74,7 +79,7 @@ impl<K: Clone + Eq + Hash> Pacer<K> {
     /// Creates a pacer with one slot per period for each key.
     #[must_use]
     pub fn with_period(period: Duration) -> Self {
-        Self { period, quotas: HashMap::new(), tidied: None }
+        Self { period, quotas: HashMap::new(), tidied: None, stopped: false }
     }
 
     fn quota(&mut self, key: &K, now: Instant) -> &mut Quota {
@@ -92,8 +97,16 @@ impl<K: Clone + Eq + Hash> Pacer<K> {
         })
     }
 
+    /// Lets no slot be due any more.
+    pub const fn stop(&mut self) {
+        self.stopped = true;
+    }
+
     /// Asks for one slot, for the request with this uid.
     pub fn ask(&mut self, key: &K, uid: &str, now: Instant) -> Slot {
+        if self.stopped {
+            return Slot::Later { at: now + STOPPED, throttled: false };
+        }
         let base = self.period;
         let quota = self.quota(key, now);
         let period = quota.period(base);
@@ -240,6 +253,18 @@ mod tests {
             }
         }
         assert!((5..=11).contains(&calls), "{calls} calls in a second");
+    }
+
+    #[test]
+    fn stopped_pacer_gives_no_slot() {
+        let start = Instant::now();
+        let (mut pacer, here) = (Pacer::new(10.0), key("eu-west-1"));
+        assert_eq!(pacer.ask(&here, "a", start), Slot::Now);
+        pacer.stop();
+        for (uid, wait) in [("b", 1000), ("a", 61_000)] {
+            let later = Slot::Later { at: start + millis(wait), throttled: false };
+            assert_eq!(pacer.ask(&here, uid, start + millis(wait) - STOPPED), later, "{uid}");
+        }
     }
 
     #[test]

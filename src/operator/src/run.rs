@@ -75,12 +75,11 @@ pub(crate) async fn run(args: RunArgs, repeats: Arc<Repeats>) -> Result<(), RunE
     let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
     tasks.spawn(server::TASK, server::serve(listener, health.clone()));
     tasks.spawn_loop("log-repeats", async move { repeats.report().await });
+    stop_on_signal(&mut tasks, stop.clone())?;
     // The futures are boxed: a debug build would otherwise copy the whole operator from stack frame
     // to stack frame.
     let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args, &metrics))).await? else { return Ok(()) };
-    let prepared = prepared?;
-    stop_on_signal(&mut tasks, stop.clone())?;
-    Box::pin(serve(tasks, args, prepared, &metrics, health, stop)).await
+    Box::pin(serve(tasks, args, prepared?, &metrics, health, stop)).await
 }
 
 /// Checks the cluster and the configuration.
@@ -94,7 +93,7 @@ async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared<Aws>, Run
     let cognito = Aws::from_environment(timeouts).await?;
     cognito.check(args.allow_test_endpoints)?;
     if args.allow_test_endpoints {
-        warn!("endpoints other than AWS's own are allowed: this is for tests");
+        warn!("--allow-test-endpoints is set: endpoints outside AWS are accepted; use it only for tests");
     }
     let url = cluster.described();
     let namespace = args.lease_namespace.clone().unwrap_or_else(|| cluster.config.default_namespace.clone());

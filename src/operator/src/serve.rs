@@ -6,7 +6,7 @@ use cognito_reset_core::{action::port::Cognito, refusal::Refuser};
 use kube::Client;
 use tokio::{
     sync::{oneshot, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -36,6 +36,8 @@ use crate::{
 /// stop.
 const FINISHING: [&str; 2] = ["requests", "orphaned-claims"];
 const LEASE: &str = "lease";
+/// The time between two looks whether a stopping process still holds effects.
+const HOLDS_EFFECTS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The clients and the Lease with which the operator works.
 pub struct Prepared<C> {
@@ -47,7 +49,7 @@ pub struct Prepared<C> {
     pub lease: Option<String>,
 }
 
-/// Runs with any implementation of Cognito until `stop` is cancelled.
+/// Runs with any implementation of Cognito until `signalled` is cancelled.
 ///
 /// # Errors
 /// Returns an error if a task ends unexpectedly, if the Lease is lost, or if calls in flight do not
@@ -58,9 +60,10 @@ pub async fn serve<C: Cognito>(
     prepared: Prepared<C>,
     metrics: &Metrics,
     health: Health,
-    stop: CancellationToken,
+    signalled: CancellationToken,
 ) -> Result<(), RunError> {
     health.reading();
+    let stop = signalled.child_token();
     let Prepared { client, cognito, lease } = prepared;
     let election = lease.map(|namespace| {
         let process = metrics.process.clone();
@@ -77,7 +80,7 @@ pub async fn serve<C: Cognito>(
         error!(%error, "stopping because a task ended");
         stop.cancel();
     }
-    let stopped = operator.stop(&mut tasks, shutdown_timeout).await;
+    let stopped = operator.stop(&mut tasks, shutdown_timeout, &signalled).await;
     released.cancel();
     tasks.join(LEASE).await;
     if let (Err(_), Err(error)) = (&worked, &stopped) {
@@ -231,15 +234,33 @@ impl<C: Cognito> Operator<C> {
     }
 
     /// Waits until calls in flight have finished.
-    async fn stop(&self, tasks: &mut Tasks, shutdown_timeout: Duration) -> Result<(), RunError> {
+    async fn stop(
+        &self,
+        tasks: &mut Tasks,
+        shutdown_timeout: Duration,
+        signalled: &CancellationToken,
+    ) -> Result<(), RunError> {
         info!("stopping: finishing the calls in flight");
+        self.requests.stop_slots();
         self.requests.report_held_up();
         self.health.stopping();
-        if let Ok(finished) = timeout(shutdown_timeout, tasks.finish(&FINISHING)).await {
-            return Ok(finished?);
+        tokio::select! {
+            finished = tasks.finish(&FINISHING) => return Ok(finished?),
+            () = self.shutdown_limit(shutdown_timeout, signalled) => {}
         }
         self.requests.report_held_up();
         Err(RunError::Unfinished(shutdown_timeout))
+    }
+
+    /// Waits until the shutdown has taken too long. Without a signal nobody kills the process, so
+    /// it takes the time to store the effects that it alone knows.
+    async fn shutdown_limit(&self, shutdown_timeout: Duration, signalled: &CancellationToken) {
+        sleep(shutdown_timeout).await;
+        while !signalled.is_cancelled() && self.requests.holds_effects() {
+            if timeout(HOLDS_EFFECTS_INTERVAL, signalled.cancelled()).await.is_ok() {
+                sleep(shutdown_timeout).await;
+            }
+        }
     }
 }
 

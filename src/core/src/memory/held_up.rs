@@ -1,45 +1,54 @@
 //! Remembers the effects that cannot be stored at present.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{machine::HeldUp, refusal::Refuser};
 
-/// The records whose effect is known and cannot be stored at present, each with its refuser if the
-/// write is refused. Each keeps a task busy.
+/// The records whose effect is known and could not be stored. Each keeps a task busy.
 #[derive(Debug)]
 pub struct HeldUpEffects {
     /// The number from which on no request is claimed.
     most: usize,
-    records: BTreeMap<String, Option<Refuser>>,
+    /// The records whose write has failed at least once.
+    unstored: BTreeSet<String>,
+    /// Those of them that are held up for longer, each with its refuser if the write is refused.
+    lasting: BTreeMap<String, Option<Refuser>>,
 }
 
 impl HeldUpEffects {
-    /// Returns an empty memory. With `most` effects in it, no request is claimed.
+    /// Returns an empty memory. If `most` effects are held up for longer, no request is claimed.
     #[must_use]
     pub const fn new(most: usize) -> Self {
-        Self { most, records: BTreeMap::new() }
+        Self { most, unstored: BTreeSet::new(), lasting: BTreeMap::new() }
     }
 
-    /// Adds a record.
-    pub fn add(&mut self, record: &str, refuser: Option<Refuser>) {
-        self.records.insert(record.to_owned(), refuser);
+    /// Adds a record whose write has failed.
+    pub fn failed(&mut self, record: &str) {
+        self.unstored.insert(record.to_owned());
+    }
+
+    /// Adds a record whose write is refused, or fails for longer.
+    pub fn lasts(&mut self, record: &str, refuser: Option<Refuser>) {
+        self.failed(record);
+        self.lasting.insert(record.to_owned(), refuser);
     }
 
     /// Removes a record, because its effect is stored or found again later.
     pub fn remove(&mut self, record: &str) {
-        self.records.remove(record);
+        self.unstored.remove(record);
+        self.lasting.remove(record);
     }
 
-    /// Returns the names of the records, sorted.
+    /// Returns the names of all records, sorted.
     #[must_use]
     pub fn records(&self) -> Vec<String> {
-        self.records.keys().cloned().collect()
+        self.unstored.iter().cloned().collect()
     }
 
-    /// Returns a refuser, if any, once there are too many.
+    /// Returns a refuser, if any, once too many are held up for longer.
     #[must_use]
     pub fn too_many(&self) -> Option<HeldUp> {
-        (self.records.len() >= self.most).then(|| HeldUp { by: self.records.values().flatten().next().cloned() })
+        (self.lasting.len() >= self.most).then(|| HeldUp { by: self.lasting.values().flatten().next().cloned() })
     }
 }
 
@@ -52,15 +61,16 @@ mod tests {
         let mut held_up = HeldUpEffects::new(2);
         let too_many = |by| Some(HeldUp { by });
         assert_eq!(held_up.too_many(), None);
-        held_up.add("r2", None);
-        held_up.add("r2", None);
-        assert_eq!(held_up.too_many(), None);
-        held_up.add("r1", None);
+        held_up.lasts("r2", None);
+        held_up.lasts("r2", None);
+        held_up.failed("r1");
+        assert_eq!((held_up.too_many(), held_up.records()), (None, vec!["r1".into(), "r2".into()]));
+        held_up.lasts("r1", None);
         assert_eq!(held_up.too_many(), too_many(None));
-        held_up.add("r2", Some(Refuser::Definition));
+        held_up.lasts("r2", Some(Refuser::Crd));
         assert_eq!(
             (held_up.too_many(), held_up.records()),
-            (too_many(Some(Refuser::Definition)), vec!["r1".into(), "r2".into()])
+            (too_many(Some(Refuser::Crd)), vec!["r1".into(), "r2".into()])
         );
         held_up.remove("r1");
         assert_eq!((held_up.too_many(), held_up.records()), (None, vec!["r2".to_owned()]));

@@ -23,6 +23,8 @@ use crate::{
 
 /// The name of the task that serves.
 pub(crate) const TASK: &str = "http-server";
+/// The number of liveness timeouts for which a process lives that holds effects.
+const LONGER_WITH_EFFECTS: u32 = 12;
 
 /// The number of connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -95,11 +97,12 @@ impl Health {
 
     /// Returns the response of `/livez`. A certificate authority that was replaced is read only at
     /// the start, so that a restart ends a silence that nothing else would end. A restart would
-    /// lose an effect that is known and not stored yet.
+    /// lose an effect that is known and not stored yet, so it comes later then.
     fn liveness(&self) -> (StatusCode, String) {
         let silence = self.api.since_response();
         let holds_effects = matches!(&*self.phase.borrow(), Phase::Serving { checks, .. } if (checks.holds_effects)());
-        if silence <= self.liveness_timeout || holds_effects {
+        let limit = self.liveness_timeout.saturating_mul(if holds_effects { LONGER_WITH_EFFECTS } else { 1 });
+        if silence <= limit {
             return (StatusCode::OK, "ok\n".into());
         }
         let text = format!("not alive: no response from the API server for {} s\n", silence.as_secs());
@@ -124,7 +127,7 @@ impl Health {
                     }
                     (Leadership::NoLeaderSeen, None) => no(leadership.as_str()),
                     (Leadership::NoLeaderSeen, Some(refuser)) => {
-                        no(&format!("{}: the Lease is refused by {refuser}", leadership.as_str()))
+                        no(&format!("{}: the write of the Lease was rejected by {refuser}", leadership.as_str()))
                     }
                 }
             }
@@ -267,7 +270,10 @@ mod tests {
         leads.send_replace(Leadership::Standby);
         expect(200, "standby");
         leads.send_replace(Leadership::NoLeaderSeen);
-        expect(503, "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label\n");
+        expect(
+            503,
+            "no-leader-seen: the write of the Lease was rejected by the ValidatingAdmissionPolicy owner-label\n",
+        );
         health.stopping();
         expect(503, "stopping");
     }
@@ -291,6 +297,10 @@ mod tests {
         };
         health.serving(leadership, lease_refuser, checks);
         assert_eq!(health.liveness().0.as_u16(), 200, "an effect is known to this process alone");
+        advance(Duration::from_secs(3600 - 360)).await;
+        assert_eq!(health.liveness().0.as_u16(), 200);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(health.liveness().0.as_u16(), 503, "it cannot be stored any more");
         holds.store(false, Ordering::SeqCst);
         assert_eq!(health.liveness().0.as_u16(), 503);
         metrics.api_requests.count_one();

@@ -91,7 +91,7 @@ impl<C: Cognito> Context<C> {
         self.config.machine.waits.backoff
     }
 
-    /// Returns true if there are effects that are known and not stored yet.
+    /// Returns true if there are effects that are known and could not be stored yet.
     pub(crate) fn holds_effects(&self) -> bool {
         !self.held_up.records().is_empty()
     }
@@ -118,6 +118,11 @@ impl<C: Cognito> Context<C> {
         if let Some(uid) = uid {
             self.release_slots(uid);
         }
+    }
+
+    /// Lets no further request make a call.
+    pub(crate) fn stop_slots(&self) {
+        self.pacer.lock().stop();
     }
 
     /// Releases the slots of a request that has ended or is gone.

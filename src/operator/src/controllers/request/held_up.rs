@@ -15,7 +15,7 @@ pub(super) struct HeldUpEntry<'a> {
 }
 
 impl HeldUp {
-    /// Returns an empty memory. With `most` effects in it, no request is claimed.
+    /// Returns an empty memory. If `most` effects are held up for longer, no request is claimed.
     pub(super) const fn new(most: usize) -> Self {
         Self(Mutex::new(HeldUpEffects::new(most)))
     }
@@ -38,9 +38,14 @@ impl HeldUp {
 }
 
 impl HeldUpEntry<'_> {
-    /// Adds the record, with its refuser if the write is refused.
-    pub(super) fn add(&self, refuser: Option<Refuser>) {
-        self.all.0.lock().add(self.record, refuser);
+    /// Adds the record, because the write of its effect has failed.
+    pub(super) fn failed(&self) {
+        self.all.0.lock().failed(self.record);
+    }
+
+    /// Adds the record, because the write is refused or fails for longer.
+    pub(super) fn lasts(&self, refuser: Option<Refuser>) {
+        self.all.0.lock().lasts(self.record, refuser);
     }
 
     /// Removes the record.
@@ -63,8 +68,8 @@ mod tests {
     fn entry_is_removed_when_it_is_dropped() {
         let held_up = HeldUp::new(2);
         let (one, two) = (held_up.entry("r1"), held_up.entry("r2"));
-        one.add(None);
-        two.add(Some(Refuser::Permission));
+        one.lasts(None);
+        two.lasts(Some(Refuser::Permission));
         assert_eq!(held_up.too_many(), Some(machine::HeldUp { by: Some(Refuser::Permission) }));
         drop(two);
         assert_eq!((held_up.too_many(), held_up.records()), (None, vec!["r1".to_owned()]));

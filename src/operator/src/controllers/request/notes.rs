@@ -42,12 +42,12 @@ impl<C: Cognito> Reconcile<'_, C> {
                 context.metrics.record_refused(&by);
                 warn!(
                     record = %self.record, ?write, error = %detail,
-                    "the API server refuses to write a record; trying again"
+                    "the API server rejected the write of a record; retrying"
                 );
             }
             Note::Retried { what, failure } => self.retried(what, &failure),
             Note::EffectRefused { by, detail, is_new } => self.effect_refused(&by, &detail, is_new),
-            Note::HeldUp { by } => self.held_up.add(by),
+            Note::HeldUp { by } => self.held_up.lasts(by),
             Note::Attributed(attribution) => {
                 context.metrics.attributed(attribution);
                 info!(?attribution, "listed the user's other records after a probe that shows a reset");
@@ -93,7 +93,9 @@ impl<C: Cognito> Reconcile<'_, C> {
         if let Some(requests) = waiting {
             let note = match requests {
                 1 => update.message,
-                _ => format!("{}; {requests} requests of this namespace wait for this", update.message),
+                _ => {
+                    format!("{}; {requests} requests of this namespace are waiting for the same reason", update.message)
+                }
             };
             self.context.events.warning(request.object_ref(&()), update.reason.as_str(), &note, ACTION);
         }
@@ -112,9 +114,12 @@ impl<C: Cognito> Reconcile<'_, C> {
         let record = self.record;
         match what {
             Retry::WriteClaim => warn!(%error, %record, "unable to find out whether a claim was written; retrying"),
-            Retry::ReadClaim => warn!(%error, %record, "unable to read the record after a conflict"),
-            Retry::WriteEffect => warn!(%error, %record, "unable to write an effect yet"),
-            Retry::ReadEffect => warn!(%error, %record, "unable to read the record yet"),
+            Retry::ReadClaim => warn!(%error, %record, "unable to read the record after a conflict; retrying"),
+            Retry::WriteEffect => {
+                self.held_up.failed();
+                warn!(%error, %record, "unable to store an effect; retrying");
+            }
+            Retry::ReadEffect => warn!(%error, %record, "unable to read the record; retrying"),
             Retry::ListUserRecords => {
                 warn!(%error, %record, "unable to list the user's other records, so a probe is not believed yet; retrying");
             }
@@ -126,10 +131,11 @@ impl<C: Cognito> Reconcile<'_, C> {
 
     fn effect_refused(&self, by: &Refuser, error: &str, is_new: bool) {
         self.context.metrics.record_refused(by);
+        self.held_up.failed();
         if is_new {
-            error!(%error, record = %self.record, "the API server refuses an effect; trying again until it is stored");
+            error!(%error, record = %self.record, "the API server rejected the write of an effect; retrying until it is stored");
         } else {
-            debug!(%error, record = %self.record, "the API server still refuses an effect");
+            debug!(%error, record = %self.record, "the API server still rejects the write of an effect");
         }
     }
 
