@@ -162,7 +162,7 @@ async fn a_restore_without_a_saved_ledger_ends_unknown() -> Result<()> {
     assert_eq!(rehearsal.resets(), [1, 1, 1]);
     let request = rehearsal.env.get("prr", "new").await?;
     let message = condition(&request, "Ready")["message"].to_string();
-    assert!(message.contains("nothing proves whether the reset was made"), "{message}");
+    assert!(message.contains("it is unknown whether the reset was made"), "{message}");
     assert_eq!(rehearsal.env.state("before").await?, "Succeeded/ResetAccepted");
     Ok(())
 }

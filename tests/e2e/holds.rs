@@ -216,9 +216,10 @@ async fn unreadable_hold_holds_what_it_names_or_else_all() -> Result<()> {
     invalid("everything").await?;
     env.ask("held").await?;
     env.becomes("held", "Pending/UserPoolHeld").await?;
-    env.says("held", "this operator cannot read the UserPoolHold everything and 1 more").await?;
+    env.says("held", "this operator cannot parse the UserPoolHold everything and 1 more").await?;
     release(&env, "everything").await?;
-    env.says("held", "this operator cannot read the UserPoolHold ours, and holds what it may mean").await?;
+    env.says("held", "this operator cannot parse the UserPoolHold ours, and holds every request that it may match")
+        .await?;
     assert_eq!(env.calls("held"), 0);
     release(&env, "ours").await?;
     assert_eq!(env.ended("held").await?, "Succeeded/ResetAccepted");

@@ -166,7 +166,7 @@ async fn an_event_reports_an_invalid_object_whose_status_is_refused() -> Result<
     let operator = env.run().await?;
     let lasting = "The status cannot be written: the API server responded with 422 Invalid for spec";
     let note = the_event(&env, "list", "InvalidObject").await?["note"].to_string();
-    assert!(note.contains("cannot read the request") && note.contains(lasting), "{note}");
+    assert!(note.contains("cannot parse the request") && note.contains(lasting), "{note}");
     eventually(LIMIT, "the report of the lasting refusal", async || {
         let events = events_about(&env, "fails", "InvalidObject").await?;
         let notes: Vec<_> = events.iter().map(|event| event["note"].to_string()).collect();

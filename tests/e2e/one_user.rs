@@ -75,7 +75,7 @@ async fn a_reset_is_credited_to_the_request_that_made_it() -> Result<()> {
     let request = env.get("prr", "lost").await?;
     assert_eq!(request["status"]["password"], "Invalidated");
     let message = condition(&request, "Ready")["message"].as_str().unwrap_or_default().to_owned();
-    assert!(message.contains("it is not proven that this request did it"), "{message}");
+    assert!(message.contains("it is unknown whether this request caused that"), "{message}");
     let record = env.record("lost").await?.context("no record")?;
     let attempt = &record["attempts"][0];
     assert_eq!((&attempt["evidence"], &attempt["userStatusAfter"]), (&json!("Inconclusive"), &json!("RESET_REQUIRED")));

@@ -136,7 +136,7 @@ async fn nothing_is_sent_while_a_policy_refuses_records() -> Result<()> {
         env.users.create_user(&env.pool, name).await?;
         env.apply(&labelled(&env.request(name, name, spec))).await?;
     }
-    let by = "refused by the ValidatingAdmissionPolicy owner-label";
+    let by = "rejected by the ValidatingAdmissionPolicy owner-label";
     refusing.says("held", &[by, "nothing was sent"]).await?;
     refusing.says("late", &["deadlineSeconds", "closing the record", by]).await?;
     refusing.says("old", &["notAfter", "closing the record", by]).await?;
@@ -174,12 +174,14 @@ async fn an_outcome_is_reported_while_a_policy_refuses_its_record() -> Result<()
     let name = record["metadata"]["name"].as_str().unwrap_or_default();
     let yaml = policy("frozen-records", &["UPDATE"], &["passwordresetrecords"], "false");
     refusing.enforce(&yaml, &["label", "--dry-run=server", "--overwrite", "prrec", name, "probe=probe"], "").await?;
-    let by = "refused by the ValidatingAdmissionPolicy frozen-records";
+    let by = "rejected by the ValidatingAdmissionPolicy frozen-records";
     env.ask("sent").await?;
     let sent = refusing.says("sent", &["password invalidated", "Writing this into the record", by]).await?;
     assert_eq!(condition(&sent, "PasswordInvalidated")["status"], "True", "{sent}");
     env.apply(&env.request("refused", "nobody", "")).await?;
-    refusing.says("refused", &["Cognito refused with UserNotFoundException", "nothing happened", by]).await?;
+    refusing
+        .says("refused", &["Cognito rejected the reset with UserNotFoundException", "nothing was changed", by])
+        .await?;
     // A later request of the first name has an expiry that its record would have to remember.
     env.kubectl(&["delete", "prr", "before"]).await?;
     env.apply(&env.request("before", "before", "notAfter: \"2099-01-01T00:00:00Z\"")).await?;
@@ -271,11 +273,11 @@ async fn an_event_reports_an_outcome_while_statuses_are_refused() -> Result<()> 
     env.ask("reported-by-event").await?;
     env.apply(&env.request("waits", "waits", "suspend: true")).await?;
     env.grant("another", "namespaces: [elsewhere]").await?;
-    let by = "refused by the ValidatingAdmissionPolicy no-statuses";
+    let by = "rejected by the ValidatingAdmissionPolicy no-statuses";
     let cannot = "The status cannot be written";
     refusing.warns("reported-by-event", "ResetAccepted", &["password invalidated", cannot, by]).await?;
     refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
-    refusing.warns("another", "NoNamespaceMatches", &["no namespace of the cluster is selected", cannot, by]).await?;
+    refusing.warns("another", "NoNamespaceMatches", &["the grant selects no existing namespace", cannot, by]).await?;
     refusing.counted("status", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy no-statuses");
     let tries = |name: &str| {
@@ -346,7 +348,7 @@ async fn a_policy_that_refuses_the_lease_and_events_is_named() -> Result<()> {
     .await?;
     let operator = operator.start()?;
     let refusing = Refusing { env: &env, operator: &operator };
-    let refused = "no-leader-seen: the Lease is refused by the ValidatingAdmissionPolicy owner-label";
+    let refused = "no-leader-seen: the write of the Lease was rejected by the ValidatingAdmissionPolicy owner-label";
     eventually(LIMIT, "readyz to say who refuses the lease", async || {
         let (status, text) = operator.page("/readyz").await?;
         ensure!(status == 503 && text.trim() == refused, "{status} {text}");
@@ -453,7 +455,7 @@ async fn a_dead_webhook_and_a_lost_permission_are_named() -> Result<()> {
     })
     .await?;
     env.ask("not-permitted").await?;
-    refusing.says("not-permitted", &["nothing was sent", "refused by RBAC"]).await?;
+    refusing.says("not-permitted", &["nothing was sent", "rejected by RBAC"]).await?;
     refusing.counted("record", "permission").await?;
     set(&role).await?;
     assert_eq!(env.ended("not-permitted").await?, RESET);

@@ -213,7 +213,7 @@ async fn no_record_is_deleted_on_a_forged_404_or_without_server_time() -> Result
         anyhow::Ok(())
     })
     .await?;
-    assert!(timeless.logs().contains("response has no date"), "{}", timeless.logs());
+    assert!(timeless.logs().contains("response has no Date"), "{}", timeless.logs());
     drop(timeless);
     rule.remove();
     assert!(!is_gone(&env, "prrec", &name).await?);

@@ -19,7 +19,7 @@ use crate::schema;
     category = "cognito",
     status = "UserPoolHoldStatus",
     derive = "PartialEq",
-    doc = "Holds back every request that it matches, regardless of grants and approvals, until it is deleted. A hold allows nothing. A reset that is already claimed is not stopped.",
+    doc = "Holds back every request that it matches, regardless of grants and approvals, until it is deleted. A hold allows nothing. A claim whose call has not begun is settled as never sent; a call that has begun is not stopped.",
     selectable = ".spec.userPoolID",
     printcolumn(
         name = "Pool",

@@ -28,7 +28,7 @@ pub const MAX_ATTEMPTS: usize = 16;
     category = "cognito",
     no_spec,
     derive = "PartialEq",
-    doc = "The ledger entry of one PasswordResetRequest. Only the operator writes it. It outlives the request, so applying the request again cannot reset twice. Deleting a record deletes the knowledge that a reset was made.",
+    doc = "The ledger entry of one PasswordResetRequest. Only the operator writes it. It outlives the request, so applying the request again cannot reset twice. If a record is deleted, the operator no longer knows of its reset and can repeat it.",
     selectable = ".effect",
     selectable = ".userPoolID",
     selectable = ".username",
@@ -217,7 +217,7 @@ pub enum CloseCause {
     UserReadRefused,
 }
 
-/// The cause why nothing could be sent to AWS.
+/// The reason why nothing could be sent to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum FailureCause {
     /// The request could not be built: endpoint, headers, signature or body.
@@ -390,7 +390,7 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
 
-    /// The cause why nothing could be sent, with the evidence `Unreachable`.
+    /// The reason why nothing could be sent, with the evidence `Unreachable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<FailureCause>,
 

@@ -117,17 +117,17 @@ pub struct PasswordResetRequestSpec {
     #[schemars(schema_with = "schema::moment")]
     pub not_after: Option<Time>,
 
-    /// The number of seconds after creation when a request that was not performed fails. It also applies while the request is suspended or waits, and regardless of `notAfter`. 1 to 2592000 (30 days). If absent, it is 86400 (a day), or 259200 (three days) while a grant that matches the request requires an approval.
+    /// The number of seconds after its creation at which a request that was not performed fails. It also applies while the request is suspended or waits, and regardless of `notAfter`. 1 to 2592000 (30 days). If absent, it is 86400 (a day), or 259200 (three days) while a grant that matches the request requires an approval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub deadline_seconds: Option<i64>,
 
-    /// The number of seconds after its end when the operator deletes the request, for every outcome. 0 to 31536000 (a year). If absent, the request is never deleted. Its record stays, so applying the request again resets nothing. A label `cognito-reset.dev/keep` with any value prevents the deletion. The operator does not delete requests that Argo CD or Flux tracks, because they would be created again.
+    /// The number of seconds after the end of the request, with any outcome, at which the operator deletes it. 0 to 31536000 (a year). If absent, the request is never deleted. Its record stays, so applying the request again resets nothing. A label `cognito-reset.dev/keep` with any value prevents the deletion. The operator does not delete requests that Argo CD or Flux tracks, because they would be created again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
 
-    /// Holds the reset back while true. It can be changed only while the outcome is Pending. It takes effect until the last read before the claim, which is at most 1 s earlier.
+    /// Holds the reset back while true. It can be changed only while the outcome is Pending. The operator last reads it at most 1 s before the claim; a later change does not affect that claim.
     #[serde(default)]
     pub suspend: bool,
 

@@ -33,16 +33,16 @@ pub enum Kind {
 pub fn message(kind: Kind, error: &str) -> String {
     match kind {
         Kind::Request => format!(
-            "this operator cannot read the request: {error}. Nothing is sent for it: create a corrected one under a new name, or upgrade the operator"
+            "this operator cannot parse the request: {error}. Nothing is sent for it: create a corrected one under a new name, or upgrade the operator"
         ),
         Kind::Grant => format!(
-            "this operator cannot read the grant: {error}. It allows nothing: correct it, or upgrade the operator"
+            "this operator cannot parse the grant: {error}. It allows nothing: correct it, or upgrade the operator"
         ),
         Kind::Hold => format!(
-            "this operator cannot read the hold: {error}. It holds every request of the pool and the namespaces that could be read of it, or else every request: create a corrected one and delete this one, or upgrade the operator"
+            "this operator cannot parse the hold: {error}. It holds every request of the pool and the namespaces that could be parsed, or every request of the cluster if none could: create a corrected one and delete this one, or upgrade the operator"
         ),
         Kind::Record => {
-            format!("this operator cannot read the record: {error}. It is not touched: upgrade the operator")
+            format!("this operator cannot parse the record: {error}. It is not touched: upgrade the operator")
         }
     }
 }

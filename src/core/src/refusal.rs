@@ -69,7 +69,7 @@ pub enum Refuser {
     /// The operator lacks a permission.
     Permission,
     /// The CRD does not allow the object.
-    Definition,
+    Crd,
     /// The response names nobody.
     Other {
         /// The status code of the response.
@@ -88,7 +88,7 @@ impl Refuser {
             if status.code == 403 && text.starts_with("User \"") {
                 Self::Permission
             } else if status.code == 422 && names_fields(status) {
-                Self::Definition
+                Self::Crd
             } else {
                 let reason = status.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
                 Self::Other { code: status.code, reason }
@@ -104,7 +104,7 @@ impl Refuser {
             Self::Webhook(_) | Self::UnreachableWebhook(_) => "webhook",
             Self::Quota(_) => "quota",
             Self::Permission => "permission",
-            Self::Definition => "definition",
+            Self::Crd => "crd",
             Self::Other { .. } => "other",
         }
     }
@@ -120,7 +120,7 @@ impl Refuser {
             | Self::Webhook(_)
             | Self::UnreachableWebhook(_)
             | Self::Quota(_) => true,
-            Self::Permission | Self::Definition | Self::Other { .. } => false,
+            Self::Permission | Self::Crd | Self::Other { .. } => false,
         }
     }
 }
@@ -134,7 +134,7 @@ impl fmt::Display for Refuser {
             Self::UnreachableWebhook(name) => write!(f, "the admission webhook {name}, which cannot be called"),
             Self::Quota(name) => write!(f, "the ResourceQuota {name}"),
             Self::Permission => f.write_str("RBAC, for lack of a permission"),
-            Self::Definition => f.write_str("the CRD"),
+            Self::Crd => f.write_str("the CRD"),
             Self::Other { code, reason } if reason.is_empty() => write!(f, "the API server ({code})"),
             Self::Other { code, reason } => write!(f, "the API server ({code} {reason})"),
         }

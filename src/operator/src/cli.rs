@@ -56,7 +56,8 @@ pub struct CrdsArgs {
     pub(crate) out_dir: Option<PathBuf>,
 }
 
-/// Arguments of `run`. Durations are written like 30s, 5m or 1h.
+/// Arguments of `run`. Durations are written like 30s, 5m or 1h, and are at most a day if nothing
+/// else is said.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// The address that serves /livez, /readyz and /metrics. A port alone, such as :8080, means all
@@ -68,8 +69,8 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_IDENTITY", default_value = "cognito-reset-operator", value_name = "NAME", value_parser = identity)]
     pub(crate) identity: String,
 
-    /// Coordinate replicas with a Lease, so that one works at a time. Without it no reset is made
-    /// twice either, but replicas repeat each other's reads.
+    /// Coordinate replicas with a Lease, so that one works at a time. Without it every
+    /// replica works: no reset is made twice, but replicas repeat each other's reads.
     #[arg(long, env = "COGNITO_RESET_LEASE", default_value_t = true, action = ArgAction::Set, value_name = "BOOLEAN")]
     pub(crate) lease: bool,
 
@@ -77,8 +78,8 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) lease_namespace: Option<String>,
 
-    /// The time after which another replica replaces a leader that was killed. A leader that cannot
-    /// renew the Lease for two thirds of it stops.
+    /// The time after which another replica replaces a leader that was killed, from 1s to 1h. A
+    /// leader that cannot renew the Lease for two thirds of this time stops.
     #[arg(long, env = "COGNITO_RESET_LEASE_DURATION", default_value = "15s", value_parser = lease_duration, value_name = "DURATION")]
     pub(crate) lease_duration: Duration,
 
@@ -92,14 +93,14 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
 
-    /// The number of requests that are processed at the same time, at least 2. If results cannot be
-    /// written into records, up to half of these tasks wait until they can; while that many wait,
-    /// no new calls are made.
+    /// The number of requests that are processed at the same time, from 2 to 1024. If results
+    /// cannot be written into records, up to half of these tasks wait until they can; while that
+    /// many wait, no new calls are made.
     #[arg(long, env = "COGNITO_RESET_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1024), value_name = "NUMBER")]
     pub(crate) concurrency: u16,
 
-    /// Resets per second for each AWS account and Region. Cognito's own limit is 30, shared with
-    /// users who have forgotten their password.
+    /// Resets per second for each AWS account and Region, from 0.01 to 1000. Cognito's own limit is
+    /// 30, shared with users who have forgotten their password.
     #[arg(long, env = "COGNITO_RESET_RATE", default_value_t = 10.0, value_parser = rate, value_name = "PER_SECOND")]
     pub(crate) rate: f64,
 
@@ -124,14 +125,14 @@ pub struct RunArgs {
     pub(crate) api_timeout: Duration,
 
     /// Time without any response of the API server after which `/livez` returns 503, so that the
-    /// kubelet restarts the operator. A certificate authority that was replaced is read again at a
-    /// start.
+    /// kubelet restarts the operator. The restart also loads a certificate authority that was
+    /// replaced.
     #[arg(long, env = "COGNITO_RESET_LIVENESS_TIMEOUT", default_value = "5m", value_parser = duration, value_name = "DURATION")]
     pub(crate) liveness_timeout: Duration,
 
     /// Time for which grants, holds and namespace labels are used after the API server has
-    /// confirmed that they are current, from 1s to 5m. Beyond it nothing is sent. They are
-    /// confirmed twice in that time.
+    /// confirmed that they are current, from 1s to 5m. After that time nothing is sent. The
+    /// operator confirms them twice within it.
     #[arg(long, env = "COGNITO_RESET_GRANT_FRESHNESS", default_value = "5s", value_parser = freshness, value_name = "DURATION")]
     pub(crate) grant_freshness: Duration,
 
@@ -149,7 +150,7 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_RETRY_MAX", default_value = "5m", value_parser = duration, value_name = "DURATION")]
     pub(crate) retry_max: Duration,
 
-    /// The number of times that a user is read after a call without a clear response.
+    /// The number of times that a user is read after a call without a clear response, from 1 to 10.
     #[arg(long, env = "COGNITO_RESET_PROBES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10), value_name = "NUMBER")]
     pub(crate) probes: u32,
 
@@ -162,10 +163,10 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_SWEEP_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub(crate) sweep_interval: Duration,
 
-    /// Time for which a record is kept after its last write, by the API server's clock; 0 keeps
-    /// records forever. A request that is applied again after that time resets again. The record of
-    /// a request that no grant allowed is kept for 15 minutes, or until its notAfter, for a day at
-    /// most.
+    /// Time for which a record is kept after its last write, by the API server's clock, from 1s to
+    /// 87600h; 0 keeps records forever. A request that is applied again after that time resets
+    /// again. The record of a request that no grant allowed is kept for 15 minutes, or until its
+    /// notAfter, for a day at most.
     #[arg(long, env = "COGNITO_RESET_RECORD_RETENTION", default_value = "8760h", value_parser = retention, value_name = "DURATION")]
     pub(crate) record_retention: Duration,
 
@@ -173,8 +174,8 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_RETENTION_SCAN_INTERVAL", default_value = "1h", value_parser = duration, value_name = "DURATION")]
     pub(crate) retention_scan_interval: Duration,
 
-    /// Maximum number of requests and records per second that are read for deletion, besides the
-    /// records of requests that no grant allowed.
+    /// Maximum number of requests and records per second that are read again before their deletion,
+    /// from 0.1 to 1000. The records of requests that no grant matched do not count.
     #[arg(long, env = "COGNITO_RESET_RETENTION_RATE", default_value_t = 10.0, value_parser = retention_rate, value_name = "PER_SECOND")]
     pub(crate) retention_rate: f64,
 

@@ -116,7 +116,7 @@ async fn a_request_that_outgrows_its_status_is_reported_by_an_event() -> Result<
     let pauses: Vec<_> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses.iter().all(|pause| pause.as_millis() >= 90), "a hot loop: {pauses:?}");
     assert!(pauses.last().is_some_and(|last| last.as_millis() >= 350), "no back-off: {pauses:?}");
-    assert!(operator.logs().contains("unable to go on with a request"), "{}", operator.logs());
+    assert!(operator.logs().contains("unable to reconcile a request"), "{}", operator.logs());
     assert_eq!(env.state("grown").await?, "Pending/Pending");
     assert_eq!(env.record("grown").await?.context("no record")?["effect"], "Performed");
     empty(&env, "grown", number).await?;

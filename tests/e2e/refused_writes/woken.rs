@@ -17,7 +17,7 @@ async fn a_request_woken_early_causes_no_call_and_no_write() -> Result<()> {
     refusing.enforce(&yaml, &["create", "--dry-run=server", "-f", "-"], &unlabelled).await?;
     env.users.create_user(&env.pool, "held").await?;
     env.apply(&labelled(&env.request("held", "held", ""))).await?;
-    refusing.says("held", &["refused by the ValidatingAdmissionPolicy owner-label"]).await?;
+    refusing.says("held", &["rejected by the ValidatingAdmissionPolicy owner-label"]).await?;
     let sent = |method: &Method, end: &str| {
         let is_it = |path: &str| path.split('?').next().is_some_and(|path| path.ends_with(end));
         env.api.requests().iter().filter(|sent| sent.seen.method == *method && is_it(&sent.seen.path)).count()

@@ -120,12 +120,12 @@ impl CompiledHold {
         let some_exist =
             self.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| namespaces.contains_key(name)));
         let (truth, reason, message) = if some_exist {
-            (Truth::True, HoldReason::InForce, "the hold is in force: delete it to release what it holds")
+            (Truth::True, HoldReason::InForce, "the hold is in force; delete it to release the held requests")
         } else {
             (
                 Truth::False,
                 HoldReason::NoNamespaceMatches,
-                "no namespace of the hold exists at present; the hold is in force for namespaces of these names",
+                "none of the hold's namespaces exists yet; the hold applies as soon as one is created",
             )
         };
         let before = hold.status.as_ref().map_or(&[][..], |status| &status.conditions);

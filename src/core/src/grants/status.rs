@@ -99,22 +99,20 @@ fn readiness(
         (_, Err(reason)) => (
             NEVER,
             *reason,
-            "this grant can never match: usernamePattern is not a valid or not a small enough regular expression",
+            "this grant can never match: usernamePattern is not a valid regular expression, or is too large",
         ),
         (Ok(_), Ok(_)) if grant.object.spec.suspend => (
             NOT_NOW,
             GrantReason::GrantSuspended,
-            "suspended: this grant allows nothing; other grants still do, and only a UserPoolHold holds requests back",
+            "the grant is suspended and allows nothing; other grants still allow requests, and only a UserPoolHold holds them back",
         ),
-        (Ok(_), Ok(_)) if selected == 0 => (
-            NOT_NOW,
-            GrantReason::NoNamespaceMatches,
-            "no namespace of the cluster is selected at present; nothing is allowed",
-        ),
+        (Ok(_), Ok(_)) if selected == 0 => {
+            (NOT_NOW, GrantReason::NoNamespaceMatches, "the grant selects no existing namespace, so it allows nothing")
+        }
         (Ok(_), Ok(_)) if !conflicts_with.is_empty() => (
             NOT_NOW,
             GrantReason::ConflictingGrants,
-            "the grants of status.conflictsWith differ from this one in roleARN, externalID or sessionTags: requests that both allow wait until they agree",
+            "the grants in status.conflictsWith differ from this one in roleARN, externalID or sessionTags; requests that both allow wait until the grants agree",
         ),
         (Ok(_), Ok(_)) => (&[(Ready, Truth::True)], GrantReason::Valid, "the grant is in force"),
     }

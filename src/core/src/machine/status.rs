@@ -75,11 +75,13 @@ pub fn waiting_for_account(reason: WaitReason, account: &str) -> StatusUpdate {
     StatusUpdate { message, ..waiting(reason) }
 }
 
-/// The same, with a word about what it waits for: a cause of a failed connection, a code, never
-/// anybody's text.
+/// The same, with a word about what it waits for after the first clause: a cause of a failed
+/// connection, a code, never anybody's text.
 #[must_use]
 pub fn waiting_for(reason: WaitReason, word: &str) -> StatusUpdate {
-    let message = format!("{} ({word})", waiting_message(reason));
+    let message = waiting_message(reason);
+    let (first, rest) = message.split_at(message.find(';').unwrap_or(message.len()));
+    let message = format!("{first} ({word}){rest}");
     StatusUpdate { message, ..waiting(reason) }
 }
 
@@ -98,10 +100,10 @@ pub fn held(by: &HeldBy) -> StatusUpdate {
             format!("nothing is sent while the UserPoolHold {hold}{others} exists; its reason: {reason}")
         }
         HoldCause::HoldUnreadable => format!(
-            "nothing is sent: this operator cannot read the UserPoolHold {hold}{others}, and holds what it may mean; an administrator has to delete it or upgrade the operator"
+            "nothing is sent: this operator cannot parse the UserPoolHold {hold}{others}, and holds every request that it may match; an administrator has to delete it or upgrade the operator"
         ),
         HoldCause::UserUnreadable => format!(
-            "nothing is sent: the UserPoolHold {hold}{others} names users, and this user cannot be read by AdminGetUser to compare; retrying"
+            "nothing is sent: the UserPoolHold {hold}{others} names users, and AdminGetUser cannot read this user to compare; retrying"
         ),
     };
     StatusUpdate { message, ..waiting(WaitReason::UserPoolHeld) }
@@ -111,7 +113,7 @@ pub fn held(by: &HeldBy) -> StatusUpdate {
 /// written.
 #[must_use]
 pub fn closing_queued() -> StatusUpdate {
-    let message = "nothing is sent at present: the time of the request is over, or it needs no call; the outcome follows when its record is written, for which the requests of a namespace take turns";
+    let message = "nothing is sent: the request has expired, has exceeded its deadline or needs no call; the outcome follows when its record is closed, and the records of a namespace are closed one after another";
     StatusUpdate { message: message.to_owned(), ..waiting(WaitReason::RateLimited) }
 }
 
@@ -138,7 +140,7 @@ pub fn unreachable(cause: FailureCause) -> StatusUpdate {
 /// failed connection, or a code.
 #[must_use]
 pub fn user_read_failed(word: &str) -> StatusUpdate {
-    let message = format!("reading the user by AdminGetUser failed ({word}); nothing was sent, retrying");
+    let message = format!("AdminGetUser failed ({word}); nothing was sent, retrying");
     StatusUpdate { message, ..waiting(WaitReason::CognitoUnreachable) }
 }
 
@@ -162,10 +164,10 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
     let hindrance = hindrance(refuser);
     let message = match write {
         RecordWrite::Claim => format!(
-            "nothing was sent: writing the record that must exist before a call {hindrance}; retrying until the deadline"
+            "nothing was sent: the record that must exist before a call {hindrance}; retrying until the deadline"
         ),
         RecordWrite::EarlierEffects => format!(
-            "nothing was sent: writing the results of earlier requests into their records {hindrance}, and no new call is made until that succeeds; retrying until the deadline"
+            "nothing was sent: the records with the results of earlier requests {hindrance}, and no new call is made until they are written; retrying until the deadline"
         ),
         // Another replica may have been quicker: only the record can say that nothing was sent.
         RecordWrite::Close(cause) => {
@@ -173,14 +175,14 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
                 CloseCause::Expired => "notAfter has passed",
                 CloseCause::DeadlineExceeded => "deadlineSeconds have passed",
                 CloseCause::AlreadyResetRequired => "the user already has to reset the password",
-                CloseCause::UserReadRefused => "Cognito refuses to read the user",
+                CloseCause::UserReadRefused => "Cognito rejects AdminGetUser for the user",
             };
             format!(
-                "{cause} and nothing is sent, but closing the record {hindrance}; the outcome stays Pending until it is closed; retrying"
+                "{cause} and nothing is sent, but the record that says so {hindrance}; the outcome stays Pending until it is written; retrying"
             )
         }
         RecordWrite::ExtendExpiry => format!(
-            "{}. Writing the request's notAfter into the record {hindrance}; the outcome stays Pending until it is written; retrying",
+            "{}. The record with the request's notAfter {hindrance}; the outcome stays Pending until it is written; retrying",
             ended.message
         ),
     };
@@ -192,7 +194,7 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
 }
 
 fn hindrance(refuser: Option<&Refuser>) -> String {
-    refuser.map_or_else(|| "fails".into(), |refuser| format!("is refused by {refuser}"))
+    refuser.map_or_else(|| "could not be written".into(), |refuser| format!("was rejected by {refuser}"))
 }
 
 /// Returns the status of a request whose effect cannot be stored in its record: the status after it
@@ -204,7 +206,7 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
     let mut settled = attempt.clone();
     finding.put_into(&mut settled);
     let (invalidated, known) = match (ledger::retry_reason(&settled), ledger::code(&settled)) {
-        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito returned {}; nothing happened", code.as_str())),
+        (Some(_), Some(code)) => (Truth::Unknown, format!("Cognito returned {}; nothing was changed", code.as_str())),
         (Some(_), None) => (Truth::Unknown, "nothing was sent".to_owned()),
         (None, _) => {
             let update = settled_attempt(finding.settlement.effect, &settled);
@@ -214,7 +216,7 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
     let of_whom = if ours { "" } else { "for an earlier request of this name: " };
     let hindrance = hindrance(refuser);
     let message = format!(
-        "{of_whom}{known}. Writing this into the record {hindrance}; the outcome stays Pending until it is written; retrying"
+        "{of_whom}{known}. The record that says so {hindrance}; the outcome stays Pending until it is written; retrying"
     );
     let invalidated = match invalidated {
         Truth::True => Truth::True,
@@ -307,7 +309,7 @@ fn settled_attempt(effect: Effect, attempt: &Attempt) -> StatusUpdate {
 
 /// Returns the status for a record whose last attempt was claimed only to end the request.
 fn contradicted(last: &Attempt) -> StatusUpdate {
-    let message = "Cognito returned for an earlier attempt that nothing happened, but since then the user has to reset the password; it is not proven that this request did it; nothing more will be sent";
+    let message = "Cognito reported for an earlier attempt that nothing was changed, but the user now has to reset the password; it is unknown whether this request caused that; nothing more will be sent";
     StatusUpdate { message: message.into(), ..settled_attempt(Effect::Unknown, last) }
 }
 
@@ -330,25 +332,25 @@ fn of_an_earlier_one(update: StatusUpdate, at: Option<&Time>) -> StatusUpdate {
 fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option<&Code>) -> String {
     let named = code.map_or("an unnamed exception", Code::as_str);
     let returned = code.map_or_else(
-        || "no response of Cognito is known".to_owned(),
+        || "no response from Cognito was received".to_owned(),
         |code| format!("Cognito returned {}", code.as_str()),
     );
     match (outcome, invalidated) {
         (Outcome::Succeeded, _) if reason == EndReason::ResetAccepted => {
-            "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed".into()
+            "password invalidated; Cognito accepted a code for sending, but its delivery is unconfirmed".into()
         }
         (Outcome::Succeeded, _) => {
-            "no clear response of Cognito is known, but the user has to reset the password now and did not before the call".into()
+            "password invalidated: no clear response from Cognito was received, but the user has to reset the password now and did not before the call".into()
         }
         (Outcome::Failed, Truth::True) => {
-            format!("the password was invalidated, but Cognito reported {named}: the user may not have got a code")
+            format!("the password was invalidated, but Cognito reported {named}: the user may not have received a code")
         }
-        (Outcome::Failed, _) => format!("Cognito refused with {named}; nothing happened{}", known_cause(reason)),
+        (Outcome::Failed, _) => format!("Cognito rejected the reset with {named}; nothing was changed{}", known_cause(reason)),
         (Outcome::Unknown, Truth::True) => format!(
-            "{returned}; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
+            "{returned}; the user has to reset the password now, but it is unknown whether this request caused that; nothing more will be sent"
         ),
         (Outcome::Unknown | Outcome::Pending, _) => {
-            format!("{returned}, and nothing proves whether the reset was made; nothing more will be sent")
+            format!("{returned}; it is unknown whether the reset was made; nothing more will be sent")
         }
     }
 }
@@ -358,7 +360,7 @@ fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option
 const fn known_cause(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Cognito(Exception::NotAuthorized) => {
-            ": the user is disabled, or in a state that cannot be reset, such as FORCE_CHANGE_PASSWORD or UNCONFIRMED"
+            "; the user is disabled, or in a state that cannot be reset, such as FORCE_CHANGE_PASSWORD or UNCONFIRMED"
         }
         _ => "",
     }
@@ -368,7 +370,7 @@ fn nothing_happened(cause: &str, last: Option<&Attempt>) -> String {
     match last.and_then(ledger::retry_reason) {
         Some(last) => {
             let last = WaitReason::from(last);
-            format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing happened")
+            format!("{cause} before the reset was performed; the last attempt ended with {last}; nothing was changed")
         }
         None => format!("{cause} before the reset was performed; nothing was sent"),
     }
@@ -376,9 +378,9 @@ fn nothing_happened(cause: &str, last: Option<&Attempt>) -> String {
 
 const fn waiting_message(reason: WaitReason) -> &'static str {
     match reason {
-        WaitReason::Suspended => "spec.suspend is true: set it to false to go on",
+        WaitReason::Suspended => "the request is suspended; set spec.suspend to false to continue",
         WaitReason::GrantsNotConfirmed => {
-            "the API server has not confirmed recently that the operator knows the current grants, holds and namespace labels; nothing is sent, retrying; see the operator's log"
+            "the operator could not confirm recently that its grants, holds and namespace labels are current; nothing is sent, retrying; see the operator's log"
         }
         WaitReason::NoMatchingGrant => {
             "no UserPoolGrant allows this namespace to reset this user of this pool; ask a platform administrator for one"
@@ -407,45 +409,45 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "the matching UserPoolGrants require an approval, and a service account of this namespace does not count as approver: create a new request, and have another user approve it"
         }
         WaitReason::SelfApproval => {
-            "the matching UserPoolGrants require an approval by another user than the requester, and by the grants' approvalIdentity the two are not shown to be two people: create a new request, and have another user approve it"
+            "the matching UserPoolGrants require an approval by a second person, and by the approvalIdentity of the grants the requester and the approver are not shown to be two people: create a new request, and have another user approve it"
         }
         WaitReason::PendingLimitReached => {
-            "the matching UserPoolGrants let only so many requests of this namespace go on at a time (maxPendingPerNamespace), and earlier ones have to end first"
+            "this namespace has reached maxPendingPerNamespace of the matching UserPoolGrants; waiting for earlier requests to end"
         }
         WaitReason::RateLimited => {
-            "waiting for a slot: the call rate of the AWS account and Region (--rate) is used up"
+            "waiting for a slot: the call rate for the AWS account and Region (--rate) is used up"
         }
-        WaitReason::Throttled => "Cognito throttles the call; nothing happened, retrying more slowly",
+        WaitReason::Throttled => "Cognito throttles the call; nothing was changed, retrying more slowly",
         WaitReason::AwsCredentialsUnavailable => {
             "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }
         WaitReason::UserStateUnreadable => {
-            "the user cannot be read by AdminGetUser, which ifResetRequired: Skip or the usernamePattern of the grants needs; nothing is sent, retrying"
+            "AdminGetUser cannot read the user, which ifResetRequired: Skip or the usernamePattern of the grants requires; nothing is sent, retrying"
         }
         WaitReason::AwaitingPriorAttempt => {
-            "an earlier attempt, or another request for the same user, has to end first"
+            "waiting for an earlier attempt, or another request for the same user, to end"
         }
         WaitReason::CognitoUnreachable => "cannot connect to Cognito; nothing was sent, retrying",
         WaitReason::RegionNotServed => {
-            "the endpoint that is configured for Cognito is of another Region than this pool; nothing was sent; run an operator for each Region, or without a configured endpoint"
+            "the configured endpoint of Cognito is in another Region than the user pool; nothing was sent; run one operator for each Region, or remove the configured endpoint"
         }
         WaitReason::ClaimTimedOut => {
             "writing the claim took too long, or grants and holds no longer allowed the call; nothing was sent, retrying"
         }
         WaitReason::ClockSkew => {
-            "the clocks of the operator and of the API server do not agree that notAfter or deadlineSeconds has passed, or the API server's response has no Date; nothing is sent until they agree: check the clocks of both machines, and let proxies pass the header Date"
+            "the clocks of the operator and the API server disagree about whether notAfter or the deadline has passed, or the API server's response has no Date header; nothing is sent until they agree; check both clocks, and let proxies pass the Date header"
         }
         WaitReason::RecordNotUsable => {
-            "the record was written by a newer operator or is of another request, and nothing is sent: upgrade the operator"
+            "the record was written by a newer operator or belongs to another request; nothing is sent; if the operator is older than the record, upgrade it"
         }
         WaitReason::ObjectTooLarge => {
-            "the request's metadata takes more than 1 MiB, which leaves no room for its status, and nothing is sent: remove labels, annotations, owners, finalizers or field managers"
+            "the request's metadata exceeds 1 MiB, which leaves no room for its status; nothing is sent; remove labels, annotations, owners, finalizers or field managers"
         }
-        WaitReason::WriteRefused => "the API server refuses what the operator has to write; retrying",
+        WaitReason::WriteRefused => "the API server rejects a write that the operator has to make; retrying",
         WaitReason::Cognito(_) => {
-            "Cognito refuses the call because of its configuration or the credentials; nothing happened, retrying with growing pauses"
+            "Cognito rejected the call because of the pool's configuration or the operator's AWS permissions or credentials, which an administrator has to correct; nothing was changed, retrying with growing pauses"
         }
-        WaitReason::InvalidObject => "this operator cannot read the request; nothing is sent",
+        WaitReason::InvalidObject => "this operator cannot parse the request; nothing is sent",
     }
 }
 

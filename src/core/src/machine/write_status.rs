@@ -24,7 +24,7 @@ use crate::{
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const TOO_LARGE: &str =
-    "the request's metadata takes more than 1 MiB; remove labels, annotations, owners, finalizers or field managers";
+    "the request's metadata exceeds 1 MiB; remove labels, annotations, owners, finalizers or field managers";
 
 /// A status that is being written.
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -96,7 +96,7 @@ impl StatusWriting {
             };
             return Some(self.announcement(WaitReason::ObjectTooLarge, note));
         }
-        let note = format!("{message}. The status cannot be written: refused by {}; retrying", refuser?);
+        let note = format!("{message}. The status cannot be written: rejected by {}; retrying", refuser?);
         Some(self.announcement(self.update.reason, note))
     }
 }

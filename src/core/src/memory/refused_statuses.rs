@@ -58,11 +58,11 @@ impl RefusedStatuses {
             return Vec::new();
         }
         if entry.changes.is_empty() {
-            let note = format!("the status may be out of date: writing it is refused by {refuser}; retrying");
+            let note = format!("the status may be out of date: its write was rejected by {refuser}; retrying");
             return vec![(WaitReason::WriteRefused.as_str().to_owned(), note)];
         }
         let event = |(reason, message): &Note| {
-            (reason.clone(), format!("{message}. The status cannot be written: refused by {refuser}; retrying"))
+            (reason.clone(), format!("{message}. The status cannot be written: rejected by {refuser}; retrying"))
         };
         entry.changes.iter().map(event).collect()
     }
@@ -115,7 +115,7 @@ mod tests {
             let reasons: Vec<_> = events.iter().map(|(reason, _)| reason.as_str()).collect();
             assert_eq!(reasons, wanted, "{changes:?} by {by}");
             for (reason, note) in &events {
-                assert!(note.contains(&format!("refused by the ValidatingAdmissionPolicy {by}; retrying")), "{note}");
+                assert!(note.contains(&format!("rejected by the ValidatingAdmissionPolicy {by}; retrying")), "{note}");
                 assert!(
                     *reason == "WriteRefused" || note.starts_with(&format!("as for {reason}. The status")),
                     "{note}"

@@ -86,7 +86,7 @@ fn a_refuser_is_named_as_the_api_server_names_it() {
             "Invalid",
             r#"PasswordResetRecord.cognito-reset.dev "r2-0a" is invalid: effect: Invalid value: "alice""#.into(),
             "effect",
-            Refuser::Definition,
+            Refuser::Crd,
         ),
         (403, "Forbidden", "made up by the test".into(), "", other(403, "Forbidden")),
         (413, "RequestEntityTooLarge", "limit is 3145728".into(), "", other(413, "RequestEntityTooLarge")),
@@ -166,7 +166,7 @@ fn a_refuser_is_described_and_counted_by_its_kind() {
         (Refuser::UnreachableWebhook(name()), "webhook", "the admission webhook a.b, which cannot be called", true),
         (Refuser::Quota(name()), "quota", "the ResourceQuota a.b", true),
         (Refuser::Permission, "permission", "RBAC, for lack of a permission", false),
-        (Refuser::Definition, "definition", "the CRD", false),
+        (Refuser::Crd, "crd", "the CRD", false),
         (other(403, "Forbidden"), "other", "the API server (403 Forbidden)", false),
         (other(400, ""), "other", "the API server (400)", false),
     ] {

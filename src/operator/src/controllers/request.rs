@@ -83,9 +83,9 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
                 // The reconcile has logged its error, in its span.
                 Err(controller::Error::ReconcilerFailed(..)) => {}
                 Err(controller::Error::QueueError(error)) => {
-                    warn!(error = %of_watch(&error), "unable to watch requests; trying again");
+                    warn!(error = %of_watch(&error), "unable to watch requests; retrying");
                 }
-                Err(error) => warn!(%error, "unable to control requests; trying again"),
+                Err(error) => warn!(%error, "the controller of requests reported an error; retrying"),
             }
         });
     // The controller begins nothing before the first list is complete. Asked to stop, it would wait
@@ -206,7 +206,7 @@ async fn reconcile<C: Cognito>(
     let span = span("request", &identity);
     let executed = async {
         let executed = reconciler.context.execute(identity).await;
-        executed.inspect_err(|error| warn!(%error, "unable to go on with a request; trying again"))
+        executed.inspect_err(|error| warn!(%error, "unable to reconcile a request; retrying"))
     };
     let next = executed.instrument(span).await?;
     reconciler.succeeded(&name(&object));

@@ -96,7 +96,7 @@ impl Retention {
         loop {
             let Page { now, items, next } = self.store.page(kind, token).await?;
             if now.is_none() {
-                warn!("the API server's response has no date; nothing is deleted");
+                warn!("the API server's response has no Date or comes from a cache; nothing is deleted");
             }
             // Only the candidates of the page are kept.
             let candidates: Vec<Place> =

@@ -54,8 +54,8 @@ fn of_status(status: &Status) -> String {
     }
     match Refuser::of(status) {
         // These add nothing to the description.
-        Refuser::Definition | Refuser::Other { .. } => text,
-        refuser => format!("{text}: refused by {refuser}"),
+        Refuser::Crd | Refuser::Other { .. } => text,
+        refuser => format!("{text}: rejected by {refuser}"),
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
             "message": "x \"a\" is forbidden: ValidatingAdmissionPolicy 'owner' with binding 'by' denied request: alice",
         });
         let refusal = kube::Error::Api(serde_json::from_value(status).unwrap());
-        let wanted = "the API server responded with 422 Invalid: refused by the ValidatingAdmissionPolicy owner";
+        let wanted = "the API server responded with 422 Invalid: rejected by the ValidatingAdmissionPolicy owner";
         assert_eq!(of_client(&refusal), wanted);
     }
 

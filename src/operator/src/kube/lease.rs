@@ -124,7 +124,7 @@ impl Election {
             None => match within(self.timeout, self.leases.get_opt(NAME)).await {
                 Ok(lease) => lease,
                 Err(error) => {
-                    warn!(lease = NAME, %error, "unable to read the lease; retrying");
+                    warn!(lease = NAME, %error, "unable to read the Lease; retrying");
                     return Move::Leave;
                 }
             },
@@ -151,7 +151,7 @@ impl Election {
         match within(self.timeout, write).await {
             Ok(stored) => {
                 if self.observer.renewed.replace(begun).is_none() {
-                    info!(lease = NAME, holder = %self.observer.holder, "leading");
+                    info!(lease = NAME, holder = %self.observer.holder, "became the leader");
                 }
                 self.held = Some(stored);
                 self.not_refused();
@@ -167,13 +167,13 @@ impl Election {
     /// webhook.
     fn not_written(&self, error: &StoreError) {
         let Some(refuser) = error.refuser() else {
-            return warn!(lease = NAME, %error, "unable to write the lease; retrying");
+            return warn!(lease = NAME, %error, "unable to write the Lease; retrying");
         };
         (self.count_refusal)(&refuser);
         if self.refuser.send_replace(Some(refuser.clone())).as_ref() == Some(&refuser) {
-            debug!(lease = NAME, %error, "the API server still refuses the lease");
+            debug!(lease = NAME, %error, "the API server still rejects the write of the Lease");
         } else {
-            warn!(lease = NAME, %error, "the API server refuses the lease, without which this replica cannot lead; retrying");
+            warn!(lease = NAME, %error, "the API server rejected the write of the Lease, without which this replica cannot lead; retrying");
         }
     }
 
@@ -189,7 +189,7 @@ impl Election {
         let read = match within(self.timeout, self.leases.get_opt(NAME)).await {
             Ok(read) => read?,
             Err(error) => {
-                warn!(lease = NAME, %error, "failed to read the lease; it expires");
+                warn!(lease = NAME, %error, "failed to read the Lease before its release; it will expire instead");
                 return None;
             }
         };
@@ -205,12 +205,12 @@ impl Election {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
         match within(self.timeout, self.leases.replace(NAME, &PostParams::default(), &lease)).await {
-            Ok(_) => info!(lease = NAME, "released"),
+            Ok(_) => info!(lease = NAME, "released the Lease"),
             Err(error) => {
                 if let Some(refuser) = error.refuser() {
                     (self.count_refusal)(&refuser);
                 }
-                warn!(lease = NAME, %error, "failed to release the lease; it expires");
+                warn!(lease = NAME, %error, "failed to release the Lease; it will expire instead");
             }
         }
     }

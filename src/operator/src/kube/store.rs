@@ -193,7 +193,7 @@ impl Store {
     ) -> Result<Option<PasswordResetRecord>, StoreError> {
         let read = within(self.shortest(time_left), self.records_of_anybody().get_opt(name)).await?.map(understood);
         if read.as_ref().is_some_and(PasswordResetRecord::is_of_newer_schema) {
-            warn!(record = %name, "found a record of a newer operator; it is left alone");
+            warn!(record = %name, "skipped a record that a newer operator wrote");
         }
         Ok(read)
     }

@@ -55,7 +55,7 @@ impl Publisher {
         let Some(refuser) = error.refuser() else { return warn!(%error, "unable to publish an event") };
         self.metrics.write_refused("event", refuser.kind());
         if self.refuser.as_ref() == Some(&refuser) {
-            debug!(%error, "the API server still refuses events");
+            debug!(%error, "the API server still rejects Events");
         } else {
             warn!(%error, "the API server rejects an Event; its content is in the status, if anywhere");
         }

@@ -11,7 +11,7 @@ use tracing::error;
 pub(crate) fn log_them() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(%place, text = fixed_text(panic.payload()), "a panic");
+        error!(%place, text = fixed_text(panic.payload()), "caught a panic");
     }));
 }
 

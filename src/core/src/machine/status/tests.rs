@@ -211,7 +211,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::Suspended, "spec.suspend"),
         (WaitReason::NoMatchingGrant, "ask a platform administrator"),
         (WaitReason::ConflictingGrants, "roleARN, externalID or sessionTags"),
-        (WaitReason::GrantsNotConfirmed, "not confirmed recently"),
+        (WaitReason::GrantsNotConfirmed, "could not confirm recently"),
         (WaitReason::UserPoolHeld, "UserPoolHold"),
         (WaitReason::GrantSuspended, "suspended"),
         (WaitReason::NotAfterRequired, "notAfter"),
@@ -227,12 +227,12 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::Throttled, "throttles"),
         (WaitReason::AwsCredentialsUnavailable, "credentials"),
         (WaitReason::UserStateUnreadable, "AdminGetUser"),
-        (WaitReason::AwaitingPriorAttempt, "has to end first"),
+        (WaitReason::AwaitingPriorAttempt, "waiting for an earlier attempt"),
         (WaitReason::CognitoUnreachable, "cannot connect"),
         (WaitReason::RegionNotServed, "another Region"),
         (WaitReason::ClaimTimedOut, "claim"),
-        (WaitReason::ClockSkew, "check the clocks"),
-        (WaitReason::RecordNotUsable, "upgrade the operator"),
+        (WaitReason::ClockSkew, "check both clocks"),
+        (WaitReason::RecordNotUsable, "upgrade it"),
     ] {
         let update = waiting(reason);
         assert!(update.message.contains(says), "{reason}: {}", update.message);
@@ -248,8 +248,8 @@ fn held_request_names_the_hold_and_its_reason() {
     for (cause, others, says) in [
         (HoldCause::Matches("incident 7".into()), 0, "while the UserPoolHold stop exists; its reason: incident 7"),
         (HoldCause::Matches("incident 7".into()), 2, "while the UserPoolHold stop and 2 more exists"),
-        (HoldCause::HoldUnreadable, 0, "cannot read the UserPoolHold stop, and holds what it may mean"),
-        (HoldCause::UserUnreadable, 0, "the UserPoolHold stop names users, and this user cannot be read"),
+        (HoldCause::HoldUnreadable, 0, "cannot parse the UserPoolHold stop, and holds every request that it may match"),
+        (HoldCause::UserUnreadable, 0, "the UserPoolHold stop names users, and AdminGetUser cannot read this user"),
     ] {
         let update = held(&HeldBy { hold: "stop".into(), cause, others });
         assert!(update.message.contains(says), "{}", update.message);
@@ -267,12 +267,12 @@ fn a_wait_names_the_missing_part_if_it_is_known() {
                 "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log"
                     .to_owned()
             }
-            cause => format!("cannot connect to Cognito; nothing was sent, retrying ({})", cause.in_words()),
+            cause => format!("cannot connect to Cognito ({}); nothing was sent, retrying", cause.in_words()),
         };
         assert_eq!(update.message, wanted);
     }
     let update = waiting_for(WaitReason::AwsCredentialsUnavailable, "no response in time");
-    assert!(update.message.ends_with("see the operator's log (no response in time)"), "{}", update.message);
+    assert!(update.message.contains("could not be assumed (no response in time); retrying"), "{}", update.message);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn an_end_by_a_failed_read_says_that_nothing_was_sent() {
 #[test]
 fn a_refused_write_names_its_consequence_and_the_refuser() {
     let policy = Refuser::ValidatingPolicy("owner-label".into());
-    let by = "is refused by the ValidatingAdmissionPolicy owner-label";
+    let by = "was rejected by the ValidatingAdmissionPolicy owner-label";
     let accepted = update_of(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid");
     let closing = RecordWrite::Close;
     for (write, invalidated, parts) in [
@@ -301,7 +301,7 @@ fn a_refused_write_names_its_consequence_and_the_refuser() {
         (closing(CloseCause::DeadlineExceeded), Truth::Unknown, vec!["deadlineSeconds", "nothing is sent", "Pending"]),
         (closing(CloseCause::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
         (closing(CloseCause::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
-        (closing(CloseCause::UserReadRefused), Truth::Unknown, vec!["refuses to read the user", "nothing is sent"]),
+        (closing(CloseCause::UserReadRefused), Truth::Unknown, vec!["rejects AdminGetUser", "nothing is sent"]),
         (RecordWrite::ExtendExpiry, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
         let update = refused(write, Some(&policy), &accepted);
@@ -310,15 +310,15 @@ fn a_refused_write_names_its_consequence_and_the_refuser() {
         assert!(update.message.contains(by), "{}", update.message);
     }
     let failing = refused(RecordWrite::EarlierEffects, None, &accepted).message;
-    assert!(failing.contains("writing the results of earlier requests into their records fails"), "{failing}");
+    assert!(failing.contains("the records with the results of earlier requests could not be written"), "{failing}");
 }
 
 #[test]
 fn an_effect_that_is_not_stored_is_shown_as_afterwards() {
     use {Effect::*, Evidence::*, UserStatus::ResetRequired};
     let quota = Refuser::Quota("few".into());
-    let failing = "Writing this into the record fails";
-    let refused = "Writing this into the record is refused by the ResourceQuota few";
+    let failing = "The record that says so could not be written";
+    let refused = "The record that says so was rejected by the ResourceQuota few";
     let open = ended_as(None, None);
     for (effect, evidence, code, after) in [
         (Performed, CognitoResponse, None, None),
@@ -358,7 +358,7 @@ fn an_effect_that_is_not_stored_is_shown_as_afterwards() {
             let known = match (is_retried, code) {
                 (false, _) => afterwards.message.clone(),
                 (true, None) => "nothing was sent".into(),
-                (true, Some(code)) => format!("Cognito returned {code}; nothing happened"),
+                (true, Some(code)) => format!("Cognito returned {code}; nothing was changed"),
             };
             let of_whom = if ours { "" } else { "for an earlier request of this name: " };
             assert!(update.message.starts_with(&format!("{of_whom}{known}. {hindrance}; ")), "{}", update.message);
@@ -371,7 +371,7 @@ fn a_message_names_only_a_response_that_was_read() {
     let unknown = update_of(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), None), "uid");
     assert_eq!(
         unknown.message,
-        "no response of Cognito is known, and nothing proves whether the reset was made; nothing more will be sent"
+        "no response from Cognito was received; it is unknown whether the reset was made; nothing more will be sent"
     );
     let seen = Attempt {
         user_status_after: Some(UserStatus::ResetRequired),
@@ -379,25 +379,25 @@ fn a_message_names_only_a_response_that_was_read() {
     };
     assert_eq!(
         update_of(Effect::Unknown, seen, "uid").message,
-        "Cognito returned BrandNewException; the user has to reset the password now, but it is not proven that this request did it; nothing more will be sent"
+        "Cognito returned BrandNewException; the user has to reset the password now, but it is unknown whether this request caused that; nothing more will be sent"
     );
     assert_eq!(
         update_of(Effect::Performed, ended_as(Some(Evidence::UserStatusCheck), None), "uid").message,
-        "no clear response of Cognito is known, but the user has to reset the password now and did not before the call"
+        "password invalidated: no clear response from Cognito was received, but the user has to reset the password now and did not before the call"
     );
     assert_eq!(
         update_of(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid").message,
-        "password invalidated; Cognito accepted a code for sending, its delivery is unconfirmed"
+        "password invalidated; Cognito accepted a code for sending, but its delivery is unconfirmed"
     );
     let refused = update_of(
         Effect::NotPerformed,
         ended_as(Some(Evidence::CognitoResponse), Some("UserNotFoundException")),
         "uid",
     );
-    assert_eq!(refused.message, "Cognito refused with UserNotFoundException; nothing happened");
+    assert_eq!(refused.message, "Cognito rejected the reset with UserNotFoundException; nothing was changed");
     let invented =
         update_of(Effect::Unknown, ended_as(Some(Evidence::Inconclusive), Some("Evil <b>\n\u{202e}Ex")), "uid");
-    assert!(invented.message.starts_with("Cognito returned EvilbEx,"), "{}", invented.message);
+    assert!(invented.message.starts_with("Cognito returned EvilbEx;"), "{}", invented.message);
 }
 
 #[test]
@@ -409,17 +409,17 @@ fn an_end_without_a_call_names_the_last_attempt() {
         (
             Expired,
             Some(ended_as(Some(Ev::CognitoResponse), Some("AccessDeniedException"))),
-            "notAfter passed before the reset was performed; the last attempt ended with AccessDeniedException; nothing happened",
+            "notAfter passed before the reset was performed; the last attempt ended with AccessDeniedException; nothing was changed",
         ),
         (
             DeadlineExceeded,
             Some(ended_as(Some(Ev::CognitoResponse), Some("TooManyRequestsException"))),
-            "deadlineSeconds passed before the reset was performed; the last attempt ended with Throttled; nothing happened",
+            "deadlineSeconds passed before the reset was performed; the last attempt ended with Throttled; nothing was changed",
         ),
         (
             DeadlineExceeded,
             Some(ended_as(Some(Ev::Unreachable), None)),
-            "deadlineSeconds passed before the reset was performed; the last attempt ended with CognitoUnreachable; nothing happened",
+            "deadlineSeconds passed before the reset was performed; the last attempt ended with CognitoUnreachable; nothing was changed",
         ),
     ];
     for (reason, attempt, message) in cases {

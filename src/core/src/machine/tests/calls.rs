@@ -142,7 +142,7 @@ fn a_request_that_needs_the_users_state_names_why_it_waits() {
     for (event, cause) in [
         (
             Event::User(Ok(User { status: UserStatus::Unknown, names: UserNames::default() })),
-            "Cognito does not know its state",
+            "Cognito returned no known state",
         ),
         (unreadable(Exception::AccessDenied), "AccessDeniedException"),
     ] {

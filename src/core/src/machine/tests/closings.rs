@@ -71,7 +71,7 @@ fn closing_waits_for_its_turn_in_the_namespace() {
     let mut allowed = gathered(over(None), None, granted("reset"));
     allowed.expect([(minute(), "WriteStatus")]);
     let (reason, message) = allowed.status();
-    assert!(reason == WaitReason::RateLimited && message.contains("its record is written"), "{message}");
+    assert!(reason == WaitReason::RateLimited && message.contains("its record is closed"), "{message}");
     assert_eq!(allowed.until("Finish").end(), Ok(Next::After(Duration::from_secs(60))));
 }
 
@@ -107,7 +107,7 @@ fn expiry_of_an_ungranted_record_is_extended_in_turn() {
     let mut waits = gathered(over(far), Some(closed_ungranted()), denied());
     waits.expect([(later(SignedDuration::from_mins(5)), "WriteStatus")]);
     let (reason, message) = waits.status();
-    assert!(reason == WaitReason::RateLimited && message.contains("its record is written"), "{message}");
+    assert!(reason == WaitReason::RateLimited && message.contains("its record is closed"), "{message}");
     let claimed = settled(Effect::Performed, Evidence::CognitoResponse);
     assert_eq!(gathered(over(far), Some(claimed), denied()).command.name(), "WriteRecord", "a claimed one is not");
 }

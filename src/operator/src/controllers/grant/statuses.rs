@@ -133,10 +133,10 @@ impl RefusedWrites<'_> {
         self.metrics.status_refused(&refuser);
         let due = self.statuses.refused(&name, notes, &refuser, Instant::now());
         if due.is_empty() {
-            debug!(%error, "the API server still refuses a status");
+            debug!(%error, "the API server still rejects a status");
             return true;
         }
-        warn!(%error, "the API server refuses a status; retrying");
+        warn!(%error, "the API server rejected a status; retrying");
         for (reason, note) in due {
             self.events.warning(object.object_ref(&()), &reason, &note, "UpdateStatus");
         }

@@ -188,7 +188,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..10_000 {
                 warn!(error = "not within 5s", "no credentials for a reset");
-                warn!(record = number, error = "refused", "the API server refuses to write a record");
+                warn!(record = number, error = "refused", "the API server rejected the write of a record");
                 info!(error = "no response", "unable to read the user");
             }
             assert_eq!(written.swap(0, Ordering::SeqCst), 1 + MOST_OBJECTS + 1);
