@@ -171,6 +171,8 @@ pub enum HoldReason {
     InForce,
     /// None of the namespaces that the hold names exists at present.
     NoNamespaceMatches,
+    /// The operator cannot parse the object. It holds what it may match.
+    InvalidObject,
 }
 
 impl WaitReason {
@@ -253,6 +255,7 @@ impl HoldReason {
         match self {
             Self::InForce => "InForce",
             Self::NoNamespaceMatches => "NoNamespaceMatches",
+            Self::InvalidObject => "InvalidObject",
         }
     }
 }

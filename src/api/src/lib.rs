@@ -26,8 +26,3 @@ pub use request::{
     PasswordResetRequestStatus, RecordRef, RequestedBy, UserExtra,
 };
 pub use schema::crds;
-
-/// The API group of every resource.
-pub const GROUP: &str = "cognito-reset.dev";
-/// The one served and stored version.
-pub const VERSION: &str = "v1alpha1";

@@ -4,7 +4,7 @@ pub mod backlog;
 
 use cognito_reset_api::{
     Outcome,
-    conditions::{ConditionType, Truth, WaitReason, conditions},
+    conditions::{ConditionType, GrantReason, HoldReason, Reason, Truth, WaitReason, conditions},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -55,28 +55,34 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, current: &Value, error: &str, no
     let generation = metadata.generation;
     let before: Vec<Condition> =
         current.get("conditions").cloned().and_then(|all| serde_json::from_value(all).ok()).unwrap_or_default();
-    let (wanted, more) = match kind {
+    let (wanted, reason, more): (_, Reason, _) = match kind {
         Kind::Request => {
             let pending = Outcome::Pending.as_str();
             if current.get("outcome").is_some_and(|outcome| outcome != pending) {
                 // An operator that could parse the request has performed or closed it.
                 return None;
             }
-            (status::waiting(WaitReason::InvalidObject).conditions(), json!({ "outcome": pending }))
+            (
+                status::waiting(WaitReason::InvalidObject).conditions(),
+                WaitReason::InvalidObject.into(),
+                json!({ "outcome": pending }),
+            )
         }
         // Counts for an earlier spec are no longer valid.
         Kind::Grant => (
             vec![(ConditionType::Ready, Truth::False), (ConditionType::Stalled, Truth::True)],
+            GrantReason::InvalidObject.into(),
             json!({ "matchedNamespaces": null, "conflictsWith": null }),
         ),
         Kind::Hold => (
             vec![(ConditionType::Ready, Truth::False), (ConditionType::Stalled, Truth::True)],
+            HoldReason::InvalidObject.into(),
             json!({ "heldRequests": null }),
         ),
         // A record has no status.
         Kind::Record => return None,
     };
-    let updated = conditions(&before, &wanted, WaitReason::InvalidObject, &message(kind, error), generation, now);
+    let updated = conditions(&before, &wanted, reason, &message(kind, error), generation, now);
     if updated == before && current.get("observedGeneration").and_then(Value::as_i64) == generation {
         return None;
     }

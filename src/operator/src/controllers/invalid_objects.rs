@@ -36,6 +36,9 @@ use crate::{
     telemetry::{events::Events, metrics::ProcessMetrics},
 };
 
+/// The name of this controller in logs.
+const CONTROLLER: &str = "invalid-objects";
+
 /// Reports objects that cannot be parsed.
 #[derive(Clone)]
 pub(crate) struct InvalidObjects {
@@ -99,6 +102,7 @@ impl InvalidObjects {
             }
             Taken::Known | Taken::TooMany { first: false } => {}
             Taken::TooMany { first: true } => warn!(
+                controller = CONTROLLER,
                 "too many objects cannot be parsed; further ones are not reported until the statuses of these are written"
             ),
         }
@@ -108,7 +112,7 @@ impl InvalidObjects {
     fn log(&self, Found { object, error, .. }: &Found) {
         self.metrics.invalid_object();
         warn!(
-            kind = object.kind, namespace = object.namespace, name = object.name, %error,
+            controller = CONTROLLER, kind = object.kind, namespace = object.namespace, name = object.name, %error,
             "unable to parse an object; it is not touched"
         );
     }
@@ -164,7 +168,7 @@ impl InvalidObjects {
             Err(error) => {
                 backlog.failed(found, Instant::now());
                 let ObjectReference { kind, namespace, name, .. } = &found.object;
-                warn!(kind, namespace, name, %error, "unable to report in the status of an object that it cannot be parsed; retrying");
+                warn!(controller = CONTROLLER, kind, namespace, name, %error, "unable to report in the status of an object that it cannot be parsed; retrying");
                 let error = error.to_string();
                 if backlog.is_new_text(found, &error) {
                     let message = format!("{message}. The status cannot be written: {error}; retrying");
