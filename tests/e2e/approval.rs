@@ -132,9 +132,8 @@ async fn an_approver_sees_whom_a_request_is_for() -> Result<()> {
     let env = &people.0;
     let _operator = env.run().await?;
     let alias = "alias@corp.example";
-    let named = r#"{"Username":"ceo","UserStatus":"CONFIRMED","Enabled":true,"UserAttributes":[{"Name":"sub","Value":"sub-7"},{"Name":"email","Value":"alias@corp.example"}]}"#;
     env.users.create_user(&env.pool, alias).await?;
-    let read = env.cognito.always(Matcher::operation("AdminGetUser"), Fault::Respond(Reply::new(200, named)));
+    let read = env.cognito.always(Matcher::operation("AdminGetUser"), user_of_alias("ceo", "sub-7"));
     people.run("mallory", &["apply", "-f", "-"], &env.request("by-alias", alias, "")).await?.success()?;
     env.becomes("by-alias", "Pending/AwaitingApproval").await?;
     let status = env.get("prr", "by-alias").await?["status"].clone();
@@ -153,6 +152,47 @@ async fn an_approver_sees_whom_a_request_is_for() -> Result<()> {
     assert!(env.record("by-alias").await?.is_none() && env.calls(alias) == 0);
     people.patch("bob", "by-alias", APPROVE).await?.success()?;
     assert_eq!(env.ended("by-alias").await?, "Succeeded/ResetAccepted");
+    read.remove();
+    Ok(())
+}
+
+/// The response of AdminGetUser for an alias, which means this user.
+fn user_of_alias(username: &str, sub: &str) -> Fault {
+    let email = json!({ "Name": "email", "Value": "alias@corp.example" });
+    let user = json!({
+        "Username": username, "UserStatus": "CONFIRMED", "Enabled": true,
+        "UserAttributes": [{ "Name": "sub", "Value": sub }, email],
+    });
+    Fault::Respond(Reply::new(200, user.to_string()))
+}
+
+#[tokio::test]
+async fn an_approval_does_not_count_for_another_user() -> Result<()> {
+    let people = People::stamped().await?;
+    let env = &people.0;
+    let _operator = env.run().await?;
+    let alias = "alias@corp.example";
+    env.users.create_user(&env.pool, alias).await?;
+    let get_user = || Matcher::operation("AdminGetUser");
+    let shown = |status: &Value| (status["userName"].clone(), status["userSub"].clone());
+    let read = env.cognito.always(get_user(), user_of_alias("clerk", "sub-1"));
+    people.run("mallory", &["apply", "-f", "-"], &env.request("moved", alias, "")).await?.success()?;
+    env.becomes("moved", "Pending/AwaitingApproval").await?;
+    assert_eq!(shown(&env.get("prr", "moved").await?["status"]), (json!("clerk"), json!("sub-1")));
+    read.remove();
+    // The alias has moved to another user.
+    let read = env.cognito.always(get_user(), user_of_alias("ceo", "sub-2"));
+    people.patch("bob", "moved", APPROVE).await?.success()?;
+    assert_eq!(env.ended("moved").await?, "Failed/UserChanged");
+    assert_eq!(env.calls(alias), 0);
+    assert_eq!(shown(&env.get("prr", "moved").await?["status"]), (json!("ceo"), json!("sub-2")));
+    let record = env.record("moved").await?.unwrap_or_default();
+    assert_eq!((&record["closed"]["cause"], &record["userSub"]), (&json!("UserChanged"), &json!("sub-2")));
+    // A new request, approved for that user, is performed.
+    people.run("mallory", &["apply", "-f", "-"], &env.request("again", alias, "")).await?.success()?;
+    env.becomes("again", "Pending/AwaitingApproval").await?;
+    people.patch("bob", "again", APPROVE).await?.success()?;
+    assert_eq!(env.ended("again").await?, "Succeeded/ResetAccepted");
     read.remove();
     Ok(())
 }

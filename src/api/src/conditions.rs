@@ -86,8 +86,8 @@ pub enum WaitReason {
     /// The endpoint configured for Cognito belongs to another Region than the pool; nothing was
     /// sent.
     RegionNotServed,
-    /// `ifResetRequired: Skip`, or the `usernamePattern` of the grants, needs the user, who cannot be
-    /// read.
+    /// `ifResetRequired: Skip`, the `usernamePattern` of the grants, or the approval for the user whom
+    /// the status shows, needs the user, who cannot be read.
     UserStateUnreadable,
     /// An earlier attempt, or another request for the same user, has to end first.
     AwaitingPriorAttempt,
@@ -137,6 +137,9 @@ pub enum EndReason {
     Expired,
     /// `deadlineSeconds` passed before the reset was performed.
     DeadlineExceeded,
+    /// The user name means another user than the one whom the status showed for the approval; nothing
+    /// was sent for that user.
+    UserChanged,
     /// It cannot be determined whether the reset happened; nothing more will be sent.
     OutcomeUnknown,
 }
@@ -225,6 +228,7 @@ impl EndReason {
             Self::UnrecognizedError => "UnrecognizedError",
             Self::Expired => "Expired",
             Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::UserChanged => "UserChanged",
             Self::OutcomeUnknown => "OutcomeUnknown",
         }
     }

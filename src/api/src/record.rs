@@ -80,7 +80,7 @@ pub struct RecordFields {
     #[schemars(length(min = 1, max = 128))]
     pub username: String,
 
-    /// The user's immutable `sub`, if it could be read before the reset.
+    /// The user's immutable `sub`, as AdminGetUser returned it before the last attempt, or before the closing. Absent if the user could not be read then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub user_sub: Option<String>,
@@ -215,6 +215,8 @@ pub enum CloseCause {
     AlreadyResetRequired,
     /// The user's state had to be read first, and Cognito responded to AdminGetUser with the exception in `exceptionCode`, for example because the user does not exist.
     UserReadRefused,
+    /// The user name means another user than the one whom the request's status showed for the approval.
+    UserChanged,
 }
 
 /// The reason why nothing could be sent to AWS.

@@ -276,7 +276,7 @@ pub struct PasswordResetRequestStatus {
     #[schemars(length(max = 256))]
     pub user_name: Option<String>,
 
-    /// The user's immutable `sub`, which CloudTrail shows instead of the name.
+    /// The user's immutable `sub`, which CloudTrail shows instead of the name. While the request is Pending, a `sub` that was shown does not change, because an approval counts only for this user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub user_sub: Option<String>,

@@ -63,8 +63,13 @@ const EVIDENCE: [Evidence; 5] = [
     Evidence::Unreachable,
     Evidence::Inconclusive,
 ];
-const CAUSES: [CloseCause; 4] =
-    [CloseCause::Expired, CloseCause::DeadlineExceeded, CloseCause::AlreadyResetRequired, CloseCause::UserReadRefused];
+const CAUSES: [CloseCause; 5] = [
+    CloseCause::Expired,
+    CloseCause::DeadlineExceeded,
+    CloseCause::AlreadyResetRequired,
+    CloseCause::UserReadRefused,
+    CloseCause::UserChanged,
+];
 const WAITS: Waits = Waits {
     backoff: Backoff { initial: SignedDuration::from_secs(10), max: SignedDuration::from_secs(600) },
     in_flight: SignedDuration::ZERO,

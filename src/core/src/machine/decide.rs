@@ -220,6 +220,10 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     match state.before {
         Snapshot::NotRead => Step::TakeSnapshot,
         Snapshot::NoResponse { until, reason } => wait(reason.into(), until),
+        // An approver has seen another user, so the approval does not count for this one.
+        Snapshot::Unreadable { .. } | Snapshot::Read(_) if state.user_changed => {
+            close(CloseCause::UserChanged, state, now)
+        }
         Snapshot::Unreadable { until } if desired.needs_user() => wait(WaitReason::UserStateUnreadable, until),
         Snapshot::Refused(_) if desired.needs_user() => close(CloseCause::UserReadRefused, state, now),
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required && !is_contradicted(state) => {

@@ -125,6 +125,7 @@ impl Facts {
                 // A user whom the status shows is read again right before the claim only.
                 let is_shown = request.status.as_ref().is_some_and(|status| status.user_sub.is_some());
                 self.read_access = read_before_approval.filter(|_| has_room(&request) && !is_shown);
+                let user_required = user_required || approval_required && is_shown;
                 self.state.request = view(&request, approval_required, user_required);
                 self.request = Some(request);
                 self.state.permission = match self.permission(&authorization, held_by.as_ref()) {
@@ -151,6 +152,7 @@ impl Facts {
             self.state.credentials = Credentials::NotLoaded;
             self.state.before = Snapshot::NotRead;
         }
+        self.state.user_changed = self.user_changed();
     }
 
     /// Returns the permission. A request that is held only because its user cannot be read is tried
@@ -187,6 +189,18 @@ impl Facts {
         }
     }
 
+    /// Returns the `sub` that the status shows, if a grant requires an approval: it counts only for
+    /// this user.
+    fn sub_to_approve(&self) -> Option<&String> {
+        let request = self.request.as_ref().filter(|_| self.approval_required)?;
+        request.status.as_ref()?.user_sub.as_ref()
+    }
+
+    /// Returns true if the user who was read is not the one whom the status shows for the approval.
+    fn user_changed(&self) -> bool {
+        self.sub_to_approve().zip(self.sub.as_ref()).is_some_and(|(shown, read)| shown != read)
+    }
+
     /// Takes in the record that was read; `observed_for` is the time since its last attempt was
     /// first observed.
     pub(super) fn read_record(
@@ -211,7 +225,8 @@ impl Facts {
 
     /// Takes in the user's state before the claim, or the error of reading it. `again` is the time
     /// of the next try of a request that needs the state, or of any request if Cognito did not
-    /// respond. A state that Cognito itself does not know counts as not read.
+    /// respond. A state that Cognito itself does not know counts as not read, and so does a user
+    /// without a `sub` who has to be compared with the one whom the status shows.
     pub(super) fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
         self.read_user_at = read.is_err().then_some(again);
         self.state_read_after = self.state.server_time;
@@ -221,6 +236,7 @@ impl Facts {
                 self.user = KnownUser::Read(user.names);
                 match user.status {
                     UserStatus::Unknown => Snapshot::Unreadable { until: again },
+                    _ if self.sub.is_none() && self.sub_to_approve().is_some() => Snapshot::Unreadable { until: again },
                     known => Snapshot::Read(known),
                 }
             }
@@ -237,6 +253,7 @@ impl Facts {
                 }
             }
         };
+        self.state.user_changed = self.user_changed();
     }
 
     /// Returns the record that claims another attempt with a fresh random id, or `None` without

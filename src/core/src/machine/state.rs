@@ -36,6 +36,8 @@ pub struct State {
     pub credentials: Credentials,
     /// The user's state before the claim.
     pub before: Snapshot,
+    /// True if the user who was read is not the one whom the status shows for the approval.
+    pub user_changed: bool,
     /// The attempt that this task itself holds.
     pub attempt: OwnAttempt,
     /// The probes after an ambiguous call.
@@ -65,6 +67,7 @@ impl State {
             ungranted: false,
             credentials: Credentials::NotLoaded,
             before: Snapshot::NotRead,
+            user_changed: false,
             attempt: OwnAttempt::None,
             probes: Probes { left: probes, last: None },
             attribution: Attribution::NotListed,
@@ -98,7 +101,8 @@ pub struct Desired {
     pub deadline: Timestamp,
     /// Send nothing where the user already has to reset.
     pub skip_if_reset_required: bool,
-    /// Send nothing while the user cannot be read: only grants with a pattern allow the request.
+    /// Send nothing while the user cannot be read: only grants with a pattern allow the request, or
+    /// it was to be approved for the user whom the status shows.
     pub user_required: bool,
 }
 

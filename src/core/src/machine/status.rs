@@ -28,6 +28,8 @@ const MOST_OF_A_REASON: usize = 256;
 /// longer name is not shown.
 const LONGEST_NAME: usize = 256;
 
+const USER_CHANGED: &str = "spec.username means another user now than the one whom the status showed for the approval, so an approval does not count; this user was not reset; check the user, whom the status shows now, and create a new request under a new name";
+
 /// An update of the status of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StatusUpdate {
@@ -176,6 +178,7 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
                 CloseCause::DeadlineExceeded => "deadlineSeconds have passed",
                 CloseCause::AlreadyResetRequired => "the user already has to reset the password",
                 CloseCause::UserReadRefused => "Cognito rejects AdminGetUser for the user",
+                CloseCause::UserChanged => "the user is not the one whom the status showed for the approval",
             };
             format!(
                 "{cause} and nothing is sent, but the record that says so {hindrance}; the outcome stays Pending until it is written; retrying"
@@ -275,6 +278,7 @@ fn closed(closed: &Closed, last: Option<&Attempt>) -> StatusUpdate {
         }
         CloseCause::Expired => (EndReason::Expired, nothing_happened("notAfter passed", last)),
         CloseCause::DeadlineExceeded => (EndReason::DeadlineExceeded, nothing_happened("deadlineSeconds passed", last)),
+        CloseCause::UserChanged => (EndReason::UserChanged, USER_CHANGED.into()),
     };
     StatusUpdate { outcome: Outcome::Failed, reason: reason.into(), invalidated: Truth::False, message }
 }
@@ -422,7 +426,7 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }
         WaitReason::UserStateUnreadable => {
-            "AdminGetUser cannot read the user, which ifResetRequired: Skip or the usernamePattern of the grants requires; nothing is sent, retrying"
+            "AdminGetUser cannot read the user, which ifResetRequired: Skip, the usernamePattern of the grants, or an approval for the user whom the status shows requires; nothing is sent, retrying"
         }
         WaitReason::AwaitingPriorAttempt => {
             "waiting for an earlier attempt, or another request for the same user, to end"
@@ -471,6 +475,7 @@ pub fn status(
     let generation = request.metadata.generation;
     let attempt = record.and_then(ledger::last);
     let ended = update.outcome != Outcome::Pending;
+    let user_sub = user_sub(request, &current, record, ended);
     PasswordResetRequestStatus {
         outcome: update.outcome,
         observed_generation: generation,
@@ -481,8 +486,8 @@ pub fn status(
         password: password(update.invalidated),
         attempts: Some(record.map_or(0, ledger::attempts)),
         aws_request_id: attempt.and_then(|attempt| attempt.aws_request_id.clone()),
-        user_name: current.user_name,
-        user_sub: record.and_then(|record| record.spec.user_sub.clone()).or(current.user_sub),
+        user_name: current.user_name.filter(|_| user_sub == current.user_sub),
+        user_sub,
         record_ref: record.map(|record| RecordRef { name: record.name_any() }),
         conditions: conditions(
             &current.conditions,
@@ -495,15 +500,39 @@ pub fn status(
     }
 }
 
-/// Returns the status with the name and `sub` of the user, if the user was read to be shown. Hidden
-/// characters of a name are escaped, because users choose their names in some pools.
+/// Returns the `sub` that the status shows.
+///
+/// While the request is pending, a `sub` that was shown stays: somebody may approve the request for
+/// this user. Only an attempt for this object shows one that was not. In the end, the record says
+/// whom the request was for, or does not know it.
+fn user_sub(
+    request: &PasswordResetRequest,
+    current: &PasswordResetRequestStatus,
+    record: Option<&PasswordResetRecord>,
+    ended: bool,
+) -> Option<String> {
+    let attempt = record.and_then(ledger::last);
+    let of_record = record.and_then(|record| record.spec.user_sub.clone());
+    let shown = current.user_sub.clone();
+    if ended {
+        return if attempt.is_some() { of_record } else { of_record.or(shown) };
+    }
+    let is_ours = attempt.is_some_and(|attempt| request.metadata.uid.as_ref() == Some(&attempt.origin.request_uid));
+    shown.or(of_record.filter(|_| is_ours))
+}
+
+/// Returns the status with the name and `sub` of the user, if the user was read to be shown and the
+/// status does not show another one. Hidden characters of a name are escaped, because users choose
+/// their names in some pools.
 #[must_use]
 pub fn showing(user: Option<&UserNames>, status: PasswordResetRequestStatus) -> PasswordResetRequestStatus {
-    let Some(user) = user else { return status };
+    let Some(user) = user.filter(|user| status.user_sub.is_none() || status.user_sub == user.sub) else {
+        return status;
+    };
     let name = user.name().map(|name| escaped(name, |_| false).into_owned());
     PasswordResetRequestStatus {
         user_name: name.filter(|name| name.chars().count() <= LONGEST_NAME),
-        user_sub: user.sub.clone().or(status.user_sub),
+        user_sub: user.sub.clone(),
         ..status
     }
 }

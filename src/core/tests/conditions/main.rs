@@ -307,6 +307,9 @@ fn every_status() -> Result<Vec<Shown>> {
         ..refused(RecordWrite::Close(CloseCause::UserReadRefused), skip)
     };
     all.gate("waiting", &unread)?;
+    let changed = State { user_changed: true, ..refused(RecordWrite::Close(CloseCause::UserChanged), DESIRED) };
+    all.gate("waiting", &changed)?;
+    all.gate("failed: nothing happened", &State { user_changed: true, ..free() })?;
     all.gate("waiting", &State { before: has_to_reset, ..skipping })?;
     let seen = Some(UserStatus::ResetRequired);
     for (state, effect, evidence, code, after) in [

@@ -308,6 +308,25 @@ fn nothing_is_sent_while_a_required_user_cannot_be_read() {
 }
 
 #[test]
+fn nothing_is_sent_for_another_user_than_the_one_shown() {
+    let changed = |before| State { user_changed: true, before, ..free() };
+    let wanted = ends(CloseCause::UserChanged);
+    let read = changed(Snapshot::Read(UserStatus::Confirmed));
+    let skip = Request::Pending(Desired { skip_if_reset_required: true, ..desired() });
+    let has_to_reset = changed(Snapshot::Read(UserStatus::ResetRequired));
+    let no_response = Snapshot::NoResponse { until: later(9), reason: ReadReason::Unreachable };
+    check(vec![
+        ("another user", read.clone(), wanted.clone()),
+        ("another user, and its state is not known", changed(Snapshot::Unreadable { until: later(9) }), wanted.clone()),
+        ("another user, who has to reset", State { request: skip, ..has_to_reset }, wanted.clone()),
+        ("another user before a retry", State { ledger: retryable(later(-1)), ..read.clone() }, wanted),
+        ("the read is to be repeated", changed(Snapshot::NotRead), Step::TakeSnapshot),
+        ("no response to the read", changed(no_response), wait(WaitReason::CognitoUnreachable, later(9))),
+        ("not the turn of the closing", State { closing: Turn::NotAsked, ..read }, Step::TakeClosingSlot),
+    ]);
+}
+
+#[test]
 fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
     let refused =
         |write, until, desired| State { refused: Some(Refused { write, until: later(until) }), ..asking(desired) };

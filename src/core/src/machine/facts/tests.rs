@@ -1,6 +1,8 @@
 //! Tables of facts and the changes to them.
 
-use cognito_reset_api::{ApprovedBy, Evidence, Exception, FailureCause, RequestedBy, UserExtra, UserStatus};
+use cognito_reset_api::{
+    ApprovedBy, Evidence, Exception, FailureCause, PasswordResetRequestStatus, RequestedBy, UserExtra, UserStatus,
+};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -335,6 +337,46 @@ fn state_of_another_user_of_the_name_is_no_probe() {
         known.record = Some(record.clone().into());
         assert_eq!(known.may_be_of_the_record(&user(read)), wanted, "{expected:?} {read:?}");
     }
+}
+
+#[test]
+fn user_is_compared_with_the_one_shown_for_the_approval() {
+    let showing = |sub: Option<&str>, approval_required: bool| {
+        let mut request = request();
+        let status = PasswordResetRequestStatus { user_sub: sub.map(str::to_owned), ..Default::default() };
+        request.status = Some(status);
+        (request.into(), Evaluation { approval_required, ..evaluation(Ok(allowed())) })
+    };
+    let read = |sub: Option<&str>, status| User {
+        status,
+        names: UserNames { sub: sub.map(str::to_owned), ..UserNames::default() },
+    };
+    let confirmed = Snapshot::Read(UserStatus::Confirmed);
+    let unreadable = Snapshot::Unreadable { until: NOW };
+    for (what, shown, user, wanted) in [
+        ("the same", (Some("1"), true), Some("1"), (false, confirmed, true)),
+        ("another", (Some("1"), true), Some("2"), (true, confirmed, true)),
+        ("a user without a sub", (Some("1"), true), None, (false, unreadable, true)),
+        ("a user, and none was shown", (None, true), Some("2"), (false, confirmed, false)),
+        ("a user, and no approval is required", (Some("1"), false), Some("2"), (false, confirmed, false)),
+    ] {
+        let mut known = nothing();
+        known.read_request(Some(showing(shown.0, shown.1)), NOW);
+        known.snapshot(Ok(read(user, UserStatus::Confirmed)), NOW);
+        let facts = |known: &Facts| (known.state.user_changed, known.state.before, desired(known).user_required);
+        assert_eq!(facts(&known), wanted, "{what} was read");
+        // The request may be read again after the user.
+        let mut known = gathered(Some(request()), None);
+        known.snapshot(Ok(read(user.or(shown.0), UserStatus::Confirmed)), NOW);
+        known.read_request(Some(showing(shown.0, shown.1)), NOW);
+        assert_eq!(facts(&known), (wanted.0, confirmed, wanted.2), "{what} was read before");
+    }
+    let mut known = nothing();
+    known.read_request(Some(showing(Some("1"), true)), NOW);
+    known.snapshot(Ok(read(Some("2"), UserStatus::Unknown)), NOW);
+    assert!(known.state.user_changed, "its state does not matter");
+    known.snapshot(Err(&ReadError::NoResponse), NOW);
+    assert!(!known.state.user_changed, "nobody was read");
 }
 
 #[test]

@@ -302,6 +302,7 @@ fn a_refused_write_names_its_consequence_and_the_refuser() {
         (closing(CloseCause::Expired), Truth::Unknown, vec!["notAfter has passed", "nothing is sent", "Pending"]),
         (closing(CloseCause::AlreadyResetRequired), Truth::Unknown, vec!["already has to reset", "nothing is sent"]),
         (closing(CloseCause::UserReadRefused), Truth::Unknown, vec!["rejects AdminGetUser", "nothing is sent"]),
+        (closing(CloseCause::UserChanged), Truth::Unknown, vec!["not the one whom the status showed", "Pending"]),
         (RecordWrite::ExtendExpiry, Truth::True, vec!["password invalidated", "notAfter", "Pending"]),
     ] {
         let update = refused(write, Some(&policy), &accepted);
@@ -507,6 +508,56 @@ fn a_status_is_made_of_the_record() {
             "startTime": "2027-01-15T07:58:30Z", "performedTime": "2027-01-15T08:00:01Z", "completionTime": "2027-01-15T08:00:02Z", "awsRequestID": "aws", "userSub": "sub", "recordRef": record_ref,
         })
     );
+}
+
+#[test]
+fn user_shown_for_an_approval_stays_while_it_is_pending() {
+    let named = |sub: &str| {
+        let (username, sub) = (Some(format!("user-{sub}")), Some(sub.to_owned()));
+        UserNames { username, sub, ..UserNames::default() }
+    };
+    let shown = |status: &PasswordResetRequestStatus| (status.user_name.clone(), status.user_sub.clone());
+    let some = |name: &str, sub: &str| (Some(name.to_owned()), Some(sub.to_owned()));
+    let waits = waiting(WaitReason::AwaitingApproval);
+    let of_record = |mut record: PasswordResetRecord, sub: Option<&str>| {
+        record.spec.user_sub = sub.map(str::to_owned);
+        record
+    };
+    let attempt_by = |uid: &str| Attempt { origin: Origin::new("operator-1", uid), ..attempt("a") };
+    let pending = |before: &PasswordResetRequest, record: Option<&PasswordResetRecord>, user: Option<&UserNames>| {
+        showing(user, status(before, record, &waits, NOW))
+    };
+    let first = pending(&request(), None, Some(&named("1")));
+    assert_eq!(shown(&first), some("user-1", "1"));
+    let before = PasswordResetRequest { status: Some(first), ..request() };
+    let earlier = of_record(record(Some(Effect::NotPerformed), attempt_by("another")), Some("3"));
+    let own = of_record(record(Some(Effect::NotPerformed), attempt_by("uid")), Some("2"));
+    for (what, record, user) in [
+        ("another user was read", None, Some(named("2"))),
+        ("nobody was read", None, None),
+        ("an attempt for an earlier request", Some(&earlier), None),
+        ("an attempt", Some(&own), Some(named("2"))),
+    ] {
+        assert_eq!(shown(&pending(&before, record, user.as_ref())), some("user-1", "1"), "{what}");
+    }
+    // Whom an earlier request was for is not shown to an approver of this one.
+    assert_eq!(shown(&pending(&request(), Some(&earlier), None)), (None, None));
+    assert_eq!(shown(&pending(&request(), Some(&earlier), Some(&named("2")))), some("user-2", "2"));
+    assert_eq!(shown(&pending(&request(), Some(&own), None)), (None, Some("2".to_owned())));
+
+    let end = |record: &PasswordResetRecord, user: Option<&UserNames>| {
+        shown(&showing(user, status(&before, Some(record), &ended(Some(record), Some("uid")), NOW)))
+    };
+    let changed = of_record(closed_as(None, CloseCause::UserChanged, None), Some("2"));
+    let update = ended(Some(&changed), Some("uid"));
+    assert_eq!(gist(&update), (Outcome::Failed, "UserChanged", Truth::False));
+    assert!(update.message.contains("create a new request"), "{}", update.message);
+    assert_eq!(end(&changed, Some(&named("2"))), some("user-2", "2"));
+    assert_eq!(end(&changed, None), (None, Some("2".to_owned())), "the name of the user who was shown is not theirs");
+    assert_eq!(end(&own, Some(&named("3"))), (None, Some("2".to_owned())), "the record knows whom it was for");
+    assert_eq!(end(&of_record(own.clone(), None), None), (None, None), "the user was not read before the attempt");
+    let expired = closed_as(None, CloseCause::Expired, None);
+    assert_eq!(end(&expired, None), some("user-1", "1"));
 }
 
 #[test]

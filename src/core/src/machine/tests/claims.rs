@@ -1,6 +1,6 @@
 //! The write of a claim, and the time in which its call may be sent.
 
-use cognito_reset_api::Exception;
+use cognito_reset_api::{Exception, Outcome, PasswordResetRequestStatus};
 
 use super::*;
 use crate::{
@@ -290,6 +290,39 @@ fn status_shows_the_user_before_an_approval() {
     let unread = shown(run).status.unwrap();
     assert_eq!((unread.user_name, unread.user_sub), (None, None));
     assert!(unread.conditions[1].message.contains("AdminGetUser failed (AccessDenied"), "{:?}", unread.conditions[1]);
+}
+
+#[test]
+fn approval_does_not_count_for_another_user_than_the_one_shown() {
+    let mut shown = request();
+    shown.status = Some(PasswordResetRequestStatus { user_sub: Some("sub-1".into()), ..Default::default() });
+    let approved = || Event::Grants(Evaluation { approval_required: true, ..granted("reset") });
+    let read_user = |sub: &str| {
+        let names = UserNames { sub: Some(sub.into()), ..UserNames::default() };
+        Event::User(Ok(User { status: UserStatus::Confirmed, names }))
+    };
+    let begun = || {
+        let mut run = Run::new().until("Read");
+        run.expect([(read(shown.clone(), None), "CheckGrants"), (approved(), "Recall")]);
+        run.until("GetUser")
+    };
+    let mut same = begun();
+    same.expect([(read_user("sub-1"), "CheckGrants"), (approved(), "WriteRecord")]);
+    assert_eq!(last(same.written()).user_status_before, Some(UserStatus::Confirmed));
+    let mut other = begun();
+    other.expect([(read_user("sub-2"), "TakeClosingSlot"), (Event::Slot(Slot::Now), "WriteRecord")]);
+    let record = other.written().clone();
+    assert_eq!(record.spec.closed.as_ref().unwrap().cause, CloseCause::UserChanged);
+    assert_eq!((record.spec.user_sub.as_deref(), record.spec.attempts.len()), (Some("sub-2"), 0));
+    other.on(stored(&record));
+    let Command::WriteStatus(ended) = other.until("WriteStatus").command else { panic!("no status") };
+    let status = ended.status.as_ref().unwrap();
+    assert_eq!((status.user_sub.as_deref(), status.outcome), (Some("sub-2"), Outcome::Failed));
+    // Without the user there is nobody to compare.
+    let mut unread = begun();
+    unread.expect([(Event::User(Err(ReadError::Exception(Code::Known(Exception::AccessDenied)))), "WriteStatus")]);
+    let Command::WriteStatus(waits) = &unread.command else { panic!("{}", unread.command) };
+    assert_eq!(waits.status.as_ref().unwrap().conditions[1].reason, "UserStateUnreadable");
 }
 
 /// The user that the grants are asked about.
