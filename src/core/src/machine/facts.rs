@@ -63,7 +63,8 @@ pub(super) struct Facts {
     pub read_user_at: Option<Timestamp>,
     /// The id of the attempt that this machine has claimed, until it is settled.
     pub attempt_id: Option<String>,
-    /// The time at which the call of that attempt was sent.
+    /// The time at which the call of that attempt was begun. The ledger drops it if the finding is
+    /// that nothing was sent.
     pub sent_at: Option<Timestamp>,
     /// Cognito's request id for that attempt.
     pub aws_request_id: Option<String>,
@@ -403,9 +404,6 @@ impl Facts {
 
     /// Takes in the response to the call.
     pub(super) fn responded(&mut self, reply: Reply) {
-        if reply.response.cause().is_some() {
-            self.sent_at = None;
-        }
         self.aws_request_id = reply.request_id;
         self.state.attempt = OwnAttempt::Called(reply.response);
     }

@@ -306,8 +306,10 @@ fn an_unsent_call_has_a_cause_and_no_time() {
     known.sent_at = Some(NOW);
     known.responded(Reply { response: ResetResponse::NotSent(FailureCause::Tls), request_id: None });
     let settlement = Settlement { effect: cognito_reset_api::Effect::NotPerformed, evidence: Evidence::Unreachable };
-    let (_, finding) = known.finding(settlement).unwrap();
-    assert_eq!((finding.sent_at, finding.cause, finding.code), (None, Some(FailureCause::Tls), None));
+    let (record, finding) = known.finding(settlement).unwrap();
+    let ledger::Settling::Write(written) = ledger::settled(&record, &finding, NOW) else { panic!("it is unchanged") };
+    let attempt = ledger::last(&written).unwrap();
+    assert_eq!((&attempt.sent_at, attempt.cause, &attempt.exception_code), (&None, Some(FailureCause::Tls), &None));
 }
 
 #[test]
