@@ -80,7 +80,7 @@ pub struct RecordFields {
     #[schemars(length(min = 1, max = 128))]
     pub username: String,
 
-    /// The user's immutable `sub`, as AdminGetUser returned it before the last attempt, or before the closing. Absent if the user could not be read then.
+    /// The user's immutable `sub`, as AdminGetUser returned it before the last attempt; absent if the user could not be read then. The closing of the record changes it only if the user was read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub user_sub: Option<String>,

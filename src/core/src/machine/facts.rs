@@ -271,7 +271,9 @@ impl Facts {
         let state_read_after = user_status_before.and(self.state_read_after).map(Time);
         let attempt = Attempt { user_status_before, state_read_after, ..Attempt::new(attempt_id, origin, Time(now)) };
         let mut wanted = ledger::claimed(self.record.as_deref(), &self.identity, attempt);
-        wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
+        // The user of an earlier attempt may be another one by now. Without a `sub`, the record is
+        // listed among those of every user.
+        wanted.spec.user_sub.clone_from(&self.sub);
         Some(self.remembering(wanted))
     }
 

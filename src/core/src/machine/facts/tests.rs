@@ -424,12 +424,22 @@ fn a_record_closed_by_a_failed_read_has_its_exception() {
 }
 
 #[test]
-fn a_sub_is_kept_if_it_cannot_be_read_again() {
-    let mut known = claimed();
-    known.sub = None;
-    let again = known.claim("attempt-2".into(), "operator-1".into(), NOW).unwrap();
-    let closed = known.close(CloseCause::Expired, "operator-1".into(), NOW).unwrap();
-    assert_eq!((again.spec.user_sub.as_deref(), closed.spec.user_sub.as_deref()), (Some("sub-1"), Some("sub-1")));
+fn sub_is_that_of_the_last_attempt() {
+    let of = |record: Option<PasswordResetRecord>| record.unwrap().spec.user_sub;
+    let some = |sub: &str| Some(sub.to_owned());
+    let refused = || Err(&ReadError::Exception(Code::Known(Exception::AccessDenied)));
+    let user = |sub: &str| User { status: UserStatus::Confirmed, names: named(sub) };
+    let cases = [
+        ("the user is another one now", Ok(user("sub-2")), some("sub-2"), some("sub-2")),
+        // A closing is no attempt, and says nothing about the last one.
+        ("the user cannot be read any more", refused(), None, some("sub-1")),
+    ];
+    for (what, read, again, closed) in cases {
+        let mut known = claimed();
+        known.snapshot(read, NOW);
+        assert_eq!(of(known.claim("attempt-2".into(), "operator-1".into(), NOW)), again, "{what}: an attempt");
+        assert_eq!(of(known.close(CloseCause::Expired, "operator-1".into(), NOW)), closed, "{what}: a closing");
+    }
 }
 
 #[test]
