@@ -351,8 +351,8 @@ pub struct Finding {
     pub cause: Option<FailureCause>,
     /// The code of Cognito's response.
     pub code: Option<String>,
-    /// The time when the call was begun, if it was and the process that settles it knows the time. An
-    /// attempt whose evidence is that nothing was sent does not keep it.
+    /// The time when the call was begun, if it was and the process that settles it knows the time.
+    /// An attempt whose evidence is that nothing was sent does not keep it.
     pub sent_at: Option<Timestamp>,
     /// Cognito's request id.
     pub aws_request_id: Option<String>,
