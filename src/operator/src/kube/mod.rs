@@ -1,6 +1,7 @@
 //! Connects to the Kubernetes API server.
 
 pub(crate) mod config;
+pub(crate) mod current;
 pub(crate) mod errors;
 pub(crate) mod lease;
 pub(crate) mod preflight;

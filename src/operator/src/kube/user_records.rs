@@ -9,17 +9,21 @@ use std::time::Duration;
 use cognito_reset_api::PasswordResetRecord;
 use cognito_reset_core::ledger::attribution::{OtherRecord, UserRecords};
 use jiff::SignedDuration;
-use kube::{Api, Client, ResourceExt, api::ListParams, core::DeserializeGuard};
+use kube::{
+    Client, Resource, ResourceExt,
+    api::ListParams,
+    core::{DeserializeGuard, Request},
+};
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::kube::store::{StoreError, within};
+use crate::kube::{current, store::StoreError};
 
 /// The number of records in one page.
 const PAGE: u32 = 100;
 
 /// Lists records by user, for one caller at a time.
 pub(crate) struct UserRecordLists {
-    records: Api<DeserializeGuard<PasswordResetRecord>>,
+    client: Client,
     api_timeout: Duration,
     one_at_a_time: Semaphore,
 }
@@ -27,8 +31,8 @@ pub(crate) struct UserRecordLists {
 impl UserRecordLists {
     /// Returns lists whose pages have `api_timeout` as their timeout.
     #[must_use]
-    pub(crate) fn new(client: Client, api_timeout: Duration) -> Self {
-        Self { records: Api::all(client), api_timeout, one_at_a_time: Semaphore::new(1) }
+    pub(crate) const fn new(client: Client, api_timeout: Duration) -> Self {
+        Self { client, api_timeout, one_at_a_time: Semaphore::const_new(1) }
     }
 
     /// Lists the selected records, except for those that are recorded as not performed.
@@ -36,8 +40,8 @@ impl UserRecordLists {
     /// a record with this attempt.
     ///
     /// # Errors
-    /// Returns an error if the API server does not return all of them, or if other lists take too
-    /// long.
+    /// Returns an error if the API server does not return all of them as they are now, or if other
+    /// lists take too long.
     pub(crate) async fn list(
         &self,
         query: &UserRecords,
@@ -51,10 +55,12 @@ impl UserRecordLists {
             let mut page = None;
             loop {
                 let params = ListParams { continue_token: page, ..ListParams::default().fields(&selector).limit(PAGE) };
-                let list = within(self.api_timeout, self.records.list(&params)).await?;
-                let found = list.items.iter().filter(|record| record.name_any() != query.except);
+                let request = Request::new(PasswordResetRecord::url_path(&(), None)).list(&params);
+                let (records, next): (Vec<DeserializeGuard<PasswordResetRecord>>, _) =
+                    current::list(&self.client, request, self.api_timeout).await?;
+                let found = records.iter().filter(|record| record.name_any() != query.except);
                 others.extend(found.map(|record| read(record, &observed_for)));
-                page = list.metadata.continue_.filter(|token| !token.is_empty());
+                page = next;
                 if page.is_none() {
                     break;
                 }
@@ -90,7 +96,110 @@ fn escaped(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use cognito_reset_core::ledger::attribution::OtherEffect;
+    use http::{Request, Response, Uri, header};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+
     use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn query() -> UserRecords {
+        UserRecords { except: "r2-1".into(), user_pool_id: "eu-west-1_Example01".into(), sub: "sub-1".into() }
+    }
+
+    /// A page of a list of records with these names, whose claims are open.
+    fn page(names: &[&str], token: &str) -> Value {
+        let of = json!({ "action": "PasswordReset", "userPoolID": "eu-west-1_Example01", "username": "alice" });
+        let record = |name: &&str| {
+            let mut record = of.clone();
+            record["schema"] = json!(1);
+            record["request"] = json!({ "namespace": "support", "name": name });
+            record["metadata"] = json!({ "name": name });
+            record["attempts"] = json!([{
+                "id": name, "operatorInstance": "operator-1", "requestUID": "uid", "claimedAt": "2026-11-24T21:55:58Z",
+                "requestedBy": { "username": "bob" },
+            }]);
+            record
+        };
+        let items: Vec<_> = names.iter().map(record).collect();
+        json!({ "metadata": { "resourceVersion": "7", "continue": token }, "items": items })
+    }
+
+    /// Returns lists of a server with this response to a path and query, which takes this time.
+    fn lists(
+        respond: impl Fn(&Uri) -> Response<Body> + Clone + Send + Sync + 'static,
+        takes: Duration,
+    ) -> UserRecordLists {
+        let serve = move |request: Request<Body>| {
+            let response = respond(request.uri());
+            async move {
+                tokio::time::sleep(takes).await;
+                Ok::<_, std::io::Error>(response)
+            }
+        };
+        UserRecordLists::new(Client::new(tower::service_fn(serve), "default"), TIMEOUT)
+    }
+
+    fn dated(body: &Value) -> Response<Body> {
+        let response = Response::builder().header(header::DATE, "Tue, 24 Nov 2026 21:55:58 GMT");
+        response.body(Body::from(serde_json::to_vec(body).unwrap())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_page_of_the_lists_is_read_as_it_is_now() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let paths = Arc::clone(&asked);
+        let server = lists(
+            move |uri| {
+                paths.lock().push(uri.to_string());
+                let query = uri.query().unwrap_or_default();
+                match (query.contains("sub-1"), query.contains("continue=next")) {
+                    (false, false) => dated(&page(&["r2-1", "r2-2"], "next")),
+                    (false, true) => dated(&page(&["r2-3"], "")),
+                    (true, _) => dated(&page(&[], "")),
+                }
+            },
+            Duration::ZERO,
+        );
+        let observed = |record: &str, attempt: &str| {
+            assert_eq!(record, attempt);
+            SignedDuration::from_secs(if record == "r2-2" { 2 } else { 3 })
+        };
+        let others = server.list(&query(), observed).await.unwrap();
+        let open = |seconds| OtherEffect::Open { observed_for: SignedDuration::from_secs(seconds) };
+        assert_eq!(others.iter().map(|it| it.effect).collect::<Vec<_>>(), [open(2), open(3)], "without its own");
+        let asked = asked.lock();
+        assert_eq!(asked.len(), 3);
+        assert!(asked.iter().all(|path| !path.contains("resourceVersion")), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn list_that_may_be_of_a_cache_shows_no_records() {
+        let old = |uri: &Uri| {
+            let mut response = dated(&page(&[], ""));
+            if uri.query().is_some_and(|query| query.contains("sub-1")) {
+                response.headers_mut().insert(header::AGE, header::HeaderValue::from_static("0"));
+            }
+            response
+        };
+        let undated = |_: &Uri| {
+            let mut response = dated(&page(&[], ""));
+            response.headers_mut().remove(header::DATE);
+            response
+        };
+        let nothing = |_: &Uri| dated(&json!({ "metadata": {}, "items": [] }));
+        let list = async |lists: UserRecordLists| lists.list(&query(), |_, _| SignedDuration::ZERO).await;
+        for cached in [list(lists(old, Duration::ZERO)).await, list(lists(undated, Duration::ZERO)).await] {
+            assert!(matches!(cached, Err(StoreError::NotCurrent)), "{cached:?}");
+        }
+        let unversioned = list(lists(nothing, Duration::ZERO)).await;
+        assert!(matches!(unversioned, Err(StoreError::AnotherList)), "{unversioned:?}");
+    }
 
     #[test]
     fn selectors_select_by_missing_sub_and_sub() {
