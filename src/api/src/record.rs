@@ -451,7 +451,7 @@ pub struct Closed {
     /// The time when the record was closed, by the clock of the process that closed it.
     pub closed_at: Time,
 
-    /// True if no grant matched the request when it ended, and nothing was ever claimed for it. Such a record contains neither `reason`, `ticket`, `onBehalfOf` and `approvedBy` nor `requestedBy.extra`. It is kept for 15 minutes after its last write, or until `notAfter` if that is later, but for a day at most. After that the name of the request counts as new.
+    /// True if the request was not granted when it ended (no grant matched, an approval was missing, a hold held it), and nothing was ever claimed for it. Such a record contains neither `reason`, `ticket`, `onBehalfOf` and `approvedBy` nor `requestedBy.extra`. It is kept for 15 minutes after its last write, or until `notAfter` if that is later, but for a day at most. After that the name of the request counts as new.
     #[serde(default)]
     pub ungranted: bool,
 

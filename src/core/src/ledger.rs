@@ -258,7 +258,7 @@ pub fn closed(existing: Option<&PasswordResetRecord>, identity: &Identity, close
     record
 }
 
-/// Returns true if the record was closed for a request that no grant matched, before any claim.
+/// Returns true if the record was closed for a request that was not granted, before any claim.
 /// Nothing was or will be sent for it, so it may be forgotten early.
 #[must_use]
 pub fn is_ungranted(record: &PasswordResetRecord) -> bool {

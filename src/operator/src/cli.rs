@@ -159,13 +159,13 @@ pub struct RunArgs {
     pub(crate) probe_pause: Duration,
 
     /// Interval of the scans for orphaned claims, for finished requests past their
-    /// ttlSecondsAfterFinished, and for records of requests that no grant allowed.
+    /// ttlSecondsAfterFinished, and for records of requests that were never granted.
     #[arg(long, env = "COGNITO_RESET_SWEEP_INTERVAL", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub(crate) sweep_interval: Duration,
 
     /// Time for which a record is kept after its last write, by the API server's clock, from 1s to
     /// 87600h; 0 keeps records forever. A request that is applied again after that time resets
-    /// again. The record of a request that no grant allowed is kept for 15 minutes, or until its
+    /// again. The record of a request that was never granted is kept for 15 minutes, or until its
     /// notAfter, for a day at most.
     #[arg(long, env = "COGNITO_RESET_RECORD_RETENTION", default_value = "8760h", value_parser = retention, value_name = "DURATION")]
     pub(crate) record_retention: Duration,
@@ -175,7 +175,7 @@ pub struct RunArgs {
     pub(crate) retention_scan_interval: Duration,
 
     /// Maximum number of requests and records per second that are read again before their deletion,
-    /// from 0.1 to 1000. The records of requests that no grant matched do not count.
+    /// from 0.1 to 1000. The records of requests that were never granted do not count.
     #[arg(long, env = "COGNITO_RESET_RETENTION_RATE", default_value_t = 10.0, value_parser = retention_rate, value_name = "PER_SECOND")]
     pub(crate) retention_rate: f64,
 

@@ -174,11 +174,18 @@ fn in_turn(write: Step, state: &State) -> Step {
 /// The gates before a claim, cheapest first.
 fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReason)>, now: Timestamp) -> Step {
     let wait = |reason, until: Timestamp| Step::Wait { reason, until: until.min(last_moment(desired)) };
-    if desired.expires.is_some_and(|expires| has_passed(expires, state, now)) {
-        return close(CloseCause::Expired, state, now);
-    }
-    if has_passed(desired.deadline, state, now) {
-        return close(CloseCause::DeadlineExceeded, state, now);
+    let cause = if desired.expires.is_some_and(|expires| has_passed(expires, state, now)) {
+        Some(CloseCause::Expired)
+    } else {
+        has_passed(desired.deadline, state, now).then_some(CloseCause::DeadlineExceeded)
+    };
+    match (cause, state.permission) {
+        // The grants decide on the default deadline, and on the content of the record.
+        (Some(_), Permission::NotConfirmed { until }) => {
+            return Step::Wait { reason: WaitReason::GrantsNotConfirmed, until };
+        }
+        (Some(cause), _) => return close(cause, state, now),
+        (None, _) => {}
     }
     if may_have_passed(last_moment(desired), state, now) {
         return await_agreement(last_moment(desired), state, now);
@@ -227,7 +234,9 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         Snapshot::Unreadable { until } if desired.needs_user() => wait(WaitReason::UserStateUnreadable, until),
         Snapshot::Refused(_) if desired.needs_user() => close(CloseCause::UserReadRefused, state, now),
         Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required && !is_contradicted(state) => {
-            close(CloseCause::AlreadyResetRequired, state, now)
+            // Grants and holds may name users, and the request is not granted before they are asked
+            // about this one.
+            if state.user_evaluated { close(CloseCause::AlreadyResetRequired, state, now) } else { Step::Gather }
         }
         Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) if !is_fresh(state, now) => {
             if state.refreshed { wait(WaitReason::GrantsNotConfirmed, after(STALE_WAIT, now)) } else { Step::Gather }

@@ -45,8 +45,6 @@ pub(super) struct Facts {
     pub record: Option<Object<PasswordResetRecord>>,
     /// The authorization of the request, as of its last read.
     pub allowed: Option<Authorization>,
-    /// True if no grant matched the request, as of its last read.
-    pub is_unmatched: bool,
     /// The access to read the user with before an approval, as of the last read of the request.
     pub read_access: Option<ReadAccess>,
     /// True if a grant that matches the request requires an approval, as of its last read.
@@ -85,7 +83,6 @@ impl Facts {
             request: None,
             record: None,
             allowed: None,
-            is_unmatched: false,
             read_access: None,
             approval_required: false,
             sub: None,
@@ -121,7 +118,6 @@ impl Facts {
                     held_by,
                     confirmed,
                 } = evaluation;
-                self.is_unmatched = authorization == Err(WaitReason::NoMatchingGrant);
                 let authorization = if has_room(&request) { authorization } else { Err(WaitReason::ObjectTooLarge) };
                 // A user whom the status shows is read again right before the claim only.
                 let is_shown = request.status.as_ref().is_some_and(|status| status.user_sub.is_some());
@@ -140,6 +136,7 @@ impl Facts {
                     | Permission::NotConfirmed { .. } => Permission::NotConfirmed { until: again },
                 };
                 self.allowed = authorization.ok();
+                self.state.user_evaluated = matches!(self.user, KnownUser::Read(_));
                 self.approval_required = approval_required;
                 self.held_by = held_by;
             }
@@ -230,6 +227,7 @@ impl Facts {
     /// without a `sub` who has to be compared with the one whom the status shows.
     pub(super) fn snapshot(&mut self, read: Result<User, &ReadError>, again: Timestamp) {
         self.read_user_at = read.is_err().then_some(again);
+        self.state.user_evaluated = false;
         self.state_read_after = self.state.server_time;
         self.state.before = match read {
             Ok(user) => {
@@ -304,17 +302,10 @@ impl Facts {
         Some(self.remembering(wanted))
     }
 
-    /// Returns true if no grant matches the request, and nothing was ever claimed for it. Where one
-    /// matches, the namespace may make requests, and what it has asked for stays in the record.
+    /// Returns true if the request is not authorized, and nothing was ever claimed for it. Anyone
+    /// who may create requests can cause any number of such records.
     fn is_ungranted(&self) -> bool {
-        let is_denied = match self.state.permission {
-            Permission::Granted
-            | Permission::Unreadable { .. }
-            | Permission::AwaitsApproval
-            | Permission::NotConfirmed { .. } => false,
-            Permission::Denied(_) => self.is_unmatched,
-        };
-        is_denied && self.record.is_none()
+        self.allowed.is_none() && self.record.is_none()
     }
 
     /// Returns the queue in which the record is closed, or an ungranted one extended.

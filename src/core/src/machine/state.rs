@@ -36,6 +36,8 @@ pub struct State {
     pub credentials: Credentials,
     /// The user's state before the claim.
     pub before: Snapshot,
+    /// True if grants and holds were evaluated with the user of that read.
+    pub user_evaluated: bool,
     /// True if the user who was read is not the one whom the status shows for the approval.
     pub user_changed: bool,
     /// The attempt that this task itself holds.
@@ -67,6 +69,7 @@ impl State {
             ungranted: false,
             credentials: Credentials::NotLoaded,
             before: Snapshot::NotRead,
+            user_evaluated: false,
             user_changed: false,
             attempt: OwnAttempt::None,
             probes: Probes { left: probes, last: None },

@@ -37,6 +37,7 @@ fn free() -> State {
         closing: Turn::Now,
         credentials: Credentials::Loaded,
         before: Snapshot::Read(UserStatus::Confirmed),
+        user_evaluated: true,
         ..State::unknown(3)
     }
 }
@@ -230,6 +231,8 @@ fn gates_hold_a_reset_back_in_this_order() {
         ..asking(Desired { suspended: true, expires: Some(later(-1)), deadline: later(-1), ..desired() })
     };
     assert_eq!(decide(&held, NOW), ends(CloseCause::Expired));
+    let not_confirmed = State { permission: Permission::NotConfirmed { until: later(4) }, ..held.clone() };
+    assert_eq!(decide(&not_confirmed, NOW), wait(WaitReason::GrantsNotConfirmed, later(4)));
     held.request = Request::Pending(Desired { suspended: true, deadline: NOW, ..desired() });
     assert_eq!(decide(&held, NOW), ends(CloseCause::DeadlineExceeded));
     held.request = Request::Pending(Desired { suspended: true, ..desired() });
@@ -401,9 +404,11 @@ fn nothing_is_sent_where_a_read_got_no_response() {
 #[test]
 fn skip_needs_the_users_state_and_sends_no_second_reset() {
     let skip = |before| State { before, ..asking(Desired { skip_if_reset_required: true, ..desired() }) };
+    let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
     check(vec![
         ("unreadable", skip(Snapshot::Unreadable { until: later(9) }), wait(WaitReason::UserStateUnreadable, later(9))),
-        ("has to reset", skip(Snapshot::Read(UserStatus::ResetRequired)), ends(CloseCause::AlreadyResetRequired)),
+        ("has to reset", skip(has_to_reset), ends(CloseCause::AlreadyResetRequired)),
+        ("may not be the granted user", State { user_evaluated: false, ..skip(has_to_reset) }, Step::Gather),
         ("there is no such user", skip(Snapshot::Refused(Exception::UserNotFound)), ends(CloseCause::UserReadRefused)),
         (
             "there is no such pool",

@@ -1,6 +1,6 @@
 //! The turns in which records are closed, and the records of ungranted requests.
 
-use cognito_reset_api::{ApprovedBy, UserExtra};
+use cognito_reset_api::{ApprovedBy, IfResetRequired, UserExtra};
 
 use super::*;
 use crate::{
@@ -58,11 +58,7 @@ fn closed_ungranted() -> PasswordResetRecord {
 #[test]
 fn closing_waits_for_its_turn_in_the_namespace() {
     let minute = || later(SignedDuration::from_secs(60));
-    for (reason, grants) in [
-        (WaitReason::NoMatchingGrant, denied()),
-        (WaitReason::UserPoolHeld, held()),
-        (WaitReason::GrantsNotConfirmed, not_confirmed()),
-    ] {
+    for (reason, grants) in [(WaitReason::NoMatchingGrant, denied()), (WaitReason::UserPoolHeld, held())] {
         let mut waits = gathered(over(None), None, grants);
         assert_eq!(queue(&waits), ClosingQueue::Short);
         waits.expect([(minute(), "WriteStatus")]);
@@ -73,6 +69,26 @@ fn closing_waits_for_its_turn_in_the_namespace() {
     let (reason, message) = allowed.status();
     assert!(reason == WaitReason::RateLimited && message.contains("its record is closed"), "{message}");
     assert_eq!(allowed.until("Finish").end(), Ok(Next::After(Duration::from_secs(60))));
+}
+
+#[test]
+fn nothing_is_closed_by_grants_that_are_not_confirmed() {
+    let mut run = gathered(over(None), None, not_confirmed());
+    assert_eq!(run.status().0, WaitReason::GrantsNotConfirmed);
+    run = run.until("Finish");
+    assert!(matches!(run.end(), Ok(Next::After(_))));
+}
+
+#[test]
+fn user_to_be_skipped_is_evaluated_by_grants_and_holds_first() {
+    let mut skip = request();
+    skip.spec.if_reset_required = IfResetRequired::Skip;
+    for (what, grants, follows) in [("granted", granted("reset"), "TakeClosingSlot"), ("held", held(), "WriteStatus")] {
+        let mut run = gathered(skip.clone(), None, granted("reset")).until("GetUser");
+        run.expect([(user(UserStatus::ResetRequired), "Read"), (read(skip.clone(), None), "CheckGrants")]);
+        run.expect([(Event::Grants(grants), "Recall"), (recalled(None, None), follows)]);
+        assert!(what == "granted" || run.status().0 == WaitReason::UserPoolHeld, "{what}");
+    }
 }
 
 #[test]
@@ -91,7 +107,7 @@ fn only_ungranted_records_kept_longer_take_the_long_queue() {
         ("an expiry soon", soon, denied(), ClosingQueue::Short),
         ("a far expiry", far, denied(), ClosingQueue::Long),
         ("granted", far, granted("reset"), ClosingQueue::Short),
-        ("held", far, held(), ClosingQueue::Short),
+        ("held", far, held(), ClosingQueue::Long),
     ] {
         assert_eq!(queue(&gathered(over(expires), None, grants)), wanted, "{what}");
     }
@@ -113,14 +129,13 @@ fn expiry_of_an_ungranted_record_is_extended_in_turn() {
 }
 
 #[test]
-fn only_what_no_grant_matched_and_nobody_claimed_is_ungranted() {
+fn what_was_not_granted_and_never_claimed_is_ungranted() {
     for (what, record, grants, ungranted) in [
         ("no grant", None, denied(), true),
-        ("a grant that lacks an approval", None, evaluation(Err(WaitReason::AwaitingApproval)), false),
-        ("a suspended grant", None, evaluation(Err(WaitReason::GrantSuspended)), false),
+        ("a grant that lacks an approval", None, evaluation(Err(WaitReason::AwaitingApproval)), true),
+        ("a suspended grant", None, evaluation(Err(WaitReason::GrantSuspended)), true),
+        ("a grant, and a hold", None, held(), true),
         ("a grant", None, granted("reset"), false),
-        ("a grant, and a hold", None, held(), false),
-        ("a grant that is not confirmed", None, not_confirmed(), false),
         ("claimed before", Some(settled(Effect::NotPerformed, Evidence::NeverSent)), denied(), false),
     ] {
         let mut run = gathered(over(None), record, grants);

@@ -241,7 +241,7 @@ fn request_is_deleted_only_after_its_time_to_live() {
     }
 }
 
-/// The record of a request that no grant allowed, closed so many seconds ago.
+/// The record of a request that was never granted, closed so many seconds ago.
 fn ungranted(seconds: i64) -> PasswordResetRecord {
     let mut record = with(|it| {
         it.spec.effect = Some(cognito_reset_api::Effect::NotPerformed);

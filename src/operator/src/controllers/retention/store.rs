@@ -22,7 +22,7 @@ use crate::kube::{
     store::{StoreError, understood, within},
 };
 
-/// Selects the records of requests that no grant allowed.
+/// Selects the records of requests that were never granted.
 const UNGRANTED: &str = "closed.ungranted=true";
 /// Selects finished requests with a time to live. An absent field counts as empty.
 const FINISHED: &str = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
