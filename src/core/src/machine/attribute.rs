@@ -1,17 +1,14 @@
 //! Lists the user's other records after a probe, to know who caused the state that it has read.
 
-use std::time::Duration;
-
 use crate::{
     ledger::attribution::{Attribution, OtherRecord, UserRecords, attribution},
     machine::{
-        ApiFailure, At, Command, FIRST_PAUSE, LONGEST_PAUSE, Machine, Note, Phase, ReconcileError, Retry, failed,
-        longer, state,
+        ApiFailure, At, Command, FIRST_PAUSE, Machine, Note, Phase, ReconcileError, Retry, failed, longer, state,
     },
 };
 
-/// The pause before the list is repeated, while the call of another claim may be in flight.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The number of lists that fail in a row, after which the effect counts as held up.
+const PATIENCE: u32 = 8;
 
 impl<S: Clone> Machine<S> {
     /// Lists the user's other records: the first time at once, each further time after a pause.
@@ -50,7 +47,8 @@ impl<S: Clone> Machine<S> {
         };
         let found = attribution(record, &others, self.settings.waits.in_flight);
         self.notes.push(Note::Attributed(found));
-        self.list_pause = Some(PAUSE);
+        self.lists_failed = 0;
+        self.pause_lists();
         self.facts.state.attribution = match found {
             Attribution::Own => state::Attribution::Own,
             Attribution::Unclear => state::Attribution::Unclear,
@@ -65,12 +63,19 @@ impl<S: Clone> Machine<S> {
         if self.facts.attempt_id.is_none() {
             return Some(failed(failure));
         }
-        self.list_pause = Some(self.list_pause.map_or(FIRST_PAUSE, longer));
-        if failure.refuser().is_some() || self.list_pause == Some(LONGEST_PAUSE) {
+        self.pause_lists();
+        self.lists_failed = self.lists_failed.saturating_add(1).min(PATIENCE);
+        if failure.refuser().is_some() || self.lists_failed == PATIENCE {
             self.notes.push(Note::HeldUp { by: failure.refuser().cloned() });
         }
         self.notes.push(Note::Retried { what: Retry::ListUserRecords, failure });
         None
+    }
+
+    /// Lets the pause before the next list grow: a list costs the API server a pass over all
+    /// records.
+    fn pause_lists(&mut self) {
+        self.list_pause = Some(self.list_pause.map_or(FIRST_PAUSE, longer));
     }
 
     /// Continues after a panic.

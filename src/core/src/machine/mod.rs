@@ -66,7 +66,7 @@ use crate::ledger::{Identity, Waits};
 /// The wait of a request while another reconcile works on the same record or user. The status shows
 /// it.
 const BUSY_WAIT: SignedDuration = SignedDuration::from_secs(2);
-/// The pause before a write is repeated, doubled for each further time.
+/// The pause before a write or a list is repeated, doubled for each further time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -132,6 +132,8 @@ pub struct Machine<S> {
     probed: u32,
     /// The pause before the next list of the user's other records; `None` before the first one.
     list_pause: Option<Duration>,
+    /// The number of such lists that have failed in a row.
+    lists_failed: u32,
     /// The number of reads of request and record, except for those that only refresh the request.
     reads: u32,
     /// The cause of a wait for AWS, in a few words for the status.
@@ -153,13 +155,14 @@ impl<S: Hash> Hash for Machine<S> {
             send_until,
             probed,
             list_pause,
+            lists_failed,
             reads,
             missing,
             credentials_reloaded,
             notes,
         } = self;
-        (facts, phase, session, send_until, probed, list_pause, reads, missing, credentials_reloaded, notes.len())
-            .hash(state);
+        (facts, phase, session, send_until, probed, list_pause, lists_failed, reads, missing).hash(state);
+        (credentials_reloaded, notes.len()).hash(state);
     }
 }
 
@@ -238,6 +241,7 @@ impl<S: Clone> Machine<S> {
             send_until: Duration::ZERO,
             probed: 0,
             list_pause: None,
+            lists_failed: 0,
             reads: 0,
             missing: None,
             credentials_reloaded: false,
@@ -383,7 +387,7 @@ pub fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
-/// Returns the pause after this one, before a further write.
+/// Returns the pause after this one, before a further write or list.
 fn longer(pause: Duration) -> Duration {
     pause.saturating_mul(2).min(LONGEST_PAUSE)
 }

@@ -209,6 +209,7 @@ impl<S: Clone> Machine<S> {
         self.facts.settled(self.settings.probes);
         self.probed = 0;
         self.list_pause = None;
+        self.lists_failed = 0;
         self.recall(Some(stored), true)
     }
 }

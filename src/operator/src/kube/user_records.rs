@@ -14,7 +14,7 @@ use kube::{
     api::ListParams,
     core::{DeserializeGuard, Request},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 use crate::kube::{current, store::StoreError};
 
@@ -40,16 +40,16 @@ impl UserRecordLists {
     /// a record with this attempt.
     ///
     /// # Errors
-    /// Returns an error if the API server does not return all of them as they are now, or if other
-    /// lists take too long.
+    /// Returns an error if the API server does not return all of them as they are now.
     pub(crate) async fn list(
         &self,
         query: &UserRecords,
         observed_for: impl Fn(&str, &str) -> SignedDuration,
     ) -> Result<Vec<OtherRecord>, StoreError> {
-        let turn = timeout(self.api_timeout, self.one_at_a_time.acquire()).await;
-        // The semaphore is never closed.
-        let _turn = turn.map_err(|_| StoreError::NoResponse(self.api_timeout))?;
+        // The wait is no failure of the API server, and it ends: each page of the lists before this
+        // one has a timeout, and a list that fails is repeated only after those that wait. The
+        // semaphore is never closed.
+        let _turn = self.one_at_a_time.acquire().await;
         let mut others = Vec::new();
         for selector in selectors(query) {
             let mut page = None;
@@ -176,6 +176,18 @@ mod tests {
         let asked = asked.lock();
         assert_eq!(asked.len(), 3);
         assert!(asked.iter().all(|path| !path.contains("resourceVersion")), "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_other_lists_is_no_failure() {
+        let server = lists(|_: &Uri| dated(&page(&[], "")), TIMEOUT / 2);
+        let (query, unseen) = (query(), |_: &str, _: &str| SignedDuration::ZERO);
+        let begun = tokio::time::Instant::now();
+        // Each takes as long as the timeout of a page.
+        for listed in futures::future::join_all((0..4).map(|_| server.list(&query, unseen))).await {
+            assert_eq!(listed.unwrap(), []);
+        }
+        assert_eq!(begun.elapsed(), TIMEOUT * 4, "one at a time");
     }
 
     #[tokio::test]

@@ -108,11 +108,14 @@ fn nothing_is_listed_where_the_record_cannot_be_compared() {
 #[test]
 fn a_call_of_another_claim_in_flight_is_waited_for() {
     let mut run = own();
-    for observed_for in [0, 1, 10, 20, 30, 40, 44, 44, 44] {
+    let pauses = [50, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000].map(Duration::from_millis);
+    for (observed_for, pause) in [0, 1, 10, 20, 30, 40, 44, 44, 44].into_iter().zip(pauses) {
         run.expect([(listed(vec![in_flight(observed_for)]), "Sleep")]);
-        assert_eq!(run.command, Command::Sleep(Duration::from_secs(2)));
+        assert_eq!(run.command, Command::Sleep(pause), "the API server is asked ever more rarely");
         run.expect([(Event::Slept, "ListUserRecords")]);
     }
+    // A single failure after a long wait does not hold up the effect.
+    run.expect([(not_listed(no_response()), "Sleep"), (Event::Slept, "ListUserRecords")]);
     run.expect([(listed(vec![in_flight(45)]), "WriteRecord")]);
     assert_eq!(run.written().spec.effect, Some(Effect::Unknown), "neither blocks the other for ever");
     let attributed = run.notes.iter().filter(|note| matches!(note, Note::Attributed(Attribution::AwaitsOther(_))));
