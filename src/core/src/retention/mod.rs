@@ -3,3 +3,4 @@
 pub mod gitops;
 pub mod page;
 pub mod policy;
+pub mod rotation;

@@ -183,6 +183,20 @@ pub fn ungranted_record(
     verdict
 }
 
+/// Returns the time since when the record of an ungranted request may be deleted, if its request
+/// does not exist.
+#[must_use]
+pub fn ungranted_since(
+    metadata: &ObjectMeta,
+    not_after: Option<Timestamp>,
+    retention: SignedDuration,
+) -> Option<Timestamp> {
+    let written = written(metadata, |_| true)?;
+    let after = |time| written.saturating_add(time).unwrap_or(Timestamp::MAX);
+    let since = after(retention.min(UNGRANTED_RETENTION));
+    Some(not_after.map_or(since, |expires| since.max(expires.min(after(LONGEST_UNGRANTED)))))
+}
+
 /// Decides whether a request may be deleted. `now` is the API server's time. `metadata` and `life`
 /// are from a page, or from a fresh read.
 #[must_use]

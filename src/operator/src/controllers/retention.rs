@@ -14,6 +14,7 @@ use cognito_reset_core::retention::{
     gitops::Tracker,
     page::{Item, Page, Place},
     policy::{self, KeepReason, Life, Presence, Verdict},
+    rotation::Rotation,
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -45,6 +46,8 @@ pub(crate) struct Retention {
     pace: tokio::sync::Mutex<Interval>,
     tracked: Mutex<TrackedRequests>,
     refused: Mutex<RefusedDeletions>,
+    /// The order in which records of ungranted requests are read again.
+    rotation: Mutex<Rotation>,
 }
 
 impl Retention {
@@ -54,7 +57,16 @@ impl Retention {
         let mut pace = interval(Duration::from_secs_f64(1.0 / config.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let store = RetentionStore::new(client, config.api_timeout);
-        Self { store, config, events, metrics, pace: pace.into(), tracked: Mutex::default(), refused: Mutex::default() }
+        Self {
+            store,
+            config,
+            events,
+            metrics,
+            pace: pace.into(),
+            tracked: Mutex::default(),
+            refused: Mutex::default(),
+            rotation: Mutex::default(),
+        }
     }
 
     /// Scans requests and records, forever.
@@ -81,6 +93,9 @@ impl Retention {
 
     async fn scan(&self, kind: Kind) {
         if let Err(error) = self.scan_pages(kind).await {
+            if kind == Kind::UngrantedRecord {
+                self.rotation.lock().failed();
+            }
             self.metrics.error(kind);
             warn!(%error, "unable to scan for old objects; retrying");
         }
@@ -89,7 +104,7 @@ impl Retention {
     /// Scans all objects of a kind. An object that cannot be read or deleted does not stop the
     /// others.
     async fn scan_pages(&self, kind: Kind) -> Result<(), StoreError> {
-        let mut token = None;
+        let (mut token, mut began) = (None, None);
         if kind == Kind::Request {
             self.tracked.lock().begin_scan();
         }
@@ -98,6 +113,7 @@ impl Retention {
             if now.is_none() {
                 warn!("the API server's response has no Date or comes from a cache; nothing is deleted");
             }
+            began = began.or(now);
             // Only the candidates of the page are kept.
             let candidates: Vec<Place> =
                 items.into_iter().filter_map(|item| self.worth_reading(kind, item, now)).collect();
@@ -112,6 +128,9 @@ impl Retention {
             if token.is_none() {
                 self.metrics.scanned(kind, now);
                 self.refused.lock().scanned(kind);
+                if kind == Kind::UngrantedRecord {
+                    self.rotation.lock().ended(began, self.config.reads_per_scan());
+                }
                 return Ok(());
             }
         }
@@ -119,7 +138,8 @@ impl Retention {
 
     /// Waits until the next object may be read for deletion. The records of ungranted requests are
     /// deleted as fast as the API server responds, because each namespace can cause as many per
-    /// second as the operator closes for it.
+    /// second as the operator closes for it. Those whose requests existed before are read in
+    /// rotation.
     async fn wait_for_turn(&self, kind: Kind) {
         match kind {
             Kind::Request | Kind::Record => {
@@ -144,6 +164,7 @@ impl Retention {
             Kind::UngrantedRecord => policy::ungranted_record(&metadata, not_after, now, self.retention()),
         };
         match verdict {
+            Verdict::ReadFurther if kind == Kind::UngrantedRecord && !self.is_due(&metadata, not_after) => None,
             Verdict::ReadFurther | Verdict::Delete(_) => {
                 let ObjectMeta { namespace, name, .. } = metadata;
                 Some(Place { namespace: namespace.unwrap_or_default(), name: name? })
@@ -154,6 +175,13 @@ impl Retention {
             }
             Verdict::Keep(_) => None,
         }
+    }
+
+    /// Returns true if this scan reads the record of an ungranted request.
+    fn is_due(&self, metadata: &ObjectMeta, not_after: Option<Timestamp>) -> bool {
+        let since = policy::ungranted_since(metadata, not_after, self.retention());
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        since.is_some_and(|since| self.rotation.lock().is_due(uid, since))
     }
 
     /// Reads an object again, decides again, and deletes it in the state that was read.

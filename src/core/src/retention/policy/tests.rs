@@ -294,6 +294,8 @@ fn ungranted_record_is_kept_for_minutes_and_for_a_day_at_most() {
         if ledger::is_ungranted(&record) {
             let on_page = super::ungranted_record(&record.metadata, ledger::remembered(&record), Some(NOW), RETENTION);
             assert_eq!(on_page, kept.map_or(Verdict::ReadFurther, Verdict::Keep), "{name}, on a page");
+            let since = super::ungranted_since(&record.metadata, ledger::remembered(&record), RETENTION);
+            assert_eq!(since.is_some_and(|since| since <= NOW), kept.is_none(), "{name}, since {since:?}");
         }
         let wanted = kept.map_or(Verdict::Keep(KeepReason::Requested), Verdict::Keep);
         assert_eq!(of_record(&record, Presence::Present), wanted, "{name}, while its request exists");

@@ -23,6 +23,15 @@ pub(crate) struct Config {
     pub(crate) rate: f64,
 }
 
+impl Config {
+    /// Returns about how many records of ungranted requests a scan reads again, at this rate.
+    pub(crate) fn reads_per_scan(&self) -> u64 {
+        let turn = Duration::from_secs_f64(1.0 / self.rate);
+        let reads = self.short_period.as_nanos() / turn.as_nanos().max(1);
+        u64::try_from(reads).unwrap_or(u64::MAX).max(1)
+    }
+}
+
 impl From<&RunArgs> for Config {
     fn from(args: &RunArgs) -> Self {
         let retention = signed(args.record_retention);
