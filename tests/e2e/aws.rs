@@ -112,7 +112,7 @@ async fn a_panic_in_the_sdk_ends_one_call_and_is_logged_in_one_line() -> Result<
     assert!(operator.is_running());
     let logs = operator.logs();
     logs::is_sound(&logs)?;
-    let caught: Vec<_> = logs.lines().filter(|line| line.contains("\"message\":\"a panic\"")).collect();
+    let caught: Vec<_> = logs.lines().filter(|line| line.contains("\"message\":\"caught a panic\"")).collect();
     assert!(!caught.is_empty() && caught.iter().all(|line| line.contains("\"place\":")), "{logs}");
     assert!(!logs.contains("AKIA"), "{logs}");
     fs::write(

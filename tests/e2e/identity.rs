@@ -84,7 +84,7 @@ impl People {
 async fn without_the_stamp_nobody_can_name_another_requester() -> Result<()> {
     let people = People::start().await?;
     let refused = people.run(&["apply", "-f", "-"], &people.forged("forged")).await?.refusal()?;
-    assert!(refused.contains("spec.requestedBy names another user"), "{refused}");
+    assert!(refused.contains("spec.requestedBy must name the user who creates"), "{refused}");
     assert!(refused.contains("leave it out"), "{refused}");
     people.run(&["apply", "-f", "-"], &people.plain("plain")).await?.success()?;
     assert_eq!(people.requester("plain").await?, json!({ "username": "unverified" }));

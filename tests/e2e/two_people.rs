@@ -129,9 +129,9 @@ async fn sessions_are_stamped_compared_and_recorded() -> Result<()> {
     assert_eq!(asked["spec"]["requestedBy"], ALICE.named(), "the allow-listed part, and no access key");
     env.becomes("asked", "Pending/AwaitingApproval").await?;
     for (session, words) in [
-        (&ALICE, "the requester cannot approve the request"),
-        (&ALICE_AS_LEAD, "the requester cannot approve the request"),
-        (&BY_CLI, "names no person"),
+        (&ALICE, "the requester cannot approve their own request"),
+        (&ALICE_AS_LEAD, "the requester cannot approve their own request"),
+        (&BY_CLI, "does not identify a person"),
     ] {
         rejected(eks.approve(session, "asked", json!({})).await?, words)?;
     }
@@ -186,7 +186,7 @@ async fn without_a_stamp_two_people_write_their_own_names() -> Result<()> {
         (json!({ "requestedBy": { "username": "unverified" } }), "sessionName: 'alice@example.com'}"),
         (json!({ "requestedBy": BOB.named() }), "names another user"),
         // Without the session, one person in two roles would be two users.
-        (json!({ "requestedBy": { "username": "support", "uid": ALICE.uid() } }), "only a part of who that is"),
+        (json!({ "requestedBy": { "username": "support", "uid": ALICE.uid() } }), "and completely"),
     ] {
         rejected(eks.ask(&ALICE, "asked", who).await?, words)?;
     }
@@ -195,7 +195,7 @@ async fn without_a_stamp_two_people_write_their_own_names() -> Result<()> {
     for (who, words) in [
         (json!({}), "write who you are into spec.approvedBy"),
         (json!({ "approvedBy": ALICE.named() }), "spec.approvedBy names another user"),
-        (json!({ "approvedBy": { "username": "support", "uid": BOB.uid() } }), "only a part of who that is"),
+        (json!({ "approvedBy": { "username": "support", "uid": BOB.uid() } }), "and completely"),
     ] {
         rejected(eks.approve(&BOB, "asked", who).await?, words)?;
     }
