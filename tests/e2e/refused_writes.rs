@@ -138,13 +138,13 @@ async fn nothing_is_sent_while_a_policy_refuses_records() -> Result<()> {
     }
     let by = "rejected by the ValidatingAdmissionPolicy owner-label";
     refusing.says("held", &[by, "nothing was sent"]).await?;
-    refusing.says("late", &["deadlineSeconds", "closing the record", by]).await?;
-    refusing.says("old", &["notAfter", "closing the record", by]).await?;
+    refusing.says("late", &["deadlineSeconds", "the write of the record that says so", by]).await?;
+    refusing.says("old", &["notAfter", "the write of the record that says so", by]).await?;
     // The operator has tried again, and has reported it once.
     let so_far = refusing.claims("held");
     eventually(LIMIT, "further tries", async || (refusing.claims("held") >= so_far + 2).then_some(())).await?;
     refusing.warns("held", "WriteRefused", &[by, "nothing was sent"]).await?;
-    let late = refusing.warns("late", "WriteRefused", &[by, "closing the record"]).await?;
+    let late = refusing.warns("late", "WriteRefused", &[by, "the write of the record that says so"]).await?;
     assert_eq!(late["action"], "Close");
     let events = refusing.events("held", "WriteRefused").await?;
     assert!(events.len() == 1 && events[0]["series"].is_null() && events[0]["action"] == "Claim", "{events:?}");
@@ -176,7 +176,7 @@ async fn an_outcome_is_reported_while_a_policy_refuses_its_record() -> Result<()
     refusing.enforce(&yaml, &["label", "--dry-run=server", "--overwrite", "prrec", name, "probe=probe"], "").await?;
     let by = "rejected by the ValidatingAdmissionPolicy frozen-records";
     env.ask("sent").await?;
-    let sent = refusing.says("sent", &["password invalidated", "Writing this into the record", by]).await?;
+    let sent = refusing.says("sent", &["password invalidated", "The write of the record that says so", by]).await?;
     assert_eq!(condition(&sent, "PasswordInvalidated")["status"], "True", "{sent}");
     env.apply(&env.request("refused", "nobody", "")).await?;
     refusing
@@ -276,7 +276,7 @@ async fn an_event_reports_an_outcome_while_statuses_are_refused() -> Result<()> 
     let by = "rejected by the ValidatingAdmissionPolicy no-statuses";
     let cannot = "The status cannot be written";
     refusing.warns("reported-by-event", "ResetAccepted", &["password invalidated", cannot, by]).await?;
-    refusing.warns("waits", "Suspended", &["spec.suspend is true", cannot, by]).await?;
+    refusing.warns("waits", "Suspended", &["the request is suspended", cannot, by]).await?;
     refusing.warns("another", "NoNamespaceMatches", &["the grant selects no existing namespace", cannot, by]).await?;
     refusing.counted("status", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy no-statuses");
@@ -364,7 +364,7 @@ async fn a_policy_that_refuses_the_lease_and_events_is_named() -> Result<()> {
     refusing.counted("lease", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy owner-label");
     let logs = operator.logs();
-    let warnings = logs.lines().filter(|line| line.contains("\"WARN\"") && line.contains("refuses the lease"));
+    let warnings = logs.lines().filter(|line| line.contains("\"WARN\"") && line.contains("rejected the write of the Lease"));
     assert_eq!(warnings.count(), 1, "{logs}");
     refusing.lift("owner-label").await?;
     eventually(LIMIT, "it to lead", async || {
@@ -463,7 +463,7 @@ async fn a_dead_webhook_and_a_lost_permission_are_named() -> Result<()> {
     let broken = Fault::Respond(Reply::kubernetes_error(500, "InternalError"));
     let failing = env.api.always(Matcher::path(Method::PUT, "/passwordresetrecords/"), broken);
     env.ask("failing").await?;
-    refusing.says("failing", &["password invalidated", "Writing this into the record fails"]).await?;
+    refusing.says("failing", &["password invalidated", "The write of the record that says so failed"]).await?;
     failing.remove();
     assert_eq!(env.ended("failing").await?, RESET);
     for name in ["unasked", "not-permitted", "failing"] {

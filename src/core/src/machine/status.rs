@@ -166,10 +166,10 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
     let hindrance = hindrance(refuser);
     let message = match write {
         RecordWrite::Claim => format!(
-            "nothing was sent: the record that must exist before a call {hindrance}; retrying until the deadline"
+            "nothing was sent: the write of the record that must exist before a call {hindrance}; retrying until the deadline"
         ),
         RecordWrite::EarlierEffects => format!(
-            "nothing was sent: the records with the results of earlier requests {hindrance}, and no new call is made until they are written; retrying until the deadline"
+            "nothing was sent: the write of the results of earlier requests into their records {hindrance}, and no new call is made until it succeeds; retrying until the deadline"
         ),
         // Another replica may have been quicker: only the record can say that nothing was sent.
         RecordWrite::Close(cause) => {
@@ -181,11 +181,11 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
                 CloseCause::UserChanged => "the user is not the one whom the status showed for the approval",
             };
             format!(
-                "{cause} and nothing is sent, but the record that says so {hindrance}; the outcome stays Pending until it is written; retrying"
+                "{cause} and nothing is sent, but the write of the record that says so {hindrance}; the outcome stays Pending until it is written; retrying"
             )
         }
         RecordWrite::ExtendExpiry => format!(
-            "{}. The record with the request's notAfter {hindrance}; the outcome stays Pending until it is written; retrying",
+            "{}. The write of the request's notAfter into the record {hindrance}; the outcome stays Pending until it is written; retrying",
             ended.message
         ),
     };
@@ -197,7 +197,7 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
 }
 
 fn hindrance(refuser: Option<&Refuser>) -> String {
-    refuser.map_or_else(|| "could not be written".into(), |refuser| format!("was rejected by {refuser}"))
+    refuser.map_or_else(|| "failed".into(), |refuser| format!("was rejected by {refuser}"))
 }
 
 /// Returns the status of a request whose effect cannot be stored in its record: the status after it
@@ -219,7 +219,7 @@ pub fn held_up(attempt: &Attempt, finding: &Finding, refuser: Option<&Refuser>, 
     let of_whom = if ours { "" } else { "for an earlier request of this name: " };
     let hindrance = hindrance(refuser);
     let message = format!(
-        "{of_whom}{known}. The record that says so {hindrance}; the outcome stays Pending until it is written; retrying"
+        "{of_whom}{known}. The write of the record that says so {hindrance}; the outcome stays Pending until it is written; retrying"
     );
     let invalidated = match invalidated {
         Truth::True => Truth::True,

@@ -311,15 +311,15 @@ fn a_refused_write_names_its_consequence_and_the_refuser() {
         assert!(update.message.contains(by), "{}", update.message);
     }
     let failing = refused(RecordWrite::EarlierEffects, None, &accepted).message;
-    assert!(failing.contains("the records with the results of earlier requests could not be written"), "{failing}");
+    assert!(failing.contains("the write of the results of earlier requests into their records failed"), "{failing}");
 }
 
 #[test]
 fn an_effect_that_is_not_stored_is_shown_as_afterwards() {
     use {Effect::*, Evidence::*, UserStatus::ResetRequired};
     let quota = Refuser::Quota("few".into());
-    let failing = "The record that says so could not be written";
-    let refused = "The record that says so was rejected by the ResourceQuota few";
+    let failing = "The write of the record that says so failed";
+    let refused = "The write of the record that says so was rejected by the ResourceQuota few";
     let open = ended_as(None, None);
     for (effect, evidence, code, after) in [
         (Performed, CognitoResponse, None, None),
