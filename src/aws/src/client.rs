@@ -200,18 +200,22 @@ impl Aws {
     /// Reads the user once.
     async fn read(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
         let timeouts = TimeoutConfig::builder().operation_timeout(self.timeouts.read).build();
+        let (http, witness) = witnessed(self.http.clone());
         let call = session
             .client
             .admin_get_user()
             .user_pool_id(user.pool)
             .username(user.username)
             .customize()
-            .config_override(session.settings(Body::Object).timeout_config(timeouts))
+            .config_override(session.settings(Body::Object).timeout_config(timeouts).http_client(http))
             .send();
         let output = match caught(call).await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Err(self.read_error(&error, session, user.username)),
-            Err(_) => return Err(ReadError::NoResponse),
+            Ok(Err(error)) => {
+                let not_sent = witness.not_sent().map(ReadError::NotSent);
+                return Err(not_sent.unwrap_or_else(|| self.read_error(&error, session, user.username)));
+            }
+            Err(_) => return Err(witness.not_sent().map_or(ReadError::NoResponse, ReadError::NotSent)),
         };
         let status = output.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
         let attribute = |name: &str| {
@@ -228,6 +232,7 @@ impl Aws {
         Ok(User { status, names })
     }
 
+    /// Returns the error of a read that may have been sent.
     fn read_error<E: ProvideErrorMetadata + StdError + 'static>(
         &self,
         error: &SdkError<E, HttpResponse>,
@@ -235,7 +240,6 @@ impl Aws {
         username: &str,
     ) -> ReadError {
         match error {
-            SdkError::ConstructionFailure(_) => ReadError::Connection(FailureCause::Request),
             SdkError::DispatchFailure(failure) => {
                 ReadError::Connection(failure.as_connector_error().map_or(FailureCause::Network, |it| cause_of(it)))
             }
@@ -305,7 +309,7 @@ impl Cognito for Aws {
         match self.read(session, user).await {
             // A connection that the server has closed while idle fails at its next use. A read may
             // be repeated.
-            Err(ReadError::Connection(_)) => self.read(session, user).await,
+            Err(ReadError::NotSent(_) | ReadError::Connection(_)) => self.read(session, user).await,
             read => read,
         }
     }

@@ -31,6 +31,24 @@ async fn reset_by(
     credentials: Credentials,
     region: &str,
 ) -> (ResetResponse, usize) {
+    let (aws, session, handed) = calling(transport, configure, credentials, region).await;
+    (aws.reset(&session, USER, None).await.response, handed.load(Ordering::SeqCst))
+}
+
+/// Reads a user with this transport. Returns the error, and the number of requests that the
+/// transport received.
+async fn read_by(transport: Transport, credentials: Credentials) -> (ReadError, usize) {
+    let (aws, session, handed) = calling(transport, |loader| loader, credentials, "eu-west-1").await;
+    (aws.user(&session, USER).await.unwrap_err(), handed.load(Ordering::SeqCst))
+}
+
+/// Returns the parts of a call with this transport, and the number of requests that it receives.
+async fn calling(
+    transport: Transport,
+    configure: impl Fn(ConfigLoader) -> ConfigLoader + Send + Sync + 'static,
+    credentials: Credentials,
+    region: &str,
+) -> (Aws, AwsSession, Arc<AtomicUsize>) {
     let handed = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&handed);
     let connect = move |_: HttpRequest| {
@@ -56,7 +74,7 @@ async fn reset_by(
     // The session is built here, because `session` returns none with credentials that no request
     // can carry.
     let session = AwsSession { client: aws.client(region), credentials };
-    (aws.reset(&session, USER, None).await.response, handed.load(Ordering::SeqCst))
+    (aws, session, handed)
 }
 
 fn panicking() -> String {
@@ -98,6 +116,16 @@ async fn call_never_handed_to_the_transport_was_not_sent() {
     // There is no valid address to send to.
     let nowhere = |loader: ConfigLoader| loader.endpoint_url("::not a url\n");
     assert_eq!(reset_by(Transport::Fails, nowhere, key("AKIATEST"), "eu-west-1").await, not_sent);
+}
+
+#[tokio::test]
+async fn read_is_not_sent_if_it_was_never_handed_over() {
+    let nothing_sent = ReadError::NotSent(FailureCause::Request);
+    assert_eq!(read_by(Transport::Fails, key("AKIATEST\n")).await, (nothing_sent, 0));
+    // A read whose connection ends is repeated once.
+    let ended = ReadError::Connection(FailureCause::Network);
+    assert_eq!(read_by(Transport::Fails, key("AKIATEST")).await, (ended, 2));
+    assert_eq!(read_by(Transport::Panics, key("AKIATEST")).await, (ReadError::NoResponse, 1));
 }
 
 #[tokio::test]

@@ -254,7 +254,10 @@ pub enum ReadError {
     /// Cognito failed with this code and a status of 5xx.
     #[error("unable to read the user: {}", .0.as_str())]
     ServerError(Code),
-    /// No connection was made, or it ended before a response.
+    /// Nothing was sent, because the request could not be built, or no connection was made.
+    #[error("unable to read the user: {}", .0.in_words())]
+    NotSent(FailureCause),
+    /// The connection ended before a response.
     #[error("unable to read the user: {}", .0.in_words())]
     Connection(FailureCause),
     /// No genuine response of Cognito was received, or none in time.
@@ -268,7 +271,7 @@ impl ReadError {
     pub fn word(&self) -> &str {
         match self {
             Self::Exception(code) | Self::ServerError(code) => code.as_str(),
-            Self::Connection(cause) => cause.in_words(),
+            Self::NotSent(cause) | Self::Connection(cause) => cause.in_words(),
             Self::NoResponse => "no readable response",
         }
     }
@@ -278,9 +281,11 @@ impl ReadError {
     pub const fn refuses_credentials(&self) -> bool {
         match self {
             Self::Exception(Code::Known(exception)) => exception.refuses_credentials(),
-            Self::Exception(Code::Unrecognized(_)) | Self::ServerError(_) | Self::Connection(_) | Self::NoResponse => {
-                false
-            }
+            Self::Exception(Code::Unrecognized(_))
+            | Self::ServerError(_)
+            | Self::NotSent(_)
+            | Self::Connection(_)
+            | Self::NoResponse => false,
         }
     }
 
@@ -290,7 +295,7 @@ impl ReadError {
         match self {
             Self::Exception(Code::Known(exception)) | Self::ServerError(Code::Known(exception)) => exception.code(),
             Self::Exception(Code::Unrecognized(_)) | Self::ServerError(Code::Unrecognized(_)) => "UnrecognizedError",
-            Self::Connection(cause) => cause.as_str(),
+            Self::NotSent(cause) | Self::Connection(cause) => cause.as_str(),
             Self::NoResponse => "NoResponse",
         }
     }

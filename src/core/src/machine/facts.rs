@@ -516,7 +516,9 @@ fn without_texts(origin: Origin) -> Origin {
 /// it means for a read, is no refusal.
 const fn no_response(error: &ReadError) -> Option<ReadReason> {
     match error {
-        ReadError::Connection(_) | ReadError::NoResponse | ReadError::ServerError(_) => Some(ReadReason::Unreachable),
+        ReadError::NotSent(_) | ReadError::Connection(_) | ReadError::NoResponse | ReadError::ServerError(_) => {
+            Some(ReadReason::Unreachable)
+        }
         ReadError::Exception(code) => match code.class() {
             Class::Throttled => Some(ReadReason::Throttled),
             Class::Ambiguous | Class::AmbiguousFailure => Some(ReadReason::Unreachable),

@@ -404,7 +404,8 @@ fn a_read_without_a_response_is_no_refusal_to_read() {
     for (error, wanted) in [
         (ReadError::Exception(unknown()), unreachable),
         (ReadError::ServerError(unknown()), unreachable),
-        (ReadError::Connection(FailureCause::Tls), unreachable),
+        (ReadError::NotSent(FailureCause::Tls), unreachable),
+        (ReadError::Connection(FailureCause::Network), unreachable),
         (ReadError::NoResponse, unreachable),
     ] {
         assert_eq!(snapshot(&error), wanted, "{error}");

@@ -104,7 +104,8 @@ fn credentials_that_cognito_refuses_are_reloaded_once() {
 fn a_request_waits_where_the_read_of_its_user_got_no_response() {
     for (error, reported) in [
         (ReadError::NoResponse, true),
-        (ReadError::Connection(FailureCause::TimedOut), true),
+        (ReadError::NotSent(FailureCause::TimedOut), true),
+        (ReadError::Connection(FailureCause::Network), true),
         (ReadError::ServerError(Code::Unrecognized("BrandNew".into())), true),
         (ReadError::Exception(Code::Known(Exception::InternalError)), true),
         (ReadError::Exception(Code::Known(Exception::TooManyRequests)), false),

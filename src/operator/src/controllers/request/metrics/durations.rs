@@ -86,7 +86,7 @@ impl Durations {
         let class = match response {
             ResetResponse::Accepted => SUCCESS,
             ResetResponse::Exception(code) => name(code.class()),
-            ResetResponse::NotSent(_) => "not-sent",
+            ResetResponse::NotSent(_) => NOT_SENT,
             ResetResponse::NoResponse => NO_RESPONSE,
         };
         self.responded("AdminResetUserPassword", class, duration);
@@ -97,6 +97,7 @@ impl Durations {
         let class = match read {
             Ok(_) => SUCCESS,
             Err(ReadError::Exception(code) | ReadError::ServerError(code)) => name(code.class()),
+            Err(ReadError::NotSent(_)) => NOT_SENT,
             Err(ReadError::Connection(_) | ReadError::NoResponse) => NO_RESPONSE,
         };
         self.responded("AdminGetUser", class, duration);
@@ -108,6 +109,7 @@ impl Durations {
 }
 
 const SUCCESS: &str = "success";
+const NOT_SENT: &str = "not-sent";
 const NO_RESPONSE: &str = "no-response";
 
 const fn name(class: Class) -> &'static str {
@@ -159,6 +161,7 @@ mod tests {
             Err(ReadError::Exception(code("AccessDeniedException"))),
             Err(ReadError::Exception(code("InternalErrorException"))),
             Err(ReadError::Exception(code("BrandNewException"))),
+            Err(ReadError::NotSent(FailureCause::Dns)),
             Err(ReadError::NoResponse),
         ] {
             durations.user_read(&read, Duration::from_millis(200));
@@ -177,7 +180,7 @@ mod tests {
         for class in ["success", "refused", "throttled", "not-sent", "no-response"] {
             wanted.push(of("AdminResetUserPassword", class));
         }
-        for class in ["success", "blocked", "ambiguous", "ambiguous-failure", "no-response"] {
+        for class in ["success", "blocked", "ambiguous", "ambiguous-failure", "not-sent", "no-response"] {
             wanted.push(of("AdminGetUser", class));
         }
         for series in wanted {
