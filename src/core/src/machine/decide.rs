@@ -151,14 +151,20 @@ fn write_status(state: &State, desired: &Desired, now: Timestamp) -> Step {
     }
 }
 
-/// Closes the record in its turn, unless just that was refused. Nothing is concluded beside the
-/// record, so the request waits for it.
+/// Closes the record, unless just that was refused. Nothing is concluded beside the record, so the
+/// request waits for it.
+///
+/// The closings of a namespace take turns. One that follows a read of the user has had its turn
+/// among the calls, and to wait for another one would cost a further read.
 fn close(cause: CloseCause, state: &State, now: Timestamp) -> Step {
-    match state.refused {
-        Some(Refused { write: RecordWrite::Close(_), until }) if now < until => {
+    match (state.refused, cause) {
+        (Some(Refused { write: RecordWrite::Close(_), until }), _) if now < until => {
             Step::Wait { reason: WaitReason::WriteRefused, until }
         }
-        Some(_) | None => in_turn(Step::Close(cause), state),
+        (_, CloseCause::Expired | CloseCause::DeadlineExceeded) => in_turn(Step::Close(cause), state),
+        (_, CloseCause::AlreadyResetRequired | CloseCause::UserReadRefused | CloseCause::UserChanged) => {
+            Step::Close(cause)
+        }
     }
 }
 

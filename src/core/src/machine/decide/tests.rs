@@ -325,7 +325,20 @@ fn nothing_is_sent_for_another_user_than_the_one_shown() {
         ("another user before a retry", State { ledger: retryable(later(-1)), ..read.clone() }, wanted),
         ("the read is to be repeated", changed(Snapshot::NotRead), Step::TakeSnapshot),
         ("no response to the read", changed(no_response), wait(WaitReason::CognitoUnreachable, later(9))),
-        ("not the turn of the closing", State { closing: Turn::NotAsked, ..read }, Step::TakeClosingSlot),
+    ]);
+}
+
+#[test]
+fn closing_after_a_read_of_the_user_waits_for_no_further_turn() {
+    let skip = Request::Pending(Desired { skip_if_reset_required: true, ..desired() });
+    let closing = |before| State { request: skip.clone(), before, closing: Turn::NotAsked, ..free() };
+    let changed = State { user_changed: true, ..closing(Snapshot::Read(UserStatus::Confirmed)) };
+    let over = Request::Pending(Desired { deadline: NOW, ..desired() });
+    check(vec![
+        ("skipped", closing(Snapshot::Read(UserStatus::ResetRequired)), ends(CloseCause::AlreadyResetRequired)),
+        ("refused", closing(Snapshot::Refused(Exception::UserNotFound)), ends(CloseCause::UserReadRefused)),
+        ("another user", changed.clone(), ends(CloseCause::UserChanged)),
+        ("past the deadline", State { request: over, ..changed }, Step::TakeClosingSlot),
     ]);
 }
 

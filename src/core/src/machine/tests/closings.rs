@@ -83,7 +83,7 @@ fn nothing_is_closed_by_grants_that_are_not_confirmed() {
 fn user_to_be_skipped_is_evaluated_by_grants_and_holds_first() {
     let mut skip = request();
     skip.spec.if_reset_required = IfResetRequired::Skip;
-    for (what, grants, follows) in [("granted", granted("reset"), "TakeClosingSlot"), ("held", held(), "WriteStatus")] {
+    for (what, grants, follows) in [("granted", granted("reset"), "WriteRecord"), ("held", held(), "WriteStatus")] {
         let mut run = gathered(skip.clone(), None, granted("reset")).until("GetUser");
         run.expect([(user(UserStatus::ResetRequired), "Read"), (read(skip.clone(), None), "CheckGrants")]);
         run.expect([(Event::Grants(grants), "Recall"), (recalled(None, None), follows)]);
