@@ -21,7 +21,7 @@ impl People {
         this.refused_in_the_end(
             &["create", "--dry-run=server", "-f", "-"],
             &this.forged("probe"),
-            "names another user",
+            "must name the user",
         )
         .await?;
         Ok(this)

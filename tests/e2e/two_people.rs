@@ -184,7 +184,7 @@ async fn without_a_stamp_two_people_write_their_own_names() -> Result<()> {
     for (who, words) in [
         (json!({}), "write who you are into spec.requestedBy: {username: 'support', uid: 'aws-iam-authenticator:"),
         (json!({ "requestedBy": { "username": "unverified" } }), "sessionName: 'alice@example.com'}"),
-        (json!({ "requestedBy": BOB.named() }), "names another user"),
+        (json!({ "requestedBy": BOB.named() }), "must name the user"),
         // Without the session, one person in two roles would be two users.
         (json!({ "requestedBy": { "username": "support", "uid": ALICE.uid() } }), "and completely"),
     ] {
