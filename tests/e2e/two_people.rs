@@ -194,7 +194,7 @@ async fn without_a_stamp_two_people_write_their_own_names() -> Result<()> {
     env.becomes("asked", "Pending/AwaitingApproval").await?;
     for (who, words) in [
         (json!({}), "write who you are into spec.approvedBy"),
-        (json!({ "approvedBy": ALICE.named() }), "spec.approvedBy names another user"),
+        (json!({ "approvedBy": ALICE.named() }), "spec.approvedBy must name the user"),
         (json!({ "approvedBy": { "username": "support", "uid": BOB.uid() } }), "and completely"),
     ] {
         rejected(eks.approve(&BOB, "asked", who).await?, words)?;
