@@ -364,7 +364,8 @@ async fn a_policy_that_refuses_the_lease_and_events_is_named() -> Result<()> {
     refusing.counted("lease", "policy").await?;
     refusing.logged("the ValidatingAdmissionPolicy owner-label");
     let logs = operator.logs();
-    let warnings = logs.lines().filter(|line| line.contains("\"WARN\"") && line.contains("rejected the write of the Lease"));
+    let warnings =
+        logs.lines().filter(|line| line.contains("\"WARN\"") && line.contains("rejected the write of the Lease"));
     assert_eq!(warnings.count(), 1, "{logs}");
     refusing.lift("owner-label").await?;
     eventually(LIMIT, "it to lead", async || {

@@ -13,6 +13,7 @@ pub mod grants;
 pub mod invalid_objects;
 pub mod ledger;
 pub mod machine;
+mod managed_fields;
 pub mod memory;
 pub mod orphaned_claims;
 pub mod panics;

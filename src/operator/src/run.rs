@@ -17,7 +17,7 @@ use crate::{
         preflight::{self, Needs, StartError},
     },
     metrics::Metrics,
-    serve::{Prepared, serve},
+    serve::{Prepared, ServeError, serve},
     tasks::{TaskError, Tasks},
     telemetry::{
         logs::Repeats,
@@ -32,7 +32,7 @@ const SHORT_RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// An error that ends the operator.
 #[derive(Debug, Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// No cluster is configured, or its configuration cannot be used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -54,12 +54,12 @@ pub enum RunError {
     /// The operating system returned an error.
     #[error("failed to {0}: {1}")]
     System(&'static str, io::Error),
-    /// A task of the operator ended.
+    /// The operator was ready, and ended.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A task ended while the cluster was checked.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// Calls were still in flight when the shutdown timeout ended.
-    #[error("failed to finish the calls in flight within {0:?}; the next start resolves them without a second call")]
-    Unfinished(Duration),
 }
 
 /// Runs the operator until it is asked to stop and calls in flight have finished.
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: RunArgs, repeats: Arc<Repeats>) -> Result<(), RunE
     // The futures are boxed: a debug build would otherwise copy the whole operator from stack frame
     // to stack frame.
     let Some(prepared) = tasks.until(&stop, Box::pin(prepare(&args, &metrics))).await? else { return Ok(()) };
-    Box::pin(serve(tasks, args, prepared?, &metrics, health, stop)).await
+    Ok(Box::pin(serve(tasks, args, prepared?, &metrics, health, stop)).await?)
 }
 
 /// Checks the cluster and the configuration.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cognito_reset_core::{action::port::Cognito, refusal::Refuser};
 use kube::Client;
+use thiserror::Error;
 use tokio::{
     sync::{oneshot, watch},
     time::{sleep, timeout},
@@ -24,7 +25,6 @@ use crate::{
         store::Store,
     },
     metrics::Metrics,
-    run::RunError,
     tasks::{TaskError, Tasks},
     telemetry::{
         events::Events,
@@ -49,6 +49,17 @@ pub struct Prepared<C> {
     pub lease: Option<String>,
 }
 
+/// An error that ends the work.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// A task of the operator ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// Calls were still in flight when the shutdown timeout ended.
+    #[error("failed to finish the calls in flight within {0:?}; the next start resolves them without a second call")]
+    Unfinished(Duration),
+}
+
 /// Runs with any implementation of Cognito until `signalled` is cancelled.
 ///
 /// # Errors
@@ -61,7 +72,7 @@ pub async fn serve<C: Cognito>(
     metrics: &Metrics,
     health: Health,
     signalled: CancellationToken,
-) -> Result<(), RunError> {
+) -> Result<(), ServeError> {
     health.reading();
     let stop = signalled.child_token();
     let Prepared { client, cognito, lease } = prepared;
@@ -239,7 +250,7 @@ impl<C: Cognito> Operator<C> {
         tasks: &mut Tasks,
         shutdown_timeout: Duration,
         signalled: &CancellationToken,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), ServeError> {
         info!("stopping: finishing the calls in flight");
         self.requests.stop_slots();
         self.requests.report_held_up();
@@ -249,7 +260,7 @@ impl<C: Cognito> Operator<C> {
             () = self.shutdown_limit(shutdown_timeout, signalled) => {}
         }
         self.requests.report_held_up();
-        Err(RunError::Unfinished(shutdown_timeout))
+        Err(ServeError::Unfinished(shutdown_timeout))
     }
 
     /// Waits until the shutdown has taken too long. Without a signal nobody kills the process, so

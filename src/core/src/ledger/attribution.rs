@@ -12,7 +12,7 @@ use kube::ResourceExt;
 
 use crate::{
     ledger::{changed_at, last},
-    retention::policy::written,
+    managed_fields::written,
 };
 
 /// The time by which the clocks of two API servers may differ, and by which Cognito may be late to

@@ -5,10 +5,11 @@
 
 use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     ledger::{self, Identity},
+    managed_fields::written,
     retention::gitops::{self, Tracker},
 };
 
@@ -240,14 +241,6 @@ fn deletable(metadata: &ObjectMeta, now: Option<Timestamp>) -> Result<(Timestamp
     let guard = metadata.uid.clone().zip(metadata.resource_version.clone());
     let (uid, resource_version) = guard.ok_or(KeepReason::Nameless)?;
     Ok((now, Guard { uid, resource_version }))
-}
-
-/// Returns the time when the API server last stored a write by these managers, or the creation of
-/// the object if that is later.
-pub(crate) fn written(metadata: &ObjectMeta, of: impl Fn(&ManagedFieldsEntry) -> bool) -> Option<Timestamp> {
-    let managed = metadata.managed_fields.iter().flatten().filter(|entry| of(entry));
-    let changed = managed.filter_map(|entry| entry.time.as_ref());
-    changed.chain(metadata.creation_timestamp.as_ref()).map(|time| time.0).max()
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ const SOCKS_PORT: u16 = 1080;
 
 /// An error in the configuration of the cluster.
 #[derive(Debug, Error)]
-pub enum ClusterError {
+pub(crate) enum ClusterError {
     /// No cluster is configured, or its configuration cannot be used.
     #[error("failed to find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     NotFound(String),

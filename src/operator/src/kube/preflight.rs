@@ -57,7 +57,7 @@ impl Needs<'_> {
 
 /// An error that prevents the start.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The list that is compiled into the operator cannot be parsed.
     #[error("failed to read the operator's own list of permissions: {0}")]
     List(String),

@@ -20,7 +20,7 @@ const NO: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// The place that names a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamedBy {
+pub(crate) enum NamedBy {
     /// A kubeconfig, for the API server only.
     Kubeconfig,
     /// This environment variable.
@@ -52,7 +52,7 @@ impl fmt::Display for NamedBy {
     "failed to use the proxy that {0} names: give an address such as http://proxy.example.com:3128 (supported schemes: {schemes})",
     schemes = .0.schemes().join(", ")
 )]
-pub struct UnusableProxy(pub NamedBy);
+pub(crate) struct UnusableProxy(pub NamedBy);
 
 /// The proxy settings of the environment, for the client of the API server.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Tables of the facts about an object and the decision.
 
 use cognito_reset_api::{CloseCause, Closed, Origin, record::SCHEMA};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 use serde_json::json;
 
 use super::*;
