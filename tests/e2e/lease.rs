@@ -1,7 +1,7 @@
 //! The Lease: one replica works, the others are on standby, and an operator without a leader
 //! reports it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use http::Method;
@@ -145,6 +145,32 @@ async fn a_leader_that_loses_its_lease_finishes_its_calls() -> Result<()> {
     let status = leader.wait_exit(LIMIT).await?;
     assert!(!status.success() && leader.logs().contains("failed to keep the lease"), "{status}: {}", leader.logs());
     assert_eq!((env.state("after").await?.as_str(), env.calls("after")), ("Pending/Pending", 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn effect_that_only_a_former_leader_knows_is_not_given_up() -> Result<()> {
+    let env = Environment::start().await?;
+    let replica = env.replica("leader", Some("3s")).args(["--call-timeout=30s", "--shutdown-timeout=1s"]);
+    let mut leader = env.run_with(replica).await?;
+    reports(&leader, "leader").await?;
+    let held = env.cognito.once(Matcher::reset_of("accepted"), Fault::HoldReply);
+    env.ask("accepted").await?;
+    let held = held.held(LIMIT).await?;
+    env.api.close().await?;
+    held.release();
+    eventually(LIMIT, "the leader to begin its stop with the effect", async || {
+        let logs = leader.logs();
+        ensure!(logs.contains("finishing the calls in flight") && logs.contains("unable to store an effect"), "{logs}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let ended = leader.wait_exit(Duration::from_secs(4)).await;
+    ensure!(ended.is_err(), "it ended without storing the effect: {}", leader.logs());
+    env.api.open().await?;
+    assert_eq!(env.ended("accepted").await?, "Succeeded/ResetAccepted");
+    let status = leader.wait_exit(LIMIT).await?;
+    assert!(!status.success() && leader.logs().contains("failed to keep the lease"), "{status}: {}", leader.logs());
     Ok(())
 }
 
