@@ -183,11 +183,11 @@ clippy:
 	$(say) "clippy (the first run takes about 4 minutes on two cores)"
 	@# Each crate alone: a build of the workspace unifies features, and hides a missing one.
 	@for crate in api core aws; do \
-		$(CARGO) check --quiet --locked --package cognito-reset-$$crate || exit; \
+		.ci/progress "check of $$crate alone" $(CARGO) check --quiet --locked --package cognito-reset-$$crate || exit; \
 	done
 	@# Includes the targets of make fuzz. Nothing is linked, so that neither libFuzzer nor a C++
 	@# compiler is needed.
-	CUSTOM_LIBFUZZER_PATH=none/libnone.a $(CARGO) clippy --workspace --all-targets \
+	@CUSTOM_LIBFUZZER_PATH=none/libnone.a .ci/progress clippy $(CARGO) clippy --workspace --all-targets \
 		--features fuzz/libfuzzer --locked -- -D warnings
 
 # Builds the servers with Go and, side by side with them, the operator and the testbed with cargo.
