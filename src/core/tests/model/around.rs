@@ -13,19 +13,12 @@ impl Steps<'_> {
     pub fn network(&mut self) {
         let waited: Vec<_> = self.from.replicas.iter().flatten().filter_map(|task| task.waits_for()).collect();
         for (place, message) in self.from.wire.iter().enumerate() {
-            let (waits, landed) = match message {
-                Message::Call { attempt, performed } => (waited.contains(&attempt.as_str()), *performed),
-                Message::Record { .. } | Message::Status { .. } => (false, false),
-            };
-            if waits {
+            if matches!(message, Message::Call { attempt, .. } if waited.contains(&attempt.as_str())) {
                 continue;
             }
             self.add(None, "a message is lost", true, |world| {
                 world.wire.remove(place);
             });
-            if landed {
-                continue;
-            }
             self.add(None, "a late message arrives", true, |world| {
                 match message {
                     Message::Call { .. } => world.perform(place),
@@ -82,7 +75,8 @@ impl Steps<'_> {
                     self.add(None, FORGOTTEN, true, |world| world.records[subject] = None);
                 }
                 // Deleting it and applying it again cost one fault together.
-                let label = Label { replica: None, what: "the request is applied again", then: "", fair: false };
+                let label =
+                    Label { replica: None, before: "", what: "the request is applied again", then: "", fair: false };
                 self.push(label, |world| world.apply(subject));
                 continue;
             };

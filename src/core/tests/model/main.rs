@@ -1,8 +1,8 @@
 //! Explores every order of events around the production machine.
 //!
 //! `world.rs` defines the world, `steps.rs` and `around.rs` define the steps, and `walk.rs`
-//! explores them. For each command of a machine, `steps.rs` enumerates every event that the world
-//! could return.
+//! explores them. `reductions.rs` keeps the number of states small. For each command of a machine,
+//! `steps.rs` enumerates every event that the world could return.
 //!
 //! The model trusts no timeout, lease or wait. A reconcile may begin at any moment for any request,
 //! an open claim may be resolved while its call is in flight, and a process may call long after it
@@ -20,6 +20,8 @@
 )]
 
 mod around;
+mod graph;
+mod reductions;
 mod steps;
 mod walk;
 mod world;

@@ -6,7 +6,7 @@
 //! nobody else can observe is carried out at once, so that it makes no state of its own. If it can
 //! fail, the failure is a branch.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, conditions::WaitReason};
 use cognito_reset_core::{
@@ -33,11 +33,23 @@ use crate::world::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Label {
     pub replica: Option<usize>,
+    /// The reads of others right before.
+    pub before: &'static str,
     pub what: &'static str,
     /// The failure of a command that was carried out at once.
     pub then: &'static str,
     /// True for a step without failure; any other step costs faults.
     pub fair: bool,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replica, before, what, then, fair } = self;
+        let who = replica.map_or_else(String::new, |replica| format!("replica {replica} "));
+        let before = if before.is_empty() { String::new() } else { format!(", {before}") };
+        let then = if then.is_empty() { String::new() } else { format!(", and {then}") };
+        write!(f, "  {who}{what}{before}{then}{}", if *fair { "" } else { "  (fault)" })
+    }
 }
 
 /// The step that ends every wait.
@@ -107,7 +119,7 @@ struct Advanced {
 impl Steps<'_> {
     pub fn add(&mut self, replica: Option<usize>, what: &'static str, fair: bool, change: impl FnOnce(&mut World)) {
         if fair || self.from.faults > 0 {
-            self.push(Label { replica, what, then: "", fair }, |world| {
+            self.push(Label { replica, before: "", what, then: "", fair }, |world| {
                 world.faults -= u8::from(!fair);
                 change(world);
             });
@@ -117,7 +129,7 @@ impl Steps<'_> {
     pub fn push(&mut self, label: Label, change: impl FnOnce(&mut World)) {
         let mut world = self.from.clone();
         change(&mut world);
-        self.found.push((label, world));
+        self.find(label, world);
     }
 
     /// Begins a reconcile. One may begin at any time, over any request, and its cause may be
@@ -238,8 +250,8 @@ impl Steps<'_> {
         let ended = matches!(command, Command::Finish(_));
         let next = || Task { subject: task.subject, machine, command, read: Read::Nothing, sent: false, snapshot };
         world.replicas[replica] = (!ended).then(|| Frozen::new(next()));
-        let label = Label { replica: Some(replica), what, then, fair: cost + more == 0 };
-        self.found.push((label, world));
+        let label = Label { replica: Some(replica), before: "", what, then, fair: cost + more == 0 };
+        self.find(label, world);
     }
 
     /// Reads request and record at the same time, so that one of them may change before the other
@@ -252,10 +264,7 @@ impl Steps<'_> {
         };
         match &task.read {
             Read::Nothing => {
-                let partly = |read| Some(Frozen::new(Task { read, ..Task::clone(task) }));
-                let (first, second) = (partly(Read::Request(request, server_time)), partly(Read::Record(record)));
-                self.add(Some(replica), "reads the request", true, |world| world.replicas[replica] = first);
-                self.add(Some(replica), "reads the record", true, |world| world.replicas[replica] = second);
+                self.reply(replica, task, "reads request and record", FAIR, |_| both(request, record, server_time));
                 self.reply(replica, task, "cannot read", FAULT, |_| Event::Objects(Err(no_response())));
                 self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
             }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
 
 use crate::{
-    steps::{CAUSELESS, DEADLINE, FORGOTTEN, Label, steps},
+    graph::{Edge, Edges},
+    steps::{Label, steps},
     world::World,
 };
 
@@ -16,22 +17,32 @@ pub type Check = fn(&World) -> Result<(), &'static str>;
 /// A state that has to be reached, by name.
 pub type Sight = (&'static str, fn(&World) -> bool);
 
-#[derive(Clone, Copy)]
-struct Edge {
-    to: u32,
-    writes: bool,
-    /// A deadline passes.
-    deadline: bool,
-    /// A pass begins without a cause.
-    causeless: bool,
+/// Takes a hash of 64 bits as it is.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only hashes are looked up");
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
-/// A walk through every state.
+/// A walk through every state. Of a state, only its hash is kept: the steps to it are found again
+/// when they are needed.
 pub struct Walk {
-    /// The state and the step from which each state was reached first.
-    parents: Vec<Option<(u32, Label)>>,
+    start: World,
+    /// The number of each state, by its hash.
+    known: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    /// The state from which each state was reached first.
+    parents: Vec<u32>,
     /// For each state, the steps that the operator and the network make without a fault.
-    fair: Vec<Vec<Edge>>,
+    fair: Edges,
     rest: Vec<bool>,
     free: Vec<bool>,
     pub depth: u32,
@@ -53,51 +64,62 @@ impl Walk {
     /// The first state that breaks a check, with the shortest way to it.
     pub fn from(start: World, check: Check, sights: &[Sight]) -> Result<Self, String> {
         let begun = Instant::now();
-        let mut known = HashMap::from([(print(&start), 0)]);
         let mut walk = Self {
-            parents: vec![None],
-            fair: vec![Vec::new()],
-            rest: vec![start.at_rest()],
-            free: vec![start.is_free()],
+            start: start.clone(),
+            known: HashMap::default(),
+            parents: Vec::new(),
+            fair: Edges::default(),
+            rest: Vec::new(),
+            free: Vec::new(),
             depth: 0,
             edges: 0,
             took: Duration::ZERO,
-            seen: sights.iter().map(|(_, is)| is(&start)).collect(),
+            seen: vec![false; sights.len()],
         };
-        let mut level = vec![(0, start)];
+        walk.visit(0, &start, sights);
+        let mut level = vec![start];
+        let mut from = 0;
         while !level.is_empty() {
             let mut next = Vec::new();
-            for (from, world) in level {
+            for world in level {
                 for (label, after) in steps(&world) {
                     walk.edges += 1;
-                    let new = u32::try_from(walk.parents.len()).expect("fewer states than 2^32");
-                    let to = *known.entry(print(&after)).or_insert(new);
-                    if to == new {
-                        walk.parents.push(Some((from, label)));
-                        walk.fair.push(Vec::new());
-                        walk.rest.push(after.at_rest());
-                        walk.free.push(after.is_free());
-                        for (seen, (_, is)) in walk.seen.iter_mut().zip(sights) {
-                            *seen = *seen || is(&after);
-                        }
-                        check(&after).map_err(|what| format!("{what}:\n{}\n{after:#?}", walk.way_to(new)))?;
-                    }
+                    let (to, new) = walk.visit(from, &after, sights);
                     if label.fair {
-                        let changed = (&world.requests, &world.records) != (&after.requests, &after.records);
-                        let writes = changed && label.what != FORGOTTEN;
-                        let (deadline, causeless) = (label.what == DEADLINE, label.what == CAUSELESS);
-                        walk.fair[from as usize].push(Edge { to, writes, deadline, causeless });
+                        let changes = (&world.requests, &world.records) != (&after.requests, &after.records);
+                        walk.fair.push(Edge::new(to, &label, changes));
                     }
-                    if to == new {
-                        next.push((new, after));
+                    if new {
+                        check(&after).map_err(|what| format!("{what}:\n{}\n{after:#?}", walk.way_to(to)))?;
+                        next.push(after);
                     }
                 }
+                walk.fair.end();
+                from += 1;
             }
             walk.depth += u32::from(!next.is_empty());
             level = next;
         }
         walk.took = begun.elapsed();
         Ok(walk)
+    }
+
+    /// Returns the number of a state that was reached from another one, and true if it is new. The
+    /// states are numbered in the order in which they are reached, which is that of their steps.
+    fn visit(&mut self, from: u32, world: &World, sights: &[Sight]) -> (u32, bool) {
+        let number = self.parents.len();
+        let to = *self.known.entry(print(world)).or_insert(number as u32);
+        let new = to as usize == number;
+        if new {
+            assert!(number < Edge::MOST, "too many states for an edge");
+            self.parents.push(from);
+            self.rest.push(world.at_rest());
+            self.free.push(world.is_free());
+            for (seen, (_, is)) in self.seen.iter_mut().zip(sights) {
+                *seen = *seen || is(world);
+            }
+        }
+        (to, new)
     }
 
     pub fn states(&self) -> usize {
@@ -115,8 +137,9 @@ impl Walk {
     /// # Errors
     /// A state from which none can, with the shortest way to it.
     pub fn ends(&self) -> Result<(), String> {
-        let (some_day, soon) =
-            (self.ending(|edge| !edge.causeless), self.ending(|edge| !edge.causeless && !edge.deadline));
+        let back = self.fair.reversed();
+        let some_day = self.ending(&back, Edge::CAUSELESS);
+        let soon = self.ending(&back, Edge::CAUSELESS | Edge::DEADLINE);
         let stuck = (0..self.states()).find(|state| !some_day[*state] || self.free[*state] && !soon[*state]);
         match stuck {
             None => Ok(()),
@@ -124,20 +147,15 @@ impl Walk {
         }
     }
 
-    /// Returns the states from which such steps lead to one at rest: walks the graph backwards.
-    fn ending(&self, such: impl Fn(&Edge) -> bool) -> Vec<bool> {
-        let mut back = vec![Vec::new(); self.states()];
-        for (from, edges) in self.fair.iter().enumerate() {
-            for edge in edges.iter().filter(|edge| such(edge)) {
-                back[edge.to as usize].push(from as u32);
-            }
-        }
+    /// Returns the states from which steps lead to one at rest, without those of which one of these
+    /// facts holds: walks the graph backwards.
+    fn ending(&self, back: &Edges, without: u32) -> Vec<bool> {
         let mut ends = self.rest.clone();
         let mut open: Vec<_> = (0..self.states()).filter(|state| ends[*state]).collect();
         while let Some(state) = open.pop() {
-            for from in &back[state] {
-                if !std::mem::replace(&mut ends[*from as usize], true) {
-                    open.push(*from as usize);
+            for edge in back.of(state).iter().filter(|edge| !edge.is(without)) {
+                if !std::mem::replace(&mut ends[edge.to()], true) {
+                    open.push(edge.to());
                 }
             }
         }
@@ -153,27 +171,32 @@ impl Walk {
         let mut calm = self.rest.clone();
         let mut open: Vec<_> = (0..self.states()).filter(|state| calm[*state]).collect();
         while let Some(state) = open.pop() {
-            for Edge { to, writes, .. } in &self.fair[state] {
-                if *writes {
+            for edge in self.fair.of(state) {
+                if edge.is(Edge::WRITES) {
                     return Err(format!("nothing is written at rest:\n{}", self.way_to(state as u32)));
                 }
-                if !std::mem::replace(&mut calm[*to as usize], true) {
-                    open.push(*to as usize);
+                if !std::mem::replace(&mut calm[edge.to()], true) {
+                    open.push(edge.to());
                 }
             }
         }
         Ok(())
     }
 
+    /// Returns the steps to a state: takes each of them again.
     fn way_to(&self, mut state: u32) -> String {
-        let mut way = Vec::new();
-        while let Some((from, label)) = self.parents[state as usize] {
-            let who = label.replica.map_or_else(String::new, |replica| format!("replica {replica} "));
-            let then = if label.then.is_empty() { String::new() } else { format!(", and {}", label.then) };
-            way.push(format!("  {who}{}{then}{}", label.what, if label.fair { "" } else { "  (fault)" }));
-            state = from;
+        let mut states = Vec::new();
+        while state != 0 {
+            states.push(state);
+            state = self.parents[state as usize];
         }
-        way.reverse();
+        let (mut world, mut way) = (self.start.clone(), Vec::new());
+        for state in states.into_iter().rev() {
+            let leads = |(_, after): &(Label, World)| self.known.get(&print(after)) == Some(&state);
+            let (label, after) = steps(&world).into_iter().find(leads).expect("the steps of a state stay the same");
+            way.push(label.to_string());
+            world = after;
+        }
         way.join("\n")
     }
 }

@@ -24,7 +24,8 @@ use cognito_reset_core::{
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
+
+use crate::reductions::{status_without_times, without_times};
 
 /// The time of everything before the deadline.
 pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -251,6 +252,11 @@ enum Kind {
     Record,
 }
 
+/// Returns the uid and the version by which a write of the status is guarded.
+pub fn guard(request: &PasswordResetRequest) -> (&Option<String>, &Option<String>) {
+    (&request.metadata.uid, &request.metadata.resource_version)
+}
+
 /// Replicas are alike: states that differ in which of them does what are one.
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -435,6 +441,9 @@ impl World {
             let written = NOW + WRITE * i32::from(self.versions[subject][Kind::Record as usize]);
             stored.metadata.creation_timestamp = Some(Time(written));
         }
+        if self.requests.len() == 1 {
+            without_times(&mut stored);
+        }
         let stored = Object::from(stored);
         self.records[subject] = Some(stored.clone());
         Written::Stored(stored)
@@ -452,11 +461,10 @@ impl World {
     /// Replaces a status, guarded by uid and version.
     pub fn write_status(&mut self, subject: usize, wanted: &Request) -> StatusWrite {
         let Some(standing) = self.requests[subject].clone() else { return StatusWrite::NotFound };
-        let guard = |request: &PasswordResetRequest| (request.uid(), request.resource_version());
         if guard(&standing) != guard(wanted) {
             return StatusWrite::Conflict;
         }
-        let status = wanted.status.clone();
+        let status = wanted.status.clone().map(status_without_times);
         self.edit(subject, |request| request.status = status);
         StatusWrite::Applied
     }
