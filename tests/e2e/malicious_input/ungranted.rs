@@ -146,3 +146,35 @@ async fn burst_without_a_grant_leaves_small_records_at_a_bounded_rate() -> Resul
     }
     logs::is_sound(&operator.logs())
 }
+
+#[tokio::test]
+async fn ungranted_record_goes_beside_a_request_for_another_user() -> Result<()> {
+    let env = Environment::start().await?;
+    env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
+    env.kubectl(&["create", "namespace", NAMESPACE]).await?;
+    let of = |name: &str, user: &str, spec: &str| {
+        env.request(name, user, spec).replace("namespace: default", &format!("namespace: {NAMESPACE}"))
+    };
+    for name in ["reused", "kept"] {
+        env.apply(&of(name, name, "deadlineSeconds: 1")).await?;
+    }
+    let operator = env.run_with(env.operator().args(["--record-retention=5s"])).await?;
+    for name in ["reused", "kept"] {
+        assert_eq!(ended(&env, name).await?, "Failed");
+    }
+    // The name is used again for another user, whose request has a record of its own.
+    env.kubectl(&["delete", "prr", "reused", "--namespace", NAMESPACE]).await?;
+    env.apply(&of("reused", "somebody-else", "suspend: true")).await?;
+    eventually(LIMIT, "the record of the first user to be deleted", async || {
+        let left = records(&env).await?;
+        ensure!(left.len() == 1 && left[0]["username"] == "kept", "{left:?}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let request = env.cluster.read(&format!("{REQUESTS}/reused")).await?;
+    assert_eq!(
+        (&request["spec"]["username"], &request["status"]["outcome"]),
+        (&"somebody-else".into(), &"Pending".into())
+    );
+    logs::is_sound(&operator.logs())
+}
