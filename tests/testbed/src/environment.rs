@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -19,6 +19,9 @@ use tokio::sync::OnceCell;
 
 /// The time that anything may take on a busy machine; a test ends as soon as the state is there.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// The error of a start to which the API server did not respond in time.
+const NO_RESPONSE: &str = "no response from the API server within";
 
 /// Short times, so that a wait or a retry is seen soon.
 pub const QUICK: &[&str] = &[
@@ -124,11 +127,18 @@ impl Environment {
         self.run_with(self.operator()).await
     }
 
-    /// Starts an operator with other arguments, and waits until it is ready.
+    /// Starts an operator with other arguments, and waits until it is ready. A start to which a
+    /// busy API server did not respond in time is repeated, as the kubelet would do.
     pub async fn run_with(&self, builder: OperatorBuilder) -> Result<Operator> {
-        let mut operator = builder.start()?;
-        operator.wait_ready(LIMIT).await?;
-        Ok(operator)
+        let end = Instant::now() + LIMIT;
+        loop {
+            let mut operator = builder.start()?;
+            let Err(problem) = operator.wait_ready(LIMIT).await else { return Ok(operator) };
+            let is_busy = !operator.is_running() && operator.logs().contains(NO_RESPONSE);
+            if !is_busy || Instant::now() > end {
+                return Err(problem);
+            }
+        }
     }
 
     /// Returns the output of `kubectl` for an administrator.
