@@ -358,7 +358,7 @@ async fn request_waits_without_an_attempt_while_no_connection_is_made() -> Resul
         let slow = ["--retry-initial=20s", "--retry-max=20s", "--connect-timeout=500ms"];
         let operator = env.run_with(env.operator().cognito(endpoint).args(slow)).await?;
         env.ask(name).await?;
-        let wanted = format!("reading the user by AdminGetUser failed ({in_words}); nothing was sent, retrying");
+        let wanted = format!("AdminGetUser failed ({in_words}); nothing was sent, retrying");
         env.says(name, &wanted).await?;
         assert_eq!(env.state(name).await?, "Pending/CognitoUnreachable");
         ensure!(env.record(name).await?.is_none(), "{name} has a record");
@@ -385,7 +385,7 @@ async fn a_call_without_a_connection_is_not_sent_and_is_retried() -> Result<()> 
     let claimed = claim.held(LIMIT).await?;
     env.cognito.close().await?;
     claimed.release();
-    env.says("refused", "cannot connect to Cognito; nothing was sent, retrying (connection refused)").await?;
+    env.says("refused", "cannot connect to Cognito (connection refused); nothing was sent, retrying").await?;
     let record = env.record("refused").await?.context("no record")?;
     let last = record["attempts"].as_array().and_then(|attempts| attempts.last()).context("no attempts")?;
     assert_eq!((&record["effect"], &last["evidence"]), (&json!("NotPerformed"), &json!("Unreachable")));

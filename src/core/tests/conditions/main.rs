@@ -130,6 +130,7 @@ fn free() -> State {
         closing: Turn::Now,
         credentials: Credentials::Loaded,
         before: Snapshot::Read(UserStatus::Confirmed),
+        user_evaluated: true,
         ..State::unknown(3)
     }
 }
