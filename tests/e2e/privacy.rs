@@ -221,6 +221,23 @@ impl Marked {
         self.reaches("for-account", "Pending/ApproverNotIndependent").await
     }
 
+    /// Lets the name in a request mean another user before its approval.
+    async fn moved(&self) -> Result<()> {
+        self.becomes("moved", "requestedBy: {username: admin, uid: admin}", "Pending/AwaitingApproval").await?;
+        let other = json!({
+            "Username": format!("{MARK}-other"), "UserStatus": "CONFIRMED", "Enabled": true,
+            "UserAttributes": [{ "Name": "sub", "Value": "sub-2" }],
+        });
+        let read = Fault::Respond(Reply::new(200, other.to_string()));
+        let rule = self.env.cognito.always(Matcher::operation("AdminGetUser"), read);
+        let approve = json!({ "spec": { "approved": true, "approvedBy": { "username": "bob" } } }).to_string();
+        let patch = ["patch", "prr", "moved", "--type=merge", "-p", &approve, "--as=bob", "--as-group=system:masters"];
+        self.env.kubectl(&patch).await?;
+        self.reaches("moved", "Failed/UserChanged").await?;
+        rule.remove();
+        Ok(())
+    }
+
     /// Goes through the gates that keep a request waiting, or end it without a call.
     async fn gates(&self) -> Result<()> {
         self.becomes("suspended", "suspend: true", "Pending/Suspended").await?;
@@ -244,6 +261,7 @@ impl Marked {
         self.env.kubectl(&[&["patch", "prr", "by-name", "--type=merge", "-p", approve], &as_bob[..]].concat()).await?;
         self.reaches("by-name", "Pending/ApproverUnverified").await?;
         self.accounts().await?;
+        self.moved().await?;
         // The suspended one is the oldest, and the only one that may go on.
         self.env.grant("one-by-one", "namespaces: [default]\nmaxPendingPerNamespace: 1").await?;
         self.reaches("by-one", "Pending/PendingLimitReached").await?;
