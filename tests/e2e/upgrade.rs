@@ -160,7 +160,7 @@ async fn requests_wait(env: &Environment, names: &[&str]) -> Result<testbed::Ope
     for name in names {
         env.becomes(name, NOT_USABLE).await?;
         env.says(name, "nothing is sent").await?;
-        env.says(name, "upgrade the operator").await?;
+        env.says(name, "if the operator is older than the record, upgrade it").await?;
     }
     // Its deadline is over after that of all others that have such a short one.
     env.apply(&env.request("clock", "clock", "suspend: true\ndeadlineSeconds: 1")).await?;
