@@ -12,6 +12,7 @@
 //! checkers of paths do not keep.
 
 #![allow(
+    unreachable_pub,
     clippy::indexing_slicing,
     clippy::expect_used,
     clippy::unwrap_used,
