@@ -157,7 +157,7 @@ async fn an_approver_sees_whom_a_request_is_for() -> Result<()> {
 }
 
 /// The response of AdminGetUser for an alias, which means this user.
-fn user_of_alias(username: &str, sub: &str) -> Fault {
+pub(crate) fn user_of_alias(username: &str, sub: &str) -> Fault {
     let email = json!({ "Name": "email", "Value": "alias@corp.example" });
     let user = json!({
         "Username": username, "UserStatus": "CONFIRMED", "Enabled": true,

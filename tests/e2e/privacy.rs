@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT};
 use testbed::{Fault, Matcher, Operator, Reply, Rule, eventually};
 
+use crate::approval::user_of_alias;
+
 /// A part of every user name and of every value of client metadata, and of nothing else in the
 /// test.
 const MARK: &str = "zq-marked";
@@ -224,11 +226,7 @@ impl Marked {
     /// Lets the name in a request mean another user before its approval.
     async fn moved(&self) -> Result<()> {
         self.becomes("moved", "requestedBy: {username: admin, uid: admin}", "Pending/AwaitingApproval").await?;
-        let other = json!({
-            "Username": format!("{MARK}-other"), "UserStatus": "CONFIRMED", "Enabled": true,
-            "UserAttributes": [{ "Name": "sub", "Value": "sub-2" }],
-        });
-        let read = Fault::Respond(Reply::new(200, other.to_string()));
+        let read = user_of_alias(&format!("{MARK}-other"), "sub-2");
         let rule = self.env.cognito.always(Matcher::operation("AdminGetUser"), read);
         let approve = json!({ "spec": { "approved": true, "approvedBy": { "username": "bob" } } }).to_string();
         let patch = ["patch", "prr", "moved", "--type=merge", "-p", &approve, "--as=bob", "--as-group=system:masters"];
