@@ -4,7 +4,11 @@
 //! A request that has to wait gets a slot in a queue, and comes back when its slot is due. No task
 //! waits here. Pure: the monotonic clock is an argument.
 
+pub mod brake;
 pub mod closings;
+pub mod lane;
+pub mod meaning;
+pub mod pace;
 
 use std::{
     collections::{HashMap, HashSet},
