@@ -6,9 +6,15 @@
 
 pub mod brake;
 pub mod closings;
+mod fair;
+pub mod key;
 pub mod lane;
 pub mod meaning;
+mod names;
 pub mod pace;
+mod rounds;
+mod steps;
+pub mod turns;
 
 use std::{
     collections::{HashMap, HashSet},

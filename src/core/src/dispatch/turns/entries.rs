@@ -1,0 +1,244 @@
+//! The requests that the dispatcher knows, and the times at which one of them wakes.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Instant,
+};
+
+use cognito_reset_api::conditions::WaitReason;
+use jiff::Timestamp;
+
+use crate::dispatch::{
+    brake::TurnId,
+    fair::{Flow, Order},
+    key::{Key, UserKey},
+    lane::Lane,
+    names::Names,
+    turns::{
+        queues::Line,
+        request::{GrantLimits, Place, Request, Turn},
+    },
+};
+
+/// A request.
+#[derive(Debug)]
+pub(super) struct Entry {
+    namespace: Arc<str>,
+    name: Arc<str>,
+    created: Timestamp,
+    deadline: Option<Instant>,
+    user: Option<UserKey>,
+    place: Place,
+    /// The reason why it can have no turn before a change.
+    pub(super) blocked: Option<WaitReason>,
+    /// True if its place is in [`Lane::Api`], and not yet in the lane of its call.
+    look: bool,
+    /// True once its deadline has passed.
+    overdue: bool,
+    pub(super) state: State,
+    /// The time under which it is among the timers.
+    timer: Option<Instant>,
+}
+
+/// The state of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// In the queue of its lane.
+    Queued,
+    /// Waits until its user has no turn.
+    Parked,
+    /// Waits for a change, or for a moment.
+    Waiting { reason: WaitReason, until: Option<Instant> },
+    /// Has a turn.
+    Running { then: After },
+}
+
+/// The fate of a request after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The end of the turn decides.
+    Unchanged,
+    /// It has changed meanwhile, and has another turn.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+impl Entry {
+    pub(super) fn new(
+        request: Request,
+        place: Place,
+        blocked: Option<WaitReason>,
+        look: bool,
+        names: &mut Names,
+    ) -> Self {
+        let Request { key: _, namespace, name, created, deadline, user } = request;
+        let grant = place.grant.map(|limits| GrantLimits { grant: names.share(&limits.grant), ..limits });
+        let lane = match place.lane {
+            Lane::Api => Lane::Api,
+            Lane::Cognito { account, region, category } => {
+                Lane::Cognito { account, region: names.share(&region), category }
+            }
+        };
+        Self {
+            namespace: names.share(&namespace),
+            name,
+            created,
+            deadline,
+            user,
+            place: Place { lane, pool: names.share(&place.pool), grant, class: place.class },
+            blocked,
+            look,
+            overdue: false,
+            state: State::Queued,
+            timer: None,
+        }
+    }
+
+    /// Keeps the look of the entry before. Returns false if nothing but the deadline differs.
+    pub(super) fn replaces(&mut self, known: &Self) -> bool {
+        self.look = known.look;
+        let is_same = self.place == known.place && self.blocked == known.blocked && self.user == known.user;
+        !is_same || known.state == State::Running { then: After::Removed }
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Returns the lane in which it waits.
+    pub(super) fn lane(&self) -> Lane {
+        if self.look { Lane::Api } else { self.place.lane.clone() }
+    }
+
+    pub(super) const fn looks(&self) -> bool {
+        self.look || self.overdue
+    }
+
+    pub(super) fn pool(&self) -> &str {
+        &self.place.pool
+    }
+
+    /// Returns the position in its lane. The limits of a grant are about calls only.
+    pub(super) fn line(&self) -> Line {
+        let (namespace, pool) = (Arc::clone(&self.namespace), Arc::clone(&self.place.pool));
+        let group = self.limits().map(|limits| Arc::clone(&limits.grant));
+        Line { class: self.place.class, flow: Flow { namespace, pool, group } }
+    }
+
+    pub(super) fn limits(&self) -> Option<&GrantLimits> {
+        self.place.grant.as_ref().filter(|_| self.lane() != Lane::Api)
+    }
+
+    pub(super) const fn order(&self, key: Key) -> Order {
+        (self.created, key)
+    }
+
+    /// Returns the user whom a turn makes busy. A look does not: it sends nothing.
+    pub(super) fn user(&self) -> Option<UserKey> {
+        self.user.filter(|_| self.lane() != Lane::Api)
+    }
+
+    /// Ends a wait. A request that is still blocked is only looked at.
+    pub(super) const fn wake(&mut self) {
+        self.look |= self.blocked.is_some();
+    }
+
+    /// Queues it. After its deadline it is only looked at.
+    pub(super) const fn queue(&mut self) {
+        self.look |= self.overdue;
+        self.state = State::Queued;
+    }
+
+    /// Gives it a turn.
+    pub(super) fn begin(&mut self, id: TurnId, key: Key) -> Turn {
+        self.state = State::Running { then: After::Unchanged };
+        let (namespace, name) = (Arc::clone(&self.namespace), Arc::clone(&self.name));
+        Turn { id, key, namespace, name, lane: self.lane(), pool: Arc::clone(&self.place.pool), user: self.user() }
+    }
+
+    /// Ends its turn. It is looked at again only if it has changed and the turn found it ended.
+    pub(super) const fn end(&mut self, look: bool) {
+        self.look = look;
+    }
+}
+
+/// The requests by their keys.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    entries: HashMap<Key, Entry>,
+    timers: BTreeSet<(Instant, Key)>,
+}
+
+impl Entries {
+    pub(super) fn get(&self, key: Key) -> Option<&Entry> {
+        self.entries.get(&key)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Entry> {
+        self.entries.get_mut(&key)
+    }
+
+    pub(super) fn keys(&self) -> Vec<Key> {
+        self.entries.keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn insert(&mut self, key: Key, entry: Entry) {
+        self.remove(key);
+        self.entries.insert(key, entry);
+    }
+
+    pub(super) fn remove(&mut self, key: Key) {
+        if let Some(timer) = self.entries.remove(&key).and_then(|entry| entry.timer) {
+            self.timers.remove(&(timer, key));
+        }
+    }
+
+    /// Takes in another deadline.
+    pub(super) fn set_deadline(&mut self, key: Key, deadline: Option<Instant>) {
+        if let Some(entry) = self.entries.get_mut(&key).filter(|entry| entry.deadline != deadline) {
+            entry.deadline = deadline;
+            entry.overdue = false;
+            self.set_timer(key);
+        }
+    }
+
+    /// Sets the timer by the state of a request.
+    pub(super) fn set_timer(&mut self, key: Key) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let deadline = entry.deadline.filter(|_| !entry.overdue);
+        let timer = match entry.state {
+            State::Queued | State::Parked => deadline,
+            State::Waiting { until, .. } => until.into_iter().chain(deadline).min(),
+            State::Running { .. } => None,
+        };
+        if timer == entry.timer {
+            return;
+        }
+        if let Some(earlier) = entry.timer {
+            self.timers.remove(&(earlier, key));
+        }
+        entry.timer = timer;
+        self.timers.extend(timer.map(|timer| (timer, key)));
+    }
+
+    /// Removes the first timer whose time has come, and returns its request.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<Key> {
+        let (timer, key) = *self.timers.first().filter(|(timer, _)| *timer <= now)?;
+        self.timers.remove(&(timer, key));
+        let entry = self.entries.get_mut(&key)?;
+        entry.timer = None;
+        entry.overdue |= entry.deadline.is_some_and(|deadline| deadline <= now);
+        Some(key)
+    }
+
+    /// Returns the time of the first timer.
+    pub(super) fn first_timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(timer, _)| *timer)
+    }
+}

@@ -1,0 +1,160 @@
+//! The moves of requests between the queues of lanes, the users, and the timers.
+
+use std::time::Instant;
+
+use crate::dispatch::{
+    brake::TurnId,
+    key::{Key, UserKey},
+    lane::Lane,
+    turns::{
+        Dispatcher,
+        entries::{After, State},
+        queues::Queues,
+        request::{Finish, Turn},
+    },
+};
+
+impl Dispatcher {
+    /// Takes in the end of a request's turn.
+    pub(super) fn follow(&mut self, key: Key, finish: Finish, now: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let State::Running { then } = entry.state else { return };
+        entry.end(then == After::Changed && finish == Finish::Done);
+        match (then, finish) {
+            (After::Removed, _) | (After::Unchanged, Finish::Done) => self.entries.remove(key),
+            (After::Unchanged, Finish::Wait { reason, until }) => {
+                entry.state = State::Waiting { reason, until };
+                self.entries.set_timer(key);
+            }
+            (After::Unchanged, Finish::Again) | (After::Changed, _) => self.settle(key, now),
+        }
+    }
+
+    /// Queues a request, or lets it wait for a change.
+    pub(super) fn settle(&mut self, key: Key, now: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match entry.blocked {
+            Some(reason) if !entry.looks() => {
+                entry.state = State::Waiting { reason, until: None };
+                self.entries.set_timer(key);
+            }
+            Some(_) | None => self.enqueue(key, now),
+        }
+    }
+
+    /// Queues a request whose wait is over. If it is still blocked, or its deadline has passed, it
+    /// is only looked at.
+    pub(super) fn wake(&mut self, key: Key, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.wake();
+            self.enqueue(key, now);
+        }
+    }
+
+    fn enqueue(&mut self, key: Key, now: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.queue();
+        let lane = entry.lane();
+        let limits = self.limits.of(&lane);
+        let queues = self.lanes.entry(lane.clone()).or_insert_with(|| Queues::new(limits, now));
+        queues.insert(&entry.line(), entry.order(key), entry.limits(), now);
+        self.entries.set_timer(key);
+        self.list(&lane);
+    }
+
+    /// Takes a request out of the queue in which it waits.
+    pub(super) fn dequeue(&mut self, key: Key, now: Instant) {
+        let Some(entry) = self.entries.get(key) else { return };
+        let (lane, line, order, user) = (entry.lane(), entry.line(), entry.order(key), entry.user());
+        match entry.state {
+            State::Queued => {
+                if let Some(queues) = self.lanes.get_mut(&lane) {
+                    queues.remove(&line, order);
+                    self.list(&lane);
+                }
+                if let Some(user) = user {
+                    self.release(user, now);
+                }
+            }
+            State::Parked => {
+                if let Some(user) = user {
+                    self.users.unpark(user, lane, line, order);
+                }
+            }
+            State::Waiting { .. } | State::Running { .. } => {}
+        }
+    }
+
+    /// Queues the requests that have waited for a user.
+    pub(super) fn release(&mut self, user: UserKey, now: Instant) {
+        for key in self.users.release(user) {
+            self.enqueue(key, now);
+        }
+    }
+
+    /// Gives a turn of a lane that is due, unless the users of all its requests are busy.
+    pub(super) fn take(&mut self, lane: &Lane, now: Instant) -> Option<Turn> {
+        let queues = self.lanes.get_mut(lane)?;
+        queues.prepare(now);
+        let mut turn = None;
+        while let Some((line, order)) = queues.peek() {
+            let Some(entry) = self.entries.get_mut(order.1) else {
+                queues.remove(&line, order);
+                continue;
+            };
+            if let Some(user) = entry.user().filter(|user| self.users.is_busy(*user)) {
+                queues.remove(&line, order);
+                entry.state = State::Parked;
+                self.users.park(user, lane.clone(), line, order);
+                continue;
+            }
+            self.last_turn += 1;
+            let id = TurnId(self.last_turn);
+            queues.serve(id, &line, order, now);
+            turn = Some(entry.begin(id, order.1));
+            break;
+        }
+        if let Some(turn) = &turn {
+            self.begun(turn);
+        }
+        self.list(lane);
+        turn
+    }
+
+    fn begun(&mut self, turn: &Turn) {
+        self.running += usize::from(turn.lane != Lane::Api);
+        self.entries.set_timer(turn.key);
+        if let Some(user) = turn.user {
+            self.users.begin(user);
+        }
+    }
+
+    /// Returns the first lane that is due and may have a slot of all.
+    pub(super) fn first_due(&self) -> Option<&(Instant, Lane)> {
+        self.due.iter().find(|(_, lane)| self.has_slot(lane))
+    }
+
+    pub(super) fn has_slot(&self, lane: &Lane) -> bool {
+        let has_none = || self.lanes.get(lane).is_none_or(|queues| queues.running() == 0);
+        *lane == Lane::Api || self.running < self.limits.slots_of_all || has_none()
+    }
+
+    /// Lists a lane under the time from which it can give a turn.
+    pub(super) fn list(&mut self, lane: &Lane) {
+        let due = self.lanes.get(lane).and_then(Queues::due);
+        let listed = self.listed.get(lane).copied();
+        if due == listed {
+            return;
+        }
+        if let Some(listed) = listed {
+            self.due.remove(&(listed, lane.clone()));
+        }
+        match due {
+            Some(due) => {
+                self.due.insert((due, lane.clone()));
+                self.listed.insert(lane.clone(), due);
+            }
+            None => _ = self.listed.remove(lane),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! One lane: its pace, its slots, its brakes, and its two fair queues.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::dispatch::{
+    brake::{Brake, OUTAGE, TurnId},
+    fair::{FairQueue, Flow, Order},
+    lane::LaneLimits,
+    meaning::{Load, Service},
+    pace::Pace,
+    turns::{
+        grants::Grants,
+        pools::{Change, Pools},
+        request::{Class, GrantLimits, Response, Turn, WaitsFor},
+    },
+};
+
+/// A position in a lane: the class and the flow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Line {
+    pub(super) class: Class,
+    pub(super) flow: Flow,
+}
+
+/// A lane.
+#[derive(Debug)]
+pub(super) struct Queues {
+    start: Instant,
+    slots: usize,
+    running: usize,
+    pace: Pace,
+    outage: Brake,
+    single: FairQueue,
+    bulk: FairQueue,
+    grants: Grants,
+    pools: Pools,
+}
+
+impl Queues {
+    pub(super) fn new(limits: LaneLimits, now: Instant) -> Self {
+        Self {
+            start: now,
+            slots: limits.slots.max(1),
+            running: 0,
+            pace: Pace::new(limits.budget, now),
+            outage: Brake::new(&OUTAGE),
+            single: FairQueue::default(),
+            bulk: FairQueue::default(),
+            grants: Grants::default(),
+            pools: Pools::default(),
+        }
+    }
+
+    pub(super) const fn running(&self) -> usize {
+        self.running
+    }
+
+    /// Returns the time from which a request can have a turn; `None` if that needs an event.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.running >= self.slots {
+            return None;
+        }
+        let queued = if self.single.is_ready() || self.bulk.is_ready() {
+            self.start
+        } else {
+            self.grants.first().into_iter().chain(self.pools.first()).min()?
+        };
+        let service = if self.outage.is_closed() { self.outage.next_try()? } else { self.start };
+        Some(queued.max(service).max(self.pace.due()))
+    }
+
+    /// Returns true if a request that is added now has a turn at once.
+    pub(super) fn is_free(&self, now: Instant) -> bool {
+        let is_open = self.single.is_empty() && self.bulk.is_empty() && !self.outage.is_closed();
+        is_open && self.running < self.slots && self.pace.due() <= now
+    }
+
+    /// Adds a request.
+    pub(super) fn insert(&mut self, line: &Line, order: Order, limits: Option<&GrantLimits>, now: Instant) {
+        if let Some(limits) = limits
+            && self.grants.enter(limits, now)
+        {
+            self.both().into_iter().for_each(|queue| queue.open_group(&limits.grant));
+        }
+        self.queue(line.class).insert(&line.flow, order);
+    }
+
+    /// Removes a request without a turn.
+    pub(super) fn remove(&mut self, line: &Line, order: Order) {
+        self.queue(line.class).remove(&line.flow, order);
+        if let Some(grant) = &line.flow.group {
+            self.grants.leave(grant);
+        }
+    }
+
+    /// Lets grants and pools in whose time has come.
+    pub(super) fn prepare(&mut self, now: Instant) {
+        while let Some(grant) = self.grants.pop_due(now) {
+            self.both().into_iter().for_each(|queue| queue.open_group(&grant));
+        }
+        while let Some(pool) = self.pools.pop_due(now) {
+            self.both().into_iter().for_each(|queue| queue.start_pool(&pool));
+        }
+    }
+
+    /// Returns the request whose turn is next.
+    pub(super) fn peek(&self) -> Option<(Line, Order)> {
+        let single = self.single.peek().map(|next| (Class::Single, next));
+        let next = single.or_else(|| self.bulk.peek().map(|next| (Class::Bulk, next)));
+        next.map(|(class, (flow, order))| (Line { class, flow }, order))
+    }
+
+    /// Gives a turn to the request that [`Self::peek`] returned.
+    pub(super) fn serve(&mut self, turn: TurnId, line: &Line, order: Order, now: Instant) {
+        let is_due = self.pace.take(now);
+        debug_assert!(is_due, "a turn is given when it is due");
+        self.running += 1;
+        self.outage.begin_try(turn);
+        let Flow { pool, group, .. } = &line.flow;
+        let weight = group.as_ref().map_or(1, |grant| self.grants.weight(grant));
+        self.queue(line.class).serve(&line.flow, order, weight);
+        if let Some(grant) = group {
+            if self.grants.take(grant, now) {
+                self.both().into_iter().for_each(|queue| queue.close_group(grant));
+            }
+            self.grants.leave(grant);
+        }
+        let change = self.pools.begin_try(pool, turn);
+        self.follow(pool, change);
+    }
+
+    /// Returns the reason why the call of a turn may not begin.
+    pub(super) fn stopped(&self, turn: &Turn, now: Instant) -> Option<WaitsFor> {
+        if !self.outage.admits(turn.id) {
+            return Some(WaitsFor::Service { until: self.outage.next_try() });
+        }
+        if let Some(brake) = self.pools.brake(&turn.pool).filter(|brake| !brake.admits(turn.id)) {
+            return Some(WaitsFor::Delivery { until: brake.next_try() });
+        }
+        (now < self.pace.not_before()).then_some(WaitsFor::Throttled)
+    }
+
+    /// Returns the reason why a request of this pool has to wait for its turn.
+    pub(super) fn waits_for(&self, pool: &str, now: Instant) -> WaitsFor {
+        if self.outage.is_closed() {
+            return WaitsFor::Service { until: self.outage.next_try() };
+        }
+        match self.pools.brake(pool) {
+            Some(brake) => WaitsFor::Delivery { until: brake.next_try() },
+            None if self.pace.is_slowed(now) => WaitsFor::Throttled,
+            None => WaitsFor::Turn,
+        }
+    }
+
+    /// Takes in the response to the call of a turn.
+    pub(super) fn responded(&mut self, turn: &Turn, response: &Response, now: Instant) {
+        let Response { begun, meaning, retry_after } = *response;
+        match meaning.load {
+            Load::Accepted => self.pace.accepted(begun, now),
+            Load::Throttled => self.pace.throttled(begun, retry_after, now),
+            Load::Unclear => {}
+        }
+        match meaning.service {
+            Service::Alive => self.outage.open(),
+            Service::Lost => self.outage.failed(turn.id, now),
+            Service::Untried => self.outage.ended(turn.id, now),
+        }
+        let change = self.pools.responded(turn, response, now);
+        self.follow(&turn.pool, change);
+    }
+
+    /// Takes back the slot of a turn.
+    pub(super) fn finished(&mut self, turn: &Turn, now: Instant) {
+        self.running -= 1;
+        self.outage.ended(turn.id, now);
+        let change = self.pools.finished(turn, now);
+        self.follow(&turn.pool, change);
+    }
+
+    fn follow(&mut self, pool: &Arc<str>, change: Change) {
+        match change {
+            Change::None => {}
+            Change::Stopped => self.both().into_iter().for_each(|queue| queue.stop_pool(pool)),
+            Change::Started => self.both().into_iter().for_each(|queue| queue.start_pool(pool)),
+        }
+    }
+
+    /// Returns true if a new lane would behave in the same way.
+    pub(super) fn is_at_rest(&self, now: Instant) -> bool {
+        let is_empty = self.single.is_empty() && self.bulk.is_empty() && self.running == 0;
+        let has_no_limits = self.grants.is_empty() && self.pools.is_empty() && self.outage.is_at_rest();
+        is_empty && has_no_limits && self.pace.is_at_rest(now)
+    }
+
+    const fn queue(&mut self, class: Class) -> &mut FairQueue {
+        match class {
+            Class::Single => &mut self.single,
+            Class::Bulk => &mut self.bulk,
+        }
+    }
+
+    const fn both(&mut self) -> [&mut FairQueue; 2] {
+        [&mut self.single, &mut self.bulk]
+    }
+}

@@ -1,0 +1,138 @@
+//! The parts of a request that decide when its turn is.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cognito_reset_api::conditions::WaitReason;
+use jiff::Timestamp;
+
+use crate::dispatch::{
+    brake::TurnId,
+    key::{Key, UserKey},
+    lane::Lane,
+    meaning::Meaning,
+    pace::Rate,
+};
+
+/// A request that has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The key.
+    pub key: Key,
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+    /// The creation, which decides the order in a pool.
+    pub created: Timestamp,
+    /// The moment at which a request that waits is looked at in any case, to end it.
+    pub deadline: Option<Instant>,
+    /// The user. In lanes of Cognito one request of a user has a turn at a time.
+    pub user: Option<UserKey>,
+}
+
+/// The class of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// A request of its own.
+    Single,
+    /// A part of a campaign. It has a turn when no single request of the lane can have it.
+    Bulk,
+}
+
+/// The limits that a grant sets within its lane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GrantLimits {
+    /// The identity of the grant.
+    pub grant: Arc<str>,
+    /// The turns per second of all requests by this grant.
+    pub rate: Option<Rate>,
+    /// The number of turns of a namespace in one round; 0 counts as 1.
+    pub weight: u32,
+}
+
+/// The place where a request waits for its turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The lane.
+    pub lane: Lane,
+    /// The pool.
+    pub pool: Arc<str>,
+    /// The limits of the grant, if it sets any.
+    pub grant: Option<GrantLimits>,
+    /// The class.
+    pub class: Class,
+}
+
+/// A turn: the permission to work on one request. It ends with `Dispatcher::finished`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Turn {
+    pub(super) id: TurnId,
+    /// The request.
+    pub key: Key,
+    /// The namespace of the request.
+    pub namespace: Arc<str>,
+    /// The name of the request.
+    pub name: Arc<str>,
+    /// The lane.
+    pub lane: Lane,
+    /// The pool.
+    pub pool: Arc<str>,
+    /// The user whom the turn makes busy.
+    pub(super) user: Option<UserKey>,
+}
+
+/// The response to the call of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The time at which the call began.
+    pub begun: Instant,
+    /// The meaning of the response.
+    pub meaning: Meaning,
+    /// The pause that the response demands.
+    pub retry_after: Option<Duration>,
+}
+
+/// The end of a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finish {
+    /// The request has ended.
+    Done,
+    /// The request waits, until this moment or a change.
+    Wait {
+        /// The reason.
+        reason: WaitReason,
+        /// The moment.
+        until: Option<Instant>,
+    },
+    /// The request waits for another turn, in the place of its last `put`.
+    Again,
+}
+
+/// The reason why a request has no turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaitsFor {
+    /// Others are first, or the rate of the lane or of the grant is used up.
+    Turn,
+    /// Cognito throttles the lane.
+    Throttled,
+    /// Codes of the pool are not delivered. One request is tried at this moment; `None` while it
+    /// is.
+    Delivery {
+        /// The moment.
+        until: Option<Instant>,
+    },
+    /// Cognito does not respond. One request of the lane is tried at this moment; `None` while it
+    /// is.
+    Service {
+        /// The moment.
+        until: Option<Instant>,
+    },
+    /// Another request of the same user has a turn.
+    User,
+    /// A reason of its own.
+    Reason(WaitReason),
+}
