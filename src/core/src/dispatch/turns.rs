@@ -211,8 +211,7 @@ impl Dispatcher {
     /// Returns true if a request that is put into this lane now has a turn at once.
     #[must_use]
     pub fn is_free(&self, lane: &Lane, now: Instant) -> bool {
-        let has_room = self.running < self.limits.slots_of_all || *lane == Lane::Api;
-        self.lanes.get(lane).map_or(has_room, |queues| queues.is_free(now) && self.has_slot(lane))
+        self.has_slot(lane) && self.lanes.get(lane).is_none_or(|queues| queues.is_free(now))
     }
 
     /// Returns the number of requests.

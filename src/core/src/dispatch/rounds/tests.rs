@@ -68,6 +68,22 @@ fn member_that_leaves_and_comes_back_keeps_its_position() {
 }
 
 #[test]
+fn member_whose_turn_is_yet_to_come_gains_nothing_by_leaving() {
+    for leaves_before in [true, false] {
+        let mut table = Table::default();
+        [1, 2, 3].into_iter().for_each(|member| table.join(member));
+        assert_eq!(table.turns(3), [1, 2, 3]);
+        if leaves_before {
+            table.leave(3);
+        }
+        assert_eq!(table.turns(1), [1], "the next round begins");
+        table.leave(3);
+        table.join(3);
+        assert_eq!(table.turns(3), [2, 3, 1], "{leaves_before}");
+    }
+}
+
+#[test]
 fn member_that_has_one_request_at_a_time_has_every_other_turn() {
     let mut table = Table::default();
     table.join(1);

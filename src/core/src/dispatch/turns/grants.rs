@@ -27,8 +27,8 @@ struct Grant {
 }
 
 impl Grants {
-    /// Takes in the limits of a grant with one more request. Returns true if the grant is not
-    /// limited any more.
+    /// Takes in the limits of a grant with one more request, which may differ from those before.
+    /// Returns true if the grant is at its rate.
     pub(super) fn enter(&mut self, limits: &GrantLimits, now: Instant) -> bool {
         let name = &limits.grant;
         let grant = self.grants.entry(Arc::clone(name)).or_default();
@@ -38,11 +38,15 @@ impl Grants {
             (Some(pace), Some(rate)) => pace.set_budget(rate),
             (pace, rate) => *pace = rate.map(|rate| Pace::new(rate, now)),
         }
-        let Some(listed) = grant.listed else { return false };
-        self.at_rate.remove(&(listed, Arc::clone(name)));
-        grant.listed = grant.pace.as_ref().map(Pace::due);
-        self.at_rate.extend(grant.listed.map(|due| (due, Arc::clone(name))));
-        grant.listed.is_none()
+        let due = grant.pace.as_ref().map(Pace::due).filter(|due| *due > now);
+        if due != grant.listed {
+            if let Some(listed) = grant.listed {
+                self.at_rate.remove(&(listed, Arc::clone(name)));
+            }
+            self.at_rate.extend(due.map(|due| (due, Arc::clone(name))));
+            grant.listed = due;
+        }
+        due.is_some()
     }
 
     /// Counts a request that has left the queues. A grant at its rate is kept, so that its rate

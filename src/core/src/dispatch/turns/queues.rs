@@ -77,10 +77,9 @@ impl Queues {
 
     /// Adds a request.
     pub(super) fn insert(&mut self, line: &Line, order: Order, limits: Option<&GrantLimits>, now: Instant) {
-        if let Some(limits) = limits
-            && self.grants.enter(limits, now)
-        {
-            self.both().into_iter().for_each(|queue| queue.open_group(&limits.grant));
+        if let Some(limits) = limits {
+            let is_at_rate = self.grants.enter(limits, now);
+            self.set_group(&limits.grant, is_at_rate);
         }
         self.queue(line.class).insert(&line.flow, order);
     }
@@ -96,7 +95,7 @@ impl Queues {
     /// Lets grants and pools in whose time has come.
     pub(super) fn prepare(&mut self, now: Instant) {
         while let Some(grant) = self.grants.pop_due(now) {
-            self.both().into_iter().for_each(|queue| queue.open_group(&grant));
+            self.set_group(&grant, false);
         }
         while let Some(pool) = self.pools.pop_due(now) {
             self.both().into_iter().for_each(|queue| queue.start_pool(&pool));
@@ -120,9 +119,8 @@ impl Queues {
         let weight = group.as_ref().map_or(1, |grant| self.grants.weight(grant));
         self.queue(line.class).serve(&line.flow, order, weight);
         if let Some(grant) = group {
-            if self.grants.take(grant, now) {
-                self.both().into_iter().for_each(|queue| queue.close_group(grant));
-            }
+            let is_at_rate = self.grants.take(grant, now);
+            self.set_group(grant, is_at_rate);
             self.grants.leave(grant);
         }
         let change = self.pools.begin_try(pool, turn);
@@ -175,6 +173,12 @@ impl Queues {
         self.outage.ended(turn.id, now);
         let change = self.pools.finished(turn, now);
         self.follow(&turn.pool, change);
+    }
+
+    fn set_group(&mut self, grant: &Arc<str>, is_at_rate: bool) {
+        for queue in self.both() {
+            if is_at_rate { queue.close_group(grant) } else { queue.open_group(grant) }
+        }
     }
 
     fn follow(&mut self, pool: &Arc<str>, change: Change) {

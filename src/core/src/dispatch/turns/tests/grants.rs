@@ -42,10 +42,15 @@ fn rate_of_a_grant_that_is_changed_takes_effect_at_once() {
         let wanted = millis(wait)..millis(wait + 1);
         assert!(scene.wait_of().is_some_and(|wait| wanted.contains(&wait)), "{rate}: {:?}", scene.wait_of());
     }
+    // A lower rate closes a grant that was open.
+    scene.now += millis(300);
+    scene.put(request(23, 1, 0), limited(0.01));
+    assert!(scene.wait_of().is_some_and(|wait| wait > millis(99_000)), "{:?}", scene.wait_of());
+    assert_eq!(scene.next(), None);
     let unlimited = GrantLimits { grant: "slow".into(), rate: None, weight: 1 };
     scene.put(request(30, 1, 0), Place { grant: Some(unlimited), ..place(0, 0) });
     assert!(scene.wait_of().is_some_and(|wait| wait < millis(101)), "only the lane limits");
-    assert_eq!(scene.served(11).len(), 11);
+    assert_eq!(scene.served(13).len(), 13);
 }
 
 #[test]
