@@ -75,9 +75,9 @@ impl<M: Eq + Hash> Rounds<M> {
         Seat { position: Position { served: true, round, sequence: self.next() }, turns }
     }
 
-    /// Remembers the seat of a member that leaves, unless a new one would be no better.
+    /// Remembers the seat of a member that leaves, unless it has had no turn.
     pub(super) fn leave(&mut self, member: M, seat: Seat) {
-        if seat.position.served && seat.position.round >= self.round {
+        if seat.position.served {
             self.left.insert(member, seat);
         }
     }
@@ -86,6 +86,12 @@ impl<M: Eq + Hash> Rounds<M> {
     pub(super) fn reset(&mut self) {
         self.left.clear();
         self.left.shrink_to_fit();
+    }
+
+    /// Returns true if nobody is remembered.
+    #[cfg(test)]
+    pub(super) fn is_reset(&self) -> bool {
+        self.left.is_empty()
     }
 
     fn next(&mut self) -> u64 {

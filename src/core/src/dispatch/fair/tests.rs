@@ -38,8 +38,11 @@ fn filled(flows: &[(u32, u32, Option<u32>)], each: u32) -> FairQueue {
 }
 
 fn assert_nothing_is_left(queue: &FairQueue) {
-    let FairQueue { rounds: _, namespaces, groups, heads, closed: _, stopped: _, pools } = queue;
-    assert!(namespaces.is_empty() && groups.is_empty() && heads.is_empty() && pools.is_empty(), "{queue:?}");
+    let FairQueue { rounds, namespaces, groups, heads, closed: _, stopped: _, pools } = queue;
+    assert!(
+        rounds.is_reset() && namespaces.is_empty() && groups.is_empty() && heads.is_empty() && pools.is_empty(),
+        "{queue:?}"
+    );
 }
 
 #[test]
@@ -92,6 +95,18 @@ fn churn_gets_its_share_and_moves_no_turn_on() {
         queue.remove(&noisy, order(0, 9000 + uid));
         assert!((of_backlog * 2 - 1 - i32::try_from(uid).unwrap()).abs() <= 1, "{of_backlog} of {uid}");
     }
+}
+
+#[test]
+fn pool_with_one_request_at_a_time_has_half_of_the_turns() {
+    let mut queue = filled(&[(1, 1, None)], 100);
+    let mut of_backlog = 0;
+    for uid in 0..100 {
+        queue.insert(&flow(1, 2, None), order(0, 9000 + uid));
+        of_backlog += i32::from(take(&mut queue).unwrap().0 == flow(1, 1, None));
+        queue.remove(&flow(1, 2, None), order(0, 9000 + uid));
+    }
+    assert!((49..=51).contains(&of_backlog), "{of_backlog}");
 }
 
 #[test]

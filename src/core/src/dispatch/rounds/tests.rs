@@ -98,6 +98,17 @@ fn member_that_has_one_request_at_a_time_has_every_other_turn() {
 }
 
 #[test]
+fn member_that_was_kept_out_saves_up_no_turns() {
+    let mut table = Table::default();
+    [1, 2, 3].into_iter().for_each(|member| table.join(member));
+    table.turns(3);
+    let kept_out = table.seats.remove(&3).unwrap();
+    table.turns(20);
+    table.seats.insert(3, kept_out);
+    assert_eq!(table.turns(6), [3, 1, 2, 3, 1, 2]);
+}
+
+#[test]
 fn weight_is_the_number_of_turns_in_a_round() {
     let mut table = Table::default();
     [1, 2, 3].into_iter().for_each(|member| table.join(member));
@@ -119,9 +130,14 @@ fn members_that_are_gone_are_forgotten() {
         table.leave(member);
         assert!(table.rounds.left.len() <= 3, "{}", table.rounds.left.len());
     }
+    for member in 1000..2000 {
+        table.join(member);
+        table.leave(member);
+    }
+    assert!(table.rounds.left.len() <= 3, "those without a turn: {}", table.rounds.left.len());
     table.leave(0);
     table.rounds.reset();
-    assert!(table.rounds.left.is_empty());
+    assert!(table.rounds.is_reset());
 }
 
 proptest! {

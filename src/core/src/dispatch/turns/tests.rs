@@ -216,6 +216,20 @@ fn one_request_of_a_user_has_a_turn_at_a_time() {
 }
 
 #[test]
+fn request_waits_for_the_user_whom_it_names_last() {
+    let mut scene = Scene::new();
+    let alice = Some(UserKey::of("pool", "alice"));
+    scene.put(Request { user: alice, ..request(1, 1, 0) }, place(0, 1));
+    let turn = scene.await_turn();
+    scene.put(request(2, 2, 0), place(0, 1));
+    scene.put(Request { user: alice, ..request(2, 2, 0) }, place(0, 1));
+    scene.now += millis(1000);
+    assert_eq!((scene.next(), scene.reason(2)), (None, Some(WaitsFor::User)));
+    scene.finish(turn, Finish::Done);
+    assert_eq!(scene.served(1), [2]);
+}
+
+#[test]
 fn look_does_not_wait_for_the_user() {
     let mut scene = Scene::new();
     let of_alice = |uid| Request { user: Some(UserKey::of("pool", "alice")), ..request(uid, uid, 0) };
@@ -245,19 +259,19 @@ fn lane_is_free_unless_a_request_would_wait() {
 }
 
 #[test]
-fn lanes_at_rest_are_dropped() {
+fn lanes_and_grants_at_rest_are_dropped() {
     let mut scene = Scene::new();
     for number in 0..100 {
-        let place = Place { lane: lane(&format!("region-{number}")), ..place(0, 1) };
+        let place = Place { lane: lane(&format!("region-{number}")), ..place(number % 3 * 4, 1) };
         scene.put(request(number, 1, 0), place);
     }
     scene.served(100);
+    scene.dispatcher.retain(&HashSet::new(), scene.now);
+    assert_eq!(scene.dispatcher.lanes.len(), 100, "their last turns are not over");
+    scene.now += millis(1000);
+    assert_eq!((scene.next(), scene.wait_of()), (None, None));
     scene.put(request(200, 1, 0), place(0, 1));
-    let kept = [request(200, 1, 0).key].into();
-    scene.dispatcher.retain(&kept, scene.now);
-    assert!(scene.dispatcher.lanes.len() > 1, "a lane with a pace that is not over is kept");
-    scene.now += millis(101);
-    scene.dispatcher.retain(&kept, scene.now);
+    scene.dispatcher.retain(&[request(200, 1, 0).key].into(), scene.now);
     assert_eq!((scene.dispatcher.lanes.len(), scene.dispatcher.len()), (1, 1));
     assert_eq!(scene.served(1), [200]);
 }

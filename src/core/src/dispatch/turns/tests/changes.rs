@@ -57,6 +57,17 @@ fn request_that_is_removed_during_its_turn_keeps_the_slot() {
 }
 
 #[test]
+fn request_that_comes_back_during_its_turn_is_kept() {
+    let mut scene = Scene::new();
+    scene.put(request(1, 1, 0), place(0, 1));
+    let turn = scene.await_turn();
+    scene.dispatcher.remove(turn.key, scene.now);
+    scene.put(request(1, 1, 0), place(0, 1));
+    scene.finish(turn, Finish::Done);
+    assert_eq!((scene.dispatcher.len(), scene.served(1)), (1, vec![1]));
+}
+
+#[test]
 fn request_that_is_blocked_has_no_turn_before_a_change() {
     let mut scene = Scene::new();
     let blocked = Some(WaitReason::Suspended);

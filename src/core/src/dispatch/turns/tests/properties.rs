@@ -254,7 +254,7 @@ impl Both {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn dispatcher_does_what_a_plain_search_would(steps in steps()) {
         let mut both = Both::new();
