@@ -69,6 +69,21 @@ fn pool_without_delivery_loses_one_call_at_each_try() {
 }
 
 #[test]
+fn success_of_an_earlier_call_does_not_start_a_stopped_pool() {
+    let mut scene = Scene::new();
+    scene.fill(0, 20, 1);
+    let (first, second) = (scene.await_turn(), scene.await_turn());
+    let begun = scene.now;
+    scene.now += millis(1);
+    scene.dispatcher.responded(&first, &response(&exception("LimitExceededException"), begun), scene.now);
+    scene.now += millis(1);
+    scene.dispatcher.responded(&second, &response(&ResetResponse::Accepted, begun), scene.now);
+    assert!(matches!(scene.reason(19), Some(WaitsFor::Delivery { until: Some(_) })));
+    scene.finish(first, Finish::Done);
+    scene.finish(second, Finish::Done);
+}
+
+#[test]
 fn try_that_shows_nothing_does_not_end_the_tries() {
     let gone = None;
     for (result, wait) in [
