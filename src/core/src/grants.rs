@@ -4,6 +4,7 @@ mod compiled;
 mod freshness;
 mod hold;
 mod holds;
+mod outlook;
 mod people;
 mod queue;
 mod status;
@@ -23,6 +24,7 @@ pub use self::{
     freshness::{ListedKind, ListedObject, Moment, Replaced, Version, Versions},
     hold::{HeldBy, HoldCause},
     holds::Learned,
+    outlook::{Outlook, Watched},
     queue::NamespacedName,
 };
 use crate::action::{

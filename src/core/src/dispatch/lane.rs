@@ -5,7 +5,7 @@
 //! Requests that need only the API server have a lane of their own, so that they are as fair and
 //! as bounded as the others.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::dispatch::pace::Rate;
 
@@ -117,6 +117,9 @@ pub struct Limits {
     /// The number of turns at a time in all lanes of Cognito. A lane without a turn may exceed it
     /// by one, so that lanes that hang do not stop the others.
     pub slots_of_all: usize,
+    /// The time for which a request waits for its turn before its status says so; `None` if no
+    /// status does.
+    pub shown_after: Option<Duration>,
 }
 
 impl Limits {
@@ -173,6 +176,7 @@ mod tests {
             budgets: vec![(QuotaCategory::UserRead, configured)],
             slots: 16,
             slots_of_all: 64,
+            shown_after: None,
         };
         assert_eq!(limits.of(&Lane::Api), limits.api);
         for category in QuotaCategory::ALL {

@@ -18,6 +18,7 @@
 
 mod entries;
 mod grants;
+mod lasting;
 mod moves;
 mod pools;
 mod queues;
@@ -34,6 +35,7 @@ use cognito_reset_api::conditions::WaitReason;
 pub use self::request::{Class, Finish, GrantLimits, Place, Request, Response, Turn, WaitsFor};
 use self::{
     entries::{After, Entries, Entry, State},
+    lasting::Lasting,
     queues::Queues,
     users::Users,
 };
@@ -55,6 +57,7 @@ pub struct Dispatcher {
     /// The time under which each lane is in `due`.
     listed: HashMap<Lane, Instant>,
     users: Users,
+    lasting: Lasting,
     /// The number of turns in lanes of Cognito.
     running: usize,
     last_turn: u64,
@@ -63,8 +66,9 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// Returns a dispatcher without requests.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, now: Instant) -> Self {
         Self {
+            lasting: Lasting::new(limits.shown_after, now),
             limits,
             names: Names::default(),
             entries: Entries::default(),
@@ -110,6 +114,7 @@ impl Dispatcher {
             return;
         }
         self.dequeue(key, now);
+        self.lasting.remove(key);
         self.entries.remove(key);
     }
 
@@ -140,12 +145,20 @@ impl Dispatcher {
         }
     }
 
+    /// Ends the waits of all requests that wait for this reason.
+    pub fn end_waits(&mut self, reason: WaitReason, now: Instant) {
+        for key in self.entries.waiting_for(reason) {
+            self.wake(key, now);
+        }
+    }
+
     /// Gives the next turn, if one is due.
     pub fn next(&mut self, now: Instant) -> Option<Turn> {
         while let Some(key) = self.entries.pop_expired(now) {
             self.dequeue(key, now);
             self.wake(key, now);
         }
+        self.show_lasting(now);
         while let Some(lane) = self.first_due().filter(|(due, _)| *due <= now).map(|(_, lane)| lane.clone()) {
             if let Some(turn) = self.take(&lane, now) {
                 return Some(turn);
@@ -158,7 +171,7 @@ impl Dispatcher {
     #[must_use]
     pub fn wake_at(&self) -> Option<Instant> {
         let lanes = self.first_due().map(|(due, _)| *due);
-        lanes.into_iter().chain(self.entries.first_timer()).min()
+        lanes.into_iter().chain(self.entries.first_timer()).chain(self.lasting.due()).min()
     }
 
     /// Returns the reason why the call of a turn may not begin, to be asked right before it.
@@ -199,7 +212,7 @@ impl Dispatcher {
         let entry = self.entries.get(key)?;
         match entry.state {
             State::Running { .. } => None,
-            State::Waiting { reason, .. } => Some(WaitsFor::Reason(reason)),
+            State::Waiting { reason, .. } => Some(reason.map_or(WaitsFor::Look, WaitsFor::Reason)),
             State::Parked => Some(WaitsFor::User),
             State::Queued => {
                 let queues = self.lanes.get(&entry.lane())?;

@@ -20,7 +20,7 @@ use crate::{
     grants::{
         Asked, Labels, Namespace,
         people::Person,
-        queue::{NamespacedName, Pending, Queue, place},
+        queue::{NamespacedName, Pending, Place, Queue, place},
     },
 };
 
@@ -58,7 +58,7 @@ impl Namespaces {
 
 /// A requirement of a matching grant that a request does not meet. The first one is the furthest
 /// from being allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Unmet {
     Suspended,
     NotAfter,
@@ -189,7 +189,12 @@ impl CompiledGrant {
 
     /// Returns true if few enough earlier requests of the namespace are pending.
     fn is_in_turn(&self, request: &PasswordResetRequest, namespace: &str) -> bool {
-        self.limit().is_none_or(|limit| self.queue.is_among_first(namespace, &place(request), limit))
+        self.is_place_in_turn(namespace, &place(request))
+    }
+
+    /// Returns true if few enough requests of the namespace are pending before this place.
+    pub(super) fn is_place_in_turn(&self, namespace: &str, place: &Place) -> bool {
+        self.limit().is_none_or(|limit| self.queue.is_among_first(namespace, place, limit))
     }
 
     /// Checks the approval: requester and approver have to be authenticated, must not depend on the

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cognito_reset_api::conditions::WaitReason;
@@ -17,9 +17,12 @@ use crate::dispatch::{
     names::Names,
     turns::{
         queues::Line,
-        request::{GrantLimits, Place, Request, Turn},
+        request::{GrantLimits, Place, Request, Turn, WaitKind, WaitsFor},
     },
 };
+
+/// The time between two looks at a request whose deadline should have ended it.
+const OVERDUE: Duration = Duration::from_secs(30);
 
 /// A request.
 #[derive(Debug)]
@@ -39,6 +42,10 @@ pub(super) struct Entry {
     pub(super) state: State,
     /// The time under which it is among the timers.
     timer: Option<Instant>,
+    /// The reason for which its last look was made to show that it waits for its turn.
+    pub(super) shown: Option<WaitKind>,
+    /// The reason that its next look shows.
+    showing: Option<WaitsFor>,
 }
 
 /// The state of a request.
@@ -49,7 +56,7 @@ pub(super) enum State {
     /// Waits until its user has no turn.
     Parked,
     /// Waits for a change, or for a moment.
-    Waiting { reason: WaitReason, until: Option<Instant> },
+    Waiting { reason: Option<WaitReason>, until: Option<Instant> },
     /// Has a turn.
     Running { then: After },
 }
@@ -93,12 +100,15 @@ impl Entry {
             overdue: false,
             state: State::Queued,
             timer: None,
+            shown: None,
+            showing: None,
         }
     }
 
     /// Keeps the look of the entry before. Returns false if nothing but the deadline differs.
     pub(super) fn replaces(&mut self, known: &Self) -> bool {
         self.look = known.look;
+        (self.shown, self.showing) = (known.shown, known.showing);
         let is_same = self.place == known.place && self.blocked == known.blocked && self.user == known.user;
         !is_same || known.state == State::Running { then: After::Removed }
     }
@@ -155,12 +165,42 @@ impl Entry {
     pub(super) fn begin(&mut self, id: TurnId, key: Key) -> Turn {
         self.state = State::Running { then: After::Unchanged };
         let (namespace, name) = (Arc::clone(&self.namespace), Arc::clone(&self.name));
-        Turn { id, key, namespace, name, lane: self.lane(), pool: Arc::clone(&self.place.pool), user: self.user() }
+        Turn {
+            id,
+            key,
+            namespace,
+            name,
+            lane: self.lane(),
+            pool: Arc::clone(&self.place.pool),
+            shows: self.showing.take(),
+            user: self.user(),
+        }
     }
 
-    /// Ends its turn. It is looked at again only if it has changed and the turn found it ended.
+    /// Ends its turn. It is looked at next if it has ended, or if an error left that open.
     pub(super) const fn end(&mut self, look: bool) {
         self.look = look;
+    }
+
+    /// Lets it wait for its turn although its deadline has passed, until it is looked at again. The
+    /// look at the deadline did not end it, so the clocks disagree.
+    pub(super) fn defer_deadline(&mut self, now: Instant) {
+        if self.overdue {
+            self.overdue = false;
+            self.deadline = Some(now + OVERDUE);
+        }
+    }
+
+    /// Has it looked at, so that its status shows why it waits.
+    pub(super) const fn show(&mut self, reason: WaitsFor) {
+        self.look = true;
+        self.shown = Some(reason.kind());
+        self.showing = Some(reason);
+    }
+
+    /// Returns true if it waits for its turn among calls.
+    pub(super) const fn is_queued(&self) -> bool {
+        !self.look && matches!(self.state, State::Queued | State::Parked)
     }
 }
 
@@ -182,6 +222,11 @@ impl Entries {
 
     pub(super) fn keys(&self) -> Vec<Key> {
         self.entries.keys().copied().collect()
+    }
+
+    pub(super) fn waiting_for(&self, reason: WaitReason) -> Vec<Key> {
+        let waits = |entry: &Entry| matches!(entry.state, State::Waiting { reason: Some(it), .. } if it == reason);
+        self.entries.iter().filter(|(_, entry)| waits(entry)).map(|(key, _)| *key).collect()
     }
 
     pub(super) fn len(&self) -> usize {

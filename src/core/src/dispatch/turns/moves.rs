@@ -19,11 +19,23 @@ impl Dispatcher {
     pub(super) fn follow(&mut self, key: Key, finish: Finish, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let State::Running { then } = entry.state else { return };
-        entry.end(then == After::Changed && finish == Finish::Done);
+        let looks = match finish {
+            Finish::Done => then == After::Changed,
+            Finish::Look { .. } => true,
+            Finish::Wait { .. } | Finish::Again => false,
+        };
+        entry.end(looks);
+        if finish == Finish::Again {
+            entry.defer_deadline(now);
+        }
         match (then, finish) {
             (After::Removed, _) | (After::Unchanged, Finish::Done) => self.entries.remove(key),
             (After::Unchanged, Finish::Wait { reason, until }) => {
-                entry.state = State::Waiting { reason, until };
+                entry.state = State::Waiting { reason: Some(reason), until };
+                self.entries.set_timer(key);
+            }
+            (After::Unchanged, Finish::Look { until }) => {
+                entry.state = State::Waiting { reason: None, until: Some(until) };
                 self.entries.set_timer(key);
             }
             (After::Unchanged, Finish::Again) | (After::Changed, _) => self.settle(key, now),
@@ -35,7 +47,7 @@ impl Dispatcher {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match entry.blocked {
             Some(reason) if !entry.looks() => {
-                entry.state = State::Waiting { reason, until: None };
+                entry.state = State::Waiting { reason: Some(reason), until: None };
                 self.entries.set_timer(key);
             }
             Some(_) | None => self.enqueue(key, now),
@@ -58,6 +70,9 @@ impl Dispatcher {
         let limits = self.limits.of(&lane);
         let queues = self.lanes.entry(lane.clone()).or_insert_with(|| Queues::new(limits, now));
         queues.insert(&entry.line(), entry.order(key), entry.limits(), now);
+        if entry.is_queued() {
+            self.lasting.waits(key, entry.shown.is_some(), now);
+        }
         self.entries.set_timer(key);
         self.list(&lane);
     }
@@ -121,7 +136,26 @@ impl Dispatcher {
         turn
     }
 
+    /// Has those looked at whose status does not show yet why they wait.
+    pub(super) fn show_lasting(&mut self, now: Instant) {
+        while let Some(key) = self.lasting.pop(now) {
+            let Some(entry) = self.entries.get(key).filter(|entry| entry.is_queued()) else { continue };
+            let Some(reason) = self.reason_of(key, now) else { continue };
+            if entry.shown == Some(reason.kind()) {
+                self.lasting.waits(key, true, now);
+                continue;
+            }
+            self.lasting.shown(now);
+            self.dequeue(key, now);
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.show(reason);
+            }
+            self.enqueue(key, now);
+        }
+    }
+
     fn begun(&mut self, turn: &Turn) {
+        self.lasting.remove(turn.key);
         self.running += usize::from(turn.lane != Lane::Api);
         self.entries.set_timer(turn.key);
         if let Some(user) = turn.user {

@@ -81,6 +81,8 @@ pub struct Turn {
     pub lane: Lane,
     /// The pool.
     pub pool: Arc<str>,
+    /// The reason why the request has waited for its turn, if this look is to show it.
+    pub shows: Option<WaitsFor>,
     /// The user whom the turn makes busy.
     pub(super) user: Option<UserKey>,
 }
@@ -108,8 +110,38 @@ pub enum Finish {
         /// The moment.
         until: Option<Instant>,
     },
+    /// The request is looked at at this moment or after a change: it has ended, which the watch
+    /// should show before, or an error ended the turn.
+    Look {
+        /// The moment.
+        until: Instant,
+    },
     /// The request waits for another turn, in the place of its last `put`.
     Again,
+}
+
+/// The kind of a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitKind {
+    Turn,
+    Throttled,
+    Delivery,
+    Service,
+    User,
+    Own,
+}
+
+impl WaitsFor {
+    pub(super) const fn kind(self) -> WaitKind {
+        match self {
+            Self::Turn => WaitKind::Turn,
+            Self::Throttled => WaitKind::Throttled,
+            Self::Delivery { .. } => WaitKind::Delivery,
+            Self::Service { .. } => WaitKind::Service,
+            Self::User => WaitKind::User,
+            Self::Reason(_) | Self::Look => WaitKind::Own,
+        }
+    }
 }
 
 /// The reason why a request has no turn.
@@ -135,4 +167,6 @@ pub enum WaitsFor {
     User,
     /// A reason of its own.
     Reason(WaitReason),
+    /// It has ended, or an error ended its last turn.
+    Look,
 }

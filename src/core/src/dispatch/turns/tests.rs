@@ -2,6 +2,7 @@ mod bad_days;
 mod changes;
 mod costs;
 mod grants;
+mod lasting;
 mod properties;
 mod reference;
 
@@ -27,6 +28,7 @@ fn limits() -> Limits {
         budgets: vec![(QuotaCategory::UserAccountRecovery, Rate::per_second(10.0))],
         slots: 2,
         slots_of_all: 3,
+        shown_after: None,
     }
 }
 
@@ -80,7 +82,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { dispatcher: Dispatcher::new(limits()), now: Instant::now() }
+        let now = Instant::now();
+        Self { dispatcher: Dispatcher::new(limits(), now), now }
     }
 
     fn put(&mut self, request: Request, place: Place) {

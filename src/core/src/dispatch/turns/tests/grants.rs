@@ -74,8 +74,8 @@ proptest! {
         rate in 0.5..50.0f64,
         polls in proptest::collection::vec((0..60u64, any::<bool>()), 50..400),
     ) {
-        let mut dispatcher = Dispatcher::new(limits());
         let mut now = Instant::now();
+        let mut dispatcher = Dispatcher::new(limits(), now);
         let mut turns = Vec::new();
         for (uid, (wait, is_churn)) in (0..).zip(polls) {
             let key = request(uid, 0, 0).key;

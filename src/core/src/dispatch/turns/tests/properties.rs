@@ -83,8 +83,9 @@ struct Both {
 
 impl Both {
     fn new() -> Self {
-        let real = Dispatcher::new(limits());
-        Self { real, reference: Reference::new(limits()), now: Instant::now(), turns: Vec::new() }
+        let now = Instant::now();
+        let real = Dispatcher::new(limits(), now);
+        Self { real, reference: Reference::new(limits()), now, turns: Vec::new() }
     }
 
     fn step(&mut self, step: Step) {
@@ -207,6 +208,7 @@ impl Both {
         let (turn, _) = self.turns.swap_remove(index % self.turns.len());
         let finish = match number {
             0 => Finish::Again,
+            3 => Finish::Look { until: self.now + time },
             1 => Finish::Wait { reason: WaitReason::CognitoUnreachable, until: None },
             2 => Finish::Wait { reason: WaitReason::CognitoUnreachable, until: Some(self.now + time) },
             _ => Finish::Done,
@@ -222,8 +224,12 @@ impl Both {
             let reason = self.real.reason_of(*key, self.now);
             match known.stage {
                 Stage::Running(_) => assert_eq!(reason, None),
-                Stage::Waiting(_) => assert!(matches!(reason, Some(WaitsFor::Reason(_))), "{reason:?}"),
-                Stage::Ready => assert!(!matches!(reason, None | Some(WaitsFor::Reason(_))), "{reason:?}"),
+                Stage::Waiting(_) => {
+                    assert!(matches!(reason, Some(WaitsFor::Reason(_) | WaitsFor::Look)), "{reason:?}");
+                }
+                Stage::Ready => {
+                    assert!(!matches!(reason, None | Some(WaitsFor::Reason(_) | WaitsFor::Look)), "{reason:?}")
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::super::*;
@@ -256,10 +256,19 @@ impl Reference {
         of_lane.deliveries.values_mut().for_each(|brake| brake.ended(turn.id, now));
         let Some(known) = self.requests.get_mut(&turn.key) else { return };
         let Stage::Running(then) = known.stage else { return };
-        known.look = then == After::Changed && *finish == Finish::Done;
+        known.look = match finish {
+            Finish::Done => then == After::Changed,
+            Finish::Look { .. } => true,
+            Finish::Wait { .. } | Finish::Again => false,
+        };
+        if *finish == Finish::Again && known.overdue {
+            known.overdue = false;
+            known.request.deadline = Some(now + Duration::from_secs(30));
+        }
         match (then, finish) {
             (After::Removed, _) | (After::Unchanged, Finish::Done) => _ = self.requests.remove(&turn.key),
             (After::Unchanged, Finish::Wait { until, .. }) => known.stage = Stage::Waiting(*until),
+            (After::Unchanged, Finish::Look { until }) => known.stage = Stage::Waiting(Some(*until)),
             (After::Unchanged, Finish::Again) | (After::Changed, _) => known.settle(),
         }
         self.touch(turn.key, now);

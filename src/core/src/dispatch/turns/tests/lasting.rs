@@ -1,0 +1,67 @@
+//! Waits for a turn that last so long that the status says so.
+
+use super::{super::*, Scene, limits, millis, place, request, response};
+use crate::action::response::ResetResponse;
+
+fn scene(shown_after: u64) -> Scene {
+    let now = Instant::now();
+    let limits = Limits { shown_after: Some(millis(shown_after)), ..limits() };
+    Scene { dispatcher: Dispatcher::new(limits, now), now }
+}
+
+#[test]
+fn lasting_wait_is_shown_once_for_each_reason() {
+    let mut scene = scene(5000);
+    (0..3).for_each(|uid| scene.put(request(uid, 1, i64::from(uid)), place(0, 1)));
+    let turns = [scene.await_turn(), scene.await_turn()];
+    let start = scene.now;
+    let look = scene.await_turn();
+    assert_eq!((&look.lane, look.shows), (&Lane::Api, Some(WaitsFor::Turn)));
+    assert!(scene.now - start <= millis(5000), "no wait is shown later than that");
+    scene.finish(look, Finish::Again);
+    scene.now += millis(60_000);
+    assert_eq!(scene.next(), None, "the reason is the same, so nothing is written");
+    for _ in 0..3 {
+        let lost = response(&ResetResponse::NoResponse, scene.now);
+        scene.dispatcher.responded(&turns[0], &lost, scene.now);
+    }
+    let look = scene.await_turn();
+    assert!(matches!(look.shows, Some(WaitsFor::Service { .. })), "{look:?}");
+    scene.finish(look, Finish::Again);
+    for turn in turns {
+        scene.finish(turn, Finish::Done);
+    }
+    assert_eq!(scene.served(1), [2], "a request that was looked at keeps its place");
+}
+
+#[test]
+fn short_waits_are_not_shown_and_long_ones_at_a_pace() {
+    let mut scene = scene(5000);
+    (0..200).for_each(|uid| scene.put(request(uid, 1, i64::from(uid)), place(0, 1)));
+    let (start, mut calls, mut looks) = (scene.now, 0, 0);
+    while scene.now - start < millis(10_000) {
+        let turn = scene.await_turn();
+        if turn.lane == Lane::Api {
+            assert!(scene.now - start >= millis(5000));
+            looks += 1;
+            scene.finish(turn, Finish::Again);
+        } else {
+            calls += 1;
+            scene.finish(turn, Finish::Done);
+        }
+    }
+    assert_eq!(calls, 101, "looks cost no turn");
+    assert!((20..=27).contains(&looks), "{looks}");
+}
+
+#[test]
+fn first_look_shows_nothing() {
+    let mut scene = scene(5000);
+    scene.dispatcher.put(request(1, 1, 0), place(0, 1), None, true, scene.now);
+    let turn = scene.await_turn();
+    assert_eq!((&turn.lane, turn.shows), (&Lane::Api, None));
+    scene.finish(turn, Finish::Again);
+    let turn = scene.await_turn();
+    assert_ne!(turn.lane, Lane::Api);
+    scene.finish(turn, Finish::Done);
+}

@@ -1,0 +1,149 @@
+//! The outlook of a pending request: what grants and holds say about it as far as the watch shows
+//! it.
+//!
+//! It decides whether a turn of the request can lead to a call, and in which account. A turn reads
+//! the request and asks grants and holds again, so the outlook never allows anything.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use cognito_reset_api::{PasswordResetRequest, conditions::WaitReason};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    action::user_names::KnownUser,
+    grants::{
+        Asked, GrantIndex, NamespacedName,
+        compiled::{CompiledGrant, Unmet},
+        probable,
+        queue::place,
+    },
+};
+
+/// The parts of a pending request that its outlook depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+    /// The creation, by the API server's clock.
+    pub created: Timestamp,
+    /// The id of the pool.
+    pub user_pool_id: Arc<str>,
+    /// The user, as the request names it.
+    pub username: Box<str>,
+    /// The value of `suspend`.
+    pub suspended: bool,
+    /// The value of `approved`.
+    pub approved: bool,
+    /// The value of `notAfter`.
+    pub not_after: Option<Timestamp>,
+    /// The value of `deadlineSeconds`.
+    pub deadline_seconds: Option<i64>,
+}
+
+impl Watched {
+    /// Reads a request.
+    #[must_use]
+    pub fn of(request: &PasswordResetRequest) -> Self {
+        let (created, name) = place(request);
+        let spec = &request.spec;
+        Self {
+            namespace: request.namespace().unwrap_or_default().into(),
+            name: name.into(),
+            created,
+            user_pool_id: spec.user_pool_id.as_str().into(),
+            username: spec.username.as_str().into(),
+            suspended: spec.suspend,
+            approved: spec.approved,
+            not_after: spec.not_after.as_ref().map(|time| time.0),
+            deadline_seconds: spec.deadline_seconds,
+        }
+    }
+
+    /// Returns namespace and name.
+    #[must_use]
+    pub fn namespaced_name(&self) -> NamespacedName {
+        (self.namespace.to_string(), self.name.to_string())
+    }
+}
+
+/// The outlook of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// The reason why a turn could not lead to a call; `None` if it may. A turn may still find
+    /// another one.
+    pub blocked: Option<WaitReason>,
+    /// The account of the role by which the call would be made; `None` without a role.
+    pub account: Option<Arc<str>>,
+    /// A grant that matches the request requires an approval, which makes its deadline later.
+    pub approval_required: bool,
+    /// A hash of the grants and holds that match. If it changes, the status may have to change.
+    pub fingerprint: u64,
+}
+
+impl GrantIndex {
+    /// Returns the outlook of a request.
+    #[must_use]
+    pub fn outlook(&self, request: &Watched) -> Outlook {
+        let name = request.namespaced_name();
+        let user = self.read_user(&name);
+        let asked =
+            Asked { pool: &request.user_pool_id, namespace: &request.namespace, spelling: &request.username, user };
+        let matching: Vec<_> = self.matching(&asked).collect();
+        let judged: Vec<_> = matching.iter().map(|grant| (*grant, unmet(grant, request, user))).collect();
+        let held_by = if matching.is_empty() { None } else { self.held_by(&asked) };
+        let allowing =
+            probable(judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| *grant).collect(), &asked);
+        let role = allowing.first().map(|grant| grant.role());
+        let blocked = if request.suspended {
+            Some(WaitReason::Suspended)
+        } else if held_by.is_some() {
+            Some(WaitReason::UserPoolHeld)
+        } else if role.is_none() {
+            let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
+            Some(closest.map_or(WaitReason::NoMatchingGrant, Unmet::reason))
+        } else if allowing.iter().any(|grant| Some(grant.role()) != role) {
+            Some(WaitReason::ConflictingGrants)
+        } else {
+            None
+        };
+        let mut hasher = DefaultHasher::new();
+        let grants = judged
+            .iter()
+            .map(|(grant, unmet)| (grant.name(), grant.object.uid(), grant.object.metadata.generation, *unmet));
+        (grants.collect::<Vec<_>>(), &held_by, blocked).hash(&mut hasher);
+        Outlook {
+            blocked,
+            account: role.flatten().and_then(|role| role.account().map(Into::into)),
+            approval_required: matching.iter().any(|grant| grant.object.spec.require_approval),
+            fingerprint: hasher.finish(),
+        }
+    }
+}
+
+/// Returns the requirement that a request does not meet, as far as the watch shows it.
+///
+/// A request that lacks an approval has a turn in which its user is read, so that an approver sees
+/// who it is.
+fn unmet(grant: &CompiledGrant, request: &Watched, user: &KnownUser) -> Option<Unmet> {
+    let asked = &grant.object.spec;
+    if asked.suspend {
+        return Some(Unmet::Suspended);
+    }
+    if asked.require_not_after && request.not_after.is_none() {
+        return Some(Unmet::NotAfter);
+    }
+    if asked.require_approval && !request.approved && *user != KnownUser::NotRead {
+        return Some(Unmet::Approval);
+    }
+    let is_in_turn = grant.is_place_in_turn(&request.namespace, &(request.created, request.name.to_string()));
+    (!is_in_turn).then_some(Unmet::PendingLimit)
+}
+
+#[cfg(test)]
+mod tests;
