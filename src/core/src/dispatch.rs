@@ -12,6 +12,7 @@ pub mod lane;
 pub mod meaning;
 mod names;
 pub mod pace;
+pub mod plan;
 mod rounds;
 mod steps;
 pub mod turns;

@@ -559,18 +559,23 @@ const DEADLINE: SignedDuration = SignedDuration::from_hours(24);
 /// weekend.
 const DEADLINE_WITH_APPROVAL: SignedDuration = SignedDuration::from_hours(72);
 
+/// Returns the moment from which a pending request fails.
+pub(crate) fn deadline(created: Timestamp, seconds: Option<i64>, approval_required: bool) -> Timestamp {
+    let default = if approval_required { DEADLINE_WITH_APPROVAL } else { DEADLINE };
+    let lifetime = seconds.map_or(default, SignedDuration::from_secs);
+    created.saturating_add(lifetime).unwrap_or(Timestamp::MAX)
+}
+
 fn view(request: &PasswordResetRequest, approval_required: bool, user_required: bool) -> Request {
     let spec = &request.spec;
     if request.outcome() != Outcome::Pending {
         return Request::Finished;
     }
     let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let default = if approval_required { DEADLINE_WITH_APPROVAL } else { DEADLINE };
-    let lifetime = spec.deadline_seconds.map_or(default, SignedDuration::from_secs);
     Request::Pending(Desired {
         suspended: spec.suspend,
         expires: spec.not_after.as_ref().map(|time| time.0),
-        deadline: created.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+        deadline: deadline(created, spec.deadline_seconds, approval_required),
         skip_if_reset_required: spec.if_reset_required == IfResetRequired::Skip,
         user_required,
     })

@@ -26,7 +26,7 @@ mod credentials;
 pub mod decide;
 mod describe;
 pub mod event;
-mod facts;
+pub(crate) mod facts;
 mod gather;
 pub mod note;
 mod object;

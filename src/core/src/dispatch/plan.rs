@@ -1,0 +1,115 @@
+//! The place among turns of a request that the watch shows.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    action::port::region,
+    dispatch::{
+        key::{Key, UserKey},
+        lane::{Account, Lane, QuotaCategory},
+        turns::{Class, Place, Request},
+    },
+    grants::{Outlook, Watched},
+    machine::facts::deadline,
+};
+
+/// The time by both clocks of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// The monotonic clock.
+    pub monotonic: Instant,
+}
+
+/// The time by which a request is looked at after its deadline. The API server's clock has passed
+/// it by then too, unless the clocks differ by more.
+const AFTER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Returns the lane of the reset of a user of this pool with a role of this account.
+#[must_use]
+pub fn lane_of_reset(user_pool_id: &str, account: Option<&str>, own_account: Option<&str>) -> Lane {
+    Lane::Cognito {
+        account: Account::of_role(account, own_account),
+        region: region(user_pool_id).into(),
+        category: QuotaCategory::UserAccountRecovery,
+    }
+}
+
+/// Returns a request and its place, for [`Dispatcher::put`](super::turns::Dispatcher::put).
+///
+/// The deadline is that of the wall clock at this moment. A clock that is set back or ahead
+/// afterwards makes the look at the deadline later or earlier, and the look itself decides.
+#[must_use]
+pub fn plan(
+    key: Key,
+    watched: &Watched,
+    outlook: &Outlook,
+    own_account: Option<&str>,
+    now: Moment,
+) -> (Request, Place) {
+    let last = deadline(watched.created, watched.deadline_seconds, outlook.approval_required);
+    let last = watched.not_after.map_or(last, |expires| expires.min(last));
+    let left = Duration::try_from(last.duration_since(now.wall)).unwrap_or_default();
+    let request = Request {
+        key,
+        namespace: Arc::clone(&watched.namespace),
+        name: Arc::clone(&watched.name),
+        created: watched.created,
+        deadline: now.monotonic.checked_add(left + AFTER_DEADLINE),
+        user: Some(UserKey::of(&watched.user_pool_id, &watched.username)),
+    };
+    let place = Place {
+        lane: lane_of_reset(&watched.user_pool_id, outlook.account.as_deref(), own_account),
+        pool: Arc::clone(&watched.user_pool_id),
+        grant: None,
+        class: Class::Single,
+    };
+    (request, place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_is_looked_at_right_after_its_deadline() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let now = Moment { wall: at(1000), monotonic: Instant::now() };
+        let watched = Watched {
+            namespace: "support".into(),
+            name: "reset".into(),
+            created: at(900),
+            user_pool_id: "eu-west-1_Example01".into(),
+            username: "alice".into(),
+            suspended: false,
+            approved: false,
+            not_after: None,
+            deadline_seconds: None,
+        };
+        let day = 24 * 3600;
+        for (not_after, deadline_seconds, approval_required, left) in [
+            (None, None, false, day - 100),
+            (None, None, true, 3 * day - 100),
+            (None, Some(150), true, 50),
+            (Some(at(1040)), None, false, 40),
+            (Some(at(1040)), Some(120), false, 20),
+            (Some(at(100)), None, false, 0),
+        ] {
+            let watched = Watched { not_after, deadline_seconds, ..watched.clone() };
+            let outlook =
+                Outlook { blocked: None, account: Some("111122223333".into()), approval_required, fingerprint: 0 };
+            let (request, place) = plan(Key::of_uid("7"), &watched, &outlook, None, now);
+            let wanted = Duration::from_secs(u64::try_from(left).unwrap()) + AFTER_DEADLINE;
+            assert_eq!(request.deadline, Some(now.monotonic + wanted), "{watched:?}");
+            let account = Account::Id("111122223333".into());
+            let region = "eu-west-1".into();
+            assert_eq!(place.lane, Lane::Cognito { account, region, category: QuotaCategory::UserAccountRecovery });
+        }
+    }
+}
