@@ -81,6 +81,9 @@ pub enum WaitReason {
     RateLimited,
     /// Cognito throttles; the operator slows down all calls for the account and Region.
     Throttled,
+    /// Deliveries of codes of this pool fail; one request at a time is tried after 1, 5, 15, then
+    /// every 60 minutes.
+    DeliveryFailing,
     /// No AWS credentials could be loaded, or the role could not be assumed.
     AwsCredentialsUnavailable,
     /// The endpoint configured for Cognito belongs to another Region than the pool; nothing was
@@ -199,6 +202,7 @@ impl WaitReason {
             Self::PendingLimitReached => "PendingLimitReached",
             Self::RateLimited => "RateLimited",
             Self::Throttled => "Throttled",
+            Self::DeliveryFailing => "DeliveryFailing",
             Self::AwsCredentialsUnavailable => "AwsCredentialsUnavailable",
             Self::RegionNotServed => "RegionNotServed",
             Self::UserStateUnreadable => "UserStateUnreadable",

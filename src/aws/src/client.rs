@@ -71,6 +71,8 @@ pub struct Aws {
     /// The clients by Region. Each call brings its own credentials.
     clients: Mutex<HashMap<String, Client>>,
     own: OwnCredentials,
+    /// The account of these credentials, as their provider tells it.
+    own_account: Mutex<Option<String>>,
     /// The Region whose STS is called; `None` for the Region of the pool.
     sts_region: Option<String>,
     /// The Region of the endpoint configured for Cognito, if its name contains one.
@@ -132,7 +134,8 @@ impl Aws {
         let region_of = |service: Service| configured(&base, service).and_then(|url| service.region_of(&url));
         let (endpoint_region, of_sts) = (region_of(Service::Cognito), region_of(Service::Sts));
         let sts_region = region(&base).map(str::to_owned).or(of_sts);
-        Ok(Self { base, http, timeouts, clients: Mutex::default(), own, sts_region, endpoint_region })
+        let (clients, own_account) = (Mutex::default(), Mutex::default());
+        Ok(Self { base, http, timeouts, clients, own, own_account, sts_region, endpoint_region })
     }
 
     /// Checks that calls can be made with the configuration. Unless this is a test, it also checks
@@ -189,6 +192,9 @@ impl Aws {
     async fn credentials(&self, access: &Access) -> Result<Credentials, SessionError> {
         let region = self.sts_region.as_ref().unwrap_or(&access.region);
         let own = self.own.get(region).await?;
+        if let Some(account) = own.account_id() {
+            *self.own_account.lock() = Some(account.as_str().to_owned());
+        }
         let Some(role) = &access.role else { return Ok(own) };
         let assumed = assume(&self.base, region, own.clone(), role, &access.purpose, self.timeouts.read).await;
         if matches!(&assumed, Err(error) if error.failure == SessionFailure::CredentialsRefused) {
@@ -334,22 +340,32 @@ impl Cognito for Aws {
         let result = caught(call).await;
         let request_id = |id: Option<&str>| id.filter(|id| !repeats(id, user.username)).and_then(identifier);
         match result {
-            Ok(Ok(output)) => Reply { response: ResetResponse::Accepted, request_id: request_id(output.request_id()) },
+            Ok(Ok(output)) => {
+                Reply { request_id: request_id(output.request_id()), ..Reply::of(ResetResponse::Accepted) }
+            }
             Ok(Err(error)) => {
                 if let Some(cause) = witness.not_sent() {
                     let detail = without_name_in(described(&error), user.username);
                     warn!(cause = cause.in_words(), %detail, "a reset could not be sent");
-                    return Reply { response: ResetResponse::NotSent(cause), request_id: None };
+                    return Reply::of(ResetResponse::NotSent(cause));
                 }
                 let response = self.invalidate_refused(without_name(classify(&error), user.username), session);
-                Reply { response, request_id: request_id(error.request_id()) }
+                let retry_after = error.raw_response().and_then(retry_after);
+                Reply { response, request_id: request_id(error.request_id()), retry_after }
             }
-            Err(_) => Reply {
-                response: witness.not_sent().map_or(ResetResponse::NoResponse, ResetResponse::NotSent),
-                request_id: None,
-            },
+            Err(_) => Reply::of(witness.not_sent().map_or(ResetResponse::NoResponse, ResetResponse::NotSent)),
         }
     }
+
+    fn own_account(&self) -> Option<String> {
+        self.own_account.lock().clone()
+    }
+}
+
+/// Returns the pause in the header Retry-After, if it is a number of seconds. The other form, a
+/// date, depends on the clocks of both sides, and no service of AWS sends it.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    response.headers().get("retry-after")?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Classifies an error of the SDK for a call that may have been sent. An unverified result is

@@ -252,7 +252,7 @@ impl<C: Cognito> Operator<C> {
         signalled: &CancellationToken,
     ) -> Result<(), ServeError> {
         info!("stopping: finishing the calls in flight");
-        self.requests.stop_slots();
+        self.requests.stop_turns();
         self.requests.report_held_up();
         self.health.stopping();
         tokio::select! {

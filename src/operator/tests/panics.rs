@@ -70,7 +70,11 @@ impl Cognito for Panicking {
     async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {
         self.0.performed.fetch_add(1, Ordering::SeqCst);
         assert!(!self.0.resets.load(Ordering::SeqCst), "a reset that panics");
-        Reply { response: ResetResponse::Accepted, request_id: None }
+        Reply::of(ResetResponse::Accepted)
+    }
+
+    fn own_account(&self) -> Option<String> {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! The operations of Amazon Cognito that a reset needs.
 
-use std::{collections::BTreeMap, fmt, future::Future};
+use std::{collections::BTreeMap, fmt, future::Future, time::Duration};
 
 use cognito_reset_api::{FailureCause, SessionTags, UserStatus, conditions::WaitReason};
 use thiserror::Error;
@@ -32,6 +32,9 @@ pub trait Cognito: Send + Sync + 'static {
         user: UserRef<'_>,
         client_metadata: Option<&BTreeMap<String, String>>,
     ) -> impl Future<Output = Reply> + Send;
+
+    /// Returns the account of the operator's own credentials, if they have told it.
+    fn own_account(&self) -> Option<String>;
 }
 
 /// The credentials to load: the Region, the role and the purpose.
@@ -126,6 +129,16 @@ pub struct Reply {
     pub response: ResetResponse,
     /// The request id of Cognito, if it could be read.
     pub request_id: Option<String>,
+    /// The pause that the response demands before the next call.
+    pub retry_after: Option<Duration>,
+}
+
+impl Reply {
+    /// Returns a response without a request id.
+    #[must_use]
+    pub const fn of(response: ResetResponse) -> Self {
+        Self { response, request_id: None, retry_after: None }
+    }
 }
 
 /// An error about credentials: the failure, and the text of the provider, which only the log

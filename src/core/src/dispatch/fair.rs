@@ -47,6 +47,7 @@ pub(super) struct FairQueue {
     stopped: HashSet<Arc<str>>,
     /// The flows of each pool.
     pools: HashMap<Arc<str>, BTreeSet<Flow>>,
+    len: usize,
 }
 
 /// The namespaces of a group that have a request in a pool that is not stopped.
@@ -85,9 +86,10 @@ impl FairQueue {
         });
         let pools = namespace.groups.entry(group.clone()).or_default();
         if let Some(waiting) = pools.waiting.get_mut(pool) {
-            waiting.requests.insert(order);
+            self.len += usize::from(waiting.requests.insert(order));
             return;
         }
+        self.len += 1;
         let seat = namespace.rounds.join(&(Arc::clone(pool), group.clone()));
         pools.waiting.insert(Arc::clone(pool), Waiting { seat, requests: [order].into() });
         self.pools.entry(Arc::clone(pool)).or_default().insert(flow.clone());
@@ -104,7 +106,7 @@ impl FairQueue {
         let Some(namespace) = self.namespaces.get_mut(name) else { return };
         let Some(pools) = namespace.groups.get_mut(group) else { return };
         let Some(waiting) = pools.waiting.get_mut(pool) else { return };
-        waiting.requests.remove(&order);
+        self.len -= usize::from(waiting.requests.remove(&order));
         if !waiting.requests.is_empty() {
             return;
         }
@@ -255,6 +257,11 @@ impl FairQueue {
                 self.heads.insert((*position, group));
             }
         }
+    }
+
+    /// Returns the number of requests.
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
     /// Returns true if a request can be taken.

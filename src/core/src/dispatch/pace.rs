@@ -89,6 +89,12 @@ impl Pace {
         Self { budget, rate: budget, growing: None, halved: None, last: None, not_before: now }
     }
 
+    /// Returns the rate without throttling.
+    #[must_use]
+    pub const fn budget(&self) -> Rate {
+        self.budget
+    }
+
     /// Returns the time from which a turn is due.
     #[must_use]
     pub fn due(&self) -> Instant {

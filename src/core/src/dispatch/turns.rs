@@ -27,7 +27,7 @@ mod users;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cognito_reset_api::conditions::WaitReason;
@@ -221,10 +221,15 @@ impl Dispatcher {
         }
     }
 
-    /// Returns true if a request that is put into this lane now has a turn at once.
+    /// Returns the time after which a request of this pool that is put into this lane now may have
+    /// a turn; `None` if that is not known, because calls are stopped or slowed down, or lanes that
+    /// hang have all slots.
     #[must_use]
-    pub fn is_free(&self, lane: &Lane, now: Instant) -> bool {
-        self.has_slot(lane) && self.lanes.get(lane).is_none_or(|queues| queues.is_free(now))
+    pub fn expected_wait(&self, lane: &Lane, pool: &str, now: Instant) -> Option<Duration> {
+        if !self.has_slot(lane) {
+            return None;
+        }
+        self.lanes.get(lane).map_or(Some(Duration::ZERO), |queues| queues.expected_wait(pool, now))
     }
 
     /// Returns the number of requests.

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use cognito_reset_api::{PasswordResetRequest, conditions::WaitReason};
+use cognito_reset_api::{Action, PasswordResetRequest, RequestRef, conditions::WaitReason};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -21,6 +21,7 @@ use crate::{
         probable,
         queue::place,
     },
+    ledger::Identity,
 };
 
 /// The parts of a pending request that its outlook depends on.
@@ -62,6 +63,18 @@ impl Watched {
             approved: spec.approved,
             not_after: spec.not_after.as_ref().map(|time| time.0),
             deadline_seconds: spec.deadline_seconds,
+        }
+    }
+
+    /// Returns the identity of the request.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let (namespace, name) = self.namespaced_name();
+        Identity {
+            action: Action::PasswordReset,
+            request: RequestRef { namespace, name },
+            user_pool_id: self.user_pool_id.to_string(),
+            username: self.username.to_string(),
         }
     }
 

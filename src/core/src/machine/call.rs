@@ -1,39 +1,21 @@
-//! Goes from the slot of a request to the response to its call.
+//! Goes from the last checks before a claim to the response to its call.
 
 use std::time::Duration;
 
+use cognito_reset_api::PasswordResetRequest;
+
 use crate::{
-    action::{
-        port::{Reply, region},
-        response::Class,
-    },
-    dispatch::QuotaKey,
+    action::{port::Reply, response::Class},
     grants::Evaluation,
     machine::{
-        At, Call, Command, Machine, Note, Phase, Slot,
-        decide::is_fresh,
-        state::{Pace, PaceReason},
+        At, Call, Command, Machine, Note, Object, Phase, Purpose, decide::is_fresh, state::PaceReason,
         write_claim::ClaimWrite,
     },
 };
 
 impl<S: Clone> Machine<S> {
-    pub(super) fn slot(&mut self, slot: Slot, at: At<'_>) -> Option<Command<S>> {
-        self.facts.state.pace = match slot {
-            Slot::Now => Pace::Now,
-            Slot::Later { after, throttled } => Pace::Later {
-                until: at.after(after),
-                reason: if throttled { PaceReason::Throttled } else { PaceReason::RateLimited },
-            },
-        };
-        None
-    }
-
-    pub(super) fn quota(&self) -> QuotaKey {
-        QuotaKey {
-            account: self.facts.role().and_then(|role| role.account()).map(str::to_owned),
-            region: region(&self.facts.identity.user_pool_id).to_owned(),
-        }
+    pub(super) fn check_grants(&self, request: Object<PasswordResetRequest>, purpose: Purpose) -> Command<S> {
+        Command::CheckGrants { request, user: self.facts.user.clone(), purpose }
     }
 
     /// Checks grants and holds again, because the watch may have shown a change since the request
@@ -44,7 +26,7 @@ impl<S: Clone> Machine<S> {
             return None;
         };
         self.phase = Phase::Reauthorizing;
-        Some(Command::CheckGrants(request, self.facts.user.clone()))
+        Some(self.check_grants(request, Purpose::Claim))
     }
 
     /// Begins to claim, if grants and holds are confirmed and allow the request by the same role as
@@ -75,7 +57,22 @@ impl<S: Clone> Machine<S> {
             return None;
         };
         self.phase = Phase::Confirming;
-        Some(Command::CheckGrants(request, self.facts.user.clone()))
+        Some(self.check_grants(request, Purpose::Send))
+    }
+
+    /// Gives up the turn before the claim: a response has stopped the calls of the lane or of the
+    /// pool since. Nothing is claimed, and the request waits.
+    pub(super) fn turn_lost(&mut self, reason: PaceReason, at: At<'_>) -> Option<Command<S>> {
+        self.facts.lose_turn(reason, at.now.wall);
+        None
+    }
+
+    /// Settles the claim as never sent: a response has stopped the calls of the lane or of the pool
+    /// since it was written.
+    pub(super) fn turn_lost_after_claim(&mut self, reason: PaceReason, at: At<'_>) -> Option<Command<S>> {
+        self.facts.lose_turn(reason, at.now.wall);
+        self.facts.too_late();
+        None
     }
 
     /// Lets the call of the claim be made, or settles the claim as never sent.
@@ -118,13 +115,6 @@ impl<S: Clone> Machine<S> {
             Some(Class::Refused | Class::Throttled | Class::AmbiguousFailure) | None => {
                 self.notes.push(Note::Available(self.awaited()));
             }
-        }
-        match reply.response.class() {
-            Some(Class::Throttled) => self.notes.push(Note::Throttled(self.quota())),
-            Some(Class::Refused | Class::Ambiguous | Class::AmbiguousFailure) | None => {
-                self.notes.push(Note::NotThrottled(self.quota()));
-            }
-            Some(Class::Blocked) => {}
         }
         self.facts.responded(reply);
         None

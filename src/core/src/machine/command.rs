@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, conditions::WaitReason};
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
     action::{port::Access, user_names::KnownUser},
-    dispatch::{QuotaKey, closings::ClosingQueue},
+    dispatch::closings::ClosingQueue,
     ledger::attribution::UserRecords,
     machine::{Object, describe, event::ApiFailure, state::RecordWrite},
     refusal::Refuser,
@@ -29,8 +29,16 @@ pub enum Command<S> {
         within: Option<Duration>,
     },
     /// Ask the grants and holds whether they allow this request of this user, and whether they are
-    /// confirmed: `Event::Grants`.
-    CheckGrants(Object<PasswordResetRequest>, KnownUser),
+    /// confirmed: `Event::Grants`. Before a claim or a call, also ask the dispatcher whether the
+    /// turn is still valid: `Event::TurnLost` if not.
+    CheckGrants {
+        /// The request.
+        request: Object<PasswordResetRequest>,
+        /// The user, as far as it is known.
+        user: KnownUser,
+        /// The purpose.
+        purpose: Purpose,
+    },
     /// Ask for what this process remembers of the record, and for how long it has observed this
     /// attempt: `Event::Recalled`.
     Recall(Option<Observed>),
@@ -43,14 +51,6 @@ pub enum Command<S> {
         by: Refuser,
         /// A random id that spreads the pause.
         jitter: String,
-    },
-    /// Lock the user by the spelling, and take the next slot of the account and Region:
-    /// `Event::Slot`, or `Event::UserBusy` if another reconcile of this process has the lock.
-    TakeSlot {
-        /// The account and Region.
-        quota: QuotaKey,
-        /// The uid of the request, which keeps its place in the queue.
-        uid: String,
     },
     /// Take the next slot among the closings of the namespace: `Event::Slot`.
     TakeClosingSlot {
@@ -92,6 +92,17 @@ pub enum Command<S> {
     Finish(Result<Next, ReconcileError>),
 }
 
+/// The purpose of a check of grants and holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To decide about the request that was just read.
+    Read,
+    /// To write a claim.
+    Claim,
+    /// To send the call of a claim.
+    Send,
+}
+
 /// The one call of an attempt.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Call<S> {
@@ -119,8 +130,18 @@ pub struct Observed {
 pub enum Next {
     /// Nothing more is to be done.
     Done,
+    /// The request lacks nothing but a turn.
+    NeedsTurn {
+        /// True if it has no record.
+        is_unclaimed: bool,
+    },
     /// Look again after this time, or when something changes.
-    After(Duration),
+    Wait {
+        /// The reason of the wait.
+        reason: WaitReason,
+        /// The longest time until the next look.
+        after: Duration,
+    },
 }
 
 /// The error that ended a reconcile early. The reconcile is retried later.
@@ -150,10 +171,9 @@ impl<S> Command<S> {
             Self::Read
             | Self::ReadRequest
             | Self::ReadRecord { .. }
-            | Self::CheckGrants(..)
+            | Self::CheckGrants { .. }
             | Self::Recall(_)
             | Self::CountRefusal { .. }
-            | Self::TakeSlot { .. }
             | Self::TakeClosingSlot { .. }
             | Self::LoadCredentials(_)
             | Self::ListUserRecords(_)
@@ -170,10 +190,9 @@ impl<S> Command<S> {
             Self::Read => "Read",
             Self::ReadRequest => "ReadRequest",
             Self::ReadRecord { .. } => "ReadRecord",
-            Self::CheckGrants(..) => "CheckGrants",
+            Self::CheckGrants { .. } => "CheckGrants",
             Self::Recall(_) => "Recall",
             Self::CountRefusal { .. } => "CountRefusal",
-            Self::TakeSlot { .. } => "TakeSlot",
             Self::TakeClosingSlot { .. } => "TakeClosingSlot",
             Self::LoadCredentials(_) => "LoadCredentials",
             Self::GetUser { .. } => "GetUser",
@@ -192,12 +211,12 @@ impl<S> fmt::Display for Command<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Read | Self::ReadRequest | Self::CheckGrants(..) | Self::ListUserRecords(_) => Ok(()),
+            Self::Read | Self::ReadRequest | Self::ListUserRecords(_) => Ok(()),
+            Self::CheckGrants { purpose, .. } => write!(f, "({purpose:?})"),
             Self::GetUser { after, .. } => write!(f, "({after:?})"),
             Self::ReadRecord { within } => write!(f, "({within:?})"),
             Self::Recall(observed) => write!(f, "({observed:?})"),
             Self::CountRefusal { write, by, .. } => write!(f, "({write:?}, {by})"),
-            Self::TakeSlot { quota, .. } => write!(f, "({quota:?})"),
             Self::TakeClosingSlot { queue, .. } => write!(f, "({queue:?})"),
             Self::LoadCredentials(access) => write!(f, "({}, {:?})", access.region, access.role),
             Self::WriteRecord { record, within } => write!(f, "({}, {within:?})", describe::record(record)),

@@ -39,8 +39,6 @@ const SHORTEST_WITHOUT_DATE: SignedDuration = SignedDuration::from_secs(10);
 pub enum Step {
     /// Read the request and its record afresh.
     Gather,
-    /// Ask the pacer for a slot of the account and Region.
-    TakeSlot,
     /// Ask for a slot among the closings of the namespace.
     TakeClosingSlot,
     /// Load the credentials.
@@ -74,6 +72,13 @@ pub enum Step {
         /// The reason.
         reason: WaitReason,
         /// The latest moment to look again.
+        until: Timestamp,
+    },
+    /// Wait for a turn among calls.
+    AwaitTurn {
+        /// The reason that the status shows.
+        reason: WaitReason,
+        /// The time until which the wait lasts at least. A short one is not shown.
         until: Timestamp,
     },
     /// Nothing is to be done.
@@ -220,10 +225,8 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     {
         return wait(WaitReason::WriteRefused, until);
     }
-    match state.pace {
-        Pace::NotAsked => return Step::TakeSlot,
-        Pace::Later { until, reason } => return wait(reason.into(), until),
-        Pace::Now => {}
+    if let Pace::Later { until, reason } = state.pace {
+        return Step::AwaitTurn { reason: reason.into(), until };
     }
     match state.credentials {
         Credentials::NotLoaded => return Step::LoadCredentials,
@@ -260,8 +263,8 @@ fn before_approval(state: &State, desired: &Desired) -> Step {
         return wait(until);
     }
     match (state.pace, state.credentials, state.before) {
-        (Pace::NotAsked, _, _) => Step::TakeSlot,
-        (Pace::Later { until, .. }, _, _) | (Pace::Now, Credentials::Unavailable { until, .. }, _) => wait(until),
+        (Pace::Later { until, .. }, _, _) => Step::AwaitTurn { reason: WaitReason::AwaitingApproval, until },
+        (Pace::Now, Credentials::Unavailable { until, .. }, _) => wait(until),
         (Pace::Now, Credentials::NotLoaded, _) => Step::LoadCredentials,
         (Pace::Now, Credentials::Loaded, Snapshot::NotRead) => Step::TakeSnapshot,
         (Pace::Now, Credentials::Loaded, Snapshot::NoResponse { until, .. } | Snapshot::Unreadable { until }) => {

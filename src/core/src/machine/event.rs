@@ -14,7 +14,10 @@ use crate::{
     dispatch,
     grants::Evaluation,
     ledger::attribution::OtherRecord,
-    machine::{Object, describe, signed, state::RecordWrite},
+    machine::{
+        Object, describe, signed,
+        state::{PaceReason, RecordWrite},
+    },
     refusal::Refuser,
 };
 
@@ -33,7 +36,9 @@ pub enum Event<S> {
     Recalled(Recalled),
     /// The pause before the next try of the refused write.
     Refusal(RefusedWrite),
-    /// The slot of the call or of the closing.
+    /// The turn is not valid any more, so neither a claim nor a call may follow.
+    TurnLost(PaceReason),
+    /// The slot of the closing.
     Slot(Slot),
     /// The loaded session, or an error.
     Credentials(Result<S, SessionFailure>),
@@ -98,17 +103,15 @@ pub struct RefusedWrite {
     pub pause: Duration,
 }
 
-/// A slot in the sequence of calls.
+/// A slot in the sequence of closings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// The call may be made now.
+    /// The record may be closed now.
     Now,
-    /// The call has to wait.
+    /// The closing has to wait.
     Later {
         /// The time until the next request for a slot.
         after: SignedDuration,
-        /// True if the wait is due to throttling by Cognito.
-        throttled: bool,
     },
 }
 
@@ -118,9 +121,7 @@ impl Slot {
     pub fn at(now: Instant, slot: dispatch::Slot) -> Self {
         match slot {
             dispatch::Slot::Now => Self::Now,
-            dispatch::Slot::Later { at, throttled } => {
-                Self::Later { after: signed(at.saturating_duration_since(now)), throttled }
-            }
+            dispatch::Slot::Later { at, .. } => Self::Later { after: signed(at.saturating_duration_since(now)) },
         }
     }
 }
@@ -210,6 +211,7 @@ impl<S> fmt::Display for Event<S> {
             Self::Grants(grants) => write!(f, "Grants({grants})"),
             Self::Recalled(recalled) => write!(f, "{recalled:?}"),
             Self::Refusal(refused) => write!(f, "Refusal({refused:?})"),
+            Self::TurnLost(reason) => write!(f, "TurnLost({reason:?})"),
             Self::Slot(slot) => write!(f, "Slot({slot:?})"),
             Self::Credentials(Ok(_)) => f.write_str("Credentials"),
             Self::Credentials(Err(failure)) => write!(f, "Credentials({failure:?})"),

@@ -18,10 +18,10 @@ use crate::{
     grants::{Authorization, Evaluation, HeldBy, HoldCause, ReadAccess, is_service_account_of},
     ledger::{self, Finding, Identity, Ledger, Settlement, Waits},
     machine::{
-        Object,
+        Object, Start,
         state::{
-            Credentials, Desired, OwnAttempt, Pace, Permission, ReadReason, RecordWrite, Refused, Request, Snapshot,
-            State, Turn,
+            Credentials, Desired, OwnAttempt, Pace, PaceReason, Permission, ReadReason, RecordWrite, Refused, Request,
+            Snapshot, State, Turn,
         },
         status::{self, StatusUpdate},
     },
@@ -39,6 +39,8 @@ pub(super) struct Facts {
     pub identity: Identity,
     /// The state that is decided on.
     pub state: State,
+    /// The turn, or the reason why there is none.
+    pub start: Start,
     /// The request, as last read.
     pub request: Option<Object<PasswordResetRequest>>,
     /// The record, as last read or written.
@@ -74,12 +76,13 @@ impl Facts {
     /// Returns facts without any read. Up to `probes` probes may be made; `user_busy` where another
     /// task is at work on the same user.
     #[must_use]
-    pub(super) const fn new(identity: Identity, probes: u32, user_busy: Option<Timestamp>) -> Self {
+    pub(super) const fn new(identity: Identity, probes: u32, start: Start, user_busy: Option<Timestamp>) -> Self {
         let mut state = State::unknown(probes);
         state.user_busy = user_busy;
         Self {
             identity,
             state,
+            start,
             request: None,
             record: None,
             allowed: None,
@@ -146,11 +149,22 @@ impl Facts {
             }
         }
         if self.binding() != binding {
-            self.state.pace = Pace::NotAsked;
             self.state.credentials = Credentials::NotLoaded;
             self.state.before = Snapshot::NotRead;
         }
+        self.state.pace = self.pace();
         self.state.user_changed = self.user_changed();
+    }
+
+    /// Returns the pace of calls by the role of the request.
+    fn pace(&self) -> Pace {
+        self.start.pace(self.role(), &self.identity.user_pool_id, self.state.read_at)
+    }
+
+    /// Gives up the turn.
+    pub(super) fn lose_turn(&mut self, reason: PaceReason, now: Timestamp) {
+        self.start = Start::Look { reason, until: now };
+        self.state.pace = self.pace();
     }
 
     /// Returns the permission. A request that is held only because its user cannot be read is tried
@@ -166,7 +180,7 @@ impl Facts {
         }
     }
 
-    /// Returns the role and the uid that slot, credentials and snapshot are bound to. They are not
+    /// Returns the role and the uid that credentials and snapshot are bound to. They are not
     /// valid for another role or for another object of the name.
     fn binding(&self) -> (Option<Role>, Option<String>) {
         (self.role().cloned(), self.uid())
@@ -348,8 +362,9 @@ impl Facts {
         })
     }
 
-    /// Takes in the record of the machine's claim, which is stored or may be.
+    /// Takes in the record of the machine's claim, which is stored or may be. It uses up the turn.
     pub(super) fn claimed(&mut self, record: Object<PasswordResetRecord>, too_late: bool) {
+        self.lose_turn(PaceReason::RateLimited, self.state.read_at);
         self.attempt_id = ledger::last(&record).map(|last| last.id.clone());
         self.state.attempt = OwnAttempt::Claimed { too_late, confirmed: false };
         self.record = Some(record);
@@ -445,6 +460,7 @@ impl Facts {
             server_time: self.state.server_time,
             permission: self.state.permission,
             user_busy: self.state.user_busy,
+            pace: self.pace(),
             ..State::unknown(probes)
         };
         self.attempt_id = None;

@@ -5,8 +5,8 @@ use cognito_reset_api::PasswordResetRecord;
 use crate::{
     ledger::{self, Ledger, RetryReason},
     machine::{
-        ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Recalled, ReconcileError, failed,
-        signed,
+        ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Purpose, Recalled, ReconcileError,
+        failed, signed,
         state::{Credentials, RecordWrite, Request},
     },
 };
@@ -37,7 +37,7 @@ impl<S: Clone> Machine<S> {
         match request.filter(|request| self.facts.matches(request)) {
             Some(request) => {
                 self.phase = Phase::Authorizing { request: request.clone(), record };
-                Some(Command::CheckGrants(request, self.facts.user.clone()))
+                Some(self.check_grants(request, Purpose::Read))
             }
             None => {
                 self.facts.read_request(None, at.now.wall);

@@ -7,7 +7,7 @@
 //! events describes a reconcile completely: the same events lead to the same commands.
 //!
 //! Only [`decide`] decides on the next step. The modules around it contain the order of commands
-//! within one step: `gather` reads request and record, `call` goes from the turn to the response,
+//! within one step: `gather` reads request and record, `call` goes from the claim to the response,
 //! `credentials` and `user` ask AWS for what a call needs, `write_claim` repeats the write of a
 //! claim until its deadline, `write_effect` writes the effect of an attempt until it is stored,
 //! `attribute` lists the user's other records before a probe is believed, `write_record` and
@@ -30,6 +30,7 @@ pub(crate) mod facts;
 mod gather;
 pub mod note;
 mod object;
+mod start;
 pub mod state;
 pub mod status;
 mod user;
@@ -50,12 +51,13 @@ use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::{
-    command::{Call, Command, Next, Observed, ReconcileError},
+    command::{Call, Command, Next, Observed, Purpose, ReconcileError},
     decide::decide,
     event::{ApiFailure, Event, HeldUp, Objects, Recalled, RefusedWrite, Slot, StatusWrite, Written},
     facts::{MAX_METADATA, has_room},
     note::{Announcement, Note, Retry},
     object::Object,
+    start::Start,
 };
 use self::{
     decide::Step, facts::Facts, state::RecordWrite, write_claim::ClaimWrite, write_effect::EffectWrite,
@@ -177,8 +179,6 @@ enum Phase {
     Authorizing { request: Object<PasswordResetRequest>, record: Option<Object<PasswordResetRecord>> },
     /// Recalling the memory of the record; `settled` is true if its attempt was just settled.
     Recalling { record: Option<Object<PasswordResetRecord>>, settled: bool },
-    /// Taking a slot.
-    TakingSlot,
     /// Taking a slot among the closings of the namespace.
     TakingClosingSlot,
     /// Loading credentials for a call.
@@ -228,11 +228,12 @@ impl At<'_> {
 
 impl<S: Clone> Machine<S> {
     /// Returns a machine that has read nothing yet, and its first command. `busy` is true if
-    /// another reconcile of this process works on the same record.
+    /// another reconcile of this process works on the same record or, with a turn, on the same
+    /// user.
     #[must_use]
-    pub fn new(identity: Identity, settings: Arc<Settings>, busy: bool, now: Now) -> (Self, Command<S>) {
+    pub fn new(identity: Identity, settings: Arc<Settings>, start: Start, busy: bool, now: Now) -> (Self, Command<S>) {
         let at = At { now, id: "" };
-        let facts = Facts::new(identity, settings.probes, busy.then(|| at.after(BUSY_WAIT)));
+        let facts = Facts::new(identity, settings.probes, start, busy.then(|| at.after(BUSY_WAIT)));
         let mut machine = Self {
             settings,
             facts,
@@ -272,15 +273,15 @@ impl<S: Clone> Machine<S> {
             (Phase::Recalling { record, settled }, Event::Recalled(recalled)) => {
                 self.recalled(record, settled, recalled, at)
             }
-            (Phase::TakingSlot, Event::Slot(slot)) => self.slot(slot, at),
-            (Phase::TakingSlot, Event::UserBusy) => self.user_is_busy(at),
             (Phase::TakingClosingSlot, Event::Slot(slot)) => self.closing_slot(slot, at),
             (Phase::LoadingCredentials, Event::Credentials(loaded)) => self.credentials(loaded, at),
             (Phase::TakingSnapshot, Event::User(read)) => self.snapshot(read, at),
             (Phase::TakingSnapshot, Event::UserBusy) => self.user_is_busy(at),
             (Phase::Reauthorizing, Event::Grants(evaluation)) => self.claim(&evaluation, at),
+            (Phase::Reauthorizing, Event::TurnLost(reason)) => self.turn_lost(reason, at),
             (Phase::Claiming(claim), event) => self.claiming(claim, event, at),
             (Phase::Confirming, Event::Grants(evaluation)) => self.confirmed(&evaluation),
+            (Phase::Confirming, Event::TurnLost(reason)) => self.turn_lost_after_claim(reason, at),
             (Phase::CountingRefusal, Event::Refusal(refused)) => self.wait_for(refused, at),
             (Phase::Calling, Event::Response(reply)) => self.responded(reply),
             (Phase::BetweenProbes, Event::Slept) => self.probe_now(),
@@ -317,7 +318,6 @@ impl<S: Clone> Machine<S> {
             | Phase::Reading
             | Phase::Authorizing { .. }
             | Phase::Recalling { .. }
-            | Phase::TakingSlot
             | Phase::TakingClosingSlot
             | Phase::LoadingCredentials
             | Phase::TakingSnapshot
@@ -343,11 +343,6 @@ impl<S: Clone> Machine<S> {
     fn take(&mut self, step: Step, at: At<'_>) -> Option<Command<S>> {
         match step {
             Step::Gather => Some(self.gather()),
-            Step::TakeSlot => {
-                self.phase = Phase::TakingSlot;
-                let uid = self.facts.uid().unwrap_or_default();
-                Some(Command::TakeSlot { quota: self.quota(), uid })
-            }
             Step::TakeClosingSlot => Some(self.take_closing_slot(at)),
             Step::LoadCredentials => Some(self.load_credentials()),
             Step::TakeSnapshot => self.take_snapshot(),
@@ -361,6 +356,7 @@ impl<S: Clone> Machine<S> {
             Step::ExtendExpiry(_) => self.extend_expiry(),
             Step::WriteStatus => Some(self.write_end(at)),
             Step::Wait { reason, until } => Some(self.wait(reason, until, at)),
+            Step::AwaitTurn { reason, until } => Some(self.await_turn(reason, until, at)),
             Step::Done => Some(self.done()),
         }
     }

@@ -1,5 +1,5 @@
-//! The notes of a machine for the rest of the process: for metrics, logs and Events, for the pacer,
-//! and for the memory across reconciles.
+//! The notes of a machine for the rest of the process: for metrics, logs and Events, and for the
+//! memory across reconciles.
 
 use cognito_reset_api::{
     Effect, Evidence, PasswordResetRequest,
@@ -11,7 +11,6 @@ use crate::{
         port::{ReadError, SessionFailure},
         response::ResetResponse,
     },
-    dispatch::QuotaKey,
     ledger::attribution::Attribution,
     machine::{Object, event::ApiFailure, state::RecordWrite, status::StatusUpdate},
     refusal::Refuser,
@@ -37,10 +36,6 @@ pub enum Note {
         /// The end of the call.
         response: ResetResponse,
     },
-    /// Cognito throttles this account and Region.
-    Throttled(QuotaKey),
-    /// Cognito did not throttle this account and Region.
-    NotThrottled(QuotaKey),
     /// AWS responded as requests like this one need it.
     Available(Awaited),
     /// AWS does not respond as requests like this one need it, for a reason that only people can

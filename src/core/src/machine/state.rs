@@ -64,7 +64,7 @@ impl State {
             ledger: Ledger::Unread,
             permission: Permission::Denied(WaitReason::NoMatchingGrant),
             user_busy: None,
-            pace: Pace::NotAsked,
+            pace: Pace::Later { until: Timestamp::UNIX_EPOCH, reason: PaceReason::RateLimited },
             closing: Turn::NotAsked,
             ungranted: false,
             credentials: Credentials::NotLoaded,
@@ -142,26 +142,30 @@ pub enum Permission {
 /// The pace of the account and Region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pace {
-    /// Not asked yet.
-    NotAsked,
-    /// A call may be made now.
+    /// The reconcile has a turn: a call may be made now.
     Now,
-    /// Not before this moment, for this reason.
+    /// The reconcile has no turn, or none for this account and Region.
     Later {
-        /// The time of the next request for a slot.
+        /// The time to look again.
         until: Timestamp,
         /// The reason.
         reason: PaceReason,
     },
 }
 
-/// A reason to wait for a slot.
+/// A reason to wait for a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PaceReason {
     /// The call rate is used up.
     RateLimited,
     /// Cognito throttles.
     Throttled,
+    /// Deliveries of codes of the pool fail.
+    DeliveryFailing,
+    /// Cognito does not respond, or fails.
+    CognitoUnreachable,
+    /// Another request of the same user has a turn.
+    UserBusy,
 }
 
 impl From<PaceReason> for WaitReason {
@@ -169,6 +173,9 @@ impl From<PaceReason> for WaitReason {
         match reason {
             PaceReason::RateLimited => Self::RateLimited,
             PaceReason::Throttled => Self::Throttled,
+            PaceReason::DeliveryFailing => Self::DeliveryFailing,
+            PaceReason::CognitoUnreachable => Self::CognitoUnreachable,
+            PaceReason::UserBusy => Self::AwaitingPriorAttempt,
         }
     }
 }

@@ -422,6 +422,9 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "waiting for a slot: the call rate for the AWS account and Region (--rate) is used up"
         }
         WaitReason::Throttled => "Cognito throttles the call; nothing was changed, retrying more slowly",
+        WaitReason::DeliveryFailing => {
+            "Cognito cannot deliver codes of this user pool; nothing is sent for this request yet, and one request of the pool is tried after 1, 5, 15, then every 60 minutes; check how the pool delivers: the limits and identities of SES or SNS, its roles, and its Lambda triggers"
+        }
         WaitReason::AwsCredentialsUnavailable => {
             "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }

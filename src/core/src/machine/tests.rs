@@ -8,6 +8,7 @@ mod calls;
 mod claims;
 mod closings;
 mod effects;
+mod turns;
 mod waits;
 
 use std::{
@@ -24,8 +25,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    ApiFailure, Command, Entropy, Event, HeldUp, Machine, Next, Note, Now, Object, Objects, Reaction, Recalled,
-    ReconcileError, RefusedWrite, Settings, Slot, StatusWrite, Written,
+    ApiFailure, Command, Entropy, Event, HeldUp, Machine, Next, Note, Now, Object, Objects, Purpose, Reaction,
+    Recalled, ReconcileError, RefusedWrite, Settings, Slot, Start, StatusWrite, Written, state::PaceReason,
 };
 use crate::{
     action::{
@@ -33,6 +34,7 @@ use crate::{
         response::ResetResponse,
         user_names::UserNames,
     },
+    dispatch::lane::{Account, Lane, QuotaCategory},
     grants::{Authorization, Evaluation},
     ledger::{self, Backoff, Identity, Waits, attribution::OtherRecord},
     refusal::Refuser,
@@ -41,6 +43,7 @@ use crate::{
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(10);
 const USER: &str = "alice";
+pub(super) const ACCOUNT: &str = "123456789012";
 const OBSERVED: Duration = Duration::from_secs(3600);
 
 fn settings() -> Arc<Settings> {
@@ -74,7 +77,7 @@ fn identity() -> Identity {
 
 fn role(name: &str) -> Role {
     Role {
-        arn: format!("arn:aws:iam::123456789012:role/{name}"),
+        arn: format!("arn:aws:iam::{ACCOUNT}:role/{name}"),
         external_id: None,
         session_tags: cognito_reset_api::SessionTags::Full,
     }
@@ -134,7 +137,7 @@ fn recalled(refused: Option<RefusedWrite>, held_up: Option<HeldUp>) -> Event<&'s
 }
 
 fn later(after: SignedDuration) -> Event<&'static str> {
-    Event::Slot(Slot::Later { after, throttled: false })
+    Event::Slot(Slot::Later { after })
 }
 
 fn no_response() -> ApiFailure {
@@ -166,11 +169,27 @@ struct Run {
     events: usize,
 }
 
+/// A turn of the lane of this account.
+pub(super) fn turn(account: &str) -> Start {
+    let account = Account::Id(account.into());
+    let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
+    Start::Turn { lane, own_account: None, assume_unclaimed: false }
+}
+
 impl Run {
     fn new() -> Self {
+        Self::of(identity(), turn(ACCOUNT), false)
+    }
+
+    fn of(identity: Identity, start: Start, busy: bool) -> Self {
         let now = Now { wall: NOW, monotonic: Duration::ZERO };
-        let (machine, command) = Machine::new(identity(), settings(), false, now);
+        let (machine, command) = Machine::new(identity, settings(), start, busy, now);
         Self { machine, command, notes: Vec::new(), now, events: 0 }
+    }
+
+    /// A reconcile without a turn, of a request that waits for one for this time.
+    fn looking(reason: PaceReason, wait: SignedDuration) -> Self {
+        Self::of(identity(), Start::Look { reason, until: NOW + wait }, false)
     }
 
     fn on(&mut self, event: Event<&'static str>) -> &Command<&'static str> {
@@ -214,6 +233,9 @@ impl Run {
         let waits = [
             WaitReason::WriteRefused,
             WaitReason::RateLimited,
+            WaitReason::Throttled,
+            WaitReason::DeliveryFailing,
+            WaitReason::CognitoUnreachable,
             WaitReason::AwaitingPriorAttempt,
             WaitReason::Suspended,
             WaitReason::ClockSkew,
@@ -240,6 +262,14 @@ impl Run {
     }
 }
 
+fn waits(reason: WaitReason, after: Duration) -> Result<Next, ReconcileError> {
+    Ok(Next::Wait { reason, after })
+}
+
+fn needs_turn(is_unclaimed: bool) -> Result<Next, ReconcileError> {
+    Ok(Next::NeedsTurn { is_unclaimed })
+}
+
 fn user(status: UserStatus) -> Event<&'static str> {
     Event::User(Ok(User { status, names: UserNames { sub: Some("sub-1".into()), ..UserNames::default() } }))
 }
@@ -254,18 +284,18 @@ fn reply(command: &Command<&'static str>) -> Event<&'static str> {
         Command::Read => read(request(), None),
         Command::ReadRequest => Event::Request(Ok(Some(request().into()))),
         Command::ReadRecord { .. } => Event::Record(Ok(None)),
-        Command::CheckGrants(..) => Event::Grants(granted("reset")),
+        Command::CheckGrants { .. } => Event::Grants(granted("reset")),
         Command::Recall(_) => Event::Recalled(Recalled { observed_for: OBSERVED, refused: None, held_up: None }),
         Command::CountRefusal { write, by, .. } => {
             Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: Duration::from_secs(10) })
         }
-        Command::TakeSlot { .. } | Command::TakeClosingSlot { .. } => Event::Slot(Slot::Now),
+        Command::TakeClosingSlot { .. } => Event::Slot(Slot::Now),
         Command::LoadCredentials(_) => Event::Credentials(Ok("session")),
         Command::GetUser { .. } => user(UserStatus::Confirmed),
         Command::ListUserRecords(_) => listed(vec![]),
         Command::WriteRecord { record, .. } => stored(record),
         Command::Call(_) => {
-            Event::Response(Reply { response: ResetResponse::Accepted, request_id: Some("aws-1".into()) })
+            Event::Response(Reply { request_id: Some("aws-1".into()), ..Reply::of(ResetResponse::Accepted) })
         }
         Command::WriteStatus(_) => Event::StatusWritten(Ok(StatusWrite::Applied)),
         Command::Sleep(_) => Event::Slept,
@@ -287,7 +317,6 @@ fn a_reset_takes_these_steps_in_this_order() {
         "Read",
         "CheckGrants",
         "Recall",
-        "TakeSlot",
         "LoadCredentials",
         "GetUser",
         "CheckGrants",
@@ -347,7 +376,7 @@ fn descriptions_contain_nothing_that_people_wrote() {
 #[test]
 fn an_unexpected_event_is_a_panic_and_loses_no_claim() {
     let ends = Err(ReconcileError::Panicked);
-    for name in ["Read", "CheckGrants", "Recall", "TakeSlot", "LoadCredentials", "GetUser", "WriteStatus"] {
+    for name in ["Read", "CheckGrants", "Recall", "LoadCredentials", "GetUser", "WriteStatus"] {
         for event in [Event::Panicked, Event::RecordWritten(Written::Conflict)] {
             let mut run = Run::new().until(name);
             run.on(event);

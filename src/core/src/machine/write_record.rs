@@ -22,7 +22,7 @@ impl<S: Clone> Machine<S> {
     pub(super) fn closing_slot(&mut self, slot: Slot, at: At<'_>) -> Option<Command<S>> {
         self.facts.state.closing = match slot {
             Slot::Now => Turn::Now,
-            Slot::Later { after, .. } => Turn::Later { until: at.after(after), reason: self.reason_to_queue() },
+            Slot::Later { after } => Turn::Later { until: at.after(after), reason: self.reason_to_queue() },
         };
         None
     }

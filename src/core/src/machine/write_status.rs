@@ -6,10 +6,11 @@ use cognito_reset_api::{
     Outcome, PasswordResetRecord, PasswordResetRequest,
     conditions::{ConditionType, Reason, WaitReason},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     action::user_names::UserNames,
+    ledger::Ledger,
     machine::{
         Announcement, ApiFailure, At, Command, Machine, Next, Note, Object, Phase, StatusWrite,
         facts::{has_room, with_status},
@@ -35,8 +36,8 @@ pub(super) struct StatusWriting {
     update: StatusUpdate,
     /// The write of the record that an Event about it names.
     action: &'static str,
-    /// The time that the request waits afterwards.
-    wait: Duration,
+    /// The end of the reconcile afterwards.
+    next: Next,
 }
 
 impl StatusWriting {
@@ -50,7 +51,7 @@ impl StatusWriting {
         now: Timestamp,
     ) -> Option<(Self, Object<PasswordResetRequest>)> {
         let wanted = with_status(&before, record, user, &update, now)?;
-        Some((Self { before, update, action, wait: Duration::ZERO }, wanted.into()))
+        Some((Self { before, update, action, next: Next::Done }, wanted.into()))
     }
 
     /// Notes the result of the write.
@@ -105,25 +106,35 @@ impl<S: Clone> Machine<S> {
     /// Writes the outcome.
     pub(super) fn write_end(&mut self, at: At<'_>) -> Command<S> {
         let update = self.facts.ended();
-        self.write_status(update, Duration::ZERO, at).unwrap_or_else(|| self.done())
+        self.write_status(update, Next::Done, at).unwrap_or_else(|| self.done())
     }
 
     /// Writes why the request waits, unless the wait is short.
     pub(super) fn wait(&mut self, reason: WaitReason, until: Timestamp, at: At<'_>) -> Command<S> {
         let left = at.now.wall.duration_until(until);
-        let wait = Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        let after = Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        self.wait_for_next(reason, left, Next::Wait { reason, after }, at)
+    }
+
+    /// Writes that the request waits for its turn, unless the wait is short.
+    pub(super) fn await_turn(&mut self, reason: WaitReason, until: Timestamp, at: At<'_>) -> Command<S> {
+        let next = Next::NeedsTurn { is_unclaimed: self.facts.state.ledger == Ledger::Absent };
+        self.wait_for_next(reason, at.now.wall.duration_until(until), next, at)
+    }
+
+    fn wait_for_next(&mut self, reason: WaitReason, left: SignedDuration, next: Next, at: At<'_>) -> Command<S> {
         // A refusal lasts until an administrator fixes it, even if it is retried soon.
         let is_shown = left >= self.settings.shown_wait || reason == WaitReason::WriteRefused;
         let is_pending = matches!(self.facts.state.request, Request::Pending(_));
         let shown = (is_shown && is_pending).then(|| self.waiting(reason));
-        shown.and_then(|update| self.write_status(update, wait, at)).unwrap_or(Command::Finish(Ok(Next::After(wait))))
+        shown.and_then(|update| self.write_status(update, next, at)).unwrap_or(Command::Finish(Ok(next)))
     }
 
-    fn write_status(&mut self, update: StatusUpdate, wait: Duration, at: At<'_>) -> Option<Command<S>> {
+    fn write_status(&mut self, update: StatusUpdate, next: Next, at: At<'_>) -> Option<Command<S>> {
         let (request, action) = (self.facts.request.clone()?, self.action(&update));
         let (record, user) = (self.facts.record.as_deref(), self.facts.shown_user());
         let (writing, wanted) = StatusWriting::begin(request, record, user, update, action, at.now.wall)?;
-        self.phase = Phase::WritingStatus(Box::new(StatusWriting { wait, ..writing }));
+        self.phase = Phase::WritingStatus(Box::new(StatusWriting { next, ..writing }));
         Some(Command::WriteStatus(wanted))
     }
 
@@ -134,16 +145,14 @@ impl<S: Clone> Machine<S> {
         result: Result<StatusWrite, ApiFailure>,
     ) -> Option<Command<S>> {
         writing.note(&result, &mut self.notes);
-        let StatusWriting { before, update, wait, .. } = writing;
+        let StatusWriting { before, update, next, .. } = writing;
         match (result, update.outcome) {
             (Err(failure), _) => Some(failed(failure)),
             (Ok(StatusWrite::Conflict), _) => {
                 self.facts.invalidate();
                 None
             }
-            (Ok(StatusWrite::Applied | StatusWrite::NotFound), Outcome::Pending) => {
-                Some(Command::Finish(Ok(Next::After(wait))))
-            }
+            (Ok(StatusWrite::Applied | StatusWrite::NotFound), Outcome::Pending) => Some(Command::Finish(Ok(next))),
             (Ok(StatusWrite::NotFound), Outcome::Succeeded | Outcome::Failed | Outcome::Unknown) => Some(self.done()),
             (Ok(StatusWrite::Applied), Outcome::Succeeded | Outcome::Failed | Outcome::Unknown) => {
                 let exempt = gitops::exempt(&before);

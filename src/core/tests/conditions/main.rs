@@ -162,7 +162,8 @@ fn gates() -> Vec<State> {
         WaitReason::PendingLimitReached,
         WaitReason::ObjectTooLarge,
     ];
-    let exhausted = [PaceReason::RateLimited, PaceReason::Throttled];
+    let exhausted =
+        [PaceReason::RateLimited, PaceReason::Throttled, PaceReason::DeliveryFailing, PaceReason::CognitoUnreachable];
     let mut gates = vec![
         asking(Desired { suspended: true, ..DESIRED }),
         State { user_busy: Some(LATER), ..free() },

@@ -15,18 +15,21 @@ use cognito_reset_core::{
         response::{Code, ResetResponse},
         user_names::{KnownUser, UserNames},
     },
+    dispatch::lane::{Account, Lane, QuotaCategory},
     grants::{Authorization, Evaluation, HeldBy, HoldCause},
     ledger::attribution::UserRecords,
     machine::{
-        ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Recalled, RefusedWrite, Slot, Written,
-        state::RecordWrite,
+        ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Purpose, Recalled, RefusedWrite, Slot, Start,
+        Written,
+        state::{PaceReason, RecordWrite},
     },
     refusal::Refuser,
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::world::{
-    Frozen, Hold, Message, ROLES, Read, Record, Request, Rules, Session, Shown, Task, Truth, World, settings,
+    ACCOUNT, Frozen, Hold, Message, NOW, ROLES, Read, Record, Request, Rules, Session, Shown, Task, Truth, World,
+    settings,
 };
 
 /// A step, for a trace.
@@ -66,6 +69,9 @@ const NO_RESPONSE: &str = "cannot read the user";
 pub const FORGOTTEN: &str = "an ungranted record is deleted";
 /// The step in which the API server does not respond to the list of a user's records.
 const NO_LIST: &str = "cannot list the user's records";
+
+/// The time until which a reconcile without a turn waits.
+const NEXT_TURN: Timestamp = Timestamp::constant(NOW.as_second() + 3600, 0);
 
 /// A time at which it is too late for every call.
 const LATE: Duration = Duration::from_secs(3600);
@@ -147,9 +153,14 @@ impl Steps<'_> {
             let pending = self.from.outcome(subject) == Some(Outcome::Pending);
             let open = self.from.records[subject].as_ref().is_some_and(|record| record.spec.effect.is_none());
             let what = if pending || open { "starts a reconcile" } else { CAUSELESS };
-            for (what, fair, user_busy) in [(what, true, false), ("starts one while the user is busy", false, true)] {
+            let look = || Start::Look { reason: PaceReason::RateLimited, until: NEXT_TURN };
+            for (what, fair, start, user_busy) in [
+                (what, true, turn(), false),
+                ("starts one without a turn", false, look(), false),
+                ("starts one while the user is busy", false, turn(), true),
+            ] {
                 let now = self.from.time(replica, Duration::ZERO);
-                let (machine, command) = Machine::new(World::identity(subject), settings(), user_busy, now);
+                let (machine, command) = Machine::new(World::identity(subject), settings(), start, user_busy, now);
                 let task =
                     Task { subject, machine, command, read: Read::Nothing, sent: false, snapshot: Shown::default() };
                 self.add(Some(replica), what, fair, |world| world.replicas[replica] = Some(Frozen::new(task)));
@@ -173,10 +184,9 @@ impl Steps<'_> {
             Command::Call(call) if task.sent => self.respond(replica, task, call),
             Command::Call(call) => self.send(replica, task, call),
             Command::WriteStatus(request) => self.write_status(replica, task, request),
-            Command::CheckGrants(..)
+            Command::CheckGrants { .. }
             | Command::Recall(_)
             | Command::CountRefusal { .. }
-            | Command::TakeSlot { .. }
             | Command::TakeClosingSlot { .. }
             | Command::LoadCredentials(_)
             | Command::Sleep(_)
@@ -375,7 +385,7 @@ impl Steps<'_> {
         let mut end = |what, cost, response: ResetResponse| {
             self.reply(replica, task, what, cost, |world| {
                 world.wire.remove(place);
-                Event::Response(Reply { response, request_id: None })
+                Event::Response(Reply::of(response))
             });
         };
         for (what, exception, may_have_performed) in RESPONSES {
@@ -391,7 +401,7 @@ impl Steps<'_> {
             self.add(Some(replica), "is performed by Cognito", true, |world| world.perform(place));
         }
         self.reply(replica, task, "gives up on a call that is still on its way", FAULT, |_| {
-            Event::Response(Reply { response: ResetResponse::NoResponse, request_id: None })
+            Event::Response(Reply::of(ResetResponse::NoResponse))
         });
         self.reply(replica, task, "panics over a call that is still on its way", FAULT, |_| Event::Panicked);
     }
@@ -414,6 +424,13 @@ impl Steps<'_> {
     }
 }
 
+/// A turn of the lane of all roles.
+fn turn() -> Start {
+    let account = Account::Id(ACCOUNT.into());
+    let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
+    Start::Turn { lane, own_account: None, assume_unclaimed: false }
+}
+
 fn no_response() -> ApiFailure {
     ApiFailure::NoResponse { detail: String::new() }
 }
@@ -431,7 +448,11 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
         let (machine, command, new) = react(world, task, machine, event, now);
         let mut go_on = |event| open.push((cost, then, earlier, machine.clone(), event));
         match &command {
-            Command::CheckGrants(_, user) => {
+            Command::CheckGrants { user, purpose, .. } => {
+                if *purpose != Purpose::Read && cost < world.faults {
+                    let lost = Event::TurnLost(PaceReason::Throttled);
+                    open.push((cost + 1, "loses its turn", earlier, machine.clone(), lost));
+                }
                 let mut see = |cost, then, earlier, rules: Rules, confirmed| {
                     let event = Event::Grants(rules.evaluate(user, confirmed));
                     open.push((cost, then, earlier, machine.clone(), event));
@@ -459,17 +480,10 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
                 go_on(Event::Refusal(RefusedWrite { write: *write, refuser: Some(by.clone()), pause: LATE }))
             }
             Command::Sleep(_) => go_on(Event::Slept),
-            Command::TakeSlot { .. } => {
-                go_on(Event::Slot(Slot::Now));
-                if cost < world.faults {
-                    let later = Slot::Later { after: SignedDuration::from_hours(1), throttled: false };
-                    open.push((cost + 1, "has to wait for its turn", earlier, machine, Event::Slot(later)));
-                }
-            }
             Command::TakeClosingSlot { .. } => {
                 go_on(Event::Slot(Slot::Now));
                 if cost < world.faults {
-                    let later = Slot::Later { after: SignedDuration::from_hours(1), throttled: false };
+                    let later = Slot::Later { after: SignedDuration::from_hours(1) };
                     open.push((cost + 1, "has to wait to close the record", earlier, machine, Event::Slot(later)));
                 }
             }

@@ -32,6 +32,8 @@ pub const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 /// The `notAfter` of the requests that have one, for the first application and for another one.
 pub const EXPIRES: [Timestamp; 2] =
     [Timestamp::constant(1_800_000_000 + 100_000, 0), Timestamp::constant(1_800_000_000 + 110_000, 0)];
+/// The account of all roles.
+pub const ACCOUNT: &str = "123456789012";
 /// The roles that a grant may name, one after the other.
 pub const ROLES: [&str; 2] = ["arn:aws:iam::123456789012:role/one", "arn:aws:iam::123456789012:role/two"];
 /// A time after every deadline.

@@ -10,9 +10,10 @@ use cognito_reset_api::PasswordResetRecord;
 use cognito_reset_core::{
     action::port::Cognito,
     ledger::Identity,
-    machine::{ApiFailure, ReconcileError},
+    machine::{ApiFailure, ReconcileError, Start, state::PaceReason},
     orphaned_claims::{Listed, is_orphaned},
 };
+use jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +96,8 @@ async fn try_to_resolve<C: Cognito>(context: &Context<C>, identity: Identity) ->
     if is_orphaned(&identity, read.request.as_ref()) {
         info!(record = %identity.record_name(), "found an open claim without a pending request");
         context.metrics.found();
-        context.requests.execute(identity).await?;
+        let start = Start::Look { reason: PaceReason::RateLimited, until: Timestamp::now() };
+        context.requests.execute(identity, start, None).await?;
     }
     Ok(())
 }

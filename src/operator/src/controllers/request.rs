@@ -1,228 +1,133 @@
-//! The controller of requests: it watches pending ones only, and reconciles each.
+//! The controller of requests: it watches pending ones only, and hands out turns to reconcile them.
 
 pub(crate) mod config;
 pub(crate) mod context;
 mod held_up;
 pub(crate) mod metrics;
 mod notes;
+mod pending;
 pub(crate) mod reconcile;
+mod turns;
 mod user_locks;
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use cognito_reset_core::{
     action::port::Cognito,
-    grants::NamespacedName,
-    ledger::Identity,
-    machine::{Next, ReconcileError},
+    dispatch::{lane::Lane, turns::Turn},
+    machine::{Next, ReconcileError, Start, state::PaceReason},
+    panics::caught,
 };
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, channel::mpsc, stream::select};
+use futures::{StreamExt, TryStreamExt};
+use jiff::{SignedDuration, Timestamp};
 use kube::{
-    Api, ResourceExt,
-    runtime::{
-        Controller, WatchStreamExt,
-        controller::{self, Action},
-        reflector::{self, ObjectRef, reflector},
-        watcher::{Event, watcher},
-    },
+    Api,
+    runtime::{WatchStreamExt, watcher::watcher},
 };
-use parking_lot::Mutex;
+use tokio::{task::JoinSet, time::sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, warn};
-use uuid::Uuid;
+use tracing::{Instrument, error, warn};
 
 use crate::{
-    controllers::request::{context::Context, reconcile::span},
+    controllers::request::{
+        context::Context,
+        pending::{Pending, Work},
+        reconcile::span,
+        turns::pace_reason,
+    },
     kube::{errors::of_watch, trimmed::TrimmedRequest},
 };
-
-/// The pause before a request that was gone or finished is read again if the watch still shows it
-/// as pending, because a proxy may have invented a 404. Also the pause before an invalid request is
-/// reported if too many are waiting for that.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// The number of requests in one page of the first list. With 1.5 MiB each, the maximum of etcd,
 /// they fit into the memory of a small container.
 const PAGE: u32 = 25;
+/// The estimate of the wait of a request whose status says that it waits for its turn. It is only
+/// compared with the shortest wait that is written into a status.
+const SHOWN_WAIT: SignedDuration = SignedDuration::from_mins(1);
+
+/// The end of a turn.
+type Ended = (Turn, Result<Next, ReconcileError>);
 
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
+///
+/// A request that waits costs no task, no timer and no request to the API server. Nothing begins
+/// before the first list is complete.
 pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &CancellationToken) {
-    let (client, watch) = (context.client.clone(), context.config.watch.clone());
-    let config = watch.fields("status.outcome=Pending").page_size(PAGE);
-    let changes = each(context.grants.changes());
-    let (known, writer) = reflector::store();
-    let (mut queues, moved_up) = Queues::new(Arc::clone(&context));
-    let by_users = context.grants.moved_up().map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
-    let moved_up = select(moved_up, by_users);
-    let concurrency = context.config.concurrency;
-    let reconciler = Arc::new(Reconciler { context, failures: Mutex::default() });
-    let failures = Arc::clone(&reconciler);
-    let events = watcher(Api::<TrimmedRequest>::all(client), config).inspect_ok(move |event| queues.follow(event));
-    let working = Controller::for_stream(reflector(writer, events).applied_objects(), known.clone())
-        .reconcile_on(moved_up)
-        .with_config(controller::Config::default().concurrency(concurrency))
-        .reconcile_all_on(changes)
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(reconcile, retry, reconciler)
-        .for_each(|result| async {
-            match result {
-                Ok(_) => {}
-                Err(controller::Error::ObjectNotFound(object)) => {
-                    debug!(
-                        controller = "request",
-                        namespace = object.namespace,
-                        name = object.name,
-                        "the request is no longer pending"
-                    );
-                    failures.succeeded(&(object.namespace.unwrap_or_default(), object.name));
-                }
-                // The reconcile has logged its error, in its span.
-                Err(controller::Error::ReconcilerFailed(..)) => {}
-                Err(controller::Error::QueueError(error)) => {
-                    warn!(error = %of_watch(&error), "unable to watch requests; retrying");
-                }
-                Err(error) => warn!(%error, "the controller of requests reported an error; retrying"),
-            }
-        });
-    // The controller begins nothing before the first list is complete. Asked to stop, it would wait
-    // for that indefinitely.
-    let stopped_before_it_began = async {
-        stop.cancelled().await;
-        if known.wait_until_ready().now_or_never().is_none() {
-            return;
+    let config = context.config.watch.clone().fields("status.outcome=Pending").page_size(PAGE);
+    let mut events = pin!(watcher(Api::<TrimmedRequest>::all(context.client.clone()), config).default_backoff());
+    let (mut changes, mut moved_up) = (context.grants.changes(), context.grants.moved_up());
+    let mut pending = Pending::new(Arc::clone(&context));
+    let mut running = JoinSet::new();
+    let mut is_listed = false;
+    loop {
+        if is_listed {
+            hand_out(&context, &mut pending, &mut running);
         }
-        std::future::pending().await
-    };
-    tokio::select! {
-        () = working => {}
-        () = stopped_before_it_began => {}
-    }
-}
-
-/// Keeps what is known of pending requests as the watch shows them, and has those looked at again
-/// whose turn has come.
-struct Queues<C: Cognito> {
-    context: Arc<Context<C>>,
-    listed: BTreeSet<NamespacedName>,
-    listed_uids: HashSet<String>,
-    moved_up: mpsc::UnboundedSender<ObjectRef<TrimmedRequest>>,
-}
-
-impl<C: Cognito> Queues<C> {
-    fn new(context: Arc<Context<C>>) -> (Self, mpsc::UnboundedReceiver<ObjectRef<TrimmedRequest>>) {
-        let (sender, moved_up) = mpsc::unbounded();
-        (Self { context, listed: BTreeSet::new(), listed_uids: HashSet::new(), moved_up: sender }, moved_up)
-    }
-
-    fn follow(&mut self, event: &Event<TrimmedRequest>) {
-        let moved_up = match event {
-            Event::Init => {
-                self.listed.clear();
-                self.listed_uids.clear();
-                return;
-            }
-            Event::InitApply(object) => {
-                self.listed.insert(name(object));
-                self.listed_uids.extend(object.0.uid());
-                self.put(object)
-            }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut self.listed);
-                self.context.retain_slots(&std::mem::take(&mut self.listed_uids));
-                self.context.metrics.pending().retain(&listed);
-                self.context.grants.change_pending(|index| index.retain_pending(&listed))
-            }
-            Event::Apply(object) => self.put(object),
-            Event::Delete(object) => self.remove(object),
-        };
-        for (namespace, name) in moved_up {
-            // Nobody listens any more while stopping.
-            let _ = self.moved_up.unbounded_send(ObjectRef::new(&name).within(&namespace));
+        let wake_at = context.turns.with(|dispatcher, _| dispatcher.wake_at()).filter(|_| is_listed);
+        let wake_at = wake_at.into_iter().chain(pending.report_at()).min();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = running.join_next() => finished(&mut pending, ended),
+            event = events.try_next() => match event {
+                Ok(Some(event)) => is_listed |= pending.follow(event),
+                Ok(None) => break,
+                Err(error) => warn!(error = %of_watch(&error), "unable to watch requests; retrying"),
+            },
+            Ok(()) = changes.changed() => pending.grants_changed(),
+            Some(name) = moved_up.next() => pending.moved_up([name]),
+            () = context.turns.changed() => {}
+            () = sleep_until(wake_at.unwrap_or_else(Instant::now).into()), if wake_at.is_some() => pending.report_again(),
         }
     }
+    while let Some(ended) = running.join_next().await {
+        finished(&mut pending, ended);
+    }
+}
 
-    /// One that is being deleted waits for nothing; of one that cannot be read, nobody knows for
-    /// whom it is.
-    fn put(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
-        match &object.0.0 {
-            Ok(request) if request.metadata.deletion_timestamp.is_none() => {
-                self.context.metrics.pending().put(request);
-                self.context.grants.change_pending(|index| index.put_pending(request))
-            }
-            Ok(_) | Err(_) => self.remove(object),
+/// Starts a task for each turn that is due.
+fn hand_out<C: Cognito>(context: &Arc<Context<C>>, pending: &mut Pending<C>, running: &mut JoinSet<Ended>) {
+    while let Some(turn) = context.turns.with(|dispatcher, now| dispatcher.next(now)) {
+        match pending.work(&turn) {
+            Some(work) => _ = running.spawn(reconcile(Arc::clone(context), turn, work)),
+            None => pending.finished(turn, Ok(Next::Done)),
         }
     }
+}
 
-    fn remove(&self, object: &TrimmedRequest) -> Vec<NamespacedName> {
-        if let Some(uid) = object.0.uid() {
-            self.context.release_slots(&uid);
-        }
-        self.context.metrics.pending().remove(&name(object));
-        self.context.grants.change_pending(|index| index.remove_pending(&name(object)))
+fn finished<C: Cognito>(pending: &mut Pending<C>, ended: Result<Ended, tokio::task::JoinError>) {
+    match ended {
+        Ok((turn, end)) => pending.finished(turn, end),
+        // Reconciles catch panics, and nobody aborts them.
+        Err(error) => error!(%error, "a task of a request ended without a result"),
     }
 }
 
-struct Reconciler<C: Cognito> {
-    context: Arc<Context<C>>,
-    /// The number of reconciles in a row that ended with an error, by namespace and name.
-    failures: Mutex<HashMap<NamespacedName, usize>>,
-}
-
-fn name(object: &TrimmedRequest) -> NamespacedName {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-impl<C: Cognito> Reconciler<C> {
-    fn succeeded(&self, name: &NamespacedName) {
-        self.failures.lock().remove(name);
-    }
-
-    /// Counts a failure, and returns the pause before the next try.
-    fn failed(&self, name: NamespacedName) -> Duration {
-        let mut failures = self.failures.lock();
-        let number = failures.entry(name).or_default();
-        *number += 1;
-        self.context.backoff().after(*number - 1, &Uuid::new_v4().to_string()).unsigned_abs()
-    }
-}
-
-async fn reconcile<C: Cognito>(
-    object: Arc<TrimmedRequest>,
-    reconciler: Arc<Reconciler<C>>,
-) -> Result<Action, ReconcileError> {
-    let request = match &object.0.0 {
-        Ok(request) => request,
-        Err(invalid) => {
-            let is_reported = reconciler.context.invalid_objects.request(&object.0, &invalid.error);
-            return Ok(if is_reported { Action::await_change() } else { Action::requeue(LOOK_AGAIN) });
-        }
-    };
-    let _working = reconciler.context.metrics.working();
-    let identity = Identity::of_request(request);
-    let span = span("request", &identity);
+/// Reconciles a request in its turn.
+async fn reconcile<C: Cognito>(context: Arc<Context<C>>, turn: Turn, work: Work) -> Ended {
+    let span = span("request", &work.identity);
     let executed = async {
-        let executed = reconciler.context.execute(identity).await;
-        executed.inspect_err(|error| warn!(%error, "unable to reconcile a request; retrying"))
+        let _working = context.metrics.working();
+        let start = start(&turn, &work);
+        let executed = context.execute(work.identity, start, Some(&turn));
+        let end = caught(executed).await.unwrap_or(Err(ReconcileError::Panicked));
+        end.inspect_err(|error| warn!(%error, "unable to reconcile a request; retrying"))
     };
-    let next = executed.instrument(span).await?;
-    reconciler.succeeded(&name(&object));
-    match next {
-        Next::Done => Ok(Action::requeue(LOOK_AGAIN)),
-        Next::After(wait) => Ok(Action::requeue(wait)),
+    let end = executed.instrument(span).await;
+    (turn, end)
+}
+
+/// Returns what the reconcile of a turn begins with.
+fn start(turn: &Turn, Work { assume_unclaimed, own_account, .. }: &Work) -> Start {
+    match &turn.lane {
+        Lane::Api => {
+            let now = Timestamp::now();
+            match turn.shows {
+                Some(shows) => Start::Look { reason: pace_reason(shows), until: now + SHOWN_WAIT },
+                None => Start::Look { reason: PaceReason::RateLimited, until: now },
+            }
+        }
+        lane @ Lane::Cognito { .. } => {
+            Start::Turn { lane: lane.clone(), own_account: own_account.clone(), assume_unclaimed: *assume_unclaimed }
+        }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the controller calls it so")]
-fn retry<C: Cognito>(object: Arc<TrimmedRequest>, _: &ReconcileError, reconciler: Arc<Reconciler<C>>) -> Action {
-    reconciler.context.metrics.error();
-    Action::requeue(reconciler.failed(name(&object)))
-}
-
-/// A change as an item of a stream; several at once are one.
-fn each(changes: tokio::sync::watch::Receiver<()>) -> impl Stream<Item = ()> + Send + Sync + 'static {
-    futures::stream::unfold(changes, |mut changes| async move { changes.changed().await.ok().map(|()| ((), changes)) })
 }

@@ -38,9 +38,14 @@ fn filled(flows: &[(u32, u32, Option<u32>)], each: u32) -> FairQueue {
 }
 
 fn assert_nothing_is_left(queue: &FairQueue) {
-    let FairQueue { rounds, namespaces, groups, heads, closed: _, stopped: _, pools } = queue;
+    let FairQueue { rounds, namespaces, groups, heads, closed: _, stopped: _, pools, len } = queue;
     assert!(
-        rounds.is_reset() && namespaces.is_empty() && groups.is_empty() && heads.is_empty() && pools.is_empty(),
+        rounds.is_reset()
+            && namespaces.is_empty()
+            && groups.is_empty()
+            && heads.is_empty()
+            && pools.is_empty()
+            && *len == 0,
         "{queue:?}"
     );
 }

@@ -4,7 +4,7 @@
 //! begin with thousands of writes. So a wait has to last, and such looks have a pace of their own.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -35,9 +35,8 @@ impl Lasting {
     /// Adds a request that waits from now on, unless it waits already.
     pub(super) fn waits(&mut self, key: Key, is_shown: bool, now: Instant) {
         let Some(shown_after) = self.shown_after else { return };
-        if !self.times.contains_key(&key) {
-            let time = now + if is_shown { REPEATS } else { shown_after };
-            self.times.insert(key, time);
+        if let Entry::Vacant(vacant) = self.times.entry(key) {
+            let time = *vacant.insert(now + if is_shown { REPEATS } else { shown_after });
             self.order.insert((time, key));
         }
     }

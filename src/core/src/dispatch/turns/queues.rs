@@ -1,6 +1,9 @@
 //! One lane: its pace, its slots, its brakes, and its two fair queues.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::dispatch::{
     brake::{Brake, OUTAGE, TurnId},
@@ -14,6 +17,9 @@ use crate::dispatch::{
         request::{Class, GrantLimits, Response, Turn, WaitsFor},
     },
 };
+
+/// The expected wait for a slot.
+const SLOT_WAIT: Duration = Duration::from_millis(100);
 
 /// A position in a lane: the class and the flow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,10 +75,15 @@ impl Queues {
         Some(queued.max(service).max(self.pace.due()))
     }
 
-    /// Returns true if a request that is added now has a turn at once.
-    pub(super) fn is_free(&self, now: Instant) -> bool {
-        let is_open = self.single.is_empty() && self.bulk.is_empty() && !self.outage.is_closed();
-        is_open && self.running < self.slots && self.pace.due() <= now
+    /// Returns the time after which a single request of this pool that is added now may have a turn,
+    /// if each turn is taken when the pace allows it; `None` if calls are stopped or slowed down.
+    pub(super) fn expected_wait(&self, pool: &str, now: Instant) -> Option<Duration> {
+        if self.outage.is_closed() || self.pace.is_slowed(now) || self.pools.brake(pool).is_some() {
+            return None;
+        }
+        let before = u32::try_from(self.single.len()).unwrap_or(u32::MAX);
+        let paced = self.pace.due().saturating_duration_since(now) + self.pace.budget().period().saturating_mul(before);
+        Some(if self.running < self.slots { paced } else { paced.max(SLOT_WAIT) })
     }
 
     /// Adds a request.

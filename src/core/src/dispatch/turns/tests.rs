@@ -179,7 +179,7 @@ fn lane_that_hangs_leaves_the_others_their_slots() {
     assert_eq!(regions, ["a", "b", "c", "d"].map(lane).into());
     scene.now += Duration::from_hours(1);
     assert_eq!((scene.next(), scene.dispatcher.wake_at()), (None, None));
-    let is_free = |region| scene.dispatcher.is_free(&lane(region), scene.now);
+    let is_free = |region| scene.dispatcher.expected_wait(&lane(region), "pool-1", scene.now).is_some();
     assert!(!is_free("a") && is_free("new"), "a lane without a turn may have one");
     let last = turns.pop().unwrap();
     let lane = last.lane.clone();
@@ -251,13 +251,16 @@ fn look_does_not_wait_for_the_user() {
 fn lane_is_free_unless_a_request_would_wait() {
     let mut scene = Scene::new();
     let here = lane("eu-west-1");
-    assert!(scene.dispatcher.is_free(&here, scene.now));
+    assert!(scene.dispatcher.expected_wait(&here, "pool-1", scene.now) == Some(Duration::ZERO));
     scene.put(request(1, 1, 0), place(0, 1));
-    assert!(!scene.dispatcher.is_free(&here, scene.now));
+    assert!(scene.dispatcher.expected_wait(&here, "pool-1", scene.now) != Some(Duration::ZERO));
     let turn = scene.await_turn();
-    assert!(!scene.dispatcher.is_free(&here, scene.now), "the next turn is not due");
+    assert!(
+        scene.dispatcher.expected_wait(&here, "pool-1", scene.now) != Some(Duration::ZERO),
+        "the next turn is not due"
+    );
     scene.now += millis(101);
-    assert!(scene.dispatcher.is_free(&here, scene.now));
+    assert!(scene.dispatcher.expected_wait(&here, "pool-1", scene.now) == Some(Duration::ZERO));
     scene.finish(turn, Finish::Done);
 }
 

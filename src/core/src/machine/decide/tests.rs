@@ -93,7 +93,7 @@ fn a_free_request_takes_its_steps_in_this_order() {
     let with_credentials = State { credentials: Credentials::Loaded, ..paced.clone() };
     check(vec![
         ("nothing is known", nothing, Step::Gather),
-        ("gathered", gathered, Step::TakeSlot),
+        ("gathered", gathered, wait(WaitReason::RateLimited, Timestamp::UNIX_EPOCH)),
         ("its turn", paced, Step::LoadCredentials),
         ("with credentials", with_credentials, Step::TakeSnapshot),
         ("the user was read", free(), Step::Claim),
@@ -267,9 +267,8 @@ fn user_is_read_in_its_turn_before_an_approval() {
     let waits = |until| wait(WaitReason::AwaitingApproval, later(until));
     check(vec![
         ("another request of the user", awaiting(|it| it.user_busy = Some(later(1))), waits(1)),
-        ("no turn yet", awaiting(|it| it.pace = Pace::NotAsked), Step::TakeSlot),
         (
-            "a later turn",
+            "no turn",
             awaiting(|it| it.pace = Pace::Later { until: later(2), reason: PaceReason::RateLimited }),
             waits(2),
         ),
@@ -354,8 +353,7 @@ fn a_refused_write_is_retried_after_its_pause_until_it_is_over() {
     let expiring = Desired { expires: Some(later(60)), ..desired() };
     let skip = Desired { skip_if_reset_required: true, ..desired() };
     let has_to_reset = Snapshot::Read(UserStatus::ResetRequired);
-    let nothing_asked =
-        |state| State { pace: Pace::NotAsked, credentials: Credentials::NotLoaded, before: Snapshot::NotRead, ..state };
+    let nothing_asked = |state| State { credentials: Credentials::NotLoaded, before: Snapshot::NotRead, ..state };
     let settled = |state| State { ledger: Ledger::Settled(Effect::Performed), ..state };
     check(vec![
         ("a claim", refused(claim, 9, desired()), held(9)),

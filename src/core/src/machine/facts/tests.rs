@@ -9,7 +9,10 @@ use serde_json::json;
 use super::*;
 use crate::{
     action::{port::Role, user_names::UserNames},
-    machine::{state::Probes, tests::evaluation},
+    machine::{
+        state::Probes,
+        tests::{ACCOUNT, evaluation, turn},
+    },
 };
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -44,7 +47,7 @@ fn named(sub: &str) -> UserNames {
 }
 
 fn nothing() -> Facts {
-    Facts::new(Identity::of_request(&request()), PROBES, None)
+    Facts::new(Identity::of_request(&request()), PROBES, turn(ACCOUNT), None)
 }
 
 fn gathered(request: Option<PasswordResetRequest>, record: Option<PasswordResetRecord>) -> Facts {
@@ -264,13 +267,13 @@ fn claim_and_closing_name_process_people_and_grants() {
 fn preparations_are_bound_to_one_role_and_one_object() {
     let ready = || {
         let mut known = gathered(Some(request()), None);
-        known.state.pace = Pace::Now;
         known.state.credentials = Credentials::Loaded;
         known.snapshot(Ok(User { status: UserStatus::Confirmed, names: UserNames::default() }), NOW);
         known
     };
     let prepared = (Pace::Now, Credentials::Loaded, Snapshot::Read(UserStatus::Confirmed));
-    let unprepared = (Pace::NotAsked, Credentials::NotLoaded, Snapshot::NotRead);
+    let unprepared = |pace| (pace, Credentials::NotLoaded, Snapshot::NotRead);
+    let other_lane = Pace::Later { until: NOW, reason: PaceReason::RateLimited };
     let another = |change: fn(&mut PasswordResetRequest)| {
         let mut request = request();
         change(&mut request);
@@ -282,18 +285,21 @@ fn preparations_are_bound_to_one_role_and_one_object() {
     };
     let ours = allowed().role.unwrap();
     let other_role = Role { arn: "arn:aws:iam::123456789012:role/other".into(), ..ours.clone() };
+    let other_account = Role { arn: "arn:aws:iam::444455556666:role/reset".into(), ..ours.clone() };
     let other_id = Role { external_id: Some("theirs".into()), ..ours.clone() };
     for (what, request, allowed, wanted) in [
         ("nothing", request(), Ok(allowed()), prepared),
         ("a label", another(|it| it.metadata.resource_version = Some("8".into())), Ok(allowed()), prepared),
         ("another grant of the same role", request(), Ok(with(Some(ours), &["other"])), prepared),
-        ("the role", request(), Ok(with(Some(other_role), &["support"])), unprepared),
-        ("the external id", request(), Ok(with(Some(other_id), &["support"])), unprepared),
-        ("no role any more", request(), Ok(with(None, &["support"])), unprepared),
-        ("no grant any more", request(), Err(WaitReason::NoMatchingGrant), unprepared),
-        ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared),
+        ("the role", request(), Ok(with(Some(other_role), &["support"])), unprepared(Pace::Now)),
+        ("the account", request(), Ok(with(Some(other_account), &["support"])), unprepared(other_lane)),
+        ("the external id", request(), Ok(with(Some(other_id), &["support"])), unprepared(Pace::Now)),
+        ("no role any more", request(), Ok(with(None, &["support"])), unprepared(other_lane)),
+        ("no grant any more", request(), Err(WaitReason::NoMatchingGrant), unprepared(other_lane)),
+        ("the object", another(|it| it.metadata.uid = Some("uid-2".into())), Ok(allowed()), unprepared(Pace::Now)),
     ] {
         let mut known = ready();
+        known.state.read_at = NOW;
         known.read_request(Some((request.into(), evaluation(allowed))), NOW);
         let State { pace, credentials, before, .. } = known.state;
         assert_eq!((pace, credentials, before), wanted, "{what} has changed");
@@ -304,7 +310,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
 fn an_unsent_call_has_a_cause_and_no_time() {
     let mut known = claimed();
     known.sent_at = Some(NOW);
-    known.responded(Reply { response: ResetResponse::NotSent(FailureCause::Tls), request_id: None });
+    known.responded(Reply::of(ResetResponse::NotSent(FailureCause::Tls)));
     let settlement = Settlement { effect: cognito_reset_api::Effect::NotPerformed, evidence: Evidence::Unreachable };
     let (record, finding) = known.finding(settlement).unwrap();
     let ledger::Settling::Write(written) = ledger::settled(&record, &finding, NOW) else { panic!("it is unchanged") };
@@ -447,7 +453,7 @@ fn sub_is_that_of_the_last_attempt() {
 fn a_record_remembers_the_latest_expiry_of_its_requests() {
     let settled = || {
         let mut known = claimed();
-        known.responded(Reply { response: ResetResponse::Accepted, request_id: None });
+        known.responded(Reply::of(ResetResponse::Accepted));
         known.record.map(|record| PasswordResetRecord::clone(&record))
     };
     let expiring = |after: i64| {
@@ -495,7 +501,7 @@ fn a_finding_has_what_cognito_responded() {
     known.calling(NOW);
     let exception = Exception::CodeDeliveryFailure;
     let response = ResetResponse::Exception(crate::action::response::Code::Known(exception));
-    known.responded(Reply { response, request_id: Some("aws-1".into()) });
+    known.responded(Reply { request_id: Some("aws-1".into()), ..Reply::of(response) });
     known.probed(Some(UserStatus::ResetRequired));
     let settlement = Settlement { effect: cognito_reset_api::Effect::Performed, evidence: Evidence::UserStatusCheck };
     let (record, finding) = known.finding(settlement).unwrap();
@@ -526,7 +532,7 @@ fn a_probe_that_could_not_read_forgets_nothing() {
 fn a_settled_attempt_leaves_only_the_request_valid() {
     let mut known = claimed();
     (known.state.user_busy, known.state.server_time) = (Some(NOW), Some(NOW));
-    known.responded(Reply { response: ResetResponse::NoResponse, request_id: Some("aws-1".into()) });
+    known.responded(Reply { request_id: Some("aws-1".into()), ..Reply::of(ResetResponse::NoResponse) });
     let before = known.state.clone();
     known.settled(PROBES);
     let wanted = State {

@@ -225,6 +225,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::PendingLimitReached, "maxPendingPerNamespace"),
         (WaitReason::RateLimited, "--rate"),
         (WaitReason::Throttled, "throttles"),
+        (WaitReason::DeliveryFailing, "check how the pool delivers"),
         (WaitReason::AwsCredentialsUnavailable, "credentials"),
         (WaitReason::UserStateUnreadable, "AdminGetUser"),
         (WaitReason::AwaitingPriorAttempt, "waiting for an earlier attempt"),

@@ -18,7 +18,7 @@ fn not_listed(failure: ApiFailure) -> Event<&'static str> {
 /// A run whose own call has got no response, and whose probe shows that the user has to reset.
 fn own() -> Run {
     let mut run = Run::new().until("Call");
-    let lost = Event::Response(Reply { response: ResetResponse::NoResponse, request_id: None });
+    let lost = Event::Response(Reply::of(ResetResponse::NoResponse));
     run.expect([(lost, "GetUser"), (user(UserStatus::ResetRequired), "ListUserRecords")]);
     run
 }
@@ -136,7 +136,7 @@ fn a_call_of_another_claim_in_flight_is_waited_for() {
     let Command::WriteStatus(request) = &run.command else { panic!("{}", run.command) };
     assert_eq!(request.status.as_ref().unwrap().conditions[0].reason, "AwaitingPriorAttempt");
     run.on(Event::StatusWritten(Ok(StatusWrite::Applied)));
-    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(40))));
+    assert_eq!(run.end(), waits(WaitReason::AwaitingPriorAttempt, Duration::from_secs(40)));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_failed_list_is_never_taken_for_an_empty_one() {
 
 #[test]
 fn records_are_listed_only_after_a_probe_shows_a_reset() {
-    let lost = || Event::Response(Reply { response: ResetResponse::NoResponse, request_id: None });
+    let lost = || Event::Response(Reply::of(ResetResponse::NoResponse));
     for (reply, probe) in
         [(lost(), UserStatus::Confirmed), (super::reply(&Run::new().until("Call").command), UserStatus::ResetRequired)]
     {

@@ -44,11 +44,13 @@ fn the_grants_are_asked_again_right_before_the_claim() {
 
 #[test]
 fn request_waits_for_another_one_of_the_same_user() {
-    for (before, follows) in [("TakeSlot", "WriteStatus"), ("GetUser", "WriteStatus")] {
-        let mut run = Run::new().until(before);
-        run.expect([(Event::UserBusy, follows)]);
-        assert_eq!(run.status().0, WaitReason::AwaitingPriorAttempt, "{before}");
-        assert_eq!(run.until("Finish").end(), Ok(Next::After(Duration::from_secs(2))));
+    let mut other_spelling = Run::new().until("GetUser");
+    other_spelling.expect([(Event::UserBusy, "WriteStatus")]);
+    let same_spelling = Run::of(identity(), turn(ACCOUNT), true).until("WriteStatus");
+    for run in [other_spelling, same_spelling] {
+        assert_eq!(run.status().0, WaitReason::AwaitingPriorAttempt);
+        let wanted = waits(WaitReason::AwaitingPriorAttempt, Duration::from_secs(2));
+        assert_eq!(run.until("Finish").end(), wanted);
     }
 }
 
@@ -81,7 +83,7 @@ fn request_is_read_again_once_if_the_check_takes_long() {
     run.expect([(reply(&run.command), "CheckGrants")]);
     run.pass(slow);
     run.expect([(Event::Grants(granted("reset")), "Read")]);
-    // The slot, the credentials and the user are still valid.
+    // The turn, the credentials and the user are still valid.
     run.expect([(read(request(), None), "CheckGrants"), (Event::Grants(granted("reset")), "Recall")]);
     let mut again = run.clone();
     run.expect([(reply(&run.command), "CheckGrants"), (Event::Grants(granted("reset")), "WriteRecord")]);
@@ -91,7 +93,7 @@ fn request_is_read_again_once_if_the_check_takes_long() {
     let Command::WriteStatus(shown) = &again.command else { panic!("{}", again.command) };
     assert_eq!(shown.status.as_ref().unwrap().conditions[1].reason, "GrantsNotConfirmed");
     again.expect([(reply(&again.command), "Finish")]);
-    assert_eq!(again.end(), Ok(Next::After(Duration::from_secs(2))));
+    assert_eq!(again.end(), waits(WaitReason::GrantsNotConfirmed, Duration::from_secs(2)));
     // A conflict begins from the start, so that a slow read of the user is no reason to wait.
     let mut run = Run::new().until("GetUser");
     run.pass(slow);
@@ -181,7 +183,7 @@ fn a_claim_that_is_refused_is_not_sent_and_waited_for() {
     let (reason, message) = run.status();
     assert!(reason == WaitReason::WriteRefused && message.contains("frozen"), "{message}");
     run.expect([(reply(&run.command), "Finish")]);
-    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(10))));
+    assert_eq!(run.end(), waits(WaitReason::WriteRefused, Duration::from_secs(10)));
     assert!(matches!(run.notes.last(), Some(Note::Announced(_))), "{:?}", run.notes);
 
     // After a lost reply it proves nothing.
@@ -327,7 +329,7 @@ fn approval_does_not_count_for_another_user_than_the_one_shown() {
 
 /// The user that the grants are asked about.
 fn asked_about(command: &Command<&'static str>) -> KnownUser {
-    let Command::CheckGrants(_, user) = command else { panic!("{command}") };
+    let Command::CheckGrants { user, .. } = command else { panic!("{command}") };
     user.clone()
 }
 

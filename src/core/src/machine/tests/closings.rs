@@ -68,7 +68,7 @@ fn closing_waits_for_its_turn_in_the_namespace() {
     allowed.expect([(minute(), "WriteStatus")]);
     let (reason, message) = allowed.status();
     assert!(reason == WaitReason::RateLimited && message.contains("its record is closed"), "{message}");
-    assert_eq!(allowed.until("Finish").end(), Ok(Next::After(Duration::from_secs(60))));
+    assert_eq!(allowed.until("Finish").end(), waits(WaitReason::RateLimited, Duration::from_secs(60)));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn nothing_is_closed_by_grants_that_are_not_confirmed() {
     let mut run = gathered(over(None), None, not_confirmed());
     assert_eq!(run.status().0, WaitReason::GrantsNotConfirmed);
     run = run.until("Finish");
-    assert!(matches!(run.end(), Ok(Next::After(_))));
+    assert!(matches!(run.end(), Ok(Next::Wait { reason: WaitReason::GrantsNotConfirmed, .. })));
 }
 
 #[test]
@@ -167,9 +167,7 @@ fn ungranted_record_of_the_largest_request_is_small() {
     large.spec.requested_by.uid = Some(text(256));
     large.spec.requested_by.extra = Some(extra.clone());
     large.spec.approved_by = Some(ApprovedBy { username: text(1024), uid: Some(text(256)), extra: Some(extra) });
-    let now = Now { wall: NOW, monotonic: Duration::ZERO };
-    let (machine, command) = Machine::new(Identity::of_request(&large), settings(), false, now);
-    let mut run = Run { machine, command, notes: Vec::new(), now, events: 0 };
+    let mut run = Run::of(Identity::of_request(&large), turn(ACCOUNT), false);
     run.expect([(read(large, None), "CheckGrants"), (Event::Grants(denied()), "Recall")]);
     run.expect([(recalled(None, None), "TakeClosingSlot"), (Event::Slot(Slot::Now), "WriteRecord")]);
     let closed = run.written().spec.closed.clone().unwrap();

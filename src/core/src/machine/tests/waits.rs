@@ -5,26 +5,24 @@ use crate::machine::{MAX_METADATA, state::RecordWrite};
 
 #[test]
 fn a_wait_is_shown_unless_it_is_over_in_a_moment() {
-    for (milliseconds, shown, wait) in
-        [(0, false, 10), (1999, false, 1999), (2000, true, 2000), (100_000_000, true, 3_600_000)]
-    {
-        let mut run = Run::new().until("TakeSlot");
+    for (milliseconds, shown) in [(0, false), (1999, false), (2000, true), (100_000_000, true)] {
+        let mut run = Run::looking(PaceReason::Throttled, SignedDuration::from_millis(milliseconds)).until("Recall");
         let follows = if shown { "WriteStatus" } else { "Finish" };
-        run.expect([(later(SignedDuration::from_millis(milliseconds)), follows)]);
+        run.expect([(recalled(None, None), follows)]);
         let run = run.until("Finish");
-        assert_eq!(run.end(), Ok(Next::After(Duration::from_millis(wait))), "{milliseconds} ms");
+        assert_eq!(run.end(), needs_turn(true), "{milliseconds} ms");
     }
 }
 
 #[test]
 fn a_wait_that_is_shown_already_is_not_written_again() {
-    let mut waits = Run::new().until("TakeSlot");
-    waits.expect([(later(SignedDuration::from_secs(60)), "WriteStatus")]);
+    let looking = || Run::looking(PaceReason::RateLimited, SignedDuration::from_secs(60));
+    let mut waits = looking().until("WriteStatus");
     let Command::WriteStatus(shown) = waits.command.clone() else { panic!("{}", waits.command) };
-    let mut run = Run::new();
+    let mut run = looking();
     run.expect([(read(PasswordResetRequest::clone(&shown), None), "CheckGrants")]);
-    run = run.until("TakeSlot");
-    run.expect([(later(SignedDuration::from_secs(60)), "Finish")]);
+    run = run.until("Recall");
+    run.expect([(recalled(None, None), "Finish")]);
     waits.expect([(Event::StatusWritten(Ok(StatusWrite::Conflict)), "Read")]);
 }
 
@@ -102,7 +100,7 @@ fn a_clock_that_is_ahead_closes_nothing() {
     let mut run = run.until("WriteStatus");
     assert_eq!(run.status().0, Reason::Wait(WaitReason::ClockSkew));
     run.expect([(Event::StatusWritten(Ok(StatusWrite::Applied)), "Finish")]);
-    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(300))));
+    assert_eq!(run.end(), waits(WaitReason::ClockSkew, Duration::from_secs(300)));
     assert!(!run.notes.contains(&Note::Claimed));
 }
 
@@ -163,8 +161,6 @@ fn finished() -> Option<cognito_reset_api::PasswordResetRequestStatus> {
 
 #[test]
 fn request_waits_while_another_reconcile_works_on_its_record() {
-    let now = Now { wall: NOW, monotonic: Duration::ZERO };
-    let (machine, command) = Machine::new(identity(), settings(), true, now);
-    let run = Run { machine, command, notes: Vec::new(), now, events: 0 }.until("Finish");
-    assert_eq!(run.end(), Ok(Next::After(Duration::from_secs(2))));
+    let run = Run::of(identity(), turn(ACCOUNT), true).until("Finish");
+    assert_eq!(run.end(), waits(WaitReason::AwaitingPriorAttempt, Duration::from_secs(2)));
 }

@@ -3,6 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use cognito_reset_core::{
+    dispatch::{
+        lane::{LaneLimits, Limits, QuotaCategory},
+        pace::Rate,
+    },
     ledger::{Backoff, Waits},
     machine::{Settings, signed},
 };
@@ -21,6 +25,13 @@ const MOST_READS: u32 = 10;
 /// The number of initial retry pauses that a wait for AWS has to last before an Event reports it.
 const LASTING: u32 = 4;
 
+/// The maximum number of looks per second at requests that need no call: two reads each.
+const LOOKS_PER_SECOND: f64 = 100.0;
+/// The number of accounts and Regions that can be at the limit of concurrency at the same time.
+const LANES_AT_FULL_CONCURRENCY: usize = 4;
+/// The time for which a request waits for its turn before its status says so.
+const SHOWN_AFTER: Duration = Duration::from_secs(5);
+
 /// The configuration of the controller of requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -30,10 +41,8 @@ pub(crate) struct Config {
     pub(crate) watch: watcher::Config,
     /// The timeout of each call to the API server.
     pub(crate) api_timeout: Duration,
-    /// The number of concurrent reconciles.
-    pub(crate) concurrency: u16,
-    /// The maximum number of calls per second for each account and Region.
-    pub(crate) rate: f64,
+    /// The limits of turns.
+    pub(crate) limits: Limits,
     /// The time after which an Event reports a wait for AWS.
     pub(crate) patience: Duration,
     /// The number of requests whose effects cannot be stored from which on no request is claimed.
@@ -58,11 +67,22 @@ impl From<&RunArgs> for Config {
             machine: Arc::new(machine),
             watch: watch::config(args.watch_timeout),
             api_timeout: args.api_timeout,
-            concurrency: args.concurrency,
-            rate: args.rate,
+            limits: limits(args.rate, args.concurrency.into()),
             patience: args.retry_initial * LASTING,
             most_held_up: most_held_up(args.concurrency),
         }
+    }
+}
+
+/// Returns the limits of turns at this rate of resets, with this number of concurrent reconciles for
+/// each account and Region, and as many for requests that need no call.
+fn limits(rate: f64, concurrency: usize) -> Limits {
+    Limits {
+        api: LaneLimits { budget: Rate::per_second(LOOKS_PER_SECOND), slots: concurrency },
+        budgets: vec![(QuotaCategory::UserAccountRecovery, Rate::per_second(rate))],
+        slots: concurrency,
+        slots_of_all: concurrency.saturating_mul(LANES_AT_FULL_CONCURRENCY),
+        shown_after: Some(SHOWN_AFTER),
     }
 }
 
@@ -90,10 +110,10 @@ mod tests {
             }
         };
         let taken: Vec<_> = (0..=1025).filter_map(taken).collect();
-        let concurrency = |config: Option<&Config>| config.map(|config| config.concurrency);
+        let concurrency = |config: Option<&Config>| config.map(|config| config.limits.slots);
         assert_eq!((concurrency(taken.first()), concurrency(taken.last())), (Some(2), Some(1024)));
-        for Config { concurrency, most_held_up, .. } in taken {
-            assert!((1..usize::from(concurrency)).contains(&most_held_up), "{concurrency}");
+        for Config { limits, most_held_up, .. } in taken {
+            assert!((1..limits.slots).contains(&most_held_up), "{limits:?}");
         }
     }
 }

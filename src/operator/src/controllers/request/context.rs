@@ -1,10 +1,10 @@
 //! The context that all reconciles of this process share.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use cognito_reset_core::{
     action::port::Cognito,
-    dispatch::{Pacer, closings::Closings},
+    dispatch::closings::Closings,
     ledger::{Backoff, Identity},
     memory::{first_observed::FirstObserved, lasting_waits::LastingWaits, refused_writes::RefusedWrites},
 };
@@ -17,7 +17,7 @@ use crate::{
     controllers::{
         grant::{confirmation::Confirmation, shared::SharedGrants},
         invalid_objects::InvalidObjects,
-        request::{config::Config, held_up::HeldUp, metrics::Metrics, user_locks::UserLocks},
+        request::{config::Config, held_up::HeldUp, metrics::Metrics, turns::Turns, user_locks::UserLocks},
     },
     kube::{store::Store, user_records::UserRecordLists},
     telemetry::events::Events,
@@ -32,7 +32,7 @@ pub(crate) struct Context<C: Cognito> {
     pub(super) cognito: C,
     pub(super) grants: Arc<SharedGrants>,
     pub(super) confirmation: Arc<Confirmation>,
-    pub(super) pacer: Mutex<Pacer>,
+    pub(super) turns: Turns,
     /// The slots of closings, by namespace.
     pub(super) closings: Mutex<Closings>,
     pub(super) events: Events,
@@ -65,7 +65,7 @@ impl<C: Cognito> Context<C> {
             cognito,
             grants: confirmation.grants(),
             confirmation,
-            pacer: Mutex::new(Pacer::new(config.rate)),
+            turns: Turns::new(config.limits.clone()),
             closings: Mutex::default(),
             events,
             invalid_objects,
@@ -116,24 +116,17 @@ impl<C: Cognito> Context<C> {
         self.refused_writes.lock().forget(&record);
         self.lasting_waits.lock().forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
-            self.release_slots(uid);
+            self.release_closing(uid);
         }
     }
 
-    /// Lets no further request make a call.
-    pub(crate) fn stop_slots(&self) {
-        self.pacer.lock().stop();
+    /// Lets no further claim and no further call begin.
+    pub(crate) fn stop_turns(&self) {
+        self.turns.stop();
     }
 
-    /// Releases the slots of a request that has ended or is gone.
-    pub(super) fn release_slots(&self, uid: &str) {
-        self.pacer.lock().forget(uid);
+    /// Releases the place of a request among the closings of its namespace.
+    pub(super) fn release_closing(&self, uid: &str) {
         self.closings.lock().forget(uid);
-    }
-
-    /// Releases the slots of all requests but these.
-    pub(super) fn retain_slots(&self, uids: &HashSet<String>) {
-        self.pacer.lock().retain(uids);
-        self.closings.lock().retain(uids);
     }
 }

@@ -1,4 +1,4 @@
-//! Passes the notes of a machine on to metrics, logs and Events, to the pacer, and to the memory
+//! Passes the notes of a machine on to metrics, logs and Events, and to the memory
 //! across reconciles.
 
 use std::time::Instant;
@@ -33,8 +33,6 @@ impl<C: Cognito> Reconcile<'_, C> {
                 info!(%error, "unable to read the user");
             }
             Note::Called { response, .. } => self.called(&response),
-            Note::Throttled(quota) => context.pacer.lock().throttled(&quota, Instant::now()),
-            Note::NotThrottled(quota) => context.pacer.lock().accepted(&quota, Instant::now()),
             Note::Available(awaited) => context.lasting_waits.lock().end(&awaited),
             Note::Unavailable(unavailable) => self.unavailable(unavailable),
             Note::Claimed => context.refused_writes.lock().forget(self.record),

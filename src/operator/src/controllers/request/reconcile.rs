@@ -13,14 +13,19 @@ use std::{
 use cognito_reset_api::RequestRef;
 use cognito_reset_core::{
     action::port::{Access, Cognito, Reply, SessionFailure, UserRef},
-    dispatch::{QuotaKey, closings::ClosingQueue},
+    dispatch::{
+        closings::ClosingQueue,
+        lane::QuotaCategory,
+        meaning::Meaning,
+        turns::{Response, Turn},
+    },
     ledger::{
         Identity,
         attribution::{OtherRecord, UserRecords},
     },
     machine::{
-        ApiFailure, Call, Command, Entropy, Event, Machine, Next, Now, Object, Objects, Observed, Recalled,
-        ReconcileError, RefusedWrite, Slot, signed, state::RecordWrite,
+        ApiFailure, Call, Command, Entropy, Event, Machine, Next, Now, Object, Objects, Observed, Purpose, Recalled,
+        ReconcileError, RefusedWrite, Slot, Start, signed, state::RecordWrite,
     },
     panics::{Panicked, caught},
     refusal::Refuser,
@@ -41,6 +46,8 @@ pub(super) struct Reconcile<'a, C: Cognito> {
     pub(super) identity: &'a Identity,
     /// The name of the record.
     pub(super) record: &'a str,
+    /// The turn, if it has one.
+    turn: Option<&'a Turn>,
     /// The locks of record and user, unless another reconcile has that of the record.
     locks: Option<Locks<'a>>,
     /// Lists the effect of this reconcile as held up, from its addition until this is dropped.
@@ -63,13 +70,20 @@ impl<C: Cognito> Context<C> {
     /// # Errors
     /// Returns an error if the API server fails or refuses. The caller retries later. Between the
     /// claim and the record of its effect there is no error.
-    pub(crate) async fn execute(&self, identity: Identity) -> Result<Next, ReconcileError> {
+    pub(crate) async fn execute(
+        &self,
+        identity: Identity,
+        start: Start,
+        turn: Option<&Turn>,
+    ) -> Result<Next, ReconcileError> {
         let record = identity.record_name();
         let locks = self.user_locks.try_lock(&identity);
+        let is_locked = |locks: &Locks<'_>| matches!(start, Start::Look { .. }) || locks.try_lock_user();
+        let is_busy = !locks.as_ref().is_some_and(is_locked);
         let (machine, first) =
-            Machine::new(identity.clone(), Arc::clone(&self.config.machine), locks.is_none(), self.now());
+            Machine::new(identity.clone(), Arc::clone(&self.config.machine), start, is_busy, self.now());
         let held_up = self.held_up.entry(&record);
-        let reconcile = Reconcile { context: self, identity: &identity, record: &record, locks, held_up };
+        let reconcile = Reconcile { context: self, identity: &identity, record: &record, turn, locks, held_up };
         caught(reconcile.drive(machine, first)).await.unwrap_or(Err(ReconcileError::Panicked))
     }
 
@@ -129,11 +143,18 @@ impl<C: Cognito> Reconcile<'_, C> {
                 let read = store.record(self.record, within).await;
                 Event::Record(read.map(|record| record.map(Object::from)).map_err(Into::into))
             }
-            Command::CheckGrants(request, user) => Event::Grants(confirmation.evaluate(&request, &user).await),
+            Command::CheckGrants { request, user, purpose } => {
+                let evaluation = confirmation.evaluate(&request, &user).await;
+                match purpose {
+                    Purpose::Read => Event::Grants(evaluation),
+                    Purpose::Claim | Purpose::Send => {
+                        let may_begin = self.context.turns.may_begin(self.turn);
+                        may_begin.map_or_else(Event::TurnLost, |()| Event::Grants(evaluation))
+                    }
+                }
+            }
             Command::Recall(observed) => Event::Recalled(self.recall(observed.as_ref())),
             Command::CountRefusal { write, by, jitter } => Event::Refusal(self.count_refusal(write, &by, &jitter)),
-            Command::TakeSlot { .. } if !self.try_lock_user() => Event::UserBusy,
-            Command::TakeSlot { quota, uid } => Event::Slot(self.take_slot(&quota, &uid)),
             Command::TakeClosingSlot { queue, uid } => Event::Slot(self.take_closing_slot(queue, &uid)),
             Command::LoadCredentials(access) => Event::Credentials(self.load_credentials(&access).await),
             Command::GetUser { after: Some(_), .. } if !self.try_lock_user() => Event::UserBusy,
@@ -141,6 +162,8 @@ impl<C: Cognito> Reconcile<'_, C> {
                 let begun = Instant::now();
                 let read = cognito.user(&session, self.user()).await;
                 self.context.metrics.durations().user_read(&read, begun.elapsed());
+                let category = QuotaCategory::UserAccountRecovery;
+                self.responded(begun, Meaning::of_read(read.as_ref().err(), category), None);
                 let sub = read.as_ref().ok().and_then(|user| user.names.sub.as_deref());
                 if after.is_none() && !self.try_lock_sub(sub) { Event::UserBusy } else { Event::User(read) }
             }
@@ -179,11 +202,6 @@ impl<C: Cognito> Reconcile<'_, C> {
         self.context.refused_writes.lock().refused(self.record, write, by, jitter, Instant::now())
     }
 
-    fn take_slot(&self, quota: &QuotaKey, uid: &str) -> Slot {
-        let now = Instant::now();
-        Slot::at(now, self.context.pacer.lock().ask(quota, uid, now))
-    }
-
     fn take_closing_slot(&self, queue: ClosingQueue, uid: &str) -> Slot {
         let now = Instant::now();
         Slot::at(now, self.context.closings.lock().ask(&self.identity.request.namespace, queue, uid, now))
@@ -203,7 +221,15 @@ impl<C: Cognito> Reconcile<'_, C> {
         let begun = Instant::now();
         let reply = cognito.reset(&call.session, self.user(), call.client_metadata.as_ref()).await;
         metrics.durations().called(&reply.response, begun.elapsed());
+        self.responded(begun, Meaning::of(&reply.response), reply.retry_after);
         reply
+    }
+
+    /// Reports a response to the dispatcher, before anything else is done with it.
+    fn responded(&self, begun: Instant, meaning: Meaning, retry_after: Option<Duration>) {
+        if let Some(turn) = self.turn {
+            self.context.turns.responded(turn, &Response { begun, meaning, retry_after });
+        }
     }
 
     /// Locks the user by the spelling. Returns false if another reconcile has the lock.

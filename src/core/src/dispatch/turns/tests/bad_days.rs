@@ -164,7 +164,8 @@ fn no_call_begins_after_the_response_that_stops_a_lane() {
         let until = Some(scene.now + millis(1000));
         assert_eq!(scene.call(fourth, &result), Err(WaitsFor::Service { until }), "{result:?}");
         assert_eq!(scene.reason(19), Some(WaitsFor::Service { until }));
-        assert!(!scene.dispatcher.is_free(&super::lane("eu-west-1"), scene.now + minutes(1)));
+        let later = scene.now + minutes(1);
+        assert_eq!(scene.dispatcher.expected_wait(&super::lane("eu-west-1"), "pool-1", later), None);
     }
 }
 

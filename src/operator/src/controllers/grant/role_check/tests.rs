@@ -62,6 +62,10 @@ impl Cognito for Sts {
     async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {
         panic!("nobody is reset to try a role")
     }
+
+    fn own_account(&self) -> Option<String> {
+        None
+    }
 }
 
 fn grant(name: &str, role: Option<&str>) -> UserPoolGrant {

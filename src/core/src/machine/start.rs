@@ -1,0 +1,52 @@
+//! The beginning of a reconcile: with a turn or without one.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::{
+    action::port::{Role, region},
+    dispatch::lane::{Account, Lane, QuotaCategory},
+    machine::state::{Pace, PaceReason},
+};
+
+/// What a reconcile begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Start {
+    /// A turn of this lane: one call may be made by a role of the lane's account in its Region.
+    Turn {
+        /// The lane.
+        lane: Lane,
+        /// The account of the operator's own credentials, if it is known.
+        own_account: Option<Arc<str>>,
+        /// True if the request probably has no record, so that reading one first would be in vain.
+        assume_unclaimed: bool,
+    },
+    /// No turn: what is known is reported, open claims are resolved, nothing is claimed. A request
+    /// that lacks only a turn waits for this reason, until this moment.
+    Look {
+        /// The reason.
+        reason: PaceReason,
+        /// The moment.
+        until: Timestamp,
+    },
+}
+
+impl Start {
+    /// Returns the pace of calls by this role for a user of this pool: a turn of another lane is
+    /// none for them.
+    pub(super) fn pace(&self, role: Option<&Role>, user_pool_id: &str, now: Timestamp) -> Pace {
+        match self {
+            Self::Turn { lane, own_account, .. } => {
+                let account = Account::of_role(role.and_then(Role::account), own_account.as_deref());
+                let (region, category) = (region(user_pool_id).into(), QuotaCategory::UserAccountRecovery);
+                if *lane == (Lane::Cognito { account, region, category }) {
+                    Pace::Now
+                } else {
+                    Pace::Later { until: now, reason: PaceReason::RateLimited }
+                }
+            }
+            Self::Look { reason, until } => Pace::Later { until: *until, reason: *reason },
+        }
+    }
+}

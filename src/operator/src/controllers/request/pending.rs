@@ -1,0 +1,339 @@
+//! Keeps what decides about pending requests, as the watch shows them, and gives it to the
+//! dispatcher.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cognito_reset_api::{
+    PasswordResetRequest,
+    conditions::{ConditionType, WaitReason},
+};
+use cognito_reset_core::{
+    action::port::Cognito,
+    dispatch::{
+        key::Key,
+        plan::{Moment, plan},
+        turns::{Finish, Place, Request, Turn},
+    },
+    grants::{NamespacedName, Outlook, Watched},
+    ledger::Identity,
+    machine::{Next, ReconcileError},
+};
+use jiff::Timestamp;
+use kube::{ResourceExt, runtime::watcher::Event};
+use uuid::Uuid;
+
+use crate::{controllers::request::context::Context, kube::trimmed::TrimmedRequest};
+
+/// The pause before a request that was gone or finished is read again if the watch still shows it
+/// as pending, because a proxy may have invented a 404. Also the pause before an invalid request is
+/// reported if too many are waiting for that.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// The expected wait for a turn from which on a request is looked at first, in case its record
+/// knows its end.
+const LOOK_FIRST: Duration = Duration::from_secs(2);
+/// The pause of a request that was evaluated by grants that were not confirmed, if they are by the
+/// end of its turn.
+const CONFIRMED_MEANWHILE: Duration = Duration::from_secs(1);
+
+/// The pending requests.
+pub(super) struct Pending<C: Cognito> {
+    context: Arc<Context<C>>,
+    /// The account of the operator's own credentials, once they have told it.
+    own_account: Option<Arc<str>>,
+    known: HashMap<Key, Known>,
+    keys: HashMap<NamespacedName, Key>,
+    /// The requests of a list that is being read.
+    listed: BTreeSet<NamespacedName>,
+    /// Requests that cannot be parsed, and are not reported yet.
+    unreported: BTreeMap<NamespacedName, TrimmedRequest>,
+    /// The time to try that again.
+    report_at: Option<Instant>,
+}
+
+/// A request.
+struct Known {
+    watched: Watched,
+    outlook: Outlook,
+    deadline: Option<Instant>,
+    /// A hash of what a look at the request depends on besides.
+    content: u64,
+    /// True unless a record of the request was read.
+    assume_unclaimed: bool,
+    /// The number of turns in a row that ended with an error.
+    failures: usize,
+}
+
+/// The parts of a request that a turn needs.
+pub(super) struct Work {
+    pub(super) identity: Identity,
+    pub(super) assume_unclaimed: bool,
+    pub(super) own_account: Option<Arc<str>>,
+}
+
+impl<C: Cognito> Pending<C> {
+    pub(super) fn new(context: Arc<Context<C>>) -> Self {
+        Self {
+            context,
+            own_account: None,
+            known: HashMap::new(),
+            keys: HashMap::new(),
+            listed: BTreeSet::new(),
+            unreported: BTreeMap::new(),
+            report_at: None,
+        }
+    }
+
+    /// Takes in an event of the watch. Returns true if a list is complete.
+    pub(super) fn follow(&mut self, event: Event<TrimmedRequest>) -> bool {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(object) => {
+                self.listed.insert(name(&object));
+                self.put(object);
+            }
+            Event::InitDone => {
+                self.retain_listed();
+                return true;
+            }
+            Event::Apply(object) => self.put(object),
+            Event::Delete(object) => self.remove(&name(&object)),
+        }
+        false
+    }
+
+    /// Takes in a request. One that is being deleted waits for nothing; of one that cannot be read,
+    /// nobody knows for whom it is.
+    fn put(&mut self, object: TrimmedRequest) {
+        let name = name(&object);
+        match &object.0.0 {
+            Ok(request) if request.metadata.deletion_timestamp.is_none() => {
+                self.unreported.remove(&name);
+                self.context.metrics.pending().put(request);
+                let moved_up = self.context.grants.change_pending(|index| index.put_pending(request));
+                self.put_known(name, request);
+                self.moved_up(moved_up);
+            }
+            Ok(_) => self.remove(&name),
+            Err(_) => {
+                self.remove(&name);
+                self.report(name, object);
+            }
+        }
+    }
+
+    fn put_known(&mut self, name: NamespacedName, request: &PasswordResetRequest) {
+        let key = Key::of_uid(request.metadata.uid.as_deref().unwrap_or_default());
+        if let Some(earlier) = self.keys.insert(name, key).filter(|earlier| *earlier != key) {
+            self.forget(earlier);
+        }
+        let (watched, content) = (Watched::of(request), content(request));
+        let outlook = self.context.grants.read(|index| index.outlook(&watched));
+        match self.known.get_mut(&key) {
+            Some(known) => {
+                let is_changed = known.content != content;
+                known.content = content;
+                self.place(key, watched, outlook, is_changed);
+            }
+            None => {
+                let request = self.plan(key, &watched, &outlook);
+                let deadline = request.0.deadline;
+                let known = Known { watched, outlook, deadline, content, assume_unclaimed: true, failures: 0 };
+                let blocked = known.outlook.blocked;
+                self.known.insert(key, known);
+                self.context.turns.with(|dispatcher, now| {
+                    let (request, place) = request;
+                    let wait = dispatcher.expected_wait(&place.lane, &place.pool, now);
+                    let looks = blocked.is_some() || wait.is_none_or(|wait| wait > LOOK_FIRST);
+                    dispatcher.put(request, place, blocked, looks, now);
+                });
+            }
+        }
+    }
+
+    /// Gives the dispatcher the new place of a known request, and has the request looked at if
+    /// something has changed that its status may show.
+    fn place(&mut self, key: Key, watched: Watched, outlook: Outlook, is_changed: bool) {
+        let Some(known) = self.known.get(&key) else { return };
+        let is_changed = is_changed || known.outlook != outlook || known.watched != watched;
+        let same_deadline = known.watched.not_after == watched.not_after
+            && known.watched.deadline_seconds == watched.deadline_seconds
+            && known.outlook.approval_required == outlook.approval_required;
+        let kept = same_deadline.then_some(known.deadline);
+        let (mut request, place) = self.plan(key, &watched, &outlook);
+        request.deadline = kept.unwrap_or(request.deadline);
+        if let Some(known) = self.known.get_mut(&key) {
+            (known.deadline, known.watched) = (request.deadline, watched);
+            known.outlook = outlook.clone();
+        }
+        self.context.turns.with(|dispatcher, now| {
+            dispatcher.put(request, place, outlook.blocked, false, now);
+            if is_changed {
+                dispatcher.reconsider([key], now);
+            }
+        });
+    }
+
+    fn plan(&self, key: Key, watched: &Watched, outlook: &Outlook) -> (Request, Place) {
+        let now = Moment { wall: Timestamp::now(), monotonic: Instant::now() };
+        plan(key, watched, outlook, self.own_account.as_deref(), now)
+    }
+
+    /// Compares the outlook of all requests, because grants, holds or namespaces have changed or
+    /// are confirmed again.
+    pub(super) fn grants_changed(&mut self) {
+        let changed: Vec<_> = self.context.grants.read(|index| {
+            let outlooks = self.known.iter().map(|(key, known)| (*key, known, index.outlook(&known.watched)));
+            let changed = outlooks.filter(|(_, known, outlook)| known.outlook != *outlook);
+            changed.map(|(key, known, outlook)| (key, known.watched.clone(), outlook)).collect()
+        });
+        for (key, watched, outlook) in changed {
+            self.place(key, watched, outlook, true);
+        }
+        if self.context.grants.is_confirmed() {
+            self.context.turns.with(|dispatcher, now| dispatcher.end_waits(WaitReason::GrantsNotConfirmed, now));
+        }
+    }
+
+    /// Compares the outlook of requests whose place in a limited queue has changed.
+    pub(super) fn moved_up(&mut self, names: impl IntoIterator<Item = NamespacedName>) {
+        for name in names {
+            let Some(key) = self.keys.get(&name).copied() else { continue };
+            let Some(watched) = self.known.get(&key).map(|known| known.watched.clone()) else { continue };
+            let outlook = self.context.grants.read(|index| index.outlook(&watched));
+            self.place(key, watched, outlook, true);
+        }
+    }
+
+    fn remove(&mut self, name: &NamespacedName) {
+        self.unreported.remove(name);
+        if let Some(key) = self.keys.remove(name) {
+            self.forget(key);
+        }
+        self.context.metrics.pending().remove(name);
+        let moved_up = self.context.grants.change_pending(|index| index.remove_pending(name));
+        self.moved_up(moved_up);
+    }
+
+    fn forget(&mut self, key: Key) {
+        self.known.remove(&key);
+        self.context.turns.with(|dispatcher, now| dispatcher.remove(key, now));
+    }
+
+    fn retain_listed(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        self.keys.retain(|name, _| listed.contains(name));
+        self.unreported.retain(|name, _| listed.contains(name));
+        let keys: HashSet<_> = self.keys.values().copied().collect();
+        self.known.retain(|key, _| keys.contains(key));
+        self.context.turns.with(|dispatcher, now| dispatcher.retain(&keys, now));
+        self.context.metrics.pending().retain(&listed);
+        let moved_up = self.context.grants.change_pending(|index| index.retain_pending(&listed));
+        self.moved_up(moved_up);
+    }
+
+    /// Returns what a turn needs. `None` if the request is gone.
+    pub(super) fn work(&self, turn: &Turn) -> Option<Work> {
+        let Known { watched, assume_unclaimed, .. } = self.known.get(&turn.key)?;
+        let own_account = self.own_account.clone();
+        Some(Work { identity: watched.identity(), assume_unclaimed: *assume_unclaimed, own_account })
+    }
+
+    /// Ends a turn.
+    pub(super) fn finished(&mut self, turn: Turn, end: Result<Next, ReconcileError>) {
+        let finish = self.finish(turn.key, end);
+        self.context.turns.with(|dispatcher, now| dispatcher.finished(turn, finish, now));
+        if self.own_account.is_none()
+            && let Some(account) = self.context.cognito().own_account()
+        {
+            self.own_account = Some(account.into());
+            self.place_all();
+        }
+    }
+
+    /// Gives the dispatcher the places of all requests, because roles of the operator's own account
+    /// share the quota of its own credentials.
+    fn place_all(&mut self) {
+        let known: Vec<_> =
+            self.known.iter().map(|(key, known)| (*key, known.watched.clone(), known.outlook.clone())).collect();
+        for (key, watched, outlook) in known {
+            self.place(key, watched, outlook, false);
+        }
+    }
+
+    fn finish(&mut self, key: Key, end: Result<Next, ReconcileError>) -> Finish {
+        let Some(known) = self.known.get_mut(&key) else { return Finish::Done };
+        let now = Instant::now();
+        match end {
+            Ok(next) => {
+                known.failures = 0;
+                known.assume_unclaimed = next == Next::NeedsTurn { is_unclaimed: true };
+                match next {
+                    Next::Done => Finish::Look { until: now + LOOK_AGAIN },
+                    Next::NeedsTurn { .. } => Finish::Again,
+                    Next::Wait { reason: reason @ WaitReason::GrantsNotConfirmed, after } => {
+                        let is_over = self.context.grants.is_confirmed();
+                        let after = if is_over { after.min(CONFIRMED_MEANWHILE) } else { after };
+                        Finish::Wait { reason, until: now.checked_add(after) }
+                    }
+                    Next::Wait { reason, after } => Finish::Wait { reason, until: now.checked_add(after) },
+                }
+            }
+            Err(_) => {
+                self.context.metrics.error();
+                known.assume_unclaimed = false;
+                known.failures += 1;
+                let pause = self.context.backoff().after(known.failures - 1, &Uuid::new_v4().to_string());
+                Finish::Look { until: now + pause.unsigned_abs() }
+            }
+        }
+    }
+
+    /// Reports a request that cannot be parsed, now or later.
+    fn report(&mut self, name: NamespacedName, object: TrimmedRequest) {
+        if let Err(invalid) = &object.0.0
+            && !self.context.invalid_objects.request(&object.0, &invalid.error)
+        {
+            self.unreported.insert(name, object);
+            self.report_at.get_or_insert_with(|| Instant::now() + LOOK_AGAIN);
+        }
+    }
+
+    /// Returns the time of [`Self::report_again`].
+    pub(super) const fn report_at(&self) -> Option<Instant> {
+        self.report_at
+    }
+
+    /// Reports the requests that could not be reported before, if it is time.
+    pub(super) fn report_again(&mut self) {
+        if self.report_at.is_some_and(|time| time <= Instant::now()) {
+            self.report_at = None;
+            for (name, object) in std::mem::take(&mut self.unreported) {
+                self.report(name, object);
+            }
+        }
+    }
+}
+
+fn name(object: &TrimmedRequest) -> NamespacedName {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Returns a hash of what a look at a request depends on, besides its outlook. Its own status is
+/// not a part of it, so that a write of the status leads to no look, except where somebody removes
+/// the status. The size of an object has no generation, so a request that waits because it is too
+/// large is looked at after each change.
+fn content(request: &PasswordResetRequest) -> u64 {
+    let ready = request.status.iter().flat_map(|status| &status.conditions);
+    let mut ready = ready.filter(|condition| condition.type_ == ConditionType::Ready.as_str());
+    let reason = ready.next().map(|condition| condition.reason.as_str());
+    let is_too_large = reason == Some(WaitReason::ObjectTooLarge.as_str());
+    let version = request.metadata.resource_version.as_ref().filter(|_| is_too_large);
+    let mut hasher = DefaultHasher::new();
+    (request.metadata.generation, reason.is_none(), version).hash(&mut hasher);
+    hasher.finish()
+}
