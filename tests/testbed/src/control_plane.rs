@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-pub(crate) use self::keys::Keys;
+pub(crate) use self::keys::{Keys, random_uid};
 use crate::{
     Kubectl, KubectlResult, Tools,
     http_client::HttpClient,

@@ -1,7 +1,7 @@
 //! A pool of control planes that tests lease, one after the other.
 //!
 //! Starting a control plane uses the whole machine for seconds, and most tests only create some
-//! objects in it. A process therefore has at most two, regardless of what its tests ask for. When a
+//! objects in it. A pool therefore has a maximum, regardless of what its tests ask for. When a
 //! lease ends, its control plane is cleaned: [`Baseline`] compares everything in etcd with the
 //! state after the start, and puts back what differs. A control plane is stopped and replaced if it
 //! cannot be cleaned, if it was started with special options, or if it was borrowed mutably,
@@ -36,8 +36,9 @@ use tokio::{
 use self::baseline::Baseline;
 use crate::{ControlPlane, Moto, Options, Tools};
 
-/// The maximum number of control planes at a time.
-const MOST: usize = 2;
+/// The maximum number of control planes of a process at a time. A test mostly waits, so two cores
+/// are enough for four of them. One more is being cleaned, or is kept for tests with its options.
+const MOST: usize = 5;
 
 /// The control planes of this process.
 #[derive(Debug)]
@@ -89,12 +90,14 @@ impl Pool {
     /// The pool of this process.
     pub fn of_this_process() -> &'static Self {
         static POOL: OnceLock<Pool> = OnceLock::new();
-        POOL.get_or_init(Self::start)
+        POOL.get_or_init(|| Self::of_at_most(MOST))
     }
 
-    fn start() -> Self {
+    /// A pool of its own, with at most this number of control planes at a time.
+    #[must_use]
+    pub fn of_at_most(most: usize) -> Self {
         let (messages, received) = unbounded_channel();
-        let owner = Owner { idle: Vec::new(), alive: 0, wanted: VecDeque::new(), messages: messages.clone() };
+        let owner = Owner { most, idle: Vec::new(), alive: 0, wanted: VecDeque::new(), messages: messages.clone() };
         thread::spawn(move || {
             // Without a runtime every lease fails: the pool has ended.
             if let Ok(runtime) = runtime::Builder::new_current_thread().enable_all().build() {
@@ -129,6 +132,14 @@ impl Pool {
     }
 }
 
+impl Lease {
+    /// Has the control plane replaced when the lease ends. After a test that stores many megabytes,
+    /// this takes less time than cleaning it.
+    pub fn is_used_up(&mut self) {
+        self.plane.as_mut().expect("it is there until the lease is dropped").reusable = false;
+    }
+}
+
 impl Deref for Lease {
     type Target = ControlPlane;
 
@@ -156,6 +167,9 @@ impl Drop for Lease {
 
 /// The state of the pool, in its thread.
 struct Owner {
+    /// The maximum of `alive`.
+    most: usize,
+    /// Those that no test uses, the one that is idle longest first.
     idle: Vec<Plane>,
     /// The number of control planes: leased, idle, being started, cleaned or stopped.
     alive: usize,
@@ -191,19 +205,20 @@ impl Owner {
         while let Some(Wanted { options, .. }) = self.wanted.front() {
             let fitting = self.idle.iter().position(|plane| plane.cluster.options() == options);
             if let Some(fitting) = fitting {
-                let plane = self.idle.swap_remove(fitting);
+                let plane = self.idle.remove(fitting);
                 let wanted = self.wanted.pop_front();
                 self.clean(plane, wanted);
-            } else if self.alive < MOST {
+            } else if self.alive < self.most {
                 self.alive += 1;
                 if let Some(wanted) = self.wanted.pop_front() {
                     self.start(wanted);
                 }
-            } else if let Some(other) = self.idle.pop() {
-                // The next test is served when this one has stopped.
-                self.end(other);
-                return;
             } else {
+                if !self.idle.is_empty() {
+                    // The next test is served when the one that was idle longest has stopped.
+                    let other = self.idle.remove(0);
+                    self.end(other);
+                }
                 return;
             }
         }

@@ -1,11 +1,12 @@
 //! The pool of control planes: a tenant finds nothing of the one before, and there are never more
-//! than two.
+//! than it may have.
 
 use std::{
     collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -15,7 +16,10 @@ use tokio::sync::Mutex;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// One test at a time: there is one pool in a process.
+/// A pool of two, so that a test can lease all of it.
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::of_at_most(2));
+
+/// One test at a time: they share the pool.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// The changes that a tenant can make to a control plane without CRDs of its own.
@@ -71,7 +75,7 @@ spec: { policyName: left }
 const SECRET: [&str; 5] = ["create", "secret", "generic", "mine", "--dry-run=server"];
 
 async fn lease() -> Result<Lease> {
-    Pool::of_this_process().lease(Options::default()).await
+    POOL.lease(Options::default()).await
 }
 
 /// Returns the API servers that this process has started and not ended.
@@ -143,7 +147,7 @@ async fn a_lease_finds_nothing_that_an_earlier_one_left() -> Result<()> {
 async fn a_changed_definition_is_restored_for_the_next_lease() -> Result<()> {
     let _alone = ALONE.lock().await;
     let options = || Options { kustomizations: vec![root("deploy/kustomize/crds").into()], ..Options::default() };
-    let lease = async || Pool::of_this_process().lease(options()).await;
+    let lease = async || POOL.lease(options()).await;
     let (_other, first) = (lease().await?, lease().await?);
     let url = first.url();
     let name = "passwordresetrequests.cognito-reset.dev";
@@ -215,7 +219,7 @@ async fn there_are_never_more_than_two_control_planes() -> Result<()> {
     };
     let tenants = async {
         let one = async |options: Options| {
-            let leased = Pool::of_this_process().lease(options.clone()).await?;
+            let leased = POOL.lease(options.clone()).await?;
             ensure!(leased.options() == &options, "{:?}", leased.options());
             leased.kubectl(&["get", "namespaces"]).await?.success()
         };

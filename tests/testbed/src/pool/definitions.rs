@@ -3,16 +3,13 @@
 //! stored again with another uid. Both steps are visible in discovery and in the response to a list
 //! of its objects.
 
-use std::{
-    hash::{BuildHasher as _, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use http::Method;
 use serde_json::Value;
 
-use crate::{ControlPlane, eventually};
+use crate::{ControlPlane, control_plane::random_uid, eventually};
 
 /// The prefix of the CRDs in etcd.
 pub(super) const KEYS: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -70,11 +67,4 @@ fn named(value: &Value, field: &str, wanted: &str) -> bool {
         Value::Array(all) => all.iter().any(|value| named(value, field, wanted)),
         _ => false,
     }
-}
-
-fn random_uid() -> String {
-    let random = || RandomState::new().hash_one("uid");
-    let hex = format!("{:016x}{:016x}", random(), random());
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
