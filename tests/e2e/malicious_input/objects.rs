@@ -141,7 +141,8 @@ async fn peak_of_a_look(env: &Environment, name: &str) -> Result<usize> {
 #[tokio::test]
 async fn large_finished_requests_are_scanned_a_few_at_a_time() -> Result<()> {
     const LARGE: usize = 100;
-    let env = Environment::start().await?;
+    let mut env = Environment::start().await?;
+    env.cluster.is_used_up();
     let before = peak_of_a_look(&env, "before").await?;
     let spec = "notAfter: \"2020-01-01T00:00:00Z\"\nttlSecondsAfterFinished: 86400";
     let names: Vec<String> = (0..LARGE).map(|number| format!("large-{number}")).collect();

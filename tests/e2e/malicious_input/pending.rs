@@ -2,32 +2,39 @@
 
 use std::path::Path;
 
-use cognito_reset_api::PasswordResetRequest;
-use futures::{StreamExt, TryStreamExt};
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
 use testbed::{Deployment, environment::root};
 
 use super::*;
 
 const REQUESTS: usize = 10_000;
-/// The number of requests that are created at the same time.
-const ABREAST: usize = 48;
+
+/// Returns the name of a request, as long as a name can be.
+fn name(number: usize) -> String {
+    format!("{number:0253}")
+}
 
 /// Returns a request of a user pool that no grant names, with each text as long as the CRD accepts.
-fn large(number: usize) -> Result<PasswordResetRequest> {
+fn large() -> Value {
     let key = "\u{1f511}";
     let metadata: BTreeMap<String, String> = (0..4).map(|it| (format!("k{it}"), key.repeat(511))).collect();
-    Ok(serde_json::from_value(json!({
-        "metadata": { "name": format!("{number:0253}"), "namespace": "default" },
+    json!({
+        "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRequest",
+        "metadata": { "name": name(0), "namespace": "default" },
         "spec": {
             "userPoolID": format!("eu-west-1_{}", "a".repeat(45)), "username": key.repeat(128), "clientMetadata": metadata,
             "reason": key.repeat(1024), "ticket": key.repeat(256), "onBehalfOf": key.repeat(256),
         },
-    }))?)
+    })
+}
+
+/// Creates all requests: the first by the API server, which accepts it, and the others as its
+/// copies.
+async fn create(env: &Environment) -> Result<()> {
+    let path = "/apis/cognito-reset.dev/v1alpha1/namespaces/default/passwordresetrequests";
+    let (status, output) = env.cluster.request(Method::POST, path, Some(&large())).await?;
+    ensure!(status == http::StatusCode::CREATED, "{status}: {output}");
+    let key = format!("/registry/cognito-reset.dev/passwordresetrequests/default/{}", name(0));
+    env.cluster.store_copies(&key, (1..REQUESTS).map(name)).await
 }
 
 /// Returns the memory limit of the Deployment, in bytes.
@@ -41,19 +48,14 @@ async fn shipped_limit(env: &Environment) -> Result<usize> {
 
 #[tokio::test]
 async fn ten_thousand_large_requests_fit_into_the_memory_limit() -> Result<()> {
-    let env = Environment::start().await?;
-    // Another test of this process may have been first.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(env.cluster.kubeconfig())?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    let requests: Api<PasswordResetRequest> = Api::namespaced(Client::try_from(config)?, "default");
-    let create = async |number| {
-        requests.create(&PostParams::default(), &large(number)?).await?;
-        anyhow::Ok(())
-    };
-    futures::stream::iter((0..REQUESTS).map(create)).buffer_unordered(ABREAST).try_collect::<Vec<()>>().await?;
+    let mut env = Environment::start().await?;
+    env.cluster.is_used_up();
+    create(&env).await?;
     let limit = shipped_limit(&env).await?;
-    let mut operator = env.run_with(env.operator().memory_limit(limit)).await?;
+    // Without the proxy, which would keep each of the large requests that it has passed on.
+    let token = env.cluster.service_account_token("cognito-reset-system", "cognito-reset-operator").await?;
+    let direct = env.cluster.kubeconfig_for(&token, None)?;
+    let mut operator = env.run_with(env.operator().kubeconfig(&direct).memory_limit(limit)).await?;
     env.ask("small").await?;
     // It is looked at after those that are there already.
     eventually(LIMIT * 10, "the granted request to end", async || {
