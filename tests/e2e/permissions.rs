@@ -439,12 +439,51 @@ async fn operator(env: &Environment) -> Result<Operator> {
     env.run_with(env.replica("leader", Some("3s")).args(ARGUMENTS)).await
 }
 
+/// A part of the permissions. Each has a test of its own, so that they run side by side.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Requests,
+    Records,
+    GrantsAndHolds,
+    Others,
+}
+
+fn part(permission: &Permission) -> Part {
+    match permission.resource.split('/').next() {
+        Some("passwordresetrequests") => Part::Requests,
+        Some("passwordresetrecords") => Part::Records,
+        Some("userpoolgrants" | "userpoolholds") => Part::GrantsAndHolds,
+        _ => Part::Others,
+    }
+}
+
 #[tokio::test]
-async fn each_missing_permission_fails_its_scenario_and_is_named() -> Result<()> {
+async fn missing_permission_on_requests_fails_and_is_named() -> Result<()> {
+    each_missing(Part::Requests).await
+}
+
+#[tokio::test]
+async fn missing_permission_on_records_fails_and_is_named() -> Result<()> {
+    each_missing(Part::Records).await
+}
+
+#[tokio::test]
+async fn missing_permission_on_grants_and_holds_fails_and_is_named() -> Result<()> {
+    each_missing(Part::GrantsAndHolds).await
+}
+
+#[tokio::test]
+async fn other_missing_permission_fails_and_is_named() -> Result<()> {
+    each_missing(Part::Others).await
+}
+
+async fn each_missing(wanted: Part) -> Result<()> {
     let env = Environment::start().await?;
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     let all = triples(&permissions()?);
-    let names: BTreeSet<_> = permissions()?.into_iter().map(|permission| permission.scenario).collect();
+    let missing = permissions()?.into_iter().enumerate().filter(|(_, permission)| part(permission) == wanted);
+    let missing: Vec<_> = missing.collect();
+    let names: BTreeSet<_> = missing.iter().map(|(_, permission)| permission.scenario.clone()).collect();
     let mut patience = BTreeMap::new();
     {
         let _operator = operator(&env).await?;
@@ -454,7 +493,7 @@ async fn each_missing_permission_fails_its_scenario_and_is_named() -> Result<()>
             patience.insert(name, LEAST_PATIENCE.max(begun.elapsed() * PATIENCE));
         }
     }
-    for (number, permission) in permissions()?.iter().enumerate() {
+    for (number, permission) in &missing {
         for verb in &permission.verbs {
             let missing = (permission.api_group.clone(), permission.resource.clone(), verb.clone());
             let what = format!("{verb} {}", permission.resource);
