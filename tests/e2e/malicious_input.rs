@@ -13,7 +13,7 @@ use cognito_reset_core::escape::is_hidden;
 use http::Method;
 use serde_json::{Map, Value, json};
 use testbed::environment::{Environment, LIMIT};
-use testbed::{Fault, Matcher, eventually};
+use testbed::{Fault, Matcher, Operator, eventually};
 
 /// Texts that an attacker may try, many with characters that people do not see.
 const TEXTS: &[(&str, &str)] = &[

@@ -52,9 +52,8 @@ async fn ten_thousand_large_requests_fit_into_the_memory_limit() -> Result<()> {
     env.cluster.is_used_up();
     create(&env).await?;
     let limit = shipped_limit(&env).await?;
-    // Without the proxy, which would keep each of the large requests that it has passed on.
-    let token = env.cluster.service_account_token("cognito-reset-system", "cognito-reset-operator").await?;
-    let direct = env.cluster.kubeconfig_for(&token, None)?;
+    // Without the proxy, which would keep each of the large requests that it passes on.
+    let direct = env.direct_kubeconfig().await?;
     let mut operator = env.run_with(env.operator().kubeconfig(&direct).memory_limit(limit)).await?;
     env.ask("small").await?;
     // It is looked at after those that are there already.

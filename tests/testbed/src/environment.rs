@@ -112,6 +112,16 @@ impl Environment {
             .args(QUICK.iter().copied())
     }
 
+    /// Writes a kubeconfig of the operator's account without the proxy.
+    ///
+    /// # Errors
+    /// If the API server gives no token.
+    pub async fn direct_kubeconfig(&self) -> Result<PathBuf> {
+        let Deployment { namespace, service_account, .. } = &self.deployment;
+        let token = self.cluster.service_account_token(namespace, service_account).await?;
+        self.cluster.kubeconfig_for(&token, None)
+    }
+
     /// Returns one of several replicas, with a Lease of this duration, or without.
     #[must_use]
     pub fn replica(&self, identity: &str, lease: Option<&str>) -> OperatorBuilder {
