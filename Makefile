@@ -38,11 +38,19 @@ check: check-format words clippy ## Run before every push: formatting, wording, 
 	@.ci/progress "unit tests" $(CARGO) test --workspace --lib --locked
 	@.ci/progress "the short walks of the model" $(MODEL) -- --skip two_
 
+# An end-to-end test waits for most of its time, so more of them run at the same time than a small
+# machine has processors. The model computes all the time, and gets what they leave.
+ABREAST ?= 4
+
 .PHONY: test
 test: test-tools prepared ## Run every test of the project
 	$(say) "building and running the tests (the first build takes about 5 minutes on two cores)"
-	@.ci/progress tests $(CARGO) test --workspace --locked --no-fail-fast
-	@.ci/progress "the model" $(MODEL)
+	@.ci/progress "the build of the tests" $(CARGO) test --workspace --locked --no-run
+	@status=0; \
+	.ci/progress "the other tests" $(CARGO) test --workspace --exclude e2e --locked --no-fail-fast || status=$$?; \
+	.ci/progress "the end-to-end tests" $(CARGO) test --workspace --test e2e --locked -- --test-threads=$(ABREAST) \
+		::: "the model" nice -n 19 $(MODEL) || status=$$?; \
+	exit $$status
 
 # What `make fresh` runs.
 FRESH ?= make demo && make test
