@@ -186,8 +186,9 @@ pub struct Truth {
     pub moment: Option<usize>,
     /// Its snapshot.
     pub snapshot: Shown,
-    /// True if its claim was settled as Unknown while its call was in flight, which production
-    /// waits for.
+    /// True if its claim was settled as Unknown before its call was over, whether the call was on
+    /// its way or was sent only later. Production takes the call for over only after the time for
+    /// which it can be in flight, which does not pass here.
     pub doubted: bool,
 }
 
@@ -451,12 +452,12 @@ impl World {
         Written::Stored(stored)
     }
 
-    /// Notes that a claim is settled as Unknown, if its call is in flight.
+    /// Notes that a claim is settled as Unknown, unless its call is over.
     fn doubt(&mut self, settled: &PasswordResetRecord) {
         let Some(last) = ledger::last(settled).filter(|_| self.requests.len() > 1) else { return };
         let in_flight = self.call(&last.id).is_some();
         if let Some(truth) = Arc::make_mut(&mut self.attempts).get_mut(&last.id) {
-            truth.doubted |= in_flight;
+            truth.doubted |= in_flight || truth.calls == 0;
         }
     }
 
