@@ -232,18 +232,28 @@ async fn end_of(env: &Environment, name: &str) -> Result<Ends> {
         effect: text(&record["effect"]),
         evidence: text(&last["evidence"]),
         code: last["exceptionCode"].as_str().map(Into::into),
-        calls: env.calls(name),
+        calls: env.cognito.resets_of_user(name),
         attempts: usize::try_from(request["status"]["attempts"].as_u64().context("no attempts")?)?,
     })
 }
 
-/// Applies these requests at once, and compares how each ends.
+/// Applies these requests at once, and compares how each ends. Each is for a pool of its own,
+/// because a failed delivery stops its pool.
 async fn all_end(env: &Environment, rows: Vec<Row>) -> Result<()> {
-    try_join_all(rows.iter().map(|row| env.users.create_user(&env.pool, &row.name))).await?;
+    let pool_with = async |name: &str| {
+        let pool = env.users.create_pool("eu-west-1").await?;
+        env.users.create_user(&pool, name).await?;
+        anyhow::Ok(pool)
+    };
+    let pools = try_join_all(rows.iter().map(|row| pool_with(&row.name))).await?;
     let mut manifests = String::new();
-    for row in &rows {
+    for (row, pool) in rows.iter().zip(&pools) {
         env.cognito.times(row.times, Matcher::reset_of(&row.name), row.fault.clone());
-        manifests += &format!("---\n{}", env.request(&row.name, &row.name, row.spec));
+        let (name, request) = (&row.name, env.request(&row.name, &row.name, row.spec).replace(&env.pool, pool));
+        manifests += &format!(
+            "---\napiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: of-{name}}}\n\
+             spec: {{userPoolID: {pool}, namespaces: [default]}}\n---\n{request}\n"
+        );
     }
     env.apply(&manifests).await?;
     let mut wrong = Vec::new();

@@ -152,6 +152,13 @@ impl FaultProxy {
         self.resets().remove(&(pool.to_owned(), username.to_owned())).unwrap_or_default()
     }
 
+    /// Returns the number of resets of users of this name in all pools that arrived.
+    #[must_use]
+    pub fn resets_of_user(&self, username: &str) -> usize {
+        let resets = self.resets();
+        resets.iter().filter(|((_, user), _)| user == username).map(|(_, count)| count.received).sum()
+    }
+
     /// Takes the requests that came before `end` out of the journal. What becomes of them later is
     /// not noted any more.
     #[must_use]
