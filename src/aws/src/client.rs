@@ -71,7 +71,7 @@ pub struct Aws {
     /// The clients by Region. Each call brings its own credentials.
     clients: Mutex<HashMap<String, Client>>,
     own: OwnCredentials,
-    /// The account of these credentials, as their provider tells it.
+    /// The account of these credentials, as their provider names it.
     own_account: Mutex<Option<String>>,
     /// The Region whose STS is called; `None` for the Region of the pool.
     sts_region: Option<String>,

@@ -33,7 +33,7 @@ pub trait Cognito: Send + Sync + 'static {
         client_metadata: Option<&BTreeMap<String, String>>,
     ) -> impl Future<Output = Reply> + Send;
 
-    /// Returns the account of the operator's own credentials, if they have told it.
+    /// Returns the account of the operator's own credentials, if it is known.
     fn own_account(&self) -> Option<String>;
 }
 

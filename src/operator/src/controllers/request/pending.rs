@@ -43,7 +43,7 @@ const CONFIRMED_MEANWHILE: Duration = Duration::from_secs(1);
 /// The pending requests.
 pub(super) struct Pending<C: Cognito> {
     context: Arc<Context<C>>,
-    /// The account of the operator's own credentials, once they have told it.
+    /// The account of the operator's own credentials, once it is known.
     own_account: Option<Arc<str>>,
     known: HashMap<Key, Known>,
     keys: HashMap<NamespacedName, Key>,
@@ -62,7 +62,7 @@ struct Known {
     deadline: Option<Instant>,
     /// A hash of what a look at the request depends on besides.
     content: u64,
-    /// True unless a record of the request was read.
+    /// True if the request probably has no record.
     assume_unclaimed: bool,
     /// The number of turns in a row that ended with an error.
     failures: usize,
