@@ -158,7 +158,7 @@ fn probes_are_made_with_growing_pauses_until_none_is_left() {
     let confirmed = || reply(&Command::GetUser { session: "session", after: None });
     run.expect([(responded(ResetResponse::NoResponse), "GetUser")]);
     let Command::GetUser { after, .. } = run.command.clone() else { panic!("{}", run.command) };
-    assert_eq!(after.as_deref(), Some("id-7"));
+    assert_eq!(after.as_deref(), Some("id-6"));
     for seconds in [1, 2] {
         assert_eq!(run.on(confirmed()), &Command::Sleep(Duration::from_secs(seconds)));
         run.expect([(Event::Slept, "GetUser")]);
