@@ -37,7 +37,8 @@ const SHORTEST_WITHOUT_DATE: SignedDuration = SignedDuration::from_secs(10);
 /// by another decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// Read the request and its record afresh.
+    /// Read the request and its record afresh. The first time, the record may be assumed to be
+    /// absent.
     Gather,
     /// Ask for a slot among the closings of the namespace.
     TakeClosingSlot,
@@ -89,6 +90,16 @@ pub enum Step {
 /// closes a record only together with the API server's clock.
 #[must_use]
 pub fn decide(state: &State, now: Timestamp) -> Step {
+    match next(state, now) {
+        step @ (Step::LoadCredentials | Step::TakeSnapshot | Step::Claim) => step,
+        // Only the creation of a record proves that there was none. What a record knows is never
+        // overruled, so it is read before anything else.
+        _ if state.assumed => Step::Gather,
+        step => step,
+    }
+}
+
+fn next(state: &State, now: Timestamp) -> Step {
     match &state.attempt {
         OwnAttempt::Claimed { too_late: true, .. } => return settle(Effect::NotPerformed, Evidence::NeverSent),
         // The claim keeps other replicas from sending, too. What happened can only be Unknown.

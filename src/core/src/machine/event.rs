@@ -27,7 +27,7 @@ pub enum Event<S> {
     /// The request and the record that were read, or an error.
     Objects(Result<Objects, ApiFailure>),
     /// The request that was read, or an error.
-    Request(Result<Option<Object<PasswordResetRequest>>, ApiFailure>),
+    Request(Result<RequestRead, ApiFailure>),
     /// The record that was read, or an error.
     Record(Result<Option<Object<PasswordResetRecord>>, ApiFailure>),
     /// The evaluation of the grants and holds for the request.
@@ -70,6 +70,22 @@ pub struct Objects {
     pub record: Option<Object<PasswordResetRecord>>,
     /// The API server's clock in the response with the request, if that had a Date.
     pub server_time: Option<Timestamp>,
+}
+
+/// A request that was read alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestRead {
+    /// The request of the name, if it exists.
+    pub request: Option<Object<PasswordResetRequest>>,
+    /// The API server's clock in the response, if that had a Date.
+    pub server_time: Option<Timestamp>,
+}
+
+impl From<RequestRead> for Objects {
+    /// Assumes that there is no record.
+    fn from(RequestRead { request, server_time }: RequestRead) -> Self {
+        Self { request, record: None, server_time }
+    }
 }
 
 /// The memory of earlier reconciles of a record in this process.
@@ -204,7 +220,9 @@ impl<S> fmt::Display for Event<S> {
                 write!(f, "Objects({request}, {record}, {server_time:?})")
             }
             Self::Objects(Err(failure)) => write!(f, "Objects({failure})"),
-            Self::Request(Ok(request)) => write!(f, "Request({})", describe::request_or_none(request)),
+            Self::Request(Ok(RequestRead { request, server_time })) => {
+                write!(f, "Request({}, {server_time:?})", describe::request_or_none(request))
+            }
             Self::Request(Err(failure)) => write!(f, "Request({failure})"),
             Self::Record(Ok(record)) => write!(f, "Record({})", describe::record_or_none(record)),
             Self::Record(Err(failure)) => write!(f, "Record({failure})"),

@@ -232,6 +232,7 @@ impl Facts {
     pub(super) fn invalidate(&mut self) {
         self.state.request = Request::Unread;
         self.state.ledger = Ledger::Unread;
+        self.state.assumed = false;
         self.state.before = Snapshot::NotRead;
     }
 
@@ -365,6 +366,7 @@ impl Facts {
     /// Takes in the record of the machine's claim, which is stored or may be. It uses up the turn.
     pub(super) fn claimed(&mut self, record: Object<PasswordResetRecord>, too_late: bool) {
         self.lose_turn(PaceReason::RateLimited, self.state.read_at);
+        self.state.assumed = false;
         self.attempt_id = ledger::last(&record).map(|last| last.id.clone());
         self.state.attempt = OwnAttempt::Claimed { too_late, confirmed: false };
         self.record = Some(record);

@@ -12,16 +12,24 @@ use crate::{
 };
 
 impl<S: Clone> Machine<S> {
-    /// Reads request and record, unless they have changed too often.
+    /// Reads request and record, unless they have changed too often. The first time, the record may
+    /// be assumed to be absent.
     pub(super) fn gather(&mut self) -> Command<S> {
-        // Counts the first read and those after a conflict, but not the one read that only
-        // refreshes the request.
-        self.facts.state.refreshed = self.facts.state.request != Request::Unread;
-        if !self.facts.state.refreshed {
+        // Counts the first read and those after a conflict, but not the read that only refreshes
+        // the request, nor the first one of a record that was assumed to be absent. The latter is
+        // no refresh either.
+        let is_read = self.facts.state.request != Request::Unread;
+        self.facts.state.refreshed = is_read && !self.facts.state.assumed;
+        if !is_read {
             if self.reads == self.settings.most_reads {
                 return Command::Finish(Err(ReconcileError::Contended(self.reads)));
             }
             self.reads += 1;
+        }
+        self.facts.state.assumed = self.facts.start.take_assumption();
+        if self.facts.state.assumed {
+            self.phase = Phase::ReadingRequest;
+            return Command::ReadRequest;
         }
         self.phase = Phase::Reading;
         Command::Read

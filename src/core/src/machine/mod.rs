@@ -53,7 +53,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use self::{
     command::{Call, Command, Next, Observed, Purpose, ReconcileError},
     decide::decide,
-    event::{ApiFailure, Event, HeldUp, Objects, Recalled, RefusedWrite, Slot, StatusWrite, Written},
+    event::{ApiFailure, Event, HeldUp, Objects, Recalled, RefusedWrite, RequestRead, Slot, StatusWrite, Written},
     facts::{MAX_METADATA, has_room},
     note::{Announcement, Note, Retry},
     object::Object,
@@ -175,6 +175,8 @@ enum Phase {
     Deciding,
     /// Reading request and record.
     Reading,
+    /// Reading a request whose record is assumed to be absent.
+    ReadingRequest,
     /// Checking the grants for the request that was just read.
     Authorizing { request: Object<PasswordResetRequest>, record: Option<Object<PasswordResetRecord>> },
     /// Recalling the memory of the record; `settled` is true if its attempt was just settled.
@@ -266,6 +268,7 @@ impl<S: Clone> Machine<S> {
     fn absorb(&mut self, event: Event<S>, at: At<'_>) -> Option<Command<S>> {
         match (mem::replace(&mut self.phase, Phase::Deciding), event) {
             (Phase::Reading, Event::Objects(read)) => self.read(read, at),
+            (Phase::ReadingRequest, Event::Request(read)) => self.read(read.map(Objects::from), at),
             (Phase::Authorizing { request, record }, Event::Grants(evaluation)) => {
                 self.facts.read_request(Some((request, evaluation)), self.slowly(at));
                 self.request_read(record)
@@ -316,6 +319,7 @@ impl<S: Clone> Machine<S> {
             Phase::BetweenLists | Phase::ListingRecords => self.listing_panicked(),
             Phase::Deciding
             | Phase::Reading
+            | Phase::ReadingRequest
             | Phase::Authorizing { .. }
             | Phase::Recalling { .. }
             | Phase::TakingClosingSlot

@@ -1,6 +1,6 @@
 //! The beginning of a reconcile: with a turn or without one.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -19,7 +19,9 @@ pub enum Start {
         lane: Lane,
         /// The account of the operator's own credentials, if it is known.
         own_account: Option<Arc<str>>,
-        /// True if the request probably has no record, so that reading one first would be in vain.
+        /// True if the request probably has no record. Then only the request is read before the
+        /// claim, and the API server rejects the claim if there is a record. Nothing but a claim
+        /// follows this assumption: before anything else, both are read.
         assume_unclaimed: bool,
     },
     /// No turn: what is known is reported, open claims are resolved, nothing is claimed. A request
@@ -33,6 +35,15 @@ pub enum Start {
 }
 
 impl Start {
+    /// Takes the assumption that the request has no record. It is good for one read: a record may
+    /// be created meanwhile.
+    pub(super) const fn take_assumption(&mut self) -> bool {
+        match self {
+            Self::Turn { assume_unclaimed, .. } => mem::replace(assume_unclaimed, false),
+            Self::Look { .. } => false,
+        }
+    }
+
     /// Returns the pace of calls by this role for a user of this pool: a turn of another lane is
     /// none for them.
     pub(super) fn pace(&self, role: Option<&Role>, user_pool_id: &str, now: Timestamp) -> Pace {

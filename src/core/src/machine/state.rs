@@ -22,6 +22,8 @@ pub struct State {
     pub request: Request,
     /// Its record, read afresh.
     pub ledger: Ledger,
+    /// True if the record was not read, and its absence is only assumed.
+    pub assumed: bool,
     /// The permission by the grants, from the watch's cache.
     pub permission: Permission,
     /// Another task of this process is at work on the same user; when to look again.
@@ -62,6 +64,7 @@ impl State {
             refreshed: false,
             request: Request::Unread,
             ledger: Ledger::Unread,
+            assumed: false,
             permission: Permission::Denied(WaitReason::NoMatchingGrant),
             user_busy: None,
             pace: Pace::Later { until: Timestamp::UNIX_EPOCH, reason: PaceReason::RateLimited },

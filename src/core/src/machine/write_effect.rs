@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
+use cognito_reset_api::{Outcome, PasswordResetRecord};
 
 use crate::{
     ledger::{self, Finding, Settlement, Settling},
     machine::{
-        ApiFailure, At, Command, Event, FIRST_PAUSE, Machine, Note, Object, Phase, ReconcileError, Retry, StatusWrite,
-        Written, failed, longer, note::Settled, status, write_status::StatusWriting,
+        ApiFailure, At, Command, Event, FIRST_PAUSE, Machine, Note, Object, Phase, ReconcileError, RequestRead, Retry,
+        StatusWrite, Written, failed, longer, note::Settled, status, write_status::StatusWriting,
     },
     recent::RecentSet,
     refusal::Refuser,
@@ -136,11 +136,11 @@ impl<S: Clone> Machine<S> {
         &mut self,
         mut effect: Box<EffectWrite>,
         failure: ApiFailure,
-        read: Result<Option<Object<PasswordResetRequest>>, ApiFailure>,
+        read: Result<RequestRead, ApiFailure>,
         at: At<'_>,
     ) -> Command<S> {
         let request = match read {
-            Ok(request) => request.filter(|request| self.facts.matches(request)),
+            Ok(RequestRead { request, .. }) => request.filter(|request| self.facts.matches(request)),
             Err(unread) => {
                 self.notes.push(Note::Retried { what: Retry::ShowEffect, failure: unread });
                 return self.pause_effect(effect, failure);

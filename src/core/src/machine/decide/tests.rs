@@ -42,6 +42,10 @@ fn free() -> State {
     }
 }
 
+fn assumed(state: State) -> State {
+    State { assumed: true, ..state }
+}
+
 fn asking(desired: Desired) -> State {
     State { request: Request::Pending(desired), ..free() }
 }
@@ -255,6 +259,30 @@ fn gates_hold_a_reset_back_in_this_order() {
     assert_eq!(decide(&held, NOW), wait(WaitReason::RegionNotServed, later(3)));
     held.credentials = Credentials::Loaded;
     assert_eq!(decide(&held, NOW), Step::Claim);
+}
+
+#[test]
+fn record_that_is_only_assumed_absent_is_read_before_other_steps() {
+    let free = || assumed(free());
+    let pending = |desired| State { request: Request::Pending(desired), ..free() };
+    let later_turn = Pace::Later { until: later(2), reason: PaceReason::RateLimited };
+    let unavailable = Credentials::Unavailable { until: later(3), reason: CredentialsReason::RegionNotServed };
+    check(vec![
+        ("nothing is known", assumed(State::unknown(3)), Step::Gather),
+        ("no credentials yet", State { credentials: Credentials::NotLoaded, ..free() }, Step::LoadCredentials),
+        ("the user is not read", State { before: Snapshot::NotRead, ..free() }, Step::TakeSnapshot),
+        ("the user was read", free(), Step::Claim),
+        ("a claim of its own", State { attempt: claimed(true), assumed: false, ..free() }, Step::Send),
+        ("no turn", State { pace: later_turn, ..free() }, Step::Gather),
+        ("no credentials", State { credentials: unavailable, ..free() }, Step::Gather),
+        ("suspended", pending(Desired { suspended: true, ..desired() }), Step::Gather),
+        ("past the deadline", pending(Desired { deadline: NOW, ..desired() }), Step::Gather),
+        ("not granted", State { permission: Permission::Denied(WaitReason::NoMatchingGrant), ..free() }, Step::Gather),
+        ("the user is busy", State { user_busy: Some(later(1)), ..free() }, Step::Gather),
+        ("another user", State { user_changed: true, ..free() }, Step::Gather),
+        ("finished", State { request: Request::Finished, ..free() }, Step::Gather),
+        ("gone", State { request: Request::Gone, ..free() }, Step::Gather),
+    ]);
 }
 
 #[test]

@@ -68,10 +68,7 @@ fn the_stored_record_is_settled_or_says_as_much() {
 fn a_refused_effect_is_reported_at_once_and_retried() {
     let mut run = own();
     run.notes.clear();
-    run.expect([
-        (failed(refused_by("frozen")), "ReadRequest"),
-        (Event::Request(Ok(Some(request().into()))), "WriteStatus"),
-    ]);
+    run.expect([(failed(refused_by("frozen")), "ReadRequest"), (read_alone(request()), "WriteStatus")]);
     let (reason, message) = run.status();
     assert!(
         reason == WaitReason::WriteRefused && message.contains("frozen") && message.contains("accepted"),
@@ -95,7 +92,7 @@ fn a_refused_effect_is_reported_at_once_and_retried() {
         (Event::Slept, "ReadRecord"),
         (Event::Record(Err(no_response())), "WriteRecord"),
         (failed(no_response()), "ReadRequest"),
-        (Event::Request(Ok(None)), "Sleep"),
+        (Event::Request(Ok(RequestRead { request: None, server_time: None })), "Sleep"),
         (Event::Slept, "ReadRecord"),
         (Event::Record(Err(no_response())), "WriteRecord"),
         (failed(no_response()), "Sleep"),
@@ -112,7 +109,7 @@ fn a_refused_effect_of_an_orphaned_claim_is_given_up() {
     ]);
     run.expect([
         (failed(refused_by("frozen")), "ReadRequest"),
-        (Event::Request(Ok(Some(request().into()))), "WriteStatus"),
+        (read_alone(request()), "WriteStatus"),
         (Event::StatusWritten(Ok(StatusWrite::Applied)), "Finish"),
     ]);
     assert_eq!(run.end(), Err(ReconcileError::Api(refused_by("frozen"))));

@@ -25,7 +25,7 @@ use cognito_reset_core::{
     },
     machine::{
         ApiFailure, Call, Command, Entropy, Event, Machine, Next, Now, Object, Objects, Observed, Purpose, Recalled,
-        ReconcileError, RefusedWrite, Slot, Start, signed, state::RecordWrite,
+        ReconcileError, RefusedWrite, RequestRead, Slot, Start, signed, state::RecordWrite,
     },
     panics::{Panicked, caught},
     refusal::Refuser,
@@ -137,7 +137,11 @@ impl<C: Cognito> Reconcile<'_, C> {
             }
             Command::ReadRequest => {
                 let read = store.request(namespace, name).await;
-                Event::Request(read.map(|read| read.request.map(Object::from)).map_err(Into::into))
+                let alone = |ReadRequest { request, server_time }| RequestRead {
+                    request: request.map(Object::from),
+                    server_time,
+                };
+                Event::Request(read.map(alone).map_err(Into::into))
             }
             Command::ReadRecord { within } => {
                 let read = store.record(self.record, within).await;
