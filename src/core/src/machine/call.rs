@@ -62,15 +62,15 @@ impl<S: Clone> Machine<S> {
 
     /// Gives up the turn before the claim: a response has stopped the calls of the lane or of the
     /// pool since. Nothing is claimed, and the request waits.
-    pub(super) fn turn_lost(&mut self, reason: PaceReason, at: At<'_>) -> Option<Command<S>> {
-        self.facts.lose_turn(reason, at.now.wall);
+    pub(super) fn turn_lost(&mut self, reason: PaceReason) -> Option<Command<S>> {
+        self.facts.lose_turn(reason);
         None
     }
 
     /// Settles the claim as never sent: a response has stopped the calls of the lane or of the pool
     /// since it was written.
-    pub(super) fn turn_lost_after_claim(&mut self, reason: PaceReason, at: At<'_>) -> Option<Command<S>> {
-        self.facts.lose_turn(reason, at.now.wall);
+    pub(super) fn turn_lost_after_claim(&mut self, reason: PaceReason) -> Option<Command<S>> {
+        self.facts.lose_turn(reason);
         self.facts.too_late();
         None
     }

@@ -161,9 +161,9 @@ impl Facts {
         self.start.pace(self.role(), &self.identity.user_pool_id, self.state.read_at)
     }
 
-    /// Gives up the turn.
-    pub(super) fn lose_turn(&mut self, reason: PaceReason, now: Timestamp) {
-        self.start = Start::Look { reason, until: now };
+    /// Gives up the turn. The dispatcher knows when the next one is, which may be at once.
+    pub(super) fn lose_turn(&mut self, reason: PaceReason) {
+        self.start = Start::Look { reason, until: Timestamp::UNIX_EPOCH };
         self.state.pace = self.pace();
     }
 
@@ -365,7 +365,7 @@ impl Facts {
 
     /// Takes in the record of the machine's claim, which is stored or may be. It uses up the turn.
     pub(super) fn claimed(&mut self, record: Object<PasswordResetRecord>, too_late: bool) {
-        self.lose_turn(PaceReason::RateLimited, self.state.read_at);
+        self.lose_turn(PaceReason::RateLimited);
         self.state.assumed = false;
         self.attempt_id = ledger::last(&record).map(|last| last.id.clone());
         self.state.attempt = OwnAttempt::Claimed { too_late, confirmed: false };
