@@ -96,8 +96,8 @@ pub enum WaitReason {
     AwaitingPriorAttempt,
     /// The operator cannot connect to Cognito; nothing was sent.
     CognitoUnreachable,
-    /// The claim could not be written in time, or grants and holds no longer allowed the
-    /// call; nothing was sent.
+    /// The claim could not be written in time, or grants, holds or a response to another call no
+    /// longer allowed the call; nothing was sent.
     ClaimTimedOut,
     /// One of the clocks of the operator and the API server has passed `notAfter` or the deadline, and
     /// the other has not or is unknown; nothing is sent.

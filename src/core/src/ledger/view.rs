@@ -38,7 +38,8 @@ pub enum Ledger {
 /// The reason for which an attempt without effect may be followed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetryReason {
-    /// The claim was written too late, or grants and holds no longer allowed the call.
+    /// The claim was written too late, or grants, holds or a response to another call no longer
+    /// allowed the call.
     ClaimTimedOut,
     /// No connection to Cognito was made.
     CognitoUnreachable,

@@ -10,7 +10,7 @@ use crate::{
     machine::state::{Pace, PaceReason},
 };
 
-/// What a reconcile begins with.
+/// The beginning of a reconcile.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Start {
     /// A turn of this lane: one call may be made by a role of the lane's account in its Region.

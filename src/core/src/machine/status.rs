@@ -439,7 +439,7 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "the configured endpoint of Cognito is in another Region than the user pool; nothing was sent; run one operator for each Region, or remove the configured endpoint"
         }
         WaitReason::ClaimTimedOut => {
-            "writing the claim took too long, or grants and holds no longer allowed the call; nothing was sent, retrying"
+            "writing the claim took too long, or grants, holds or a response to another call no longer allowed the call; nothing was sent, retrying"
         }
         WaitReason::ClockSkew => {
             "the clocks of the operator and the API server disagree about whether notAfter or the deadline has passed, or the API server's response has no Date header; nothing is sent until they agree; check both clocks, and let proxies pass the Date header"

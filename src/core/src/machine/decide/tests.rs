@@ -262,7 +262,7 @@ fn gates_hold_a_reset_back_in_this_order() {
 }
 
 #[test]
-fn record_that_is_only_assumed_absent_is_read_before_other_steps() {
+fn record_that_is_assumed_absent_is_read_before_other_steps() {
     let free = || assumed(free());
     let pending = |desired| State { request: Request::Pending(desired), ..free() };
     let later_turn = Pace::Later { until: later(2), reason: PaceReason::RateLimited };
