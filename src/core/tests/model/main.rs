@@ -30,9 +30,9 @@ mod world;
 use std::collections::BTreeSet;
 
 use cognito_reset_api::{CloseCause, Effect, Evidence, Outcome};
-use cognito_reset_core::ledger;
+use cognito_reset_core::{ledger, machine::Command};
 use walk::{Sight, Walk};
-use world::{EXPIRES, Message, Start, World};
+use world::{EXPIRES, Message, Record, Start, World};
 
 /// Adds faults to the number of each walk: `MODEL_FAULTS=1` adds one.
 const MORE: &str = "MODEL_FAULTS";
@@ -171,6 +171,14 @@ const SIGHTS: &[Sight] = &[
     ("not sent again, because the user's state contradicts a response", |world| {
         ended(world, Outcome::Unknown, "OutcomeUnknown")
             && some(world, |subject| world.records[subject].as_ref().is_some_and(|it| ledger::is_contradicted(it)))
+    }),
+    ("waiting for a turn", |world| some(world, |subject| reason(world, subject) == "RateLimited")),
+    ("a record was assumed to be absent, and there is one", |world| {
+        world.replicas.iter().flatten().any(|task| {
+            let is_creation = |record: &Record| record.metadata.resource_version.is_none();
+            let creates = matches!(&task.command, Command::WriteRecord { record, .. } if is_creation(record));
+            creates && world.wire.is_empty() && world.records[task.subject].is_some()
+        })
     }),
     ("never sent", |world| evidence(world, Effect::NotPerformed, Evidence::NeverSent)),
     ("no connection", |world| evidence(world, Effect::NotPerformed, Evidence::Unreachable)),

@@ -19,8 +19,8 @@ use cognito_reset_core::{
     grants::{Authorization, Evaluation, HeldBy, HoldCause},
     ledger::attribution::UserRecords,
     machine::{
-        ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Purpose, Recalled, RefusedWrite, Slot, Start,
-        Written,
+        ApiFailure, Call, Command, Entropy, Event, Machine, Now, Objects, Purpose, Recalled, RefusedWrite, RequestRead,
+        Slot, Start, Written,
         state::{PaceReason, RecordWrite},
     },
     refusal::Refuser,
@@ -28,8 +28,7 @@ use cognito_reset_core::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::world::{
-    ACCOUNT, Frozen, Hold, Message, NOW, ROLES, Read, Record, Request, Rules, Session, Shown, Task, Truth, World,
-    settings,
+    ACCOUNT, Frozen, Hold, Message, ROLES, Read, Record, Request, Rules, Session, Shown, Task, Truth, World, settings,
 };
 
 /// A step, for a trace.
@@ -70,8 +69,12 @@ pub const FORGOTTEN: &str = "an ungranted record is deleted";
 /// The step in which the API server does not respond to the list of a user's records.
 const NO_LIST: &str = "cannot list the user's records";
 
-/// The time until which a reconcile without a turn waits.
-const NEXT_TURN: Timestamp = Timestamp::constant(NOW.as_second() + 3600, 0);
+/// The time until which a reconcile without a turn waits, so that its status shows it.
+const NEXT_TURN: Timestamp = Timestamp::constant(1_800_000_000 + 3600, 0);
+/// The step that begins with an assumption that is wrong from the beginning.
+const ASSUMES: &str = "starts a reconcile that assumes that there is no record";
+/// The failure in which a response stops the calls that have not begun.
+const TURN_LOST: &str = "loses its turn";
 
 /// A time at which it is too late for every call.
 const LATE: Duration = Duration::from_secs(3600);
@@ -154,10 +157,12 @@ impl Steps<'_> {
             let open = self.from.records[subject].as_ref().is_some_and(|record| record.spec.effect.is_none());
             let what = if pending || open { "starts a reconcile" } else { CAUSELESS };
             let look = || Start::Look { reason: PaceReason::RateLimited, until: NEXT_TURN };
+            let is_unclaimed = self.from.records[subject].is_none();
             for (what, fair, start, user_busy) in [
-                (what, true, turn(), false),
+                (what, true, turn(false), false),
+                (if is_unclaimed { what } else { ASSUMES }, is_unclaimed, turn(true), false),
                 ("starts one without a turn", false, look(), false),
-                ("starts one while the user is busy", false, turn(), true),
+                ("starts one while the user is busy", false, turn(false), true),
             ] {
                 let now = self.from.time(replica, Duration::ZERO);
                 let (machine, command) = Machine::new(World::identity(subject), settings(), start, user_busy, now);
@@ -174,7 +179,9 @@ impl Steps<'_> {
             Command::Read => self.read(replica, task),
             Command::ReadRequest => {
                 let request = self.from.requests[task.subject].clone();
-                self.reply(replica, task, "reads the request again", FAIR, |_| Event::Request(Ok(request)));
+                let server_time = Some(self.from.server_time(task.subject));
+                let read = RequestRead { request, server_time };
+                self.reply(replica, task, "reads the request alone", FAIR, |_| Event::Request(Ok(read)));
                 self.reply(replica, task, "cannot read the request", FAULT, |_| Event::Request(Err(no_response())));
             }
             Command::ReadRecord { .. } => self.read_record(replica, task),
@@ -245,12 +252,18 @@ impl Steps<'_> {
             {
                 world.broken = Some("a claim begins only while grants and holds that are not old allow it");
             }
+            if claims && then == TURN_LOST {
+                world.broken = Some("no claim begins after the turn was lost");
+            }
             if claims && what == NO_RESPONSE {
                 world.broken = Some("a read without a response is no licence to send");
             }
             let (subject, calls, performed) = (task.subject, 0, 0);
             let truth = Truth { subject, calls, performed, moment: None, snapshot, doubted: false };
             Arc::make_mut(&mut world.attempts).insert(attempt, truth);
+        }
+        if then == TURN_LOST && matches!(command, Command::Call(_)) {
+            world.broken = Some("no call begins after the turn was lost");
         }
         if let Command::Call(call) = &command
             && !world.may_use(replica, call.session.as_deref())
@@ -425,10 +438,10 @@ impl Steps<'_> {
 }
 
 /// A turn of the lane of all roles.
-fn turn() -> Start {
+fn turn(assume_unclaimed: bool) -> Start {
     let account = Account::Id(ACCOUNT.into());
     let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
-    Start::Turn { lane, own_account: None, assume_unclaimed: false }
+    Start::Turn { lane, own_account: None, assume_unclaimed }
 }
 
 fn no_response() -> ApiFailure {
@@ -451,7 +464,7 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
             Command::CheckGrants { user, purpose, .. } => {
                 if *purpose != Purpose::Read && cost < world.faults {
                     let lost = Event::TurnLost(PaceReason::Throttled);
-                    open.push((cost + 1, "loses its turn", earlier, machine.clone(), lost));
+                    open.push((cost + 1, TURN_LOST, earlier, machine.clone(), lost));
                 }
                 let mut see = |cost, then, earlier, rules: Rules, confirmed| {
                     let event = Event::Grants(rules.evaluate(user, confirmed));
