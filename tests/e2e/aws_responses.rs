@@ -241,7 +241,7 @@ async fn end_of(env: &Environment, name: &str) -> Result<Ends> {
 /// because a failed delivery stops its pool.
 async fn all_end(env: &Environment, rows: Vec<Row>) -> Result<()> {
     let pool_with = async |name: &str| {
-        let pool = env.users.create_pool("eu-west-1").await?;
+        let pool = env.another_pool(name).await?;
         env.users.create_user(&pool, name).await?;
         anyhow::Ok(pool)
     };
@@ -249,11 +249,7 @@ async fn all_end(env: &Environment, rows: Vec<Row>) -> Result<()> {
     let mut manifests = String::new();
     for (row, pool) in rows.iter().zip(&pools) {
         env.cognito.times(row.times, Matcher::reset_of(&row.name), row.fault.clone());
-        let (name, request) = (&row.name, env.request(&row.name, &row.name, row.spec).replace(&env.pool, pool));
-        manifests += &format!(
-            "---\napiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: of-{name}}}\n\
-             spec: {{userPoolID: {pool}, namespaces: [default]}}\n---\n{request}\n"
-        );
+        manifests += &format!("---\n{}\n", env.request(&row.name, &row.name, row.spec).replace(&env.pool, pool));
     }
     env.apply(&manifests).await?;
     let mut wrong = Vec::new();

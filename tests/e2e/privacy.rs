@@ -166,6 +166,20 @@ impl Marked {
         Ok(())
     }
 
+    /// Creates a request for a new marked user of a pool of its own.
+    async fn ask_elsewhere(&self, name: &str) -> Result<String> {
+        let pool = self.env.another_pool(name).await?;
+        self.ask_in(&pool, name).await?;
+        Ok(pool)
+    }
+
+    async fn ask_in(&self, pool: &str, name: &str) -> Result<()> {
+        let username = format!("{MARK}-{name}");
+        self.env.users.create_user(pool, &username).await?;
+        self.env.apply(&self.env.request(name, &username, "").replace(&self.env.pool, pool)).await?;
+        Ok(())
+    }
+
     /// Goes through the responses of Cognito and AWS.
     async fn exceptions(&self) -> Result<()> {
         let Environment { cognito, .. } = &self.env;
@@ -173,10 +187,14 @@ impl Marked {
         for exception in Exception::ALL {
             let name = format!("exception-{}", exception.code().to_lowercase());
             let rule = cognito.once(Matcher::reset_of(&format!("{MARK}-{name}")), quoting(400, exception.code()));
-            self.ask(&name, "").await?;
+            let pool = self.ask_elsewhere(&name).await?;
             self.ended(&name).await?;
             ensure!(rule.hits() == 1, "{name}");
             self.saw(exception.code());
+            if *exception == Exception::LimitExceeded {
+                self.ask_in(&pool, "after-a-failed-delivery").await?;
+                self.reaches("after-a-failed-delivery", "Pending/DeliveryFailing").await?;
+            }
         }
         for (name, fault) in [
             ("brand-new", quoting(400, "BrandNewException")),
@@ -190,7 +208,7 @@ impl Marked {
             ("redirected", Fault::Respond(Reply::new(302, MARK).header("location", &format!("http://{MARK}.example")))),
         ] {
             cognito.once(Matcher::reset_of(&format!("{MARK}-{name}")), fault);
-            self.ask(name, "").await?;
+            self.ask_elsewhere(name).await?;
             self.ended(name).await?;
         }
         let named = cognito.once(Matcher::operation("AdminGetUser"), quoting(400, &format!("{MARK}-read-as-code")));

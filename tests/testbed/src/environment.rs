@@ -209,6 +209,17 @@ impl Environment {
         )
     }
 
+    /// Creates a pool with a grant for all namespaces, and returns its id. A failed delivery stops
+    /// the calls of its pool.
+    pub async fn another_pool(&self, name: &str) -> Result<String> {
+        let pool = self.users.create_pool("eu-west-1").await?;
+        self.apply(&format!(
+            "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: pool-of-{name}}}\nspec:\n  userPoolID: {pool}\n  namespaces: [\"*\"]"
+        ))
+        .await?;
+        Ok(pool)
+    }
+
     /// Responds to reads of a request as a cache would that has stored its present state.
     pub async fn cache(&self, name: &str) -> Result<Rule> {
         let path = format!("/passwordresetrequests/{name}");

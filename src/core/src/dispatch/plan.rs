@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cognito_reset_api::{
+    PasswordResetRequest,
+    conditions::{ConditionType, WaitReason},
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -30,6 +34,43 @@ pub struct Moment {
 /// The time by which a request is looked at after its deadline. The API server's clock has passed
 /// it by then too, unless the clocks differ by more.
 const AFTER_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The parts of a request whose change leads to a look, besides those of its outlook.
+///
+/// A write of the status leads to none, except where somebody removes the status. Labels and other
+/// metadata decide only about the size of the object, and about policies that refuse a write. So
+/// any change of a request that waits because of these leads to a look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    generation: Option<i64>,
+    has_status: bool,
+    /// Present where any change counts.
+    version: Option<Box<str>>,
+}
+
+impl Content {
+    /// Reads a request.
+    #[must_use]
+    pub fn of(request: &PasswordResetRequest) -> Self {
+        let conditions = request.status.iter().flat_map(|status| &status.conditions);
+        let ready = conditions.into_iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+        let reason = ready.map(|ready| ready.reason.as_str());
+        let counts = [WaitReason::ObjectTooLarge, WaitReason::WriteRefused].map(|reason| Some(reason.as_str()));
+        let version = request.metadata.resource_version.as_deref();
+        Self {
+            generation: request.metadata.generation,
+            has_status: reason.is_some(),
+            version: version.filter(|_| reason.is_none() || counts.contains(&reason)).map(Into::into),
+        }
+    }
+
+    /// Returns true if the change from `earlier` to this leads to a look.
+    #[must_use]
+    pub fn leads_to_a_look_after(&self, earlier: &Self) -> bool {
+        let is_other_version = self.version.is_some() && earlier.version.is_some() && self.version != earlier.version;
+        self.generation != earlier.generation || (earlier.has_status && !self.has_status) || is_other_version
+    }
+}
 
 /// Returns the lane of the reset of a user of this pool with a role of this account.
 #[must_use]
@@ -75,6 +116,8 @@ pub fn plan(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -110,6 +153,40 @@ mod tests {
             let account = Account::Id("111122223333".into());
             let region = "eu-west-1".into();
             assert_eq!(place.lane, Lane::Cognito { account, region, category: QuotaCategory::UserAccountRecovery });
+        }
+    }
+
+    #[test]
+    fn change_leads_to_a_look_only_where_something_depends_on_it() {
+        let content = |generation: i64, version: &str, reason: Option<&str>| {
+            let condition = |reason| {
+                json!({ "type": "Ready", "status": "False", "reason": reason, "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z" })
+            };
+            let status = reason.map(|reason| json!({ "outcome": "Pending", "conditions": [condition(reason)] }));
+            let request = json!({
+                "metadata": { "name": "reset", "generation": generation, "resourceVersion": version },
+                "spec": { "userPoolID": "p_1", "username": "alice" }, "status": status,
+            });
+            Content::of(&serde_json::from_value(request).unwrap())
+        };
+        for (case, earlier, later, wanted) in [
+            ("the first status", content(1, "1", None), content(1, "2", Some("Suspended")), false),
+            ("another status", content(1, "1", Some("Suspended")), content(1, "2", Some("UserPoolHeld")), false),
+            ("a label", content(1, "1", Some("Suspended")), content(1, "2", Some("Suspended")), false),
+            ("the spec", content(1, "1", Some("Suspended")), content(2, "2", Some("Suspended")), true),
+            ("the status is removed", content(1, "1", Some("Suspended")), content(1, "2", None), true),
+            ("a label before the first status", content(1, "1", None), content(1, "2", None), true),
+            (
+                "a label after a refusal",
+                content(1, "1", Some("WriteRefused")),
+                content(1, "2", Some("WriteRefused")),
+                true,
+            ),
+            ("smaller", content(1, "1", Some("ObjectTooLarge")), content(1, "2", Some("ObjectTooLarge")), true),
+            ("the same", content(1, "1", Some("ObjectTooLarge")), content(1, "1", Some("ObjectTooLarge")), false),
+        ] {
+            assert_eq!(later.leads_to_a_look_after(&earlier), wanted, "{case}");
         }
     }
 }

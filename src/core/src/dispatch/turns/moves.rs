@@ -38,7 +38,8 @@ impl Dispatcher {
                 entry.state = State::Waiting { reason: None, until: Some(until) };
                 self.entries.set_timer(key);
             }
-            (After::Unchanged, Finish::Again) | (After::Changed, _) => self.settle(key, now),
+            (After::Unchanged, Finish::Again) => self.settle(key, now),
+            (After::Changed, _) => self.wake(key, now),
         }
     }
 

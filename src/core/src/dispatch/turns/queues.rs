@@ -75,8 +75,9 @@ impl Queues {
         Some(queued.max(service).max(self.pace.due()))
     }
 
-    /// Returns the time after which a single request of this pool that is added now may have a turn,
-    /// if each turn is taken when the pace allows it; `None` if calls are stopped or slowed down.
+    /// Returns the time after which a single request of this pool that is added now may have a
+    /// turn, if each turn is taken when the pace allows it; `None` if calls are stopped or slowed
+    /// down.
     pub(super) fn expected_wait(&self, pool: &str, now: Instant) -> Option<Duration> {
         if self.outage.is_closed() || self.pace.is_slowed(now) || self.pools.brake(pool).is_some() {
             return None;

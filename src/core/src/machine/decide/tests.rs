@@ -97,7 +97,7 @@ fn a_free_request_takes_its_steps_in_this_order() {
     let with_credentials = State { credentials: Credentials::Loaded, ..paced.clone() };
     check(vec![
         ("nothing is known", nothing, Step::Gather),
-        ("gathered", gathered, wait(WaitReason::RateLimited, Timestamp::UNIX_EPOCH)),
+        ("gathered", gathered, Step::AwaitTurn { reason: WaitReason::RateLimited, until: Timestamp::UNIX_EPOCH }),
         ("its turn", paced, Step::LoadCredentials),
         ("with credentials", with_credentials, Step::TakeSnapshot),
         ("the user was read", free(), Step::Claim),
@@ -254,7 +254,7 @@ fn gates_hold_a_reset_back_in_this_order() {
     held.ledger = retryable(NOW);
     assert_eq!(decide(&held, NOW), wait(WaitReason::AwaitingPriorAttempt, later(1)));
     held.user_busy = None;
-    assert_eq!(decide(&held, NOW), wait(WaitReason::RateLimited, later(2)));
+    assert_eq!(decide(&held, NOW), Step::AwaitTurn { reason: WaitReason::RateLimited, until: later(2) });
     held.pace = Pace::Now;
     assert_eq!(decide(&held, NOW), wait(WaitReason::RegionNotServed, later(3)));
     held.credentials = Credentials::Loaded;
@@ -298,7 +298,7 @@ fn user_is_read_in_its_turn_before_an_approval() {
         (
             "no turn",
             awaiting(|it| it.pace = Pace::Later { until: later(2), reason: PaceReason::RateLimited }),
-            waits(2),
+            Step::AwaitTurn { reason: WaitReason::AwaitingApproval, until: later(2) },
         ),
         ("no credentials yet", awaiting(|it| it.credentials = Credentials::NotLoaded), Step::LoadCredentials),
         (

@@ -74,8 +74,8 @@ impl From<&RunArgs> for Config {
     }
 }
 
-/// Returns the limits of turns at this rate of resets, with this number of concurrent reconciles for
-/// each account and Region, and as many for requests that need no call.
+/// Returns the limits of turns at this rate of resets, with this number of concurrent reconciles
+/// for each account and Region, and as many for requests that need no call.
 fn limits(rate: f64, concurrency: usize) -> Limits {
     Limits {
         api: LaneLimits { budget: Rate::per_second(LOOKS_PER_SECOND), slots: concurrency },

@@ -3,20 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::{
-    PasswordResetRequest,
-    conditions::{ConditionType, WaitReason},
-};
+use cognito_reset_api::{PasswordResetRequest, conditions::WaitReason};
 use cognito_reset_core::{
     action::port::Cognito,
     dispatch::{
         key::Key,
-        plan::{Moment, plan},
+        plan::{Content, Moment, plan},
         turns::{Finish, Place, Request, Turn},
     },
     grants::{NamespacedName, Outlook, Watched},
@@ -60,8 +56,7 @@ struct Known {
     watched: Watched,
     outlook: Outlook,
     deadline: Option<Instant>,
-    /// A hash of what a look at the request depends on besides.
-    content: u64,
+    content: Content,
     /// True if the request probably has no record.
     assume_unclaimed: bool,
     /// The number of turns in a row that ended with an error.
@@ -131,11 +126,11 @@ impl<C: Cognito> Pending<C> {
         if let Some(earlier) = self.keys.insert(name, key).filter(|earlier| *earlier != key) {
             self.forget(earlier);
         }
-        let (watched, content) = (Watched::of(request), content(request));
+        let (watched, content) = (Watched::of(request), Content::of(request));
         let outlook = self.context.grants.read(|index| index.outlook(&watched));
         match self.known.get_mut(&key) {
             Some(known) => {
-                let is_changed = known.content != content;
+                let is_changed = content.leads_to_a_look_after(&known.content);
                 known.content = content;
                 self.place(key, watched, outlook, is_changed);
             }
@@ -321,19 +316,4 @@ impl<C: Cognito> Pending<C> {
 
 fn name(object: &TrimmedRequest) -> NamespacedName {
     (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// Returns a hash of what a look at a request depends on, besides its outlook. Its own status is
-/// not a part of it, so that a write of the status leads to no look, except where somebody removes
-/// the status. The size of an object has no generation, so a request that waits because it is too
-/// large is looked at after each change.
-fn content(request: &PasswordResetRequest) -> u64 {
-    let ready = request.status.iter().flat_map(|status| &status.conditions);
-    let mut ready = ready.filter(|condition| condition.type_ == ConditionType::Ready.as_str());
-    let reason = ready.next().map(|condition| condition.reason.as_str());
-    let is_too_large = reason == Some(WaitReason::ObjectTooLarge.as_str());
-    let version = request.metadata.resource_version.as_ref().filter(|_| is_too_large);
-    let mut hasher = DefaultHasher::new();
-    (request.metadata.generation, reason.is_none(), version).hash(&mut hasher);
-    hasher.finish()
 }

@@ -78,11 +78,13 @@ fn request_that_is_blocked_has_no_turn_before_a_change() {
     let turn = scene.await_turn();
     scene.dispatcher.put(request(1, 1, 0), place(0, 1), blocked, false, scene.now);
     scene.finish(turn, Finish::Again);
-    assert_eq!((scene.next(), scene.wait_of()), (None, None));
-    scene.dispatcher.reconsider([request(1, 1, 0).key], scene.now);
-    let turn = scene.await_turn();
-    assert_eq!(turn.lane, Lane::Api, "it is looked at, and takes no turn of a call");
-    scene.finish(turn, Finish::Wait { reason: WaitReason::Suspended, until: None });
+    for _ in 0..2 {
+        let turn = scene.await_turn();
+        assert_eq!(turn.lane, Lane::Api, "it is looked at, and takes no turn of a call");
+        scene.finish(turn, Finish::Wait { reason: WaitReason::Suspended, until: None });
+        assert_eq!((scene.next(), scene.wait_of()), (None, None));
+        scene.dispatcher.reconsider([request(1, 1, 0).key], scene.now);
+    }
 }
 
 #[test]

@@ -269,7 +269,8 @@ impl Reference {
             (After::Removed, _) | (After::Unchanged, Finish::Done) => _ = self.requests.remove(&turn.key),
             (After::Unchanged, Finish::Wait { until, .. }) => known.stage = Stage::Waiting(*until),
             (After::Unchanged, Finish::Look { until }) => known.stage = Stage::Waiting(Some(*until)),
-            (After::Unchanged, Finish::Again) | (After::Changed, _) => known.settle(),
+            (After::Unchanged, Finish::Again) => known.settle(),
+            (After::Changed, _) => known.wake(),
         }
         self.touch(turn.key, now);
     }
