@@ -13,7 +13,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use cognito_reset_api::Exception;
-use futures::future::try_join_all;
 use http::Method;
 use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT, condition};
@@ -245,11 +244,11 @@ async fn all_end(env: &Environment, rows: Vec<Row>) -> Result<()> {
         env.users.create_user(&pool, name).await?;
         anyhow::Ok(pool)
     };
-    let pools = try_join_all(rows.iter().map(|row| pool_with(&row.name))).await?;
     let mut manifests = String::new();
-    for (row, pool) in rows.iter().zip(&pools) {
+    for row in &rows {
+        let pool = pool_with(&row.name).await?;
         env.cognito.times(row.times, Matcher::reset_of(&row.name), row.fault.clone());
-        manifests += &format!("---\n{}\n", env.request(&row.name, &row.name, row.spec).replace(&env.pool, pool));
+        manifests += &format!("---\n{}\n", env.request(&row.name, &row.name, row.spec).replace(&env.pool, &pool));
     }
     env.apply(&manifests).await?;
     let mut wrong = Vec::new();
