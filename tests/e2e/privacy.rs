@@ -523,9 +523,8 @@ fn reasons() -> BTreeSet<String> {
 }
 
 /// Reasons that this test cannot bring about: a selector that the CRD accepts and the operator does
-/// not, an approval by the requester, which a policy of the base rejects, and a pool whose calls
-/// stop because of failed deliveries.
-const NEVER: [&str; 3] = ["InvalidNamespaceSelector", "SelfApproval", "DeliveryFailing"];
+/// not, and an approval by the requester, which a policy of the base rejects.
+const NEVER: [&str; 2] = ["InvalidNamespaceSelector", "SelfApproval"];
 
 #[tokio::test]
 async fn a_marked_user_name_is_nowhere_but_in_the_resources() -> Result<()> {
