@@ -130,6 +130,13 @@ impl Marked {
         Ok(self.env.request(name, &username, &metadata))
     }
 
+    /// Lets a suspended request go on. Its record is read, because it has waited.
+    async fn go_on(&self, name: &str) -> Result<()> {
+        let on = json!({ "spec": { "suspend": false } }).to_string();
+        self.env.kubectl(&["patch", "prr", name, "--type=merge", "-p", &on]).await?;
+        Ok(())
+    }
+
     /// Creates a request, and waits for the expected state.
     async fn becomes(&self, name: &str, spec: &str, wanted: &str) -> Result<()> {
         self.ask(name, spec).await?;
@@ -444,9 +451,10 @@ impl Marked {
         ];
         for (index, (method, path)) in places.into_iter().enumerate() {
             for (status, reason) in [(422, "Invalid"), (500, "InternalError")] {
-                let rule = self.env.api.once(Matcher::path(method.clone(), path), refusal(status, reason));
                 let name = format!("refused-{index}-{status}");
-                self.ask(&name, "").await?;
+                self.becomes(&name, "suspend: true", "Pending/Suspended").await?;
+                let rule = self.env.api.once(Matcher::path(method.clone(), path), refusal(status, reason));
+                self.go_on(&name).await?;
                 self.env.ended(&name).await?;
                 met(&rule, 1).await?;
             }
@@ -500,10 +508,12 @@ impl Marked {
             "schema": 1, "action": "PasswordReset", "attempts": MARK, "username": [MARK],
         });
         let reply = Reply::new(200, broken.to_string()).header("content-type", "application/json");
+        self.becomes("unreadable", "suspend: true", "Pending/Suspended").await?;
         // Until the status is seen: a single response would be followed by a record that can be
         // parsed.
         let rule = self.env.api.always(Matcher::path(Method::GET, "/passwordresetrecords/"), Fault::Respond(reply));
-        self.becomes("unreadable", "", "Pending/RecordNotUsable").await?;
+        self.go_on("unreadable").await?;
+        self.reaches("unreadable", "Pending/RecordNotUsable").await?;
         rule.remove();
         let list = json!({
             "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecordList", "metadata": {}, "items": [broken],
