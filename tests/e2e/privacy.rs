@@ -384,8 +384,10 @@ impl Marked {
         self.env.cluster.as_admin().run_with_input(&create, &self.large("large")).await?.success()?;
         self.reaches("large", "Pending/ObjectTooLarge").await?;
         self.unconfirmed().await?;
-        self.env.cognito.always(Matcher::operation("AdminResetUserPassword"), quoting(400, "TooManyRequestsException"));
+        let resets = Matcher::operation("AdminResetUserPassword");
+        let throttling = self.env.cognito.always(resets, quoting(400, "TooManyRequestsException"));
         self.becomes("throttled", "", "Pending/Throttled").await?;
+        throttling.remove();
         self.keep(&operator).await?;
         drop(operator);
         let operator = self.run(&["--rate=0.01"]).await?;
