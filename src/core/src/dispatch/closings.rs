@@ -5,6 +5,8 @@
 //! remember an expiry. So the number that exists at a time is bounded by the rate at which they are
 //! written, and that rate depends on the time for which they are kept.
 
+mod slots;
+
 use std::{
     collections::HashSet,
     time::{Duration, Instant},
@@ -12,10 +14,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{
-    dispatch::{Pacer, Slot},
-    retention::policy::{LONGEST_UNGRANTED, UNGRANTED_RETENTION},
-};
+pub use self::slots::Slot;
+use self::slots::Slots;
+use crate::retention::policy::{LONGEST_UNGRANTED, UNGRANTED_RETENTION};
 
 /// The number of ungranted records of each queue that a namespace can cause within the time for
 /// which they are kept.
@@ -53,25 +54,25 @@ impl ClosingQueue {
 /// The closings of all namespaces.
 #[derive(Debug)]
 pub struct Closings {
-    short: Pacer<String>,
-    long: Pacer<String>,
+    short: Slots<String>,
+    long: Slots<String>,
 }
 
 impl Default for Closings {
     fn default() -> Self {
-        let pacer = |queue: ClosingQueue| Pacer::with_period(queue.period());
-        Self { short: pacer(ClosingQueue::Short), long: pacer(ClosingQueue::Long) }
+        let slots = |queue: ClosingQueue| Slots::with_period(queue.period());
+        Self { short: slots(ClosingQueue::Short), long: slots(ClosingQueue::Long) }
     }
 }
 
 impl Closings {
     /// Asks for one slot of the namespace, for the request with this uid.
     pub fn ask(&mut self, namespace: &str, queue: ClosingQueue, uid: &str, now: Instant) -> Slot {
-        let pacer = match queue {
+        let slots = match queue {
             ClosingQueue::Short => &mut self.short,
             ClosingQueue::Long => &mut self.long,
         };
-        pacer.ask(&namespace.to_owned(), uid, now)
+        slots.ask(&namespace.to_owned(), uid, now)
     }
 
     /// Releases the slots of a request that has ended, or is gone.
@@ -124,7 +125,7 @@ mod tests {
             let start = Instant::now();
             let mut closings = Closings::default();
             assert_eq!(closings.ask("noisy", queue, "0", start), Slot::Now);
-            let waits = |number: u32| Slot::Later { at: start + period * number, throttled: false };
+            let waits = |number: u32| Slot::Later { at: start + period * number };
             for number in 1..MOST_UNGRANTED {
                 assert_eq!(closings.ask("noisy", queue, &number.to_string(), start), waits(number));
             }
@@ -149,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn quotas_that_nobody_uses_are_dropped() {
-        use crate::dispatch::ABANDONED;
+    fn sequences_that_nobody_uses_are_dropped() {
+        use super::slots::ABANDONED;
         let start = Instant::now();
         let mut closings = Closings::default();
         for number in 0..100 {
@@ -161,7 +162,7 @@ mod tests {
         for uid in 0..500 {
             queue(&mut closings, &uid.to_string());
         }
-        assert_eq!(closings.short.quotas.len(), 1);
+        assert_eq!(closings.short.len(), 1);
         let place = queue(&mut closings, "499");
         closings.ask("late", ClosingQueue::Short, "uid", start + ABANDONED * 2);
         assert_eq!(queue(&mut closings, "499"), place, "a queue that is not over is kept");

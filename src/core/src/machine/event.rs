@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{
     action::port::{ReadError, Reply, SessionFailure, User},
-    dispatch,
+    dispatch::closings,
     grants::Evaluation,
     ledger::attribution::OtherRecord,
     machine::{
@@ -132,12 +132,12 @@ pub enum Slot {
 }
 
 impl Slot {
-    /// Converts the slot that the pacer gives at this moment.
+    /// Converts the slot of a closing, as it is at this moment.
     #[must_use]
-    pub fn at(now: Instant, slot: dispatch::Slot) -> Self {
+    pub fn at(now: Instant, slot: closings::Slot) -> Self {
         match slot {
-            dispatch::Slot::Now => Self::Now,
-            dispatch::Slot::Later { at, .. } => Self::Later { after: signed(at.saturating_duration_since(now)) },
+            closings::Slot::Now => Self::Now,
+            closings::Slot::Later { at } => Self::Later { after: signed(at.saturating_duration_since(now)) },
         }
     }
 }

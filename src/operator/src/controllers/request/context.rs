@@ -1,6 +1,6 @@
 //! The context that all reconciles of this process share.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use cognito_reset_core::{
     action::port::Cognito,
@@ -128,5 +128,10 @@ impl<C: Cognito> Context<C> {
     /// Releases the place of a request among the closings of its namespace.
     pub(super) fn release_closing(&self, uid: &str) {
         self.closings.lock().forget(uid);
+    }
+
+    /// Releases the places of all requests but these.
+    pub(super) fn retain_closings(&self, uids: &HashSet<String>) {
+        self.closings.lock().retain(uids);
     }
 }

@@ -45,6 +45,7 @@ pub(super) struct Pending<C: Cognito> {
     keys: HashMap<NamespacedName, Key>,
     /// The requests of a list that is being read.
     listed: BTreeSet<NamespacedName>,
+    listed_uids: HashSet<String>,
     /// Requests that cannot be parsed, and are not reported yet.
     unreported: BTreeMap<NamespacedName, TrimmedRequest>,
     /// The time to try that again.
@@ -78,6 +79,7 @@ impl<C: Cognito> Pending<C> {
             known: HashMap::new(),
             keys: HashMap::new(),
             listed: BTreeSet::new(),
+            listed_uids: HashSet::new(),
             unreported: BTreeMap::new(),
             report_at: None,
         }
@@ -86,9 +88,13 @@ impl<C: Cognito> Pending<C> {
     /// Takes in an event of the watch. Returns true if a list is complete.
     pub(super) fn follow(&mut self, event: Event<TrimmedRequest>) -> bool {
         match event {
-            Event::Init => self.listed.clear(),
+            Event::Init => {
+                self.listed.clear();
+                self.listed_uids.clear();
+            }
             Event::InitApply(object) => {
                 self.listed.insert(name(&object));
+                self.listed_uids.extend(object.0.uid());
                 self.put(object);
             }
             Event::InitDone => {
@@ -96,7 +102,12 @@ impl<C: Cognito> Pending<C> {
                 return true;
             }
             Event::Apply(object) => self.put(object),
-            Event::Delete(object) => self.remove(&name(&object)),
+            Event::Delete(object) => {
+                if let Some(uid) = object.0.uid() {
+                    self.context.release_closing(&uid);
+                }
+                self.remove(&name(&object));
+            }
         }
         false
     }
@@ -221,6 +232,7 @@ impl<C: Cognito> Pending<C> {
 
     fn retain_listed(&mut self) {
         let listed = std::mem::take(&mut self.listed);
+        self.context.retain_closings(&std::mem::take(&mut self.listed_uids));
         self.keys.retain(|name, _| listed.contains(name));
         self.unreported.retain(|name, _| listed.contains(name));
         let keys: HashSet<_> = self.keys.values().copied().collect();
