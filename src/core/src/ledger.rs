@@ -229,7 +229,7 @@ fn not_before(attempt: &Attempt, delay: SignedDuration, observed_for: SignedDura
 
 fn delay(record: &PasswordResetRecord, attempt: &Attempt, backoff: &Backoff) -> SignedDuration {
     let number = match retry_reason(attempt) {
-        // The pacer spaces the calls of the account and Region.
+        // The lane of the account and Region slows down.
         Some(RetryReason::Throttled) => 0,
         _ => {
             let throttled = |attempt: &&Attempt| retry_reason(attempt) == Some(RetryReason::Throttled);

@@ -93,9 +93,9 @@ pub struct RunArgs {
     #[arg(long, env = "COGNITO_RESET_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
 
-    /// The number of requests that are processed at the same time, from 2 to 1024. If results
-    /// cannot be written into records, up to half of these tasks wait until they can; while that
-    /// many wait, no new calls are made.
+    /// The number of requests that are processed at the same time for each AWS account and Region,
+    /// from 2 to 1024. If results cannot be written into records, up to half as many tasks wait
+    /// until they can; while that many wait, no new calls are made.
     #[arg(long, env = "COGNITO_RESET_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=1024), value_name = "NUMBER")]
     pub(crate) concurrency: u16,
 

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn each_response_has_a_class_for_the_pacer_and_a_name_for_logs() {
+    fn each_response_has_a_class_and_a_name_for_logs() {
         let exception = |code| ResetResponse::Exception(Code::parse(code).unwrap());
         for (response, class, name) in [
             (ResetResponse::Accepted, None, "Accepted"),

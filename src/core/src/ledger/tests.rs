@@ -515,7 +515,7 @@ fn next_attempts_delay_depends_on_its_predecessors() {
         ("the first", vec![unreachable("a")], 0, 10),
         ("the third", vec![unreachable("a"), unreachable("b"), unreachable("c")], 0, 40),
         ("with omitted ones", vec![unreachable("a")], 3, 80),
-        ("throttled: the pacer spaces the calls", vec![unreachable("a"), unreachable("b"), throttled("c")], 9, 10),
+        ("throttled: the lane slows down", vec![unreachable("a"), unreachable("b"), throttled("c")], 9, 10),
         ("after throttled ones, which are not its kind", vec![throttled("a"), throttled("b"), unreachable("c")], 0, 10),
         (
             "never sent: the API server may be in trouble",

@@ -419,7 +419,7 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "this namespace has reached maxPendingPerNamespace of the matching UserPoolGrants; waiting for earlier requests to end"
         }
         WaitReason::RateLimited => {
-            "waiting for a slot: the call rate for the AWS account and Region (--rate) is used up"
+            "waiting for its turn: the call rate for the AWS account and Region (--rate) is used up"
         }
         WaitReason::Throttled => "Cognito throttles the call; nothing was changed, retrying more slowly",
         WaitReason::DeliveryFailing => {
