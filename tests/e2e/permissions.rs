@@ -203,6 +203,10 @@ async fn scenario(env: &Environment, name: &str, tag: &str, limit: Duration) -> 
         "settles-a-request" => {
             env.grant(tag, "namespaces: [default]").await?;
             env.ask(tag).await?;
+            ends(env, tag, limit).await?;
+            // Only a request that is applied again has its record read.
+            env.kubectl(&["delete", "prr", tag]).await?;
+            env.apply(&env.request(tag, tag, "")).await?;
             ends(env, tag, limit).await
         }
         "resolves-an-orphaned-claim" => {

@@ -1,7 +1,7 @@
 //! Retention on the real API server with short times: which records and requests are deleted, when,
 //! and which never are.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cognito_reset_api::{Action, RequestRef, record::SCHEMA};
@@ -100,13 +100,16 @@ fn sent(env: &Environment, method: &Method, part: &str) -> Vec<Recorded> {
 }
 
 /// Returns the time from the first successful write to its deletion.
-fn lived(env: &Environment, write: (&Method, &str), deletion: &str) -> Result<Duration> {
-    let first = |method, part: &str| -> Result<Instant> {
-        let found =
-            sent(env, method, part).into_iter().find(|request| request.status.is_some_and(|it| it.is_success()));
-        Ok(found.with_context(|| format!("no {method} of {part}"))?.at)
+async fn lived(env: &Environment, write: (&Method, &str), deletion: &str) -> Result<Duration> {
+    let first = async |method: &Method, part: &str| {
+        // An object can be gone before the response to its deletion has passed the proxy.
+        eventually(LIMIT, format!("a successful {method} of {part}"), async || {
+            let is_success = |request: &Recorded| request.status.is_some_and(|status| status.is_success());
+            sent(env, method, part).into_iter().find(is_success).map(|request| request.at)
+        })
+        .await
     };
-    Ok(first(&Method::DELETE, deletion)?.duration_since(first(write.0, write.1)?))
+    Ok(first(&Method::DELETE, deletion).await?.duration_since(first(write.0, write.1).await?))
 }
 
 #[tokio::test]
@@ -128,7 +131,7 @@ async fn a_record_is_deleted_after_its_retention_unless_needed() -> Result<()> {
     env.kubectl(&["delete", "prr", "gone", "expiring"]).await?;
     goes(&env, "prrec", &name("gone")).await?;
     // The API server's times are whole seconds: one less is the least that five can be.
-    let age = lived(&env, (&Method::PUT, &name("gone")), &name("gone"))?;
+    let age = lived(&env, (&Method::PUT, &name("gone")), &name("gone")).await?;
     assert!(age >= RETENTION - Duration::from_secs(1), "{age:?}");
     // By now, all other records have been old enough as well.
     looked_through(&operator, "record").await?;
@@ -242,7 +245,7 @@ async fn only_a_finished_request_is_deleted_after_its_time_to_live() -> Result<(
     env.users.create_user(&env.pool, "short").await?;
     env.apply(&env.request("short", "short", "ttlSecondsAfterFinished: 3")).await?;
     goes(&env, "prr", "short").await?;
-    let age = lived(&env, (&Method::PUT, "/short/status"), "/passwordresetrequests/short")?;
+    let age = lived(&env, (&Method::PUT, "/short/status"), "/passwordresetrequests/short").await?;
     assert!(age >= Duration::from_secs(2), "{age:?}");
     looked_through(&operator, "request").await?;
     for name in ["without", "long"] {

@@ -211,12 +211,7 @@ async fn are_left_alone(env: &Environment, records: &[(&str, Value)]) -> Result<
     records_without_requests_wait(env, &names).await?;
     for (name, before) in names.iter().zip(&before) {
         assert_eq!(stored(env, name).await?, *before, "{name}");
-        let asked = env
-            .cognito
-            .requests()
-            .into_iter()
-            .filter(|request| request.seen.user().is_some_and(|(_, username)| username == *name));
-        assert_eq!(asked.count(), 0, "{name}: neither reset nor even looked at");
+        assert_eq!(env.cognito.resets_of_user(name), 0, "{name}");
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use cognito_reset_api::PasswordResetRecord;
 
 use crate::{
+    action::user_names::KnownUser,
     ledger::{self, Ledger, RetryReason},
     machine::{
         ApiFailure, At, Command, HeldUp, Machine, Object, Objects, Observed, Phase, Purpose, Recalled, ReconcileError,
@@ -26,16 +27,25 @@ impl<S: Clone> Machine<S> {
             }
             self.reads += 1;
         }
+        let after_assumption = self.facts.state.assumed;
         self.facts.state.assumed = self.facts.start.take_assumption();
         if self.facts.state.assumed {
             self.phase = Phase::ReadingRequest;
             return Command::ReadRequest;
         }
-        self.phase = Phase::Reading;
+        self.phase = Phase::Reading { after_assumption };
         Command::Read
     }
 
-    pub(super) fn read(&mut self, read: Result<Objects, ApiFailure>, at: At<'_>) -> Option<Command<S>> {
+    /// Takes in request and record. A record that was assumed to be absent is read where a
+    /// reconcile without the assumption would go on from its own first read. So the grants are
+    /// asked as there: as long as the user could not be read, not about the user.
+    pub(super) fn read(
+        &mut self,
+        read: Result<Objects, ApiFailure>,
+        after_assumption: bool,
+        at: At<'_>,
+    ) -> Option<Command<S>> {
         let Objects { request, record, server_time } = match read {
             Ok(objects) => objects,
             Err(failure) => return Some(failed(failure)),
@@ -45,7 +55,11 @@ impl<S: Clone> Machine<S> {
         match request.filter(|request| self.facts.matches(request)) {
             Some(request) => {
                 self.phase = Phase::Authorizing { request: request.clone(), record };
-                Some(self.check_grants(request, Purpose::Read))
+                let user = match &self.facts.user {
+                    KnownUser::Unreadable if after_assumption => KnownUser::NotRead,
+                    user => user.clone(),
+                };
+                Some(Command::CheckGrants { request, user, purpose: Purpose::Read })
             }
             None => {
                 self.facts.read_request(None, at.now.wall);

@@ -173,8 +173,8 @@ impl<S: Hash> Hash for Machine<S> {
 enum Phase {
     /// None: the next step has to be decided.
     Deciding,
-    /// Reading request and record.
-    Reading,
+    /// Reading request and record, after the record was assumed to be absent or not.
+    Reading { after_assumption: bool },
     /// Reading a request whose record is assumed to be absent.
     ReadingRequest,
     /// Checking the grants for the request that was just read.
@@ -267,8 +267,8 @@ impl<S: Clone> Machine<S> {
     /// to be decided.
     fn absorb(&mut self, event: Event<S>, at: At<'_>) -> Option<Command<S>> {
         match (mem::replace(&mut self.phase, Phase::Deciding), event) {
-            (Phase::Reading, Event::Objects(read)) => self.read(read, at),
-            (Phase::ReadingRequest, Event::Request(read)) => self.read(read.map(Objects::from), at),
+            (Phase::Reading { after_assumption }, Event::Objects(read)) => self.read(read, after_assumption, at),
+            (Phase::ReadingRequest, Event::Request(read)) => self.read(read.map(Objects::from), false, at),
             (Phase::Authorizing { request, record }, Event::Grants(evaluation)) => {
                 self.facts.read_request(Some((request, evaluation)), self.slowly(at));
                 self.request_read(record)
@@ -318,7 +318,7 @@ impl<S: Clone> Machine<S> {
             }
             Phase::BetweenLists | Phase::ListingRecords => self.listing_panicked(),
             Phase::Deciding
-            | Phase::Reading
+            | Phase::Reading { .. }
             | Phase::ReadingRequest
             | Phase::Authorizing { .. }
             | Phase::Recalling { .. }

@@ -211,7 +211,7 @@ impl Statuses {
                 let refused = from.refused.context("nothing was refused")?;
                 status::refused(refused.write, Some(&refuser()), &status::ended(record, Some(uid)))
             }
-            Step::Wait { reason, .. } => status::waiting(reason),
+            Step::Wait { reason, .. } | Step::AwaitTurn { reason, .. } => status::waiting(reason),
             Step::WriteStatus => status::ended(record, Some(uid)),
             // The status follows as soon as the record is closed.
             Step::Close(cause) => {

@@ -1,8 +1,14 @@
 //! A request that is assumed to have no record.
 
+use cognito_reset_api::{Exception, IfResetRequired};
+
 use super::*;
 use crate::{
-    action::port::SessionFailure,
+    action::{
+        port::{ReadError, SessionFailure},
+        response::Code,
+        user_names::KnownUser,
+    },
     machine::{FIRST_PAUSE, state},
 };
 
@@ -136,4 +142,31 @@ fn first_read_of_the_record_is_no_refresh() {
         }
     }
     assert_eq!(run.status().0, WaitReason::GrantsNotConfirmed);
+}
+
+#[test]
+fn user_who_cannot_be_read_is_waited_for_as_without_an_assumption() {
+    let unreadable = || Event::User(Err(ReadError::Exception(Code::Known(Exception::AccessDenied))));
+    let needs_user = || {
+        let mut request = request();
+        request.spec.if_reset_required = IfResetRequired::Skip;
+        request
+    };
+    for assuming in [false, true] {
+        let mut run = if assuming { Run::assuming() } else { Run::new() };
+        if assuming {
+            run.expect([(read_alone(needs_user()), "CheckGrants")]);
+        } else {
+            run.expect([(read(needs_user(), None), "CheckGrants")]);
+        }
+        let mut run = run.until("GetUser");
+        if assuming {
+            run.expect([(unreadable(), "Read"), (read(needs_user(), None), "CheckGrants")]);
+            assert!(matches!(&run.command, Command::CheckGrants { user: KnownUser::NotRead, .. }), "{}", run.command);
+        } else {
+            run.on(unreadable());
+        }
+        let run = run.until("Finish");
+        assert!(matches!(run.end(), Ok(Next::Wait { reason: WaitReason::UserStateUnreadable, .. })), "{:?}", run.end());
+    }
 }
