@@ -296,6 +296,31 @@ async fn pattern_tests_the_user_and_not_the_spelling() -> Result<()> {
 }
 
 #[tokio::test]
+async fn grant_that_asks_for_an_approval_does_not_block_another_one() -> Result<()> {
+    let env = Environment::start().await?;
+    let _operator = env.run().await?;
+    // The role of the first grant counts only for what is approved.
+    env.grant(
+        "approved",
+        "namespaces: [default]\nrequireApproval: true\nroleARN: arn:aws:iam::123456789012:role/reset",
+    )
+    .await?;
+    env.ask("by-everyone").await?;
+    assert_eq!(env.ended("by-everyone").await?, "Succeeded/ResetAccepted");
+    // Before the user is read, the first pattern seems to decide on the role.
+    env.kubectl(&["delete", "poolgrant", "everyone", "approved"]).await?;
+    env.grant("a", "namespaces: [default]\nusernamePattern: \"a.*\"\nroleARN: arn:aws:iam::210987654321:role/reset")
+        .await?;
+    env.grant("b", "namespaces: [default]\nusernamePattern: \"bob\"").await?;
+    let bob = r#"{"Username":"bob","UserStatus":"CONFIRMED","Enabled":true,"UserAttributes":[{"Name":"sub","Value":"8"},{"Name":"email","Value":"bob@corp.example"}]}"#;
+    let reads = Matcher::operation("AdminGetUser").and(|seen| seen.user().is_some_and(|(_, user)| user == "alias"));
+    env.cognito.always(reads, Fault::Respond(Reply::new(200, bob)));
+    env.ask("alias").await?;
+    assert_eq!(env.ended("alias").await?, "Succeeded/ResetAccepted");
+    Ok(())
+}
+
+#[tokio::test]
 async fn suspended_expired_and_late_requests_are_not_sent() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;

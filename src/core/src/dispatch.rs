@@ -2,9 +2,9 @@
 //! an argument.
 //!
 //! `turns` is the dispatcher: it combines the lanes (`lane`), their fair queues (`fair`, `rounds`),
-//! their pace (`pace`) and the brakes of pools and lanes (`brake`, `meaning`). `plan` puts a request
-//! that the watch shows into its place. `closings` limits how many records a namespace can cause
-//! without a call.
+//! their pace (`pace`) and the brakes of pools and lanes (`brake`, `meaning`). `plan` puts a
+//! request that the watch shows into its place. `closings` limits how many records a namespace can
+//! cause without a call.
 
 pub mod brake;
 pub mod closings;

@@ -210,6 +210,12 @@ impl GrantIndex {
         !gone.is_empty()
     }
 
+    /// Returns true if the labels or uids of namespaces decide whether a grant matches.
+    #[must_use]
+    pub fn selects_by_namespaces(&self) -> bool {
+        self.grants.values().any(CompiledGrant::selects_by_namespaces)
+    }
+
     /// Adds or updates a pending request. Returns the requests that may proceed because its place
     /// has changed.
     pub fn put_pending(&mut self, request: &PasswordResetRequest) -> Vec<NamespacedName> {

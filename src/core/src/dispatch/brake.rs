@@ -107,8 +107,8 @@ impl Brake {
         }
     }
 
-    /// Counts a failure of a call that began at this time. Once the brake is closed, only tries
-    /// count: the calls that were in flight failed for the same reason.
+    /// Counts a failure. Once the brake is closed, only tries count: the calls that were in flight
+    /// failed for the same reason.
     pub fn failed(&mut self, turn: TurnId, now: Instant) {
         match &mut self.state {
             State::Open { failures } => {

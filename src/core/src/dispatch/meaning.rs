@@ -45,6 +45,8 @@ pub enum Service {
     Lost,
     /// The call did not leave the operator, for a reason of its own.
     Untried,
+    /// The call was a read that Cognito responded to. Whether resets have responses is open.
+    NotAsked,
 }
 
 /// The meaning of a response for the calls after it.
@@ -122,7 +124,9 @@ impl Meaning {
     /// means that the user was read.
     ///
     /// A throttled read slows its lane down regardless of the category, because each turn of a
-    /// reset begins with a read. An accepted one shows nothing about the quota of another category.
+    /// reset begins with a read. An accepted one shows nothing about the quota of another category,
+    /// and a response shows nothing about the responses to resets: else the read of each turn would
+    /// cover up that all resets are lost.
     #[must_use]
     pub const fn of_read(error: Option<&ReadError>, category: QuotaCategory) -> Self {
         let Self { load, delivery: _, service } = match error {
@@ -136,6 +140,10 @@ impl Meaning {
             (Load::Accepted, QuotaCategory::UserRead) => Load::Accepted,
             (Load::Throttled, _) => Load::Throttled,
             (Load::Accepted | Load::Unclear, _) => Load::Unclear,
+        };
+        let service = match service {
+            Service::Alive => Service::NotAsked,
+            Service::Lost | Service::Untried | Service::NotAsked => service,
         };
         Self { load, delivery: Delivery::NotAsked, service }
     }
@@ -202,15 +210,15 @@ mod tests {
         assert_eq!(stopping, wanted);
     }
     #[test]
-    fn read_proves_life_and_leaves_delivery_and_other_quotas_alone() {
+    fn read_shows_failures_and_nothing_of_delivery_or_other_quotas() {
         let exception = |code| ReadError::Exception(Code::parse(code).unwrap());
         let code = Code::Known(Exception::TooManyRequests);
         for (error, load, service) in [
-            (None, Load::Accepted, Service::Alive),
-            (Some(exception("UserNotFoundException")), Load::Accepted, Service::Alive),
-            (Some(exception("TooManyRequestsException")), Load::Throttled, Service::Alive),
-            (Some(exception("AccessDeniedException")), Load::Unclear, Service::Alive),
-            (Some(exception("BrandNewException")), Load::Unclear, Service::Alive),
+            (None, Load::Accepted, Service::NotAsked),
+            (Some(exception("UserNotFoundException")), Load::Accepted, Service::NotAsked),
+            (Some(exception("TooManyRequestsException")), Load::Throttled, Service::NotAsked),
+            (Some(exception("AccessDeniedException")), Load::Unclear, Service::NotAsked),
+            (Some(exception("BrandNewException")), Load::Unclear, Service::NotAsked),
             (Some(exception("InternalErrorException")), Load::Unclear, Service::Lost),
             (Some(ReadError::ServerError(code)), Load::Unclear, Service::Lost),
             (Some(ReadError::NoResponse), Load::Unclear, Service::Lost),

@@ -64,6 +64,12 @@ impl Content {
         }
     }
 
+    /// Returns true if a reconcile has written a status.
+    #[must_use]
+    pub const fn has_status(&self) -> bool {
+        self.has_status
+    }
+
     /// Returns true if the change from `earlier` to this leads to a look.
     #[must_use]
     pub fn leads_to_a_look_after(&self, earlier: &Self) -> bool {

@@ -183,9 +183,10 @@ impl Dispatcher {
         stopped.map_or(Ok(()), Err)
     }
 
-    /// Takes in the response to the call of a turn, before anything else is done with it.
+    /// Takes in the response to the call of a turn, before anything else is done with it. A look
+    /// may read a user, and that is not about its own lane.
     pub fn responded(&mut self, turn: &Turn, response: &Response, now: Instant) {
-        if let Some(queues) = self.lanes.get_mut(&turn.lane) {
+        if let Some(queues) = self.lanes.get_mut(&turn.lane).filter(|_| turn.lane != Lane::Api) {
             queues.responded(turn, response, now);
             self.list(&turn.lane);
         }
@@ -200,7 +201,8 @@ impl Dispatcher {
         if let Some(user) = turn.user {
             self.users.end(user);
         }
-        self.follow(turn.key, finish, now);
+        let is_shown = turn.shows.is_some() && finish == Finish::Again;
+        self.follow(turn.key, finish, is_shown, now);
         if let Some(user) = turn.user {
             self.release(user, now);
         }

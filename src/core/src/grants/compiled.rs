@@ -138,6 +138,11 @@ impl CompiledGrant {
         self.object.spec.user_pool_id == asked.pool && self.usernames.as_ref().is_ok_and(of_user)
     }
 
+    /// Returns true if the labels or the uid of a namespace decide whether the grant selects it.
+    pub(super) const fn selects_by_namespaces(&self) -> bool {
+        matches!(self.namespaces, Ok(Namespaces::Selected(_))) || self.object.spec.namespace_uids.is_some()
+    }
+
     /// Returns true if the grant is for this user, and the labels or the uid of the namespace
     /// decide whether it matches.
     pub(super) fn may_select(&self, asked: &Asked<'_>) -> bool {

@@ -126,7 +126,7 @@ pub struct Observed {
 }
 
 /// The end of a reconcile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
     /// Nothing more is to be done.
     Done,
@@ -134,6 +134,8 @@ pub enum Next {
     NeedsTurn {
         /// True if it has no record.
         is_unclaimed: bool,
+        /// The account of the role by which the call would be made; `None` without a role.
+        account: Option<String>,
     },
     /// Look again after this time, or when something changes.
     Wait {

@@ -282,7 +282,7 @@ fn waits(reason: WaitReason, after: Duration) -> Result<Next, ReconcileError> {
 }
 
 fn needs_turn(is_unclaimed: bool) -> Result<Next, ReconcileError> {
-    Ok(Next::NeedsTurn { is_unclaimed })
+    Ok(Next::NeedsTurn { is_unclaimed, account: Some("123456789012".into()) })
 }
 
 fn user(status: UserStatus) -> Event<&'static str> {

@@ -9,7 +9,7 @@ use cognito_reset_api::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    action::user_names::UserNames,
+    action::{port::Role, user_names::UserNames},
     ledger::Ledger,
     machine::{
         Announcement, ApiFailure, At, Command, Machine, Next, Note, Object, Phase, StatusWrite,
@@ -118,7 +118,10 @@ impl<S: Clone> Machine<S> {
 
     /// Writes that the request waits for its turn, unless the wait is short.
     pub(super) fn await_turn(&mut self, reason: WaitReason, until: Timestamp, at: At<'_>) -> Command<S> {
-        let next = Next::NeedsTurn { is_unclaimed: self.facts.state.ledger == Ledger::Absent };
+        let next = Next::NeedsTurn {
+            is_unclaimed: self.facts.state.ledger == Ledger::Absent,
+            account: self.facts.role().and_then(Role::account).map(str::to_owned),
+        };
         self.wait_for_next(reason, at.now.wall.duration_until(until), next, at)
     }
 
@@ -127,7 +130,7 @@ impl<S: Clone> Machine<S> {
         let is_shown = left >= self.settings.shown_wait || reason == WaitReason::WriteRefused;
         let is_pending = matches!(self.facts.state.request, Request::Pending(_));
         let shown = (is_shown && is_pending).then(|| self.waiting(reason));
-        shown.and_then(|update| self.write_status(update, next, at)).unwrap_or(Command::Finish(Ok(next)))
+        shown.and_then(|update| self.write_status(update, next.clone(), at)).unwrap_or(Command::Finish(Ok(next)))
     }
 
     fn write_status(&mut self, update: StatusUpdate, next: Next, at: At<'_>) -> Option<Command<S>> {

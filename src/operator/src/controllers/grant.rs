@@ -99,15 +99,15 @@ struct Namespaces<'a> {
 impl Follower<PartialObjectMeta<Namespace>> for Namespaces<'_> {
     fn put(&mut self, object: PartialObjectMeta<Namespace>) {
         let selected_by = grants::Namespace { uid: object.uid(), labels: object.labels().clone() };
-        self.grants.change(|index| index.put_namespace(object.name_any(), selected_by));
+        self.grants.change_namespaces(|index| index.put_namespace(object.name_any(), selected_by));
     }
 
     fn remove(&mut self, object: &PartialObjectMeta<Namespace>) {
-        self.grants.change(|index| index.remove_namespace(&object.name_any()));
+        self.grants.change_namespaces(|index| index.remove_namespace(&object.name_any()));
     }
 
     fn retain(&mut self, names: &BTreeSet<String>) {
-        self.grants.change(|index| index.retain_namespaces(names));
+        self.grants.change_namespaces(|index| index.retain_namespaces(names));
     }
 }
 

@@ -178,8 +178,12 @@ impl Entry {
     }
 
     /// Ends its turn. It is looked at next if it has ended, or if an error left that open.
-    pub(super) const fn end(&mut self, look: bool) {
+    pub(super) const fn end(&mut self, look: bool, is_shown: bool) {
         self.look = look;
+        // Any other turn may have written another reason.
+        if !is_shown {
+            self.shown = None;
+        }
     }
 
     /// Lets it wait for its turn although its deadline has passed, until it is looked at again. The

@@ -15,8 +15,9 @@ use crate::dispatch::{
 };
 
 impl Dispatcher {
-    /// Takes in the end of a request's turn.
-    pub(super) fn follow(&mut self, key: Key, finish: Finish, now: Instant) {
+    /// Takes in the end of a request's turn. `is_shown` is true if it was a look that has shown why
+    /// the request waits for its turn.
+    pub(super) fn follow(&mut self, key: Key, finish: Finish, is_shown: bool, now: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let State::Running { then } = entry.state else { return };
         let looks = match finish {
@@ -24,7 +25,7 @@ impl Dispatcher {
             Finish::Look { .. } => true,
             Finish::Wait { .. } | Finish::Again => false,
         };
-        entry.end(looks);
+        entry.end(looks, is_shown);
         if finish == Finish::Again {
             entry.defer_deadline(now);
         }

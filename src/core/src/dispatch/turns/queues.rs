@@ -174,6 +174,7 @@ impl Queues {
             Service::Alive => self.outage.open(),
             Service::Lost => self.outage.failed(turn.id, now),
             Service::Untried => self.outage.ended(turn.id, now),
+            Service::NotAsked => {}
         }
         let change = self.pools.responded(turn, response, now);
         self.follow(&turn.pool, change);

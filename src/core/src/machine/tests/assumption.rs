@@ -145,7 +145,7 @@ fn first_read_of_the_record_is_no_refresh() {
 }
 
 #[test]
-fn user_who_cannot_be_read_is_waited_for_as_without_an_assumption() {
+fn unreadable_user_is_waited_for_as_without_an_assumption() {
     let unreadable = || Event::User(Err(ReadError::Exception(Code::Known(Exception::AccessDenied))));
     let needs_user = || {
         let mut request = request();

@@ -137,11 +137,25 @@ impl SharedGrants {
         update(&mut self.index.write())
     }
 
-    /// Changes grants, holds or namespaces. If the closure returns true, all receivers are
+    /// Changes grants or holds. If the closure returns true, all receivers are
     /// notified.
     pub(crate) fn change(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
         if self.update(change) {
             self.changes.send_replace(());
+            self.status_changes.send_replace(());
+            self.hold_status_changes.send_replace(());
+        }
+    }
+
+    /// Changes namespaces, whose number the statuses of grants contain. If the closure returns
+    /// true, the receivers of status changes are notified, and the others only if labels or uids
+    /// of namespaces decide about requests.
+    pub(crate) fn change_namespaces(&self, change: impl FnOnce(&mut GrantIndex) -> bool) {
+        let (is_changed, decide) = self.update(|index| (change(index), index.selects_by_namespaces()));
+        if is_changed && decide {
+            self.changes.send_replace(());
+        }
+        if is_changed {
             self.status_changes.send_replace(());
             self.hold_status_changes.send_replace(());
         }

@@ -33,8 +33,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// knows its end.
 const LOOK_FIRST: Duration = Duration::from_secs(2);
 /// The pause of a request that was evaluated by grants that were not confirmed, if they are by the
-/// end of its turn.
+/// end of its turn, once in a row.
 const CONFIRMED_MEANWHILE: Duration = Duration::from_secs(1);
+/// The longest time to the next look that a reconcile gives: what the request waits for is seen by
+/// the watches.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// The time after which a request is looked at in any case.
+const LOOK_ANYWAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The pending requests.
 pub(super) struct Pending<C: Cognito> {
@@ -56,12 +61,30 @@ pub(super) struct Pending<C: Cognito> {
 struct Known {
     watched: Watched,
     outlook: Outlook,
+    /// The account that a reconcile has found, and the fingerprint of the outlook that says
+    /// otherwise.
+    found: Option<(u64, Option<Arc<str>>)>,
     deadline: Option<Instant>,
     content: Content,
     /// True if the request probably has no record.
     assume_unclaimed: bool,
     /// The number of turns in a row that ended with an error.
     failures: usize,
+    /// True if the last pause was cut short because grants were confirmed meanwhile.
+    is_hurried: bool,
+}
+
+impl Known {
+    /// Returns the outlook, corrected by what a reconcile has found beside the same grants and
+    /// holds.
+    fn effective(&self, outlook: &Outlook) -> Outlook {
+        match &self.found {
+            Some((fingerprint, account)) if *fingerprint == outlook.fingerprint => {
+                Outlook { blocked: None, account: account.clone(), ..outlook.clone() }
+            }
+            _ => outlook.clone(),
+        }
+    }
 }
 
 /// The parts of a request that a turn needs.
@@ -148,7 +171,17 @@ impl<C: Cognito> Pending<C> {
             None => {
                 let request = self.plan(key, &watched, &outlook);
                 let deadline = request.0.deadline;
-                let known = Known { watched, outlook, deadline, content, assume_unclaimed: true, failures: 0 };
+                let known = Known {
+                    watched,
+                    outlook,
+                    found: None,
+                    deadline,
+                    // The status of one that has waited before shows that it was read.
+                    assume_unclaimed: !content.has_status(),
+                    content,
+                    failures: 0,
+                    is_hurried: false,
+                };
                 let blocked = known.outlook.blocked;
                 self.known.insert(key, known);
                 self.context.turns.with(|dispatcher, now| {
@@ -170,18 +203,32 @@ impl<C: Cognito> Pending<C> {
             && known.watched.deadline_seconds == watched.deadline_seconds
             && known.outlook.approval_required == outlook.approval_required;
         let kept = same_deadline.then_some(known.deadline);
-        let (mut request, place) = self.plan(key, &watched, &outlook);
+        let effective = known.effective(&outlook);
+        let (mut request, place) = self.plan(key, &watched, &effective);
         request.deadline = kept.unwrap_or(request.deadline);
         if let Some(known) = self.known.get_mut(&key) {
             (known.deadline, known.watched) = (request.deadline, watched);
-            known.outlook = outlook.clone();
+            known.outlook = outlook;
         }
         self.context.turns.with(|dispatcher, now| {
-            dispatcher.put(request, place, outlook.blocked, false, now);
+            dispatcher.put(request, place, effective.blocked, false, now);
             if is_changed {
                 dispatcher.reconsider([key], now);
             }
         });
+    }
+
+    /// Takes in the account by which a reconcile would make the call. Grants and holds were asked
+    /// about the request and the user as they were read, so the outlook is corrected if it says
+    /// otherwise.
+    fn found(&mut self, key: Key, account: Option<&str>) {
+        let Some(watched) = self.known.get(&key).map(|known| known.watched.clone()) else { return };
+        let outlook = self.context.grants.read(|index| index.outlook(&watched));
+        if let Some(known) = self.known.get_mut(&key) {
+            let agrees = outlook.blocked.is_none() && outlook.account.as_deref() == account;
+            known.found = (!agrees).then(|| (outlook.fingerprint, account.map(Into::into)));
+        }
+        self.place(key, watched, outlook, false);
     }
 
     fn plan(&self, key: Key, watched: &Watched, outlook: &Outlook) -> (Request, Place) {
@@ -252,6 +299,9 @@ impl<C: Cognito> Pending<C> {
 
     /// Ends a turn.
     pub(super) fn finished(&mut self, turn: Turn, end: Result<Next, ReconcileError>) {
+        if let Ok(Next::NeedsTurn { account, .. }) = &end {
+            self.found(turn.key, account.as_deref());
+        }
         let finish = self.finish(turn.key, end);
         self.context.turns.with(|dispatcher, now| dispatcher.finished(turn, finish, now));
         if self.own_account.is_none()
@@ -276,19 +326,24 @@ impl<C: Cognito> Pending<C> {
         let Some(known) = self.known.get_mut(&key) else { return Finish::Done };
         let now = Instant::now();
         match end {
-            Ok(next) => {
-                known.failures = 0;
-                known.assume_unclaimed = next == Next::NeedsTurn { is_unclaimed: true };
-                match next {
-                    Next::Done => Finish::Look { until: now + LOOK_AGAIN },
-                    Next::NeedsTurn { .. } => Finish::Again,
-                    Next::Wait { reason: reason @ WaitReason::GrantsNotConfirmed, after } => {
-                        let is_over = self.context.grants.is_confirmed();
-                        let after = if is_over { after.min(CONFIRMED_MEANWHILE) } else { after };
-                        Finish::Wait { reason, until: now.checked_add(after) }
-                    }
-                    Next::Wait { reason, after } => Finish::Wait { reason, until: now.checked_add(after) },
-                }
+            Ok(Next::NeedsTurn { is_unclaimed, .. }) => {
+                known.assume_unclaimed = is_unclaimed;
+                Finish::Again
+            }
+            Ok(Next::Done) => {
+                (known.failures, known.assume_unclaimed) = (0, false);
+                Finish::Look { until: now + LOOK_AGAIN }
+            }
+            Ok(Next::Wait { reason, after }) => {
+                (known.failures, known.assume_unclaimed) = (0, false);
+                let is_over = reason == WaitReason::GrantsNotConfirmed && self.context.grants.is_confirmed();
+                known.is_hurried = is_over && !known.is_hurried;
+                let after = match after {
+                    _ if known.is_hurried => CONFIRMED_MEANWHILE,
+                    after if after >= LONGEST_WAIT => LOOK_ANYWAY,
+                    after => after,
+                };
+                Finish::Wait { reason, until: now.checked_add(after) }
             }
             Err(_) => {
                 self.context.metrics.error();

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{super::*, Scene, millis, place, request, response};
-use crate::action::response::{Code, ResetResponse};
+use super::{super::*, Meaning, QuotaCategory, Scene, millis, place, request, response};
+use crate::action::{
+    port::ReadError,
+    response::{Code, ResetResponse},
+};
 
 fn exception(code: &str) -> ResetResponse {
     ResetResponse::Exception(Code::parse(code).unwrap())
@@ -232,4 +235,39 @@ fn lane_recovers_while_another_one_is_throttled() {
         scene.call(turn, &ResetResponse::Accepted).unwrap();
     }
     assert!(scene.now - before < millis(190));
+}
+
+#[test]
+fn reads_with_a_response_do_not_cover_up_that_resets_have_none() {
+    let mut scene = Scene::new();
+    scene.fill(0, 100, 1);
+    let category = QuotaCategory::UserAccountRecovery;
+    let read = |begun| Response { begun, meaning: Meaning::of_read(None, category), retry_after: None };
+    let mut calls = 0;
+    let start = scene.now;
+    while scene.now - start < minutes(10) {
+        let turn = scene.await_turn();
+        scene.dispatcher.responded(&turn, &read(scene.now), scene.now);
+        if scene.call(turn, &ResetResponse::NoResponse).is_ok() {
+            calls += 1;
+        }
+    }
+    assert!((15..=20).contains(&calls), "{calls} calls in ten minutes");
+}
+
+#[test]
+fn look_that_reads_a_user_neither_slows_nor_stops_looks() {
+    let mut scene = Scene::new();
+    let throttled = ReadError::Exception(Code::parse("TooManyRequestsException").unwrap());
+    for uid in 0..20 {
+        scene.dispatcher.put(request(uid, 1, 0), place(0, 1), Some(WaitReason::NoMatchingGrant), true, scene.now);
+        let turn = scene.await_turn();
+        for error in [&throttled, &ReadError::NoResponse] {
+            let meaning = Meaning::of_read(Some(error), QuotaCategory::UserAccountRecovery);
+            let response = Response { begun: scene.now, meaning, retry_after: None };
+            scene.dispatcher.responded(&turn, &response, scene.now);
+        }
+        scene.finish(turn, Finish::Done);
+    }
+    assert_eq!(scene.dispatcher.expected_wait(&Lane::Api, "pool-1", scene.now + millis(21)), Some(Duration::ZERO));
 }

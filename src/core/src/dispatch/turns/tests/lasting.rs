@@ -65,3 +65,37 @@ fn first_look_shows_nothing() {
     assert_ne!(turn.lane, Lane::Api);
     scene.finish(turn, Finish::Done);
 }
+
+#[test]
+fn reason_is_shown_again_after_a_turn_of_its_own() {
+    let mut scene = scene(5000);
+    scene.put(request(1, 1, 1), place(0, 1));
+    let throttled = scene.await_turn();
+    [2, 3].into_iter().for_each(|uid| scene.put(request(uid, 1, 2), place(0, 1)));
+    let second = scene.await_turn();
+    let mut shown = Vec::new();
+    let look = scene.await_turn();
+    shown.push((look.name.to_string(), look.shows));
+    scene.finish(look, Finish::Again);
+    scene.finish(throttled, Finish::Again);
+    let third = scene.await_turn();
+    assert_eq!((&*third.name, third.lane == Lane::Api), ("request-1", false));
+    // Its own turn has written another status.
+    scene.put(request(4, 1, 0), place(0, 1));
+    scene.finish(third, Finish::Again);
+    let fourth = scene.await_turn();
+    assert_eq!(&*fourth.name, "request-4");
+    while let Some(wake) = scene.dispatcher.wake_at().filter(|wake| *wake - scene.now < millis(100_000)) {
+        scene.now = scene.now.max(wake);
+        let Some(look) = scene.next() else { continue };
+        shown.push((look.name.to_string(), look.shows));
+        scene.finish(look, Finish::Again);
+        if shown.len() == 2 {
+            break;
+        }
+    }
+    let show = |name: &str| (name.to_owned(), Some(WaitsFor::Turn));
+    assert_eq!(shown, [show("request-3"), show("request-1")]);
+    scene.finish(second, Finish::Done);
+    scene.finish(fourth, Finish::Done);
+}

@@ -228,6 +228,9 @@ impl Reference {
     }
 
     pub(super) fn responded(&mut self, turn: &Turn, response: &Response, now: Instant) {
+        if turn.lane == Lane::Api {
+            return;
+        }
         let of_lane = self.lane(&turn.lane, None, now);
         match response.meaning.load {
             Load::Accepted => of_lane.pace.accepted(response.begun, now),
@@ -238,6 +241,7 @@ impl Reference {
             Service::Alive => of_lane.outage.open(),
             Service::Lost => of_lane.outage.failed(turn.id, now),
             Service::Untried => of_lane.outage.ended(turn.id, now),
+            Service::NotAsked => {}
         }
         let brake = of_lane.deliveries.entry(Arc::clone(&turn.pool)).or_insert_with(|| Brake::new(&DELIVERY));
         match response.meaning.delivery {
