@@ -239,17 +239,45 @@ async fn end_of(env: &Environment, name: &str) -> Result<Ends> {
     })
 }
 
+/// Regions for pools, so many that the calls of none are stopped by lost responses.
+const REGIONS: [&str; 24] = [
+    "af-south-1",
+    "ap-east-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-2",
+    "eu-west-3",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-west-2",
+];
+
 /// Applies these requests at once, and compares how each ends. Each is for a pool of its own,
 /// because a failed delivery stops its pool.
 async fn all_end(env: &Environment, rows: Vec<Row>) -> Result<()> {
-    let pool_with = async |name: &str| {
-        let pool = env.another_pool(name).await?;
+    let pool_with = async |region: &str, name: &str| {
+        let pool = env.another_pool(region, name).await?;
         env.users.create_user(&pool, name).await?;
         anyhow::Ok(pool)
     };
     let mut manifests = String::new();
-    for row in &rows {
-        let pool = pool_with(&row.name).await?;
+    for (row, region) in rows.iter().zip(REGIONS.iter().cycle()) {
+        let pool = pool_with(region, &row.name).await?;
         env.cognito.times(row.times, Matcher::reset_of(&row.name), row.fault.clone());
         manifests += &format!("---\n{}\n", env.request(&row.name, &row.name, row.spec).replace(&env.pool, &pool));
     }

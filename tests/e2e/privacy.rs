@@ -175,7 +175,7 @@ impl Marked {
 
     /// Creates a request for a new marked user of a pool of its own.
     async fn ask_elsewhere(&self, name: &str) -> Result<String> {
-        let pool = self.env.another_pool(name).await?;
+        let pool = self.env.another_pool("eu-west-1", name).await?;
         self.ask_in(&pool, name).await?;
         Ok(pool)
     }

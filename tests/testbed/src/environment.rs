@@ -209,10 +209,10 @@ impl Environment {
         )
     }
 
-    /// Creates a pool with a grant for all namespaces, and returns its id. A failed delivery stops
-    /// the calls of its pool.
-    pub async fn another_pool(&self, name: &str) -> Result<String> {
-        let pool = self.users.create_pool("eu-west-1").await?;
+    /// Creates a pool in a Region with a grant for all namespaces, and returns its id. A failed
+    /// delivery stops the calls of its pool, and lost responses those of its Region.
+    pub async fn another_pool(&self, region: &str, name: &str) -> Result<String> {
+        let pool = self.users.create_pool(region).await?;
         self.apply(&format!(
             "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {{name: pool-of-{name}}}\nspec:\n  userPoolID: {pool}\n  namespaces: [\"*\"]"
         ))
