@@ -51,6 +51,8 @@ pub(super) struct Pending<C: Cognito> {
     /// The requests of a list that is being read.
     listed: BTreeSet<NamespacedName>,
     listed_uids: HashSet<String>,
+    /// The new requests of that list, which is in another order than that of creation.
+    new: Option<Vec<Key>>,
     /// Requests that cannot be parsed, and are not reported yet.
     unreported: BTreeMap<NamespacedName, TrimmedRequest>,
     /// The time to try that again.
@@ -61,6 +63,9 @@ pub(super) struct Pending<C: Cognito> {
 struct Known {
     watched: Watched,
     outlook: Outlook,
+    /// True once the dispatcher knows it, which for the requests of a list is when the list is
+    /// complete.
+    is_placed: bool,
     /// The account that a reconcile has found, and the fingerprint of the outlook that says
     /// otherwise.
     found: Option<(u64, Option<Arc<str>>)>,
@@ -103,6 +108,7 @@ impl<C: Cognito> Pending<C> {
             keys: HashMap::new(),
             listed: BTreeSet::new(),
             listed_uids: HashSet::new(),
+            new: None,
             unreported: BTreeMap::new(),
             report_at: None,
         }
@@ -114,6 +120,8 @@ impl<C: Cognito> Pending<C> {
             Event::Init => {
                 self.listed.clear();
                 self.listed_uids.clear();
+                // A list may begin again before it is complete.
+                self.new.get_or_insert_default();
             }
             Event::InitApply(object) => {
                 self.listed.insert(name(&object));
@@ -169,35 +177,51 @@ impl<C: Cognito> Pending<C> {
                 self.place(key, watched, outlook, is_changed);
             }
             None => {
-                let request = self.plan(key, &watched, &outlook);
-                let deadline = request.0.deadline;
                 let known = Known {
                     watched,
                     outlook,
+                    is_placed: false,
                     found: None,
-                    deadline,
+                    deadline: None,
                     // The status of one that has waited before shows that it was read.
                     assume_unclaimed: !content.has_status(),
                     content,
                     failures: 0,
                     is_hurried: false,
                 };
-                let blocked = known.outlook.blocked;
                 self.known.insert(key, known);
-                self.context.turns.with(|dispatcher, now| {
-                    let (request, place) = request;
-                    let wait = dispatcher.expected_wait(&place.lane, &place.pool, now);
-                    let looks = blocked.is_some() || wait.is_none_or(|wait| wait > LOOK_FIRST);
-                    dispatcher.put(request, place, blocked, looks, now);
-                });
+                match &mut self.new {
+                    Some(new) => new.push(key),
+                    None => self.place_new(key),
+                }
             }
         }
+    }
+
+    /// Gives the dispatcher a request that it does not know.
+    fn place_new(&mut self, key: Key) {
+        let Some((watched, outlook)) = self.known.get(&key).map(|it| (it.watched.clone(), it.outlook.clone())) else {
+            return;
+        };
+        let (request, place) = self.plan(key, &watched, &outlook);
+        if let Some(known) = self.known.get_mut(&key) {
+            (known.is_placed, known.deadline) = (true, request.deadline);
+        }
+        self.context.turns.with(|dispatcher, now| {
+            let wait = dispatcher.expected_wait(&place.lane, &place.pool, now);
+            let looks = outlook.blocked.is_some() || wait.is_none_or(|wait| wait > LOOK_FIRST);
+            dispatcher.put(request, place, outlook.blocked, looks, now);
+        });
     }
 
     /// Gives the dispatcher the new place of a known request, and has the request looked at if
     /// something has changed that its status may show.
     fn place(&mut self, key: Key, watched: Watched, outlook: Outlook, is_changed: bool) {
-        let Some(known) = self.known.get(&key) else { return };
+        let Some(known) = self.known.get_mut(&key) else { return };
+        if !known.is_placed {
+            (known.watched, known.outlook) = (watched, outlook);
+            return;
+        }
         let is_changed = is_changed || known.outlook != outlook || known.watched != watched;
         let same_deadline = known.watched.not_after == watched.not_after
             && known.watched.deadline_seconds == watched.deadline_seconds
@@ -284,6 +308,9 @@ impl<C: Cognito> Pending<C> {
         self.unreported.retain(|name, _| listed.contains(name));
         let keys: HashSet<_> = self.keys.values().copied().collect();
         self.known.retain(|key, _| keys.contains(key));
+        let mut new = self.new.take().unwrap_or_default();
+        new.sort_by_key(|key| self.known.get(key).map(|known| known.watched.created));
+        new.into_iter().for_each(|key| self.place_new(key));
         self.context.turns.with(|dispatcher, now| dispatcher.retain(&keys, now));
         self.context.metrics.pending().retain(&listed);
         let moved_up = self.context.grants.change_pending(|index| index.retain_pending(&listed));
