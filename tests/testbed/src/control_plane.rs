@@ -390,6 +390,12 @@ impl ControlPlane {
         std::fs::read_to_string(self.home.path().join(AUDIT_LOG)).context("there is no audit log")
     }
 
+    /// Returns the process id of kube-apiserver, while it runs.
+    #[must_use]
+    pub fn api_server_pid(&self) -> Option<u32> {
+        self.api_server.pid()
+    }
+
     /// Returns the log of kube-apiserver.
     #[must_use]
     pub fn api_server_logs(&self) -> String {

@@ -1,0 +1,150 @@
+//! The scenarios: what is asked of the operator, and how.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    api_server::NAMESPACE,
+    cognito::Category,
+    figures::{Figures, Percentiles},
+    usage::memory,
+    world::{Installed, World},
+};
+
+/// A budget that is no limit.
+const UNLIMITED: f64 = 1000.0;
+/// Cognito's quota for resets.
+const BUDGET: f64 = 30.0;
+/// The latency of a call under a budget.
+const LATENCY: Duration = Duration::from_millis(50);
+/// The number of single requests at rest.
+const SINGLES: usize = 50;
+/// The time until a started operator uses no CPU any more.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// How a scenario is run.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// The operator's program.
+    pub program: &'a Path,
+    /// What is installed in the cluster.
+    pub installed: Installed,
+}
+
+impl Setup<'_> {
+    async fn world(self, quotas: bool) -> Result<World> {
+        World::start(self.program, self.installed, quotas).await
+    }
+
+    /// Requests one by one, at rest.
+    ///
+    /// # Errors
+    /// Returns an error if a server fails, or if the promise is broken. So do all scenarios.
+    pub async fn rest(self) -> Result<Figures> {
+        let mut world = self.world(false).await?;
+        world.start_operator(UNLIMITED, true).await?;
+        sleep(WARM_UP).await;
+        let before = world.begin().await?;
+        let (mut to_call, mut to_outcome) = (Vec::new(), Vec::new());
+        for index in 0..SINGLES {
+            let (name, created) = (format!("single-{index}"), Instant::now());
+            world.api.create_request(NAMESPACE, &name).await?;
+            world.api.wait_ended(NAMESPACE, &name).await?;
+            to_outcome.push(created.elapsed().as_secs_f64() * 1e3);
+            let called = world.cognito.counts().resets.last().copied().context("the call is missing")?;
+            to_call.push(called.duration_since(created).as_secs_f64() * 1e3);
+        }
+        let figures = world.end("rest", before, SINGLES).await?;
+        Ok(Figures { to_call: Percentiles::of(to_call), to_outcome: Percentiles::of(to_outcome), ..figures })
+    }
+
+    /// Requests that are created while the operator works on them, without a budget.
+    ///
+    /// # Errors
+    /// See [`Self::rest`].
+    pub async fn stream(self, number: usize) -> Result<Figures> {
+        let mut world = self.world(false).await?;
+        world.start_operator(UNLIMITED, true).await?;
+        sleep(WARM_UP).await;
+        let before = world.begin().await?;
+        world.api.create_requests(NAMESPACE, "stream", number).await?;
+        world.end("stream", before, number).await
+    }
+
+    /// Requests that exist before the operator starts, without a budget.
+    ///
+    /// # Errors
+    /// See [`Self::rest`].
+    pub async fn backlog(self, number: usize) -> Result<Figures> {
+        let mut world = self.world(false).await?;
+        world.api.create_requests(NAMESPACE, "backlog", number).await?;
+        let before = world.begin().await?;
+        world.start_operator(UNLIMITED, false).await?;
+        world.end("backlog", before, number).await
+    }
+
+    /// A backlog under Cognito's quotas and a budget of the same size, with this number of
+    /// replicas. With two, the leader is killed when half of the requests are done.
+    ///
+    /// # Errors
+    /// See [`Self::rest`].
+    pub async fn budget(self, number: usize, replicas: usize) -> Result<Figures> {
+        let mut world = self.world(true).await?;
+        world.cognito.set_latency(LATENCY);
+        world.api.create_requests(NAMESPACE, "budget", number).await?;
+        let before = world.begin().await?;
+        for _ in 0..replicas {
+            // The first one leads.
+            world.start_operator(BUDGET, replicas > 1 && world.operators.is_empty()).await?;
+        }
+        if replicas > 1 {
+            world.wait_for(number / 2).await?;
+            world.operators.first_mut().context("no replica")?.sigkill().await?;
+        }
+        let scenario = if replicas > 1 { "budget, leader killed" } else { "budget" };
+        let figures = world.end(scenario, before, number).await?;
+        Ok(Figures { budget_used: Some(figures.rate / BUDGET * 100.0), ..figures })
+    }
+
+    /// The calls per second while Cognito's limit moves: by second, the limit and the calls.
+    ///
+    /// # Errors
+    /// See [`Self::rest`].
+    pub async fn moving_limit(self, limits: &[(usize, usize)]) -> Result<Vec<(usize, usize, usize)>> {
+        let mut world = self.world(true).await?;
+        let seconds: usize = limits.iter().map(|(seconds, _)| seconds).sum();
+        world.api.create_requests(NAMESPACE, "moving", seconds * 30).await?;
+        world.start_operator(BUDGET, true).await?;
+        world.wait_for(1).await?;
+        let mut second = Instant::now();
+        let (mut figures, mut done) = (Vec::new(), world.cognito.resets());
+        for (seconds, limit) in limits {
+            world.cognito.set_quota(Category::UserAccountRecovery, *limit);
+            for _ in 0..*seconds {
+                second += Duration::from_secs(1);
+                sleep_until(second).await;
+                let now = world.cognito.resets();
+                figures.push((figures.len() + 1, *limit, now - done));
+                done = now;
+            }
+        }
+        anyhow::ensure!(world.cognito.counts().most_of_a_user() <= 1, "a user was reset twice");
+        Ok(figures)
+    }
+
+    /// The operator's resident memory at rest, in MiB, beside this number of finished requests.
+    ///
+    /// # Errors
+    /// See [`Self::rest`].
+    pub async fn memory(self, finished: usize) -> Result<f64> {
+        let mut world = self.world(false).await?;
+        world.api.create_requests(NAMESPACE, "finished", finished).await?;
+        world.api.finish_requests(NAMESPACE, "finished", finished).await?;
+        world.start_operator(BUDGET, true).await?;
+        sleep(WARM_UP).await;
+        let pid = world.operators.first().and_then(testbed::Operator::pid).context("the operator has ended")?;
+        Ok(memory(pid)?.resident)
+    }
+}
