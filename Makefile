@@ -81,6 +81,15 @@ load-retention: prepared ## Delete the old ones of 20,000 records in flat memory
 	RETENTION_RECORDS=$(or $(RECORDS),20000) $(if $(SEED),RETENTION_SEED=$(SEED)) \
 		$(CARGO) test --locked --workspace --test e2e -- --nocapture retention_load
 
+# What `make bench` does: RUNS runs of each scenario, or of those that ONLY names (rest, stream, backlog, budget, replicas,
+# moving-limit, memory, boto3). INSTALLED=deploy measures with the admission policies of deploy/.
+.PHONY: bench
+bench: servers build ## Measure speed, API requests, CPU and memory on a quiet machine (ONLY=rest,budget for some, RUNS=3; 15 minutes)
+	@.ci/require cargo
+	@.ci/progress "the build of the bench" $(CARGO) build --locked --workspace --bin bench
+	$(TARGET_DIR)/debug/bench --operator "$(COGNITO_RESET_OPERATOR_BIN)" --output "$(TARGET_DIR)/bench" --runs $(or $(RUNS),1) \
+		--installed $(or $(INSTALLED),crds) $(if $(ONLY),--only $(ONLY))
+
 # Walks through millions of states: optimized, and built of nothing but what is pure.
 MODEL = $(CARGO) test --locked --profile model --package cognito-reset-core --test model
 

@@ -24,9 +24,9 @@ pub struct Figures {
     pub operator_cpu: f64,
     /// The API server's CPU time for each reset, in milliseconds.
     pub api_server_cpu: f64,
-    /// The number of requests to the API server for each reset.
-    pub requests_per_reset: f64,
-    /// The requests to the API server by verb and resource.
+    /// The requests to the API server for each reset.
+    pub per_reset: PerReset,
+    /// All requests to the API server by verb and resource.
     pub requests: Requests,
     /// The calls that Cognito throttled.
     pub throttled: u64,
@@ -38,6 +38,41 @@ pub struct Figures {
     /// The time from the creation of a single request to its outcome, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_outcome: Option<Percentiles>,
+}
+
+/// The requests to the API server for each reset. Lists are left out, because their number depends
+/// on the time and not on the resets: those that confirm grants and holds, and scans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PerReset {
+    /// Reads of a request or a record.
+    pub reads: f64,
+    /// Writes of a request, a record or their status.
+    pub writes: f64,
+    /// Writes of Events.
+    pub events: f64,
+}
+
+impl PerReset {
+    /// Divides the requests by the number of resets.
+    pub fn of(requests: &Requests, resets: usize) -> Self {
+        let count = |is_counted: fn(&str, &str) -> bool| {
+            let counted = requests.iter().filter(|(key, _)| key.split_once(' ').is_some_and(|(v, r)| is_counted(v, r)));
+            #[expect(clippy::cast_precision_loss, reason = "numbers of requests")]
+            let of_each = counted.map(|(_, count)| *count).sum::<u64>() as f64 / resets.max(1) as f64;
+            of_each
+        };
+        Self {
+            reads: count(|verb, resource| is_of_a_reset(resource) && verb == "GET"),
+            writes: count(|verb, resource| is_of_a_reset(resource) && !matches!(verb, "GET" | "LIST")),
+            events: count(|_, resource| resource == "events"),
+        }
+    }
+
+    /// Returns the sum.
+    pub fn sum(self) -> f64 {
+        self.reads + self.writes + self.events
+    }
 }
 
 /// Percentiles by nearest rank.
@@ -58,6 +93,11 @@ impl Percentiles {
         let rank = |percent: usize| samples.get((samples.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         Some(Self { p50: rank(50)?, p90: rank(90)?, p99: rank(99)? })
     }
+}
+
+/// Returns true for requests and records, and their status.
+fn is_of_a_reset(resource: &str) -> bool {
+    resource.starts_with("passwordresetrequests") || resource.starts_with("passwordresetrecords")
 }
 
 /// The smallest, the median and the largest figure of several runs.
@@ -82,6 +122,23 @@ mod tests {
         let samples = (1..=50).rev().map(f64::from).collect();
         assert_eq!(Percentiles::of(samples), Some(Percentiles { p50: 25.0, p90: 45.0, p99: 50.0 }));
         assert_eq!(Percentiles::of(Vec::new()), None);
+    }
+
+    #[test]
+    fn requests_are_divided_by_the_number_of_resets() {
+        let requests = [
+            ("GET passwordresetrequests", 4),
+            ("GET passwordresetrecords", 2),
+            ("LIST passwordresetrequests", 9),
+            ("LIST userpoolgrants", 9),
+            ("POST passwordresetrecords", 2),
+            ("PUT passwordresetrecords", 2),
+            ("APPLY passwordresetrequests/status", 1),
+            ("POST events", 3),
+        ];
+        let requests = requests.into_iter().map(|(key, count)| (key.to_owned(), count)).collect();
+        let each = PerReset::of(&requests, 2);
+        assert_eq!((each.reads, each.writes, each.events, each.sum()), (3.0, 2.5, 1.5, 7.0));
     }
 
     #[test]

@@ -163,7 +163,7 @@ fn plot_budget(figures: &[Figures], output: &Path) -> Result<()> {
         let budget = figures.iter().filter(|it| it.scenario == "budget");
         budget.map(|it| (float(it.resets), of(it))).collect::<Vec<_>>()
     };
-    let (rate, requests) = (line(|it| it.rate), line(|it| it.requests_per_reset));
+    let (rate, requests) = (line(|it| it.rate), line(|it| it.per_reset.sum()));
     if rate.is_empty() {
         return Ok(());
     }
@@ -171,7 +171,7 @@ fn plot_budget(figures: &[Figures], output: &Path) -> Result<()> {
     let plot = |title, y, name, points| Plot { title, x, y, lines: vec![(name, points)] };
     plot("Resets per second under a budget of 30", "resets per second", "resets", rate)
         .write(&output.join("backlog-rate.svg"))?;
-    plot("Requests to the API server for each reset", "requests", "requests", requests)
+    plot("Requests to the API server for each reset, Events included", "requests", "requests", requests)
         .write(&output.join("backlog-requests.svg"))
 }
 

@@ -7,10 +7,12 @@ use crate::figures::{Figures, spread};
 /// A column: its title, and its figure of a run; `None` where a scenario has none.
 type Column = (&'static str, fn(&Figures) -> Option<f64>);
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 11] = [
     ("resets/s", |it| Some(it.rate)),
     ("budget used, %", |it| it.budget_used),
-    ("API requests a reset", |it| of_operator(it, it.requests_per_reset)),
+    ("API reads a reset", |it| of_operator(it, it.per_reset.reads)),
+    ("API writes a reset", |it| of_operator(it, it.per_reset.writes)),
+    ("Events a reset", |it| of_operator(it, it.per_reset.events)),
     ("operator CPU a reset, ms", |it| of_operator(it, it.operator_cpu)),
     ("API server CPU a reset, ms", |it| of_operator(it, it.api_server_cpu)),
     ("peak memory, MiB", |it| of_operator(it, it.memory.peak)),

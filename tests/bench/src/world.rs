@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     api_server::{ApiServer, NAMESPACE, Requests, since},
     cognito::{Category, Cognito},
-    figures::Figures,
+    figures::{Figures, PerReset},
     usage::{cpu_seconds, memory},
 };
 
@@ -136,8 +136,8 @@ impl World {
             operator += cpu_seconds(pid)? - earlier;
         }
         let requests = since(&before.requests, &self.api.requests().await?);
-        #[expect(clippy::cast_precision_loss, reason = "numbers of requests")]
-        let (of_each, sent) = (resets.max(1) as f64, requests.values().sum::<u64>() as f64);
+        #[expect(clippy::cast_precision_loss, reason = "a number of requests")]
+        let of_each = resets.max(1) as f64;
         Ok(Figures {
             scenario: scenario.to_owned(),
             resets,
@@ -145,7 +145,7 @@ impl World {
             rate: of_each / seconds,
             operator_cpu: operator * 1e3 / of_each,
             api_server_cpu: (cpu_seconds(self.api_server()?)? - before.api_server) * 1e3 / of_each,
-            requests_per_reset: sent / of_each,
+            per_reset: PerReset::of(&requests, resets),
             requests,
             throttled: counts.throttled,
             memory: self
