@@ -31,7 +31,7 @@ pub use kubectl::{Kubectl, KubectlResult};
 pub use moto::{Cognito, Moto};
 pub use operator::{Operator, OperatorBuilder};
 pub use pool::{Lease, Pool};
-pub use proxy::{Fault, FaultProxy, Held, Matcher, Pour, Recorded, Reply, ResetCount, Rule, Seen};
+pub use proxy::{Fault, FaultProxy, Held, Matcher, Pour, Recorded, Reply, ResetCount, Responder, Rule, Seen};
 pub use tls::TlsFront;
 pub use tools::Tools;
 pub use wait::{Attempt, eventually};

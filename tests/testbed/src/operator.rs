@@ -209,9 +209,21 @@ impl Operator {
     /// # Errors
     /// When it has ended, and where the kernel does not say so.
     pub fn peak_memory(&self) -> Result<usize> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it has now and that is not mapped from a file, in bytes.
+    ///
+    /// # Errors
+    /// As for [`peak_memory`](Self::peak_memory).
+    pub fn anonymous_memory(&self) -> Result<usize> {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, name: &str) -> Result<usize> {
         let pid = self.pid().context("it has ended")?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
         Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
     }
 

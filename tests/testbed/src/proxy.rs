@@ -29,7 +29,7 @@ use tokio::{
 use self::{exchange::Exchange, wire::Wire};
 pub use self::{
     journal::{Recorded, ResetCount, Seen},
-    rules::{Fault, Held, Matcher, Pour, Reply, Rule},
+    rules::{Fault, Held, Matcher, Pour, Reply, Responder, Rule},
 };
 
 /// The proxy. It stops when dropped, and every connection with it.

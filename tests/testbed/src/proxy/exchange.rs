@@ -116,6 +116,7 @@ impl Call {
                 }
             }
             Fault::Respond(reply) => made_up(reply),
+            Fault::Compute(responder) => made_up(responder.reply(&self.seen)),
             Fault::ForwardThenRespond(reply) => {
                 self.forward_whole().await?;
                 made_up(reply)

@@ -30,6 +30,8 @@ pub enum Fault {
     HoldReply,
     /// The proxy responds itself, and does not send the request on.
     Respond(Reply),
+    /// The same, with a reply that depends on the request.
+    Compute(Responder),
     /// The request is sent on, and this response replaces the reply.
     ForwardThenRespond(Reply),
     /// The request is not sent on; the connection ends without a reply.
@@ -68,6 +70,27 @@ pub struct Pour {
     pub times: usize,
     /// The time before each.
     pub pause: Duration,
+}
+
+/// A function that makes the reply to a request.
+#[derive(Clone)]
+pub struct Responder(Arc<dyn Fn(&Seen) -> Reply + Send + Sync>);
+
+impl Responder {
+    /// Responds with what this returns.
+    pub fn new(respond: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self(Arc::new(respond))
+    }
+
+    pub(super) fn reply(&self, seen: &Seen) -> Reply {
+        (self.0)(seen)
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Responder")
+    }
 }
 
 /// A reply that the test makes.
