@@ -34,5 +34,6 @@ mod retention;
 mod retention_load;
 mod sequences;
 mod startup;
+mod turns;
 mod two_people;
 mod upgrade;
