@@ -81,8 +81,8 @@ load-retention: prepared ## Delete the old ones of 20,000 records in flat memory
 	RETENTION_RECORDS=$(or $(RECORDS),20000) $(if $(SEED),RETENTION_SEED=$(SEED)) \
 		$(CARGO) test --locked --workspace --test e2e -- --nocapture retention_load
 
-# What `make bench` does: RUNS runs of each scenario, or of those that ONLY names (rest, stream, backlog, budget, replicas,
-# moving-limit, memory, boto3). INSTALLED=deploy measures with the admission policies of deploy/.
+# What `make bench` does: RUNS runs of each scenario, or of those that ONLY names (rest, stream, backlog, budget, quota,
+# replicas, moving-limit, memory, boto3). INSTALLED=deploy measures with the admission policies of deploy/.
 .PHONY: bench
 bench: servers build ## Measure speed, API requests, CPU and memory on a quiet machine (ONLY=rest,budget for some, RUNS=3; 15 minutes)
 	@.ci/require cargo

@@ -1,5 +1,5 @@
-//! Stands in for Amazon Cognito: as fast as it is told to be, with a quota for each category of
-//! operations, and with a count of the resets of each user.
+//! A replacement for Amazon Cognito, as fast as a scenario demands. It has a quota for each
+//! category of operations, and counts the resets of each user.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -59,6 +59,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Returns the longest time between two accepted resets.
+    pub fn longest_pause(&self) -> Duration {
+        let pauses = self.resets.iter().zip(self.resets.iter().skip(1));
+        pauses.map(|(one, next)| next.duration_since(*one)).max().unwrap_or_default()
+    }
+
     /// Returns the number of accepted resets of the user with most of them.
     pub fn most_of_a_user(&self) -> u32 {
         self.by_user.values().copied().max().unwrap_or_default()
@@ -121,7 +127,7 @@ impl Cognito {
         self.state.lock().counts.resets.len()
     }
 
-    /// Begins to count anew.
+    /// Begins to count again.
     pub fn forget(&self) {
         self.state.lock().counts = Counts::default();
     }

@@ -30,6 +30,8 @@ pub struct Figures {
     pub requests: Requests,
     /// The calls that Cognito throttled.
     pub throttled: u64,
+    /// The longest time between two resets, in seconds.
+    pub longest_pause: f64,
     /// The operator's memory at the end; of two replicas, the leader's.
     pub memory: Memory,
     /// The time from the creation of a single request to its call, in milliseconds.

@@ -41,7 +41,7 @@ struct Cli {
     /// The operator's program [default: target/release/cognito-reset-operator].
     #[arg(long, value_name = "PATH", env = "COGNITO_RESET_OPERATOR_BIN")]
     operator: Option<PathBuf>,
-    /// What is installed in the cluster.
+    /// The part of deploy/ that is installed in the cluster.
     #[arg(long, default_value = "crds")]
     installed: Installed,
     /// The number of runs of each scenario.
@@ -64,9 +64,11 @@ enum Scenario {
     Stream,
     /// 2,000 requests that exist before the operator starts.
     Backlog,
-    /// 100, 300 and 900 requests under Cognito's quotas.
+    /// 100, 300 and 900 requests under a budget of 30 a second.
     Budget,
-    /// 300 requests under Cognito's quotas, with two replicas of which the leader is killed.
+    /// 300 requests under a budget that is as large as Cognito's quota.
+    Quota,
+    /// 300 requests under a budget, with two replicas of which the leader is killed.
     Replicas,
     /// The pace while Cognito's limit moves.
     MovingLimit,
@@ -108,10 +110,11 @@ async fn run(cli: Cli) -> Result<()> {
         for run in 1..=cli.runs {
             eprintln!("==> {scenario:?}, run {run} of {}", cli.runs);
             figures.extend(measure(setup, *scenario, &output).await?);
+            // A later scenario may fail.
+            fs::write(output.join("figures.json"), serde_json::to_vec_pretty(&figures)?)?;
         }
     }
     print!("{}", table::table(&figures));
-    fs::write(output.join("figures.json"), serde_json::to_vec_pretty(&figures)?)?;
     plot_budget(&figures, &output)
 }
 
@@ -123,11 +126,12 @@ async fn measure(setup: Setup<'_>, scenario: Scenario, output: &Path) -> Result<
         Scenario::Budget => {
             let mut figures = Vec::new();
             for number in BACKLOGS {
-                figures.push(setup.budget(number, 1).await?);
+                figures.push(setup.budget(number, 1, false).await?);
             }
             figures
         }
-        Scenario::Replicas => vec![setup.budget(300, 2).await?],
+        Scenario::Quota => vec![setup.budget(300, 1, true).await?],
+        Scenario::Replicas => vec![setup.budget(300, 2, false).await?],
         Scenario::MovingLimit => {
             plot_moving_limit(&setup.moving_limit(&LIMITS).await?, output)?;
             Vec::new()

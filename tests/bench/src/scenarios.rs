@@ -19,17 +19,19 @@ const UNLIMITED: f64 = 1000.0;
 const BUDGET: f64 = 30.0;
 /// The latency of a call under a budget.
 const LATENCY: Duration = Duration::from_millis(50);
+/// The calls of one operator at the same time, and so the requests that it can claim at once.
+const SLOTS: usize = 16;
 /// The number of single requests at rest.
 const SINGLES: usize = 50;
 /// The time until a started operator uses no CPU any more.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// How a scenario is run.
+/// The settings of a run.
 #[derive(Clone, Copy)]
 pub struct Setup<'a> {
     /// The operator's program.
     pub program: &'a Path,
-    /// What is installed in the cluster.
+    /// The part of `deploy/` that is installed in the cluster.
     pub installed: Installed,
 }
 
@@ -85,13 +87,14 @@ impl Setup<'_> {
         world.end("backlog", before, number).await
     }
 
-    /// A backlog under Cognito's quotas and a budget of the same size, with this number of
-    /// replicas. With two, the leader is killed when half of the requests are done.
+    /// A backlog under a budget of 30 a second, with this number of replicas. With two, the leader
+    /// is killed when half of the requests are done. With `quotas`, Cognito rejects the 31st reset
+    /// of any second, and so also one that is early because another one was late.
     ///
     /// # Errors
     /// See [`Self::rest`].
-    pub async fn budget(self, number: usize, replicas: usize) -> Result<Figures> {
-        let mut world = self.world(true).await?;
+    pub async fn budget(self, number: usize, replicas: usize, quotas: bool) -> Result<Figures> {
+        let mut world = self.world(quotas).await?;
         world.cognito.set_latency(LATENCY);
         world.api.create_requests(NAMESPACE, "budget", number).await?;
         let before = world.begin().await?;
@@ -103,8 +106,16 @@ impl Setup<'_> {
             world.wait_for(number / 2).await?;
             world.operators.first_mut().context("no replica")?.sigkill().await?;
         }
-        let scenario = if replicas > 1 { "budget, leader killed" } else { "budget" };
-        let figures = world.end(scenario, before, number).await?;
+        let scenario = match (replicas, quotas) {
+            (1, false) => "budget",
+            (1, true) => "budget at the quota",
+            _ => "budget, leader killed",
+        };
+        let figures = if replicas > 1 {
+            world.end_without(scenario, before, number, SLOTS).await?
+        } else {
+            world.end(scenario, before, number).await?
+        };
         Ok(Figures { budget_used: Some(figures.rate / BUDGET * 100.0), ..figures })
     }
 

@@ -7,7 +7,7 @@ use crate::figures::{Figures, spread};
 /// A column: its title, and its figure of a run; `None` where a scenario has none.
 type Column = (&'static str, fn(&Figures) -> Option<f64>);
 
-const COLUMNS: [Column; 11] = [
+const COLUMNS: [Column; 12] = [
     ("resets/s", |it| Some(it.rate)),
     ("budget used, %", |it| it.budget_used),
     ("API reads a reset", |it| of_operator(it, it.per_reset.reads)),
@@ -17,6 +17,7 @@ const COLUMNS: [Column; 11] = [
     ("API server CPU a reset, ms", |it| of_operator(it, it.api_server_cpu)),
     ("peak memory, MiB", |it| of_operator(it, it.memory.peak)),
     ("throttled calls", |it| of_operator(it, count(it.throttled))),
+    ("longest pause, s", |it| of_operator(it, it.longest_pause)),
     ("to call, ms p50", |it| it.to_call.map(|it| it.p50)),
     ("to outcome, ms p50", |it| it.to_outcome.map(|it| it.p50)),
 ];

@@ -1,4 +1,4 @@
-//! What the kernel says about a process.
+//! CPU time and memory of a process, as the kernel shows them.
 
 use std::fs;
 
