@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use futures::{StreamExt, TryStreamExt, stream};
+use anyhow::{Context, Result, ensure};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use http::Request;
 use kube::{
     Client, Config,
@@ -148,23 +148,21 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Waits until the status of a request has an outcome, with a watch of it alone.
+    /// Returns the names of requests that have ended, as one watch shows them.
     ///
     /// # Errors
-    /// Returns an error if the watch ends before.
-    pub async fn wait_ended(&self, namespace: &str, name: &str) -> Result<()> {
-        let watch = format!("{}?watch=true&timeoutSeconds=60&fieldSelector=metadata.name%3D{name}", path(namespace));
+    /// Returns an error if the watch is refused.
+    pub async fn ended(&self, namespace: &str) -> Result<impl Stream<Item = Result<String>> + use<>> {
+        let watch = format!("{}?watch=true&timeoutSeconds=600", path(namespace));
         let events = self.client.request_events::<Value>(Request::get(watch).body(Vec::new())?).await?;
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.try_next().await? {
-            let (kube::core::WatchEvent::Added(object) | kube::core::WatchEvent::Modified(object)) = event else {
-                continue;
-            };
-            if object["status"]["outcome"].as_str().is_some_and(|outcome| outcome != "Pending") {
-                return Ok(());
+        Ok(events.filter_map(async |event| match event {
+            Ok(kube::core::WatchEvent::Modified(object)) => {
+                let has_ended = object["status"]["outcome"].as_str().is_some_and(|outcome| outcome != "Pending");
+                object["metadata"]["name"].as_str().filter(|_| has_ended).map(|name| Ok(name.to_owned()))
             }
-        }
-        bail!("the watch of {name} ended before the request did")
+            Ok(_) => None,
+            Err(error) => Some(Err(error.into())),
+        }))
     }
 
     /// Returns the numbers of requests of everybody but this client, for the operator's kinds and

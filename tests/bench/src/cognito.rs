@@ -59,6 +59,15 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Returns the accepted resets per second, from the first one to the last one.
+    pub fn pace(&self) -> f64 {
+        let seconds =
+            self.resets.first().zip(self.resets.last()).map_or(0.0, |(first, last)| (*last - *first).as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a number of calls")]
+        let pauses = self.resets.len().saturating_sub(1) as f64;
+        if seconds > 0.0 { pauses / seconds } else { 0.0 }
+    }
+
     /// Returns the longest time between two accepted resets.
     pub fn longest_pause(&self) -> Duration {
         let pauses = self.resets.iter().zip(self.resets.iter().skip(1));

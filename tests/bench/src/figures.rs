@@ -17,7 +17,7 @@ pub struct Figures {
     pub seconds: f64,
     /// Resets per second.
     pub rate: f64,
-    /// The share of the budget that was used, in percent.
+    /// The share of the budget that was used between the first call and the last one, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget_used: Option<f64>,
     /// The operator's CPU time for each reset, in milliseconds.
@@ -30,6 +30,8 @@ pub struct Figures {
     pub requests: Requests,
     /// The calls that Cognito throttled.
     pub throttled: u64,
+    /// The accepted resets per second, from the first one to the last one.
+    pub pace: f64,
     /// The longest time between two resets, in seconds.
     pub longest_pause: f64,
     /// The operator's memory at the end; of two replicas, the leader's.

@@ -143,6 +143,7 @@ async fn measure(setup: Setup<'_>, scenario: Scenario, output: &Path) -> Result<
                 println!("resident at rest beside {finished} finished requests: {resident:.1} MiB");
                 points.push((float(finished), resident));
             }
+            fs::write(output.join("memory.json"), serde_json::to_vec(&points)?)?;
             let title = "Memory at rest";
             let lines = vec![("resident", points)];
             Plot { title, x: "finished requests", y: "MiB", lines }.write(&output.join("memory.svg"))?;
@@ -152,7 +153,9 @@ async fn measure(setup: Setup<'_>, scenario: Scenario, output: &Path) -> Result<
     })
 }
 
+/// Writes and plots, for each second, its number, the limit and the accepted resets.
 fn plot_moving_limit(seconds: &[(usize, usize, usize)], output: &Path) -> Result<()> {
+    fs::write(output.join("moving-limit.json"), serde_json::to_vec(seconds)?)?;
     let line = |of: fn(&(usize, usize, usize)) -> usize| {
         seconds.iter().map(|second| (float(second.0), float(of(second)))).collect()
     };

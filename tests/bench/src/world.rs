@@ -158,6 +158,7 @@ impl World {
             per_reset: PerReset::of(&requests, resets),
             requests,
             throttled: counts.throttled,
+            pace: counts.pace(),
             longest_pause: counts.longest_pause().as_secs_f64(),
             memory: self
                 .operators
