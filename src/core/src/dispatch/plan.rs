@@ -7,7 +7,7 @@ use std::{
 
 use cognito_reset_api::{
     PasswordResetRequest,
-    conditions::{ConditionType, WaitReason},
+    conditions::{ConditionType, UNSEEN, WaitReason},
 };
 use jiff::Timestamp;
 
@@ -54,6 +54,8 @@ impl Content {
     pub fn of(request: &PasswordResetRequest) -> Self {
         let conditions = request.status.iter().flat_map(|status| &status.conditions);
         let ready = conditions.into_iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+        // The API server has set the first status.
+        let ready = ready.filter(|ready| ready.observed_generation != Some(UNSEEN));
         let reason = ready.map(|ready| ready.reason.as_str());
         let counts = [WaitReason::ObjectTooLarge, WaitReason::WriteRefused].map(|reason| Some(reason.as_str()));
         let version = request.metadata.resource_version.as_deref();
@@ -166,8 +168,9 @@ mod tests {
     fn change_leads_to_a_look_only_where_something_depends_on_it() {
         let content = |generation: i64, version: &str, reason: Option<&str>| {
             let condition = |reason| {
+                let observed = if reason == "Pending" { UNSEEN } else { generation };
                 json!({ "type": "Ready", "status": "False", "reason": reason, "message": "",
-                    "lastTransitionTime": "2026-01-01T00:00:00Z" })
+                    "observedGeneration": observed, "lastTransitionTime": "2026-01-01T00:00:00Z" })
             };
             let status = reason.map(|reason| json!({ "outcome": "Pending", "conditions": [condition(reason)] }));
             let request = json!({
@@ -183,6 +186,13 @@ mod tests {
             ("the spec", content(1, "1", Some("Suspended")), content(2, "2", Some("Suspended")), true),
             ("the status is removed", content(1, "1", Some("Suspended")), content(1, "2", None), true),
             ("a label before the first status", content(1, "1", None), content(1, "2", None), true),
+            ("after the initial status", content(1, "1", Some("Pending")), content(1, "2", Some("Suspended")), false),
+            (
+                "a label after the initial status",
+                content(1, "1", Some("Pending")),
+                content(1, "2", Some("Pending")),
+                true,
+            ),
             (
                 "a label after a refusal",
                 content(1, "1", Some("WriteRefused")),
