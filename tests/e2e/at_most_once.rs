@@ -110,10 +110,15 @@ async fn an_outcome_is_not_written_to_a_namesake() -> Result<()> {
     env.apply(&env.request("shared", "alice", "")).await?;
     let held = rule.held(LIMIT).await?;
     env.kubectl(&["delete", "prr", "shared"]).await?;
-    env.apply(&env.request("shared", "bob", "")).await?;
+    // Another request of the name has turns of its own.
+    env.apply(&env.request("shared", "bob", "suspend: true")).await?;
+    env.becomes("shared", "Pending/Suspended").await?;
     held.release();
+    // It is rejected for a request that has an outcome.
+    let goes_on = env.kubectl(&["patch", "prr", "shared", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).await;
     assert_eq!(env.ended("shared").await?, "Succeeded/ResetAccepted");
     assert_eq!((env.calls("alice"), env.calls("bob")), (1, 1), "the second one has the outcome of the first");
+    goes_on?;
     Ok(())
 }
 
