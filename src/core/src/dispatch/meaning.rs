@@ -5,7 +5,7 @@ use cognito_reset_api::{Exception, FailureCause};
 use crate::{
     action::{
         port::ReadError,
-        response::{Code, ResetResponse},
+        response::{Class, Code, ResetResponse},
     },
     dispatch::lane::QuotaCategory,
 };
@@ -91,32 +91,13 @@ impl Meaning {
     /// Returns the meaning of an exception.
     #[must_use]
     pub const fn of_exception(exception: Exception) -> Self {
-        match exception {
-            Exception::InvalidParameter
-            | Exception::NotAuthorized
-            | Exception::ResourceNotFound
-            | Exception::UserNotFound
-            | Exception::OperationNotEnabled => REFUSED,
-            Exception::TooManyRequests | Exception::Throttling | Exception::RequestLimitExceeded => THROTTLED,
-            Exception::AccessDenied
-            | Exception::ExpiredToken
-            | Exception::ExpiredTokenException
-            | Exception::UnrecognizedClient
-            | Exception::InvalidSignature
-            | Exception::IncompleteSignature
-            | Exception::MissingAuthenticationToken
-            | Exception::OptInRequired
-            | Exception::RequestExpired => BLOCKED,
-            Exception::InternalError | Exception::ServiceUnavailable => LOST,
+        match Class::of(exception) {
+            Class::Refused => REFUSED,
+            Class::Throttled => THROTTLED,
+            Class::Blocked => BLOCKED,
+            Class::Ambiguous => LOST,
             // The step that sends the code, or a Lambda trigger around it, failed.
-            Exception::InvalidEmailRoleAccessPolicy
-            | Exception::InvalidLambdaResponse
-            | Exception::InvalidSmsRoleAccessPolicy
-            | Exception::InvalidSmsRoleTrustRelationship
-            | Exception::LimitExceeded
-            | Exception::UnexpectedLambda
-            | Exception::UserLambdaValidation
-            | Exception::CodeDeliveryFailure => NOT_DELIVERED,
+            Class::AmbiguousFailure => NOT_DELIVERED,
         }
     }
 
@@ -164,7 +145,6 @@ impl Meaning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::response::Class;
 
     #[test]
     fn meaning_agrees_with_the_class_of_each_response() {

@@ -88,8 +88,8 @@ impl Watched {
 /// The outlook of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
-    /// The reason why a turn could not lead to a call; `None` if it may. A turn may still find
-    /// another one.
+    /// The reason why, by what the watches show, a turn cannot lead to a call; `None` if it may. A
+    /// turn may still find another reason.
     pub blocked: Option<WaitReason>,
     /// The account of the role by which the call would be made; `None` without a role.
     pub account: Option<Arc<str>>,
