@@ -246,13 +246,19 @@ impl<C: Cognito> Pending<C> {
     /// about the request and the user as they were read, so the outlook is corrected if it says
     /// otherwise.
     fn found(&mut self, key: Key, account: Option<&str>) {
-        let Some(watched) = self.known.get(&key).map(|known| known.watched.clone()) else { return };
-        let outlook = self.context.grants.read(|index| index.outlook(&watched));
+        let Some((watched, outlook)) = self.present(key) else { return };
         if let Some(known) = self.known.get_mut(&key) {
             let agrees = outlook.blocked.is_none() && outlook.account.as_deref() == account;
             known.found = (!agrees).then(|| (outlook.fingerprint, account.map(Into::into)));
         }
         self.place(key, watched, outlook, false);
+    }
+
+    /// Returns a known request with its present outlook.
+    fn present(&self, key: Key) -> Option<(Watched, Outlook)> {
+        let watched = self.known.get(&key)?.watched.clone();
+        let outlook = self.context.grants.read(|index| index.outlook(&watched));
+        Some((watched, outlook))
     }
 
     fn plan(&self, key: Key, watched: &Watched, outlook: &Outlook) -> (Request, Place) {
@@ -280,8 +286,7 @@ impl<C: Cognito> Pending<C> {
     pub(super) fn moved_up(&mut self, names: impl IntoIterator<Item = NamespacedName>) {
         for name in names {
             let Some(key) = self.keys.get(&name).copied() else { continue };
-            let Some(watched) = self.known.get(&key).map(|known| known.watched.clone()) else { continue };
-            let outlook = self.context.grants.read(|index| index.outlook(&watched));
+            let Some((watched, outlook)) = self.present(key) else { continue };
             self.place(key, watched, outlook, true);
         }
     }
