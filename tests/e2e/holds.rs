@@ -195,28 +195,31 @@ async fn unreadable_hold_holds_what_it_names_or_else_all() -> Result<()> {
         unreadable("namespaces", ", namespaces: [elsewhere]"),
     ];
     taken_under(&env, "userpoolholds", without_reason, &others).await?;
-    let invalid = async |name: &str| {
+    let invalid = async |name: &str, held: u32| {
         eventually(LIMIT, format!("{name} to be invalid"), async || {
             let hold = env.get("poolhold", name).await?;
             let (ready, stalled) = (condition(&hold, "Ready"), condition(&hold, "Stalled"));
             ensure!(ready["reason"] == "InvalidObject" && stalled["status"] == "True", "{hold}");
             let message = ready["message"].to_string();
             ensure!(message.contains("Missing field reason. It holds every request of the pool"), "{message}");
+            ensure!(hold["status"]["heldRequests"] == held, "{hold}");
             anyhow::Ok(())
         })
         .await
     };
-    invalid("pool").await?;
-    invalid("namespaces").await?;
+    invalid("pool", 0).await?;
+    invalid("namespaces", 0).await?;
     env.ask("free").await?;
     assert_eq!(env.ended("free").await?, "Succeeded/ResetAccepted");
     let ours = unreadable("ours", &format!(", userPoolID: {}, namespaces: [default]", env.pool));
     taken_under(&env, "userpoolholds", without_reason, &[ours, unreadable("everything", "")]).await?;
-    invalid("ours").await?;
-    invalid("everything").await?;
+    invalid("ours", 0).await?;
+    invalid("everything", 0).await?;
     env.ask("held").await?;
     env.becomes("held", "Pending/UserPoolHeld").await?;
     env.says("held", "this operator cannot parse the UserPoolHold everything and 1 more").await?;
+    invalid("ours", 1).await?;
+    invalid("everything", 1).await?;
     release(&env, "everything").await?;
     env.says("held", "this operator cannot parse the UserPoolHold ours, and holds every request that it may match")
         .await?;

@@ -22,7 +22,7 @@ pub(crate) use self::people::is_service_account_of;
 use self::{compiled::CompiledGrant, freshness::Freshness, hold::CompiledHold, queue::Pending};
 pub use self::{
     freshness::{ListedKind, ListedObject, Moment, Replaced, Version, Versions},
-    hold::{HeldBy, HoldCause},
+    hold::{HeldBy, HeldCount, HoldCause, UnreadableHold},
     holds::Learned,
     outlook::{Outlook, Watched},
     queue::NamespacedName,

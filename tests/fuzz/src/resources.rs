@@ -8,7 +8,7 @@ use cognito_reset_api::{
 };
 use cognito_reset_core::{
     action::user_names::KnownUser,
-    grants::{GrantIndex, Namespace},
+    grants::{GrantIndex, Namespace, UnreadableHold},
     invalid_objects::{self, Kind},
     ledger::Identity,
     machine::status,
@@ -158,7 +158,8 @@ fn check_hold(hold: UserPoolHold) {
     }
     let read = index.evaluate(&asked, &KnownUser::NotRead).authorization;
     index.retain_holds(&BTreeSet::new());
-    index.put_unreadable_hold("unreadable".into(), &spec);
+    let hold = UnreadableHold { name: "unreadable".into(), spec: spec.clone(), ..UnreadableHold::default() };
+    index.put_unreadable_hold(hold);
     let unread = index.evaluate(&asked, &KnownUser::NotRead).authorization;
     assert!(read.is_ok() || unread.is_err(), "{spec}");
     index.retain_holds(&BTreeSet::new());

@@ -19,12 +19,45 @@ use crate::{
 /// A hold as it is applied. Each part only narrows it: `None` means all.
 #[derive(Clone, Debug)]
 pub(super) struct CompiledHold {
-    /// The hold, or `None` if it cannot be parsed.
-    pub(super) object: Option<UserPoolHold>,
+    /// The hold, as it was last seen.
+    pub(super) object: Seen,
     user_pool_id: Option<String>,
     namespaces: Option<BTreeSet<String>>,
     /// In lower case: pools may ignore case, and a hold that holds too much is the safe mistake.
     usernames: Option<BTreeSet<String>>,
+}
+
+/// A hold as it was last seen.
+#[derive(Clone, Debug)]
+pub(super) enum Seen {
+    /// The hold.
+    Parsed(Box<UserPoolHold>),
+    /// A hold that cannot be parsed: its uid, and the number of requests that its status shows.
+    Unreadable { uid: Option<String>, shown: Option<i64> },
+}
+
+/// A hold that cannot be parsed.
+#[derive(Clone, Debug, Default)]
+pub struct UnreadableHold {
+    /// The name.
+    pub name: String,
+    /// The uid.
+    pub uid: Option<String>,
+    /// The spec in any shape.
+    pub spec: Value,
+    /// The number of requests that its status shows.
+    pub held_requests: Option<i64>,
+}
+
+/// The number of requests that a hold holds which cannot be parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldCount {
+    /// The name of the hold.
+    pub name: String,
+    /// Its uid.
+    pub uid: Option<String>,
+    /// The number of requests.
+    pub held_requests: i64,
 }
 
 /// The relation of a hold to a request.
@@ -68,16 +101,16 @@ impl CompiledHold {
             user_pool_id: spec.user_pool_id.as_deref().and_then(pool),
             namespaces: spec.namespaces.as_deref().and_then(|names| namespaces(names.iter().map(String::as_str))),
             usernames: spec.usernames.as_ref().filter(|names| !names.is_empty()).map(lower),
-            object: Some(hold),
+            object: Seen::Parsed(Box::new(hold)),
         }
     }
 
     /// Compiles a hold that cannot be parsed, from its spec in any shape. It is bounded by the pool
     /// and the namespaces if these can be read, and by nothing else.
-    pub(super) fn unreadable(spec: &Value) -> Self {
+    pub(super) fn unreadable(UnreadableHold { spec, uid, held_requests, .. }: UnreadableHold) -> Self {
         let names = spec.get("namespaces").and_then(Value::as_array);
         Self {
-            object: None,
+            object: Seen::Unreadable { uid, shown: held_requests },
             user_pool_id: spec.get("userPoolID").and_then(Value::as_str).and_then(pool),
             namespaces: names.and_then(|names| namespaces(names.iter().map(|name| name.as_str().unwrap_or_default()))),
             usernames: None,
@@ -101,11 +134,19 @@ impl CompiledHold {
 
     pub(super) fn cause(&self, matched: Match) -> HoldCause {
         match (&self.object, matched) {
-            (None, _) => HoldCause::HoldUnreadable,
-            (Some(_), Match::UserUnreadable) => HoldCause::UserUnreadable,
-            (Some(hold), Match::Holds | Match::Not) => {
+            (Seen::Unreadable { .. }, _) => HoldCause::HoldUnreadable,
+            (Seen::Parsed(_), Match::UserUnreadable) => HoldCause::UserUnreadable,
+            (Seen::Parsed(hold), Match::Holds | Match::Not) => {
                 HoldCause::Matches(escaped(&hold.spec.reason, |_| false).into_owned())
             }
+        }
+    }
+
+    /// Returns the hold, unless it cannot be parsed.
+    pub(super) fn parsed(&self) -> Option<&UserPoolHold> {
+        match &self.object {
+            Seen::Parsed(hold) => Some(hold),
+            Seen::Unreadable { .. } => None,
         }
     }
 
@@ -137,9 +178,16 @@ impl CompiledHold {
         }
     }
 
+    /// Returns true if neither of the two can be parsed, and both hold the same requests.
+    pub(super) fn holds_like(&self, other: &Self) -> bool {
+        self.parsed().is_none()
+            && other.parsed().is_none()
+            && (&self.user_pool_id, &self.namespaces) == (&other.user_pool_id, &other.namespaces)
+    }
+
     /// Returns true if this is the same object with the same spec, so that only its status differs.
     pub(super) fn is_same(&self, hold: &UserPoolHold) -> bool {
-        self.object.as_ref().is_some_and(|known| known.spec == hold.spec && known.uid() == hold.uid())
+        self.parsed().is_some_and(|known| known.spec == hold.spec && known.uid() == hold.uid())
     }
 }
 

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use cognito_reset_api::{PasswordResetRequest, UserPoolHold};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use serde_json::Value;
 
 use crate::{
     action::user_names::KnownUser,
     grants::{
         Asked, GrantIndex, HeldBy, NamespacedName, StaleStatus,
         compiled::CompiledGrant,
-        hold::{CompiledHold, Match},
+        hold::{CompiledHold, HeldCount, Match, Seen, UnreadableHold},
         queue::Pending,
         status,
     },
@@ -35,7 +34,7 @@ impl GrantIndex {
         match self.holds.get_mut(&name) {
             // Only the status has changed.
             Some(known) if known.is_same(&hold) => {
-                known.object = Some(hold);
+                known.object = Seen::Parsed(Box::new(hold));
                 false
             }
             _ => {
@@ -48,10 +47,12 @@ impl GrantIndex {
     /// Adds or updates a hold that cannot be parsed, from its spec in any shape.
     ///
     /// It is bounded by the pool and the namespaces if these can be read, and otherwise holds every
-    /// request. Always returns true.
-    pub fn put_unreadable_hold(&mut self, name: String, spec: &Value) -> bool {
-        self.holds.insert(name, CompiledHold::unreadable(spec));
-        true
+    /// request. Returns true if this may change which requests are held.
+    pub fn put_unreadable_hold(&mut self, hold: UnreadableHold) -> bool {
+        let (name, compiled) = (hold.name.clone(), CompiledHold::unreadable(hold));
+        let is_same = self.holds.get(&name).is_some_and(|known| known.holds_like(&compiled));
+        self.holds.insert(name, compiled);
+        !is_same
     }
 
     /// Removes a hold. Returns true if it existed.
@@ -150,12 +151,12 @@ impl GrantIndex {
         self.pending.iter().filter(is_held).count()
     }
 
-    /// Returns the holds whose status has to change. That of a hold that cannot be parsed is
-    /// written elsewhere.
+    /// Returns the holds whose status has to change, except for those that cannot be parsed: see
+    /// [`GrantIndex::stale_held_counts`].
     #[must_use]
     pub fn stale_hold_statuses(&self, now: Timestamp) -> Vec<StaleStatus<UserPoolHold>> {
         let stale = self.holds.values().filter_map(|compiled| {
-            let hold = compiled.object.as_ref()?;
+            let hold = compiled.parsed()?;
             let wanted = compiled.status(hold, self.held(compiled), &self.namespaces, now);
             let before = hold.status.as_ref();
             let changed = status::changed(before.map(|it| it.conditions.as_slice()), &wanted.conditions);
@@ -168,9 +169,34 @@ impl GrantIndex {
     /// Stores a hold's status that was written. The response may be late, so this never adds a
     /// hold.
     pub fn hold_status_written(&mut self, stored: &UserPoolHold) {
-        let known = self.holds.get_mut(&stored.name_any()).and_then(|hold| hold.object.as_mut());
-        if let Some(hold) = known {
+        let known = self.holds.get_mut(&stored.name_any()).map(|hold| &mut hold.object);
+        if let Some(Seen::Parsed(hold)) = known {
             hold.status.clone_from(&stored.status);
+        }
+    }
+
+    /// Returns the holds that cannot be parsed and whose status does not show how many requests
+    /// they hold. The rest of such a status reports the error, and is written with the report.
+    #[must_use]
+    pub fn stale_held_counts(&self) -> Vec<HeldCount> {
+        let stale = self.holds.iter().filter_map(|(name, hold)| match &hold.object {
+            Seen::Parsed(_) => None,
+            Seen::Unreadable { uid, shown } => {
+                let held_requests = i64::try_from(self.held(hold)).unwrap_or(i64::MAX);
+                let count = HeldCount { name: name.clone(), uid: uid.clone(), held_requests };
+                (*shown != Some(held_requests)).then_some(count)
+            }
+        });
+        stale.collect()
+    }
+
+    /// Stores a number that was written into the status of a hold that cannot be parsed.
+    pub fn held_count_written(&mut self, written: &HeldCount) {
+        let known = self.holds.get_mut(&written.name).map(|hold| &mut hold.object);
+        if let Some(Seen::Unreadable { uid, shown }) = known
+            && *uid == written.uid
+        {
+            *shown = Some(written.held_requests);
         }
     }
 }

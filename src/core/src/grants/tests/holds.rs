@@ -21,10 +21,14 @@ fn held_index(more: Value) -> GrantIndex {
     index
 }
 
+fn stop(spec: Value) -> UnreadableHold {
+    UnreadableHold { name: "stop".into(), uid: Some("1".into()), spec, held_requests: None }
+}
+
 /// The same, with a hold that cannot be parsed.
 fn unreadable(spec: Value) -> GrantIndex {
     let mut index = index_of(&[all("everyone", json!({}))]);
-    assert!(index.put_unreadable_hold("stop".into(), &spec));
+    assert!(index.put_unreadable_hold(stop(spec)));
     index
 }
 
@@ -195,8 +199,31 @@ fn hold_status_counts_the_requests_that_wait_for_it() {
     assert_eq!(statuses(&mut index), in_force(0));
     index.remove_namespace("support");
     assert_eq!(statuses(&mut index), [("Ready False NoNamespaceMatches".to_owned(), 0)]);
-    index.put_unreadable_hold("stop".into(), &json!({}));
-    assert_eq!(statuses(&mut index), [], "it is written elsewhere");
+    index.put_unreadable_hold(stop(json!({})));
+    assert_eq!(statuses(&mut index), [], "its report is written elsewhere");
+}
+
+#[test]
+fn hold_that_cannot_be_parsed_counts_what_it_holds() {
+    let mut index = unreadable(json!({ "namespaces": ["support"] }));
+    let count = |held_requests| HeldCount { name: "stop".into(), uid: Some("1".into()), held_requests };
+    assert_eq!(index.stale_held_counts(), [count(0)]);
+    index.put_pending(&waiting("support", "a", 1, json!({})));
+    index.put_pending(&waiting("web", "a", 1, json!({})));
+    assert_eq!(index.stale_held_counts(), [count(1)]);
+    index.held_count_written(&HeldCount { uid: Some("earlier".into()), ..count(1) });
+    assert_eq!(index.stale_held_counts(), [count(1)], "that was another hold of the name");
+    index.held_count_written(&count(1));
+    assert_eq!(index.stale_held_counts(), []);
+    let shown = |held, spec| UnreadableHold { held_requests: Some(held), ..stop(spec) };
+    assert!(!index.put_unreadable_hold(shown(1, json!({ "namespaces": ["support"] }))), "a status");
+    assert_eq!(index.stale_held_counts(), []);
+    assert!(index.put_unreadable_hold(shown(7, json!({}))), "a spec");
+    assert_eq!(index.stale_held_counts(), [count(2)], "the status shows another number");
+    index.remove_hold("stop");
+    index.held_count_written(&count(2));
+    assert!(index.stale_held_counts().is_empty() && !index.has_holds(), "a late response adds no hold");
+    assert!(held_index(json!({})).stale_held_counts().is_empty(), "a parsed hold has a whole status");
 }
 
 #[test]
@@ -231,7 +258,7 @@ fn only_what_may_alter_what_is_held_is_a_change() {
     let mut recreated = stale.object.clone();
     recreated.metadata.uid = Some("another".into());
     assert!(index.put_hold(recreated), "another object of the name");
-    assert!(index.put_unreadable_hold("stop".into(), &json!({})));
+    assert!(index.put_unreadable_hold(stop(json!({}))));
     assert!(index.put_hold(stale.object.clone()), "it can be read again");
     assert!(index.has_holds() && !index.retain_holds(&["stop".into()].into()));
     assert!(index.retain_holds(&BTreeSet::new()) && !index.has_holds());

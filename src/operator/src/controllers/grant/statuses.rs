@@ -27,11 +27,11 @@ use crate::{
 };
 
 /// The minimum time between two rounds of status writes.
-const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
+pub(super) const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
 /// The pause before a failed write that was not rejected is retried.
-const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
+pub(super) const AFTER_A_FAILURE: Duration = Duration::from_secs(1);
 /// The maximum time between two checks of all objects.
-const LONGEST_REST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// The statuses of one kind of objects in the index.
 pub(super) struct Statuses<K> {
