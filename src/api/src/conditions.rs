@@ -92,6 +92,9 @@ pub enum WaitReason {
     /// `ifResetRequired: Skip`, the `usernamePattern` of the grants, or the approval for the user whom
     /// the status shows, needs the user, who cannot be read.
     UserStateUnreadable,
+    /// `ifResetRequired: Skip`, or the approval for the user whom the status shows, needs the user, and
+    /// the grants let nobody read users (`userStateSource: None`).
+    UserStateNotRead,
     /// An earlier attempt, or another request for the same user, has to end first.
     AwaitingPriorAttempt,
     /// The operator cannot connect to Cognito; nothing was sent.
@@ -158,6 +161,9 @@ pub enum GrantReason {
     ConflictingGrants,
     /// The grant's `usernamePattern` cannot be used, so the grant never matches.
     InvalidUsernamePattern,
+    /// The grant has a `usernamePattern`, and lets nobody read users (`--user-state-source=None`), so
+    /// the grant never matches.
+    UserStateNotRead,
     /// The grant's `namespaceSelector` cannot be used, so the grant never matches.
     InvalidNamespaceSelector,
     /// No namespace of the cluster is selected at present.
@@ -206,6 +212,7 @@ impl WaitReason {
             Self::AwsCredentialsUnavailable => "AwsCredentialsUnavailable",
             Self::RegionNotServed => "RegionNotServed",
             Self::UserStateUnreadable => "UserStateUnreadable",
+            Self::UserStateNotRead => "UserStateNotRead",
             Self::AwaitingPriorAttempt => "AwaitingPriorAttempt",
             Self::CognitoUnreachable => "CognitoUnreachable",
             Self::ClaimTimedOut => "ClaimTimedOut",
@@ -247,6 +254,7 @@ impl GrantReason {
             Self::GrantSuspended => "GrantSuspended",
             Self::ConflictingGrants => "ConflictingGrants",
             Self::InvalidUsernamePattern => "InvalidUsernamePattern",
+            Self::UserStateNotRead => "UserStateNotRead",
             Self::InvalidNamespaceSelector => "InvalidNamespaceSelector",
             Self::NoNamespaceMatches => "NoNamespaceMatches",
             Self::RoleAssumed => "RoleAssumed",

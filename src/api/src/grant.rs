@@ -78,7 +78,8 @@ use crate::schema;
     validation = Rule::new("!has(self.namespaceSelector) || (has(self.namespaceSelector.matchLabels) && size(self.namespaceSelector.matchLabels) > 0) || (has(self.namespaceSelector.matchExpressions) && size(self.namespaceSelector.matchExpressions) > 0)").message("an empty selector would select every namespace: say namespaces: [\"*\"] if that is meant").field_path(".namespaceSelector"),
     validation = Rule::new("!has(self.externalID) || has(self.roleARN)").message("externalID is only used to assume a role: give roleARN too").field_path(".externalID"),
     validation = Rule::new("self.requireApproval || (!has(self.approvalIdentity) && !has(self.approvalServiceAccounts))").message("approvalIdentity and approvalServiceAccounts only apply to an approval: set requireApproval too").field_path(".requireApproval"),
-    validation = Rule::new("!has(self.sessionTags) || has(self.roleARN)").message("sessionTags are only used to assume a role: give roleARN too").field_path(".sessionTags")
+    validation = Rule::new("!has(self.sessionTags) || has(self.roleARN)").message("sessionTags are only used to assume a role: give roleARN too").field_path(".sessionTags"),
+    validation = Rule::new("!has(self.usernamePattern) || !has(self.userStateSource) || self.userStateSource != 'None'").message("usernamePattern needs the user: set userStateSource to AdminGetUser or ListUsers").field_path(".userStateSource")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct UserPoolGrantSpec {
@@ -105,7 +106,7 @@ pub struct UserPoolGrantSpec {
     #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 64), regex(pattern = r"^[0-9A-Za-z-]+$")))]
     pub namespace_uids: Option<Vec<String>>,
 
-    /// Allows only users whose name this regular expression matches from beginning to end. The name is the user name that Cognito stores or, if that is the `sub`, the e-mail address, else the phone number. A request may spell the user in any way that Cognito accepts. The user is read by AdminGetUser before every claim, and the grant allows nothing while that fails. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
+    /// Allows only users whose name this regular expression matches from beginning to end. The name is the user name that Cognito stores or, if that is the `sub`, the e-mail address, else the phone number. A request may spell the user in any way that Cognito accepts. The user is read before every claim (`userStateSource`), and the grant allows nothing while that fails. The syntax is that of Rust's regex crate, which is close to RE2 and takes linear time. One line of visible characters. If absent, every user of the pool is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(schema::ONE_LINE).message(schema::NOT_ONE_LINE))]
@@ -124,6 +125,10 @@ pub struct UserPoolGrantSpec {
     /// The session tags that the role is assumed with, for CloudTrail and policies. `Full`, the default, sets the request's namespace, name (its first 64 characters) and uid. `UID` sets only the uid. `None` sets no tags; the role's trust policy then needs no sts:TagSession. Use fewer tags if STS rejects them as too large, as it may together with large session policies or inherited transitive tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
+
+    /// The call by which a user is read before a reset. `AdminGetUser` is the only one that can prove after a lost response that the call reset the user, and makes each user a monthly active user. `ListUsers` does not, but may return an older state: it decides about `ifResetRequired: Skip`, patterns and holds, and a call without a clear response ends as Unknown. With `None` nothing is read: a call without a clear response ends as Unknown at once, `usernamePattern` allows nothing, holds that name users hold every user, and `ifResetRequired: Skip` waits. After a call without a clear response the user is read by AdminGetUser, except with `None`. Of the grants that allow a request, the one with the strongest source decides: `AdminGetUser`, then `ListUsers`, then `None`. A grant with a `usernamePattern` counts only once its pattern was compared with the user. If absent, the operator's `--user-state-source` applies, by default `AdminGetUser`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_state_source: Option<UserStateSource>,
 
     /// Allows only requests with a `notAfter`.
     #[serde(default)]
@@ -182,6 +187,33 @@ pub enum SessionTags {
     Uid,
     /// No tags.
     None,
+}
+
+/// The call by which a user is read before a reset. The order is that of their evidence, strongest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum UserStateSource {
+    /// AdminGetUser, which returns the current state.
+    #[default]
+    AdminGetUser,
+    /// ListUsers, which may return an older state.
+    ListUsers,
+    /// No call.
+    None,
+}
+
+impl UserStateSource {
+    /// All sources, strongest first.
+    pub const ALL: [Self; 3] = [Self::AdminGetUser, Self::ListUsers, Self::None];
+
+    /// Returns the name as it is written in a grant.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AdminGetUser => "AdminGetUser",
+            Self::ListUsers => "ListUsers",
+            Self::None => "None",
+        }
+    }
 }
 
 /// The state of a grant. Only the operator writes it.

@@ -15,7 +15,9 @@ mod schema;
 
 pub use conditions::{ConditionType, EndReason, GrantReason, HoldReason, Reason, WaitReason};
 pub use exception::Exception;
-pub use grant::{IdentityAttribute, SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus};
+pub use grant::{
+    IdentityAttribute, SessionTags, UserPoolGrant, UserPoolGrantSpec, UserPoolGrantStatus, UserStateSource,
+};
 pub use hold::{UserPoolHold, UserPoolHoldSpec, UserPoolHoldStatus};
 pub use record::{
     Action, Attempt, CloseCause, Closed, Effect, Evidence, FailureCause, Origin, PasswordResetRecord, RecordFields,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    grant::SessionTags,
+    grant::{SessionTags, UserStateSource},
     request::{ApprovedBy, RequestedBy},
 };
 
@@ -80,7 +80,7 @@ pub struct RecordFields {
     #[schemars(length(min = 1, max = 128))]
     pub username: String,
 
-    /// The user's immutable `sub`, as AdminGetUser returned it before the last attempt; absent if the user could not be read then. The closing of the record changes it only if the user was read again.
+    /// The user's immutable `sub`, as read before the last attempt. Absent if the user could not be read then, or if ListUsers found the user by an e-mail address, which can become another user's. The closing of the record changes it only if the user was read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub user_sub: Option<String>,
@@ -347,6 +347,10 @@ pub struct Origin {
     /// The session tags of the role; absent for `Full` and without a role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
+
+    /// The source of the user's state by these grants, which also decides whether a probe may read the user. Absent for `AdminGetUser`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_state_source: Option<UserStateSource>,
 }
 
 impl Origin {
@@ -376,7 +380,7 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Time>,
 
-    /// The user's state just before the claim, if it could be read.
+    /// The user's state just before the claim, if AdminGetUser could read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_status_before: Option<UserStatus>,
 

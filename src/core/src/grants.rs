@@ -31,7 +31,7 @@ use crate::action::{
     port::{Role, SessionFailure},
     user_names::KnownUser,
 };
-use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, conditions::WaitReason};
+use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserStateSource, conditions::WaitReason};
 
 /// A namespace's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -50,6 +50,8 @@ pub struct Namespace {
 pub struct Authorization {
     /// The role to assume.
     pub role: Option<Role>,
+    /// The call by which the user is read.
+    pub source: UserStateSource,
     /// The names of the grants, at most 16.
     pub grants: Vec<String>,
 }
@@ -75,6 +77,8 @@ impl<'a> Asked<'a> {
 pub struct ReadAccess {
     /// The role to assume.
     pub role: Option<Role>,
+    /// The call by which the user is read.
+    pub source: UserStateSource,
 }
 
 /// The evaluation of all grants and holds for a request.
@@ -143,6 +147,8 @@ pub struct GrantRole {
 /// The grants, holds, namespaces and pending requests of the cluster, as the watches show them.
 #[derive(Debug, Default)]
 pub struct GrantIndex {
+    /// The source of grants without one of their own.
+    default_source: UserStateSource,
     grants: BTreeMap<String, CompiledGrant>,
     holds: BTreeMap<String, CompiledHold>,
     /// The users of pending requests that were read while a hold or a grant asked for users.
@@ -163,7 +169,7 @@ impl GrantIndex {
                 false
             }
             _ => {
-                self.insert(name, CompiledGrant::new(grant));
+                self.insert(name, CompiledGrant::new(grant, self.default_source));
                 true
             }
         }
@@ -258,10 +264,11 @@ impl GrantIndex {
         let asked = Asked { pool: &spec.user_pool_id, namespace: &namespace, spelling: &spec.username, user };
         let matching: Vec<_> = self.matching(&asked).collect();
         let approval_required = matching.iter().any(|grant| grant.object.spec.require_approval);
-        let held_by = if matching.is_empty() { None } else { self.held_by(&asked) };
+        let (authorization, user_required) = authorize(&matching, request, &asked);
+        let held_by = if matching.is_empty() { None } else { self.held_by(&asked, source_of(&authorization)) };
         let (authorization, user_required) = match held_by {
             Some(_) => (Err(WaitReason::UserPoolHeld), false),
-            None => authorize(&matching, request, &asked),
+            None => (authorization, user_required),
         };
         let read_before_approval =
             if authorization == AWAITING_APPROVAL { read_access(&matching, request, &asked) } else { None };
@@ -323,7 +330,23 @@ fn read_access(matching: &[&CompiledGrant], request: &PasswordResetRequest, aske
         return None;
     }
     let grants = matching.iter().filter(|grant| grant.lacks_only_approval(request, asked.namespace)).copied();
-    probable(grants.collect(), asked).first().map(|grant| ReadAccess { role: grant.role() })
+    let grants = probable(grants.collect(), asked);
+    let source = strongest(&grants)?;
+    let access = grants.first().map(|grant| ReadAccess { role: grant.role(), source });
+    access.filter(|access| access.source != UserStateSource::None)
+}
+
+/// Returns the strongest source of these grants; `None` without a grant.
+///
+/// Grants add up: one that reads less takes no evidence away from what another one allows.
+fn strongest(grants: &[&CompiledGrant]) -> Option<UserStateSource> {
+    grants.iter().map(|grant| grant.source).min()
+}
+
+/// Returns the source by which the user of this request is read. A request that is not allowed is
+/// compared with holds as one whose user will be read.
+fn source_of(authorization: &Result<Authorization, WaitReason>) -> UserStateSource {
+    authorization.as_ref().map_or_else(|_| UserStateSource::default(), |allowed| allowed.source)
 }
 
 /// Returns the authorization of a request by the grants that match it, and true if all grants that
@@ -341,7 +364,7 @@ fn authorize(
     let judged: Vec<_> = matching.iter().map(|grant| (*grant, grant.unmet(request, asked.namespace))).collect();
     let allowing = judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| *grant);
     let allowing = probable(allowing.collect(), asked);
-    let Some(first) = allowing.first() else {
+    let (Some(first), Some(source)) = (allowing.first(), strongest(&allowing)) else {
         let closest = judged.iter().filter_map(|(_, unmet)| *unmet).max();
         return (Err(closest.map_or(WaitReason::NoMatchingGrant, compiled::Unmet::reason)), false);
     };
@@ -350,10 +373,11 @@ fn authorize(
         return (Err(WaitReason::ConflictingGrants), false);
     }
     let user_required = allowing.iter().all(|grant| grant.has_pattern());
-    (Ok(Authorization { role, grants: allowing.iter().map(|grant| grant.name()).take(16).collect() }), user_required)
+    let grants = allowing.iter().map(|grant| grant.name()).take(16).collect();
+    (Ok(Authorization { role, source, grants }), user_required)
 }
 
-/// Returns the grants that decide on the role by which a user is read.
+/// Returns the grants that decide on the role and the call by which a user is read.
 ///
 /// Once the user is known, these are all grants. Before, each pattern may match, also those of two
 /// grants that do not agree. Then grants without a pattern decide, or else the grant whose pattern

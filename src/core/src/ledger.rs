@@ -17,7 +17,7 @@ use crate::action::response::{Class, Code};
 
 mod view;
 
-pub use view::{Ledger, RetryReason, Settlement};
+pub use view::{Baseline, Ledger, RetryReason, Settlement};
 
 /// The beginning of every record's name.
 pub const NAME_PREFIX: &str = "r2-";
@@ -163,7 +163,7 @@ pub fn view(
         (None, None, Some(attempt)) => {
             let left = waits.in_flight.saturating_sub(observed_for);
             let in_flight_until = left.is_positive().then(|| now.saturating_add(left).unwrap_or(Timestamp::MAX));
-            Ledger::Open { in_flight_until, before: attempt.user_status_before }
+            Ledger::Open { in_flight_until, baseline: Baseline::of(attempt) }
         }
         (None, Some(Effect::NotPerformed), Some(attempt)) => match retry_reason(attempt) {
             Some(reason) => {

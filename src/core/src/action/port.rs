@@ -24,6 +24,14 @@ pub trait Cognito: Send + Sync + 'static {
     /// Calls AdminGetUser.
     fn user(&self, session: &Self::Session, user: UserRef<'_>) -> impl Future<Output = Result<User, ReadError>> + Send;
 
+    /// Finds the user by ListUsers, with at most [`LIST_CALLS`](crate::dispatch::lane::LIST_CALLS)
+    /// calls. The user and the state may be older ones.
+    fn listed_user(
+        &self,
+        session: &Self::Session,
+        user: UserRef<'_>,
+    ) -> impl Future<Output = Result<User, ReadError>> + Send;
+
     /// Calls AdminResetUserPassword. There is no error type: every end of the call is a classified
     /// result.
     fn reset(
@@ -113,7 +121,7 @@ pub fn region(pool: &str) -> &str {
     pool.rsplit_once('_').map_or(pool, |(region, _)| region)
 }
 
-/// The response of AdminGetUser.
+/// A user, as AdminGetUser or ListUsers returned it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct User {
     /// The state.
@@ -258,10 +266,10 @@ impl fmt::Display for SessionFailure {
     }
 }
 
-/// An error of AdminGetUser.
+/// An error of AdminGetUser or ListUsers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Error)]
 pub enum ReadError {
-    /// Cognito responded to AdminGetUser with this exception.
+    /// Cognito responded to the read with this exception.
     #[error("unable to read the user: {}", .0.as_str())]
     Exception(Code),
     /// Cognito failed with this code and a status of 5xx.
@@ -276,7 +284,17 @@ pub enum ReadError {
     /// No genuine response of Cognito was received, or none in time.
     #[error("unable to read the user: no readable response")]
     NoResponse,
+    /// ListUsers returned no user of this name. That proves nothing, because a list may be an older
+    /// one.
+    #[error("unable to read the user: {NOT_LISTED}")]
+    NotListed,
+    /// ListUsers returned several users, and which one a reset would be for is not known.
+    #[error("unable to read the user: {SEVERAL_LISTED}")]
+    SeveralListed,
 }
+
+const NOT_LISTED: &str = "ListUsers returned no user of this name";
+const SEVERAL_LISTED: &str = "ListUsers returned several users";
 
 impl ReadError {
     /// Returns the failure in one word: a code or a cause.
@@ -286,6 +304,8 @@ impl ReadError {
             Self::Exception(code) | Self::ServerError(code) => code.as_str(),
             Self::NotSent(cause) | Self::Connection(cause) => cause.in_words(),
             Self::NoResponse => "no readable response",
+            Self::NotListed => NOT_LISTED,
+            Self::SeveralListed => SEVERAL_LISTED,
         }
     }
 
@@ -298,7 +318,9 @@ impl ReadError {
             | Self::ServerError(_)
             | Self::NotSent(_)
             | Self::Connection(_)
-            | Self::NoResponse => false,
+            | Self::NoResponse
+            | Self::NotListed
+            | Self::SeveralListed => false,
         }
     }
 
@@ -310,6 +332,8 @@ impl ReadError {
             Self::Exception(Code::Unrecognized(_)) | Self::ServerError(Code::Unrecognized(_)) => "UnrecognizedError",
             Self::NotSent(cause) | Self::Connection(cause) => cause.as_str(),
             Self::NoResponse => "NoResponse",
+            Self::NotListed => "NotListed",
+            Self::SeveralListed => "SeveralListed",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The names of one user. Cognito accepts each of them as the Username of a call, so a text that a
 //! request contains identifies a user only after Cognito has been asked.
 
-/// The names of a user, as AdminGetUser returned them.
+/// The names of a user, as AdminGetUser or ListUsers returned them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UserNames {
     /// The canonical user name.
@@ -25,6 +25,13 @@ impl UserNames {
         username.or(self.email.as_deref()).or(self.phone_number.as_deref()).or(self.username.as_deref())
     }
 
+    /// Returns true if this spelling is a name that the user keeps: the user name or the `sub`. An
+    /// address or a preferred user name can become another user's.
+    #[must_use]
+    pub fn keep(&self, spelling: &str) -> bool {
+        [&self.username, &self.sub].into_iter().flatten().any(|name| name == spelling)
+    }
+
     /// Returns every name that Cognito may accept for the user.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         [&self.username, &self.sub, &self.email, &self.phone_number, &self.preferred_username]
@@ -36,7 +43,8 @@ impl UserNames {
 /// The knowledge about the user of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum KnownUser {
-    /// AdminGetUser has not been called yet. It is called before every claim.
+    /// The user was not read yet. That happens before every claim, unless the grants let nobody
+    /// read users.
     #[default]
     NotRead,
     /// The user cannot be read.
@@ -71,6 +79,14 @@ mod tests {
             (names("", "1", "", ""), None),
         ] {
             assert_eq!(user.name(), wanted, "{user:?}");
+        }
+    }
+
+    #[test]
+    fn only_user_name_and_sub_are_names_that_a_user_keeps() {
+        let user = names("alice", "1", "a@example.com", "+44");
+        for (spelling, kept) in [("alice", true), ("1", true), ("a@example.com", false), ("+44", false), ("", false)] {
+            assert_eq!(user.keep(spelling), kept, "{spelling}");
         }
     }
 

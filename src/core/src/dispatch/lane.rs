@@ -7,6 +7,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cognito_reset_api::UserStateSource;
+
 use crate::dispatch::pace::Rate;
 
 /// A category of Cognito's quotas. Quotas are per account and Region, over all pools.
@@ -54,6 +56,24 @@ impl QuotaCategory {
             Self::UserRead => 60.0,
             Self::UserPoolRead => 5.0,
         })
+    }
+}
+
+/// The number of calls of ListUsers that one read of a user may take.
+pub const LIST_CALLS: u32 = 2;
+
+/// Returns the shortest time from a turn whose user is read by this source to the next turn of the
+/// lane.
+///
+/// A turn of a reset reads the user, which counts in another category. A turn with ListUsers takes
+/// as long as its calls do at the budget of UserList, so the turns of a lane keep that budget at
+/// any rate of resets. AdminGetUser needs no such time: the quota of UserRead is four times that
+/// of resets.
+#[must_use]
+pub fn spacing(source: UserStateSource) -> Duration {
+    match source {
+        UserStateSource::ListUsers => QuotaCategory::UserList.default_budget().period() * LIST_CALLS,
+        UserStateSource::AdminGetUser | UserStateSource::None => Duration::ZERO,
     }
 }
 

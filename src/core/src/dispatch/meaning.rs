@@ -101,7 +101,7 @@ impl Meaning {
         }
     }
 
-    /// Returns the meaning of the response to AdminGetUser, in a lane of this category. `None`
+    /// Returns the meaning of the response to a read of the user, in a lane of this category. `None`
     /// means that the user was read.
     ///
     /// A throttled read slows its lane down regardless of the category, because each turn of a
@@ -111,7 +111,7 @@ impl Meaning {
     #[must_use]
     pub const fn of_read(error: Option<&ReadError>, category: QuotaCategory) -> Self {
         let Self { load, delivery: _, service } = match error {
-            None => ACCEPTED,
+            None | Some(ReadError::NotListed | ReadError::SeveralListed) => ACCEPTED,
             Some(ReadError::Exception(Code::Known(exception))) => Self::of_exception(*exception),
             Some(ReadError::Exception(Code::Unrecognized(_))) => BLOCKED,
             Some(ReadError::ServerError(_) | ReadError::Connection(_) | ReadError::NoResponse) => LOST,
@@ -195,6 +195,8 @@ mod tests {
         let code = Code::Known(Exception::TooManyRequests);
         for (error, load, service) in [
             (None, Load::Accepted, Service::NotAsked),
+            (Some(ReadError::NotListed), Load::Accepted, Service::NotAsked),
+            (Some(ReadError::SeveralListed), Load::Accepted, Service::NotAsked),
             (Some(exception("UserNotFoundException")), Load::Accepted, Service::NotAsked),
             (Some(exception("TooManyRequestsException")), Load::Throttled, Service::NotAsked),
             (Some(exception("AccessDeniedException")), Load::Unclear, Service::NotAsked),

@@ -78,6 +78,8 @@ pub struct Pace {
     halved: Option<Instant>,
     /// The time at which the last turn was due, moved up by lateness beyond [`LATE`].
     last: Option<Instant>,
+    /// The shortest time from the last turn to the next one, besides that of the rate.
+    spacing: Duration,
     /// No turn is due before this.
     not_before: Instant,
 }
@@ -86,7 +88,7 @@ impl Pace {
     /// Returns a pace whose first turn is due at once.
     #[must_use]
     pub const fn new(budget: Rate, now: Instant) -> Self {
-        Self { budget, rate: budget, growing: None, halved: None, last: None, not_before: now }
+        Self { budget, rate: budget, growing: None, halved: None, last: None, spacing: Duration::ZERO, not_before: now }
     }
 
     /// Returns the rate without throttling.
@@ -103,7 +105,7 @@ impl Pace {
             None => last + self.rate.period(),
             Some(growing) => self.due_while_growing(last, growing),
         };
-        spaced.max(self.not_before)
+        spaced.max(last + self.spacing).max(self.not_before)
     }
 
     /// Returns the first moment that is one period of the rate at that moment after `last`.
@@ -118,11 +120,17 @@ impl Pace {
 
     /// Takes a turn if one is due.
     pub fn take(&mut self, now: Instant) -> bool {
+        self.take_spaced(Duration::ZERO, now)
+    }
+
+    /// Takes a turn if one is due. The next one is not due within this time after it.
+    pub fn take_spaced(&mut self, spacing: Duration, now: Instant) -> bool {
         let due = self.due();
         if now < due {
             return false;
         }
         self.last = Some(now.checked_sub(LATE).map_or(due, |earliest| due.max(earliest)));
+        self.spacing = spacing;
         if self.growing.is_some() && self.rate_at(now) >= self.budget {
             (self.rate, self.growing) = (self.budget, None);
         }

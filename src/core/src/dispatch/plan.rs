@@ -116,6 +116,7 @@ pub fn plan(
     let place = Place {
         lane: lane_of_reset(&watched.user_pool_id, outlook.account.as_deref(), own_account),
         pool: Arc::clone(&watched.user_pool_id),
+        source: outlook.source,
         grant: None,
         class: Class::Single,
     };
@@ -124,6 +125,7 @@ pub fn plan(
 
 #[cfg(test)]
 mod tests {
+    use cognito_reset_api::UserStateSource;
     use serde_json::json;
 
     use super::*;
@@ -140,6 +142,7 @@ mod tests {
             username: "alice".into(),
             suspended: false,
             approved: false,
+            skips: false,
             not_after: None,
             deadline_seconds: None,
         };
@@ -153,14 +156,20 @@ mod tests {
             (Some(at(100)), None, false, 0),
         ] {
             let watched = Watched { not_after, deadline_seconds, ..watched.clone() };
-            let outlook =
-                Outlook { blocked: None, account: Some("111122223333".into()), approval_required, fingerprint: 0 };
+            let outlook = Outlook {
+                blocked: None,
+                account: Some("111122223333".into()),
+                source: UserStateSource::ListUsers,
+                approval_required,
+                fingerprint: 0,
+            };
             let (request, place) = plan(Key::of_uid("7"), &watched, &outlook, None, now);
             let wanted = Duration::from_secs(u64::try_from(left).unwrap()) + AFTER_DEADLINE;
             assert_eq!(request.deadline, Some(now.monotonic + wanted), "{watched:?}");
             let account = Account::Id("111122223333".into());
             let region = "eu-west-1".into();
             assert_eq!(place.lane, Lane::Cognito { account, region, category: QuotaCategory::UserAccountRecovery });
+            assert_eq!(place.source, UserStateSource::ListUsers);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cognito_reset_api::{
-    PasswordResetRequest, PasswordResetRequestSpec, UserPoolGrant,
+    PasswordResetRequest, PasswordResetRequestSpec, UserPoolGrant, UserStateSource,
     conditions::{GrantReason, WaitReason},
 };
 use kube::{
@@ -33,6 +33,8 @@ pub(super) struct CompiledGrant {
     pub(super) object: UserPoolGrant,
     pub(super) namespaces: Result<Namespaces, GrantReason>,
     pub(super) usernames: Result<Option<Regex>, GrantReason>,
+    /// The call by which users are read: that of the grant, or the default one.
+    pub(super) source: UserStateSource,
     /// Used only if there is a limit.
     queue: Queue,
     /// The result of the last role check; `None` before the first one.
@@ -88,7 +90,7 @@ impl Unmet {
 }
 
 impl CompiledGrant {
-    pub(super) fn new(grant: UserPoolGrant) -> Self {
+    pub(super) fn new(grant: UserPoolGrant, default_source: UserStateSource) -> Self {
         let namespaces = match (&grant.spec.namespaces, &grant.spec.namespace_selector) {
             (Some(names), None) if names.iter().any(|name| name == "*") => Ok(Namespaces::All),
             (Some(names), None) => Ok(Namespaces::Named(names.iter().cloned().collect())),
@@ -101,13 +103,20 @@ impl CompiledGrant {
         };
         let usernames = grant.spec.username_pattern.as_deref().map(whole).transpose();
         let usernames = usernames.map_err(|_| GrantReason::InvalidUsernamePattern);
-        Self { namespaces, usernames, object: grant, queue: Queue::default(), assumable: None }
+        let source = grant.spec.user_state_source.unwrap_or(default_source);
+        let usernames = match (usernames, source) {
+            // The user would have to be read to be compared.
+            (Ok(Some(_)), UserStateSource::None) => Err(GrantReason::UserStateNotRead),
+            (usernames, _) => usernames,
+        };
+        Self { namespaces, usernames, source, object: grant, queue: Queue::default(), assumable: None }
     }
 
     /// Returns true if the grant matches this user and namespace, regardless of its other
     /// requirements.
     ///
-    /// A grant with an invalid pattern or selector matches no request. Neither does a selector
+    /// A grant with an invalid pattern or selector matches no request, nor does one with a pattern
+    /// that lets nobody read users. Neither does a selector
     /// match a namespace whose labels are not known, nor a list of uids one whose uid is not: a
     /// grant only ever allows.
     pub(super) fn matches(&self, asked: &Asked<'_>, known: Option<&Namespace>) -> bool {

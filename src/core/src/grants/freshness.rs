@@ -15,7 +15,7 @@ mod namespaces;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use cognito_reset_api::PasswordResetRequest;
+use cognito_reset_api::{PasswordResetRequest, UserStateSource};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
@@ -96,6 +96,13 @@ impl GrantIndex {
     #[must_use]
     pub fn new(fresh_for: Duration) -> Self {
         Self { freshness: Freshness { limit: fresh_for, ..Freshness::default() }, ..Self::default() }
+    }
+
+    /// Sets the source of the user's state by grants without one of their own. Grants that are
+    /// added before keep the earlier one.
+    #[must_use]
+    pub fn with_default_source(self, default_source: UserStateSource) -> Self {
+        Self { default_source, ..self }
     }
 
     /// Applies an object from the watch, unless it is out of date. Returns the result of `apply`.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cognito_reset_api::{
-    UserPoolHold, UserPoolHoldStatus,
+    UserPoolHold, UserPoolHoldStatus, UserStateSource,
     conditions::{ConditionType, HoldReason, Truth, conditions},
 };
 use jiff::Timestamp;
@@ -69,6 +69,8 @@ pub(super) enum Match {
     Holds,
     /// The hold names users, and the user of the request cannot be read to compare them.
     UserUnreadable,
+    /// The hold names users, and the grants let nobody read the user of the request.
+    UserNotRead,
 }
 
 /// The hold that a request shows.
@@ -91,6 +93,8 @@ pub enum HoldCause {
     HoldUnreadable,
     /// The hold names users, and the user of the request cannot be read.
     UserUnreadable,
+    /// The hold names users, and the grants let nobody read the user of the request.
+    UserNotRead,
 }
 
 impl CompiledHold {
@@ -117,14 +121,14 @@ impl CompiledHold {
         }
     }
 
-    /// Compares the hold with a request.
-    pub(super) fn matches(&self, asked: &Asked<'_>) -> Match {
+    /// Compares the hold with a request whose user is read by this source.
+    pub(super) fn matches(&self, asked: &Asked<'_>, source: UserStateSource) -> Match {
         let in_pool = self.user_pool_id.as_ref().is_none_or(|held| held == asked.pool);
         let in_namespaces = self.namespaces.as_ref().is_none_or(|names| names.contains(asked.namespace));
         match &self.usernames {
             _ if !in_pool || !in_namespaces => Match::Not,
             None => Match::Holds,
-            Some(held) => matches_user(held, asked.spelling, asked.user),
+            Some(held) => matches_user(held, asked.spelling, asked.user, source),
         }
     }
 
@@ -136,6 +140,7 @@ impl CompiledHold {
         match (&self.object, matched) {
             (Seen::Unreadable { .. }, _) => HoldCause::HoldUnreadable,
             (Seen::Parsed(_), Match::UserUnreadable) => HoldCause::UserUnreadable,
+            (Seen::Parsed(_), Match::UserNotRead) => HoldCause::UserNotRead,
             (Seen::Parsed(hold), Match::Holds | Match::Not) => {
                 HoldCause::Matches(escaped(&hold.spec.reason, |_| false).into_owned())
             }
@@ -191,14 +196,16 @@ impl CompiledHold {
     }
 }
 
-fn matches_user(held: &BTreeSet<String>, spelling: &str, user: &KnownUser) -> Match {
+fn matches_user(held: &BTreeSet<String>, spelling: &str, user: &KnownUser, source: UserStateSource) -> Match {
     let is_held = |name: &str| held.contains(&name.to_lowercase());
-    match user {
+    match (user, source) {
         _ if is_held(spelling) => Match::Holds,
-        KnownUser::Read(names) if names.all().any(is_held) => Match::Holds,
-        KnownUser::Unreadable => Match::UserUnreadable,
+        // A user who was read for another grant may have other names by now.
+        (_, UserStateSource::None) => Match::UserNotRead,
+        (KnownUser::Read(names), _) if names.all().any(is_held) => Match::Holds,
+        (KnownUser::Unreadable, _) => Match::UserUnreadable,
         // The user is read before every claim, and the hold is compared again.
-        KnownUser::NotRead | KnownUser::Read(UserNames { .. }) => Match::Not,
+        (KnownUser::NotRead | KnownUser::Read(UserNames { .. }), _) => Match::Not,
     }
 }
 

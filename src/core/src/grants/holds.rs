@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cognito_reset_api::{PasswordResetRequest, UserPoolHold};
+use cognito_reset_api::{PasswordResetRequest, UserPoolHold, UserStateSource};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -13,7 +13,7 @@ use crate::{
         compiled::CompiledGrant,
         hold::{CompiledHold, HeldCount, Match, Seen, UnreadableHold},
         queue::Pending,
-        status,
+        status, strongest,
     },
 };
 
@@ -128,9 +128,10 @@ impl GrantIndex {
         }
     }
 
-    /// Returns the hold that a request shows, if any holds it.
-    pub(super) fn held_by(&self, asked: &Asked<'_>) -> Option<HeldBy> {
-        let mut holding: Vec<_> = self.holds.iter().map(|(name, hold)| (hold.matches(asked), name, hold)).collect();
+    /// Returns the hold that a request shows whose user is read by this source, if any holds it.
+    pub(super) fn held_by(&self, asked: &Asked<'_>, source: UserStateSource) -> Option<HeldBy> {
+        let compared = self.holds.iter().map(|(name, hold)| (hold.matches(asked, source), name, hold));
+        let mut holding: Vec<_> = compared.collect();
         holding.retain(|(matched, ..)| *matched != Match::Not);
         // A hold that matches is a better reason than one that may.
         let first = holding.iter().find(|(matched, ..)| *matched == Match::Holds).or_else(|| holding.first());
@@ -146,7 +147,8 @@ impl GrantIndex {
     fn held(&self, hold: &CompiledHold) -> usize {
         let is_held = |(name, pending): &(&NamespacedName, &Pending)| {
             let asked = Asked::pending(&name.0, pending, self.users.get(*name).unwrap_or(&KnownUser::NotRead));
-            hold.matches(&asked) != Match::Not && self.matching(&asked).next().is_some()
+            let source = strongest(&self.matching(&asked).collect::<Vec<_>>());
+            source.is_some_and(|source| hold.matches(&asked, source) != Match::Not)
         };
         self.pending.iter().filter(is_held).count()
     }

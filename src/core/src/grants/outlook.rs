@@ -9,7 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use cognito_reset_api::{Action, PasswordResetRequest, RequestRef, conditions::WaitReason};
+use cognito_reset_api::{
+    Action, IfResetRequired, PasswordResetRequest, RequestRef, UserStateSource, conditions::WaitReason,
+};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -20,6 +22,7 @@ use crate::{
         compiled::{CompiledGrant, Unmet},
         probable,
         queue::place,
+        strongest,
     },
     ledger::Identity,
 };
@@ -41,6 +44,8 @@ pub struct Watched {
     pub suspended: bool,
     /// The value of `approved`.
     pub approved: bool,
+    /// True if `ifResetRequired` is `Skip`.
+    pub skips: bool,
     /// The value of `notAfter`.
     pub not_after: Option<Timestamp>,
     /// The value of `deadlineSeconds`.
@@ -61,6 +66,7 @@ impl Watched {
             username: spec.username.as_str().into(),
             suspended: spec.suspend,
             approved: spec.approved,
+            skips: spec.if_reset_required == IfResetRequired::Skip,
             not_after: spec.not_after.as_ref().map(|time| time.0),
             deadline_seconds: spec.deadline_seconds,
         }
@@ -93,6 +99,8 @@ pub struct Outlook {
     pub blocked: Option<WaitReason>,
     /// The account of the role by which the call would be made; `None` without a role.
     pub account: Option<Arc<str>>,
+    /// The call by which the user would be read.
+    pub source: UserStateSource,
     /// A grant that matches the request requires an approval, which makes its deadline later.
     pub approval_required: bool,
     /// A hash of the grants and holds that match. If it changes, the status may have to change.
@@ -109,9 +117,10 @@ impl GrantIndex {
             Asked { pool: &request.user_pool_id, namespace: &request.namespace, spelling: &request.username, user };
         let matching: Vec<_> = self.matching(&asked).collect();
         let judged: Vec<_> = matching.iter().map(|grant| (*grant, unmet(grant, request, user))).collect();
-        let held_by = if matching.is_empty() { None } else { self.held_by(&asked) };
         let allowing =
             probable(judged.iter().filter(|(_, unmet)| unmet.is_none()).map(|(grant, _)| *grant).collect(), &asked);
+        let source = strongest(&allowing).unwrap_or_default();
+        let held_by = if matching.is_empty() { None } else { self.held_by(&asked, source) };
         let role = allowing.first().map(|grant| grant.role());
         let blocked = if request.suspended {
             Some(WaitReason::Suspended)
@@ -122,6 +131,8 @@ impl GrantIndex {
             Some(closest.map_or(WaitReason::NoMatchingGrant, Unmet::reason))
         } else if allowing.iter().any(|grant| Some(grant.role()) != role) {
             Some(WaitReason::ConflictingGrants)
+        } else if source == UserStateSource::None && request.skips {
+            Some(WaitReason::UserStateNotRead)
         } else {
             None
         };
@@ -133,6 +144,7 @@ impl GrantIndex {
         Outlook {
             blocked,
             account: role.flatten().and_then(|role| role.account().map(Into::into)),
+            source,
             approval_required: matching.iter().any(|grant| grant.object.spec.require_approval),
             fingerprint: hasher.finish(),
         }
@@ -151,7 +163,8 @@ fn unmet(grant: &CompiledGrant, request: &Watched, user: &KnownUser) -> Option<U
     if asked.require_not_after && request.not_after.is_none() {
         return Some(Unmet::NotAfter);
     }
-    if asked.require_approval && !request.approved && *user != KnownUser::NotRead {
+    let is_read_first = *user == KnownUser::NotRead && grant.source != UserStateSource::None;
+    if asked.require_approval && !request.approved && !is_read_first {
         return Some(Unmet::Approval);
     }
     let is_in_turn = grant.is_place_in_turn(&request.namespace, &(request.created, request.name.to_string()));

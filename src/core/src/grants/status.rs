@@ -96,6 +96,11 @@ fn readiness(
     const NOT_NOW: &[(ConditionType, Truth)] = &[(Ready, Truth::False)];
     match (&grant.namespaces, &grant.usernames) {
         (Err(reason), _) => (NEVER, *reason, "this grant can never match: correct namespaces or namespaceSelector"),
+        (_, Err(reason @ GrantReason::UserStateNotRead)) => (
+            NEVER,
+            *reason,
+            "this grant can never match: its usernamePattern needs the user, and the operator runs with --user-state-source=None; set userStateSource to AdminGetUser or ListUsers",
+        ),
         (_, Err(reason)) => (
             NEVER,
             *reason,

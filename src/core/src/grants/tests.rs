@@ -1,6 +1,6 @@
 //! Tests which requests are allowed by which grants, and for what reason others are not.
 
-use cognito_reset_api::SessionTags;
+use cognito_reset_api::{SessionTags, UserStateSource};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use super::*;
 use crate::action::user_names::UserNames;
 
 mod holds;
+mod sources;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const ONE: &str = "arn:aws:iam::123456789012:role/one";
@@ -373,7 +374,7 @@ fn authorization_names_its_role_and_at_most_sixteen_grants() {
     let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
     assert_eq!(
         index_of(&[external]).evaluate(&alice(), &KnownUser::NotRead).authorization,
-        Ok(Authorization { role: Some(role), grants: vec!["external".into()] })
+        Ok(Authorization { role: Some(role), source: UserStateSource::AdminGetUser, grants: vec!["external".into()] })
     );
     let many: Vec<_> = (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).collect();
     let allowed = index_of(&many).evaluate(&alice(), &KnownUser::NotRead).authorization.unwrap();

@@ -156,7 +156,7 @@ fn call_may_be_in_flight_until_its_claim_was_seen_long_enough() {
     for (observed_for, in_flight_until) in [(0, Some(at(45))), (40, Some(at(5))), (45, None), (50, None)] {
         assert_eq!(
             view(Some(&open), &identity(), &WAITS, seconds(observed_for), NOW),
-            Ledger::Open { in_flight_until, before: Some(UserStatus::Confirmed) }
+            Ledger::Open { in_flight_until, baseline: Baseline::Known(UserStatus::Confirmed) }
         );
     }
 }

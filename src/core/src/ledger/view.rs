@@ -1,6 +1,6 @@
 //! The record as decisions see it, and the content that they write into it.
 
-use cognito_reset_api::{Effect, Evidence, Exception, UserStatus, conditions::WaitReason};
+use cognito_reset_api::{Attempt, Effect, Evidence, Exception, UserStateSource, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
 /// The record.
@@ -15,8 +15,8 @@ pub enum Ledger {
         /// The time until which the call of the claim may be in flight; `None` if it cannot be any
         /// more.
         in_flight_until: Option<Timestamp>,
-        /// The user's state before that claim.
-        before: Option<UserStatus>,
+        /// The knowledge about the user before that claim.
+        baseline: Baseline,
     },
     /// Nothing happened in the last attempt, and another one may be made.
     Retryable {
@@ -33,6 +33,35 @@ pub enum Ledger {
     Settled(Effect),
     /// Written by a newer operator, or of another request: never touched, never a call.
     NotUsable,
+}
+
+/// The knowledge about the user before an attempt, with which a probe after it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Baseline {
+    /// The user had this state, as AdminGetUser returned it.
+    Known(UserStatus),
+    /// The state is not known: it could not be read, or ListUsers returned it, which may return an
+    /// older one. A probe can only show whether the user has to reset now.
+    Unknown,
+    /// The grants let nobody read the user, so no probe is made either.
+    NotRead,
+}
+
+impl Baseline {
+    /// Returns the knowledge of an attempt with this source and this state before, if it is known.
+    #[must_use]
+    pub fn new(source: UserStateSource, before: Option<UserStatus>) -> Self {
+        match source {
+            UserStateSource::None => Self::NotRead,
+            UserStateSource::AdminGetUser | UserStateSource::ListUsers => before.map_or(Self::Unknown, Self::Known),
+        }
+    }
+
+    /// Reads an attempt. One without a source is of AdminGetUser.
+    #[must_use]
+    pub fn of(attempt: &Attempt) -> Self {
+        Self::new(attempt.origin.user_state_source.unwrap_or_default(), attempt.user_status_before)
+    }
 }
 
 /// The reason for which an attempt without effect may be followed by another.

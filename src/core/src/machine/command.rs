@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, conditions::WaitReason};
+use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserStateSource, conditions::WaitReason};
 use jiff::Timestamp;
 use thiserror::Error;
 
@@ -70,6 +70,12 @@ pub enum Command<S> {
         /// The attempt after whose call the user is read; `None` before a claim.
         after: Option<String>,
     },
+    /// Find the user by ListUsers before a claim, and lock the user by the `sub` as soon as it is
+    /// known: `Event::User`. `Event::UserBusy` if another reconcile of this process has the lock.
+    ListUser {
+        /// The session that the calls are made with.
+        session: S,
+    },
     /// List the other records that may be of this user, with a consistent read:
     /// `Event::UserRecords`.
     ListUserRecords(UserRecords),
@@ -136,6 +142,8 @@ pub enum Next {
         is_unclaimed: bool,
         /// The account of the role by which the call would be made; `None` without a role.
         account: Option<String>,
+        /// The call by which the user would be read.
+        source: UserStateSource,
     },
     /// Look again after this time, or when something changes.
     Wait {
@@ -178,6 +186,7 @@ impl<S> Command<S> {
             | Self::CountRefusal { .. }
             | Self::TakeClosingSlot { .. }
             | Self::LoadCredentials(_)
+            | Self::ListUser { .. }
             | Self::ListUserRecords(_)
             | Self::WriteStatus(_)
             | Self::Sleep(_)
@@ -198,6 +207,7 @@ impl<S> Command<S> {
             Self::TakeClosingSlot { .. } => "TakeClosingSlot",
             Self::LoadCredentials(_) => "LoadCredentials",
             Self::GetUser { .. } => "GetUser",
+            Self::ListUser { .. } => "ListUser",
             Self::ListUserRecords(_) => "ListUserRecords",
             Self::WriteRecord { .. } => "WriteRecord",
             Self::Call(_) => "Call",
@@ -213,7 +223,7 @@ impl<S> fmt::Display for Command<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Read | Self::ReadRequest | Self::ListUserRecords(_) => Ok(()),
+            Self::Read | Self::ReadRequest | Self::ListUser { .. } | Self::ListUserRecords(_) => Ok(()),
             Self::CheckGrants { purpose, .. } => write!(f, "({purpose:?})"),
             Self::GetUser { after, .. } => write!(f, "({after:?})"),
             Self::ReadRecord { within } => write!(f, "({within:?})"),

@@ -87,14 +87,14 @@ impl<S: Clone> Machine<S> {
         let last = self.facts.record.as_deref().and_then(ledger::last);
         match (reason, last.and_then(|last| last.cause), &self.missing) {
             (WaitReason::CognitoUnreachable, _, Some(missing)) if self.facts.state.before.is_missing() => {
-                status::user_read_failed(missing)
+                status::user_read_failed(self.facts.state.source, missing)
             }
             (WaitReason::CognitoUnreachable, Some(cause), _) => status::unreachable(cause),
             (WaitReason::AwsCredentialsUnavailable | WaitReason::UserStateUnreadable, _, Some(missing)) => {
                 status::waiting_for(reason, missing)
             }
             (WaitReason::AwaitingApproval, _, Some(missing)) if self.facts.shown_user().is_none() => {
-                status::user_not_shown(missing)
+                status::user_not_shown(self.facts.state.source, missing)
             }
             _ => self.facts.waiting(reason),
         }

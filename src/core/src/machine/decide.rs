@@ -6,12 +6,12 @@
 //! to reset now and did not before) or `Unknown`. It never sends: only the task that wrote a claim
 //! ever holds [`OwnAttempt::Claimed`], and it holds it once.
 
-use cognito_reset_api::{CloseCause, Effect, Evidence, UserStatus, conditions::WaitReason};
+use cognito_reset_api::{CloseCause, Effect, Evidence, UserStateSource, UserStatus, conditions::WaitReason};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     action::response::{Class, ResetResponse},
-    ledger::{Ledger, Settlement},
+    ledger::{Baseline, Ledger, Settlement},
     machine::state::{
         Attribution, Credentials, Desired, OwnAttempt, Pace, Permission, Probes, RecordWrite, Refused, Request,
         Snapshot, State, Turn,
@@ -44,8 +44,10 @@ pub enum Step {
     TakeClosingSlot,
     /// Load the credentials.
     LoadCredentials,
-    /// Read the user's state before the claim.
+    /// Read the user's state before the claim, by AdminGetUser.
     TakeSnapshot,
+    /// Find the user by ListUsers before the claim.
+    ListUser,
     /// Write the claim.
     Claim,
     /// Ask grants and holds once more, because writing the claim may have taken long.
@@ -91,7 +93,7 @@ pub enum Step {
 #[must_use]
 pub fn decide(state: &State, now: Timestamp) -> Step {
     match next(state, now) {
-        step @ (Step::LoadCredentials | Step::TakeSnapshot | Step::Claim) => step,
+        step @ (Step::LoadCredentials | Step::TakeSnapshot | Step::ListUser | Step::Claim) => step,
         // Only the creation of a record proves that there was none. What a record knows is never
         // overruled, so it is read before anything else.
         _ if state.assumed => Step::Gather,
@@ -103,7 +105,7 @@ fn next(state: &State, now: Timestamp) -> Step {
     match &state.attempt {
         OwnAttempt::Claimed { too_late: true, .. } => return settle(Effect::NotPerformed, Evidence::NeverSent),
         // The claim keeps other replicas from sending, too. What happened can only be Unknown.
-        OwnAttempt::Claimed { .. } if is_contradicted(state) => return resolve(state.before.status(), state),
+        OwnAttempt::Claimed { .. } if is_contradicted(state) => return resolve(state.baseline(), state),
         OwnAttempt::Claimed { .. } if is_over(state, now) => {
             return settle(Effect::NotPerformed, Evidence::NeverSent);
         }
@@ -123,9 +125,9 @@ fn next(state: &State, now: Timestamp) -> Step {
         Ledger::Open { in_flight_until: Some(until), .. } if now < until => {
             Step::Wait { reason: WaitReason::AwaitingPriorAttempt, until }
         }
-        Ledger::Open { before, .. } => match state.user_busy {
+        Ledger::Open { baseline, .. } => match state.user_busy {
             Some(until) => Step::Wait { reason: WaitReason::AwaitingPriorAttempt, until },
-            None => resolve(before, state),
+            None => resolve(baseline, state),
         },
         Ledger::NotUsable => {
             with_desired(state, |_| Step::Wait { reason: WaitReason::RecordNotUsable, until: Timestamp::MAX })
@@ -236,6 +238,9 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
     {
         return wait(WaitReason::WriteRefused, until);
     }
+    if desired.needs_user() && state.source == UserStateSource::None {
+        return wait(WaitReason::UserStateNotRead, Timestamp::MAX);
+    }
     if let Pace::Later { until, reason } = state.pace {
         return Step::AwaitTurn { reason: reason.into(), until };
     }
@@ -244,24 +249,55 @@ fn prepare(state: &State, desired: &Desired, retry: Option<(Timestamp, WaitReaso
         Credentials::Unavailable { until, reason } => return wait(reason.into(), until),
         Credentials::Loaded => {}
     }
+    if let (Snapshot::NotRead, Some(step)) = (state.before, read_user(state)) {
+        return step;
+    }
     match state.before {
-        Snapshot::NotRead => Step::TakeSnapshot,
         Snapshot::NoResponse { until, reason } => wait(reason.into(), until),
         // An approver has seen another user, so the approval does not count for this one.
-        Snapshot::Unreadable { .. } | Snapshot::Read(_) if state.user_changed => {
+        Snapshot::Unreadable { .. } | Snapshot::Read(_) | Snapshot::Listed(_) if state.user_changed => {
             close(CloseCause::UserChanged, state, now)
         }
         Snapshot::Unreadable { until } if desired.needs_user() => wait(WaitReason::UserStateUnreadable, until),
         Snapshot::Refused(_) if desired.needs_user() => close(CloseCause::UserReadRefused, state, now),
-        Snapshot::Read(UserStatus::ResetRequired) if desired.skip_if_reset_required && !is_contradicted(state) => {
+        Snapshot::Read(UserStatus::ResetRequired) | Snapshot::Listed(UserStatus::ResetRequired)
+            if desired.skip_if_reset_required && !is_contradicted(state) =>
+        {
             // Grants and holds may name users, and the request is not granted before they are asked
             // about this one.
             if state.user_evaluated { close(CloseCause::AlreadyResetRequired, state, now) } else { Step::Gather }
         }
-        Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) if !is_fresh(state, now) => {
-            if state.refreshed { wait(WaitReason::GrantsNotConfirmed, after(STALE_WAIT, now)) } else { Step::Gather }
+        Snapshot::NotRead
+        | Snapshot::Unreadable { .. }
+        | Snapshot::Refused(_)
+        | Snapshot::Read(_)
+        | Snapshot::Listed(_)
+            if !is_fresh(state, now) =>
+        {
+            if state.refreshed {
+                wait(WaitReason::GrantsNotConfirmed, after(STALE_WAIT, now))
+            } else {
+                Step::Gather
+            }
         }
-        Snapshot::Unreadable { .. } | Snapshot::Refused(_) | Snapshot::Read(_) => Step::Claim,
+        Snapshot::NotRead
+        | Snapshot::Unreadable { .. }
+        | Snapshot::Refused(_)
+        | Snapshot::Read(_)
+        | Snapshot::Listed(_) => Step::Claim,
+    }
+}
+
+/// Returns the step that reads the user before the claim; `None` if the grants let nobody read the
+/// user. A turn is spaced for one read by ListUsers, so another one needs another turn.
+const fn read_user(state: &State) -> Option<Step> {
+    match state.source {
+        UserStateSource::AdminGetUser => Some(Step::TakeSnapshot),
+        UserStateSource::ListUsers if state.listed => {
+            Some(Step::AwaitTurn { reason: WaitReason::RateLimited, until: state.read_at })
+        }
+        UserStateSource::ListUsers => Some(Step::ListUser),
+        UserStateSource::None => None,
     }
 }
 
@@ -277,12 +313,12 @@ fn before_approval(state: &State, desired: &Desired) -> Step {
         (Pace::Later { until, .. }, _, _) => Step::AwaitTurn { reason: WaitReason::AwaitingApproval, until },
         (Pace::Now, Credentials::Unavailable { until, .. }, _) => wait(until),
         (Pace::Now, Credentials::NotLoaded, _) => Step::LoadCredentials,
-        (Pace::Now, Credentials::Loaded, Snapshot::NotRead) => Step::TakeSnapshot,
+        (Pace::Now, Credentials::Loaded, Snapshot::NotRead) => read_user(state).unwrap_or_else(|| wait(Timestamp::MAX)),
         (Pace::Now, Credentials::Loaded, Snapshot::NoResponse { until, .. } | Snapshot::Unreadable { until }) => {
             wait(until)
         }
         (Pace::Now, Credentials::Loaded, Snapshot::Refused(_)) => wait(Timestamp::MAX),
-        (Pace::Now, Credentials::Loaded, Snapshot::Read(_)) => Step::Gather,
+        (Pace::Now, Credentials::Loaded, Snapshot::Read(_) | Snapshot::Listed(_)) => Step::Gather,
     }
 }
 
@@ -291,7 +327,7 @@ fn before_approval(state: &State, desired: &Desired) -> Step {
 /// wrong: nothing is sent on its word.
 fn is_contradicted(state: &State) -> bool {
     let not_reset_before = matches!(state.ledger, Ledger::Retryable { not_reset_before: true, .. });
-    not_reset_before && state.before == Snapshot::Read(UserStatus::ResetRequired)
+    not_reset_before && state.before.status() == Some(UserStatus::ResetRequired)
 }
 
 /// Returns true if request and record were read recently enough for a claim.
@@ -345,12 +381,12 @@ fn after_call(response: &ResetResponse, state: &State) -> Step {
     match response {
         ResetResponse::Accepted => settle(Effect::Performed, Evidence::CognitoResponse),
         ResetResponse::NotSent(_) => settle(Effect::NotPerformed, Evidence::Unreachable),
-        ResetResponse::NoResponse => resolve(state.before.status(), state),
+        ResetResponse::NoResponse => resolve(state.baseline(), state),
         ResetResponse::Exception(code) => match code.class() {
             Class::Refused | Class::Throttled | Class::Blocked => {
                 settle(Effect::NotPerformed, Evidence::CognitoResponse)
             }
-            Class::Ambiguous | Class::AmbiguousFailure => resolve(state.before.status(), state),
+            Class::Ambiguous | Class::AmbiguousFailure => resolve(state.baseline(), state),
         },
     }
 }
@@ -358,16 +394,17 @@ fn after_call(response: &ResetResponse, state: &State) -> Step {
 /// Settles an attempt without a clear response, by the user's state before and now. Having to reset
 /// now and surely not before proves that the password was invalidated since, and the user's other
 /// records have to show that no other request did it; anything else proves nothing.
-fn resolve(before: Option<UserStatus>, state: &State) -> Step {
-    match state.probes {
-        Probes { last: Some(UserStatus::ResetRequired), .. } => match before {
-            Some(UserStatus::ResetRequired | UserStatus::Unknown) | None => {
-                settle(Effect::Unknown, Evidence::Inconclusive)
-            }
-            Some(_) => attribute(state),
+fn resolve(baseline: Baseline, state: &State) -> Step {
+    match (baseline, state.probes) {
+        (Baseline::NotRead, _) => settle(Effect::Unknown, Evidence::Inconclusive),
+        (_, Probes { last: Some(UserStatus::ResetRequired), .. }) => match baseline {
+            Baseline::Known(UserStatus::ResetRequired | UserStatus::Unknown)
+            | Baseline::Unknown
+            | Baseline::NotRead => settle(Effect::Unknown, Evidence::Inconclusive),
+            Baseline::Known(_) => attribute(state),
         },
-        Probes { left: 0, .. } => settle(Effect::Unknown, Evidence::Inconclusive),
-        Probes { .. } => Step::Probe,
+        (_, Probes { left: 0, .. }) => settle(Effect::Unknown, Evidence::Inconclusive),
+        (_, Probes { .. }) => Step::Probe,
     }
 }
 

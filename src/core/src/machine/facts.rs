@@ -2,7 +2,7 @@
 
 use cognito_reset_api::{
     Attempt, CloseCause, Closed, IfResetRequired, Origin, Outcome, PasswordResetRecord, PasswordResetRequest,
-    RequestedBy, SessionTags, UserStatus, conditions::WaitReason,
+    RequestedBy, SessionTags, UserStateSource, UserStatus, conditions::WaitReason,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -139,6 +139,7 @@ impl Facts {
                     | Permission::NotConfirmed { .. } => Permission::NotConfirmed { until: again },
                 };
                 self.allowed = authorization.ok();
+                self.state.source = self.source();
                 self.state.user_evaluated = matches!(self.user, KnownUser::Read(_));
                 self.approval_required = approval_required;
                 self.held_by = held_by;
@@ -158,7 +159,7 @@ impl Facts {
 
     /// Returns the pace of calls by the role of the request.
     fn pace(&self) -> Pace {
-        self.start.pace(self.role(), &self.identity.user_pool_id, self.state.read_at)
+        self.start.pace(self.role(), &self.identity.user_pool_id, self.state.source, self.state.read_at)
     }
 
     /// Gives up the turn. The dispatcher knows when the next one is, which may be at once.
@@ -180,10 +181,17 @@ impl Facts {
         }
     }
 
-    /// Returns the role and the uid that credentials and snapshot are bound to. They are not
-    /// valid for another role or for another object of the name.
-    fn binding(&self) -> (Option<Role>, Option<String>) {
-        (self.role().cloned(), self.uid())
+    /// Returns the role, the source and the uid that credentials and snapshot are bound to. They
+    /// are not valid for others, or for another object of the name.
+    fn binding(&self) -> (Option<Role>, UserStateSource, Option<String>) {
+        (self.role().cloned(), self.source(), self.uid())
+    }
+
+    /// Returns the call by which the user is read, by the grants as of the last read of the
+    /// request.
+    fn source(&self) -> UserStateSource {
+        let before_approval = self.read_access.as_ref().map(|access| access.source);
+        self.allowed.as_ref().map(|allowed| allowed.source).or(before_approval).unwrap_or_default()
     }
 
     /// Returns the role of the grants, or the one to read the user with before an approval.
@@ -244,6 +252,8 @@ impl Facts {
         self.read_user_at = read.is_err().then_some(again);
         self.state.user_evaluated = false;
         self.state_read_after = self.state.server_time;
+        let is_listed = self.state.source == UserStateSource::ListUsers;
+        self.state.listed |= is_listed;
         self.state.before = match read {
             Ok(user) => {
                 self.sub.clone_from(&user.names.sub);
@@ -251,6 +261,7 @@ impl Facts {
                 match user.status {
                     UserStatus::Unknown => Snapshot::Unreadable { until: again },
                     _ if self.sub.is_none() && self.sub_to_approve().is_some() => Snapshot::Unreadable { until: again },
+                    known if is_listed => Snapshot::Listed(known),
                     known => Snapshot::Read(known),
                 }
             }
@@ -260,7 +271,10 @@ impl Facts {
                 self.user = KnownUser::Unreadable;
                 match (error, no_response(error)) {
                     (_, Some(reason)) => Snapshot::NoResponse { until: again, reason },
-                    (ReadError::Exception(Code::Known(exception)), None) if Class::of(*exception) == Class::Refused => {
+                    // A list proves nothing about one user, so neither does a refusal to list.
+                    (ReadError::Exception(Code::Known(exception)), None)
+                        if !is_listed && Class::of(*exception) == Class::Refused =>
+                    {
                         Snapshot::Refused(*exception)
                     }
                     (_, None) => Snapshot::Unreadable { until: again },
@@ -280,14 +294,26 @@ impl Facts {
         now: Timestamp,
     ) -> Option<PasswordResetRecord> {
         self.allowed.as_ref()?;
-        let (origin, user_status_before) = (self.origin(operator_instance)?, self.state.before.status());
+        let (origin, user_status_before) = (self.origin(operator_instance)?, self.state.before.status_before());
         let state_read_after = user_status_before.and(self.state_read_after).map(Time);
         let attempt = Attempt { user_status_before, state_read_after, ..Attempt::new(attempt_id, origin, Time(now)) };
         let mut wanted = ledger::claimed(self.record.as_deref(), &self.identity, attempt);
         // The user of an earlier attempt may be another one by now. Without a `sub`, the record is
         // listed among those of every user.
-        wanted.spec.user_sub.clone_from(&self.sub);
+        wanted.spec.user_sub = self.certain_sub();
         Some(self.remembering(wanted))
+    }
+
+    /// Returns the user's `sub`, if a call for the name in the request is certainly for this user. A
+    /// list may be so old that an address was another user's.
+    fn certain_sub(&self) -> Option<String> {
+        let is_kept = || matches!(&self.user, KnownUser::Read(names) if names.keep(&self.identity.username));
+        let is_certain = match self.state.source {
+            UserStateSource::AdminGetUser => true,
+            UserStateSource::ListUsers => is_kept(),
+            UserStateSource::None => false,
+        };
+        self.sub.clone().filter(|_| is_certain)
     }
 
     /// Returns the record closed without a call, or `None` without a request.
@@ -304,7 +330,8 @@ impl Facts {
             | Snapshot::NotRead
             | Snapshot::Unreadable { .. }
             | Snapshot::NoResponse { .. }
-            | Snapshot::Read(_) => None,
+            | Snapshot::Read(_)
+            | Snapshot::Listed(_) => None,
         };
         let (mut origin, user_status) = (self.origin(operator_instance)?, self.state.before.status());
         let ungranted = self.is_ungranted();
@@ -313,7 +340,7 @@ impl Facts {
         }
         let closed = Closed { cause, exception_code, user_status, closed_at: Time(now), ungranted, origin };
         let mut wanted = ledger::closed(self.record.as_deref(), &self.identity, closed);
-        wanted.spec.user_sub = self.sub.clone().or(wanted.spec.user_sub);
+        wanted.spec.user_sub = self.certain_sub().or(wanted.spec.user_sub);
         Some(self.remembering(wanted))
     }
 
@@ -360,6 +387,11 @@ impl Facts {
             role_arn: role.map(|role| role.arn.clone()),
             external_id: role.and_then(|role| role.external_id.clone()),
             session_tags: role.map(|role| role.session_tags).filter(|tags| *tags != SessionTags::Full),
+            user_state_source: self
+                .allowed
+                .as_ref()
+                .map(|allowed| allowed.source)
+                .filter(|source| *source != UserStateSource::AdminGetUser),
         })
     }
 
@@ -385,14 +417,15 @@ impl Facts {
     }
 
     /// Takes in the authorization right before the claim, which is of the user who was just read.
-    /// Returns false if grants and holds do not allow the request by the role that the user was
-    /// read with, if they are not confirmed, or if another deadline applies.
+    /// Returns false if grants and holds do not allow the request by the role and the source that the
+    /// user was read with, if they are not confirmed, or if another deadline applies.
     #[must_use]
     pub(super) fn reauthorized(&mut self, evaluation: &Evaluation) -> bool {
         let Evaluation { approval_required, authorization, confirmed, .. } = evaluation;
         let is_same = |allowed: &&Authorization| {
-            let read_by = self.allowed.as_ref().map(|before| &before.role);
-            *confirmed && read_by == Some(&allowed.role) && *approval_required == self.approval_required
+            let read_by = self.allowed.as_ref().map(|before| (&before.role, before.source));
+            let is_read_so = read_by == Some((&allowed.role, allowed.source));
+            *confirmed && is_read_so && *approval_required == self.approval_required
         };
         let Some(allowed) = authorization.as_ref().ok().filter(is_same) else { return false };
         self.allowed = Some(allowed.clone());
@@ -462,6 +495,8 @@ impl Facts {
             server_time: self.state.server_time,
             permission: self.state.permission,
             user_busy: self.state.user_busy,
+            source: self.state.source,
+            listed: self.state.listed,
             pace: self.pace(),
             ..State::unknown(probes)
         };
@@ -542,6 +577,7 @@ const fn no_response(error: &ReadError) -> Option<ReadReason> {
             Class::Ambiguous | Class::AmbiguousFailure => Some(ReadReason::Unreachable),
             Class::Refused | Class::Blocked => None,
         },
+        ReadError::NotListed | ReadError::SeveralListed => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{mem, sync::Arc};
 
+use cognito_reset_api::UserStateSource;
 use jiff::Timestamp;
 
 use crate::{
@@ -19,6 +20,9 @@ pub enum Start {
         lane: Lane,
         /// The account of the operator's own credentials, if it is known.
         own_account: Option<Arc<str>>,
+        /// The call for which the turn was handed out. One that was handed out for another call
+        /// than ListUsers is none for ListUsers.
+        source: UserStateSource,
         /// True if the request probably has no record. Then only the request is read before the
         /// claim, and the API server rejects the claim if there is a record. Nothing but a claim
         /// follows this assumption: before anything else, both are read.
@@ -44,14 +48,21 @@ impl Start {
         }
     }
 
-    /// Returns the pace of calls by this role for a user of this pool: a turn of another lane is
-    /// none for them.
-    pub(super) fn pace(&self, role: Option<&Role>, user_pool_id: &str, now: Timestamp) -> Pace {
+    /// Returns the pace of calls by this role for a user of this pool who is read by this source: a
+    /// turn of another lane is none for them.
+    pub(super) fn pace(
+        &self,
+        role: Option<&Role>,
+        user_pool_id: &str,
+        wanted: UserStateSource,
+        now: Timestamp,
+    ) -> Pace {
         match self {
-            Self::Turn { lane, own_account, .. } => {
+            Self::Turn { lane, own_account, source, .. } => {
                 let account = Account::of_role(role.and_then(Role::account), own_account.as_deref());
                 let (region, category) = (region(user_pool_id).into(), QuotaCategory::UserAccountRecovery);
-                if *lane == (Lane::Cognito { account, region, category }) {
+                let is_spaced = wanted != UserStateSource::ListUsers || *source == UserStateSource::ListUsers;
+                if is_spaced && *lane == (Lane::Cognito { account, region, category }) {
                     Pace::Now
                 } else {
                     Pace::Later { until: now, reason: PaceReason::RateLimited }

@@ -1,11 +1,11 @@
 //! The state of one request at one moment: the input of [`decide`](super::decide::decide).
 
-use cognito_reset_api::{CloseCause, Exception, UserStatus, conditions::WaitReason};
+use cognito_reset_api::{CloseCause, Exception, UserStateSource, UserStatus, conditions::WaitReason};
 use jiff::Timestamp;
 
 use crate::{
     action::{port::CredentialsReason, response::ResetResponse},
-    ledger::Ledger,
+    ledger::{Baseline, Ledger},
 };
 
 /// The state of one request.
@@ -36,6 +36,10 @@ pub struct State {
     pub ungranted: bool,
     /// The AWS credentials for this request.
     pub credentials: Credentials,
+    /// The call by which the user is read before the claim.
+    pub source: UserStateSource,
+    /// True if ListUsers was called in this turn. A turn is spaced for one such read.
+    pub listed: bool,
     /// The user's state before the claim.
     pub before: Snapshot,
     /// True if grants and holds were evaluated with the user of that read.
@@ -71,6 +75,8 @@ impl State {
             closing: Turn::NotAsked,
             ungranted: false,
             credentials: Credentials::NotLoaded,
+            source: UserStateSource::AdminGetUser,
+            listed: false,
             before: Snapshot::NotRead,
             user_evaluated: false,
             user_changed: false,
@@ -80,6 +86,13 @@ impl State {
             remembered: None,
             refused: None,
         }
+    }
+
+    /// Returns the knowledge about the user before the attempt that this task itself holds. The
+    /// claim writes it, so that the record says the same of an open attempt.
+    #[must_use]
+    pub fn baseline(&self) -> Baseline {
+        Baseline::new(self.source, self.before.status_before())
     }
 }
 
@@ -236,8 +249,12 @@ pub enum Snapshot {
     /// Cognito returned this exception and would return it again, for example because the user does
     /// not exist.
     Refused(Exception),
-    /// Read, and known to Cognito: never `Unknown`.
+    /// Read by AdminGetUser, and known to Cognito: never `Unknown`. This is the state before the
+    /// claim.
     Read(UserStatus),
+    /// Found by ListUsers, and known to Cognito: never `Unknown`. The state may be an older one, so
+    /// it is never the one before the claim.
+    Listed(UserStatus),
 }
 
 /// A reason to wait for another try of a read.
@@ -265,12 +282,23 @@ impl Snapshot {
         matches!(self, Self::NoResponse { .. })
     }
 
-    /// The state, where it was read.
+    /// Returns the state as it was read or listed.
     #[must_use]
     pub const fn status(self) -> Option<UserStatus> {
         match self {
-            Self::Read(status) => Some(status),
+            Self::Read(status) | Self::Listed(status) => Some(status),
             Self::NotRead | Self::Unreadable { .. } | Self::NoResponse { .. } | Self::Refused(_) => None,
+        }
+    }
+
+    /// Returns the state with which a probe after the claim can be compared.
+    #[must_use]
+    pub const fn status_before(self) -> Option<UserStatus> {
+        match self {
+            Self::Read(status) => Some(status),
+            Self::NotRead | Self::Unreadable { .. } | Self::NoResponse { .. } | Self::Refused(_) | Self::Listed(_) => {
+                None
+            }
         }
     }
 }

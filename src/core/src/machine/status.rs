@@ -2,7 +2,7 @@
 
 use cognito_reset_api::{
     Attempt, CloseCause, Closed, Effect, Evidence, Exception, FailureCause, Outcome, Password, PasswordResetRecord,
-    PasswordResetRequest, PasswordResetRequestStatus, RecordRef, UserStatus,
+    PasswordResetRequest, PasswordResetRequestStatus, RecordRef, UserStateSource, UserStatus,
     conditions::{ConditionType, EndReason, Reason, Truth, WaitReason, conditions},
 };
 use jiff::Timestamp;
@@ -105,7 +105,10 @@ pub fn held(by: &HeldBy) -> StatusUpdate {
             "nothing is sent: this operator cannot parse the UserPoolHold {hold}{others}, and holds every request that it may match; an administrator has to delete it or upgrade the operator"
         ),
         HoldCause::UserUnreadable => format!(
-            "nothing is sent: the UserPoolHold {hold}{others} names users, and AdminGetUser cannot read this user to compare; retrying"
+            "nothing is sent: the UserPoolHold {hold}{others} names users, and this user cannot be read to compare; retrying"
+        ),
+        HoldCause::UserNotRead => format!(
+            "nothing is sent: the UserPoolHold {hold}{others} names users, and the matching UserPoolGrants let nobody read this user to compare (userStateSource: None); wait until the hold is deleted, or ask a platform administrator to set userStateSource to AdminGetUser or ListUsers"
         ),
     };
     StatusUpdate { message, ..waiting(WaitReason::UserPoolHeld) }
@@ -138,22 +141,23 @@ pub fn unreachable(cause: FailureCause) -> StatusUpdate {
     }
 }
 
-/// Returns the status of a request that waits because the read of its user failed: a cause of a
-/// failed connection, or a code.
+/// Returns the status of a request that waits because the read of its user by this source failed: a
+/// cause of a failed connection, or a code.
 #[must_use]
-pub fn user_read_failed(word: &str) -> StatusUpdate {
-    let message = format!("AdminGetUser failed ({word}); nothing was sent, retrying");
+pub fn user_read_failed(source: UserStateSource, word: &str) -> StatusUpdate {
+    let message = format!("{} failed ({word}); nothing was sent, retrying", source.as_str());
     StatusUpdate { message, ..waiting(WaitReason::CognitoUnreachable) }
 }
 
-/// Returns the status of a request that awaits an approval while its user cannot be read: a cause
-/// of a failed connection, or a code.
+/// Returns the status of a request that awaits an approval while its user cannot be read by this
+/// source: a cause of a failed connection, or a code.
 #[must_use]
-pub fn user_not_shown(word: &str) -> StatusUpdate {
+pub fn user_not_shown(source: UserStateSource, word: &str) -> StatusUpdate {
     let reason = WaitReason::AwaitingApproval;
     let message = format!(
-        "{}; the status does not show who the user is, because AdminGetUser failed ({word})",
-        waiting_message(reason)
+        "{}; the status does not show who the user is, because {} failed ({word})",
+        waiting_message(reason),
+        source.as_str()
     );
     StatusUpdate { message, ..waiting(reason) }
 }
@@ -429,7 +433,10 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
             "no AWS credentials could be loaded, or the grant's role could not be assumed; retrying; see the operator's log"
         }
         WaitReason::UserStateUnreadable => {
-            "AdminGetUser cannot read the user, which ifResetRequired: Skip, the usernamePattern of the grants, or an approval for the user whom the status shows requires; nothing is sent, retrying"
+            "the user cannot be read, which ifResetRequired: Skip, the usernamePattern of the grants, or an approval for the user whom the status shows requires; nothing is sent, retrying"
+        }
+        WaitReason::UserStateNotRead => {
+            "ifResetRequired: Skip, or an approval for the user whom the status shows, requires to read the user, and the matching UserPoolGrants let nobody read users (userStateSource: None); nothing is sent; create a new request with ifResetRequired: Resend, or ask a platform administrator to set userStateSource to AdminGetUser or ListUsers"
         }
         WaitReason::AwaitingPriorAttempt => {
             "waiting for an earlier attempt, or another request for the same user, to end"

@@ -9,6 +9,7 @@ mod calls;
 mod claims;
 mod closings;
 mod effects;
+mod sources;
 mod turns;
 mod waits;
 
@@ -19,7 +20,7 @@ use std::{
 };
 
 use cognito_reset_api::{
-    Attempt, CloseCause, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStatus,
+    Attempt, CloseCause, Effect, Evidence, PasswordResetRecord, PasswordResetRequest, UserStateSource, UserStatus,
     conditions::{EndReason, Reason, WaitReason},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -86,7 +87,7 @@ fn role(name: &str) -> Role {
 }
 
 fn authorized(name: &str) -> Authorization {
-    Authorization { role: Some(role(name)), grants: vec!["support".into()] }
+    Authorization { role: Some(role(name)), source: UserStateSource::AdminGetUser, grants: vec!["support".into()] }
 }
 
 fn granted(name: &str) -> Evaluation {
@@ -183,7 +184,8 @@ pub(super) fn turn(account: &str) -> Start {
 fn turn_of(account: &str, assume_unclaimed: bool) -> Start {
     let account = Account::Id(account.into());
     let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
-    Start::Turn { lane, own_account: None, assume_unclaimed }
+    // Such a turn is valid for every source.
+    Start::Turn { lane, own_account: None, source: UserStateSource::ListUsers, assume_unclaimed }
 }
 
 impl Run {
@@ -282,7 +284,7 @@ fn waits(reason: WaitReason, after: Duration) -> Result<Next, ReconcileError> {
 }
 
 fn needs_turn(is_unclaimed: bool) -> Result<Next, ReconcileError> {
-    Ok(Next::NeedsTurn { is_unclaimed, account: Some("123456789012".into()) })
+    Ok(Next::NeedsTurn { is_unclaimed, account: Some("123456789012".into()), source: UserStateSource::AdminGetUser })
 }
 
 fn user(status: UserStatus) -> Event<&'static str> {
@@ -306,7 +308,7 @@ fn reply(command: &Command<&'static str>) -> Event<&'static str> {
         }
         Command::TakeClosingSlot { .. } => Event::Slot(Slot::Now),
         Command::LoadCredentials(_) => Event::Credentials(Ok("session")),
-        Command::GetUser { .. } => user(UserStatus::Confirmed),
+        Command::GetUser { .. } | Command::ListUser { .. } => user(UserStatus::Confirmed),
         Command::ListUserRecords(_) => listed(vec![]),
         Command::WriteRecord { record, .. } => stored(record),
         Command::Call(_) => {

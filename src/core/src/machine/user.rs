@@ -15,13 +15,14 @@ use crate::{
 const MOST_DOUBLINGS: u32 = 8;
 
 impl<S: Clone> Machine<S> {
-    pub(super) fn take_snapshot(&mut self) -> Option<Command<S>> {
+    /// Reads the user before the claim, by this command.
+    pub(super) fn take_snapshot(&mut self, read: impl FnOnce(S) -> Command<S>) -> Option<Command<S>> {
         let Some(session) = self.session.clone() else {
             self.facts.state.credentials = Credentials::NotLoaded;
             return None;
         };
         self.phase = Phase::TakingSnapshot;
-        Some(Command::GetUser { session, after: None })
+        Some(read(session))
     }
 
     pub(super) fn snapshot(&mut self, read: Result<User, ReadError>, at: At<'_>) -> Option<Command<S>> {

@@ -29,10 +29,10 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use cognito_reset_api::{CloseCause, Effect, Evidence, Outcome};
+use cognito_reset_api::{CloseCause, Effect, Evidence, Outcome, UserStateSource};
 use cognito_reset_core::{ledger, machine::Command};
 use walk::{Sight, Walk};
-use world::{EXPIRES, Message, Record, Start, World};
+use world::{EXPIRES, Hold, Message, Record, Start, World};
 
 /// Adds faults to the number of each walk: `MODEL_FAULTS=1` adds one.
 const MORE: &str = "MODEL_FAULTS";
@@ -274,6 +274,30 @@ const BY_OTHERS: &[Sight] = &[("ConfirmedByProbe, by somebody else's reset", |wo
     ended(world, Outcome::Succeeded, "ConfirmedByProbe") && !performed
 })];
 
+/// The situations that take a user whom nobody reads.
+const UNREAD: &[Sight] = &[
+    ("ResetAccepted", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+    ("OutcomeUnknown, and nobody knows whether the user has to reset", |world| {
+        let performed = world.attempts.values().any(|truth| truth.performed > 0);
+        performed && ended(world, Outcome::Unknown, "OutcomeUnknown") && invalidated(world, 0) == "Unknown"
+    }),
+    ("held, because the user is not read", |world| {
+        world.rules.hold == Hold::User && some(world, |subject| reason(world, subject) == "UserPoolHeld")
+    }),
+];
+
+/// The situations that take a list of users.
+const LISTED: &[Sight] = &[
+    ("OutcomeUnknown, although nobody else can have reset the user", |world| {
+        let performed = world.attempts.values().any(|truth| truth.performed > 0);
+        performed && ended(world, Outcome::Unknown, "OutcomeUnknown") && invalidated(world, 0) == "True"
+    }),
+    ("AlreadyResetRequired, by a list", |world| {
+        world.attempts.is_empty() && ended(world, Outcome::Succeeded, "AlreadyResetRequired")
+    }),
+    ("ResetAccepted, by a list", |world| ended(world, Outcome::Succeeded, "ResetAccepted")),
+];
+
 /// Formats a number as people write it.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
@@ -298,8 +322,15 @@ fn explore(name: &str, start: Start, sights: &[&[Sight]]) {
     assert!(more > 0 || documented, "docs/architecture.md does not have the row {row}");
 }
 
-const ONE: Start =
-    Start { requests: 1, replicas: 1, reset_before: false, cautious: false, one_clock: false, faults: 3 };
+const ONE: Start = Start {
+    requests: 1,
+    replicas: 1,
+    reset_before: false,
+    cautious: false,
+    sources: [UserStateSource::AdminGetUser; 2],
+    one_clock: false,
+    faults: 3,
+};
 
 #[test]
 fn one_replica_and_one_request() {
@@ -314,6 +345,24 @@ fn a_user_who_already_has_to_reset() {
 #[test]
 fn a_request_that_expires_and_skips_who_already_has_to_reset() {
     explore("skip, and expire", Start { reset_before: true, cautious: true, ..ONE }, &[CAUTIOUS]);
+}
+
+#[test]
+fn a_user_who_is_listed() {
+    let sources = [UserStateSource::ListUsers; 2];
+    let start = Start { sources, reset_before: true, cautious: true, faults: 2, ..ONE };
+    explore("ListUsers, and skip", start, &[LISTED]);
+}
+
+#[test]
+fn a_user_whom_nobody_reads() {
+    explore("None", Start { sources: [UserStateSource::None; 2], faults: 2, ..ONE }, &[UNREAD]);
+}
+
+#[test]
+fn two_requests_of_one_user_who_is_listed_for_one() {
+    let sources = [UserStateSource::AdminGetUser, UserStateSource::ListUsers];
+    explore("two requests, one by ListUsers", Start { sources, requests: 2, faults: 2, ..ONE }, &[BOTH, CREDITED]);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, conditions::WaitReason};
+use cognito_reset_api::{Exception, FailureCause, Outcome, SessionTags, UserStateSource, conditions::WaitReason};
 use cognito_reset_core::{
     action::{
         port::{ReadError, Reply, Role, SessionFailure, User},
@@ -28,7 +28,8 @@ use cognito_reset_core::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::world::{
-    ACCOUNT, Frozen, Hold, Message, ROLES, Read, Record, Request, Rules, Session, Shown, Task, Truth, World, settings,
+    ACCOUNT, Frozen, Hold, Message, ROLES, Read, Record, Request, Rules, SPELLINGS, Session, Shown, Task, Truth, World,
+    settings,
 };
 
 /// A step, for a trace.
@@ -158,11 +159,12 @@ impl Steps<'_> {
             let what = if pending || open { "starts a reconcile" } else { CAUSELESS };
             let look = || Start::Look { reason: PaceReason::RateLimited, until: NEXT_TURN };
             let is_unclaimed = self.from.records[subject].is_none();
+            let source = self.from.sources[subject];
             for (what, fair, start, user_busy) in [
-                (what, true, turn(false), false),
-                (if is_unclaimed { what } else { ASSUMES }, is_unclaimed, turn(true), false),
+                (what, true, turn(source, false), false),
+                (if is_unclaimed { what } else { ASSUMES }, is_unclaimed, turn(source, true), false),
                 ("starts one without a turn", false, look(), false),
-                ("starts one while the user is busy", false, turn(false), true),
+                ("starts one while the user is busy", false, turn(source, false), true),
             ] {
                 let now = self.from.time(replica, Duration::ZERO);
                 let (machine, command) = Machine::new(World::identity(subject), settings(), start, user_busy, now);
@@ -186,6 +188,7 @@ impl Steps<'_> {
             }
             Command::ReadRecord { .. } => self.read_record(replica, task),
             Command::GetUser { after, .. } => self.get_user(replica, task, after.as_deref()),
+            Command::ListUser { .. } => self.list_user(replica, task),
             Command::ListUserRecords(query) => self.list_records(replica, task, query),
             Command::WriteRecord { record, within } => self.write_record(replica, task, record, within.is_some()),
             Command::Call(call) if task.sent => self.respond(replica, task, call),
@@ -259,6 +262,13 @@ impl Steps<'_> {
                 world.broken = Some("a read without a response is no licence to send");
             }
             let (subject, calls, performed) = (task.subject, 0, 0);
+            // Without a state that is surely the one before, only what follows the claim counts.
+            let snapshot = match world.sources[subject] {
+                UserStateSource::AdminGetUser => snapshot,
+                UserStateSource::ListUsers | UserStateSource::None => {
+                    Shown { moment: world.user.len() - 1, stale: false }
+                }
+            };
             let truth = Truth { subject, calls, performed, moment: None, snapshot, doubted: false };
             Arc::make_mut(&mut world.attempts).insert(attempt, truth);
         }
@@ -318,6 +328,16 @@ impl Steps<'_> {
     }
 
     fn get_user(&mut self, replica: usize, task: &Frozen<Task>, after: Option<&str>) {
+        let is_allowed = match self.from.sources[task.subject] {
+            UserStateSource::AdminGetUser => true,
+            UserStateSource::ListUsers => after.is_some(),
+            UserStateSource::None => false,
+        };
+        if !is_allowed {
+            self.add(Some(replica), "reads the user", true, |world| {
+                world.broken = Some("AdminGetUser is called only where the grants let it be");
+            });
+        }
         let truth = after.and_then(|attempt| self.from.attempts.get(attempt));
         let since = truth.map_or(0, |truth| truth.snapshot.moment);
         for (stale, moment) in self.from.moments(since) {
@@ -340,6 +360,30 @@ impl Steps<'_> {
         if after.is_none() {
             self.reply(replica, task, "finds the user busy", FAULT, |_| Event::UserBusy);
         }
+        self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
+    }
+
+    /// Finds the user in a list, which may show any older state, and for the alias the user who had
+    /// it before.
+    fn list_user(&mut self, replica: usize, task: &Frozen<Task>) {
+        let last = self.from.user.len() - 1;
+        for moment in 0..=last {
+            let (what, cost) = if moment == last { ("lists the user", FAIR) } else { ("lists a stale user", FAULT) };
+            let user = self.from.listed_at(moment, "sub");
+            self.reply(replica, task, what, cost, |_| Event::User(Ok(user)));
+        }
+        if task.subject > 0 {
+            let user = self.from.listed_at(last, "earlier");
+            self.reply(replica, task, "lists the user of the alias before", FAULT, |_| Event::User(Ok(user)));
+        }
+        for (what, error) in [
+            (NO_RESPONSE, ReadError::NoResponse),
+            ("is not let to list users", ReadError::Exception(Code::Known(Exception::ExpiredToken))),
+            ("lists nobody", ReadError::NotListed),
+        ] {
+            self.reply(replica, task, what, FAULT, |_| Event::User(Err(error)));
+        }
+        self.reply(replica, task, "finds the user busy", FAULT, |_| Event::UserBusy);
         self.reply(replica, task, "panics", FAULT, |_| Event::Panicked);
     }
 
@@ -437,11 +481,19 @@ impl Steps<'_> {
     }
 }
 
+impl World {
+    /// Returns the user with this `sub` as a list shows the state of this moment.
+    fn listed_at(&self, moment: usize, sub: &str) -> User {
+        let names = UserNames { username: Some(SPELLINGS[0].into()), sub: Some(sub.into()), ..UserNames::default() };
+        User { status: self.status_at(moment), names }
+    }
+}
+
 /// A turn of the lane of all roles.
-fn turn(assume_unclaimed: bool) -> Start {
+fn turn(source: UserStateSource, assume_unclaimed: bool) -> Start {
     let account = Account::Id(ACCOUNT.into());
     let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
-    Start::Turn { lane, own_account: None, assume_unclaimed }
+    Start::Turn { lane, own_account: None, source, assume_unclaimed }
 }
 
 fn no_response() -> ApiFailure {
@@ -467,7 +519,7 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
                     open.push((cost + 1, TURN_LOST, earlier, machine.clone(), lost));
                 }
                 let mut see = |cost, then, earlier, rules: Rules, confirmed| {
-                    let event = Event::Grants(rules.evaluate(user, confirmed));
+                    let event = Event::Grants(rules.evaluate(world.sources[task.subject], user, confirmed));
                     open.push((cost, then, earlier, machine.clone(), event));
                 };
                 see(cost, then, None, world.rules, true);
@@ -517,6 +569,7 @@ fn advance(world: &World, replica: usize, task: &Task, event: Event<Session>, no
             | Command::ReadRequest
             | Command::ReadRecord { .. }
             | Command::GetUser { .. }
+            | Command::ListUser { .. }
             | Command::ListUserRecords(_)
             | Command::WriteRecord { .. }
             | Command::Call(_)
@@ -549,8 +602,9 @@ fn react(
 
 impl Rules {
     /// Returns what these grants and holds say of a request whose user is known so far.
-    fn evaluate(self, user: &KnownUser, confirmed: bool) -> Evaluation {
+    fn evaluate(self, source: UserStateSource, user: &KnownUser, confirmed: bool) -> Evaluation {
         let cause = match (self.hold, user) {
+            (Hold::User, _) if source == UserStateSource::None => Some(HoldCause::UserNotRead),
             (Hold::None, _) | (Hold::User, KnownUser::NotRead) => None,
             (Hold::Pool, _) | (Hold::User, KnownUser::Read(_)) => Some(HoldCause::Matches("reason".into())),
             (Hold::User, KnownUser::Unreadable) => Some(HoldCause::UserUnreadable),
@@ -560,7 +614,7 @@ impl Rules {
         let authorization = if held_by.is_some() {
             Err(WaitReason::UserPoolHeld)
         } else if self.granted {
-            Ok(Authorization { role: Some(role), grants: vec![] })
+            Ok(Authorization { role: Some(role), source, grants: vec![] })
         } else {
             Err(WaitReason::NoMatchingGrant)
         };

@@ -12,7 +12,7 @@ use std::{
 
 use cognito_reset_api::{
     Action, Effect, Outcome, PasswordResetRecord, PasswordResetRequest, PasswordResetRequestSpec, RequestRef,
-    UserStatus,
+    UserStateSource, UserStatus,
 };
 use cognito_reset_core::{
     ledger::{
@@ -156,6 +156,8 @@ pub struct Start {
     pub reset_before: bool,
     /// The requests ask to skip in that case, and have a `notAfter`.
     pub cautious: bool,
+    /// For each request, the call by which its grant lets the user be read.
+    pub sources: [UserStateSource; 2],
     /// All replicas read one clock.
     pub one_clock: bool,
     /// The number of faults.
@@ -237,6 +239,8 @@ pub struct World {
     /// Every deadline has passed by the API server's clock, which is never set back.
     pub server_over: bool,
     pub cautious: bool,
+    /// For each request, the call by which its grant lets the user be read.
+    pub sources: [UserStateSource; 2],
     /// The number of faults that are left.
     pub faults: u8,
     pub attempts: Arc<BTreeMap<String, Truth>>,
@@ -274,6 +278,7 @@ impl Hash for World {
             over,
             server_over,
             cautious: _,
+            sources: _,
             faults,
             attempts,
             versions,
@@ -303,6 +308,7 @@ impl World {
             over: vec![false; if start.one_clock { 1 } else { start.replicas }],
             server_over: false,
             cautious: start.cautious,
+            sources: start.sources,
             faults: start.faults,
             attempts: Arc::default(),
             versions: vec![[0; 2]; start.requests],

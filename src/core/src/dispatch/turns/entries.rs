@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::conditions::WaitReason;
+use cognito_reset_api::{UserStateSource, conditions::WaitReason};
 use jiff::Timestamp;
 
 use crate::dispatch::{
@@ -94,7 +94,7 @@ impl Entry {
             created,
             deadline,
             user,
-            place: Place { lane, pool: names.share(&place.pool), grant, class: place.class },
+            place: Place { lane, pool: names.share(&place.pool), grant, ..place },
             blocked,
             look,
             overdue: false,
@@ -155,6 +155,11 @@ impl Entry {
         self.look |= self.blocked.is_some();
     }
 
+    /// Returns the call by which a turn in its lane reads the user.
+    pub(super) const fn source(&self) -> UserStateSource {
+        if self.look { UserStateSource::None } else { self.place.source }
+    }
+
     /// Queues it. After its deadline it is only looked at.
     pub(super) const fn queue(&mut self) {
         self.look |= self.overdue;
@@ -172,6 +177,7 @@ impl Entry {
             name,
             lane: self.lane(),
             pool: Arc::clone(&self.place.pool),
+            source: self.source(),
             shows: self.showing.take(),
             user: self.user(),
         }

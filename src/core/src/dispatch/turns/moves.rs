@@ -127,7 +127,7 @@ impl Dispatcher {
             }
             self.last_turn += 1;
             let id = TurnId(self.last_turn);
-            queues.serve(id, &line, order, now);
+            queues.serve(id, &line, order, entry.source(), now);
             turn = Some(entry.begin(id, order.1));
             break;
         }

@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cognito_reset_api::UserStateSource;
+
 use crate::dispatch::{
     brake::{Brake, OUTAGE, TurnId},
     fair::{FairQueue, Flow, Order},
-    lane::LaneLimits,
+    lane::{LaneLimits, spacing},
     meaning::{Load, Service},
     pace::Pace,
     turns::{
@@ -122,8 +124,8 @@ impl Queues {
     }
 
     /// Gives a turn to the request that [`Self::peek`] returned.
-    pub(super) fn serve(&mut self, turn: TurnId, line: &Line, order: Order, now: Instant) {
-        let is_due = self.pace.take(now);
+    pub(super) fn serve(&mut self, turn: TurnId, line: &Line, order: Order, source: UserStateSource, now: Instant) {
+        let is_due = self.pace.take_spaced(spacing(source), now);
         debug_assert!(is_due, "a turn is given when it is due");
         self.running += 1;
         self.outage.begin_try(turn);

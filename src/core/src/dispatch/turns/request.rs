@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::conditions::WaitReason;
+use cognito_reset_api::{UserStateSource, conditions::WaitReason};
 use jiff::Timestamp;
 
 use crate::dispatch::{
@@ -60,6 +60,8 @@ pub struct Place {
     pub lane: Lane,
     /// The pool.
     pub pool: Arc<str>,
+    /// The call by which a turn reads the user.
+    pub source: UserStateSource,
     /// The limits of the grant, if it sets any.
     pub grant: Option<GrantLimits>,
     /// The class.
@@ -81,6 +83,8 @@ pub struct Turn {
     pub lane: Lane,
     /// The pool.
     pub pool: Arc<str>,
+    /// The call by which it reads the user; `None` for a look.
+    pub source: UserStateSource,
     /// The reason why the request has waited for its turn, if this look is to show it.
     pub shows: Option<WaitsFor>,
     /// The user whom the turn makes busy.

@@ -5,9 +5,11 @@ mod grants;
 mod lasting;
 mod properties;
 mod reference;
+mod sources;
 
 use std::time::Duration;
 
+use cognito_reset_api::UserStateSource;
 use jiff::Timestamp;
 
 use super::*;
@@ -56,7 +58,7 @@ fn place(number: u32, pool: u32) -> Place {
         _ => Some(GrantLimits { grant: "heavy".into(), rate: None, weight: 3 }),
     };
     let class = if number / 12 == 3 { Class::Bulk } else { Class::Single };
-    Place { lane, pool: format!("pool-{pool}").into(), grant, class }
+    Place { lane, pool: format!("pool-{pool}").into(), source: UserStateSource::AdminGetUser, grant, class }
 }
 
 fn request(uid: u32, namespace: u32, created: i64) -> Request {

@@ -59,7 +59,7 @@ fn called(response: ResetResponse) -> State {
 }
 
 fn open(in_flight_until: Option<Timestamp>) -> Ledger {
-    Ledger::Open { in_flight_until, before: Some(UserStatus::Confirmed) }
+    Ledger::Open { in_flight_until, baseline: Baseline::Known(UserStatus::Confirmed) }
 }
 
 fn retryable(not_before: Timestamp) -> Ledger {
@@ -539,6 +539,97 @@ fn only_having_to_reset_now_and_not_before_proves_a_reset() {
         ("not yet", lost(confirmed, seen(UserStatus::Confirmed)), Step::Probe),
         ("never", lost(confirmed, Probes { left: 0, last: Some(UserStatus::Confirmed) }), unknown.clone()),
         ("unreadable", lost(confirmed, Probes { left: 0, last: None }), unknown),
+    ]);
+}
+
+#[test]
+fn user_is_read_by_the_source_of_the_grants() {
+    let unread = |source| State { source, before: Snapshot::NotRead, ..free() };
+    let skip = Desired { skip_if_reset_required: true, ..desired() };
+    let required = Desired { user_required: true, ..desired() };
+    let of = |source, desired, before| State { source, before, ..asking(desired) };
+    let nobody = UserStateSource::None;
+    let list = UserStateSource::ListUsers;
+    let not_read = wait(WaitReason::UserStateNotRead, later(3600));
+    let no_turn = Pace::Later { until: later(5), reason: PaceReason::RateLimited };
+    check(vec![
+        ("by AdminGetUser", unread(UserStateSource::AdminGetUser), Step::TakeSnapshot),
+        ("by ListUsers", unread(list), Step::ListUser),
+        (
+            "a turn is spaced for one list",
+            State { listed: true, ..unread(list) },
+            Step::AwaitTurn { reason: WaitReason::RateLimited, until: NOW },
+        ),
+        (
+            "an earlier list does not matter",
+            State { listed: true, ..unread(UserStateSource::AdminGetUser) },
+            Step::TakeSnapshot,
+        ),
+        ("not at all", unread(nobody), Step::Claim),
+        ("not at all, by an old read", State { read_at: later(-2), ..unread(nobody) }, Step::Gather),
+        ("an assumed record", State { assumed: true, ..unread(list) }, Step::ListUser),
+        ("Skip without a read", of(nobody, skip, Snapshot::NotRead), not_read.clone()),
+        ("a required user without a read", of(nobody, required, Snapshot::NotRead), not_read.clone()),
+        (
+            "Skip without a read and without a turn",
+            State { pace: no_turn, ..of(nobody, skip, Snapshot::NotRead) },
+            not_read,
+        ),
+        ("Skip of a listed user", of(list, skip, Snapshot::Listed(UserStatus::Confirmed)), Step::Claim),
+        (
+            "Skip of a listed user who has to reset",
+            of(list, skip, Snapshot::Listed(UserStatus::ResetRequired)),
+            ends(CloseCause::AlreadyResetRequired),
+        ),
+        (
+            "Skip of a user who is not listed",
+            of(list, skip, Snapshot::Unreadable { until: later(9) }),
+            wait(WaitReason::UserStateUnreadable, later(9)),
+        ),
+        (
+            "a listed user who is another one",
+            State { user_changed: true, ..of(list, desired(), Snapshot::Listed(UserStatus::Confirmed)) },
+            ends(CloseCause::UserChanged),
+        ),
+    ]);
+}
+
+#[test]
+fn listed_state_and_no_state_prove_nothing_after_a_lost_call() {
+    let unknown = settle(Effect::Unknown, Evidence::Inconclusive);
+    let list = UserStateSource::ListUsers;
+    let nobody = UserStateSource::None;
+    let required = seen(UserStatus::ResetRequired);
+    let unprobed = Probes { left: 3, last: None };
+    let listed = Snapshot::Listed(UserStatus::Confirmed);
+    let lost = |source, before, probes| State { source, before, probes, ..called(ResetResponse::NoResponse) };
+    let of_another = |baseline, probes| State {
+        ledger: Ledger::Open { in_flight_until: None, baseline },
+        before: Snapshot::NotRead,
+        probes,
+        ..free()
+    };
+    check(vec![
+        ("a listed state is probed", lost(list, listed, unprobed), Step::Probe),
+        ("a reset after a listed state", lost(list, listed, required), unknown.clone()),
+        (
+            "a reset after a listed state, by this request",
+            State { attribution: Attribution::Own, ..lost(list, listed, required) },
+            unknown.clone(),
+        ),
+        ("no reset after a listed state", lost(list, listed, seen(UserStatus::Confirmed)), Step::Probe),
+        ("never read", lost(nobody, Snapshot::NotRead, unprobed), unknown.clone()),
+        (
+            "an exception, never read",
+            State {
+                attempt: OwnAttempt::Called(ResetResponse::Exception(Code::Known(Exception::InternalError))),
+                ..lost(nobody, Snapshot::NotRead, unprobed)
+            },
+            unknown.clone(),
+        ),
+        ("another process's, never read", of_another(Baseline::NotRead, unprobed), unknown.clone()),
+        ("another process's, not known", of_another(Baseline::Unknown, unprobed), Step::Probe),
+        ("another process's, reset since", of_another(Baseline::Unknown, required), unknown),
     ]);
 }
 

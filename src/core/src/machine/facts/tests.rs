@@ -1,7 +1,8 @@
 //! Tables of facts and the changes to them.
 
 use cognito_reset_api::{
-    ApprovedBy, Evidence, Exception, FailureCause, PasswordResetRequestStatus, RequestedBy, UserExtra, UserStatus,
+    ApprovedBy, Evidence, Exception, FailureCause, PasswordResetRequestStatus, RequestedBy, UserExtra, UserStateSource,
+    UserStatus,
 };
 use jiff::SignedDuration;
 use serde_json::json;
@@ -38,7 +39,7 @@ fn allowed() -> Authorization {
         external_id: Some("ours".into()),
         session_tags: SessionTags::Uid,
     };
-    Authorization { role: Some(role), grants: vec!["support".into()] }
+    Authorization { role: Some(role), source: UserStateSource::AdminGetUser, grants: vec!["support".into()] }
 }
 
 /// The names of a user of whom only the `sub` is known.
@@ -243,6 +244,7 @@ fn claim_and_closing_name_process_people_and_grants() {
         role_arn: Some("arn:aws:iam::123456789012:role/reset".into()),
         external_id: Some("ours".into()),
         session_tags: Some(SessionTags::Uid),
+        user_state_source: None,
     };
     let wanted = Attempt {
         id: "attempt-1".into(),
@@ -281,6 +283,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
     };
     let with = |role: Option<Role>, grants: &[&str]| Authorization {
         role,
+        source: UserStateSource::AdminGetUser,
         grants: grants.iter().copied().map(Into::into).collect(),
     };
     let ours = allowed().role.unwrap();

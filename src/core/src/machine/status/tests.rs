@@ -227,7 +227,7 @@ fn a_request_that_waits_says_what_ends_the_wait() {
         (WaitReason::Throttled, "throttles"),
         (WaitReason::DeliveryFailing, "check how the pool delivers"),
         (WaitReason::AwsCredentialsUnavailable, "credentials"),
-        (WaitReason::UserStateUnreadable, "AdminGetUser"),
+        (WaitReason::UserStateUnreadable, "cannot be read"),
         (WaitReason::AwaitingPriorAttempt, "waiting for an earlier attempt"),
         (WaitReason::CognitoUnreachable, "cannot connect"),
         (WaitReason::RegionNotServed, "another Region"),
@@ -250,7 +250,7 @@ fn held_request_names_the_hold_and_its_reason() {
         (HoldCause::Matches("incident 7".into()), 0, "while the UserPoolHold stop exists; its reason: incident 7"),
         (HoldCause::Matches("incident 7".into()), 2, "while the UserPoolHold stop and 2 more exists"),
         (HoldCause::HoldUnreadable, 0, "cannot parse the UserPoolHold stop, and holds every request that it may match"),
-        (HoldCause::UserUnreadable, 0, "the UserPoolHold stop names users, and AdminGetUser cannot read this user"),
+        (HoldCause::UserUnreadable, 0, "the UserPoolHold stop names users, and this user cannot be read"),
     ] {
         let update = held(&HeldBy { hold: "stop".into(), cause, others });
         assert!(update.message.contains(says), "{}", update.message);

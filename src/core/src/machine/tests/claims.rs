@@ -259,7 +259,8 @@ fn status_shows_the_user_before_an_approval() {
     let names = UserNames { username: Some("al\u{202e}ice".into()), sub: Some("1".into()), ..UserNames::default() };
     let awaiting = |access: bool| Evaluation {
         approval_required: true,
-        read_before_approval: access.then(|| ReadAccess { role: Some(role("reset")) }),
+        read_before_approval: access
+            .then(|| ReadAccess { role: Some(role("reset")), source: UserStateSource::AdminGetUser }),
         ..evaluation(Err(WaitReason::AwaitingApproval))
     };
     let begun = || {
@@ -343,7 +344,7 @@ fn grants_are_asked_about_the_user_once_it_was_read() {
             Err(ReadError::Exception(Code::Known(Exception::AccessDenied))),
             KnownUser::Unreadable,
             HoldCause::UserUnreadable,
-            "AdminGetUser cannot read this user",
+            "this user cannot be read to compare",
         ),
     ] {
         let mut run = Run::new().until("CheckGrants");
