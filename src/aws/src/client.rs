@@ -19,7 +19,7 @@ use aws_sdk_cognitoidentityprovider::{
     config::{Builder, SharedHttpClient, http::HttpResponse},
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
-    types::UserStatusType,
+    types::{AttributeType, UserStatusType},
 };
 use aws_types::{
     os_shim_internal::{Env, Fs},
@@ -44,6 +44,8 @@ use crate::{
     validate_response::{Body, ValidateResponse, names_only},
 };
 
+mod listed;
+
 /// The maximum length of a request id that is kept. Request ids of AWS have 36 characters.
 const MAX_REQUEST_ID: usize = 64;
 /// The replacement for a code that repeats the user's name.
@@ -59,7 +61,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// The timeout of a whole call of AdminResetUserPassword. A Lambda trigger may take 15 s.
     pub call: Duration,
-    /// The timeout of a whole call of AdminGetUser, and of loading credentials.
+    /// The timeout of a whole call of AdminGetUser or ListUsers, and of loading credentials.
     pub read: Duration,
 }
 
@@ -224,18 +226,7 @@ impl Aws {
             Err(_) => return Err(witness.not_sent().map_or(ReadError::NoResponse, ReadError::NotSent)),
         };
         let status = output.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
-        let attribute = |name: &str| {
-            let found = output.user_attributes().iter().find(|attribute| attribute.name() == name);
-            found.and_then(|attribute| attribute.value()).map(str::to_owned)
-        };
-        let names = UserNames {
-            username: Some(output.username().to_owned()).filter(|username| !username.is_empty()),
-            sub: attribute("sub").as_deref().and_then(identifier),
-            email: attribute("email"),
-            phone_number: attribute("phone_number"),
-            preferred_username: attribute("preferred_username"),
-        };
-        Ok(User { status, names })
+        Ok(User { status, names: names_of(Some(output.username()), output.user_attributes()) })
     }
 
     /// Returns the error of a read that may have been sent.
@@ -318,6 +309,10 @@ impl Cognito for Aws {
             Err(ReadError::NotSent(_) | ReadError::Connection(_)) => self.read(session, user).await,
             read => read,
         }
+    }
+
+    async fn listed_user(&self, session: &AwsSession, user: UserRef<'_>) -> Result<User, ReadError> {
+        self.find(session, user).await
     }
 
     async fn reset(
@@ -419,6 +414,21 @@ fn identifier(text: &str) -> Option<String> {
     let fits = (1..=MAX_REQUEST_ID).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     fits.then(|| text.to_owned())
+}
+
+/// Returns the names of a user with these attributes.
+fn names_of(username: Option<&str>, attributes: &[AttributeType]) -> UserNames {
+    let attribute = |name: &str| {
+        let found = attributes.iter().find(|attribute| attribute.name() == name);
+        found.and_then(|attribute| attribute.value()).map(str::to_owned)
+    };
+    UserNames {
+        username: username.filter(|username| !username.is_empty()).map(str::to_owned),
+        sub: attribute("sub").as_deref().and_then(identifier),
+        email: attribute("email"),
+        phone_number: attribute("phone_number"),
+        preferred_username: attribute("preferred_username"),
+    }
 }
 
 fn user_status(status: &UserStatusType) -> UserStatus {

@@ -5,9 +5,10 @@ mod values;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use cognito_reset_api::UserStateSource;
 
 pub(crate) use self::values::Listen;
-use self::values::{duration, freshness, identity, lease_duration, rate, retention, retention_rate};
+use self::values::{duration, freshness, identity, lease_duration, rate, retention, retention_rate, user_state_source};
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
@@ -103,6 +104,12 @@ pub struct RunArgs {
     /// 30, shared with users who have forgotten their password.
     #[arg(long, env = "COGNITO_RESET_RATE", default_value_t = 10.0, value_parser = rate, value_name = "PER_SECOND")]
     pub(crate) rate: f64,
+
+    /// The call by which users are read before a reset, for grants without a userStateSource:
+    /// AdminGetUser, ListUsers or None. AdminGetUser makes each user a monthly active user. With the
+    /// other two, a call without a clear response ends as Unknown.
+    #[arg(long, env = "COGNITO_RESET_USER_STATE_SOURCE", default_value = "AdminGetUser", value_parser = user_state_source, value_name = "CALL")]
+    pub(crate) user_state_source: UserStateSource,
 
     /// Timeout of one call of AdminResetUserPassword.
     #[arg(long, env = "COGNITO_RESET_CALL_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "DURATION")]

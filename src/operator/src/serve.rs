@@ -15,7 +15,7 @@ use tracing::{error, info};
 use crate::{
     cli::RunArgs,
     controllers::{
-        grant::{self, confirmation::Confirmation, role_check},
+        grant::{self, confirmation::Confirmation, role_check, shared::SharedGrants},
         invalid_objects::InvalidObjects,
         orphaned_claims, request,
         retention::Retention,
@@ -123,7 +123,8 @@ impl<C: Cognito> Operator<C> {
         let (events, publishing) = Events::new(client.clone(), args.identity.clone(), process.clone());
         tasks.spawn_loop("events", publishing);
         let invalid_objects = InvalidObjects::new(events.clone(), process.clone());
-        let confirmation = Arc::new(Confirmation::new(client.clone(), grants.clone(), args.grant_freshness));
+        let index = SharedGrants::new(args.grant_freshness, args.user_state_source);
+        let confirmation = Arc::new(Confirmation::new(client.clone(), grants.clone(), index));
         let grants = Arc::new(grant::context::Context::new(
             args.into(),
             client.clone(),

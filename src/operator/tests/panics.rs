@@ -67,6 +67,10 @@ impl Cognito for Panicking {
         Ok(User { status, names: UserNames { sub: Some("sub".to_owned()), ..UserNames::default() } })
     }
 
+    async fn listed_user(&self, (): &(), user: UserRef<'_>) -> Result<User, ReadError> {
+        self.user(&(), user).await
+    }
+
     async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {
         self.0.performed.fetch_add(1, Ordering::SeqCst);
         assert!(!self.0.resets.load(Ordering::SeqCst), "a reset that panics");

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use cognito_reset_api::{
     Attempt, CloseCause, Closed, Effect, Evidence, Exception, Origin, PasswordResetRecord, PasswordResetRequest,
-    UserPoolGrant, UserPoolHold, UserStatus, WaitReason,
+    UserPoolGrant, UserPoolHold, UserStateSource, UserStatus, WaitReason,
 };
 use cognito_reset_core::{
     action::{
@@ -176,6 +176,7 @@ fn gates() -> Vec<State> {
             ..free()
         },
         State { before: Snapshot::Unreadable { until: LATER }, ..asking(skip) },
+        State { source: UserStateSource::None, ..asking(skip) },
         State { ledger: Ledger::NotUsable, ..free() },
         State { server_time: None, ..asking(Desired { deadline: NOW, ..DESIRED }) },
     ];
@@ -440,6 +441,7 @@ fn reasons_of_grants() -> Result<BTreeSet<String>> {
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["ops"] }),
         json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "usernamePattern": "(" }),
         json!({ "userPoolID": "eu-west-1_Example01" }),
+        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "usernamePattern": "a", "userStateSource": "None" }),
         json!({ "userPoolID": "eu-west-1_Example02", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
         json!({ "userPoolID": "eu-west-1_Example03", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
     ];

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use cognito_reset_api::UserStateSource;
 use jiff::SignedDuration;
 
 /// An address to listen on.
@@ -49,6 +50,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err(advice.to_owned());
     }
     Duration::try_from(parsed).map_err(|_| advice.to_owned())
+}
+
+/// Parses the call by which users are read, as a grant names it.
+pub(super) fn user_state_source(text: &str) -> Result<UserStateSource, String> {
+    let named = UserStateSource::ALL.into_iter().find(|source| source.as_str() == text);
+    named.ok_or_else(|| format!("give {}", UserStateSource::ALL.map(UserStateSource::as_str).join(", ")))
 }
 
 /// Parses a duration of one second to ten years, in hours or smaller units: a day can have 23
@@ -130,6 +137,18 @@ mod tests {
                 }
                 (parsed, _) => panic!("{text}: {parsed:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn source_of_the_state_is_named_as_in_a_grant() {
+        for source in UserStateSource::ALL {
+            let named = serde_json::to_value(source).unwrap();
+            assert_eq!(user_state_source(named.as_str().unwrap()), Ok(source));
+        }
+        for text in ["", "none", "admingetuser", "ListUsers ", "AdminGetUser,None"] {
+            let advice = user_state_source(text).unwrap_err();
+            assert!(advice.contains("AdminGetUser, ListUsers, None"), "{text}: {advice}");
         }
     }
 

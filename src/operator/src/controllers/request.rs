@@ -127,7 +127,8 @@ fn start(turn: &Turn, Work { assume_unclaimed, own_account, .. }: &Work) -> Star
             }
         }
         lane @ Lane::Cognito { .. } => {
-            Start::Turn { lane: lane.clone(), own_account: own_account.clone(), assume_unclaimed: *assume_unclaimed }
+            let (lane, own_account) = (lane.clone(), own_account.clone());
+            Start::Turn { lane, own_account, source: turn.source, assume_unclaimed: *assume_unclaimed }
         }
     }
 }

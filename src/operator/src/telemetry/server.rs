@@ -246,7 +246,7 @@ mod tests {
         expect(503, "checking that the cluster has what it needs");
         health.reading();
         expect(503, "not read yet");
-        let grants = Arc::new(SharedGrants::new(FRESH_FOR));
+        let grants = Arc::new(SharedGrants::new(FRESH_FOR, cognito_reset_api::UserStateSource::AdminGetUser));
         confirm(&grants);
         let asked = Arc::clone(&grants);
         let checks =

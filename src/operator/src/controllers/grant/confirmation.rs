@@ -55,10 +55,10 @@ pub(crate) struct Confirmation {
 impl Confirmation {
     /// Creates the state before the first round, with an index without objects.
     #[must_use]
-    pub(crate) fn new(client: Client, metrics: Metrics, fresh_for: Duration) -> Self {
+    pub(crate) fn new(client: Client, metrics: Metrics, grants: SharedGrants) -> Self {
         Self {
             client,
-            grants: Arc::new(SharedGrants::new(fresh_for)),
+            grants: Arc::new(grants),
             metrics,
             asked: Notify::new(),
             failed: watch::Sender::default(),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cognito_reset_api::PasswordResetRequest;
+use cognito_reset_api::{PasswordResetRequest, UserStateSource};
 use cognito_reset_core::{
     action::user_names::KnownUser,
     grants::{Evaluation, GrantIndex, Learned, Moment, NamespacedName},
@@ -35,17 +35,18 @@ pub(crate) struct SharedGrants {
 
 impl Default for SharedGrants {
     fn default() -> Self {
-        Self::new(Duration::ZERO)
+        Self::new(Duration::ZERO, UserStateSource::default())
     }
 }
 
 impl SharedGrants {
-    /// Creates an empty index, in which a confirmation is valid for this time.
+    /// Creates an empty index, in which a confirmation is valid for this time, and grants without a
+    /// source of their own have this one.
     #[must_use]
-    pub(crate) fn new(fresh_for: Duration) -> Self {
+    pub(crate) fn new(fresh_for: Duration, default_source: UserStateSource) -> Self {
         let [changes, status_changes, hold_status_changes] = std::array::from_fn(|_| watch::Sender::new(()));
         Self {
-            index: RwLock::new(GrantIndex::new(fresh_for)),
+            index: RwLock::new(GrantIndex::new(fresh_for).with_default_source(default_source)),
             started: Instant::now(),
             waited_for: AtomicBool::new(false),
             moved_up: Mutex::default(),

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cognito_reset_api::{PasswordResetRequest, conditions::WaitReason};
+use cognito_reset_api::{PasswordResetRequest, UserStateSource, conditions::WaitReason};
 use cognito_reset_core::{
     action::port::Cognito,
     dispatch::{
@@ -66,9 +66,9 @@ struct Known {
     /// True once the dispatcher knows it, which for the requests of a list is when the list is
     /// complete.
     is_placed: bool,
-    /// The account that a reconcile has found, and the fingerprint of the outlook that says
-    /// otherwise.
-    found: Option<(u64, Option<Arc<str>>)>,
+    /// The account and the source that a reconcile has found, and the fingerprint of the outlook
+    /// that says otherwise.
+    found: Option<(u64, Option<Arc<str>>, UserStateSource)>,
     deadline: Option<Instant>,
     content: Content,
     /// True if the request probably has no record.
@@ -84,8 +84,8 @@ impl Known {
     /// holds.
     fn effective(&self, outlook: &Outlook) -> Outlook {
         match &self.found {
-            Some((fingerprint, account)) if *fingerprint == outlook.fingerprint => {
-                Outlook { blocked: None, account: account.clone(), ..outlook.clone() }
+            Some((fingerprint, account, source)) if *fingerprint == outlook.fingerprint => {
+                Outlook { blocked: None, account: account.clone(), source: *source, ..outlook.clone() }
             }
             _ => outlook.clone(),
         }
@@ -242,14 +242,15 @@ impl<C: Cognito> Pending<C> {
         });
     }
 
-    /// Takes in the account by which a reconcile would make the call. Grants and holds were asked
-    /// about the request and the user as they were read, so the outlook is corrected if it says
-    /// otherwise.
-    fn found(&mut self, key: Key, account: Option<&str>) {
+    /// Takes in the account by which a reconcile would make the call, and the source by which it
+    /// would read the user. Grants and holds were asked about the request and the user as they were
+    /// read, so the outlook is corrected if it says otherwise.
+    fn found(&mut self, key: Key, account: Option<&str>, source: UserStateSource) {
         let Some((watched, outlook)) = self.present(key) else { return };
         if let Some(known) = self.known.get_mut(&key) {
-            let agrees = outlook.blocked.is_none() && outlook.account.as_deref() == account;
-            known.found = (!agrees).then(|| (outlook.fingerprint, account.map(Into::into)));
+            let is_same = (outlook.account.as_deref(), outlook.source) == (account, source);
+            let agrees = outlook.blocked.is_none() && is_same;
+            known.found = (!agrees).then(|| (outlook.fingerprint, account.map(Into::into), source));
         }
         self.place(key, watched, outlook, false);
     }
@@ -331,8 +332,8 @@ impl<C: Cognito> Pending<C> {
 
     /// Ends a turn.
     pub(super) fn finished(&mut self, turn: Turn, end: Result<Next, ReconcileError>) {
-        if let Ok(Next::NeedsTurn { account, .. }) = &end {
-            self.found(turn.key, account.as_deref());
+        if let Ok(Next::NeedsTurn { account, source, .. }) = &end {
+            self.found(turn.key, account.as_deref(), *source);
         }
         let finish = self.finish(turn.key, end);
         self.context.turns.with(|dispatcher, now| dispatcher.finished(turn, finish, now));

@@ -12,7 +12,7 @@ use std::{
 
 use cognito_reset_api::RequestRef;
 use cognito_reset_core::{
-    action::port::{Access, Cognito, Reply, SessionFailure, UserRef},
+    action::port::{Access, Cognito, ReadError, Reply, SessionFailure, User, UserRef},
     dispatch::{
         closings::ClosingQueue,
         lane::QuotaCategory,
@@ -166,10 +166,16 @@ impl<C: Cognito> Reconcile<'_, C> {
                 let begun = Instant::now();
                 let read = cognito.user(&session, self.user()).await;
                 self.context.metrics.durations().user_read(&read, begun.elapsed());
-                let category = QuotaCategory::UserAccountRecovery;
-                self.responded(begun, Meaning::of_read(read.as_ref().err(), category), None);
-                let sub = read.as_ref().ok().and_then(|user| user.names.sub.as_deref());
-                if after.is_none() && !self.try_lock_sub(sub) { Event::UserBusy } else { Event::User(read) }
+                match after {
+                    Some(_) => self.read(begun, read),
+                    None => self.read_before_claim(begun, read),
+                }
+            }
+            Command::ListUser { session } => {
+                let begun = Instant::now();
+                let listed = cognito.listed_user(&session, self.user()).await;
+                self.context.metrics.durations().user_listed(&listed, begun.elapsed());
+                self.read_before_claim(begun, listed)
             }
             Command::ListUserRecords(query) => Event::UserRecords(self.list_user_records(&query).await),
             Command::WriteRecord { record, within } => Event::RecordWritten(store.write_record(&record, within).await),
@@ -192,6 +198,20 @@ impl<C: Cognito> Reconcile<'_, C> {
         });
         let refused = context.refused_writes.lock().paused(self.record, now);
         Recalled { observed_for, refused, held_up: context.held_up.too_many() }
+    }
+
+    /// Reports the read of a user to the dispatcher.
+    fn read(&self, begun: Instant, read: Result<User, ReadError>) -> Event<Arc<C::Session>> {
+        let category = QuotaCategory::UserAccountRecovery;
+        self.responded(begun, Meaning::of_read(read.as_ref().err(), category), None);
+        Event::User(read)
+    }
+
+    /// The same before a claim, where the user is locked as soon as the `sub` is known.
+    fn read_before_claim(&self, begun: Instant, read: Result<User, ReadError>) -> Event<Arc<C::Session>> {
+        let is_free = self.try_lock_sub(read.as_ref().ok().and_then(|user| user.names.sub.as_deref()));
+        let event = self.read(begun, read);
+        if is_free { event } else { Event::UserBusy }
     }
 
     async fn list_user_records(&self, query: &UserRecords) -> Result<Vec<OtherRecord>, ApiFailure> {

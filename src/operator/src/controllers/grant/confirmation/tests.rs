@@ -1,6 +1,6 @@
 //! Responses of an API server, and what they confirm.
 
-use cognito_reset_api::conditions::WaitReason;
+use cognito_reset_api::{UserStateSource, conditions::WaitReason};
 use http::{Request, Response, header};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -71,7 +71,8 @@ impl Server {
             async move { Ok::<_, std::io::Error>(response) }
         };
         let client = Client::new(tower::service_fn(respond), "default");
-        Confirmation::new(client, Metrics::new(ProcessMetrics::default()), FRESH_FOR)
+        let grants = SharedGrants::new(FRESH_FOR, UserStateSource::AdminGetUser);
+        Confirmation::new(client, Metrics::new(ProcessMetrics::default()), grants)
     }
 
     fn breaks(&self, read: Read, broken: Option<Broken>) {

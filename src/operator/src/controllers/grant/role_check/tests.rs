@@ -59,6 +59,10 @@ impl Cognito for Sts {
         panic!("nobody is looked up to try a role")
     }
 
+    async fn listed_user(&self, (): &(), _: UserRef<'_>) -> Result<User, ReadError> {
+        panic!("nobody is looked up to try a role")
+    }
+
     async fn reset(&self, (): &(), _: UserRef<'_>, _: Option<&BTreeMap<String, String>>) -> Reply {
         panic!("nobody is reset to try a role")
     }

@@ -94,17 +94,26 @@ impl Durations {
 
     /// Measures a call of AdminGetUser.
     pub(crate) fn user_read(&self, read: &Result<User, ReadError>, duration: Duration) {
-        let class = match read {
-            Ok(_) => SUCCESS,
-            Err(ReadError::Exception(code) | ReadError::ServerError(code)) => name(code.class()),
-            Err(ReadError::NotSent(_)) => NOT_SENT,
-            Err(ReadError::Connection(_) | ReadError::NoResponse) => NO_RESPONSE,
-        };
-        self.responded("AdminGetUser", class, duration);
+        self.responded("AdminGetUser", class_of(read), duration);
+    }
+
+    /// Measures the search of a user by ListUsers, which may take two calls.
+    pub(crate) fn user_listed(&self, listed: &Result<User, ReadError>, duration: Duration) {
+        self.responded("ListUsers", class_of(listed), duration);
     }
 
     fn responded(&self, operation: &'static str, class: &'static str, duration: Duration) {
         self.cognito.get_or_create(&OfOperation { operation, class }).observe(duration.as_secs_f64());
+    }
+}
+
+/// Returns the class of a read of a user. A list without the user is a success of the call.
+const fn class_of(read: &Result<User, ReadError>) -> &'static str {
+    match read {
+        Ok(_) | Err(ReadError::NotListed | ReadError::SeveralListed) => SUCCESS,
+        Err(ReadError::Exception(code) | ReadError::ServerError(code)) => name(code.class()),
+        Err(ReadError::NotSent(_)) => NOT_SENT,
+        Err(ReadError::Connection(_) | ReadError::NoResponse) => NO_RESPONSE,
     }
 }
 
@@ -147,6 +156,7 @@ mod tests {
         durations.finished(Outcome::Succeeded, Some(created), after(90_000_000));
         durations.finished(Outcome::Failed, None, created);
         let code = |code: &str| Code::parse(code).unwrap();
+        let throttled = || ReadError::Exception(code("TooManyRequestsException"));
         for response in [
             ResetResponse::Accepted,
             ResetResponse::Exception(code("UserNotFoundException")),
@@ -166,6 +176,9 @@ mod tests {
         ] {
             durations.user_read(&read, Duration::from_millis(200));
         }
+        for listed in [Err(ReadError::NotListed), Err(ReadError::SeveralListed), Err(throttled())] {
+            durations.user_listed(&listed, Duration::from_millis(100));
+        }
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let of = |operation: &str, class: &str| format!("{{operation=\"{operation}\",class=\"{class}\"}} 1\n");
@@ -183,6 +196,8 @@ mod tests {
         for class in ["success", "blocked", "ambiguous", "ambiguous-failure", "not-sent", "no-response"] {
             wanted.push(of("AdminGetUser", class));
         }
+        wanted.push("{operation=\"ListUsers\",class=\"success\"} 2\n".to_owned());
+        wanted.push(of("ListUsers", "throttled"));
         for series in wanted {
             assert!(text.contains(&series), "{series}: {text}");
         }
