@@ -8,7 +8,7 @@ use serde_json::Value;
 use testbed::environment::{Environment, root};
 use testbed::{Fault, Matcher};
 
-const POLICIES: [&str; 4] = ["policy", "assume_roles", "trust_other_account", "trust_pod_identity"];
+const POLICIES: [&str; 5] = ["policy", "list_users", "assume_roles", "trust_other_account", "trust_pod_identity"];
 
 fn json(name: &str) -> Result<Value> {
     let path = root(&format!("deploy/iam/{}.json", name.replace('_', "-")));
@@ -36,6 +36,14 @@ async fn what_is_allowed_is_what_the_operator_calls() -> Result<()> {
     env.cognito.once(Matcher::reset_of("asked"), Fault::ForwardThenLose);
     env.ask("asked").await?;
     assert_eq!(env.ended("asked").await?, "Succeeded/ConfirmedByProbe");
+    // A pool whose users are listed, which a policy of its own allows.
+    let pool = env.users.create_pool("eu-west-1").await?;
+    env.users.create_user(&pool, "listed").await?;
+    let grant = "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {name: listed}";
+    let spec = format!("userPoolID: {pool}, namespaces: [default], userStateSource: ListUsers");
+    env.apply(&format!("{grant}\nspec: {{{spec}}}\n---\n{}", env.request("listed", "listed", "").replace(&env.pool, &pool)))
+        .await?;
+    assert_eq!(env.ended("listed").await?, "Succeeded/ResetAccepted");
     let mut called = BTreeSet::new();
     for request in env.cognito.requests() {
         if let Some(operation) = request.seen.operation() {
@@ -50,7 +58,8 @@ async fn what_is_allowed_is_what_the_operator_calls() -> Result<()> {
         }
     }
     let of_sts = of_statements("assume_roles", "Action")?;
-    assert_eq!(called, of_statements("policy", "Action")?.union(&of_sts).cloned().collect());
+    let allowed = [of_statements("policy", "Action")?, of_statements("list_users", "Action")?, of_sts.clone()];
+    assert_eq!(called, allowed.into_iter().flatten().collect());
     for name in ["trust_other_account", "trust_pod_identity"] {
         assert_eq!(of_statements(name, "Action")?, of_sts, "{name}");
     }
@@ -62,7 +71,7 @@ fn policies_name_every_resource_principal_and_external_id() -> Result<()> {
     for name in POLICIES {
         assert!(!json(name)?.to_string().contains('*'), "{name}");
     }
-    for name in ["policy", "assume_roles"] {
+    for name in ["policy", "list_users", "assume_roles"] {
         assert!(of_statements(name, "Resource")?.iter().all(|arn| arn.split(':').count() == 6), "{name}");
     }
     let trust = json("trust_other_account")?;

@@ -37,3 +37,4 @@ mod startup;
 mod turns;
 mod two_people;
 mod upgrade;
+mod user_state_source;

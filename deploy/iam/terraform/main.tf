@@ -17,6 +17,12 @@ variable "user_pool_arns" {
   }
 }
 
+variable "list_users" {
+  type        = bool
+  default     = false
+  description = "True where grants have userStateSource ListUsers, or the operator has --user-state-source=ListUsers."
+}
+
 variable "grant_role_arns" {
   type        = list(string)
   default     = []
@@ -42,6 +48,7 @@ variable "external_id" {
 
 locals {
   reset  = jsondecode(file("${path.module}/../policy.json"))
+  list   = jsondecode(file("${path.module}/../list-users.json"))
   assume = jsondecode(file("${path.module}/../assume-roles.json"))
   trust  = jsondecode(file("${path.module}/../trust-other-account.json"))
 }
@@ -51,6 +58,13 @@ output "reset_policy" {
   value = jsonencode(merge(local.reset, {
     Statement = [for statement in local.reset.Statement : merge(statement, { Resource = var.user_pool_arns })]
   }))
+}
+
+output "list_users_policy" {
+  description = "For the role that makes the calls: finds users of the pools by ListUsers; null without list_users."
+  value = var.list_users ? jsonencode(merge(local.list, {
+    Statement = [for statement in local.list.Statement : merge(statement, { Resource = var.user_pool_arns })]
+  })) : null
 }
 
 output "assume_roles_policy" {

@@ -106,8 +106,8 @@ pub struct RunArgs {
     pub(crate) rate: f64,
 
     /// The call by which users are read before a reset, for grants without a userStateSource:
-    /// AdminGetUser, ListUsers or None. AdminGetUser makes each user a monthly active user. With the
-    /// other two, a call without a clear response ends as Unknown.
+    /// AdminGetUser, ListUsers or None. AdminGetUser makes each user a monthly active user. With
+    /// the other two, a call without a clear response ends as Unknown.
     #[arg(long, env = "COGNITO_RESET_USER_STATE_SOURCE", default_value = "AdminGetUser", value_parser = user_state_source, value_name = "CALL")]
     pub(crate) user_state_source: UserStateSource,
 

@@ -5,6 +5,7 @@ variables {
   grant_role_arns   = ["arn:aws:iam::444455556666:role/cognito-reset"]
   operator_role_arn = "arn:aws:iam::111122223333:role/cognito-reset-operator"
   external_id       = "shops-7d1f2c"
+  list_users        = true
 }
 
 run "the_examples_are_the_json_files" {
@@ -13,6 +14,10 @@ run "the_examples_are_the_json_files" {
   assert {
     condition     = jsondecode(output.reset_policy) == jsondecode(file("../policy.json"))
     error_message = "reset_policy differs from policy.json"
+  }
+  assert {
+    condition     = jsondecode(output.list_users_policy) == jsondecode(file("../list-users.json"))
+    error_message = "list_users_policy differs from list-users.json"
   }
   assert {
     condition     = jsondecode(output.assume_roles_policy) == jsondecode(file("../assume-roles.json"))
@@ -41,6 +46,18 @@ run "other_names_stand_where_they_belong" {
   assert {
     condition     = jsondecode(output.trust_other_account).Statement[0].Condition.StringEquals["sts:ExternalId"] == "another"
     error_message = "the external id is not the one given"
+  }
+}
+
+run "users_are_listed_only_if_asked_for" {
+  command = plan
+
+  variables {
+    list_users = false
+  }
+  assert {
+    condition     = output.list_users_policy == null
+    error_message = "list_users_policy is there without list_users"
   }
 }
 

@@ -101,8 +101,8 @@ impl Meaning {
         }
     }
 
-    /// Returns the meaning of the response to a read of the user, in a lane of this category. `None`
-    /// means that the user was read.
+    /// Returns the meaning of the response to a read of the user, in a lane of this category.
+    /// `None` means that the user was read.
     ///
     /// A throttled read slows its lane down regardless of the category, because each turn of a
     /// reset begins with a read. An accepted one shows nothing about the quota of another category,

@@ -304,8 +304,8 @@ impl Facts {
         Some(self.remembering(wanted))
     }
 
-    /// Returns the user's `sub`, if a call for the name in the request is certainly for this user. A
-    /// list may be so old that an address was another user's.
+    /// Returns the user's `sub`, if a call for the name in the request is certainly for this user.
+    /// A list may be so old that an address was another user's.
     fn certain_sub(&self) -> Option<String> {
         let is_kept = || matches!(&self.user, KnownUser::Read(names) if names.keep(&self.identity.username));
         let is_certain = match self.state.source {
@@ -417,8 +417,8 @@ impl Facts {
     }
 
     /// Takes in the authorization right before the claim, which is of the user who was just read.
-    /// Returns false if grants and holds do not allow the request by the role and the source that the
-    /// user was read with, if they are not confirmed, or if another deadline applies.
+    /// Returns false if grants and holds do not allow the request by the role and the source that
+    /// the user was read with, if they are not confirmed, or if another deadline applies.
     #[must_use]
     pub(super) fn reauthorized(&mut self, evaluation: &Evaluation) -> bool {
         let Evaluation { approval_required, authorization, confirmed, .. } = evaluation;
