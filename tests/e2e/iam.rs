@@ -41,8 +41,11 @@ async fn what_is_allowed_is_what_the_operator_calls() -> Result<()> {
     env.users.create_user(&pool, "listed").await?;
     let grant = "apiVersion: cognito-reset.dev/v1alpha1\nkind: UserPoolGrant\nmetadata: {name: listed}";
     let spec = format!("userPoolID: {pool}, namespaces: [default], userStateSource: ListUsers");
-    env.apply(&format!("{grant}\nspec: {{{spec}}}\n---\n{}", env.request("listed", "listed", "").replace(&env.pool, &pool)))
-        .await?;
+    env.apply(&format!(
+        "{grant}\nspec: {{{spec}}}\n---\n{}",
+        env.request("listed", "listed", "").replace(&env.pool, &pool)
+    ))
+    .await?;
     assert_eq!(env.ended("listed").await?, "Succeeded/ResetAccepted");
     let mut called = BTreeSet::new();
     for request in env.cognito.requests() {
