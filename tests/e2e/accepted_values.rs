@@ -317,6 +317,7 @@ fn odd_grants() -> Vec<String> {
         "roleARN",
         "externalID",
         "sessionTags",
+        "userStateSource",
         "requireNotAfter",
         "requireApproval",
         "approvalIdentity",
@@ -337,6 +338,10 @@ fn odd_grants() -> Vec<String> {
             .iter()
             .map(|fields| format!(r#""requireApproval":true,{fields}"#))
             .collect(),
+        each(
+            &["userStateSource"],
+            &[r#""AdminGetUser""#, r#""ListUsers""#, r#""None""#, r#""listusers""#, r#""Never""#],
+        ),
         each(&["sessionTags"], &tags).iter().map(|fields| format!("{role},{fields}")).collect(),
         each(&["roleARN"], &[r#""arn:aws:iam::123456789012:role/one""#, r#""arn:aws:iam::123456789012:user/one""#]),
     ]

@@ -54,6 +54,7 @@ fn a_bad_flag_is_named() -> Result<()> {
         ("--probes", "11"),
         ("--identity", "has space"),
         ("--log-format", "xml"),
+        ("--user-state-source", "none"),
     ] {
         let output = run(&["run", &format!("{flag}={value}")], &[])?;
         let text = String::from_utf8_lossy(&output.stderr);

@@ -38,7 +38,8 @@ pub struct State {
     pub credentials: Credentials,
     /// The call by which the user is read before the claim.
     pub source: UserStateSource,
-    /// True if ListUsers was called in this turn. A turn is spaced for one such read.
+    /// True if ListUsers was called in this turn. A turn is spaced for one such read. One whose
+    /// credentials Cognito refused is repeated once, and does not count here.
     pub listed: bool,
     /// The user's state before the claim.
     pub before: Snapshot,
