@@ -21,11 +21,13 @@ use crate::client::Timeouts;
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 const SUB: &str = "0b0cb8d4-5a3f-4a53-a0e6-3a8e1a6b0c11";
 
-/// A Cognito that gives these replies one after the other: a status and a body, or a lost
-/// connection.
+/// The status and the body of a response; `None` if the connection is lost.
+type Response = Option<(u16, Value)>;
+
+/// A Cognito that gives these responses one after the other.
 #[derive(Clone, Debug)]
 struct Replies {
-    replies: Arc<Mutex<Vec<Option<(u16, Value)>>>>,
+    replies: Arc<Mutex<Vec<Response>>>,
     /// The bodies of the requests so far.
     seen: Arc<Mutex<Vec<Value>>>,
 }
@@ -44,7 +46,7 @@ impl HttpConnector for Replies {
 }
 
 /// Finds a user of this name. Returns the result, and the filters that were sent.
-async fn find(name: &str, replies: Vec<Option<(u16, Value)>>) -> (Result<User, ReadError>, Vec<String>) {
+async fn find(name: &str, replies: Vec<Response>) -> (Result<User, ReadError>, Vec<String>) {
     let connector = Replies { replies: Arc::new(Mutex::new(replies)), seen: Arc::default() };
     let shared = SharedHttpConnector::new(connector.clone());
     let client = http_client_fn(move |_, _| shared.clone());
@@ -74,7 +76,7 @@ fn user(username: &str, email: &str) -> Value {
     json!({ "Username": username, "UserStatus": "CONFIRMED", "Enabled": true, "Attributes": attributes })
 }
 
-fn users(users: &[Value]) -> Option<(u16, Value)> {
+fn users(users: &[Value]) -> Response {
     Some((200, json!({ "Users": users })))
 }
 
