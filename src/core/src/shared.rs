@@ -1,29 +1,35 @@
-//! Shares equal strings, such as the namespace of many requests.
+//! Shares equal values, such as the namespace of many requests.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{borrow::Borrow, collections::HashSet, hash::Hash, sync::Arc};
 
-/// The number of names below which none is dropped.
+/// The number of values below which none is dropped.
 const FEW: usize = 64;
 
-/// The names in use.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    known: HashSet<Arc<str>>,
-    /// The number of names at which those that nobody uses are dropped.
+/// The values in use.
+#[derive(Debug)]
+pub struct Shared<T: ?Sized> {
+    known: HashSet<Arc<T>>,
+    /// The number of values at which those that nobody uses are dropped.
     drop_at: usize,
 }
 
-impl Names {
-    /// Returns the shared name that equals this one.
-    pub(super) fn share(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.known.get(name) {
+impl<T: ?Sized> Default for Shared<T> {
+    fn default() -> Self {
+        Self { known: HashSet::new(), drop_at: 0 }
+    }
+}
+
+impl<T: ?Sized + Eq + Hash> Shared<T> {
+    /// Returns the shared value that equals this one.
+    pub fn share<V: Borrow<T> + Into<Arc<T>>>(&mut self, value: V) -> Arc<T> {
+        if let Some(known) = self.known.get(value.borrow()) {
             return Arc::clone(known);
         }
         if self.known.len() >= self.drop_at.max(FEW) {
-            self.known.retain(|name| Arc::strong_count(name) > 1);
+            self.known.retain(|value| Arc::strong_count(value) > 1);
             self.drop_at = self.known.len() * 2;
         }
-        let shared: Arc<str> = name.into();
+        let shared = value.into();
         self.known.insert(Arc::clone(&shared));
         shared
     }
@@ -34,16 +40,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_names_are_shared_and_unused_ones_are_dropped() {
-        let mut names = Names::default();
+    fn equal_values_are_shared_and_unused_ones_are_dropped() {
+        let mut names = Shared::<str>::default();
         let kept = names.share("kept");
-        assert!(Arc::ptr_eq(&kept, &names.share("kept")));
+        assert!(Arc::ptr_eq(&kept, &names.share("kept".to_owned())));
         for number in 0..10 * FEW {
-            names.share(&number.to_string());
+            names.share(number.to_string());
             assert!(names.known.len() <= FEW + 1, "{number}");
         }
         assert!(Arc::ptr_eq(&kept, &names.share("kept")));
-        let used: Vec<_> = (0..10 * FEW).map(|number| names.share(&format!("used-{number}"))).collect();
-        assert!(used.iter().all(|name| Arc::ptr_eq(name, &names.share(name))));
+        let used: Vec<_> = (0..10 * FEW).map(|number| names.share(format!("used-{number}"))).collect();
+        assert!(used.iter().all(|name| Arc::ptr_eq(name, &names.share(&**name))));
     }
 }

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 
 use crate::{
     action::port::{Role, region},
-    dispatch::lane::{Account, Lane, QuotaCategory},
+    dispatch::{
+        lane::{Account, Lane, QuotaCategory},
+        turns::GrantLimits,
+    },
     machine::state::{Pace, PaceReason},
 };
 
@@ -17,6 +20,8 @@ pub enum Start {
     Turn {
         /// The lane.
         lane: Lane,
+        /// The grant by whose limits the turn counts, if it has any.
+        grant: Option<Arc<str>>,
         /// The account of the operator's own credentials, if it is known.
         own_account: Option<Arc<str>>,
         /// True if the request probably has no record. Then only the request is read before the
@@ -44,14 +49,21 @@ impl Start {
         }
     }
 
-    /// Returns the pace of calls by this role for a user of this pool: a turn of another lane is
-    /// none for them.
-    pub(super) fn pace(&self, role: Option<&Role>, user_pool_id: &str, now: Timestamp) -> Pace {
+    /// Returns the pace of calls by this role and these limits for a user of this pool: a turn of
+    /// another lane, or by the limits of another grant, is none for them.
+    pub(super) fn pace(
+        &self,
+        role: Option<&Role>,
+        limits: Option<&GrantLimits>,
+        user_pool_id: &str,
+        now: Timestamp,
+    ) -> Pace {
         match self {
-            Self::Turn { lane, own_account, .. } => {
+            Self::Turn { lane, grant, own_account, .. } => {
                 let account = Account::of_role(role.and_then(Role::account), own_account.as_deref());
                 let (region, category) = (region(user_pool_id).into(), QuotaCategory::UserAccountRecovery);
-                if *lane == (Lane::Cognito { account, region, category }) {
+                let is_of_grant = *grant == limits.map(|limits| Arc::clone(&limits.grant));
+                if is_of_grant && *lane == (Lane::Cognito { account, region, category }) {
                     Pace::Now
                 } else {
                     Pace::Later { until: now, reason: PaceReason::RateLimited }

@@ -36,7 +36,10 @@ use crate::{
         response::ResetResponse,
         user_names::UserNames,
     },
-    dispatch::lane::{Account, Lane, QuotaCategory},
+    dispatch::{
+        lane::{Account, Lane, QuotaCategory},
+        turns::GrantLimits,
+    },
     grants::{Authorization, Evaluation},
     ledger::{self, Backoff, Identity, Waits, attribution::OtherRecord},
     refusal::Refuser,
@@ -86,7 +89,12 @@ fn role(name: &str) -> Role {
 }
 
 fn authorized(name: &str) -> Authorization {
-    Authorization { role: Some(role(name)), grants: vec!["support".into()] }
+    Authorization { role: Some(role(name)), grants: vec!["support".into()], limits: None }
+}
+
+/// The limits of a grant of this name.
+pub(super) fn limits(grant: &str) -> Option<Arc<GrantLimits>> {
+    Some(Arc::new(GrantLimits { grant: grant.into(), per_minute: Some(30), share_percent: Some(5) }))
 }
 
 fn granted(name: &str) -> Evaluation {
@@ -183,7 +191,7 @@ pub(super) fn turn(account: &str) -> Start {
 fn turn_of(account: &str, assume_unclaimed: bool) -> Start {
     let account = Account::Id(account.into());
     let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
-    Start::Turn { lane, own_account: None, assume_unclaimed }
+    Start::Turn { lane, grant: None, own_account: None, assume_unclaimed }
 }
 
 impl Run {
@@ -282,7 +290,7 @@ fn waits(reason: WaitReason, after: Duration) -> Result<Next, ReconcileError> {
 }
 
 fn needs_turn(is_unclaimed: bool) -> Result<Next, ReconcileError> {
-    Ok(Next::NeedsTurn { is_unclaimed, account: Some("123456789012".into()) })
+    Ok(Next::NeedsTurn { is_unclaimed, account: Some("123456789012".into()), limits: None })
 }
 
 fn user(status: UserStatus) -> Event<&'static str> {

@@ -121,6 +121,7 @@ impl<S: Clone> Machine<S> {
         let next = Next::NeedsTurn {
             is_unclaimed: self.facts.state.ledger == Ledger::Absent,
             account: self.facts.role().and_then(Role::account).map(str::to_owned),
+            limits: self.facts.limits().cloned(),
         };
         self.wait_for_next(reason, at.now.wall.duration_until(until), next, at)
     }

@@ -441,7 +441,7 @@ impl Steps<'_> {
 fn turn(assume_unclaimed: bool) -> Start {
     let account = Account::Id(ACCOUNT.into());
     let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
-    Start::Turn { lane, own_account: None, assume_unclaimed }
+    Start::Turn { lane, grant: None, own_account: None, assume_unclaimed }
 }
 
 fn no_response() -> ApiFailure {
@@ -560,7 +560,7 @@ impl Rules {
         let authorization = if held_by.is_some() {
             Err(WaitReason::UserPoolHeld)
         } else if self.granted {
-            Ok(Authorization { role: Some(role), grants: vec![] })
+            Ok(Authorization { role: Some(role), grants: vec![], limits: None })
         } else {
             Err(WaitReason::NoMatchingGrant)
         };

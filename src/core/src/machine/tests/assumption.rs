@@ -111,7 +111,7 @@ fn record_is_read_before_anything_but_a_claim() {
 /// An evaluation by grants with a role of another account than that of the turn.
 fn granted_elsewhere() -> Evaluation {
     let role = Role { arn: "arn:aws:iam::444455556666:role/reset".into(), ..role("reset") };
-    evaluation(Ok(Authorization { role: Some(role), grants: vec!["support".into()] }))
+    evaluation(Ok(Authorization { role: Some(role), grants: vec!["support".into()], limits: None }))
 }
 
 #[test]
