@@ -41,9 +41,9 @@ const IN_FLIGHT: Duration = Duration::from_secs(2);
 const FIRST_TRY: Duration = Duration::from_secs(55);
 /// The pending requests without a grant: those before the memory is measured, and those after.
 const UNGRANTED: (usize, usize) = (1_000, 3_000);
-/// The resident memory that the operator may take for each of them, in bytes: twice what was
-/// measured, because the allocator takes whole pages.
-const MEMORY: usize = 6 << 10;
+/// The resident memory that the operator may take for each of them, in bytes. Measured were 832.
+/// The bound is above the aim of 1 KiB, because the operator allocates for other things meanwhile.
+const MEMORY: usize = 5 << 8;
 
 /// Starts with times that a busy machine does not exceed, and without the scans that have nothing
 /// to do with turns.
