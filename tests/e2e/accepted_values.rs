@@ -325,12 +325,14 @@ fn odd_grants() -> Vec<String> {
         "namespaceUIDs",
         "suspend",
         "maxPendingPerNamespace",
+        "maxResetsPerMinute",
+        "maxSharePercent",
     ];
     let role = r#""roleARN":"arn:aws:iam::123456789012:role/one""#;
     let tags = [r#""Full""#, r#""UID""#, r#""None""#, r#""Uid""#, r#""full""#, r#""none""#, r#"["UID"]"#];
     let named: Vec<_> = [
         each(&fields, &ANYTHING),
-        each(&["maxPendingPerNamespace"], &NUMBERS),
+        each(&["maxPendingPerNamespace", "maxResetsPerMinute", "maxSharePercent"], &NUMBERS),
         each(&["namespaceSelector"], &ANYTHING),
         // These are taken beside a role alone.
         each(&["externalID", "sessionTags"], &ANYTHING).iter().map(|fields| format!("{role},{fields}")).collect(),

@@ -159,6 +159,16 @@ pub struct UserPoolGrantSpec {
     #[schemars(range(min = 1, max = 1000))]
     pub max_pending_per_namespace: Option<i64>,
 
+    /// The number of resets per minute that this grant allows, in all namespaces together and evenly spaced. A reset that is tried again counts again, and so does the read of a user before an approval. A request that several grants allow counts for the one with the highest limit, and is not limited if one of them has no limit. 1 to 1800; if absent, only the operator's rate for the account and Region (`--rate`) applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1800))]
+    pub max_resets_per_minute: Option<i64>,
+
+    /// The share that this grant takes of the resets of the account and Region while requests of other grants wait, in percent. While no others wait, it takes all. A request that several grants allow counts for one of them, as with `maxResetsPerMinute`. 1 to 100; if absent, the namespaces take turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_share_percent: Option<i64>,
+
     /// While it is true, this grant allows nothing. Other grants still allow requests: to hold requests back regardless of grants, create a UserPoolHold.
     #[serde(default)]
     pub suspend: bool,

@@ -12,7 +12,6 @@ mod fair;
 pub mod key;
 pub mod lane;
 pub mod meaning;
-mod names;
 pub mod pace;
 pub mod plan;
 mod rounds;

@@ -10,8 +10,10 @@ mod queue;
 mod status;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashSet},
     fmt,
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -19,17 +21,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 pub(crate) use self::people::is_service_account_of;
-use self::{compiled::CompiledGrant, freshness::Freshness, hold::CompiledHold, queue::Pending};
+use self::{compiled::CompiledGrant, freshness::Freshness, hold::CompiledHold};
 pub use self::{
     freshness::{ListedKind, ListedObject, Moment, Replaced, Version, Versions},
     hold::{HeldBy, HeldCount, HoldCause, UnreadableHold},
     holds::Learned,
     outlook::{Outlook, Watched},
-    queue::NamespacedName,
 };
-use crate::action::{
-    port::{Role, SessionFailure},
-    user_names::KnownUser,
+use crate::{
+    action::{
+        port::{Role, SessionFailure},
+        user_names::KnownUser,
+    },
+    dispatch::{key::Key, turns::GrantLimits},
 };
 use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserStateSource, conditions::WaitReason};
 
@@ -54,6 +58,8 @@ pub struct Authorization {
     pub source: UserStateSource,
     /// The names of the grants, at most 16.
     pub grants: Vec<String>,
+    /// The limits that the turns of the request count for.
+    pub limits: Option<Arc<GrantLimits>>,
 }
 
 /// A question to grants and holds about one request.
@@ -66,12 +72,6 @@ struct Asked<'a> {
     user: &'a KnownUser,
 }
 
-impl<'a> Asked<'a> {
-    fn pending(namespace: &'a str, pending: &'a Pending, user: &'a KnownUser) -> Self {
-        Self { pool: &pending.user_pool_id, namespace, spelling: &pending.username, user }
-    }
-}
-
 /// The access by which the user of a request is read that is not allowed yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReadAccess {
@@ -79,6 +79,8 @@ pub struct ReadAccess {
     pub role: Option<Role>,
     /// The call by which the user is read.
     pub source: UserStateSource,
+    /// The limits that the turn counts for.
+    pub limits: Option<Arc<GrantLimits>>,
 }
 
 /// The evaluation of all grants and holds for a request.
@@ -152,9 +154,9 @@ pub struct GrantIndex {
     grants: BTreeMap<String, CompiledGrant>,
     holds: BTreeMap<String, CompiledHold>,
     /// The users of pending requests that were read while a hold or a grant asked for users.
-    users: BTreeMap<NamespacedName, KnownUser>,
+    users: BTreeMap<Key, KnownUser>,
     namespaces: BTreeMap<String, Namespace>,
-    pending: BTreeMap<NamespacedName, Pending>,
+    pending: BTreeMap<Key, Arc<Watched>>,
     freshness: Freshness,
 }
 
@@ -224,32 +226,32 @@ impl GrantIndex {
 
     /// Adds or updates a pending request. Returns the requests that may proceed because its place
     /// has changed.
-    pub fn put_pending(&mut self, request: &PasswordResetRequest) -> Vec<NamespacedName> {
-        let name = (request.namespace().unwrap_or_default(), request.name_any());
-        let pending = Pending::of(request);
-        // Most events of a request only change its status.
-        if self.pending.get(&name) == Some(&pending) {
+    pub fn put_pending(&mut self, request: &Arc<Watched>) -> Vec<Key> {
+        if let Some(known) = self.pending.get_mut(&request.key)
+            && known.has_same_place(request)
+        {
+            *known = Arc::clone(request);
             return Vec::new();
         }
-        let moved_up = self.remove_pending(&name);
-        self.grants.values_mut().for_each(|grant| grant.enqueue(&name, &pending, &KnownUser::NotRead));
-        self.pending.insert(name, pending);
+        let moved_up = self.remove_pending(request.key);
+        self.grants.values_mut().for_each(|grant| grant.enqueue(request, &KnownUser::NotRead));
+        self.pending.insert(request.key, Arc::clone(request));
         moved_up
     }
 
     /// Removes a request that is no longer pending, or deleted. Returns the requests that may
     /// proceed as a result.
-    pub fn remove_pending(&mut self, name: &NamespacedName) -> Vec<NamespacedName> {
-        self.users.remove(name);
-        let Some(pending) = self.pending.remove(name) else { return Vec::new() };
-        self.grants.values_mut().filter_map(|grant| grant.dequeue(name, &pending)).collect()
+    pub fn remove_pending(&mut self, key: Key) -> Vec<Key> {
+        self.users.remove(&key);
+        let Some(pending) = self.pending.remove(&key) else { return Vec::new() };
+        self.grants.values_mut().filter_map(|grant| grant.dequeue(&pending)).collect()
     }
 
     /// Removes all pending requests except these. Returns the requests that may proceed as a
     /// result.
-    pub fn retain_pending(&mut self, names: &BTreeSet<NamespacedName>) -> Vec<NamespacedName> {
-        let gone: Vec<_> = self.pending.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        gone.iter().flat_map(|name| self.remove_pending(name)).collect()
+    pub fn retain_pending(&mut self, keys: &HashSet<Key>) -> Vec<Key> {
+        let gone: Vec<_> = self.pending.keys().filter(|key| !keys.contains(*key)).copied().collect();
+        gone.into_iter().flat_map(|key| self.remove_pending(key)).collect()
     }
 
     /// Evaluates grants and holds for this request, without asking whether they are confirmed.
@@ -259,7 +261,7 @@ impl GrantIndex {
     #[must_use]
     pub fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         let namespace = request.namespace().unwrap_or_default();
-        let user = self.known_user(&namespace, request, user);
+        let user = self.known_user(request, user);
         let spec = &request.spec;
         let asked = Asked { pool: &spec.user_pool_id, namespace: &namespace, spelling: &spec.username, user };
         let matching: Vec<_> = self.matching(&asked).collect();
@@ -315,7 +317,7 @@ impl GrantIndex {
     /// Adds a compiled grant, with the requests that already wait and the last role check of the
     /// same role.
     fn insert(&mut self, name: String, mut grant: CompiledGrant) {
-        self.pending.iter().for_each(|(name, pending)| grant.enqueue(name, pending, self.read_user(name)));
+        self.pending.values().for_each(|pending| grant.enqueue(pending, self.read_user(pending.key)));
         grant.assumable = self.grants.get(&name).filter(|old| old.role() == grant.role()).and_then(|old| old.assumable);
         self.grants.insert(name, grant);
     }
@@ -332,7 +334,7 @@ fn read_access(matching: &[&CompiledGrant], request: &PasswordResetRequest, aske
     let grants = matching.iter().filter(|grant| grant.lacks_only_approval(request, asked.namespace)).copied();
     let grants = probable(grants.collect(), asked);
     let source = strongest(&grants)?;
-    let access = grants.first().map(|grant| ReadAccess { role: grant.role(), source });
+    let access = grants.first().map(|grant| ReadAccess { role: grant.role(), source, limits: least_limited(&grants) });
     access.filter(|access| access.source != UserStateSource::None)
 }
 
@@ -347,6 +349,18 @@ fn strongest(grants: &[&CompiledGrant]) -> Option<UserStateSource> {
 /// compared with holds as one whose user will be read.
 fn source_of(authorization: &Result<Authorization, WaitReason>) -> UserStateSource {
     authorization.as_ref().map_or_else(|_| UserStateSource::default(), |allowed| allowed.source)
+}
+
+/// Returns the limits that the turns of a request count for which these grants allow: grants add
+/// up, so there are none if one of the grants sets none, and otherwise it is the highest rate, then
+/// the highest share, then the first name.
+fn least_limited(allowing: &[&CompiledGrant]) -> Option<Arc<GrantLimits>> {
+    let limits = allowing.iter().map(|grant| grant.limits.as_ref()).collect::<Option<Vec<_>>>()?;
+    let order = |limits: &&Arc<GrantLimits>| {
+        let (rate, share) = (limits.per_minute.unwrap_or(u32::MAX), limits.share_percent.unwrap_or(u32::MAX));
+        (rate, share, Reverse(Arc::clone(&limits.grant)))
+    };
+    limits.into_iter().max_by_key(order).cloned()
 }
 
 /// Returns the authorization of a request by the grants that match it, and true if all grants that
@@ -374,7 +388,7 @@ fn authorize(
     }
     let user_required = allowing.iter().all(|grant| grant.has_pattern());
     let grants = allowing.iter().map(|grant| grant.name()).take(16).collect();
-    (Ok(Authorization { role, source, grants }), user_required)
+    (Ok(Authorization { role, source, grants, limits: least_limited(&allowing) }), user_required)
 }
 
 /// Returns the grants that decide on the role and the call by which a user is read.

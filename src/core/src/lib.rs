@@ -20,4 +20,5 @@ pub mod panics;
 pub mod recent;
 pub mod refusal;
 pub mod retention;
+pub mod shared;
 pub mod status_retry;

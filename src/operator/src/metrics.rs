@@ -12,7 +12,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Metrics {
     pub(crate) process: ProcessMetrics,
-    pub(crate) api_requests: ApiRequests,
+    /// The requests to the API server.
+    pub api_requests: ApiRequests,
     pub(crate) leadership: LeadershipMetric,
     pub(crate) requests: request::metrics::Metrics,
     pub(crate) grants: grant::metrics::Metrics,

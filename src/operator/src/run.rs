@@ -71,7 +71,7 @@ pub(crate) async fn run(args: RunArgs, repeats: Arc<Repeats>) -> Result<(), RunE
     let listener =
         server::bind(args.listen).map_err(|cause| RunError::Listen { address: args.listen.to_string(), cause })?;
     let metrics = Metrics::default();
-    let health = Health::new(Arc::new(metrics.registry()), &metrics, args.liveness_timeout);
+    let health = Health::new(Arc::new(metrics.registry()), metrics.api_requests.clone(), args.liveness_timeout);
     let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
     tasks.spawn(server::TASK, server::serve(listener, health.clone()));
     tasks.spawn_loop("log-repeats", async move { repeats.report().await });

@@ -96,7 +96,8 @@ async fn beside<T>(
     };
     let metrics = Metrics::default();
     let registry = Arc::new(metrics.registry());
-    let (health, stop) = (Health::new(Arc::clone(&registry), &metrics, Duration::MAX), CancellationToken::new());
+    let (health, stop) =
+        (Health::new(Arc::clone(&registry), metrics.api_requests.clone(), Duration::MAX), CancellationToken::new());
     let prepared = Prepared { client: Client::try_from(config)?, cognito: cognito.clone(), lease: None };
     let stopped = stop.clone();
     let mut serving =

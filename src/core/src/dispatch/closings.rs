@@ -16,7 +16,10 @@ use jiff::Timestamp;
 
 pub use self::slots::Slot;
 use self::slots::Slots;
-use crate::retention::policy::{LONGEST_UNGRANTED, UNGRANTED_RETENTION};
+use crate::{
+    dispatch::key::Key,
+    retention::policy::{LONGEST_UNGRANTED, UNGRANTED_RETENTION},
+};
 
 /// The number of ungranted records of each queue that a namespace can cause within the time for
 /// which they are kept.
@@ -66,25 +69,25 @@ impl Default for Closings {
 }
 
 impl Closings {
-    /// Asks for one slot of the namespace, for the request with this uid.
-    pub fn ask(&mut self, namespace: &str, queue: ClosingQueue, uid: &str, now: Instant) -> Slot {
+    /// Asks for one slot of the namespace, for this request.
+    pub fn ask(&mut self, namespace: &str, queue: ClosingQueue, request: Key, now: Instant) -> Slot {
         let slots = match queue {
             ClosingQueue::Short => &mut self.short,
             ClosingQueue::Long => &mut self.long,
         };
-        slots.ask(&namespace.to_owned(), uid, now)
+        slots.ask(&namespace.to_owned(), request, now)
     }
 
     /// Releases the slots of a request that has ended, or is gone.
-    pub fn forget(&mut self, uid: &str) {
-        self.short.forget(uid);
-        self.long.forget(uid);
+    pub fn forget(&mut self, request: Key) {
+        self.short.forget(request);
+        self.long.forget(request);
     }
 
     /// Releases the slots of all requests but these.
-    pub fn retain(&mut self, uids: &HashSet<String>) {
-        self.short.retain(uids);
-        self.long.retain(uids);
+    pub fn retain(&mut self, requests: &HashSet<Key>) {
+        self.short.retain(requests);
+        self.long.retain(requests);
     }
 }
 
@@ -124,15 +127,19 @@ mod tests {
             assert_eq!(queue.period(), period);
             let start = Instant::now();
             let mut closings = Closings::default();
-            assert_eq!(closings.ask("noisy", queue, "0", start), Slot::Now);
+            assert_eq!(closings.ask("noisy", queue, Key::of_uid("0"), start), Slot::Now);
             let waits = |number: u32| Slot::Later { at: start + period * number };
             for number in 1..MOST_UNGRANTED {
-                assert_eq!(closings.ask("noisy", queue, &number.to_string(), start), waits(number));
+                assert_eq!(closings.ask("noisy", queue, Key::of_uid(&number.to_string()), start), waits(number));
             }
             // The next one is closed when the first one is deleted.
-            assert_eq!(closings.ask("noisy", queue, "next", start), waits(MOST_UNGRANTED));
+            assert_eq!(closings.ask("noisy", queue, Key::of_uid("next"), start), waits(MOST_UNGRANTED));
             assert_eq!(period * MOST_UNGRANTED, kept.unsigned_abs());
-            assert_eq!(closings.ask("other", queue, "0", start), Slot::Now, "another namespace does not wait");
+            assert_eq!(
+                closings.ask("other", queue, Key::of_uid("0"), start),
+                Slot::Now,
+                "another namespace does not wait"
+            );
         }
     }
 
@@ -141,12 +148,12 @@ mod tests {
         let start = Instant::now();
         let mut closings = Closings::default();
         for uid in 0..100 {
-            closings.ask("noisy", ClosingQueue::Long, &uid.to_string(), start);
+            closings.ask("noisy", ClosingQueue::Long, Key::of_uid(&uid.to_string()), start);
         }
-        assert_eq!(closings.ask("noisy", ClosingQueue::Short, "granted", start), Slot::Now);
-        (0..100).for_each(|uid| closings.forget(&uid.to_string()));
+        assert_eq!(closings.ask("noisy", ClosingQueue::Short, Key::of_uid("granted"), start), Slot::Now);
+        (0..100).for_each(|uid| closings.forget(Key::of_uid(&uid.to_string())));
         let later = start + ClosingQueue::Long.period() * 100;
-        assert_eq!(closings.ask("noisy", ClosingQueue::Long, "next", later), Slot::Now);
+        assert_eq!(closings.ask("noisy", ClosingQueue::Long, Key::of_uid("next"), later), Slot::Now);
     }
 
     #[test]
@@ -155,16 +162,20 @@ mod tests {
         let start = Instant::now();
         let mut closings = Closings::default();
         for number in 0..100 {
-            assert_eq!(closings.ask(&format!("namespace-{number}"), ClosingQueue::Short, "uid", start), Slot::Now);
+            assert_eq!(
+                closings.ask(&format!("namespace-{number}"), ClosingQueue::Short, Key::of_uid("uid"), start),
+                Slot::Now
+            );
         }
-        let queue =
-            |closings: &mut Closings, uid: &str| closings.ask("long", ClosingQueue::Short, uid, start + ABANDONED);
+        let queue = |closings: &mut Closings, uid: &str| {
+            closings.ask("long", ClosingQueue::Short, Key::of_uid(uid), start + ABANDONED)
+        };
         for uid in 0..500 {
             queue(&mut closings, &uid.to_string());
         }
         assert_eq!(closings.short.len(), 1);
         let place = queue(&mut closings, "499");
-        closings.ask("late", ClosingQueue::Short, "uid", start + ABANDONED * 2);
+        closings.ask("late", ClosingQueue::Short, Key::of_uid("uid"), start + ABANDONED * 2);
         assert_eq!(queue(&mut closings, "499"), place, "a queue that is not over is kept");
     }
 }

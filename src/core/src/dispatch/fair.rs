@@ -2,11 +2,12 @@
 //! creation.
 //!
 //! Two things keep requests from being taken without keeping up others. A *stopped pool* is skipped
-//! in each namespace. It changes rarely, so that stopping it may cost a step for each namespace. A
-//! *closed group* is skipped as a whole: the requests of a grant that has a rate of its own form a
-//! group, which closes with each of its turns. This costs one step, regardless of the number of
-//! namespaces. Each other operation costs a number of steps that grows with the logarithm of the
-//! number of requests, and with the number of groups in the namespace.
+//! in each namespace. It changes rarely, so that stopping it may cost a step for each namespace.
+//! The requests of a grant that has limits of its own form a *group*, which is skipped as a whole
+//! while it is closed, and is taken after all others while it yields. A group may change with each
+//! of its turns. This costs one step, regardless of the number of namespaces. Each other operation
+//! costs a number of steps that grows with the logarithm of the number of requests, and with the
+//! number of groups in the namespace.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -17,12 +18,22 @@ use jiff::Timestamp;
 
 use crate::dispatch::{
     key::Key,
-    rounds::{Position, Rounds, Seat},
+    rounds::{Position, Rounds},
 };
 
-/// A group of requests: those of a grant with a rate or weight of its own, or `None` for all
-/// others.
+/// A group of requests: those of a grant with limits of its own, or `None` for all others.
 pub(super) type Group = Option<Arc<str>>;
+
+/// The admission of a group. One that yields is after all that are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Admission {
+    /// Its requests are taken in their order.
+    Open,
+    /// Its requests are taken when no request of an open group can be.
+    Yields,
+    /// Its requests are not taken.
+    Closed,
+}
 
 /// The order within a pool: by creation, so that a new leader keeps it.
 pub(super) type Order = (Timestamp, Key);
@@ -41,9 +52,10 @@ pub(super) struct FairQueue {
     rounds: Rounds<Arc<str>>,
     namespaces: HashMap<Arc<str>, Namespace>,
     groups: HashMap<Group, OrderedNamespaces>,
-    /// The first namespace of each open group.
-    heads: BTreeSet<(Position, Group)>,
-    closed: HashSet<Arc<str>>,
+    /// The first namespace of each group that is not closed.
+    heads: BTreeSet<(Admission, Position, Group)>,
+    /// The groups that are not open.
+    admissions: Admissions,
     stopped: HashSet<Arc<str>>,
     /// The flows of each pool.
     pools: HashMap<Arc<str>, BTreeSet<Flow>>,
@@ -53,9 +65,11 @@ pub(super) struct FairQueue {
 /// The namespaces of a group that have a request in a pool that is not stopped.
 type OrderedNamespaces = BTreeMap<Position, Arc<str>>;
 
+type Admissions = HashMap<Arc<str>, Admission>;
+
 #[derive(Debug)]
 struct Namespace {
-    seat: Seat,
+    seat: Position,
     rounds: Rounds<(Arc<str>, Group)>,
     groups: BTreeMap<Group, Pools>,
 }
@@ -70,7 +84,7 @@ struct Pools {
 
 #[derive(Debug)]
 struct Waiting {
-    seat: Seat,
+    seat: Position,
     requests: BTreeSet<Order>,
 }
 
@@ -95,7 +109,7 @@ impl FairQueue {
         self.pools.entry(Arc::clone(pool)).or_default().insert(flow.clone());
         if !self.stopped.contains(pool) {
             self.change(flow, |pools| {
-                pools.order.insert(seat.position, Arc::clone(pool));
+                pools.order.insert(seat, Arc::clone(pool));
             });
         }
     }
@@ -120,7 +134,7 @@ impl FairQueue {
             }
         }
         self.change(flow, |pools| {
-            pools.order.remove(&seat.position);
+            pools.order.remove(&seat);
         });
         self.drop_empty(flow);
     }
@@ -142,10 +156,10 @@ impl FairQueue {
 
     /// Returns the next request.
     pub(super) fn peek(&self) -> Option<(Flow, Order)> {
-        let (first, _) = self.heads.first()?;
-        // The other open groups of the same namespace have the same position.
-        let groups = self.heads.iter().take_while(|(position, _)| position == first);
-        let candidates = groups.filter_map(|(position, group)| {
+        let (admission, first, _) = self.heads.first()?;
+        // The other groups of the same namespace and admission have the same position.
+        let groups = self.heads.iter().take_while(|head| (&head.0, &head.1) == (admission, first));
+        let candidates = groups.filter_map(|(_, position, group)| {
             let name = self.groups.get(group)?.get(position)?;
             let pools = self.namespaces.get(name)?.groups.get(group)?;
             let (position, pool) = pools.order.first_key_value()?;
@@ -158,9 +172,9 @@ impl FairQueue {
 
     /// Removes a request that [`Self::peek`] returned, and moves its namespace and its pool to the
     /// end of the round.
-    pub(super) fn serve(&mut self, flow: &Flow, order: Order, weight: u32) {
+    pub(super) fn serve(&mut self, flow: &Flow, order: Order) {
         self.move_pool(flow);
-        self.move_namespace(&flow.namespace, weight);
+        self.move_namespace(&flow.namespace);
         self.remove(flow, order);
     }
 
@@ -168,23 +182,23 @@ impl FairQueue {
         let Some(namespace) = self.namespaces.get_mut(&flow.namespace) else { return };
         let Some(pools) = namespace.groups.get_mut(&flow.group) else { return };
         let Some(waiting) = pools.waiting.get_mut(&flow.pool) else { return };
-        let earlier = waiting.seat.position;
-        waiting.seat = namespace.rounds.served(waiting.seat, 1);
+        let earlier = waiting.seat;
+        waiting.seat = namespace.rounds.served(waiting.seat);
         if let Some(pool) = pools.order.remove(&earlier) {
-            pools.order.insert(waiting.seat.position, pool);
+            pools.order.insert(waiting.seat, pool);
         }
     }
 
-    fn move_namespace(&mut self, name: &Arc<str>, weight: u32) {
-        let Self { namespaces, groups, heads, closed, rounds, .. } = self;
+    fn move_namespace(&mut self, name: &Arc<str>) {
+        let Self { namespaces, groups, heads, admissions, rounds, .. } = self;
         let Some(namespace) = namespaces.get_mut(name) else { return };
-        let earlier = namespace.seat.position;
-        namespace.seat = rounds.served(namespace.seat, weight);
+        let earlier = namespace.seat;
+        namespace.seat = rounds.served(namespace.seat);
         for group in namespace.groups.keys() {
             let Some(order) = groups.get_mut(group) else { continue };
-            with_head(heads, closed, group, order, |order| {
+            with_head(heads, admissions, group, order, |order| {
                 if let Some(name) = order.remove(&earlier) {
-                    order.insert(namespace.seat.position, name);
+                    order.insert(namespace.seat, name);
                 }
             });
         }
@@ -193,13 +207,13 @@ impl FairQueue {
     /// Changes the pools of a flow that are not stopped, and with them the place of its namespace
     /// in the group.
     fn change(&mut self, flow: &Flow, change: impl FnOnce(&mut Pools)) {
-        let Self { namespaces, groups, heads, closed, .. } = self;
+        let Self { namespaces, groups, heads, admissions, .. } = self;
         let Some(namespace) = namespaces.get_mut(&flow.namespace) else { return };
         let Some(pools) = namespace.groups.get_mut(&flow.group) else { return };
         change(pools);
-        let (position, is_ready) = (namespace.seat.position, !pools.order.is_empty());
+        let (position, is_ready) = (namespace.seat, !pools.order.is_empty());
         let order = groups.entry(flow.group.clone()).or_default();
-        with_head(heads, closed, &flow.group, order, |order| {
+        with_head(heads, admissions, &flow.group, order, |order| {
             if is_ready {
                 order.entry(position).or_insert_with(|| Arc::clone(&flow.namespace));
             } else {
@@ -232,29 +246,27 @@ impl FairQueue {
     fn change_pool(&mut self, pool: &Arc<str>, change: impl Fn(&mut Pools, Position, &Arc<str>)) {
         for flow in self.pools.get(pool).cloned().unwrap_or_default() {
             self.change(&flow, |pools| {
-                if let Some(position) = pools.waiting.get(pool).map(|waiting| waiting.seat.position) {
+                if let Some(position) = pools.waiting.get(pool).map(|waiting| waiting.seat) {
                     change(pools, position, pool);
                 }
             });
         }
     }
 
-    /// Skips a group from now on.
-    pub(super) fn close_group(&mut self, group: &Arc<str>) {
-        if self.closed.insert(Arc::clone(group)) {
-            let group = Some(Arc::clone(group));
-            if let Some((position, _)) = self.groups.get(&group).and_then(BTreeMap::first_key_value) {
-                self.heads.remove(&(*position, group));
-            }
-        }
-    }
-
-    /// Skips a group no longer.
-    pub(super) fn open_group(&mut self, group: &Arc<str>) {
-        if self.closed.remove(group) {
-            let group = Some(Arc::clone(group));
-            if let Some((position, _)) = self.groups.get(&group).and_then(BTreeMap::first_key_value) {
-                self.heads.insert((*position, group));
+    /// Changes the admission of a group.
+    pub(super) fn set_admission(&mut self, group: &Arc<str>, admission: Admission) {
+        let earlier = match admission {
+            Admission::Open => self.admissions.remove(group),
+            Admission::Yields | Admission::Closed => self.admissions.insert(Arc::clone(group), admission),
+        };
+        let earlier = earlier.unwrap_or(Admission::Open);
+        let group = Some(Arc::clone(group));
+        if earlier != admission
+            && let Some((position, _)) = self.groups.get(&group).and_then(BTreeMap::first_key_value)
+        {
+            self.heads.remove(&(earlier, *position, group.clone()));
+            if admission != Admission::Closed {
+                self.heads.insert((admission, *position, group));
             }
         }
     }
@@ -275,10 +287,10 @@ impl FairQueue {
     }
 }
 
-/// Changes the order of a group, and with it the head of an open one.
+/// Changes the order of a group, and with it its head, unless it is closed.
 fn with_head(
-    heads: &mut BTreeSet<(Position, Group)>,
-    closed: &HashSet<Arc<str>>,
+    heads: &mut BTreeSet<(Admission, Position, Group)>,
+    admissions: &Admissions,
     group: &Group,
     order: &mut OrderedNamespaces,
     change: impl FnOnce(&mut OrderedNamespaces),
@@ -287,12 +299,13 @@ fn with_head(
     let before = head(order);
     change(order);
     let after = head(order);
-    if before != after && group.as_ref().is_none_or(|group| !closed.contains(group)) {
+    let admission = group.as_ref().and_then(|group| admissions.get(group)).copied().unwrap_or(Admission::Open);
+    if before != after && admission != Admission::Closed {
         if let Some(position) = before {
-            heads.remove(&(position, group.clone()));
+            heads.remove(&(admission, position, group.clone()));
         }
         if let Some(position) = after {
-            heads.insert((position, group.clone()));
+            heads.insert((admission, position, group.clone()));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{cmp::Ordering, fmt};
 
+use cognito_reset_api::PasswordResetRequest;
 use sha2::{Digest, Sha256};
 
 use crate::dispatch::steps;
@@ -15,6 +16,12 @@ pub struct Key(pub(super) [u8; 16]);
 pub struct UserKey([u8; 16]);
 
 impl Key {
+    /// Returns the key of a request.
+    #[must_use]
+    pub fn of(request: &PasswordResetRequest) -> Self {
+        Self::of_uid(request.metadata.uid.as_deref().unwrap_or_default())
+    }
+
     /// Returns the key of the request with this uid.
     #[must_use]
     pub fn of_uid(uid: &str) -> Self {

@@ -44,6 +44,12 @@ impl Rate {
         if rate >= Self::LOWEST { Self(rate.min(Self::HIGHEST)) } else { Self(Self::LOWEST) }
     }
 
+    /// Returns this number per minute, or the nearest rate that is possible.
+    #[must_use]
+    pub fn per_minute(number: u32) -> Self {
+        Self::per_second(f64::from(number) / 60.0)
+    }
+
     /// Returns the number per second.
     #[must_use]
     pub const fn as_per_second(self) -> f64 {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::{
     action::port::region,
     dispatch::{
-        key::{Key, UserKey},
+        key::UserKey,
         lane::{Account, Lane, QuotaCategory},
         turns::{Class, Place, Request},
     },
@@ -95,20 +95,13 @@ pub fn lane_of_reset(user_pool_id: &str, account: Option<&str>, own_account: Opt
 /// The deadline is that of the wall clock at this moment. A clock that is set back or ahead
 /// afterwards makes the look at the deadline later or earlier, and the look itself decides.
 #[must_use]
-pub fn plan(
-    key: Key,
-    watched: &Watched,
-    outlook: &Outlook,
-    own_account: Option<&str>,
-    now: Moment,
-) -> (Request, Place) {
+pub fn plan(watched: &Watched, outlook: &Outlook, own_account: Option<&str>, now: Moment) -> (Request, Place) {
     let last = deadline(watched.created, watched.deadline_seconds, outlook.approval_required);
     let last = watched.not_after.map_or(last, |expires| expires.min(last));
     let left = Duration::try_from(last.duration_since(now.wall)).unwrap_or_default();
     let request = Request {
-        key,
+        key: watched.key,
         namespace: Arc::clone(&watched.namespace),
-        name: Arc::clone(&watched.name),
         created: watched.created,
         deadline: now.monotonic.checked_add(left + AFTER_DEADLINE),
         user: Some(UserKey::of(&watched.user_pool_id, &watched.username)),
@@ -117,7 +110,7 @@ pub fn plan(
         lane: lane_of_reset(&watched.user_pool_id, outlook.account.as_deref(), own_account),
         pool: Arc::clone(&watched.user_pool_id),
         source: outlook.source,
-        grant: None,
+        grant: outlook.limits.clone(),
         class: Class::Single,
     };
     (request, place)
@@ -129,12 +122,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::dispatch::{key::Key, turns::GrantLimits};
 
-    #[test]
-    fn request_is_looked_at_right_after_its_deadline() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let now = Moment { wall: at(1000), monotonic: Instant::now() };
-        let watched = Watched {
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn now() -> Moment {
+        Moment { wall: at(1000), monotonic: Instant::now() }
+    }
+
+    fn watched() -> Watched {
+        Watched {
+            key: Key::of_uid("7"),
             namespace: "support".into(),
             name: "reset".into(),
             created: at(900),
@@ -145,7 +145,17 @@ mod tests {
             skips: false,
             not_after: None,
             deadline_seconds: None,
-        };
+        }
+    }
+
+    fn outlook(approval_required: bool) -> Outlook {
+        let (account, source) = (Some("111122223333".into()), UserStateSource::AdminGetUser);
+        Outlook { blocked: None, account, source, limits: None, approval_required, fingerprint: 0 }
+    }
+
+    #[test]
+    fn request_is_looked_at_right_after_its_deadline() {
+        let now = now();
         let day = 24 * 3600;
         for (not_after, deadline_seconds, approval_required, left) in [
             (None, None, false, day - 100),
@@ -155,21 +165,28 @@ mod tests {
             (Some(at(1040)), Some(120), false, 20),
             (Some(at(100)), None, false, 0),
         ] {
-            let watched = Watched { not_after, deadline_seconds, ..watched.clone() };
-            let outlook = Outlook {
-                blocked: None,
-                account: Some("111122223333".into()),
-                source: UserStateSource::ListUsers,
-                approval_required,
-                fingerprint: 0,
-            };
-            let (request, place) = plan(Key::of_uid("7"), &watched, &outlook, None, now);
+            let watched = Watched { not_after, deadline_seconds, ..watched() };
+            let (request, _) = plan(&watched, &outlook(approval_required), None, now);
             let wanted = Duration::from_secs(u64::try_from(left).unwrap()) + AFTER_DEADLINE;
             assert_eq!(request.deadline, Some(now.monotonic + wanted), "{watched:?}");
-            let account = Account::Id("111122223333".into());
-            let region = "eu-west-1".into();
-            assert_eq!(place.lane, Lane::Cognito { account, region, category: QuotaCategory::UserAccountRecovery });
-            assert_eq!(place.source, UserStateSource::ListUsers);
+        }
+    }
+
+    #[test]
+    fn request_waits_in_the_lane_and_by_the_limits_of_its_grant() {
+        let limits = GrantLimits { grant: "slow".into(), per_minute: Some(6), share_percent: None };
+        let account = || Account::Id("111122223333".into());
+        for (own, account, limits) in [
+            (None, account(), None),
+            (Some("444455556666"), account(), Some(Arc::new(limits))),
+            (Some("111122223333"), Account::Own, None),
+        ] {
+            let source = UserStateSource::ListUsers;
+            let outlook = Outlook { source, limits: limits.clone(), ..outlook(false) };
+            let (_, place) = plan(&watched(), &outlook, own, now());
+            let lane =
+                Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
+            assert_eq!((place.lane, place.source, place.grant), (lane, source, limits), "{own:?}");
         }
     }
 

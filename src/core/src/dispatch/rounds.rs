@@ -1,8 +1,8 @@
 //! Round robin among members that come and go.
 //!
-//! In each round each member gets one turn, or as many as its weight. A member that is new gets its
-//! first turn before all others. This cannot be used to jump the queue: a member that leaves and
-//! comes back has the position that it had, for as long as that position is of use.
+//! In each round each member gets one turn. A member that is new gets its first turn before all
+//! others. This cannot be used to jump the queue: a member that leaves and comes back has the
+//! position that it had, for as long as that position is of use.
 
 use std::{cmp::Ordering, collections::HashMap, hash::Hash};
 
@@ -33,20 +33,13 @@ impl PartialOrd for Position {
     }
 }
 
-/// A member's position, and the number of its turns in the round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seat {
-    pub(super) position: Position,
-    turns: u32,
-}
-
 /// The rounds of one queue.
 #[derive(Debug)]
 pub(super) struct Rounds<M> {
     round: u64,
     sequence: u64,
-    /// The seats of members that have left and would otherwise come back earlier than they may.
-    left: HashMap<M, Seat>,
+    /// The positions of members that have left and would otherwise come back earlier than they may.
+    left: HashMap<M, Position>,
 }
 
 impl<M> Default for Rounds<M> {
@@ -56,29 +49,25 @@ impl<M> Default for Rounds<M> {
 }
 
 impl<M: Eq + Hash> Rounds<M> {
-    /// Returns the seat of a member that joins.
-    pub(super) fn join(&mut self, member: &M) -> Seat {
-        self.left.remove(member).unwrap_or_else(|| {
-            let position = Position { served: false, round: self.round, sequence: self.next() };
-            Seat { position, turns: 0 }
-        })
+    /// Returns the position of a member that joins.
+    pub(super) fn join(&mut self, member: &M) -> Position {
+        let left = self.left.remove(member);
+        left.unwrap_or_else(|| Position { served: false, round: self.round, sequence: self.next() })
     }
 
-    /// Returns the seat of a member after its turn.
-    pub(super) fn served(&mut self, seat: Seat, weight: u32) -> Seat {
-        if seat.position.served && seat.position.round > self.round {
-            self.round = seat.position.round;
-            self.left.retain(|_, left| left.position.round >= self.round);
+    /// Returns the position of a member after its turn.
+    pub(super) fn served(&mut self, position: Position) -> Position {
+        if position.served && position.round > self.round {
+            self.round = position.round;
+            self.left.retain(|_, left| left.round >= self.round);
         }
-        let turns = seat.turns + 1;
-        let (round, turns) = if turns < weight { (self.round, turns) } else { (self.round + 1, 0) };
-        Seat { position: Position { served: true, round, sequence: self.next() }, turns }
+        Position { served: true, round: self.round + 1, sequence: self.next() }
     }
 
-    /// Remembers the seat of a member that leaves, unless it has had no turn.
-    pub(super) fn leave(&mut self, member: M, seat: Seat) {
-        if seat.position.served {
-            self.left.insert(member, seat);
+    /// Remembers the position of a member that leaves, unless it has had no turn.
+    pub(super) fn leave(&mut self, member: M, position: Position) {
+        if position.served {
+            self.left.insert(member, position);
         }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! - the lane is due by its [pace](super::pace), and has a free slot;
 //! - no [brake](super::brake) stops the lane or the pool, or the turn is a try;
-//! - the grant of the request is not at its rate;
+//! - the grant of the request is not at its rate, and within its share or nobody else waits;
 //! - no other request of the user has a turn.
 //!
 //! A turn is handed out before the call is made, and what happens in between counts: right before
@@ -23,6 +23,7 @@ mod moves;
 mod pools;
 mod queues;
 mod request;
+mod share;
 mod users;
 
 use std::{
@@ -32,7 +33,7 @@ use std::{
 
 use cognito_reset_api::conditions::WaitReason;
 
-pub use self::request::{Class, Finish, GrantLimits, Place, Request, Response, Turn, WaitsFor};
+pub use self::request::{Class, Finish, GrantLimit, GrantLimits, Place, Request, Response, Turn, WaitsFor};
 use self::{
     entries::{After, Entries, Entry, State},
     lasting::Lasting,
@@ -42,14 +43,14 @@ use self::{
 use crate::dispatch::{
     key::Key,
     lane::{Lane, Limits},
-    names::Names,
 };
+use crate::shared::Shared;
 
 /// The dispatcher.
 #[derive(Debug)]
 pub struct Dispatcher {
     limits: Limits,
-    names: Names,
+    places: Shared<Place>,
     entries: Entries,
     lanes: HashMap<Lane, Queues>,
     /// The lanes that can give a turn, by the time from which they can.
@@ -70,7 +71,7 @@ impl Dispatcher {
         Self {
             lasting: Lasting::new(limits.shown_after, now),
             limits,
-            names: Names::default(),
+            places: Shared::default(),
             entries: Entries::default(),
             lanes: HashMap::new(),
             due: BTreeSet::new(),
@@ -88,7 +89,7 @@ impl Dispatcher {
     /// that has not changed keeps its state: the event of its own status does not end its back-off.
     pub fn put(&mut self, request: Request, place: Place, blocked: Option<WaitReason>, look_first: bool, now: Instant) {
         let key = request.key;
-        let mut new = Entry::new(request, place, blocked, look_first, &mut self.names);
+        let mut new = Entry::new(request, place, blocked, look_first, &mut self.places);
         if let Some(known) = self.entries.get(key) {
             if !new.replaces(known) {
                 self.entries.set_deadline(key, new.deadline());
@@ -193,9 +194,9 @@ impl Dispatcher {
     }
 
     /// Ends a turn.
-    pub fn finished(&mut self, turn: Turn, finish: Finish, now: Instant) {
+    pub fn finished(&mut self, turn: &Turn, finish: Finish, now: Instant) {
         let Some(queues) = self.lanes.get_mut(&turn.lane) else { return };
-        queues.finished(&turn, now);
+        queues.finished(turn, now);
         self.list(&turn.lane);
         self.running -= usize::from(turn.lane != Lane::Api);
         if let Some(user) = turn.user {
@@ -218,20 +219,20 @@ impl Dispatcher {
             State::Parked => Some(WaitsFor::User),
             State::Queued => {
                 let queues = self.lanes.get(&entry.lane())?;
-                Some(queues.waits_for(entry.pool(), now))
+                Some(queues.waits_for(entry.pool(), entry.limits().map(|limits| &limits.grant), now))
             }
         }
     }
 
-    /// Returns the time after which a request of this pool that is put into this lane now may have
-    /// a turn; `None` if that is not known, because calls are stopped or slowed down, or lanes that
-    /// hang have all slots.
+    /// Returns the time after which a request that is put into this place now may have a turn;
+    /// `None` if that is not known, because calls are stopped or slowed down, its grant is at a
+    /// limit, or lanes that hang have all slots.
     #[must_use]
-    pub fn expected_wait(&self, lane: &Lane, pool: &str, now: Instant) -> Option<Duration> {
-        if !self.has_slot(lane) {
+    pub fn expected_wait(&self, place: &Place, now: Instant) -> Option<Duration> {
+        if !self.has_slot(&place.lane) {
             return None;
         }
-        self.lanes.get(lane).map_or(Some(Duration::ZERO), |queues| queues.expected_wait(pool, now))
+        self.lanes.get(&place.lane).map_or(Some(Duration::ZERO), |queues| queues.expected_wait(place, now))
     }
 
     /// Returns the number of requests.

@@ -1,9 +1,9 @@
 //! Compiles a grant for matching.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use cognito_reset_api::{
-    PasswordResetRequest, PasswordResetRequestSpec, UserPoolGrant, UserStateSource,
+    PasswordResetRequest, PasswordResetRequestSpec, UserPoolGrant, UserPoolGrantSpec, UserStateSource,
     conditions::{GrantReason, WaitReason},
 };
 use kube::{
@@ -17,10 +17,11 @@ use crate::{
         port::{Role, SessionFailure},
         user_names::KnownUser,
     },
+    dispatch::{key::Key, turns::GrantLimits},
     grants::{
-        Asked, Labels, Namespace,
+        Asked, Labels, Namespace, Watched,
         people::Person,
-        queue::{NamespacedName, Pending, Place, Queue, place},
+        queue::{Place, Queue, place},
     },
 };
 
@@ -39,6 +40,10 @@ pub(super) struct CompiledGrant {
     queue: Queue,
     /// The result of the last role check; `None` before the first one.
     pub(super) assumable: Option<Result<(), SessionFailure>>,
+    /// The account of the role.
+    pub(super) account: Option<Arc<str>>,
+    /// The limits of turns by this grant, if it sets any.
+    pub(super) limits: Option<Arc<GrantLimits>>,
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +114,9 @@ impl CompiledGrant {
             (Ok(Some(_)), UserStateSource::None) => Err(GrantReason::UserStateNotRead),
             (usernames, _) => usernames,
         };
-        Self { namespaces, usernames, source, object: grant, queue: Queue::default(), assumable: None }
+        let account = role(&grant).and_then(|role| role.account().map(Into::into));
+        let limits = limits(&grant);
+        Self { namespaces, usernames, source, object: grant, queue: Queue::default(), assumable: None, account, limits }
     }
 
     /// Returns true if the grant matches this user and namespace, regardless of its other
@@ -179,16 +186,24 @@ impl CompiledGrant {
         matches!(&self.usernames, Ok(Some(pattern)) if pattern.is_match(text))
     }
 
+    /// Returns the requirement that a matching request does not meet regardless of who made it.
+    pub(super) const fn unmet_regardless_of_people(&self, has_not_after: bool) -> Option<Unmet> {
+        let UserPoolGrantSpec { suspend, require_not_after, .. } = self.object.spec;
+        if suspend {
+            Some(Unmet::Suspended)
+        } else if require_not_after && !has_not_after {
+            Some(Unmet::NotAfter)
+        } else {
+            None
+        }
+    }
+
     /// Returns the requirement that a matching request does not meet.
     pub(super) fn unmet(&self, request: &PasswordResetRequest, namespace: &str) -> Option<Unmet> {
-        let asked = &self.object.spec;
-        if asked.suspend {
-            return Some(Unmet::Suspended);
+        if let Some(unmet) = self.unmet_regardless_of_people(request.spec.not_after.is_some()) {
+            return Some(unmet);
         }
-        if asked.require_not_after && request.spec.not_after.is_none() {
-            return Some(Unmet::NotAfter);
-        }
-        if asked.require_approval
+        if self.object.spec.require_approval
             && let Some(unmet) = self.unmet_approval(&request.spec, namespace)
         {
             return Some(unmet);
@@ -240,32 +255,27 @@ impl CompiledGrant {
         self.object.spec.max_pending_per_namespace.map(|limit| usize::try_from(limit).unwrap_or_default())
     }
 
-    /// Adds a waiting request, by namespace and name, unless the grant is for other users.
-    pub(super) fn enqueue(&mut self, (namespace, name): &NamespacedName, pending: &Pending, user: &KnownUser) {
-        if self.limit().is_some() && self.matches_user(&Asked::pending(namespace, pending, user)) {
-            self.queue.insert(namespace, (pending.created, name.clone()));
+    /// Adds a waiting request, unless the grant is for other users.
+    pub(super) fn enqueue(&mut self, request: &Watched, user: &KnownUser) {
+        if self.limit().is_some() && self.matches_user(&request.asked(user)) {
+            self.queue.insert(request);
         }
     }
 
     /// Adds or removes a waiting request whose user was just read. Returns the request that may
     /// proceed as a result.
-    pub(super) fn requeue(
-        &mut self,
-        name: &NamespacedName,
-        pending: &Pending,
-        user: &KnownUser,
-    ) -> Option<NamespacedName> {
-        if self.matches_user(&Asked::pending(&name.0, pending, user)) {
-            self.enqueue(name, pending, user);
+    pub(super) fn requeue(&mut self, request: &Watched, user: &KnownUser) -> Option<Key> {
+        if self.matches_user(&request.asked(user)) {
+            self.enqueue(request, user);
             return None;
         }
-        self.dequeue(name, pending)
+        self.dequeue(request)
     }
 
     /// Removes a request that no longer waits. Returns the request that may proceed as a result.
-    pub(super) fn dequeue(&mut self, (namespace, name): &NamespacedName, pending: &Pending) -> Option<NamespacedName> {
-        let moved_up = self.queue.remove(namespace, &(pending.created, name.clone()), self.limit()?)?;
-        Some((namespace.clone(), moved_up))
+    pub(super) fn dequeue(&mut self, request: &Watched) -> Option<Key> {
+        let limit = self.limit()?;
+        self.queue.remove(request, limit)
     }
 
     pub(super) fn name(&self) -> String {
@@ -273,10 +283,24 @@ impl CompiledGrant {
     }
 
     pub(super) fn role(&self) -> Option<Role> {
-        let arn = self.object.spec.role_arn.clone()?;
-        let session_tags = self.object.spec.session_tags.unwrap_or_default();
-        Some(Role { arn, external_id: self.object.spec.external_id.clone(), session_tags })
+        role(&self.object)
     }
+}
+
+/// Returns the limits of turns by a grant. The CRD has minima of 1; a lower value counts as the
+/// lowest limit.
+fn limits(grant: &UserPoolGrant) -> Option<Arc<GrantLimits>> {
+    let UserPoolGrantSpec { max_resets_per_minute, max_share_percent, .. } = &grant.spec;
+    let number = |limit: &Option<i64>| limit.map(|limit| u32::try_from(limit).unwrap_or_default());
+    let (per_minute, share_percent) = (number(max_resets_per_minute), number(max_share_percent));
+    let is_limited = per_minute.is_some() || share_percent.is_some();
+    is_limited.then(|| Arc::new(GrantLimits { grant: grant.name_any().into(), per_minute, share_percent }))
+}
+
+fn role(grant: &UserPoolGrant) -> Option<Role> {
+    let arn = grant.spec.role_arn.clone()?;
+    let session_tags = grant.spec.session_tags.unwrap_or_default();
+    Some(Role { arn, external_id: grant.spec.external_id.clone(), session_tags })
 }
 
 /// Compiles a pattern that has to match the whole text, in linear time and bounded memory.

@@ -242,7 +242,7 @@ impl GrantIndex {
     /// request.
     fn namespace_decides(&self, request: &PasswordResetRequest) -> bool {
         let (namespace, spec) = (request.namespace().unwrap_or_default(), &request.spec);
-        let user = self.known_user(&namespace, request, &KnownUser::NotRead);
+        let user = self.known_user(request, &KnownUser::NotRead);
         let asked = Asked { pool: &spec.user_pool_id, namespace: &namespace, spelling: &spec.username, user };
         self.grants.values().any(|grant| grant.may_select(&asked))
     }

@@ -1,6 +1,6 @@
 //! The holds of the index: which requests they hold, and their statuses.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use cognito_reset_api::{PasswordResetRequest, UserPoolHold, UserStateSource};
 use jiff::Timestamp;
@@ -8,11 +8,11 @@ use kube::ResourceExt;
 
 use crate::{
     action::user_names::KnownUser,
+    dispatch::key::Key,
     grants::{
-        Asked, GrantIndex, HeldBy, NamespacedName, StaleStatus,
+        Asked, GrantIndex, HeldBy, StaleStatus, Watched,
         compiled::CompiledGrant,
         hold::{CompiledHold, HeldCount, Match, Seen, UnreadableHold},
-        queue::Pending,
         status, strongest,
     },
 };
@@ -24,7 +24,7 @@ pub struct Learned {
     pub is_new: bool,
     /// The requests that may proceed, because a grant with a limit turned out to be for other
     /// users.
-    pub moved_up: Vec<NamespacedName>,
+    pub moved_up: Vec<Key>,
 }
 
 impl GrantIndex {
@@ -78,16 +78,16 @@ impl GrantIndex {
 
     /// Remembers the user of a pending request, if a hold or a grant asks for users. Later
     /// evaluations then know the user without another read.
-    pub fn learn_user(&mut self, name: &NamespacedName, user: &KnownUser) -> Learned {
-        let Some(pending) = self.pending.get(name).filter(|_| self.asks_for_users()) else { return Learned::default() };
+    pub fn learn_user(&mut self, key: Key, user: &KnownUser) -> Learned {
+        let Some(pending) = self.pending.get(&key).filter(|_| self.asks_for_users()) else { return Learned::default() };
         match user {
-            KnownUser::Unreadable | KnownUser::Read(_) if self.users.get(name) != Some(user) => {
+            KnownUser::Unreadable | KnownUser::Read(_) if self.users.get(&key) != Some(user) => {
                 let requeued = self.grants.values_mut().filter_map(|grant| match user {
-                    KnownUser::Read(_) => grant.requeue(name, pending, user),
+                    KnownUser::Read(_) => grant.requeue(pending, user),
                     KnownUser::NotRead | KnownUser::Unreadable => None,
                 });
                 let moved_up = requeued.collect();
-                self.users.insert(name.clone(), user.clone());
+                self.users.insert(key, user.clone());
                 Learned { is_new: true, moved_up }
             }
             KnownUser::NotRead | KnownUser::Unreadable | KnownUser::Read(_) => Learned::default(),
@@ -95,8 +95,8 @@ impl GrantIndex {
     }
 
     /// Returns the user of a pending request, if that was read.
-    pub(super) fn read_user(&self, name: &NamespacedName) -> &KnownUser {
-        self.users.get(name).filter(|user| matches!(user, KnownUser::Read(_))).unwrap_or(&KnownUser::NotRead)
+    pub(super) fn read_user(&self, key: Key) -> &KnownUser {
+        self.users.get(&key).filter(|user| matches!(user, KnownUser::Read(_))).unwrap_or(&KnownUser::NotRead)
     }
 
     /// Returns true if a hold names users, or a grant has a pattern or requires an approval.
@@ -112,16 +112,8 @@ impl GrantIndex {
     }
 
     /// Returns the user of a request, as it was read now or earlier.
-    pub(super) fn known_user<'a>(
-        &'a self,
-        namespace: &str,
-        request: &PasswordResetRequest,
-        user: &'a KnownUser,
-    ) -> &'a KnownUser {
-        let name = (namespace.to_owned(), request.name_any());
-        // The request of this name may be another one by now.
-        let is_same = self.pending.get(&name).is_some_and(|pending| *pending == Pending::of(request));
-        match (user, self.users.get(&name).filter(|_| is_same)) {
+    pub(super) fn known_user<'a>(&'a self, request: &PasswordResetRequest, user: &'a KnownUser) -> &'a KnownUser {
+        match (user, self.users.get(&Key::of(request))) {
             // A user who could not be read is read again.
             (KnownUser::NotRead, Some(read @ KnownUser::Read(_))) => read,
             (user, _) => user,
@@ -145,12 +137,12 @@ impl GrantIndex {
 
     /// Returns the number of pending requests that a hold holds.
     fn held(&self, hold: &CompiledHold) -> usize {
-        let is_held = |(name, pending): &(&NamespacedName, &Pending)| {
-            let asked = Asked::pending(&name.0, pending, self.users.get(*name).unwrap_or(&KnownUser::NotRead));
+        let is_held = |pending: &&Arc<Watched>| {
+            let asked = pending.asked(self.users.get(&pending.key).unwrap_or(&KnownUser::NotRead));
             let source = strongest(&self.matching(&asked).collect::<Vec<_>>());
             source.is_some_and(|source| hold.matches(&asked, source) != Match::Not)
         };
-        self.pending.iter().filter(is_held).count()
+        self.pending.values().filter(is_held).count()
     }
 
     /// Returns the holds whose status has to change, except for those that cannot be parsed: see

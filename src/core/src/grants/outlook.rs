@@ -17,19 +17,23 @@ use kube::ResourceExt;
 
 use crate::{
     action::user_names::KnownUser,
+    dispatch::{key::Key, turns::GrantLimits},
     grants::{
-        Asked, GrantIndex, NamespacedName,
+        Asked, GrantIndex,
         compiled::{CompiledGrant, Unmet},
-        probable,
-        queue::place,
+        least_limited, probable,
+        queue::{Place, place},
         strongest,
     },
     ledger::Identity,
+    shared::Shared,
 };
 
 /// The parts of a pending request that its outlook depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
+    /// The key.
+    pub key: Key,
     /// The namespace.
     pub namespace: Arc<str>,
     /// The name.
@@ -53,16 +57,17 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Reads a request.
+    /// Reads a request. Namespace and pool are shared with other requests.
     #[must_use]
-    pub fn of(request: &PasswordResetRequest) -> Self {
+    pub fn of(request: &PasswordResetRequest, names: &mut Shared<str>) -> Self {
         let (created, name) = place(request);
         let spec = &request.spec;
         Self {
-            namespace: request.namespace().unwrap_or_default().into(),
-            name: name.into(),
+            key: Key::of(request),
+            namespace: names.share(request.namespace().unwrap_or_default()),
+            name,
             created,
-            user_pool_id: spec.user_pool_id.as_str().into(),
+            user_pool_id: names.share(spec.user_pool_id.as_str()),
             username: spec.username.as_str().into(),
             suspended: spec.suspend,
             approved: spec.approved,
@@ -75,19 +80,29 @@ impl Watched {
     /// Returns the identity of the request.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let (namespace, name) = self.namespaced_name();
+        let request = RequestRef { namespace: self.namespace.to_string(), name: self.name.to_string() };
         Identity {
             action: Action::PasswordReset,
-            request: RequestRef { namespace, name },
+            request,
             user_pool_id: self.user_pool_id.to_string(),
             username: self.username.to_string(),
         }
     }
 
-    /// Returns namespace and name.
-    #[must_use]
-    pub fn namespaced_name(&self) -> NamespacedName {
-        (self.namespace.to_string(), self.name.to_string())
+    /// Returns the position of the request in its namespace.
+    pub(super) fn place(&self) -> Place {
+        (self.created, Arc::clone(&self.name))
+    }
+
+    /// Returns true if the other request is for the same user, and in the same place.
+    pub(super) fn has_same_place(&self, other: &Self) -> bool {
+        let place = |it: &Self| (Arc::clone(&it.namespace), it.place());
+        place(self) == place(other) && self.user_pool_id == other.user_pool_id && self.username == other.username
+    }
+
+    /// Returns the question to grants and holds about the request and this user.
+    pub(super) fn asked<'a>(&'a self, user: &'a KnownUser) -> Asked<'a> {
+        Asked { pool: &self.user_pool_id, namespace: &self.namespace, spelling: &self.username, user }
     }
 }
 
@@ -101,6 +116,8 @@ pub struct Outlook {
     pub account: Option<Arc<str>>,
     /// The call by which the user would be read.
     pub source: UserStateSource,
+    /// The limits that the turns of the request count for.
+    pub limits: Option<Arc<GrantLimits>>,
     /// A grant that matches the request requires an approval, which makes its deadline later.
     pub approval_required: bool,
     /// A hash of the grants and holds that match. If it changes, the status may have to change.
@@ -111,10 +128,8 @@ impl GrantIndex {
     /// Returns the outlook of a request.
     #[must_use]
     pub fn outlook(&self, request: &Watched) -> Outlook {
-        let name = request.namespaced_name();
-        let user = self.read_user(&name);
-        let asked =
-            Asked { pool: &request.user_pool_id, namespace: &request.namespace, spelling: &request.username, user };
+        let user = self.read_user(request.key);
+        let asked = request.asked(user);
         let matching: Vec<_> = self.matching(&asked).collect();
         let judged: Vec<_> = matching.iter().map(|grant| (*grant, unmet(grant, request, user))).collect();
         let allowing =
@@ -143,8 +158,9 @@ impl GrantIndex {
         (grants.collect::<Vec<_>>(), &held_by, blocked).hash(&mut hasher);
         Outlook {
             blocked,
-            account: role.flatten().and_then(|role| role.account().map(Into::into)),
+            account: allowing.first().and_then(|grant| grant.account.clone()),
             source,
+            limits: least_limited(&allowing),
             approval_required: matching.iter().any(|grant| grant.object.spec.require_approval),
             fingerprint: hasher.finish(),
         }
@@ -156,18 +172,14 @@ impl GrantIndex {
 /// A request that lacks an approval has a turn in which its user is read, so that an approver sees
 /// who it is.
 fn unmet(grant: &CompiledGrant, request: &Watched, user: &KnownUser) -> Option<Unmet> {
-    let asked = &grant.object.spec;
-    if asked.suspend {
-        return Some(Unmet::Suspended);
-    }
-    if asked.require_not_after && request.not_after.is_none() {
-        return Some(Unmet::NotAfter);
+    if let Some(unmet) = grant.unmet_regardless_of_people(request.not_after.is_some()) {
+        return Some(unmet);
     }
     let is_read_first = *user == KnownUser::NotRead && grant.source != UserStateSource::None;
-    if asked.require_approval && !request.approved && !is_read_first {
+    if grant.object.spec.require_approval && !request.approved && !is_read_first {
         return Some(Unmet::Approval);
     }
-    let is_in_turn = grant.is_place_in_turn(&request.namespace, &(request.created, request.name.to_string()));
+    let is_in_turn = grant.is_place_in_turn(&request.namespace, &request.place());
     (!is_in_turn).then_some(Unmet::PendingLimit)
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::action::user_names::UserNames;
+use crate::{action::user_names::UserNames, shared::Shared};
 
 mod holds;
 mod sources;
@@ -268,7 +268,7 @@ fn user_is_read_before_approval_where_all_else_is_met() {
         let mut earlier = waiting("support", "earlier", 0, json!({}));
         earlier.metadata.creation_timestamp = None;
         earlier.metadata.name = Some("0".into());
-        index.put_pending(&earlier);
+        put(&mut index, &earlier);
         let access = index.evaluate(&request, user).read_before_approval;
         assert_eq!(access.map(|access| access.role.map(|role| role.arn)), wanted, "{what}");
     }
@@ -297,6 +297,42 @@ fn a_pattern_that_cannot_be_used_never_matches_and_says_so() {
         assert_eq!(shown(&stale[0]), ["Ready False InvalidUsernamePattern", "Stalled True InvalidUsernamePattern"]);
         let text = serde_json::to_string(&stale[0].status).unwrap();
         assert!(!text.contains(pattern), "{text}");
+    }
+}
+
+#[test]
+fn turns_count_for_the_grant_that_limits_least() {
+    let limited = |name: &str, rate: Option<i64>, share: Option<i64>| {
+        all(name, json!({ "maxResetsPerMinute": rate, "maxSharePercent": share }))
+    };
+    let slow = || limited("slow", Some(6), None);
+    let mut suspended = all("suspended", json!({}));
+    suspended.spec.suspend = true;
+    let waits = all("waits", json!({ "requireApproval": true, "maxResetsPerMinute": 7 }));
+    for (what, grants, wanted) in [
+        ("one", vec![slow()], Some(("slow", Some(6), None))),
+        ("none", vec![all("everyone", json!({}))], None),
+        ("one beside one without limits", vec![slow(), all("everyone", json!({}))], None),
+        ("beside a suspended one", vec![slow(), suspended], Some(("slow", Some(6), None))),
+        ("the higher rate", vec![slow(), limited("fast", Some(60), Some(1))], Some(("fast", Some(60), Some(1)))),
+        ("a share alone", vec![slow(), limited("z", None, Some(1))], Some(("z", None, Some(1)))),
+        (
+            "the higher share",
+            vec![limited("a", None, Some(1)), limited("b", None, Some(2))],
+            Some(("b", None, Some(2))),
+        ),
+        ("the first name", vec![limited("b", Some(6), None), limited("a", Some(6), None)], Some(("a", Some(6), None))),
+        ("before an approval", vec![waits], Some(("waits", Some(7), None))),
+    ] {
+        let index = index_of(&grants);
+        let of =
+            |limits: Option<Arc<GrantLimits>>| limits.map(|it| (it.grant.to_string(), it.per_minute, it.share_percent));
+        let wanted = wanted.map(|(name, rate, share): (&str, _, _)| (name.to_owned(), rate, share));
+        assert_eq!(of(index.outlook(&watched(&of_mallory(json!({})))).limits), wanted, "{what}");
+        let evaluation = index.evaluate(&of_mallory(json!({})), &KnownUser::NotRead);
+        let before_approval = evaluation.read_before_approval.and_then(|access| access.limits);
+        let limits = evaluation.authorization.map_or(before_approval, |authorization| authorization.limits);
+        assert_eq!(of(limits), wanted, "{what}");
     }
 }
 
@@ -374,7 +410,12 @@ fn authorization_names_its_role_and_at_most_sixteen_grants() {
     let role = Role { arn: ONE.into(), external_id: Some("id".into()), session_tags: SessionTags::Full };
     assert_eq!(
         index_of(&[external]).evaluate(&alice(), &KnownUser::NotRead).authorization,
-        Ok(Authorization { role: Some(role), source: UserStateSource::AdminGetUser, grants: vec!["external".into()] })
+        Ok(Authorization {
+            role: Some(role),
+            source: UserStateSource::AdminGetUser,
+            grants: vec!["external".into()],
+            limits: None
+        })
     );
     let many: Vec<_> = (0..20).map(|number| all(&format!("grant-{number:02}"), json!({}))).collect();
     let allowed = index_of(&many).evaluate(&alice(), &KnownUser::NotRead).authorization.unwrap();
@@ -537,13 +578,24 @@ fn waiting(namespace: &str, name: &str, second: i64, more: Value) -> PasswordRes
     let mut waiting = request(more);
     waiting.metadata.namespace = Some(namespace.into());
     waiting.metadata.name = Some(name.into());
+    waiting.metadata.uid = Some(format!("{namespace}/{name}"));
     let created = Timestamp::from_second(second).unwrap();
     waiting.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created));
     waiting
 }
 
-fn named(namespace: &str, name: &str) -> NamespacedName {
-    (namespace.into(), name.into())
+/// The key of a request that `waiting` returns.
+fn named(namespace: &str, name: &str) -> Key {
+    Key::of_uid(&format!("{namespace}/{name}"))
+}
+
+/// Adds a pending request to the index, as a watch shows it.
+fn watched(request: &PasswordResetRequest) -> Watched {
+    Watched::of(request, &mut Shared::default())
+}
+
+fn put(index: &mut GrantIndex, request: &PasswordResetRequest) -> Vec<Key> {
+    index.put_pending(&Arc::new(watched(request)))
 }
 
 fn at_most(limit: i64) -> UserPoolGrant {
@@ -557,7 +609,7 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     let [c, b, a, late] =
         [("c", 10), ("b", 11), ("a", 11), ("0", 12)].map(|(name, second)| waiting("support", name, second, json!({})));
     for request in [&late, &a, &b, &c] {
-        assert_eq!(index.put_pending(request), [], "nobody's turn comes by a new one");
+        assert_eq!(put(&mut index, request), [], "nobody's turn comes by a new one");
     }
     // Others do not count: another namespace, another pool, another user.
     for other in [
@@ -565,9 +617,9 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
         waiting("support", "old", 1, json!({ "userPoolID": "eu-west-1_Example02" })),
         waiting("support", "older", 1, json!({ "username": "bob" })),
     ] {
-        index.put_pending(&other);
+        put(&mut index, &other);
     }
-    index.learn_user(&named("support", "older"), &user_names("bob", "7", ""));
+    index.learn_user(named("support", "older"), &user_names("bob", "7", ""));
     let stand = |index: &GrantIndex| {
         [&c, &a, &b, &late].map(|request| index.evaluate(request, &KnownUser::NotRead).authorization.is_ok())
     };
@@ -586,13 +638,13 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
         "nothing older is known"
     );
 
-    assert_eq!(index.remove_pending(&named("support", "b")), [], "it was not its turn");
-    assert_eq!(index.put_pending(&b), []);
-    assert_eq!(index.remove_pending(&named("support", "c")), [named("support", "b")]);
+    assert_eq!(index.remove_pending(named("support", "b")), [], "it was not its turn");
+    assert_eq!(put(&mut index, &b), []);
+    assert_eq!(index.remove_pending(named("support", "c")), [named("support", "b")]);
     assert_eq!(stand(&index)[1..], [true, true, false]);
-    assert_eq!(index.remove_pending(&named("support", "c")), [], "it is gone already");
+    assert_eq!(index.remove_pending(named("support", "c")), [], "it is gone already");
     // After deletion and creation it is the youngest.
-    assert_eq!(index.put_pending(&waiting("support", "a", 20, json!({}))), [named("support", "0")]);
+    assert_eq!(put(&mut index, &waiting("support", "a", 20, json!({}))), [named("support", "0")]);
     assert_eq!(index.retain_pending(&[named("support", "a")].into()), [named("support", "a")]);
     assert!(index.evaluate(&waiting("support", "a", 20, json!({})), &KnownUser::NotRead).authorization.is_ok());
 }
@@ -601,20 +653,20 @@ fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
 fn limit_counts_no_request_of_a_user_with_another_name() {
     let mut index = index_of(&[at_most(1)]);
     let [first, second] = [1, 2].map(|at| waiting("support", &format!("at-{at}"), at, json!({ "username": "7" })));
-    index.put_pending(&first);
-    index.put_pending(&second);
+    put(&mut index, &first);
+    put(&mut index, &second);
     let is_allowed = |index: &GrantIndex| index.evaluate(&second, &KnownUser::NotRead).authorization.is_ok();
     let name = named("support", "at-1");
     let learned = |is_new, moved_up| Learned { is_new, moved_up };
-    assert_eq!(index.learn_user(&name, &KnownUser::Unreadable), learned(true, vec![]), "it may be alice");
+    assert_eq!(index.learn_user(name, &KnownUser::Unreadable), learned(true, vec![]), "it may be alice");
     assert!(!is_allowed(&index));
     let second_moves_up = learned(true, vec![named("support", "at-2")]);
-    assert_eq!(index.learn_user(&name, &user_names("bob", "7", "")), second_moves_up);
+    assert_eq!(index.learn_user(name, &user_names("bob", "7", "")), second_moves_up);
     assert!(is_allowed(&index));
     index.put_grant(at_most(2));
     index.put_grant(at_most(1));
     assert!(is_allowed(&index), "a changed grant counts by the user, too");
-    assert_eq!(index.learn_user(&name, &user_names("alice", "7", "")), learned(true, vec![]), "of the new name");
+    assert_eq!(index.learn_user(name, &user_names("alice", "7", "")), learned(true, vec![]), "of the new name");
     assert!(!is_allowed(&index));
 }
 
@@ -622,8 +674,8 @@ fn limit_counts_no_request_of_a_user_with_another_name() {
 fn limit_counts_waiting_requests_and_ends_with_its_grant() {
     let mut index = index_of(&[]);
     let [first, second] = [1, 2].map(|at| waiting("support", &format!("at-{at}"), at, json!({})));
-    index.put_pending(&first);
-    index.put_pending(&second);
+    put(&mut index, &first);
+    put(&mut index, &second);
     index.put_grant(at_most(1));
     assert_eq!(index.evaluate(&second, &KnownUser::NotRead).authorization, Err(WaitReason::PendingLimitReached));
     index.put_grant(at_most(2));
@@ -636,7 +688,7 @@ fn limit_counts_waiting_requests_and_ends_with_its_grant() {
         "grants add up"
     );
     index.remove_grant("unlimited");
-    assert_eq!(index.remove_pending(&named("support", "at-1")), [named("support", "at-2")]);
+    assert_eq!(index.remove_pending(named("support", "at-1")), [named("support", "at-2")]);
 }
 
 proptest! {
@@ -654,10 +706,10 @@ proptest! {
             let before = turns(&model, limit);
             let moved_up = if comes {
                 model.insert(name.clone(), second);
-                index.put_pending(&waiting("support", &name, second, json!({})))
+                put(&mut index, &waiting("support", &name, second, json!({})))
             } else {
                 model.remove(&name);
-                index.remove_pending(&named("support", &name))
+                index.remove_pending(named("support", &name))
             };
             let after = turns(&model, limit);
             for (name, second) in &model {

@@ -1,6 +1,6 @@
 //! The commands of the machine to the world.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserStateSource, conditions::WaitReason};
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     action::{port::Access, user_names::KnownUser},
-    dispatch::closings::ClosingQueue,
+    dispatch::{closings::ClosingQueue, turns::GrantLimits},
     ledger::attribution::UserRecords,
     machine::{Object, describe, event::ApiFailure, state::RecordWrite},
     refusal::Refuser,
@@ -144,6 +144,8 @@ pub enum Next {
         account: Option<String>,
         /// The call by which the user would be read.
         source: UserStateSource,
+        /// The limits that its turns count for.
+        limits: Option<Arc<GrantLimits>>,
     },
     /// Look again after this time, or when something changes.
     Wait {

@@ -1,5 +1,7 @@
 //! The facts that the machine has read, and the changes to them.
 
+use std::sync::Arc;
+
 use cognito_reset_api::{
     Attempt, CloseCause, Closed, IfResetRequired, Origin, Outcome, PasswordResetRecord, PasswordResetRequest,
     RequestedBy, SessionTags, UserStateSource, UserStatus, conditions::WaitReason,
@@ -14,7 +16,10 @@ use crate::{
         response::{Class, Code, ResetResponse},
         user_names::{KnownUser, UserNames},
     },
-    dispatch::closings::ClosingQueue,
+    dispatch::{
+        closings::ClosingQueue,
+        turns::{GrantLimit, GrantLimits},
+    },
     grants::{Authorization, Evaluation, HeldBy, HoldCause, ReadAccess, is_service_account_of},
     ledger::{self, Finding, Identity, Ledger, Settlement, Waits},
     machine::{
@@ -159,7 +164,14 @@ impl Facts {
 
     /// Returns the pace of calls by the role of the request.
     fn pace(&self) -> Pace {
-        self.start.pace(self.role(), &self.identity.user_pool_id, self.state.source, self.state.read_at)
+        let limits = self.limits().map(Arc::as_ref);
+        self.start.pace(self.role(), limits, &self.identity.user_pool_id, self.state.source, self.state.read_at)
+    }
+
+    /// Returns the limits that the turns of the request count for.
+    pub(super) fn limits(&self) -> Option<&Arc<GrantLimits>> {
+        let before_approval = self.read_access.as_ref().and_then(|access| access.limits.as_ref());
+        self.allowed.as_ref().map_or(before_approval, |allowed| allowed.limits.as_ref())
     }
 
     /// Gives up the turn. The dispatcher knows when the next one is, which may be at once.
@@ -418,14 +430,18 @@ impl Facts {
 
     /// Takes in the authorization right before the claim, which is of the user who was just read.
     /// Returns false if grants and holds do not allow the request by the role and the source that
-    /// the user was read with, if they are not confirmed, or if another deadline applies.
+    /// the user was read with and the limits that the turn counts for, if they are not confirmed,
+    /// or if another deadline applies.
     #[must_use]
     pub(super) fn reauthorized(&mut self, evaluation: &Evaluation) -> bool {
         let Evaluation { approval_required, authorization, confirmed, .. } = evaluation;
         let is_same = |allowed: &&Authorization| {
-            let read_by = self.allowed.as_ref().map(|before| (&before.role, before.source));
-            let is_read_so = read_by == Some((&allowed.role, allowed.source));
-            *confirmed && is_read_so && *approval_required == self.approval_required
+            let by = |it: &Authorization| {
+                (it.role.clone(), it.source, it.limits.as_ref().map(|limits| Arc::clone(&limits.grant)))
+            };
+            *confirmed
+                && self.allowed.as_ref().map(by) == Some(by(allowed))
+                && *approval_required == self.approval_required
         };
         let Some(allowed) = authorization.as_ref().ok().filter(is_same) else { return false };
         self.allowed = Some(allowed.clone());
@@ -436,8 +452,10 @@ impl Facts {
     /// are confirmed.
     #[must_use]
     pub(super) fn is_still_allowed(&self, evaluation: &Evaluation) -> bool {
-        let allowed = evaluation.authorization.as_ref().ok();
-        evaluation.confirmed && allowed.is_some() && allowed == self.allowed.as_ref()
+        // The limits decide about turns only.
+        let by = |it: &Authorization| (it.role.clone(), it.grants.clone());
+        let allowed = evaluation.authorization.as_ref().ok().map(by);
+        evaluation.confirmed && allowed.is_some() && allowed == self.allowed.as_ref().map(by)
     }
 
     /// Takes in that grants and holds allow the call of the claim.
@@ -522,11 +540,22 @@ impl Facts {
             _ if reason == WaitReason::RateLimited && matches!(self.state.closing, Turn::Later { .. }) => {
                 status::closing_queued()
             }
+            _ if reason == WaitReason::RateLimited
+                && let Some((limits, limit)) = self.grant_limit() =>
+            {
+                status::limited_by_grant(limits, limit)
+            }
             (Some(_) | None, Some(_) | None) => {
                 let account = self.dependent_account(reason);
                 account.map_or_else(|| status::waiting(reason), |name| status::waiting_for_account(reason, name))
             }
         }
+    }
+
+    /// Returns the limit of a grant that the request waits for.
+    fn grant_limit(&self) -> Option<(&GrantLimits, GrantLimit)> {
+        let Start::Look { reason: PaceReason::GrantLimited(limit), .. } = self.start else { return None };
+        Some((self.limits()?, limit))
     }
 
     /// Returns the service account that this reason is about.

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 
 use crate::{
     action::port::{Role, region},
-    dispatch::lane::{Account, Lane, QuotaCategory},
+    dispatch::{
+        lane::{Account, Lane, QuotaCategory},
+        turns::GrantLimits,
+    },
     machine::state::{Pace, PaceReason},
 };
 
@@ -18,6 +21,8 @@ pub enum Start {
     Turn {
         /// The lane.
         lane: Lane,
+        /// The grant by whose limits the turn counts, if it has any.
+        grant: Option<Arc<str>>,
         /// The account of the operator's own credentials, if it is known.
         own_account: Option<Arc<str>>,
         /// The call for which the turn was handed out. One that was handed out for another call
@@ -48,21 +53,23 @@ impl Start {
         }
     }
 
-    /// Returns the pace of calls by this role for a user of this pool who is read by this source: a
-    /// turn of another lane is none for them.
+    /// Returns the pace of calls by this role and these limits for a user of this pool who is read
+    /// by this source: a turn of another lane, or by the limits of another grant, is none for them.
     pub(super) fn pace(
         &self,
         role: Option<&Role>,
+        limits: Option<&GrantLimits>,
         user_pool_id: &str,
         wanted: UserStateSource,
         now: Timestamp,
     ) -> Pace {
         match self {
-            Self::Turn { lane, own_account, source, .. } => {
+            Self::Turn { lane, grant, own_account, source, .. } => {
                 let account = Account::of_role(role.and_then(Role::account), own_account.as_deref());
                 let (region, category) = (region(user_pool_id).into(), QuotaCategory::UserAccountRecovery);
+                let is_of_grant = *grant == limits.map(|limits| Arc::clone(&limits.grant));
                 let is_spaced = wanted != UserStateSource::ListUsers || *source == UserStateSource::ListUsers;
-                if is_spaced && *lane == (Lane::Cognito { account, region, category }) {
+                if is_of_grant && is_spaced && *lane == (Lane::Cognito { account, region, category }) {
                     Pace::Now
                 } else {
                     Pace::Later { until: now, reason: PaceReason::RateLimited }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::{
     action::{port::CredentialsReason, response::ResetResponse},
+    dispatch::turns::GrantLimit,
     ledger::{Baseline, Ledger},
 };
 
@@ -175,6 +176,8 @@ pub enum Pace {
 pub enum PaceReason {
     /// The call rate is used up.
     RateLimited,
+    /// The grant is at this limit of its own.
+    GrantLimited(GrantLimit),
     /// Cognito throttles.
     Throttled,
     /// Deliveries of codes of the pool fail.
@@ -188,7 +191,7 @@ pub enum PaceReason {
 impl From<PaceReason> for WaitReason {
     fn from(reason: PaceReason) -> Self {
         match reason {
-            PaceReason::RateLimited => Self::RateLimited,
+            PaceReason::RateLimited | PaceReason::GrantLimited(_) => Self::RateLimited,
             PaceReason::Throttled => Self::Throttled,
             PaceReason::DeliveryFailing => Self::DeliveryFailing,
             PaceReason::CognitoUnreachable => Self::CognitoUnreachable,

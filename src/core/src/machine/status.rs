@@ -14,6 +14,7 @@ use crate::{
         response::{Class, Code},
         user_names::UserNames,
     },
+    dispatch::turns::{GrantLimit, GrantLimits},
     escape::escaped,
     grants::{HeldBy, HoldCause},
     ledger::{self, Finding},
@@ -120,6 +121,25 @@ pub fn held(by: &HeldBy) -> StatusUpdate {
 pub fn closing_queued() -> StatusUpdate {
     let message = "nothing is sent: the request has expired, has exceeded its deadline or needs no call; the outcome follows when its record is closed, and the records of a namespace are closed one after another";
     StatusUpdate { message: message.to_owned(), ..waiting(WaitReason::RateLimited) }
+}
+
+/// Returns the status of a request that waits for this limit of a grant.
+#[must_use]
+pub fn limited_by_grant(
+    GrantLimits { grant, per_minute, share_percent }: &GrantLimits,
+    limit: GrantLimit,
+) -> StatusUpdate {
+    let message = match (limit, per_minute, share_percent) {
+        (GrantLimit::Rate, Some(number), _) => format!(
+            "waiting for its turn: the UserPoolGrant {grant} limits its resets per minute to {number} (maxResetsPerMinute)"
+        ),
+        (GrantLimit::Share, _, Some(percent)) => format!(
+            "waiting for its turn: while others wait, the UserPoolGrant {grant} takes {percent} % of the resets of the AWS account and Region (maxSharePercent)"
+        ),
+        // The limit was removed meanwhile.
+        (GrantLimit::Rate, None, _) | (GrantLimit::Share, _, None) => return waiting(WaitReason::RateLimited),
+    };
+    StatusUpdate { message, ..waiting(WaitReason::RateLimited) }
 }
 
 /// Returns the status of a request whose call could not be sent, for this cause.

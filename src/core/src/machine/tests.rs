@@ -37,7 +37,10 @@ use crate::{
         response::ResetResponse,
         user_names::UserNames,
     },
-    dispatch::lane::{Account, Lane, QuotaCategory},
+    dispatch::{
+        lane::{Account, Lane, QuotaCategory},
+        turns::GrantLimits,
+    },
     grants::{Authorization, Evaluation},
     ledger::{self, Backoff, Identity, Waits, attribution::OtherRecord},
     refusal::Refuser,
@@ -87,7 +90,13 @@ fn role(name: &str) -> Role {
 }
 
 fn authorized(name: &str) -> Authorization {
-    Authorization { role: Some(role(name)), source: UserStateSource::AdminGetUser, grants: vec!["support".into()] }
+    let source = UserStateSource::AdminGetUser;
+    Authorization { role: Some(role(name)), source, grants: vec!["support".into()], limits: None }
+}
+
+/// The limits of a grant of this name.
+pub(super) fn limits(grant: &str) -> Option<Arc<GrantLimits>> {
+    Some(Arc::new(GrantLimits { grant: grant.into(), per_minute: Some(30), share_percent: Some(5) }))
 }
 
 fn granted(name: &str) -> Evaluation {
@@ -185,7 +194,7 @@ fn turn_of(account: &str, assume_unclaimed: bool) -> Start {
     let account = Account::Id(account.into());
     let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
     // Such a turn is valid for every source.
-    Start::Turn { lane, own_account: None, source: UserStateSource::ListUsers, assume_unclaimed }
+    Start::Turn { lane, grant: None, own_account: None, source: UserStateSource::ListUsers, assume_unclaimed }
 }
 
 impl Run {
@@ -284,7 +293,8 @@ fn waits(reason: WaitReason, after: Duration) -> Result<Next, ReconcileError> {
 }
 
 fn needs_turn(is_unclaimed: bool) -> Result<Next, ReconcileError> {
-    Ok(Next::NeedsTurn { is_unclaimed, account: Some("123456789012".into()), source: UserStateSource::AdminGetUser })
+    let (account, source) = (Some("123456789012".into()), UserStateSource::AdminGetUser);
+    Ok(Next::NeedsTurn { is_unclaimed, account, source, limits: None })
 }
 
 fn user(status: UserStatus) -> Event<&'static str> {

@@ -122,6 +122,7 @@ impl<S: Clone> Machine<S> {
             is_unclaimed: self.facts.state.ledger == Ledger::Absent,
             account: self.facts.role().and_then(Role::account).map(str::to_owned),
             source: self.facts.state.source,
+            limits: self.facts.limits().cloned(),
         };
         self.wait_for_next(reason, at.now.wall.duration_until(until), next, at)
     }

@@ -135,9 +135,7 @@ pub fn record(
     };
     let Some(written) = written(metadata, |_| true) else { return Verdict::Keep(KeepReason::Nameless) };
     let is_ungranted = record.is_some_and(ledger::is_ungranted);
-    let retention = if is_ungranted { retention.min(UNGRANTED_RETENTION) } else { retention };
-    let passed = |since: Timestamp, time| since.saturating_add(time).unwrap_or(Timestamp::MAX) <= now;
-    if !passed(written, retention) {
+    if Kept::of(is_ungranted, written, None, retention).young_until > now {
         return Verdict::Keep(KeepReason::Young);
     }
     let Some(record) = record else { return Verdict::ReadFurther };
@@ -152,11 +150,11 @@ pub fn record(
     }
     // The times in the record can only keep it longer, because managed fields can be removed.
     let Some(changed) = ledger::changed_at(record) else { return Verdict::Keep(KeepReason::Nameless) };
-    if !passed(changed, retention) {
+    let kept = Kept::of(is_ungranted, written.max(changed), ledger::remembered(record), retention);
+    if kept.young_until > now {
         return Verdict::Keep(KeepReason::Young);
     }
-    let is_forgotten = is_ungranted && passed(written.max(changed), LONGEST_UNGRANTED);
-    if !is_forgotten && ledger::remembered(record).is_some_and(|expires| expires > now) {
+    if kept.unexpired_until > now {
         return Verdict::Keep(KeepReason::Unexpired);
     }
     match request {
@@ -176,9 +174,11 @@ pub fn ungranted_record(
     retention: SignedDuration,
 ) -> Verdict {
     let verdict = record(metadata, None, Presence::NotRead, now, retention.min(UNGRANTED_RETENTION));
-    let is_forgotten = || record(metadata, None, Presence::NotRead, now, LONGEST_UNGRANTED) == Verdict::ReadFurther;
-    let is_unexpired = now.is_some_and(|now| not_after.is_some_and(|expires| expires > now));
-    if verdict == Verdict::ReadFurther && is_unexpired && !is_forgotten() {
+    let is_unexpired = now.zip(written(metadata, |_| true)).is_some_and(|(now, written)| {
+        let kept = Kept::of(true, written, not_after, retention);
+        kept.unexpired_until > now
+    });
+    if verdict == Verdict::ReadFurther && is_unexpired {
         return Verdict::Keep(KeepReason::Unexpired);
     }
     verdict
@@ -192,10 +192,28 @@ pub fn ungranted_since(
     not_after: Option<Timestamp>,
     retention: SignedDuration,
 ) -> Option<Timestamp> {
-    let written = written(metadata, |_| true)?;
-    let after = |time| written.saturating_add(time).unwrap_or(Timestamp::MAX);
-    let since = after(retention.min(UNGRANTED_RETENTION));
-    Some(not_after.map_or(since, |expires| since.max(expires.min(after(LONGEST_UNGRANTED)))))
+    let kept = Kept::of(true, written(metadata, |_| true)?, not_after, retention);
+    Some(kept.young_until.max(kept.unexpired_until))
+}
+
+/// The times until which a record is kept regardless of its request.
+struct Kept {
+    young_until: Timestamp,
+    /// The expiry that it remembers.
+    unexpired_until: Timestamp,
+}
+
+impl Kept {
+    fn of(is_ungranted: bool, written: Timestamp, expires: Option<Timestamp>, retention: SignedDuration) -> Self {
+        let after = |time| written.saturating_add(time).unwrap_or(Timestamp::MAX);
+        let expires = expires.unwrap_or(Timestamp::MIN);
+        if is_ungranted {
+            let young_until = after(retention.min(UNGRANTED_RETENTION));
+            Self { young_until, unexpired_until: expires.min(after(LONGEST_UNGRANTED)) }
+        } else {
+            Self { young_until: after(retention), unexpired_until: expires }
+        }
+    }
 }
 
 /// Decides whether a request may be deleted. `now` is the API server's time. `metadata` and `life`

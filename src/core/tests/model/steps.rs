@@ -493,7 +493,7 @@ impl World {
 fn turn(source: UserStateSource, assume_unclaimed: bool) -> Start {
     let account = Account::Id(ACCOUNT.into());
     let lane = Lane::Cognito { account, region: "eu-west-1".into(), category: QuotaCategory::UserAccountRecovery };
-    Start::Turn { lane, own_account: None, source, assume_unclaimed }
+    Start::Turn { lane, grant: None, own_account: None, source, assume_unclaimed }
 }
 
 fn no_response() -> ApiFailure {
@@ -614,7 +614,7 @@ impl Rules {
         let authorization = if held_by.is_some() {
             Err(WaitReason::UserPoolHeld)
         } else if self.granted {
-            Ok(Authorization { role: Some(role), source, grants: vec![] })
+            Ok(Authorization { role: Some(role), source, grants: vec![], limits: None })
         } else {
             Err(WaitReason::NoMatchingGrant)
         };

@@ -3,10 +3,13 @@
 pub(crate) mod config;
 pub(crate) mod context;
 mod held_up;
+mod invalid;
+mod known;
 pub(crate) mod metrics;
 mod notes;
 mod pending;
 pub(crate) mod reconcile;
+mod running;
 mod turns;
 mod user_locks;
 
@@ -15,8 +18,7 @@ use std::{pin::pin, sync::Arc, time::Instant};
 use cognito_reset_core::{
     action::port::Cognito,
     dispatch::{lane::Lane, turns::Turn},
-    machine::{Next, ReconcileError, Start, state::PaceReason},
-    panics::caught,
+    machine::{Next, Start, state::PaceReason},
 };
 use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -24,15 +26,16 @@ use kube::{
     Api,
     runtime::{WatchStreamExt, watcher::watcher},
 };
-use tokio::{task::JoinSet, time::sleep_until};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, warn};
+use tracing::{Instrument, warn};
 
 use crate::{
     controllers::request::{
         context::Context,
         pending::{Pending, Work},
         reconcile::span,
+        running::{End, Running},
         turns::pace_reason,
     },
     kube::{errors::of_watch, trimmed::TrimmedRequest},
@@ -45,9 +48,6 @@ const PAGE: u32 = 25;
 /// compared with the shortest wait that is written into a status.
 const SHOWN_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
-/// The end of a turn.
-type Ended = (Turn, Result<Next, ReconcileError>);
-
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
 ///
 /// A request that waits costs no task, no timer and no request to the API server. Nothing begins
@@ -57,7 +57,7 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
     let mut events = pin!(watcher(Api::<TrimmedRequest>::all(context.client.clone()), config).default_backoff());
     let (mut changes, mut moved_up) = (context.grants.changes(), context.grants.moved_up());
     let mut pending = Pending::new(Arc::clone(&context));
-    let mut running = JoinSet::new();
+    let mut running = Running::default();
     let mut is_listed = false;
     loop {
         if is_listed {
@@ -67,53 +67,43 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
         let wake_at = wake_at.into_iter().chain(pending.report_at()).min();
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = running.join_next() => finished(&mut pending, ended),
+            Some((turn, end)) = running.ended() => pending.finished(&turn, end),
             event = events.try_next() => match event {
                 Ok(Some(event)) => is_listed |= pending.follow(event),
                 Ok(None) => break,
                 Err(error) => warn!(error = %of_watch(&error), "unable to watch requests; retrying"),
             },
             Ok(()) = changes.changed() => pending.grants_changed(),
-            Some(name) = moved_up.next() => pending.moved_up([name]),
+            Some(key) = moved_up.next() => pending.moved_up([key]),
             () = context.turns.changed() => {}
             () = sleep_until(wake_at.unwrap_or_else(Instant::now).into()), if wake_at.is_some() => pending.report_again(),
         }
     }
-    while let Some(ended) = running.join_next().await {
-        finished(&mut pending, ended);
+    while let Some((turn, end)) = running.ended().await {
+        pending.finished(&turn, end);
     }
 }
 
 /// Starts a task for each turn that is due.
-fn hand_out<C: Cognito>(context: &Arc<Context<C>>, pending: &mut Pending<C>, running: &mut JoinSet<Ended>) {
+fn hand_out<C: Cognito>(context: &Arc<Context<C>>, pending: &mut Pending<C>, running: &mut Running) {
     while let Some(turn) = context.turns.with(|dispatcher, now| dispatcher.next(now)) {
         match pending.work(&turn) {
-            Some(work) => _ = running.spawn(reconcile(Arc::clone(context), turn, work)),
-            None => pending.finished(turn, Ok(Next::Done)),
+            Some(work) => running.spawn(turn, |turn| reconcile(Arc::clone(context), turn, work)),
+            None => pending.finished(&turn, Ok(Next::Done)),
         }
     }
 }
 
-fn finished<C: Cognito>(pending: &mut Pending<C>, ended: Result<Ended, tokio::task::JoinError>) {
-    match ended {
-        Ok((turn, end)) => pending.finished(turn, end),
-        // Reconciles catch panics, and nobody aborts them.
-        Err(error) => error!(%error, "a task of a request ended without a result"),
-    }
-}
-
 /// Reconciles a request in its turn.
-async fn reconcile<C: Cognito>(context: Arc<Context<C>>, turn: Turn, work: Work) -> Ended {
+async fn reconcile<C: Cognito>(context: Arc<Context<C>>, turn: Arc<Turn>, work: Work) -> End {
     let span = span("request", &work.identity);
     let executed = async {
         let _working = context.metrics.working();
         let start = start(&turn, &work);
-        let executed = context.execute(work.identity, start, Some(&turn));
-        let end = caught(executed).await.unwrap_or(Err(ReconcileError::Panicked));
+        let end = context.execute(work.identity, start, Some(&turn)).await;
         end.inspect_err(|error| warn!(%error, "unable to reconcile a request; retrying"))
     };
-    let end = executed.instrument(span).await;
-    (turn, end)
+    executed.instrument(span).await
 }
 
 /// Returns what the reconcile of a turn begins with.
@@ -127,8 +117,8 @@ fn start(turn: &Turn, Work { assume_unclaimed, own_account, .. }: &Work) -> Star
             }
         }
         lane @ Lane::Cognito { .. } => {
-            let (lane, own_account) = (lane.clone(), own_account.clone());
-            Start::Turn { lane, own_account, source: turn.source, assume_unclaimed: *assume_unclaimed }
+            let (lane, grant, own_account) = (lane.clone(), turn.grant.clone(), own_account.clone());
+            Start::Turn { lane, grant, own_account, source: turn.source, assume_unclaimed: *assume_unclaimed }
         }
     }
 }

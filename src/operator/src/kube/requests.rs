@@ -46,7 +46,7 @@ impl EncodeLabelValue for Code {
 /// The durations of requests, until the headers of the response, by verb, resource and status code,
 /// and the time of the last response.
 #[derive(Clone, Debug)]
-pub(crate) struct ApiRequests {
+pub struct ApiRequests {
     durations: Family<Labels, Histogram>,
     /// The time of the last response of any status, or else of the start.
     responded: Arc<Mutex<Instant>>,
@@ -101,7 +101,7 @@ impl<S> Layer<S> for ApiRequests {
 
 /// A service whose requests are measured.
 #[derive(Clone, Debug)]
-pub(crate) struct Measured<S> {
+pub struct Measured<S> {
     inner: S,
     requests: ApiRequests,
 }

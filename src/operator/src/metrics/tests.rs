@@ -6,6 +6,7 @@ use cognito_reset_core::{
         port::{ReadError, SessionFailure},
         response::ResetResponse,
     },
+    dispatch::key::Key,
     ledger::attribution::Attribution,
     refusal::Refuser,
 };
@@ -26,9 +27,10 @@ fn count(metrics: &Metrics) {
     requests.call(&ResetResponse::Accepted);
     requests.settled(Effect::Performed);
     requests.attributed(Attribution::Own);
-    requests
-        .pending()
-        .put(&serde_json::from_str(r#"{"metadata":{},"spec":{"userPoolID":"p_1","username":"alice"}}"#).unwrap());
+    requests.pending().put(
+        Key::of_uid("7"),
+        &serde_json::from_str(r#"{"metadata":{},"spec":{"userPoolID":"p_1","username":"alice"}}"#).unwrap(),
+    );
     requests.durations().calling(Some(now), now);
     requests.durations().finished(Outcome::Succeeded, Some(now), now);
     requests.durations().user_read(&Err(ReadError::NoResponse), Duration::ZERO);

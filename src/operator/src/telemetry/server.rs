@@ -16,7 +16,6 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     cli::Listen,
     kube::{lease::Leadership, requests::ApiRequests},
-    metrics::Metrics,
     tasks::TaskError,
     telemetry::metrics,
 };
@@ -69,8 +68,7 @@ pub struct Health {
 impl Health {
     /// Creates the state of an operator that checks the cluster, and that serves these metrics.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, metrics: &Metrics, liveness_timeout: Duration) -> Self {
-        let api = metrics.api_requests.clone();
+    pub fn new(registry: Arc<Registry>, api: ApiRequests, liveness_timeout: Duration) -> Self {
         Self { phase: watch::Sender::new(Phase::Checking), registry, api, liveness_timeout }
     }
 
@@ -222,8 +220,8 @@ mod tests {
     };
     use tokio::{sync::watch, time::advance};
 
-    use super::{Checks, Duration, Health, bind_everywhere};
-    use crate::{controllers::grant::shared::SharedGrants, kube::lease::Leadership, metrics::Metrics};
+    use super::{ApiRequests, Checks, Duration, Health, bind_everywhere};
+    use crate::{controllers::grant::shared::SharedGrants, kube::lease::Leadership};
 
     const FRESH_FOR: Duration = Duration::from_secs(60);
 
@@ -236,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn readiness_says_what_is_not_done_yet() {
-        let health = Health::new(Arc::default(), &Metrics::default(), Duration::MAX);
+        let health = Health::new(Arc::default(), ApiRequests::default(), Duration::MAX);
         let (leads, leadership) = watch::channel(Leadership::NoLeaderSeen);
         let (refuses, lease_refuser) = watch::channel(None);
         let expect = |status: u16, text: &str| {
@@ -280,8 +278,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn liveness_ends_with_the_responses_of_the_api_server() {
-        let metrics = Metrics::default();
-        let health = Health::new(Arc::default(), &metrics, Duration::from_secs(300));
+        let api = ApiRequests::default();
+        let health = Health::new(Arc::default(), api.clone(), Duration::from_secs(300));
         for (seconds, status) in [(300, 200), (1, 503), (59, 503)] {
             advance(Duration::from_secs(seconds)).await;
             assert_eq!(health.liveness().0.as_u16(), status, "after {seconds} s");
@@ -303,7 +301,7 @@ mod tests {
         assert_eq!(health.liveness().0.as_u16(), 503, "it cannot be stored any more");
         holds.store(false, Ordering::SeqCst);
         assert_eq!(health.liveness().0.as_u16(), 503);
-        metrics.api_requests.count_one();
+        api.count_one();
         assert_eq!(health.liveness().0.as_u16(), 200);
     }
 

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::dispatch::key::Key;
+
 /// The result of asking for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
@@ -39,8 +41,8 @@ struct Sequence {
     next: Instant,
     /// The slot that the next new request gets.
     next_free: Instant,
-    /// The assigned slots, by the request's uid.
-    slots: HashMap<String, Instant>,
+    /// The assigned slots, by the key of the request.
+    slots: HashMap<Key, Instant>,
     /// The time when abandoned slots were last dropped.
     tidied: Instant,
 }
@@ -70,40 +72,40 @@ impl<K: Clone + Eq + Hash> Slots<K> {
         self.sequences.len()
     }
 
-    /// Asks for one slot, for the request with this uid.
-    pub(super) fn ask(&mut self, key: &K, uid: &str, now: Instant) -> Slot {
+    /// Asks for one slot, for this request.
+    pub(super) fn ask(&mut self, key: &K, request: Key, now: Instant) -> Slot {
         let period = self.period;
         let sequence = self.sequence(key, now);
-        let slot = sequence.slots.get(uid).copied();
+        let slot = sequence.slots.get(&request).copied();
         let mine = slot.unwrap_or_else(|| sequence.next_free.max(sequence.next).max(now));
         let at = mine.max(sequence.next);
         if at <= now {
-            sequence.slots.remove(uid);
+            sequence.slots.remove(&request);
             sequence.next = now + period;
             sequence.next_free = sequence.next_free.max(sequence.next);
             return Slot::Now;
         }
         if slot.is_none() {
             sequence.tidy(now);
-            sequence.slots.insert(uid.to_owned(), mine);
+            sequence.slots.insert(request, mine);
             sequence.next_free = mine + period;
         }
         Slot::Later { at }
     }
 
     /// Releases the slot of a request that has ended, or is gone.
-    pub(super) fn forget(&mut self, uid: &str) {
-        self.release(|slots| slots.remove(uid));
+    pub(super) fn forget(&mut self, request: Key) {
+        self.release(|slots| slots.remove(&request));
     }
 
     /// Releases the slots of all requests but these.
-    pub(super) fn retain(&mut self, uids: &HashSet<String>) {
-        self.release(|slots| slots.extract_if(|uid, _| !uids.contains(uid)).map(|(_, slot)| slot).max());
+    pub(super) fn retain(&mut self, requests: &HashSet<Key>) {
+        self.release(|slots| slots.extract_if(|request, _| !requests.contains(request)).map(|(_, slot)| slot).max());
     }
 
     /// Releases slots. `release` returns the latest of them. Where it was the last one of all, new
     /// requests get it.
-    fn release(&mut self, mut release: impl FnMut(&mut HashMap<String, Instant>) -> Option<Instant>) {
+    fn release(&mut self, mut release: impl FnMut(&mut HashMap<Key, Instant>) -> Option<Instant>) {
         for sequence in self.sequences.values_mut() {
             let released = release(&mut sequence.slots);
             if released.is_some_and(|slot| slot + self.period >= sequence.next_free) {
@@ -145,21 +147,21 @@ mod tests {
         let start = Instant::now();
         let (mut all, here) = (slots(10.0), "support");
         let later = |wait| Slot::Later { at: start + millis(wait) };
-        assert_eq!(all.ask(&here, "a", start), Slot::Now);
+        assert_eq!(all.ask(&here, Key::of_uid("a"), start), Slot::Now);
         for number in 0..10_000 {
             let uid = format!("gone-{number}");
-            assert_eq!(all.ask(&here, &uid, start), later(100), "{uid}");
-            all.forget(&uid);
+            assert_eq!(all.ask(&here, Key::of_uid(&uid), start), later(100), "{uid}");
+            all.forget(Key::of_uid(&uid));
         }
         for (uid, wait) in [("b", 100), ("c", 200), ("d", 300), ("e", 400)] {
-            assert_eq!(all.ask(&here, uid, start), later(wait), "{uid}");
+            assert_eq!(all.ask(&here, Key::of_uid(uid), start), later(wait), "{uid}");
         }
-        all.retain(&["b".to_owned(), "c".to_owned()].into());
+        all.retain(&["b", "c"].map(Key::of_uid).into());
         for (uid, wait) in [("c", 200), ("f", 300), ("g", 400)] {
-            assert_eq!(all.ask(&here, uid, start), later(wait), "{uid}");
+            assert_eq!(all.ask(&here, Key::of_uid(uid), start), later(wait), "{uid}");
         }
-        all.forget("c");
-        assert_eq!(all.ask(&here, "h", start), later(500), "a slot between others stays empty");
+        all.forget(Key::of_uid("c"));
+        assert_eq!(all.ask(&here, Key::of_uid("h"), start), later(500), "a slot between others stays empty");
     }
 
     #[test]
@@ -167,14 +169,14 @@ mod tests {
         let start = Instant::now();
         let mut all = slots(10.0);
         let here = "support";
-        assert_eq!(all.ask(&here, "a", start), Slot::Now);
+        assert_eq!(all.ask(&here, Key::of_uid("a"), start), Slot::Now);
         for (uid, wait) in [("b", 100), ("c", 200), ("d", 300), ("c", 200)] {
             let later = Slot::Later { at: start + millis(wait) };
-            assert_eq!(all.ask(&here, uid, start), later, "{uid}");
+            assert_eq!(all.ask(&here, Key::of_uid(uid), start), later, "{uid}");
         }
-        assert_eq!(all.ask(&here, "b", start + millis(100)), Slot::Now);
-        assert!(matches!(all.ask(&here, "c", start + millis(150)), Slot::Later { .. }));
-        assert_eq!(all.ask(&here, "c", start + millis(200)), Slot::Now);
+        assert_eq!(all.ask(&here, Key::of_uid("b"), start + millis(100)), Slot::Now);
+        assert!(matches!(all.ask(&here, Key::of_uid("c"), start + millis(150)), Slot::Later { .. }));
+        assert_eq!(all.ask(&here, Key::of_uid("c"), start + millis(200)), Slot::Now);
     }
 
     #[test]
@@ -186,7 +188,7 @@ mod tests {
         for tick in 0..1000u64 {
             for uid in 0..7u64 {
                 let uid = (tick * 7 + uid) % 997;
-                calls += u32::from(all.ask(&here, &uid.to_string(), start + millis(tick)) == Slot::Now);
+                calls += u32::from(all.ask(&here, Key::of_uid(&uid.to_string()), start + millis(tick)) == Slot::Now);
             }
         }
         assert!((5..=11).contains(&calls), "{calls} slots in a second");
@@ -197,7 +199,7 @@ mod tests {
         let start = Instant::now();
         let mut all = slots(1.0);
         for key in ["support", "security"] {
-            assert_eq!(all.ask(&key, "a", start), Slot::Now);
+            assert_eq!(all.ask(&key, Key::of_uid("a"), start), Slot::Now);
         }
     }
 
@@ -207,11 +209,11 @@ mod tests {
         let mut all = slots(1000.0);
         let here = "support";
         for uid in 0..100 {
-            all.ask(&here, &uid.to_string(), start);
+            all.ask(&here, Key::of_uid(&uid.to_string()), start);
         }
         let later = start + ABANDONED * 2;
-        assert_eq!(all.ask(&here, "now", later), Slot::Now);
-        assert!(matches!(all.ask(&here, "next", later), Slot::Later { .. }));
+        assert_eq!(all.ask(&here, Key::of_uid("now"), later), Slot::Now);
+        assert!(matches!(all.ask(&here, Key::of_uid("next"), later), Slot::Later { .. }));
         assert_eq!(all.sequences.values().map(|sequence| sequence.slots.len()).sum::<usize>(), 1);
     }
 
@@ -221,16 +223,16 @@ mod tests {
         let mut all = slots(0.01);
         let here = "support";
         let seconds = |number| start + Duration::from_secs(number);
-        assert_eq!(all.ask(&here, "a", start), Slot::Now);
+        assert_eq!(all.ask(&here, Key::of_uid("a"), start), Slot::Now);
         for (asked, uid, at) in [(0, "b", 100), (0, "c", 200), (90, "d", 300)] {
             let later = Slot::Later { at: seconds(at) };
-            assert_eq!(all.ask(&here, uid, seconds(asked)), later, "{uid}");
+            assert_eq!(all.ask(&here, Key::of_uid(uid), seconds(asked)), later, "{uid}");
         }
         let number = |all: &Slots<&str>| all.sequences.values().map(|sequence| sequence.slots.len()).sum::<usize>();
         assert_eq!(number(&all), 3, "no slot has come");
-        all.ask(&here, "e", seconds(160));
+        all.ask(&here, Key::of_uid("e"), seconds(160));
         assert_eq!(number(&all), 3, "the slot of b is given up");
-        assert_eq!(all.ask(&here, "c", seconds(200)), Slot::Now);
+        assert_eq!(all.ask(&here, Key::of_uid("c"), seconds(200)), Slot::Now);
     }
 
     #[test]
@@ -238,13 +240,13 @@ mod tests {
         let start = Instant::now();
         let mut all = slots(10.0);
         let here = "support";
-        assert_eq!(all.ask(&here, "a", start), Slot::Now);
+        assert_eq!(all.ask(&here, Key::of_uid("a"), start), Slot::Now);
         for (asks, wait) in [("b", 100), ("c", 200)] {
-            assert_eq!(all.ask(&here, asks, start), Slot::Later { at: start + millis(wait) });
+            assert_eq!(all.ask(&here, Key::of_uid(asks), start), Slot::Later { at: start + millis(wait) });
         }
-        all.forget("b");
+        all.forget(Key::of_uid("b"));
         let last = Slot::Later { at: start + millis(300) };
-        assert_eq!(all.ask(&here, "b", start), last, "it queues up again");
-        assert_eq!(all.ask(&here, "c", start + millis(200)), Slot::Now, "and nobody else has to");
+        assert_eq!(all.ask(&here, Key::of_uid("b"), start), last, "it queues up again");
+        assert_eq!(all.ask(&here, Key::of_uid("c"), start + millis(200)), Slot::Now, "and nobody else has to");
     }
 }

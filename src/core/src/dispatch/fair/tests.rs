@@ -17,7 +17,7 @@ fn order(created: i64, uid: u32) -> Order {
 /// Takes the next request.
 fn take(queue: &mut FairQueue) -> Option<(Flow, Order)> {
     let (flow, order) = queue.peek()?;
-    queue.serve(&flow, order, 1);
+    queue.serve(&flow, order);
     Some((flow, order))
 }
 
@@ -38,7 +38,7 @@ fn filled(flows: &[(u32, u32, Option<u32>)], each: u32) -> FairQueue {
 }
 
 fn assert_nothing_is_left(queue: &FairQueue) {
-    let FairQueue { rounds, namespaces, groups, heads, closed: _, stopped: _, pools, len } = queue;
+    let FairQueue { rounds, namespaces, groups, heads, admissions: _, stopped: _, pools, len } = queue;
     assert!(
         rounds.is_reset()
             && namespaces.is_empty()
@@ -129,13 +129,30 @@ fn stopped_pool_keeps_up_nobody() {
 #[test]
 fn closed_group_keeps_up_nobody() {
     let mut queue = filled(&[(1, 1, Some(1)), (1, 1, None), (2, 2, Some(1)), (3, 2, Some(2))], 3);
-    queue.close_group(&"grant-1".into());
+    queue.set_admission(&"grant-1".into(), Admission::Closed);
     queue.insert(&flow(4, 1, Some(1)), order(0, 100));
     let groups = taken(&mut queue, 99, |flow| flow.group.clone().unwrap_or_default().to_string());
     assert_eq!(groups, ["", "grant-2", "", "grant-2", "", "grant-2"]);
     assert!(!queue.is_ready() && queue.peek().is_none() && !queue.is_empty());
-    queue.open_group(&"grant-1".into());
+    queue.set_admission(&"grant-1".into(), Admission::Open);
     assert_eq!(taken(&mut queue, 99, |_| ()).len(), 7);
+    assert_nothing_is_left(&queue);
+}
+
+#[test]
+fn group_that_yields_is_taken_when_no_other_can_be() {
+    let mut queue = filled(&[(1, 1, Some(1)), (1, 1, None), (2, 2, Some(1)), (3, 2, Some(2))], 2);
+    queue.set_admission(&"grant-1".into(), Admission::Yields);
+    queue.set_admission(&"grant-2".into(), Admission::Closed);
+    queue.insert(&flow(4, 1, Some(1)), order(0, 100));
+    assert_eq!(taken(&mut queue, 2, |flow| flow.group.is_none()), [true, true]);
+    let namespaces = taken(&mut queue, 3, |flow| flow.namespace.to_string());
+    assert_eq!(namespaces, ["namespace-2", "namespace-4", "namespace-1"], "in rotation");
+    queue.insert(&flow(1, 1, None), order(9, 101));
+    assert_eq!(taken(&mut queue, 1, |flow| flow.group.is_none()), [true]);
+    queue.set_admission(&"grant-2".into(), Admission::Open);
+    let groups = taken(&mut queue, 99, |flow| flow.group.clone().unwrap_or_default().to_string());
+    assert_eq!(groups, ["grant-2", "grant-2", "grant-1", "grant-1"]);
     assert_nothing_is_left(&queue);
 }
 
@@ -150,23 +167,22 @@ fn pool_in_two_groups_takes_turns_between_them() {
 enum Step {
     Insert(u32, u32, Option<u32>, i64),
     Remove(usize),
-    Take(u32),
+    Take,
     Stop(u32),
     Start(u32),
-    Close(u32),
-    Open(u32),
+    Set(u32, Admission),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let group = proptest::option::of(0..3u32);
+    let admission = prop_oneof![Just(Admission::Open), Just(Admission::Yields), Just(Admission::Closed)];
     let step = prop_oneof![
         6 => (0..4u32, 0..3u32, group, 0..5i64).prop_map(|(n, p, g, created)| Step::Insert(n, p, g, created)),
         2 => any::<usize>().prop_map(Step::Remove),
-        4 => (1..4u32).prop_map(Step::Take),
+        4 => Just(Step::Take),
         1 => (0..3u32).prop_map(Step::Stop),
         1 => (0..3u32).prop_map(Step::Start),
-        1 => (0..3u32).prop_map(Step::Close),
-        1 => (0..3u32).prop_map(Step::Open),
+        2 => (0..3u32, admission).prop_map(|(group, admission)| Step::Set(group, admission)),
     ];
     proptest::collection::vec(step, 0..200)
 }
@@ -176,21 +192,26 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Reference {
     requests: Vec<(Flow, Order)>,
     stopped: HashSet<Arc<str>>,
-    closed: HashSet<Arc<str>>,
+    admissions: HashMap<Arc<str>, Admission>,
 }
 
 impl Reference {
-    /// Returns the requests that may be taken next: the first of each flow.
+    fn admission(&self, flow: &Flow) -> Admission {
+        flow.group.as_ref().and_then(|group| self.admissions.get(group)).copied().unwrap_or(Admission::Open)
+    }
+
+    /// Returns the requests that may be taken next: the first of each flow. Those that yield are
+    /// among them only if there are no others.
     fn candidates(&self) -> BTreeSet<(Flow, Order)> {
         let mut first = BTreeMap::new();
         for (flow, order) in &self.requests {
-            let is_open = flow.group.as_ref().is_none_or(|group| !self.closed.contains(group));
-            if is_open && !self.stopped.contains(&flow.pool) {
+            if self.admission(flow) != Admission::Closed && !self.stopped.contains(&flow.pool) {
                 let least = first.entry(flow.clone()).or_insert(*order);
                 *least = (*least).min(*order);
             }
         }
-        first.into_iter().collect()
+        let best = first.keys().map(|flow| self.admission(flow)).min();
+        first.into_iter().filter(|(flow, _)| Some(self.admission(flow)) == best).collect()
     }
 
     fn remove(&mut self, order: Order) {
@@ -215,8 +236,7 @@ proptest! {
                     queue.remove(&flow, order);
                     queue.remove(&flow, order);
                 }
-                Step::Take(weight) => if let Some((flow, order)) = queue.peek() {
-                    queue.serve(&flow, order, weight);
+                Step::Take => if let Some((_, order)) = take(&mut queue) {
                     list.remove(order);
                 }
                 Step::Stop(pool) => {
@@ -229,15 +249,10 @@ proptest! {
                     queue.start_pool(&pool);
                     list.stopped.remove(&pool);
                 }
-                Step::Close(group) => {
+                Step::Set(group, admission) => {
                     let group = flow(0, 0, Some(group)).group.unwrap();
-                    queue.close_group(&group);
-                    list.closed.insert(group);
-                }
-                Step::Open(group) => {
-                    let group = flow(0, 0, Some(group)).group.unwrap();
-                    queue.open_group(&group);
-                    list.closed.remove(&group);
+                    queue.set_admission(&group, admission);
+                    list.admissions.insert(group, admission);
                 }
             }
             let candidates = list.candidates();
@@ -271,7 +286,7 @@ proptest! {
                     let (flow, order) = list.requests.swap_remove(index % list.requests.len());
                     queue.remove(&flow, order);
                 }
-                Step::Take(_) => if let Some((flow, order)) = take(&mut queue) {
+                Step::Take => if let Some((flow, order)) = take(&mut queue) {
                     list.remove(order);
                     passed.remove(&flow.namespace);
                     for (waiting, by) in &mut passed {
@@ -280,7 +295,7 @@ proptest! {
                         prop_assert!(*times <= 2, "{} passes {waiting}", flow.namespace);
                     }
                 }
-                Step::Stop(_) | Step::Start(_) | Step::Close(_) | Step::Open(_) => {}
+                Step::Stop(_) | Step::Start(_) | Step::Set(..) => {}
             }
             let waiting: HashSet<_> = list.candidates().into_iter().map(|(flow, _)| flow.namespace).collect();
             passed.retain(|namespace, _| waiting.contains(namespace));

@@ -1,14 +1,12 @@
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::*;
 
-/// Members in the order of their seats.
+/// Members in the order of their positions.
 #[derive(Default)]
 struct Table {
     rounds: Rounds<u32>,
-    seats: HashMap<u32, Seat>,
+    seats: HashMap<u32, Position>,
 }
 
 impl Table {
@@ -23,14 +21,14 @@ impl Table {
         }
     }
 
-    fn serve(&mut self, weight: impl Fn(u32) -> u32) -> Option<u32> {
-        let (&member, &seat) = self.seats.iter().min_by_key(|(_, seat)| seat.position)?;
-        self.seats.insert(member, self.rounds.served(seat, weight(member)));
+    fn serve(&mut self) -> Option<u32> {
+        let (&member, &seat) = self.seats.iter().min_by_key(|(_, seat)| **seat)?;
+        self.seats.insert(member, self.rounds.served(seat));
         Some(member)
     }
 
     fn turns(&mut self, number: usize) -> Vec<u32> {
-        (0..number).filter_map(|_| self.serve(|_| 1)).collect()
+        (0..number).filter_map(|_| self.serve()).collect()
     }
 }
 
@@ -109,18 +107,6 @@ fn member_that_was_kept_out_saves_up_no_turns() {
 }
 
 #[test]
-fn weight_is_the_number_of_turns_in_a_round() {
-    let mut table = Table::default();
-    [1, 2, 3].into_iter().for_each(|member| table.join(member));
-    let served: Vec<_> = (0..10).filter_map(|_| table.serve(|member| if member == 2 { 3 } else { 1 })).collect();
-    assert_eq!(served, [1, 2, 3, 2, 2, 1, 3, 2, 2, 2]);
-    let served: Vec<_> = (0..500).filter_map(|_| table.serve(|member| if member == 2 { 3 } else { 1 })).collect();
-    let mut numbers = BTreeMap::new();
-    served.iter().for_each(|member| *numbers.entry(*member).or_insert(0) += 1);
-    assert_eq!(numbers, [(1, 100), (2, 300), (3, 100)].into());
-}
-
-#[test]
 fn members_that_are_gone_are_forgotten() {
     let mut table = Table::default();
     table.join(0);
@@ -154,7 +140,7 @@ proptest! {
                 0 if !table.seats.contains_key(&member) => table.join(member),
                 1 => table.leave(member),
                 _ => {
-                    let served = table.serve(|_| 1).unwrap();
+                    let served = table.serve().unwrap();
                     difference += i32::from(served == 0) - i32::from(served == 1);
                     (least, most) = (least.min(difference), most.max(difference));
                 }
@@ -181,7 +167,7 @@ proptest! {
                     table.leave(member);
                     overtaken.remove(&member);
                 }
-                _ => if let Some(served) = table.serve(|_| 1) {
+                _ => if let Some(served) = table.serve() {
                     overtaken.insert(served, HashMap::new());
                     for (waiting, by) in &mut overtaken {
                         if *waiting != served {

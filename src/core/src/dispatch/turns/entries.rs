@@ -1,7 +1,10 @@
 //! The requests that the dispatcher knows, and the times at which one of them wakes.
+//!
+//! They are in ordered maps, whose memory grows evenly. A hash map doubles, and needs three times
+//! its size meanwhile.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,12 +17,12 @@ use crate::dispatch::{
     fair::{Flow, Order},
     key::{Key, UserKey},
     lane::Lane,
-    names::Names,
     turns::{
         queues::Line,
         request::{GrantLimits, Place, Request, Turn, WaitKind, WaitsFor},
     },
 };
+use crate::shared::Shared;
 
 /// The time between two looks at a request whose deadline should have ended it.
 const OVERDUE: Duration = Duration::from_secs(30);
@@ -28,11 +31,10 @@ const OVERDUE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Entry {
     namespace: Arc<str>,
-    name: Arc<str>,
     created: Timestamp,
     deadline: Option<Instant>,
     user: Option<UserKey>,
-    place: Place,
+    place: Arc<Place>,
     /// The reason why it can have no turn before a change.
     pub(super) blocked: Option<WaitReason>,
     /// True if its place is in [`Lane::Api`], and not yet in the lane of its call.
@@ -78,23 +80,15 @@ impl Entry {
         place: Place,
         blocked: Option<WaitReason>,
         look: bool,
-        names: &mut Names,
+        places: &mut Shared<Place>,
     ) -> Self {
-        let Request { key: _, namespace, name, created, deadline, user } = request;
-        let grant = place.grant.map(|limits| GrantLimits { grant: names.share(&limits.grant), ..limits });
-        let lane = match place.lane {
-            Lane::Api => Lane::Api,
-            Lane::Cognito { account, region, category } => {
-                Lane::Cognito { account, region: names.share(&region), category }
-            }
-        };
+        let Request { key: _, namespace, created, deadline, user } = request;
         Self {
-            namespace: names.share(&namespace),
-            name,
+            namespace,
             created,
             deadline,
             user,
-            place: Place { lane, pool: names.share(&place.pool), grant, ..place },
+            place: places.share(place),
             blocked,
             look,
             overdue: false,
@@ -138,7 +132,12 @@ impl Entry {
     }
 
     pub(super) fn limits(&self) -> Option<&GrantLimits> {
-        self.place.grant.as_ref().filter(|_| self.lane() != Lane::Api)
+        self.place.grant.as_deref().filter(|_| self.lane() != Lane::Api)
+    }
+
+    /// Returns the position among the looks that show why requests wait.
+    pub(super) fn flow_of_look(&self) -> Flow {
+        Flow { namespace: Arc::clone(&self.namespace), pool: Arc::clone(&self.place.pool), group: None }
     }
 
     pub(super) const fn order(&self, key: Key) -> Order {
@@ -156,7 +155,7 @@ impl Entry {
     }
 
     /// Returns the call by which a turn in its lane reads the user.
-    pub(super) const fn source(&self) -> UserStateSource {
+    pub(super) fn source(&self) -> UserStateSource {
         if self.look { UserStateSource::None } else { self.place.source }
     }
 
@@ -169,15 +168,13 @@ impl Entry {
     /// Gives it a turn.
     pub(super) fn begin(&mut self, id: TurnId, key: Key) -> Turn {
         self.state = State::Running { then: After::Unchanged };
-        let (namespace, name) = (Arc::clone(&self.namespace), Arc::clone(&self.name));
         Turn {
             id,
             key,
-            namespace,
-            name,
             lane: self.lane(),
             pool: Arc::clone(&self.place.pool),
             source: self.source(),
+            grant: self.limits().map(|limits| Arc::clone(&limits.grant)),
             shows: self.showing.take(),
             user: self.user(),
         }
@@ -217,7 +214,7 @@ impl Entry {
 /// The requests by their keys.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    entries: HashMap<Key, Entry>,
+    entries: BTreeMap<Key, Entry>,
     timers: BTreeSet<(Instant, Key)>,
 }
 

@@ -10,7 +10,7 @@ use crate::dispatch::{
         Dispatcher,
         entries::{After, State},
         queues::Queues,
-        request::{Finish, Turn},
+        request::{Finish, Turn, WaitsFor},
     },
 };
 
@@ -140,13 +140,15 @@ impl Dispatcher {
 
     /// Has those looked at whose status does not show yet why they wait.
     pub(super) fn show_lasting(&mut self, now: Instant) {
-        while let Some(key) = self.lasting.pop(now) {
-            let Some(entry) = self.entries.get(key).filter(|entry| entry.is_queued()) else { continue };
-            let Some(reason) = self.reason_of(key, now) else { continue };
-            if entry.shown == Some(reason.kind()) {
-                self.lasting.waits(key, true, now);
-                continue;
+        while let Some(key) = self.lasting.pop_lasted(now) {
+            if self.unshown_reason(key, now).is_some()
+                && let Some(entry) = self.entries.get(key)
+            {
+                self.lasting.is_unshown(entry.flow_of_look(), entry.order(key));
             }
+        }
+        while let Some(key) = self.lasting.pop_unshown(now) {
+            let Some(reason) = self.unshown_reason(key, now) else { continue };
             self.lasting.shown(now);
             self.dequeue(key, now);
             if let Some(entry) = self.entries.get_mut(key) {
@@ -154,6 +156,18 @@ impl Dispatcher {
             }
             self.enqueue(key, now);
         }
+    }
+
+    /// Returns the reason for which a request waits for its turn, unless its last look has shown
+    /// the same one. Then it is compared again later.
+    fn unshown_reason(&mut self, key: Key, now: Instant) -> Option<WaitsFor> {
+        let entry = self.entries.get(key).filter(|entry| entry.is_queued())?;
+        let reason = self.reason_of(key, now)?;
+        if entry.shown == Some(reason.kind()) {
+            self.lasting.waits(key, true, now);
+            return None;
+        }
+        Some(reason)
     }
 
     fn begun(&mut self, turn: &Turn) {

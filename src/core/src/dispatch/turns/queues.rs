@@ -9,14 +9,14 @@ use cognito_reset_api::UserStateSource;
 
 use crate::dispatch::{
     brake::{Brake, OUTAGE, TurnId},
-    fair::{FairQueue, Flow, Order},
+    fair::{Admission, FairQueue, Flow, Order},
     lane::{LaneLimits, spacing},
     meaning::{Load, Service},
     pace::Pace,
     turns::{
         grants::Grants,
         pools::{Change, Pools},
-        request::{Class, GrantLimits, Response, Turn, WaitsFor},
+        request::{Class, GrantLimit, GrantLimits, Place, Response, Turn, WaitsFor},
     },
 };
 
@@ -77,23 +77,26 @@ impl Queues {
         Some(queued.max(service).max(self.pace.due()))
     }
 
-    /// Returns the time after which a single request of this pool that is added now may have a
+    /// Returns the time after which a single request in this place that is added now may have a
     /// turn, if each turn is taken when the pace allows it; `None` if calls are stopped or slowed
-    /// down.
-    pub(super) fn expected_wait(&self, pool: &str, now: Instant) -> Option<Duration> {
-        if self.outage.is_closed() || self.pace.is_slowed(now) || self.pools.brake(pool).is_some() {
+    /// down, or the grant is at a limit.
+    pub(super) fn expected_wait(&self, place: &Place, now: Instant) -> Option<Duration> {
+        let admission = place.grant.as_ref().map_or(Admission::Open, |limits| self.grants.admission(&limits.grant));
+        let is_stopped = self.outage.is_closed() || self.pools.brake(&place.pool).is_some();
+        if is_stopped || self.pace.is_slowed(now) || admission != Admission::Open {
             return None;
         }
         let before = u32::try_from(self.single.len()).unwrap_or(u32::MAX);
-        let paced = self.pace.due().saturating_duration_since(now) + self.pace.budget().period().saturating_mul(before);
+        let period = self.pace.budget().period().max(spacing(place.source));
+        let paced = self.pace.due().saturating_duration_since(now) + period.saturating_mul(before);
         Some(if self.running < self.slots { paced } else { paced.max(SLOT_WAIT) })
     }
 
     /// Adds a request.
     pub(super) fn insert(&mut self, line: &Line, order: Order, limits: Option<&GrantLimits>, now: Instant) {
         if let Some(limits) = limits {
-            let is_at_rate = self.grants.enter(limits, now);
-            self.set_group(&limits.grant, is_at_rate);
+            let admission = self.grants.enter(limits, now);
+            self.set_admission(&limits.grant, admission);
         }
         self.queue(line.class).insert(&line.flow, order);
     }
@@ -104,12 +107,22 @@ impl Queues {
         if let Some(grant) = &line.flow.group {
             self.grants.leave(grant);
         }
+        self.forget_shares();
+    }
+
+    /// Forgets the shares once nobody waits to whom a grant could have yielded.
+    fn forget_shares(&mut self) {
+        if self.single.is_empty() && self.bulk.is_empty() {
+            for (grant, admission) in self.grants.forget_shares() {
+                self.set_admission(&grant, admission);
+            }
+        }
     }
 
     /// Lets grants and pools in whose time has come.
     pub(super) fn prepare(&mut self, now: Instant) {
-        while let Some(grant) = self.grants.pop_due(now) {
-            self.set_group(&grant, false);
+        while let Some((grant, admission)) = self.grants.pop_due(now) {
+            self.set_admission(&grant, admission);
         }
         while let Some(pool) = self.pools.pop_due(now) {
             self.both().into_iter().for_each(|queue| queue.start_pool(&pool));
@@ -130,13 +143,13 @@ impl Queues {
         self.running += 1;
         self.outage.begin_try(turn);
         let Flow { pool, group, .. } = &line.flow;
-        let weight = group.as_ref().map_or(1, |grant| self.grants.weight(grant));
-        self.queue(line.class).serve(&line.flow, order, weight);
+        self.queue(line.class).serve(&line.flow, order);
+        let admission = self.grants.take(group.as_ref(), now);
         if let Some(grant) = group {
-            let is_at_rate = self.grants.take(grant, now);
-            self.set_group(grant, is_at_rate);
+            self.set_admission(grant, admission);
             self.grants.leave(grant);
         }
+        self.forget_shares();
         let change = self.pools.begin_try(pool, turn);
         self.follow(pool, change);
     }
@@ -152,15 +165,19 @@ impl Queues {
         (now < self.pace.not_before()).then_some(WaitsFor::Throttled)
     }
 
-    /// Returns the reason why a request of this pool has to wait for its turn.
-    pub(super) fn waits_for(&self, pool: &str, now: Instant) -> WaitsFor {
+    /// Returns the reason why a request of this pool and grant has to wait for its turn.
+    pub(super) fn waits_for(&self, pool: &str, grant: Option<&Arc<str>>, now: Instant) -> WaitsFor {
         if self.outage.is_closed() {
             return WaitsFor::Service { until: self.outage.next_try() };
         }
         match self.pools.brake(pool) {
             Some(brake) => WaitsFor::Delivery { until: brake.next_try() },
             None if self.pace.is_slowed(now) => WaitsFor::Throttled,
-            None => WaitsFor::Turn,
+            None => match grant.map_or(Admission::Open, |grant| self.grants.admission(grant)) {
+                Admission::Closed => WaitsFor::Grant(GrantLimit::Rate),
+                Admission::Yields => WaitsFor::Grant(GrantLimit::Share),
+                Admission::Open => WaitsFor::Turn,
+            },
         }
     }
 
@@ -190,10 +207,8 @@ impl Queues {
         self.follow(&turn.pool, change);
     }
 
-    fn set_group(&mut self, grant: &Arc<str>, is_at_rate: bool) {
-        for queue in self.both() {
-            if is_at_rate { queue.close_group(grant) } else { queue.open_group(grant) }
-        }
+    fn set_admission(&mut self, grant: &Arc<str>, admission: Admission) {
+        self.both().into_iter().for_each(|queue| queue.set_admission(grant, admission));
     }
 
     fn follow(&mut self, pool: &Arc<str>, change: Change) {

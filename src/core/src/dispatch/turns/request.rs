@@ -13,7 +13,6 @@ use crate::dispatch::{
     key::{Key, UserKey},
     lane::Lane,
     meaning::Meaning,
-    pace::Rate,
 };
 
 /// A request that has not ended.
@@ -23,8 +22,6 @@ pub struct Request {
     pub key: Key,
     /// The namespace.
     pub namespace: Arc<str>,
-    /// The name.
-    pub name: Arc<str>,
     /// The creation, which decides the order in a pool.
     pub created: Timestamp,
     /// The moment at which a request that waits is looked at in any case, to end it.
@@ -42,19 +39,29 @@ pub enum Class {
     Bulk,
 }
 
-/// The limits that a grant sets within its lane.
-#[derive(Clone, Debug, PartialEq)]
+/// The limits that a grant sets in each lane.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GrantLimits {
     /// The identity of the grant.
     pub grant: Arc<str>,
-    /// The turns per second of all requests by this grant.
-    pub rate: Option<Rate>,
-    /// The number of turns of a namespace in one round; 0 counts as 1.
-    pub weight: u32,
+    /// The turns per minute of all requests by this grant.
+    pub per_minute: Option<u32>,
+    /// The percentage of the lane's turns that requests by this grant take at most while others
+    /// wait, from 1 to 100.
+    pub share_percent: Option<u32>,
+}
+
+/// A limit of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GrantLimit {
+    /// The turns per minute.
+    Rate,
+    /// The share while others wait.
+    Share,
 }
 
 /// The place where a request waits for its turn.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The lane.
     pub lane: Lane,
@@ -63,7 +70,7 @@ pub struct Place {
     /// The call by which a turn reads the user.
     pub source: UserStateSource,
     /// The limits of the grant, if it sets any.
-    pub grant: Option<GrantLimits>,
+    pub grant: Option<Arc<GrantLimits>>,
     /// The class.
     pub class: Class,
 }
@@ -75,16 +82,14 @@ pub struct Turn {
     pub(super) id: TurnId,
     /// The request.
     pub key: Key,
-    /// The namespace of the request.
-    pub namespace: Arc<str>,
-    /// The name of the request.
-    pub name: Arc<str>,
     /// The lane.
     pub lane: Lane,
     /// The pool.
     pub pool: Arc<str>,
     /// The call by which it reads the user; `None` for a look.
     pub source: UserStateSource,
+    /// The grant by whose limits the turn counts, if it has any.
+    pub grant: Option<Arc<str>>,
     /// The reason why the request has waited for its turn, if this look is to show it.
     pub shows: Option<WaitsFor>,
     /// The user whom the turn makes busy.
@@ -128,6 +133,7 @@ pub enum Finish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitKind {
     Turn,
+    Grant(GrantLimit),
     Throttled,
     Delivery,
     Service,
@@ -139,6 +145,7 @@ impl WaitsFor {
     pub(super) const fn kind(self) -> WaitKind {
         match self {
             Self::Turn => WaitKind::Turn,
+            Self::Grant(limit) => WaitKind::Grant(limit),
             Self::Throttled => WaitKind::Throttled,
             Self::Delivery { .. } => WaitKind::Delivery,
             Self::Service { .. } => WaitKind::Service,
@@ -151,8 +158,10 @@ impl WaitsFor {
 /// The reason why a request has no turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WaitsFor {
-    /// Others are first, or the rate of the lane or of the grant is used up.
+    /// Others are first, or the rate of the lane is used up.
     Turn,
+    /// The grant is at this limit.
+    Grant(GrantLimit),
     /// Cognito throttles the lane.
     Throttled,
     /// Codes of the pool are not delivered. One request is tried at this moment; `None` while it

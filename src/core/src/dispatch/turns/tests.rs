@@ -7,7 +7,7 @@ mod properties;
 mod reference;
 mod sources;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cognito_reset_api::UserStateSource;
 use jiff::Timestamp;
@@ -54,22 +54,32 @@ fn place(number: u32, pool: u32) -> Place {
     };
     let grant = match number / 4 % 3 {
         0 => None,
-        1 => Some(GrantLimits { grant: "slow".into(), rate: Some(Rate::per_second(2.0)), weight: 1 }),
-        _ => Some(GrantLimits { grant: "heavy".into(), rate: None, weight: 3 }),
+        1 => Some(GrantLimits { grant: "slow".into(), per_minute: Some(120), share_percent: None }),
+        _ => Some(GrantLimits { grant: "modest".into(), per_minute: None, share_percent: Some(25) }),
     };
     let class = if number / 12 == 3 { Class::Bulk } else { Class::Single };
-    Place { lane, pool: format!("pool-{pool}").into(), source: UserStateSource::AdminGetUser, grant, class }
+    let pool = format!("pool-{pool}").into();
+    Place { lane, pool, source: UserStateSource::AdminGetUser, grant: grant.map(Arc::new), class }
 }
 
 fn request(uid: u32, namespace: u32, created: i64) -> Request {
     Request {
         key: Key(u128::from(uid).to_be_bytes()),
         namespace: format!("namespace-{namespace}").into(),
-        name: format!("request-{uid}").into(),
         created: Timestamp::from_second(created).unwrap(),
         deadline: None,
         user: None,
     }
+}
+
+/// A place in the lane of resets of this Region.
+fn in_region(region: &str) -> Place {
+    Place { lane: lane(region), ..place(0, 1) }
+}
+
+/// Returns the number of the request that has a turn.
+fn number_of(turn: &Turn) -> u32 {
+    u32::try_from(u128::from_be_bytes(turn.key.0)).unwrap()
 }
 
 fn response(response: &ResetResponse, begun: Instant) -> Response {
@@ -107,7 +117,7 @@ impl Scene {
     }
 
     fn finish(&mut self, turn: Turn, finish: Finish) {
-        self.dispatcher.finished(turn, finish, self.now);
+        self.dispatcher.finished(&turn, finish, self.now);
     }
 
     /// Lets this many requests have their turn and end. Returns the numbers in their names.
@@ -115,7 +125,7 @@ impl Scene {
         (0..number)
             .map(|_| {
                 let turn = self.await_turn();
-                let served = turn.name.trim_start_matches("request-").parse().unwrap();
+                let served = number_of(&turn);
                 self.finish(turn, Finish::Done);
                 served
             })
@@ -181,7 +191,7 @@ fn lane_that_hangs_leaves_the_others_their_slots() {
     assert_eq!(regions, ["a", "b", "c", "d"].map(lane).into());
     scene.now += Duration::from_hours(1);
     assert_eq!((scene.next(), scene.dispatcher.wake_at()), (None, None));
-    let is_free = |region| scene.dispatcher.expected_wait(&lane(region), "pool-1", scene.now).is_some();
+    let is_free = |region| scene.dispatcher.expected_wait(&in_region(region), scene.now).is_some();
     assert!(!is_free("a") && is_free("new"), "a lane without a turn may have one");
     let last = turns.pop().unwrap();
     let lane = last.lane.clone();
@@ -209,7 +219,7 @@ fn one_request_of_a_user_has_a_turn_at_a_time() {
     }
     let first = scene.await_turn();
     let second = scene.await_turn();
-    assert_eq!((&*first.name, &*second.name), ("request-1", "request-4"));
+    assert_eq!((number_of(&first), number_of(&second)), (1, 4));
     assert_eq!(scene.reason(2), Some(WaitsFor::User));
     scene.finish(second, Finish::Done);
     scene.now += millis(1000);
@@ -252,17 +262,14 @@ fn look_does_not_wait_for_the_user() {
 #[test]
 fn lane_is_free_unless_a_request_would_wait() {
     let mut scene = Scene::new();
-    let here = lane("eu-west-1");
-    assert!(scene.dispatcher.expected_wait(&here, "pool-1", scene.now) == Some(Duration::ZERO));
+    let here = in_region("eu-west-1");
+    assert!(scene.dispatcher.expected_wait(&here, scene.now) == Some(Duration::ZERO));
     scene.put(request(1, 1, 0), place(0, 1));
-    assert!(scene.dispatcher.expected_wait(&here, "pool-1", scene.now) != Some(Duration::ZERO));
+    assert!(scene.dispatcher.expected_wait(&here, scene.now) != Some(Duration::ZERO));
     let turn = scene.await_turn();
-    assert!(
-        scene.dispatcher.expected_wait(&here, "pool-1", scene.now) != Some(Duration::ZERO),
-        "the next turn is not due"
-    );
+    assert!(scene.dispatcher.expected_wait(&here, scene.now) != Some(Duration::ZERO), "the next turn is not due");
     scene.now += millis(101);
-    assert!(scene.dispatcher.expected_wait(&here, "pool-1", scene.now) == Some(Duration::ZERO));
+    assert!(scene.dispatcher.expected_wait(&here, scene.now) == Some(Duration::ZERO));
     scene.finish(turn, Finish::Done);
 }
 

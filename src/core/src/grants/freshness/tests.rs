@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::action::user_names::UserNames;
+use crate::{action::user_names::UserNames, dispatch::key::Key, grants::Watched, shared::Shared};
 
 const POOL: &str = "eu-west-1_Example01";
 const LIMIT: Duration = Duration::from_secs(5);
@@ -468,10 +468,9 @@ fn namespace_is_read_only_where_it_decides() {
         let mut index = confirmed();
         deliver(&mut index, grant("another", "b", 1, spec.clone()));
         assert_eq!(index.namespace_to_read(&request(), at(0)).is_some(), reads, "{spec}");
-        index.put_pending(&request());
-        let name = ("support".to_owned(), request().name_any());
+        index.put_pending(&std::sync::Arc::new(Watched::of(&request(), &mut Shared::default())));
         let carol = UserNames { username: Some("carol".into()), ..UserNames::default() };
-        index.learn_user(&name, &KnownUser::Read(carol));
+        index.learn_user(Key::of(&request()), &KnownUser::Read(carol));
         let reads = reads && spec.get("usernamePattern").is_none();
         assert_eq!(index.namespace_to_read(&request(), at(0)).is_some(), reads, "{spec} of other users");
     }

@@ -30,10 +30,14 @@ fn request(more: &Value) -> PasswordResetRequest {
     from_value(json!({ "metadata": { "name": "reset", "namespace": "support" }, "spec": spec })).unwrap()
 }
 
+fn watch(request: &PasswordResetRequest) -> Watched {
+    Watched::of(request, &mut Shared::default())
+}
+
 #[test]
 fn outlook_is_blocked_only_where_no_turn_can_lead_to_a_call() {
     let blocked = |grants: &[Value], holds: &[Value], asked: Value| {
-        let outlook = index(grants, holds).outlook(&Watched::of(&request(&asked)));
+        let outlook = index(grants, holds).outlook(&watch(&request(&asked)));
         (outlook.blocked, outlook.account.is_some(), outlook.approval_required)
     };
     let open = grant(&json!({ "roleARN": ROLE }));
@@ -95,14 +99,14 @@ fn outlook_is_blocked_only_where_no_turn_can_lead_to_a_call() {
 fn user_who_was_read_decides() {
     let mut index = index(&[grant(&json!({ "requireApproval": true, "usernamePattern": "alice" }))], &[]);
     let request = request(&json!({}));
-    index.put_pending(&request);
-    let watched = Watched::of(&request);
+    let watched = watch(&request);
+    index.put_pending(&Arc::new(watched.clone()));
     let read = |name: &str| KnownUser::Read(UserNames { username: Some(name.to_owned()), ..UserNames::default() });
     assert_eq!(index.outlook(&watched).blocked, None);
-    index.learn_user(&watched.namespaced_name(), &read("alice"));
+    index.learn_user(watched.key, &read("alice"));
     assert_eq!(index.outlook(&watched).blocked, Some(WaitReason::AwaitingApproval));
     assert_eq!(index.outlook(&Watched { approved: true, ..watched.clone() }).blocked, None);
-    index.learn_user(&watched.namespaced_name(), &read("bob"));
+    index.learn_user(watched.key, &read("bob"));
     assert_eq!(index.outlook(&watched).blocked, Some(WaitReason::NoMatchingGrant));
 }
 
@@ -110,7 +114,7 @@ fn user_who_was_read_decides() {
 fn fingerprint_changes_with_what_matches_only() {
     let selector = grant(&json!({ "namespaces": null, "namespaceSelector": { "matchLabels": { "team": "a" } } }));
     let mut index = index(&[grant(&json!({})), selector], &[]);
-    let watched = Watched::of(&request(&json!({})));
+    let watched = watch(&request(&json!({})));
     let before = index.outlook(&watched);
     let labelled = |value: &str| Namespace { uid: None, labels: [("team".to_owned(), value.to_owned())].into() };
     index.put_namespace("support".into(), labelled("b"));

@@ -182,20 +182,20 @@ fn hold_status_counts_the_requests_that_wait_for_it() {
     let in_force = |held| vec![("Ready True InForce".to_owned(), held)];
     assert_eq!(statuses(&mut index), in_force(0));
     assert_eq!(statuses(&mut index), []);
-    index.put_pending(&waiting("support", "a", 1, json!({})));
-    index.put_pending(&waiting("web", "a", 1, json!({})));
-    index.put_pending(&waiting("support", "alias", 1, json!({ "username": "alice@example.com" })));
-    index.put_pending(&waiting("support", "of-another-pool", 1, json!({ "userPoolID": "eu-west-1_Example02" })));
+    put(&mut index, &waiting("support", "a", 1, json!({})));
+    put(&mut index, &waiting("web", "a", 1, json!({})));
+    put(&mut index, &waiting("support", "alias", 1, json!({ "username": "alice@example.com" })));
+    put(&mut index, &waiting("support", "of-another-pool", 1, json!({ "userPoolID": "eu-west-1_Example02" })));
     assert_eq!(statuses(&mut index), in_force(1), "a pool without a grant is not counted");
     let alias = named("support", "alias");
-    assert!(index.learn_user(&alias, &read(["alice", "1", "alice@example.com", "", ""])).is_new);
-    let again = index.learn_user(&alias, &read(["alice", "1", "alice@example.com", "", ""]));
+    assert!(index.learn_user(alias, &read(["alice", "1", "alice@example.com", "", ""])).is_new);
+    let again = index.learn_user(alias, &read(["alice", "1", "alice@example.com", "", ""]));
     assert_eq!(again, Learned::default(), "known already");
     assert_eq!(statuses(&mut index), in_force(2));
-    assert!(index.learn_user(&alias, &KnownUser::Unreadable).is_new);
+    assert!(index.learn_user(alias, &KnownUser::Unreadable).is_new);
     assert_eq!(statuses(&mut index), [], "held as well");
-    index.remove_pending(&alias);
-    index.remove_pending(&named("support", "a"));
+    index.remove_pending(alias);
+    index.remove_pending(named("support", "a"));
     assert_eq!(statuses(&mut index), in_force(0));
     index.remove_namespace("support");
     assert_eq!(statuses(&mut index), [("Ready False NoNamespaceMatches".to_owned(), 0)]);
@@ -208,8 +208,8 @@ fn hold_that_cannot_be_parsed_counts_what_it_holds() {
     let mut index = unreadable(json!({ "namespaces": ["support"] }));
     let count = |held_requests| HeldCount { name: "stop".into(), uid: Some("1".into()), held_requests };
     assert_eq!(index.stale_held_counts(), [count(0)]);
-    index.put_pending(&waiting("support", "a", 1, json!({})));
-    index.put_pending(&waiting("web", "a", 1, json!({})));
+    put(&mut index, &waiting("support", "a", 1, json!({})));
+    put(&mut index, &waiting("web", "a", 1, json!({})));
     assert_eq!(index.stale_held_counts(), [count(1)]);
     index.held_count_written(&HeldCount { uid: Some("earlier".into()), ..count(1) });
     assert_eq!(index.stale_held_counts(), [count(1)], "that was another hold of the name");
@@ -232,18 +232,18 @@ fn user_that_was_read_is_held_without_another_read() {
     let name = named("support", "alias");
     let user = read(["alice", "1", "alice@example.com", "", ""]);
     let mut index = held_index(json!({ "usernames": ["alice"] }));
-    assert_eq!(index.learn_user(&name, &user), Learned::default(), "not a pending request");
-    index.put_pending(&alias);
+    assert_eq!(index.learn_user(name, &user), Learned::default(), "not a pending request");
+    put(&mut index, &alias);
     assert!(!is_held(&index, &alias, &KnownUser::NotRead));
-    index.learn_user(&name, &user);
+    index.learn_user(name, &user);
     assert!(is_held(&index, &alias, &KnownUser::NotRead));
     assert!(!is_held(&index, &alias, &read(["bob", "2", "alice@example.com", "", ""])), "a later read decides");
-    index.learn_user(&name, &KnownUser::Unreadable);
+    index.learn_user(name, &KnownUser::Unreadable);
     assert!(!is_held(&index, &alias, &KnownUser::NotRead), "who could not be read is read again");
-    index.learn_user(&name, &user);
+    index.learn_user(name, &user);
     index.remove_hold("stop");
     assert!(index.users.is_empty(), "no hold asks for users any more");
-    assert_eq!(index.learn_user(&name, &user), Learned::default());
+    assert_eq!(index.learn_user(name, &user), Learned::default());
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn strongest_source_of_the_grants_that_allow_decides() {
         let index = index(flag, &grants);
         assert_eq!(index.evaluate(&alice(), user).authorization.map(|it| it.source), wanted, "{case}");
         if *user == KnownUser::NotRead {
-            let outlook = index.outlook(&Watched::of(&alice()));
+            let outlook = index.outlook(&watched(&alice()));
             let expected = outlook.blocked.map_or(Ok(outlook.source), Err);
             assert_eq!(expected, wanted, "{case}: the outlook");
         }
@@ -99,13 +99,13 @@ fn hold_that_names_users_holds_everyone_whom_nobody_reads() {
         ("unreadable", "ListUsers", json!(null), KnownUser::Unreadable, Some(HoldCause::UserUnreadable)),
     ] {
         let mut index = index(UserStateSource::AdminGetUser, &[with("grant", source)]);
-        index.put_pending(&alice());
+        put(&mut index, &alice());
         assert!(index.put_hold(hold(pool)));
         let held_by = index.evaluate(&alice(), &user).held_by;
         assert_eq!(held_by.map(|by| by.cause), wanted, "{case}");
         let counted = index.stale_hold_statuses(NOW)[0].object.status.as_ref().unwrap().held_requests;
         assert_eq!(counted, Some(i64::from(wanted == Some(HoldCause::UserNotRead))), "{case}: the status of the hold");
-        let blocked = index.outlook(&Watched::of(&alice())).blocked;
+        let blocked = index.outlook(&watched(&alice())).blocked;
         assert_eq!(blocked.is_some(), wanted == Some(HoldCause::UserNotRead), "{case}: the outlook");
     }
     let mut index = index(UserStateSource::None, &[all("grant", json!({}))]);
@@ -130,7 +130,7 @@ fn user_is_read_before_an_approval_by_the_source_of_the_grants() {
         assert_eq!(evaluation.authorization, Err(WaitReason::AwaitingApproval), "{case}");
         assert_eq!(evaluation.read_before_approval.map(|access| access.source), wanted, "{case}");
         // Without a read, the request needs no turn before it is approved.
-        let blocked = index.outlook(&Watched::of(&request)).blocked;
+        let blocked = index.outlook(&watched(&request)).blocked;
         assert_eq!(blocked, wanted.is_none().then_some(WaitReason::AwaitingApproval), "{case}");
     }
 }
@@ -141,6 +141,6 @@ fn skip_is_blocked_where_nobody_may_read_the_user() {
     for (source, wanted) in [("AdminGetUser", None), ("ListUsers", None), ("None", Some(WaitReason::UserStateNotRead))]
     {
         let index = index(UserStateSource::AdminGetUser, &[with("grant", source)]);
-        assert_eq!(index.outlook(&Watched::of(&skipping)).blocked, wanted, "{source}");
+        assert_eq!(index.outlook(&watched(&skipping)).blocked, wanted, "{source}");
     }
 }

@@ -39,7 +39,8 @@ fn allowed() -> Authorization {
         external_id: Some("ours".into()),
         session_tags: SessionTags::Uid,
     };
-    Authorization { role: Some(role), source: UserStateSource::AdminGetUser, grants: vec!["support".into()] }
+    let source = UserStateSource::AdminGetUser;
+    Authorization { role: Some(role), source, grants: vec!["support".into()], limits: None }
 }
 
 /// The names of a user of whom only the `sub` is known.
@@ -285,8 +286,10 @@ fn preparations_are_bound_to_one_role_and_one_object() {
         role,
         source: UserStateSource::AdminGetUser,
         grants: grants.iter().copied().map(Into::into).collect(),
+        limits: None,
     };
     let ours = allowed().role.unwrap();
+    let slow = Authorization { limits: crate::machine::tests::limits("slow"), ..allowed() };
     let other_role = Role { arn: "arn:aws:iam::123456789012:role/other".into(), ..ours.clone() };
     let other_account = Role { arn: "arn:aws:iam::444455556666:role/reset".into(), ..ours.clone() };
     let other_id = Role { external_id: Some("theirs".into()), ..ours.clone() };
@@ -296,6 +299,7 @@ fn preparations_are_bound_to_one_role_and_one_object() {
         ("another grant of the same role", request(), Ok(with(Some(ours), &["other"])), prepared),
         ("the role", request(), Ok(with(Some(other_role), &["support"])), unprepared(Pace::Now)),
         ("the account", request(), Ok(with(Some(other_account), &["support"])), unprepared(other_lane)),
+        ("the limits of the grant", request(), Ok(slow), (other_lane, Credentials::Loaded, prepared.2)),
         ("the external id", request(), Ok(with(Some(other_id), &["support"])), unprepared(Pace::Now)),
         ("no role any more", request(), Ok(with(None, &["support"])), unprepared(other_lane)),
         ("no grant any more", request(), Err(WaitReason::NoMatchingGrant), unprepared(other_lane)),

@@ -259,8 +259,11 @@ fn status_shows_the_user_before_an_approval() {
     let names = UserNames { username: Some("al\u{202e}ice".into()), sub: Some("1".into()), ..UserNames::default() };
     let awaiting = |access: bool| Evaluation {
         approval_required: true,
-        read_before_approval: access
-            .then(|| ReadAccess { role: Some(role("reset")), source: UserStateSource::AdminGetUser }),
+        read_before_approval: access.then(|| ReadAccess {
+            role: Some(role("reset")),
+            source: UserStateSource::AdminGetUser,
+            limits: None,
+        }),
         ..evaluation(Err(WaitReason::AwaitingApproval))
     };
     let begun = || {

@@ -177,8 +177,8 @@ fn turn_of_another_source_is_none_for_a_list() {
         (UserStateSource::ListUsers, UserStateSource::AdminGetUser, "LoadCredentials"),
         (UserStateSource::None, UserStateSource::AdminGetUser, "LoadCredentials"),
     ] {
-        let Start::Turn { lane, own_account, assume_unclaimed, .. } = turn(ACCOUNT) else { panic!("no turn") };
-        let mut run = Run::of(identity(), Start::Turn { lane, own_account, source, assume_unclaimed }, false);
+        let Start::Turn { lane, grant, own_account, assume_unclaimed, .. } = turn(ACCOUNT) else { panic!("no turn") };
+        let mut run = Run::of(identity(), Start::Turn { lane, grant, own_account, source, assume_unclaimed }, false);
         run.expect([(read(request(), None), "CheckGrants"), (by(list), "Recall"), (recalled(None, None), next)]);
         if next == "Finish" {
             let Ok(Next::NeedsTurn { source, .. }) = run.end() else { panic!("{:?}", run.end()) };

@@ -3,7 +3,7 @@
 use cognito_reset_api::Exception;
 
 use super::*;
-use crate::action::response::Code;
+use crate::{action::response::Code, dispatch::turns::GrantLimit};
 
 #[test]
 fn turn_that_is_lost_before_the_claim_leaves_nothing() {
@@ -60,6 +60,65 @@ fn turn_is_good_for_one_claim_of_its_lane() {
     throttled.pass(Duration::from_secs(3600));
     throttled.expect([(recalled(None, None), "Finish")]);
     assert_eq!(throttled.end(), needs_turn(false));
+}
+
+/// The evaluation of a request that counts for the limits of this grant.
+fn limited(grant: &str) -> Evaluation {
+    evaluation(Ok(Authorization { limits: limits(grant), ..authorized("reset") }))
+}
+
+#[test]
+fn turn_by_the_limits_of_a_grant_is_good_for_no_other() {
+    let turn_of = |grant: Option<&str>| match turn(ACCOUNT) {
+        Start::Turn { lane, own_account, source, assume_unclaimed, .. } => {
+            Start::Turn { lane, grant: grant.map(Into::into), own_account, source, assume_unclaimed }
+        }
+        look @ Start::Look { .. } => look,
+    };
+    let source = UserStateSource::AdminGetUser;
+    let wanted = |limits| Ok(Next::NeedsTurn { is_unclaimed: true, account: Some(ACCOUNT.into()), source, limits });
+    for (turn, said, ends) in [
+        (Some("slow"), limited("slow"), None),
+        (Some("slow"), limited("other"), Some(limits("other"))),
+        (Some("slow"), granted("reset"), Some(None)),
+        (None, limited("slow"), Some(limits("slow"))),
+    ] {
+        let mut run = Run::of(identity(), turn_of(turn), false).until("CheckGrants");
+        run.expect([(Event::Grants(said.clone()), "Recall")]);
+        let next = run.on(recalled(None, None)).name();
+        assert_eq!(next == "LoadCredentials", ends.is_none(), "{turn:?}, {said}: {next}");
+        if let Some(limits) = ends {
+            assert_eq!(run.end(), wanted(limits), "{turn:?}, {said}");
+        }
+    }
+    // Once the user is known, another grant allows the request.
+    let mut run = Run::of(identity(), turn_of(Some("slow")), false).until("CheckGrants");
+    run.expect([(Event::Grants(limited("slow")), "Recall")]);
+    let mut run = run.until("GetUser");
+    run.expect([(reply(&Command::GetUser { session: "session", after: None }), "CheckGrants")]);
+    run.expect([(Event::Grants(limited("other")), "Read")]);
+    run.expect([(read(request(), None), "CheckGrants"), (Event::Grants(limited("other")), "Recall")]);
+    run.expect([(recalled(None, None), "Finish")]);
+    assert_eq!(run.end(), wanted(limits("other")));
+}
+
+#[test]
+fn look_at_a_request_names_the_limit_that_it_waits_for() {
+    for (limit, says) in [
+        (GrantLimit::Rate, "UserPoolGrant slow limits its resets per minute to 30 (maxResetsPerMinute)"),
+        (
+            GrantLimit::Share,
+            "UserPoolGrant slow takes 5 % of the resets of the AWS account and Region (maxSharePercent)",
+        ),
+    ] {
+        let looking = || Run::looking(PaceReason::GrantLimited(limit), SignedDuration::from_secs(60));
+        let mut run = looking().until("CheckGrants");
+        run.expect([(Event::Grants(limited("slow")), "Recall"), (recalled(None, None), "WriteStatus")]);
+        let (reason, message) = run.status();
+        assert!(reason == WaitReason::RateLimited && message.contains(says), "{reason}: {message}");
+        let (reason, message) = looking().until("WriteStatus").status();
+        assert!(reason == WaitReason::RateLimited && message.contains("--rate"), "no limit any more: {message}");
+    }
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::{
 use cognito_reset_api::{PasswordResetRequest, UserStateSource};
 use cognito_reset_core::{
     action::user_names::KnownUser,
-    grants::{Evaluation, GrantIndex, Learned, Moment, NamespacedName},
+    dispatch::key::Key,
+    grants::{Evaluation, GrantIndex, Learned, Moment},
 };
 use futures::channel::mpsc;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use parking_lot::{Mutex, RwLock};
 use tokio::{sync::watch, time::Instant};
 
@@ -27,7 +27,7 @@ pub(crate) struct SharedGrants {
     /// True if a request waits until grants and holds are confirmed.
     waited_for: AtomicBool,
     /// Requests that may proceed because a user was read.
-    moved_up: Mutex<Option<mpsc::UnboundedSender<NamespacedName>>>,
+    moved_up: Mutex<Option<mpsc::UnboundedSender<Key>>>,
     changes: watch::Sender<()>,
     status_changes: watch::Sender<()>,
     hold_status_changes: watch::Sender<()>,
@@ -109,7 +109,7 @@ impl SharedGrants {
     /// Returns the requests that may proceed from now on because the user of an earlier one was
     /// read, for one receiver at a time.
     #[must_use]
-    pub(crate) fn moved_up(&self) -> mpsc::UnboundedReceiver<NamespacedName> {
+    pub(crate) fn moved_up(&self) -> mpsc::UnboundedReceiver<Key> {
         let (sender, moved_up) = mpsc::unbounded();
         *self.moved_up.lock() = Some(sender);
         moved_up
@@ -172,10 +172,7 @@ impl SharedGrants {
 
     /// Changes the pending requests, which the statuses of holds count. Returns the requests that
     /// may proceed as a result.
-    pub(crate) fn change_pending(
-        &self,
-        change: impl FnOnce(&mut GrantIndex) -> Vec<NamespacedName>,
-    ) -> Vec<NamespacedName> {
+    pub(crate) fn change_pending(&self, change: impl FnOnce(&mut GrantIndex) -> Vec<Key>) -> Vec<Key> {
         let (moved_up, has_holds) = self.update(|index| (change(index), index.has_holds()));
         if has_holds {
             self.hold_status_changes.send_replace(());
@@ -188,14 +185,13 @@ impl SharedGrants {
     #[must_use]
     pub(crate) fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         if *user != KnownUser::NotRead && self.read(GrantIndex::asks_for_users) {
-            let name = (request.namespace().unwrap_or_default(), request.name_any());
-            let Learned { is_new, moved_up } = self.update(|index| index.learn_user(&name, user));
+            let Learned { is_new, moved_up } = self.update(|index| index.learn_user(Key::of(request), user));
             if is_new {
                 self.hold_status_changes.send_replace(());
             }
             if let Some(sender) = &*self.moved_up.lock() {
                 // Nobody listens any more while stopping.
-                moved_up.into_iter().for_each(|name| drop(sender.unbounded_send(name)));
+                moved_up.into_iter().for_each(|key| drop(sender.unbounded_send(key)));
             }
         }
         let now = self.now();
@@ -209,7 +205,9 @@ impl SharedGrants {
 
 #[cfg(test)]
 mod tests {
-    use cognito_reset_core::action::user_names::UserNames;
+    use std::sync::Arc;
+
+    use cognito_reset_core::{action::user_names::UserNames, grants::Watched, shared::Shared};
     use futures::{FutureExt, StreamExt};
     use serde_json::{from_value, json};
 
@@ -226,15 +224,18 @@ mod tests {
         shared.update(|index| index.put_grant(grant));
         let request = |name: &str| {
             let spec = json!({ "userPoolID": "eu-west-1_Example01", "username": "7" });
-            from_value(json!({ "metadata": { "name": name, "namespace": "support" }, "spec": spec }))
+            from_value(json!({ "metadata": { "name": name, "namespace": "support", "uid": name }, "spec": spec }))
         };
         let (first, second) = (request("a")?, request("b")?);
-        shared.update(|index| [index.put_pending(&first), index.put_pending(&second)]);
+        for request in [&first, &second] {
+            let watched = Arc::new(Watched::of(request, &mut Shared::default()));
+            shared.update(|index| index.put_pending(&watched));
+        }
         let mut moved_up = shared.moved_up();
         let bob = KnownUser::Read(UserNames { username: Some("bob".into()), ..UserNames::default() });
         assert!(shared.evaluate(&second, &KnownUser::NotRead).authorization.is_err());
         assert!(shared.evaluate(&first, &bob).authorization.is_err());
-        assert_eq!(moved_up.next().now_or_never(), Some(Some(("support".to_owned(), "b".to_owned()))));
+        assert_eq!(moved_up.next().now_or_never(), Some(Some(Key::of_uid("b"))));
         assert!(shared.evaluate(&second, &KnownUser::NotRead).authorization.is_ok());
         Ok(())
     }

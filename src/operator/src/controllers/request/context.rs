@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use cognito_reset_core::{
     action::port::Cognito,
-    dispatch::closings::Closings,
+    dispatch::{closings::Closings, key::Key},
     ledger::{Backoff, Identity},
     memory::{first_observed::FirstObserved, lasting_waits::LastingWaits, refused_writes::RefusedWrites},
 };
@@ -116,7 +116,7 @@ impl<C: Cognito> Context<C> {
         self.refused_writes.lock().forget(&record);
         self.lasting_waits.lock().forget(&identity.request.namespace, &identity.request.name);
         if let Some(uid) = uid {
-            self.release_closing(uid);
+            self.release_closing(Key::of_uid(uid));
         }
     }
 
@@ -126,12 +126,12 @@ impl<C: Cognito> Context<C> {
     }
 
     /// Releases the place of a request among the closings of its namespace.
-    pub(super) fn release_closing(&self, uid: &str) {
-        self.closings.lock().forget(uid);
+    pub(super) fn release_closing(&self, request: Key) {
+        self.closings.lock().forget(request);
     }
 
     /// Releases the places of all requests but these.
-    pub(super) fn retain_closings(&self, uids: &HashSet<String>) {
-        self.closings.lock().retain(uids);
+    pub(super) fn retain_closings(&self, requests: &HashSet<Key>) {
+        self.closings.lock().retain(requests);
     }
 }

@@ -15,6 +15,7 @@ use cognito_reset_core::{
     action::port::{Access, Cognito, ReadError, Reply, SessionFailure, User, UserRef},
     dispatch::{
         closings::ClosingQueue,
+        key::Key,
         lane::QuotaCategory,
         meaning::Meaning,
         turns::{Response, Turn},
@@ -228,7 +229,7 @@ impl<C: Cognito> Reconcile<'_, C> {
 
     fn take_closing_slot(&self, queue: ClosingQueue, uid: &str) -> Slot {
         let now = Instant::now();
-        Slot::at(now, self.context.closings.lock().ask(&self.identity.request.namespace, queue, uid, now))
+        Slot::at(now, self.context.closings.lock().ask(&self.identity.request.namespace, queue, Key::of_uid(uid), now))
     }
 
     async fn load_credentials(&self, access: &Access) -> Result<Arc<C::Session>, SessionFailure> {

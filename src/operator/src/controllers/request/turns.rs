@@ -71,6 +71,7 @@ impl Turns {
 pub(super) const fn pace_reason(waits_for: WaitsFor) -> PaceReason {
     match waits_for {
         WaitsFor::Turn | WaitsFor::Reason(_) | WaitsFor::Look => PaceReason::RateLimited,
+        WaitsFor::Grant(limit) => PaceReason::GrantLimited(limit),
         WaitsFor::Throttled => PaceReason::Throttled,
         WaitsFor::Delivery { .. } => PaceReason::DeliveryFailing,
         WaitsFor::Service { .. } => PaceReason::CognitoUnreachable,

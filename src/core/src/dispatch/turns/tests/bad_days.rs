@@ -168,7 +168,7 @@ fn no_call_begins_after_the_response_that_stops_a_lane() {
         assert_eq!(scene.call(fourth, &result), Err(WaitsFor::Service { until }), "{result:?}");
         assert_eq!(scene.reason(19), Some(WaitsFor::Service { until }));
         let later = scene.now + minutes(1);
-        assert_eq!(scene.dispatcher.expected_wait(&super::lane("eu-west-1"), "pool-1", later), None);
+        assert_eq!(scene.dispatcher.expected_wait(&place(0, 1), later), None);
     }
 }
 
@@ -269,5 +269,5 @@ fn look_that_reads_a_user_neither_slows_nor_stops_looks() {
         }
         scene.finish(turn, Finish::Done);
     }
-    assert_eq!(scene.dispatcher.expected_wait(&Lane::Api, "pool-1", scene.now + millis(21)), Some(Duration::ZERO));
+    assert_eq!(scene.dispatcher.expected_wait(&place(3, 1), scene.now + millis(21)), Some(Duration::ZERO));
 }

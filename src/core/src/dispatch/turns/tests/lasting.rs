@@ -1,6 +1,6 @@
 //! Waits for a turn that last so long that the status says so.
 
-use super::{super::*, Scene, limits, millis, place, request, response};
+use super::{super::*, Scene, limits, millis, number_of, place, request, response};
 use crate::action::response::ResetResponse;
 
 fn scene(shown_after: u64) -> Scene {
@@ -75,27 +75,46 @@ fn reason_is_shown_again_after_a_turn_of_its_own() {
     let second = scene.await_turn();
     let mut shown = Vec::new();
     let look = scene.await_turn();
-    shown.push((look.name.to_string(), look.shows));
+    shown.push((number_of(&look), look.shows));
     scene.finish(look, Finish::Again);
     scene.finish(throttled, Finish::Again);
     let third = scene.await_turn();
-    assert_eq!((&*third.name, third.lane == Lane::Api), ("request-1", false));
+    assert_eq!((number_of(&third), third.lane == Lane::Api), (1, false));
     // Its own turn has written another status.
     scene.put(request(4, 1, 0), place(0, 1));
     scene.finish(third, Finish::Again);
     let fourth = scene.await_turn();
-    assert_eq!(&*fourth.name, "request-4");
+    assert_eq!(number_of(&fourth), 4);
     while let Some(wake) = scene.dispatcher.wake_at().filter(|wake| *wake - scene.now < millis(100_000)) {
         scene.now = scene.now.max(wake);
         let Some(look) = scene.next() else { continue };
-        shown.push((look.name.to_string(), look.shows));
+        shown.push((number_of(&look), look.shows));
         scene.finish(look, Finish::Again);
         if shown.len() == 2 {
             break;
         }
     }
-    let show = |name: &str| (name.to_owned(), Some(WaitsFor::Turn));
-    assert_eq!(shown, [show("request-3"), show("request-1")]);
+    let show = |number: u32| (number, Some(WaitsFor::Turn));
+    assert_eq!(shown, [show(3), show(1)]);
     scene.finish(second, Finish::Done);
     scene.finish(fourth, Finish::Done);
+}
+
+#[test]
+fn looks_that_show_waits_go_round_the_namespaces() {
+    let mut scene = scene(5000);
+    (0..200).for_each(|uid| scene.put(request(uid, 1, 0), place(0, 1)));
+    // Both slots are taken, so that all others wait.
+    let turns = [scene.await_turn(), scene.await_turn()];
+    scene.now += millis(1000);
+    scene.put(request(500, 2, 0), place(0, 1));
+    let mut looks = Vec::new();
+    while !looks.contains(&500) && looks.len() < 198 {
+        let look = scene.await_turn();
+        looks.push(number_of(&look));
+        scene.finish(look, Finish::Again);
+    }
+    turns.into_iter().for_each(|turn| scene.finish(turn, Finish::Done));
+    // At most 5 looks are made in the second that the others have waited longer.
+    assert!(looks.len() <= 8, "{looks:?}");
 }

@@ -157,7 +157,7 @@ impl Both {
                 "bulk"
             );
         }
-        assert_eq!((&turn.lane, &turn.namespace, &turn.pool), (&known.flow().0, &known.flow().2, &known.flow().3));
+        assert_eq!((&turn.lane, &turn.pool), (&known.flow().0, &known.flow().3));
         self.reference.begin(&turn, self.now);
         self.turns.push((turn, None));
     }
@@ -214,7 +214,7 @@ impl Both {
             _ => Finish::Done,
         };
         self.reference.finished(&turn, &finish, self.now);
-        self.real.finished(turn, finish, self.now);
+        self.real.finished(&turn, finish, self.now);
     }
 
     fn assert_alike(&self) {

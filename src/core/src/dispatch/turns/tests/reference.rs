@@ -13,7 +13,7 @@ use crate::dispatch::{
     brake::{Brake, DELIVERY, OUTAGE, TurnId},
     key::UserKey,
     meaning::{Delivery, Load, Service},
-    pace::{LATE, Pace},
+    pace::{LATE, Pace, Rate},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,7 +65,7 @@ impl Known {
     }
 
     fn grant(&self) -> Option<&GrantLimits> {
-        self.place.grant.as_ref().filter(|_| self.lane() != Lane::Api)
+        self.place.grant.as_deref().filter(|_| self.lane() != Lane::Api)
     }
 
     pub(super) fn flow(&self) -> Flow {
@@ -103,7 +103,9 @@ impl Reference {
             deliveries: HashMap::new(),
             grants: HashMap::new(),
         });
-        if let Some((grant, rate)) = limits.and_then(|limits| Some((&limits.grant, limits.rate?))) {
+        if let Some((grant, rate)) =
+            limits.and_then(|limits| Some((&limits.grant, Rate::per_minute(limits.per_minute?))))
+        {
             known.grants.entry(Arc::clone(grant)).or_insert_with(|| Pace::new(rate, now));
         }
         known

@@ -1,15 +1,14 @@
 //! Measures the pending requests as the watch shows them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::Arc,
 };
 
 use cognito_reset_api::{PasswordResetRequest, conditions::ConditionType};
-use cognito_reset_core::grants::NamespacedName;
+use cognito_reset_core::{dispatch::key::Key, shared::Shared};
 use jiff::Timestamp;
-use kube::ResourceExt;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -20,49 +19,56 @@ use prometheus_client::{
 /// The reason of a request whose status cannot be read, or has no reason yet.
 const NO_REASON: &str = "None";
 
-/// The pending requests, by namespace and name. The metrics are computed when they are read, so
-/// that an age needs no timer.
+/// The pending requests. The metrics are computed when they are read, so that an age needs no
+/// timer.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PendingRequests(Arc<Mutex<HashMap<NamespacedName, Pending>>>);
+pub(crate) struct PendingRequests(Arc<Mutex<Requests>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
+struct Requests {
+    /// An ordered map, whose memory grows evenly.
+    pending: BTreeMap<Key, Pending>,
+    reasons: Shared<str>,
+}
+
+#[derive(Debug)]
 struct Pending {
-    reason: String,
+    reason: Arc<str>,
     created: Timestamp,
 }
 
 impl PendingRequests {
     /// Adds a request, or replaces what is known of it.
-    pub(crate) fn put(&self, request: &PasswordResetRequest) {
+    pub(crate) fn put(&self, key: Key, request: &PasswordResetRequest) {
         let conditions = request.status.iter().flat_map(|status| &status.conditions);
         let ready = conditions.into_iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-        let reason = ready.map_or(NO_REASON, |ready| &ready.reason).to_owned();
         let created = request.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-        let name = (request.namespace().unwrap_or_default(), request.name_any());
-        self.0.lock().insert(name, Pending { reason, created });
+        let mut requests = self.0.lock();
+        let reason = requests.reasons.share(ready.map_or(NO_REASON, |ready| &ready.reason));
+        requests.pending.insert(key, Pending { reason, created });
     }
 
     /// Removes a request.
-    pub(crate) fn remove(&self, name: &NamespacedName) {
-        self.0.lock().remove(name);
+    pub(crate) fn remove(&self, key: Key) {
+        self.0.lock().pending.remove(&key);
     }
 
     /// Removes all requests but these.
-    pub(crate) fn retain(&self, names: &BTreeSet<NamespacedName>) {
-        self.0.lock().retain(|name, _| names.contains(name));
+    pub(crate) fn retain(&self, keys: &HashSet<Key>) {
+        self.0.lock().pending.retain(|key, _| keys.contains(key));
     }
 
-    fn by_reason(&self) -> BTreeMap<String, i64> {
+    fn by_reason(&self) -> BTreeMap<Arc<str>, i64> {
         let mut numbers = BTreeMap::new();
-        for pending in self.0.lock().values() {
-            *numbers.entry(pending.reason.clone()).or_default() += 1;
+        for pending in self.0.lock().pending.values() {
+            *numbers.entry(Arc::clone(&pending.reason)).or_default() += 1;
         }
         numbers
     }
 
     /// Returns the age of the oldest request, in seconds; 0 if there is none.
     fn oldest(&self, now: Timestamp) -> i64 {
-        let oldest = self.0.lock().values().map(|pending| pending.created).min();
+        let oldest = self.0.lock().pending.values().map(|pending| pending.created).min();
         oldest.map_or(0, |created| now.duration_since(created).as_secs().max(0))
     }
 }
@@ -72,7 +78,7 @@ impl Collector for PendingRequests {
         let help = "Pending requests, by the reason for which they wait";
         let mut family = encoder.encode_descriptor("requests_pending", help, None, MetricType::Gauge)?;
         for (reason, number) in self.by_reason() {
-            ConstGauge::new(number).encode(family.encode_family(&[("reason", reason)])?)?;
+            ConstGauge::new(number).encode(family.encode_family(&[("reason", &*reason)])?)?;
         }
         let help = "Age of the oldest pending request, in seconds; 0 if there is none";
         let age = encoder.encode_descriptor("oldest_pending_request_age_seconds", help, None, MetricType::Gauge)?;
@@ -114,23 +120,23 @@ mod tests {
             ("c", 120, Some("Suspended")),
             ("a", 100, Some("Throttled")),
         ] {
-            pending.put(&request(name, seconds, reason));
+            pending.put(Key::of_uid(name), &request(name, seconds, reason));
         }
-        let numbers = [("None".to_owned(), 1), ("Suspended".to_owned(), 1), ("Throttled".to_owned(), 1)];
+        let numbers = [("None".into(), 1), ("Suspended".into(), 1), ("Throttled".into(), 1)];
         assert_eq!(pending.by_reason(), numbers.into());
         let now = Timestamp::from_second(200).unwrap();
         assert_eq!(pending.oldest(now), 110);
-        pending.remove(&("support".into(), "b".into()));
+        pending.remove(Key::of_uid("b"));
         assert_eq!(pending.oldest(now), 100);
         assert_eq!(pending.oldest(Timestamp::from_second(50).unwrap()), 0, "the clock is behind the API server's");
-        pending.retain(&[("support".to_owned(), "c".to_owned())].into());
-        assert_eq!(pending.by_reason(), [("Suspended".to_owned(), 1)].into());
+        pending.retain(&[Key::of_uid("c")].into());
+        assert_eq!(pending.by_reason(), [("Suspended".into(), 1)].into());
     }
 
     #[test]
     fn the_metrics_are_gauges_with_the_reason_as_label() {
         let pending = PendingRequests::default();
-        pending.put(&request("a", Timestamp::now().as_second() - 60, Some("Suspended")));
+        pending.put(Key::of_uid("a"), &request("a", Timestamp::now().as_second() - 60, Some("Suspended")));
         let mut registry = Registry::default();
         registry.sub_registry_with_prefix("cognito_reset").register_collector(Box::new(pending));
         let mut text = String::new();
