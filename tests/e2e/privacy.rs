@@ -233,6 +233,22 @@ impl Marked {
         Ok(())
     }
 
+    /// Lets nobody read the user, and then finds the user by lists that fail.
+    async fn sources(&self) -> Result<()> {
+        let by = async |source: &str| {
+            self.env.grant("everyone", &format!("namespaces: [\"*\"]\nuserStateSource: {source}")).await
+        };
+        by("None").await?;
+        self.becomes("not-read", "ifResetRequired: Skip", "Pending/UserStateNotRead").await?;
+        let refusal = quoting(400, "AccessDeniedException");
+        let refused = self.env.cognito.always(Matcher::operation("ListUsers"), refusal);
+        by("ListUsers").await?;
+        self.reaches("not-read", "Pending/UserStateUnreadable").await?;
+        refused.remove();
+        self.ended("not-read").await?;
+        by("AdminGetUser").await
+    }
+
     /// Asks and approves as a service account of the namespace, which names itself.
     async fn accounts(&self) -> Result<()> {
         const ACCOUNT: &str = "system:serviceaccount:default:runner";
@@ -380,6 +396,7 @@ impl Marked {
             self.env.cognito.always(Matcher::operation("AdminGetUser"), quoting(400, "AccessDeniedException"));
         self.becomes("unreadable-user", "ifResetRequired: Skip", "Pending/UserStateUnreadable").await?;
         unreadable.remove();
+        self.sources().await?;
         let create = ["create", "-f", "-"];
         self.env.cluster.as_admin().run_with_input(&create, &self.large("large")).await?.success()?;
         self.reaches("large", "Pending/ObjectTooLarge").await?;
