@@ -77,7 +77,8 @@ pub fn patch(kind: Kind, metadata: &ObjectMeta, current: &Value, error: &str, no
         Kind::Hold => (
             vec![(ConditionType::Ready, Truth::False), (ConditionType::Stalled, Truth::True)],
             HoldReason::InvalidObject.into(),
-            json!({ "heldRequests": null }),
+            // The count is kept up to date separately, and a report must not remove it.
+            json!({}),
         ),
         // A record has no status.
         Kind::Record => return None,
@@ -177,6 +178,19 @@ mod tests {
     fn longest_message_fits_into_a_condition_and_an_event() {
         for kind in [Kind::Request, Kind::Grant, Kind::Hold, Kind::Record] {
             assert!(message(kind, &"a".repeat(MAX_TEXT)).len() < 600, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn report_removes_counts_of_a_grant_and_keeps_that_of_a_hold() {
+        let current = json!({ "matchedNamespaces": 3, "heldRequests": 3 });
+        for (kind, member, wanted) in [
+            (Kind::Grant, "matchedNamespaces", Some(Value::Null)),
+            (Kind::Grant, "conflictsWith", Some(Value::Null)),
+            (Kind::Hold, "heldRequests", None),
+        ] {
+            let patch = patched(kind, &current, 1).unwrap();
+            assert_eq!(patch["status"].get(member).cloned(), wanted, "{kind:?}: {member}");
         }
     }
 
