@@ -12,10 +12,6 @@ use crate::{
     telemetry::{logs, panics},
 };
 
-/// The stack of a worker thread, in bytes: that of a main thread. Most of it is never touched. A
-/// debug build of the AWS SDK needs more than tokio's 2 MiB.
-const STACK: usize = 8 << 20;
-
 /// Executes a command.
 ///
 /// # Errors
@@ -26,8 +22,9 @@ pub fn execute(cli: Cli) -> Result<(), Box<dyn Error>> {
         Command::Run(args) => {
             let repeats = logs::start(args.log_format, &args.log)?;
             panics::log_them();
-            let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            let runtime = runtime.enable_all().thread_stack_size(STACK).build()?;
+            // The operator waits for most of its time. Waking other threads would cost more than
+            // they could contribute.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(caught(run::run(*args, repeats)))??)
         }
     }
