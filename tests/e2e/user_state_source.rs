@@ -188,7 +188,8 @@ async fn lists_keep_half_of_their_quota_at_any_rate() -> Result<()> {
         let user = |address: &str| {
             let name = address.split('@').next().unwrap_or_default();
             let sub = json!({ "Name": "sub", "Value": format!("sub-of-{name}") });
-            let attributes = json!([sub, { "Name": "email", "Value": address }]);
+            let verified = json!({ "Name": "email_verified", "Value": "true" });
+            let attributes = json!([sub, { "Name": "email", "Value": address }, verified]);
             json!({ "Username": name, "UserStatus": "CONFIRMED", "Attributes": attributes })
         };
         let users: Vec<_> = address.map(user).into_iter().collect();

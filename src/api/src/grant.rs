@@ -122,11 +122,13 @@ pub struct UserPoolGrantSpec {
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
 
-    /// The session tags that the role is assumed with, for CloudTrail and policies. `Full`, the default, sets the request's namespace, name (its first 64 characters) and uid. `UID` sets only the uid. `None` sets no tags; the role's trust policy then needs no sts:TagSession. Use fewer tags if STS rejects them as too large, as it may together with large session policies or inherited transitive tags.
+    // The CRD has the description of the type.
+    /// The session tags of the role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_tags: Option<SessionTags>,
 
-    /// The call by which a user is read before a reset. `AdminGetUser` is the only one that can prove after a lost response that the call reset the user, and makes each user a monthly active user. `ListUsers` does not, but may return an older state: it decides about `ifResetRequired: Skip`, patterns and holds, and a call without a clear response ends as Unknown. With `None` nothing is read: a call without a clear response ends as Unknown at once, `usernamePattern` allows nothing, holds that name users hold every user, and `ifResetRequired: Skip` waits. After a call without a clear response the user is read by AdminGetUser, except with `None`. Of the grants that allow a request, the one with the strongest source decides: `AdminGetUser`, then `ListUsers`, then `None`. A grant with a `usernamePattern` counts only once its pattern was compared with the user. If absent, the operator's `--user-state-source` applies, by default `AdminGetUser`.
+    // The CRD has the description of the type.
+    /// The call by which a user is read before a reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_state_source: Option<UserStateSource>,
 
@@ -186,7 +188,7 @@ pub enum IdentityAttribute {
     SessionName,
 }
 
-/// The session tags that a role is assumed with.
+/// The session tags that the role is assumed with, for CloudTrail and policies. `Full`, the default, sets the request's namespace, name (its first 64 characters) and uid. `UID` sets only the uid. `None` sets no tags; the role's trust policy then needs no sts:TagSession. Use fewer tags if STS rejects them as too large, as it may together with large session policies or inherited transitive tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum SessionTags {
     /// The request's namespace, name and uid.
@@ -199,7 +201,8 @@ pub enum SessionTags {
     None,
 }
 
-/// The call by which a user is read before a reset. The order is that of their evidence, strongest first.
+/// The call by which a user is read before a reset. `AdminGetUser` is the only one that can prove after a lost response that the call reset the user, and makes each user a monthly active user. `ListUsers` does not, but may return an older state: it decides about `ifResetRequired: Skip`, patterns and holds, and a call without a clear response ends as Unknown. With `None` nothing is read: a call without a clear response ends as Unknown at once, `usernamePattern` allows nothing, holds that name users hold every user, and `ifResetRequired: Skip` waits. After a call without a clear response the user is read by AdminGetUser, except with `None`. Of the grants that allow a request, the one with the strongest source decides: `AdminGetUser`, then `ListUsers`, then `None`. A grant with a `usernamePattern` counts only if no grant without one allows the request. For a grant without the field, the operator's `--user-state-source` applies, by default `AdminGetUser`. A record without the field is of `AdminGetUser`.
+// The order is that of their evidence, strongest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum UserStateSource {
     /// AdminGetUser, which returns the current state.

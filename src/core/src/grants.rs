@@ -338,11 +338,17 @@ fn read_access(matching: &[&CompiledGrant], request: &PasswordResetRequest, aske
     access.filter(|access| access.source != UserStateSource::None)
 }
 
-/// Returns the strongest source of these grants; `None` without a grant.
+/// Returns the strongest source of the grants without a pattern or, if there are none, of all;
+/// `None` without a grant.
 ///
-/// Grants add up: one that reads less takes no evidence away from what another one allows.
+/// Grants add up: one that reads less takes no evidence away from what another one allows. A
+/// pattern is compared with the user only after the read, so it does not decide about the read
+/// beside a grant that allows the request anyway: the source would depend on its own result.
 fn strongest(grants: &[&CompiledGrant]) -> Option<UserStateSource> {
-    grants.iter().map(|grant| grant.source).min()
+    let of = |has_pattern: bool| {
+        grants.iter().filter(|grant| grant.has_pattern() == has_pattern).map(|grant| grant.source).min()
+    };
+    of(false).or_else(|| of(true))
 }
 
 /// Returns the source by which the user of this request is read. A request that is not allowed is

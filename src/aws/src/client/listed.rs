@@ -116,7 +116,9 @@ impl Aws {
             Err(_) => return Err(witness.not_sent().map_or(ReadError::NoResponse, ReadError::NotSent)),
         };
         match output.users() {
-            [] => Ok(None),
+            [] if output.pagination_token().is_none() => Ok(None),
+            // The users may be on a later page, so that another filter must not decide.
+            [] => Err(ReadError::NotListed),
             [one] if output.pagination_token().is_none() || filter.is_unique() => found(one, filter, user.username),
             _ => Err(ReadError::SeveralListed),
         }
@@ -129,8 +131,17 @@ fn found(user: &UserType, filter: Filter, name: &str) -> Result<Option<User>, Re
     if !filter.finds(name, &names) {
         return Ok(None);
     }
+    // Anybody can set an address that is not verified. Only where users sign in by their address,
+    // it names a user before that.
+    if filter == Filter::Email && !is_verified(user) && names.username != names.sub {
+        return Err(ReadError::NotListed);
+    }
     let status = user.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
     Ok(Some(User { status, names }))
+}
+
+fn is_verified(user: &UserType) -> bool {
+    user.attributes().iter().any(|it| it.name() == "email_verified" && it.value() == Some("true"))
 }
 
 #[cfg(test)]

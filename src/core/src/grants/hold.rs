@@ -121,12 +121,16 @@ impl CompiledHold {
         }
     }
 
+    /// Returns true if the request is in the pool and the namespaces of the hold.
+    pub(super) fn reaches(&self, asked: &Asked<'_>) -> bool {
+        let in_pool = self.user_pool_id.as_ref().is_none_or(|held| held == asked.pool);
+        in_pool && self.namespaces.as_ref().is_none_or(|names| names.contains(asked.namespace))
+    }
+
     /// Compares the hold with a request whose user is read by this source.
     pub(super) fn matches(&self, asked: &Asked<'_>, source: UserStateSource) -> Match {
-        let in_pool = self.user_pool_id.as_ref().is_none_or(|held| held == asked.pool);
-        let in_namespaces = self.namespaces.as_ref().is_none_or(|names| names.contains(asked.namespace));
         match &self.usernames {
-            _ if !in_pool || !in_namespaces => Match::Not,
+            _ if !self.reaches(asked) => Match::Not,
             None => Match::Holds,
             Some(held) => matches_user(held, asked.spelling, asked.user, source),
         }

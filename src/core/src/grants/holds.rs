@@ -13,7 +13,7 @@ use crate::{
         Asked, GrantIndex, HeldBy, StaleStatus, Watched,
         compiled::CompiledGrant,
         hold::{CompiledHold, HeldCount, Match, Seen, UnreadableHold},
-        status, strongest,
+        status,
     },
 };
 
@@ -139,8 +139,8 @@ impl GrantIndex {
     fn held(&self, hold: &CompiledHold) -> usize {
         let is_held = |pending: &&Arc<Watched>| {
             let asked = pending.asked(self.users.get(&pending.key).unwrap_or(&KnownUser::NotRead));
-            let source = strongest(&self.matching(&asked).collect::<Vec<_>>());
-            source.is_some_and(|source| hold.matches(&asked, source) != Match::Not)
+            let is_held = || !hold.names_users() || hold.matches(&asked, self.outlook(pending).source) != Match::Not;
+            hold.reaches(&asked) && self.matching(&asked).next().is_some() && is_held()
         };
         self.pending.values().filter(is_held).count()
     }

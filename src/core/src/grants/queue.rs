@@ -33,7 +33,11 @@ impl Queue {
     pub(super) fn remove(&mut self, request: &Watched, limit: usize) -> Option<Key> {
         let place = request.place();
         let places = self.0.get_mut(&request.namespace)?;
-        places.remove(&place)?;
+        // A request of the same name that was created since may have the place by now.
+        if places.get(&place) != Some(&request.key) {
+            return None;
+        }
+        places.remove(&place);
         let last = places.iter().nth(limit.saturating_sub(1));
         let moved_up = last.filter(|(last, _)| **last > place).map(|(_, key)| *key);
         if places.is_empty() {

@@ -603,6 +603,21 @@ fn at_most(limit: i64) -> UserPoolGrant {
 }
 
 #[test]
+fn place_belongs_to_the_last_request_of_a_name() {
+    let mut index = index_of(&[at_most(1)]);
+    let [first, next] = ["a", "b"].map(|name| waiting("support", name, 10, json!({})));
+    let mut again = first.clone();
+    again.metadata.uid = Some("another".into());
+    for request in [&first, &next, &again] {
+        put(&mut index, request);
+    }
+    // A list shows the new request before it shows that the old one is gone.
+    assert_eq!(index.remove_pending(watched(&first).key), []);
+    let stand = |request| index.evaluate(request, &KnownUser::NotRead).authorization.map(drop);
+    assert_eq!((stand(&again), stand(&next)), (Ok(()), Err(WaitReason::PendingLimitReached)));
+}
+
+#[test]
 fn oldest_pending_requests_proceed_and_an_end_names_the_next() {
     let mut index = index_of(&[at_most(2)]);
     let limited = Err(WaitReason::PendingLimitReached);

@@ -248,12 +248,15 @@ impl Facts {
         self.record = record;
     }
 
-    /// Discards what was read: request, record and user have to be read again.
+    /// Discards what was read: request, record and user have to be read again. The result of
+    /// ListUsers is kept: it is never the state before the claim, and a turn has one such read.
     pub(super) fn invalidate(&mut self) {
         self.state.request = Request::Unread;
         self.state.ledger = Ledger::Unread;
         self.state.assumed = false;
-        self.state.before = Snapshot::NotRead;
+        if !(self.state.listed && self.state.source == UserStateSource::ListUsers) {
+            self.state.before = Snapshot::NotRead;
+        }
     }
 
     /// Takes in the user's state before the claim, or the error of reading it. `again` is the time

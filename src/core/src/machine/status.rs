@@ -287,11 +287,20 @@ pub fn ended(record: Option<&PasswordResetRecord>, request_uid: Option<&str>) ->
 fn closed(closed: &Closed, last: Option<&Attempt>) -> StatusUpdate {
     let (reason, message) = match closed.cause {
         CloseCause::AlreadyResetRequired => {
+            let (invalidated, message) = match closed.origin.user_state_source {
+                Some(UserStateSource::ListUsers) => (
+                    Truth::Unknown,
+                    "nothing was sent: by ListUsers, which may return a state that is some seconds old, the user already had to reset the password",
+                ),
+                Some(UserStateSource::AdminGetUser | UserStateSource::None) | None => {
+                    (Truth::True, "nothing was sent: the user already had to reset the password")
+                }
+            };
             return StatusUpdate {
                 outcome: Outcome::Succeeded,
                 reason: EndReason::AlreadyResetRequired.into(),
-                invalidated: Truth::True,
-                message: "nothing was sent: the user already had to reset the password".into(),
+                invalidated,
+                message: message.into(),
             };
         }
         CloseCause::UserReadRefused => {

@@ -72,7 +72,12 @@ async fn find(name: &str, replies: Vec<Response>) -> (Result<User, ReadError>, V
 }
 
 fn user(username: &str, email: &str) -> Value {
-    let attributes = json!([{ "Name": "sub", "Value": SUB }, { "Name": "email", "Value": email }]);
+    user_with(username, email, "true")
+}
+
+fn user_with(username: &str, email: &str, verified: &str) -> Value {
+    let attributes = [("sub", SUB), ("email", email), ("email_verified", verified)];
+    let attributes: Vec<_> = attributes.iter().map(|(name, value)| json!({ "Name": name, "Value": value })).collect();
     json!({ "Username": username, "UserStatus": "CONFIRMED", "Enabled": true, "Attributes": attributes })
 }
 
@@ -102,6 +107,12 @@ async fn user_is_found_by_the_form_of_the_name() {
             vec![nobody.clone(), users(&[user("alice", email)])],
             vec![by_username(email), format!("email = \"{email}\"")],
         ),
+        (
+            "the address that the user signs in by, before it is verified",
+            email,
+            vec![nobody.clone(), users(&[user_with(SUB, email, "false")])],
+            vec![by_username(email), format!("email = \"{email}\"")],
+        ),
         ("after a lost connection", "alice", vec![None, users(&[user("alice", email)])], vec![by_username("alice"); 2]),
     ] {
         let (found, sent) = find(name, replies).await;
@@ -119,12 +130,21 @@ async fn user_who_is_not_certain_is_not_found() {
     let connection = ReadError::Connection(cognito_reset_api::FailureCause::Network);
     let two = users(&[user("one", email), user("two", email)]);
     let more = Some((200, json!({ "Users": [user("alice", email)], "PaginationToken": "more" })));
+    let later = Some((200, json!({ "Users": [], "PaginationToken": "more" })));
     let stateless = users(&[json!({ "Username": "alice" })]);
     for (case, name, replies, wanted, calls) in [
         ("nobody", "alice", vec![users(&[])], ReadError::NotListed, 1),
         ("nobody by either filter", email, vec![users(&[]), users(&[])], ReadError::NotListed, 2),
         ("another case", "Alice", vec![users(&[user("alice", email)])], ReadError::NotListed, 1),
         ("another address", email, vec![users(&[]), users(&[user("alice", "A@example.com")])], ReadError::NotListed, 2),
+        (
+            "an address that anybody can claim",
+            email,
+            vec![users(&[]), users(&[user_with("alice", email, "false")])],
+            ReadError::NotListed,
+            2,
+        ),
+        ("maybe on a later page", email, vec![later], ReadError::NotListed, 1),
         ("several", email, vec![users(&[]), two.clone()], ReadError::SeveralListed, 2),
         ("several of one user name", "one", vec![two], ReadError::SeveralListed, 1),
         ("maybe several", email, vec![users(&[]), more], ReadError::SeveralListed, 2),

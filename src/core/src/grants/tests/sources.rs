@@ -44,7 +44,15 @@ fn strongest_source_of_the_grants_that_allow_decides() {
         ("a suspended grant allows nothing", ListUsers, vec![&nothing, &suspended], &unread, Ok(Nothing)),
         ("a pattern alone", Nothing, vec![&pattern("ListUsers")], &unread, Ok(ListUsers)),
         ("a pattern that is not compared yet", Nothing, vec![&nothing, &pattern("ListUsers")], &unread, Ok(Nothing)),
-        ("a pattern that matches", Nothing, vec![&listed, &pattern("AdminGetUser")], &known("alice"), Ok(AdminGetUser)),
+        ("a pattern that matches", Nothing, vec![&listed, &pattern("AdminGetUser")], &known("alice"), Ok(ListUsers)),
+        ("an unreadable user", Nothing, vec![&listed, &pattern("AdminGetUser")], &KnownUser::Unreadable, Ok(ListUsers)),
+        (
+            "two patterns that match",
+            Nothing,
+            vec![&pattern("ListUsers"), &pattern("AdminGetUser")],
+            &known("alice"),
+            Ok(AdminGetUser),
+        ),
         ("a pattern of others", Nothing, vec![&listed, &pattern("AdminGetUser")], &known("bob"), Ok(ListUsers)),
         ("a pattern without a read", Nothing, vec![&pattern("None")], &unread, Err(WaitReason::NoMatchingGrant)),
         (
@@ -108,6 +116,12 @@ fn hold_that_names_users_holds_everyone_whom_nobody_reads() {
         let blocked = index.outlook(&watched(&alice())).blocked;
         assert_eq!(blocked.is_some(), wanted == Some(HoldCause::UserNotRead), "{case}: the outlook");
     }
+    let suspended = all("suspended", json!({ "suspend": true, "userStateSource": "AdminGetUser" }));
+    let mut beside = index(UserStateSource::None, &[all("grant", json!({})), suspended]);
+    put(&mut beside, &alice());
+    assert!(beside.put_hold(hold(json!(null))));
+    let counted = beside.stale_hold_statuses(NOW)[0].object.status.as_ref().unwrap().held_requests;
+    assert_eq!(counted, Some(1), "a grant that allows nothing lets nobody read");
     let mut index = index(UserStateSource::None, &[all("grant", json!({}))]);
     index.put_hold(hold(json!(null)));
     let held = index.evaluate(&of_user("BOB"), &KnownUser::NotRead).held_by.unwrap();

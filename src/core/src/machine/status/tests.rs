@@ -438,9 +438,14 @@ fn an_end_without_a_call_names_the_last_attempt() {
         assert!(other.message.contains("use a new name to try again") && other.message.ends_with(message), "{other:?}");
     }
     let skipped = closed_as(None, CloseCause::AlreadyResetRequired, None);
-    for uid in ["uid", "another"] {
-        let update = ended(Some(&skipped), Some(uid));
-        assert_eq!(gist(&update), (Outcome::Succeeded, "AlreadyResetRequired", Truth::True));
+    let mut by_a_list = skipped.clone();
+    by_a_list.spec.closed.as_mut().unwrap().origin.user_state_source = Some(UserStateSource::ListUsers);
+    for (skipped, invalidated) in [(skipped, Truth::True), (by_a_list, Truth::Unknown)] {
+        let update = ended(Some(&skipped), Some("uid"));
+        assert_eq!(gist(&update), (Outcome::Succeeded, "AlreadyResetRequired", invalidated));
+        assert_eq!(update.message.contains("ListUsers"), invalidated == Truth::Unknown);
+        let update = ended(Some(&skipped), Some("another"));
+        assert_eq!(gist(&update), (Outcome::Succeeded, "AlreadyResetRequired", invalidated));
         let shown = status(&request(), Some(&skipped), &update, NOW);
         assert_eq!((shown.start_time, shown.attempts, shown.record_ref.is_some()), (None, Some(0), true));
     }

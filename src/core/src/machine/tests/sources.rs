@@ -78,6 +78,29 @@ fn sub_of_a_list_is_stored_only_for_a_name_that_the_user_keeps() {
 }
 
 #[test]
+fn request_is_sent_if_grants_say_less_of_an_unlisted_user() {
+    // A grant with a pattern and an approval matches a user who is not read yet, and no user who
+    // cannot be read.
+    let before = Event::Grants(Evaluation {
+        approval_required: true,
+        ..evaluation(Ok(Authorization { source: UserStateSource::ListUsers, ..authorized("reset") }))
+    });
+    let mut run = Run::new();
+    run.expect([
+        (read(request(), None), "CheckGrants"),
+        (before, "Recall"),
+        (recalled(None, None), "LoadCredentials"),
+        (Event::Credentials(Ok("session")), "ListUser"),
+        (Event::User(Err(ReadError::NotListed)), "CheckGrants"),
+        (by(UserStateSource::ListUsers), "Read"),
+        (read(request(), None), "CheckGrants"),
+        (by(UserStateSource::ListUsers), "Recall"),
+        (recalled(None, None), "CheckGrants"),
+        (by(UserStateSource::ListUsers), "WriteRecord"),
+    ]);
+}
+
+#[test]
 fn lost_call_after_a_list_ends_as_unknown_after_a_probe() {
     for (seen, probes) in [(UserStatus::ResetRequired, 1), (UserStatus::Confirmed, 3)] {
         let run = claimed(UserStateSource::ListUsers, Some(found(UserStatus::Confirmed, USER, "")));
@@ -189,6 +212,9 @@ fn turn_of_another_source_is_none_for_a_list() {
 
 #[test]
 fn turn_is_used_up_by_one_list() {
+    // A grant of another role comes meanwhile, so the user has to be read again.
+    let by_another_role =
+        || Event::Grants(evaluation(Ok(Authorization { source: UserStateSource::ListUsers, ..authorized("other") })));
     let mut run = Run::new();
     run.expect([
         (read(request(), None), "CheckGrants"),
@@ -196,14 +222,11 @@ fn turn_is_used_up_by_one_list() {
         (recalled(None, None), "LoadCredentials"),
         (Event::Credentials(Ok("session")), "ListUser"),
         (found(UserStatus::Confirmed, USER, ""), "CheckGrants"),
-        // A grant of another role comes meanwhile, so the user has to be read again.
-        (
-            Event::Grants(evaluation(Ok(Authorization { source: UserStateSource::ListUsers, ..authorized("other") }))),
-            "Read",
-        ),
+        (by_another_role(), "Read"),
         (read(request(), None), "CheckGrants"),
-        (by(UserStateSource::ListUsers), "Recall"),
-        (recalled(None, None), "Finish"),
+        (by_another_role(), "Recall"),
+        (recalled(None, None), "LoadCredentials"),
+        (Event::Credentials(Ok("session")), "Finish"),
     ]);
     assert!(matches!(run.end(), Ok(Next::NeedsTurn { source: UserStateSource::ListUsers, .. })), "{:?}", run.end());
 }
