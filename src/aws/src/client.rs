@@ -40,7 +40,7 @@ use tracing::warn;
 use crate::{
     credentials::{Loader, OwnCredentials, assume},
     endpoint::{Service, Unusable},
-    transport::{self, cause_of, described, witnessed},
+    transport::{self, Witness, cause_of, described, witnessed},
     validate_response::{Body, ValidateResponse, names_only},
 };
 
@@ -217,16 +217,28 @@ impl Aws {
             .customize()
             .config_override(session.settings(Body::Object).timeout_config(timeouts).http_client(http))
             .send();
-        let output = match caught(call).await {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => {
-                let not_sent = witness.not_sent().map(ReadError::NotSent);
-                return Err(not_sent.unwrap_or_else(|| self.read_error(&error, session, user.username)));
-            }
-            Err(_) => return Err(witness.not_sent().map_or(ReadError::NoResponse, ReadError::NotSent)),
-        };
+        let output = self.read_result(call, &witness, session, user.username).await?;
         let status = output.user_status().map(user_status).ok_or(ReadError::NoResponse)?;
         Ok(User { status, names: names_of(Some(output.username()), output.user_attributes()) })
+    }
+
+    /// Sends a read, and returns its output.
+    async fn read_result<T, E: ProvideErrorMetadata + StdError + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        witness: &Witness,
+        session: &AwsSession,
+        username: &str,
+    ) -> Result<T, ReadError> {
+        let error = match caught(call).await {
+            Ok(Ok(output)) => return Ok(output),
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        if let Some(cause) = witness.not_sent() {
+            return Err(ReadError::NotSent(cause));
+        }
+        Err(error.map_or(ReadError::NoResponse, |error| self.read_error(&error, session, username)))
     }
 
     /// Returns the error of a read that may have been sent.

@@ -12,7 +12,6 @@ use cognito_reset_core::{
         user_names::UserNames,
     },
     dispatch::lane::LIST_CALLS,
-    panics::caught,
 };
 use uuid::Uuid;
 
@@ -107,14 +106,7 @@ impl Aws {
             .customize()
             .config_override(session.settings(Body::Object).timeout_config(timeouts).http_client(http))
             .send();
-        let output = match caught(call).await {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => {
-                let not_sent = witness.not_sent().map(ReadError::NotSent);
-                return Err(not_sent.unwrap_or_else(|| self.read_error(&error, session, user.username)));
-            }
-            Err(_) => return Err(witness.not_sent().map_or(ReadError::NoResponse, ReadError::NotSent)),
-        };
+        let output = self.read_result(call, &witness, session, user.username).await?;
         match output.users() {
             [] if output.pagination_token().is_none() => Ok(None),
             // The users may be on a later page, so that another filter must not decide.
