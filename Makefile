@@ -141,7 +141,8 @@ deny: ## Check the dependencies' licences, sources and advisories
 	@.ci/deny
 
 .PHONY: terraform
-terraform: ## Check that deploy/iam/terraform gives what the JSON policies say (where terraform is there)
+terraform: ## Check that deploy/iam/terraform gives what the JSON policies say (PROVIDERS=1 validates terraform/eks, too)
+	@.ci/require git go
 	@.ci/terraform
 
 .PHONY: auditable
