@@ -2,15 +2,11 @@
 //!
 //! Every other metric belongs to the part that counts it, which also registers it. Labels are
 //! strings from closed lists. The name of a user, pool or object is never a label. Each counter
-//! begins with 0 for all its labels, because Prometheus does not see the increase to the first value
-//! of a series.
+//! begins with 0 for all its labels, because Prometheus does not see the increase to the first
+//! value of a series.
 
 use cognito_reset_api::{Exception, FailureCause};
-use cognito_reset_core::{
-    action::port::SessionFailure,
-    machine::note::AwsStep,
-    refusal::Refuser,
-};
+use cognito_reset_core::{action::port::SessionFailure, machine::note::AwsStep, refusal::Refuser};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -70,7 +66,8 @@ fn failures() -> impl Iterator<Item = (AwsStep, &'static str)> {
         .into_iter()
         .flat_map(|step| SessionFailure::all().map(move |failure| (step, failure.as_str())));
     let others = ["UnrecognizedError", "NoResponse", "NotListed", "SeveralListed"];
-    let reads = Exception::ALL.iter().map(|exception| exception.code()).chain(others).map(|cause| (AwsStep::Read, cause));
+    let reads =
+        Exception::ALL.iter().map(|exception| exception.code()).chain(others).map(|cause| (AwsStep::Read, cause));
     let connections = FailureCause::ALL.map(FailureCause::as_str);
     let without_response = [AwsStep::Read, AwsStep::Reset]
         .into_iter()

@@ -1,5 +1,5 @@
-//! Measures the memory and the CPU time of this process, under the names that all Prometheus clients
-//! use.
+//! Measures the memory and the CPU time of this process, under the names that all clients of
+//! Prometheus use.
 
 use std::{fmt, fs};
 

@@ -201,9 +201,7 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
 async fn exposition(State(health): State<Health>, headers: HeaderMap) -> impl IntoResponse {
     let format = Format::negotiate(&headers);
     match format.write(&health.registry) {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")], text).into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -8,7 +8,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{controllers::retention::store::Kind, telemetry::metrics::{ProcessMetrics, begin}};
+use crate::{
+    controllers::retention::store::Kind,
+    telemetry::metrics::{ProcessMetrics, begin},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
@@ -45,8 +48,7 @@ impl Metrics {
     /// Registers the metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let Self { deleted, errors, last_scan, process: _ } = self;
-        let help =
-            "Objects deleted because of their age, by kind: request (past its time to live), record (past its retention) or ungranted-record";
+        let help = "Objects deleted because of their age, by kind: request (past its time to live), record (past its retention) or ungranted-record";
         registry.register("retention_deleted", help, deleted.clone());
         let help = "Objects that could not be checked or deleted, and scans that ended early, by kind";
         registry.register("retention_errors", help, errors.clone());
@@ -64,8 +66,8 @@ impl Metrics {
         self.errors.get_or_create(&kind.into()).inc();
     }
 
-    /// Begins to show the kinds that this process scans, with 0 until their first scan ends, so that
-    /// a kind that is never scanned is noticed.
+    /// Begins to show the kinds that this process scans. They are 0 until their first scan ends, so
+    /// that a kind that is never scanned is noticed.
     pub(crate) fn scanning(&self, kinds: &[Kind]) {
         for kind in kinds {
             drop(self.last_scan.get_or_create(&OfKind::from(*kind)));

@@ -151,9 +151,6 @@ mod tests {
         encode(&mut text, &registry).unwrap();
         assert!(text.contains("# TYPE cognito_reset_requests_pending gauge"), "{text}");
         assert!(text.contains("cognito_reset_requests_pending{reason=\"Suspended\"} 1"), "{text}");
-        assert!(
-            text.contains("cognito_reset_oldest_pending_request_age_seconds{reason=\"Suspended\"} 6"),
-            "{text}"
-        );
+        assert!(text.contains("cognito_reset_oldest_pending_request_age_seconds{reason=\"Suspended\"} 6"), "{text}");
     }
 }
