@@ -204,6 +204,21 @@ pub enum SessionFailure {
 }
 
 impl SessionFailure {
+    /// Returns all failures to load credentials or to assume a role.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let others = [
+            Self::NoCredentials,
+            Self::Malformed,
+            Self::NoResponse,
+            Self::CredentialsRefused,
+            Self::AccessDenied,
+            Self::TagsTooLarge,
+            Self::Rejected,
+            Self::Other,
+        ];
+        others.into_iter().chain(FailureCause::ALL.map(Self::Connection))
+    }
+
     /// Returns the name, for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
