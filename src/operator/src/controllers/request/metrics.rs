@@ -44,6 +44,7 @@ pub(crate) struct Metrics {
     calls: Family<Called, Counter>,
     settled: Family<Settled, Counter>,
     attributed: Family<Attributed, Counter>,
+    claims_lost: Counter,
     errors: Counter,
     in_flight: Gauge,
     pending: PendingRequests,
@@ -60,6 +61,7 @@ impl Metrics {
             calls: Family::default(),
             settled: Family::default(),
             attributed: Family::default(),
+            claims_lost: Counter::default(),
             errors: Counter::default(),
             in_flight: Gauge::default(),
             pending: PendingRequests::default(),
@@ -70,12 +72,25 @@ impl Metrics {
 
     /// Registers the metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Self { finished, calls, settled, attributed, errors, in_flight, pending, durations, process: _ } = self;
+        let Self {
+            finished,
+            calls,
+            settled,
+            attributed,
+            claims_lost,
+            errors,
+            in_flight,
+            pending,
+            durations,
+            process: _,
+        } = self;
         registry.register("requests_finished", "Requests that ended, by outcome and reason", finished.clone());
         registry.register("calls", "Calls of AdminResetUserPassword, by response", calls.clone());
         registry.register("attempts_settled", "Attempts settled in the ledger, by effect", settled.clone());
         let help = "Probes that showed a reset, by who may have made it according to the user's other records";
         registry.register("probes_attributed", help, attributed.clone());
+        let help = "Claims that another operator made first; more than a few mean a second installation";
+        registry.register("claims_lost", help, claims_lost.clone());
         registry.register("reconcile_errors", "Reconciles of a request that ended with an error", errors.clone());
         registry.register("requests_in_flight", "Requests being worked on at this moment", in_flight.clone());
         registry.register_collector(Box::new(pending.clone()));
@@ -107,6 +122,11 @@ impl Metrics {
     /// Counts a settled attempt.
     pub(crate) fn settled(&self, effect: Effect) {
         self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
+    }
+
+    /// Counts a claim that another operator made first.
+    pub(crate) fn claim_lost(&self) {
+        self.claims_lost.inc();
     }
 
     /// Counts a probe that showed a reset.
