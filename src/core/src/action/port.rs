@@ -240,7 +240,9 @@ impl SessionFailure {
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
-            Self::NoCredentials => "no credentials are configured",
+            Self::NoCredentials => {
+                "no credentials are configured: give the operator's service account an IAM role, by IRSA or EKS Pod Identity"
+            }
             Self::Malformed => {
                 "the credentials contain a character that no request can carry; a line break at the end is a common cause"
             }
