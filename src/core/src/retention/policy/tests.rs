@@ -60,7 +60,9 @@ fn of_record(record: &PasswordResetRecord, request: Presence) -> Verdict {
 
 #[test]
 fn record_is_read_only_after_its_retention_since_the_last_write() {
-    let page = |metadata: &ObjectMeta, now| super::record(metadata, None, Presence::NotRead, now, RETENTION);
+    let page = |metadata: &ObjectMeta, now| {
+        super::record(metadata, None, Presence::NotRead, now, RETENTION, &WatchedNamespaces::All)
+    };
     let aged = |change: fn(&mut ObjectMeta)| {
         let mut changed = metadata("r1", 11 * DAY);
         change(&mut changed);
