@@ -179,6 +179,11 @@ check-generated: build ## Fail if the generated files are not up to date
 		echo "==> crds/ differs from what the code says. Run 'make generate' and commit the result." >&2; exit 1; \
 	fi
 
+.PHONY: packaging
+packaging: ## Build the tools that package the operator: helm and its tests, crane, kwok (once, then cached)
+	@.ci/require go git
+	@.ci/packaging/tools >/dev/null
+
 .PHONY: clean
 clean: ## Remove what was built here (caches of servers and tools stay)
 	$(CARGO) clean
