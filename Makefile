@@ -192,6 +192,21 @@ check-generated: build ## Fail if the generated files are not up to date
 		echo "==> crds/ differs from what the code says. Run 'make generate' and commit the result." >&2; exit 1; \
 	fi
 
+.PHONY: packaging
+packaging: ## Build the tools that package the operator: helm and its tests, crane, kwok (once, then cached)
+	@.ci/require go git
+	@.ci/packaging/tools >/dev/null
+
+.PHONY: chart
+chart: packaging ## Lint and test the Helm chart, and check that its generated files are up to date
+	@.ci/require python3
+	@.ci/chart check
+
+.PHONY: generate-chart
+generate-chart: packaging ## Write the generated files of the Helm chart again (copies, schema, README)
+	@.ci/require python3
+	@.ci/chart generate
+
 .PHONY: clean
 clean: ## Remove what was built here (caches of servers and tools stay)
 	$(CARGO) clean

@@ -3,11 +3,17 @@
 
 mod schemas;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserPoolHold};
-use cognito_reset_core::ledger::OLD_NAME_PREFIX;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use cognito_reset_core::{
+    ledger::OLD_NAME_PREFIX,
+    watched_namespaces::{Scope, WatchedNamespaces},
+};
+use k8s_openapi::api::{
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    core::v1::Namespace,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ListParams, PostParams},
@@ -21,6 +27,8 @@ use crate::kube::{
     store::{StoreError, within},
 };
 
+/// The namespace of Events about objects without a namespace.
+const EVENTS_OF_THE_CLUSTER: &str = "default";
 /// The list of the operator's permissions.
 const PERMISSIONS: &str = include_str!("../../../../deploy/permissions.yaml");
 
@@ -41,6 +49,12 @@ pub(crate) struct Permission {
     /// True if the permission only covers the operator's own Lease, in its own namespace.
     #[serde(default)]
     pub(crate) own_lease: bool,
+    /// True if the permission is needed in the namespaces of requests only.
+    #[serde(default)]
+    pub(crate) by_namespace: bool,
+    /// True if it is needed in the namespace `default`, too.
+    #[serde(default)]
+    pub(crate) also_in_default: bool,
     /// True if the permission is not needed when records are kept forever.
     #[serde(default)]
     pub(crate) with_retention: bool,
@@ -53,11 +67,27 @@ pub(crate) struct Needs<'a> {
     pub(crate) lease: Option<&'a str>,
     /// True if records are deleted after their retention.
     pub(crate) retention: bool,
+    /// The namespaces whose requests are handled.
+    pub(crate) watched: &'a WatchedNamespaces,
 }
 
 impl Needs<'_> {
     const fn permission(&self, permission: &Permission) -> bool {
         (!permission.own_lease || self.lease.is_some()) && (!permission.with_retention || self.retention)
+    }
+
+    /// Returns the namespaces in which a permission is needed, of those that exist; `None` for all
+    /// namespaces.
+    fn places<'a>(&'a self, permission: &Permission, absent: &BTreeSet<&str>) -> Vec<Option<&'a str>> {
+        match (self.lease.filter(|_| permission.own_lease), self.watched.names()) {
+            (Some(lease), _) => vec![Some(lease)],
+            (None, Some(names)) if permission.by_namespace => {
+                let also = permission.also_in_default.then_some(EVENTS_OF_THE_CLUSTER);
+                let existing = names.iter().map(String::as_str).filter(|name| !absent.contains(name));
+                existing.chain(also).collect::<BTreeSet<_>>().into_iter().map(Some).collect()
+            }
+            (None, _) => vec![None],
+        }
     }
 }
 
@@ -117,6 +147,11 @@ pub(crate) enum StartError {
         "failed to start: missing permissions: {0}; bind the operator's ClusterRole and Role to this account (Helm: set rbac.create; kustomize: deploy/kustomize/base)"
     )]
     MissingPermissions(String),
+    /// Permissions are missing, and some are needed in the watched namespaces only.
+    #[error(
+        "failed to start: missing permissions: {0}; bind the roles of deploy/kustomize/components/watch-namespaces to this account, in each namespace of --watch-namespaces"
+    )]
+    MissingInNamespaces(String),
 }
 
 /// Returns the operator's permissions.
@@ -142,15 +177,32 @@ pub(crate) async fn check(
     if is_too_old(&version.major, &version.minor) {
         return Err(StartError::OldCluster { url: url.to_owned(), version: version.git_version });
     }
+    let absent = absent_namespaces(client, needs.watched, api_timeout).await.map_err(unreachable)?;
     let needed: Vec<_> = permissions()?.into_iter().filter(|permission| needs.permission(permission)).collect();
-    let missing = missing_permissions(client, &needed, needs.lease, api_timeout).await.map_err(unreachable)?;
-    if !missing.is_empty() {
-        return Err(StartError::MissingPermissions(missing.join(", ")));
+    let missing = missing_permissions(client, &needed, |it| needs.places(it, &absent), api_timeout).await;
+    let missing = missing.map_err(unreachable)?;
+    match needs.watched.names() {
+        _ if missing.is_empty() => {}
+        None => return Err(StartError::MissingPermissions(missing.join(", "))),
+        Some(_) => return Err(StartError::MissingInNamespaces(missing.join(", "))),
     }
-    first::<PasswordResetRequest>(client, url, api_timeout).await?;
-    first::<UserPoolGrant>(client, url, api_timeout).await?;
-    first::<UserPoolHold>(client, url, api_timeout).await?;
-    match first::<PasswordResetRecord>(client, url, api_timeout).await? {
+    for name in &absent {
+        warn!(
+            namespace = name,
+            "a namespace of --watch-namespaces does not exist; its requests are handled once it exists and this account has its permissions there"
+        );
+    }
+    let exists = |scope: &Scope| scope.as_deref().is_none_or(|name| !absent.contains(name));
+    if let Some(scope) = needs.watched.scopes().into_iter().find(exists) {
+        let api = match scope {
+            Some(namespace) => Api::<PasswordResetRequest>::namespaced(client.clone(), &namespace),
+            None => Api::all(client.clone()),
+        };
+        first(api, url, api_timeout).await?;
+    }
+    first(Api::<UserPoolGrant>::all(client.clone()), url, api_timeout).await?;
+    first(Api::<UserPoolHold>::all(client.clone()), url, api_timeout).await?;
+    match first(Api::<PasswordResetRecord>::all(client.clone()), url, api_timeout).await? {
         Some(record) if record.starts_with(OLD_NAME_PREFIX) => return Err(StartError::OldRecords(record)),
         Some(_) | None => {}
     }
@@ -179,53 +231,85 @@ fn is_too_old(major: &str, minor: &str) -> bool {
 
 /// Returns the name of the first object of a kind. The API server sorts cluster-scoped objects by
 /// name.
-async fn first<K>(client: &Client, url: &str, api_timeout: Duration) -> Result<Option<String>, StartError>
+async fn first<K>(api: Api<K>, url: &str, api_timeout: Duration) -> Result<Option<String>, StartError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let params = ListParams::default().limit(1);
     let resource = format!("{}.{}", K::plural(&()), K::group(&()));
-    match within(api_timeout, Api::<K>::all(client.clone()).list_metadata(&params)).await {
+    match within(api_timeout, api.list_metadata(&params)).await {
         Ok(list) => Ok(list.items.into_iter().next().map(|object| object.name_any())),
         Err(error) if error.is_not_found() => Err(StartError::MissingCrd(resource)),
         Err(cause) => Err(StartError::NotListed { resource, url: url.to_owned(), cause }),
     }
 }
 
-/// Returns the needed permissions that the operator lacks.
-async fn missing_permissions(
+/// Returns the watched namespaces that do not exist. One that cannot be read counts as existing:
+/// the missing permission is reported with the others.
+async fn absent_namespaces<'a>(
+    client: &Client,
+    watched: &'a WatchedNamespaces,
+    api_timeout: Duration,
+) -> Result<BTreeSet<&'a str>, StoreError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let mut absent = BTreeSet::new();
+    for name in watched.names().into_iter().flatten() {
+        match within(api_timeout, namespaces.get_metadata(name)).await {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {
+                absent.insert(name.as_str());
+            }
+            Err(error) if error.refuser().is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(absent)
+}
+
+/// Returns the needed permissions that the operator lacks, each with the namespace in which it is
+/// needed.
+async fn missing_permissions<'a>(
     client: &Client,
     needed: &[Permission],
-    lease_namespace: Option<&str>,
+    places: impl Fn(&Permission) -> Vec<Option<&'a str>>,
     api_timeout: Duration,
 ) -> Result<Vec<String>, StoreError> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let mut missing = Vec::new();
     for permission in needed {
-        let (resource, subresource) =
-            permission.resource.split_once('/').map_or((permission.resource.as_str(), None), |(a, b)| (a, Some(b)));
-        for verb in &permission.verbs {
-            let attributes = ResourceAttributes {
-                group: Some(permission.api_group.clone()),
-                resource: Some(resource.to_owned()),
-                subresource: subresource.map(str::to_owned),
-                verb: Some(verb.clone()),
-                namespace: lease_namespace.filter(|_| permission.own_lease).map(str::to_owned),
-                // RBAC does not know the name of an object that is being created.
-                name: (permission.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
-                ..ResourceAttributes::default()
-            };
-            let review = SelfSubjectAccessReview {
-                spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
-                ..Default::default()
-            };
-            let response = within(api_timeout, reviews.create(&PostParams::default(), &review)).await?;
-            if !response.status.is_some_and(|status| status.allowed) {
-                missing.push(format!("{verb} {}", permission.resource));
+        for place in places(permission) {
+            for verb in &permission.verbs {
+                let review = review(permission, verb, place);
+                let response = within(api_timeout, reviews.create(&PostParams::default(), &review)).await?;
+                if !response.status.is_some_and(|status| status.allowed) {
+                    let place = place.filter(|_| permission.by_namespace);
+                    let place = place.map(|name| format!(" in the namespace {name}")).unwrap_or_default();
+                    missing.push(format!("{verb} {}{place}", permission.resource));
+                }
             }
         }
     }
     Ok(missing)
+}
+
+/// Returns the question whether this account has a permission, in a namespace or in all.
+fn review(permission: &Permission, verb: &str, namespace: Option<&str>) -> SelfSubjectAccessReview {
+    let (resource, subresource) =
+        permission.resource.split_once('/').map_or((permission.resource.as_str(), None), |(a, b)| (a, Some(b)));
+    let attributes = ResourceAttributes {
+        group: Some(permission.api_group.clone()),
+        resource: Some(resource.to_owned()),
+        subresource: subresource.map(str::to_owned),
+        verb: Some(verb.to_owned()),
+        namespace: namespace.map(str::to_owned),
+        // RBAC does not know the name of an object that is being created.
+        name: (permission.own_lease && verb != "create").then(|| lease::NAME.to_owned()),
+        ..ResourceAttributes::default()
+    };
+    SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
+        ..Default::default()
+    }
 }
 
 #[cfg(test)]

@@ -221,6 +221,7 @@ mod tests {
     use cognito_reset_core::{
         grants::{ListedKind, Versions},
         refusal::Refuser,
+        watched_namespaces::WatchedNamespaces,
     };
     use tokio::{sync::watch, time::advance};
 
@@ -248,7 +249,11 @@ mod tests {
         expect(503, "checking that the cluster has what it needs");
         health.reading();
         expect(503, "not read yet");
-        let grants = Arc::new(SharedGrants::new(FRESH_FOR, cognito_reset_api::UserStateSource::AdminGetUser));
+        let grants = Arc::new(SharedGrants::new(
+            FRESH_FOR,
+            cognito_reset_api::UserStateSource::AdminGetUser,
+            WatchedNamespaces::All,
+        ));
         confirm(&grants);
         let asked = Arc::clone(&grants);
         let checks =
