@@ -1,7 +1,9 @@
 //! `--watch-namespaces`, with an account that has the permissions on requests in some namespaces
 //! only.
 
-use std::{collections::BTreeSet, fs, process::Command};
+mod permissions;
+
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use cognito_reset_api::{Action, RequestRef};
@@ -139,67 +141,6 @@ async fn request_is_performed_in_a_watched_namespace_alone() -> Result<()> {
     succeeds(&env, "shops", "elsewhere").await
 }
 
-/// Returns the permissions of `deploy/permissions.yaml` that are needed by namespace, or the
-/// others, without that on the Lease.
-fn listed(by_namespace: bool) -> Result<BTreeSet<(String, String)>> {
-    let all: Vec<Value> = serde_saphyr::from_str(include_str!("../../deploy/permissions.yaml"))?;
-    let of_kind = all.iter().filter(|entry| entry["ownLease"] != true);
-    let of_kind = of_kind.filter(|entry| (entry["byNamespace"] == true) == by_namespace);
-    Ok(of_kind.flat_map(|entry| pairs(&json!([entry["resource"]]), &entry["verbs"])).collect())
-}
-
-fn pairs(resources: &Value, verbs: &Value) -> Vec<(String, String)> {
-    let texts = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let of = |resource: String| texts(verbs).into_iter().map(move |verb| (verb, resource.clone()));
-    texts(resources).into_iter().flat_map(of).collect()
-}
-
-#[tokio::test]
-async fn component_divides_exactly_the_listed_permissions() -> Result<()> {
-    let env = Environment::start().await?;
-    let rendered = rendered(&env).await?;
-    let given = |kind: &str, name: &str| -> Result<BTreeSet<(String, String)>> {
-        let role = rendered.of_kind(kind).find(|role| role["metadata"]["name"] == name);
-        let rules = role.and_then(|role| role["rules"].as_array()).with_context(|| name.to_owned())?;
-        Ok(rules.iter().flat_map(|rule| pairs(&rule["resources"], &rule["verbs"])).collect())
-    };
-    assert_eq!(given("ClusterRole", "cognito-reset-operator")?, listed(false)?);
-    assert_eq!(given("ClusterRole", ROLE)?, listed(true)?);
-    let events = listed(true)?.into_iter().filter(|(_, resource)| resource == "events").collect();
-    assert_eq!(given("Role", "cognito-reset-operator-events")?, events);
-    Ok(())
-}
-
-#[tokio::test]
-async fn missing_permission_is_named_with_its_namespace() -> Result<()> {
-    let env = Environment::start().await?;
-    install(&env, &["support", "shops"], &["support"]).await?;
-    let refused = async |namespaces: &str| {
-        let mut operator = env.operator().args([format!("--watch-namespaces={namespaces}")]).start()?;
-        let status = operator.wait_exit(LIMIT).await?;
-        assert!(!status.success(), "{}", operator.logs());
-        anyhow::Ok(operator.logs())
-    };
-    let logs = refused("support,shops").await?;
-    for (verb, resource) in listed(true)? {
-        assert!(logs.contains(&format!("{verb} {resource} in the namespace shops")), "{verb} {resource}: {logs}");
-    }
-    assert!(!logs.contains("in the namespace support") && logs.contains("components/watch-namespaces"), "{logs}");
-    // Without the flag, the permissions are needed everywhere.
-    let everywhere = refused("").await?;
-    assert!(everywhere.contains("list passwordresetrequests,") && !everywhere.contains("shops"), "{everywhere}");
-    env.kubectl(&["delete", "rolebinding", "cognito-reset-operator-events", "-n", "default"]).await?;
-    eventually(LIMIT, "the missing permission on Events", async || {
-        let mut operator = env.operator().args(["--watch-namespaces=support"]).start()?;
-        ensure!(!operator.wait_exit(LIMIT / 20).await?.success());
-        ensure!(operator.logs().contains("create events in the namespace default"), "{}", operator.logs());
-        anyhow::Ok(())
-    })
-    .await
-}
-
 #[tokio::test]
 async fn two_operators_share_a_cluster_and_a_namespace() -> Result<()> {
     let env = Environment::start().await?;
@@ -286,4 +227,23 @@ async fn records_of_another_namespace_are_left_alone() -> Result<()> {
     }
     let _there = start(&env, "two", "shops", &times).await?;
     done(open_there, old_there).await
+}
+
+#[tokio::test]
+async fn standby_of_other_namespaces_reports_its_leader() -> Result<()> {
+    let env = Environment::start().await?;
+    install(&env, &["support", "shops"], &["support", "shops"]).await?;
+    let replica = async |identity: &str, namespaces: &str| {
+        let flag = format!("--watch-namespaces={namespaces}");
+        env.run_with(env.replica(identity, Some("10s")).args([flag])).await
+    };
+    let warning = "the leader watches other namespaces than this replica";
+    let leader = replica("one", "support").await?;
+    assert_eq!(leader.page("/readyz").await?.1.trim(), "leader");
+    let (same, other) = (replica("two", "support").await?, replica("three", "shops").await?);
+    // A standby compares before it is ready.
+    assert_eq!(other.page("/readyz").await?.1.trim(), "standby");
+    assert!(other.logs().contains(warning) && other.logs().contains("own=\"shops\""), "{}", other.logs());
+    assert!(!same.logs().contains(warning) && !leader.logs().contains(warning), "{}", same.logs());
+    Ok(())
 }
