@@ -196,18 +196,18 @@ async fn records_of_another_namespace_are_left_alone() -> Result<()> {
     let records = [("open", None), ("old", Some("Unknown"))].map(|(name, effect)| {
         ["support", "shops"].map(|namespace| record(&env, namespace, &format!("{name}-{namespace}"), effect))
     });
-    let names = records.each_ref().map(|pair| pair.each_ref().map(|it| it["metadata"]["name"].to_string()));
+    let names = records.each_ref().map(|pair| pair.each_ref().map(|it| it["metadata"]["name"].clone()));
     for record in records.as_flattened() {
         env.apply(&record.to_string()).await?;
     }
-    let of = async |name: &str| {
+    let of = async |name: &Value| {
         let all = env.list("prrec").await?;
-        anyhow::Ok(all.into_iter().find(|record| record["metadata"]["name"].to_string() == name))
+        anyhow::Ok(all.into_iter().find(|record| record["metadata"]["name"] == *name))
     };
-    let ([open_here, open_there], [old_here, old_there]) = (&names[0], &names[1]).into();
+    let ([open_here, open_there], [old_here, old_there]) = (&names[0], &names[1]);
     let before = (of(open_there).await?.context("none")?, of(old_there).await?.context("none")?);
     let times = ["--record-retention=1s", "--retention-scan-interval=1s", "--retention-rate=100"];
-    let done = async |open: &str, old: &str| {
+    let done = async |open: &Value, old: &Value| {
         eventually(LIMIT, "the claim to be resolved and the old record to be deleted", async || {
             let resolved = of(open).await?.is_none_or(|record| record["effect"].is_string());
             ensure!(of(old).await?.is_none() && resolved, "not yet");
@@ -221,7 +221,7 @@ async fn records_of_another_namespace_are_left_alone() -> Result<()> {
         // Everything that is listed now has been seen by a whole scan when this is gone.
         let last = record(&env, "support", "last", Some("Unknown"));
         env.apply(&last.to_string()).await?;
-        done(open_here, &last["metadata"]["name"].to_string()).await?;
+        done(open_here, &last["metadata"]["name"]).await?;
         assert_eq!((of(open_there).await?.context("gone")?, of(old_there).await?.context("gone")?), before);
         never_asked_about(&env, "shops");
     }
