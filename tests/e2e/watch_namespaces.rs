@@ -243,7 +243,7 @@ async fn standby_of_other_namespaces_reports_its_leader() -> Result<()> {
     let (same, other) = (replica("two", "support").await?, replica("three", "shops").await?);
     // A standby compares before it is ready.
     assert_eq!(other.page("/readyz").await?.1.trim(), "standby");
-    assert!(other.logs().contains(warning) && other.logs().contains("own=\"shops\""), "{}", other.logs());
+    assert!(other.logs().contains(warning) && other.logs().contains(r#""own":"shops""#), "{}", other.logs());
     assert!(!same.logs().contains(warning) && !leader.logs().contains(warning), "{}", same.logs());
     Ok(())
 }
