@@ -1,5 +1,7 @@
-//! Checks at the start that the cluster has what the operator needs: an API server that responds,
-//! the CRDs, and every permission of `deploy/permissions.yaml`.
+//! Checks at the start that the cluster has what the operator needs: an API server that responds and
+//! is new enough, every permission of `deploy/permissions.yaml`, and the CRDs of this version.
+
+mod schemas;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -29,6 +31,9 @@ use crate::kube::{
 const EVENTS_OF_THE_CLUSTER: &str = "default";
 /// The list of the operator's permissions.
 const PERMISSIONS: &str = include_str!("../../../../deploy/permissions.yaml");
+
+/// The oldest minor release of Kubernetes 1 with what the operator needs: selectable fields of CRDs.
+const OLDEST_MINOR: u32 = 32;
 
 /// A permission: some verbs on one resource. Its purpose and its test scenario, which the list also
 /// has, are not needed here.
@@ -93,12 +98,24 @@ pub(crate) enum StartError {
     #[error("failed to read the operator's own list of permissions: {0}")]
     List(String),
     /// The API server cannot be reached.
-    #[error("failed to reach the Kubernetes API server at {url}: {cause}; check KUBECONFIG or the pod's network")]
+    #[error(
+        "failed to reach the Kubernetes API server at {url}: {cause}; check KUBECONFIG, or for a Pod the NetworkPolicies of its namespace and the proxy (docs/network.md)"
+    )]
     Unreachable {
         /// The address of the API server.
         url: String,
         /// The cause.
         cause: StoreError,
+    },
+    /// The API server is too old.
+    #[error(
+        "failed to start: the Kubernetes API server at {url} has version {version}, and this operator needs 1.{OLDEST_MINOR} or newer; upgrade the cluster"
+    )]
+    OldCluster {
+        /// The address of the API server.
+        url: String,
+        /// The version of Kubernetes.
+        version: String,
     },
     /// The API server responds, but not with the objects of a kind.
     #[error("failed to list {resource} at the Kubernetes API server at {url}: {cause}")]
@@ -111,15 +128,24 @@ pub(crate) enum StartError {
         cause: StoreError,
     },
     /// A CRD is not installed.
-    #[error("failed to find the resource {0}: install the CRDs first, with kubectl apply -k deploy/kustomize/crds")]
+    #[error(
+        "failed to find the resource {0}: install the CRDs first (Helm: set crds.enabled; kustomize: kubectl apply -k deploy/kustomize/crds)"
+    )]
     MissingCrd(String),
+    /// The CRD of the ledger is older than this version.
+    #[error(
+        "failed to start: the CRDs are older than this operator, and the ledger would lose {0}; install the CRDs of version {version} first (Helm: set crds.enabled; kustomize: kubectl apply -k deploy/kustomize/crds), or run the operator's earlier version", version = env!("CARGO_PKG_VERSION")
+    )]
+    OldLedger(String),
     /// The cluster has records of an earlier version, under names that this version never reads.
     #[error(
         "failed to start: the record {0} was written by an earlier, unreleased version; this one would not find it and could repeat its reset. Delete the requests, then the records: kubectl delete prr --all -A, kubectl delete prrec --all"
     )]
     OldRecords(String),
     /// Permissions are missing.
-    #[error("failed to start: missing permissions: {0}; bind the roles of deploy/kustomize/base to this account")]
+    #[error(
+        "failed to start: missing permissions: {0}; bind the operator's ClusterRole and Role to this account (Helm: set rbac.create; kustomize: deploy/kustomize/base)"
+    )]
     MissingPermissions(String),
     /// Permissions are missing, and some are needed in the watched namespaces only.
     #[error(
@@ -147,7 +173,10 @@ pub(crate) async fn check(
     api_timeout: Duration,
 ) -> Result<(), StartError> {
     let unreachable = |cause| StartError::Unreachable { url: url.to_owned(), cause };
-    within(api_timeout, client.apiserver_version()).await.map_err(unreachable)?;
+    let version = within(api_timeout, client.apiserver_version()).await.map_err(unreachable)?;
+    if is_too_old(&version.major, &version.minor) {
+        return Err(StartError::OldCluster { url: url.to_owned(), version: version.git_version });
+    }
     let absent = absent_namespaces(client, needs.watched, api_timeout).await.map_err(unreachable)?;
     let needed: Vec<_> = permissions()?.into_iter().filter(|permission| needs.permission(permission)).collect();
     let missing = missing_permissions(client, &needed, |it| needs.places(it, &absent), api_timeout).await;
@@ -174,8 +203,29 @@ pub(crate) async fn check(
     first(Api::<UserPoolGrant>::all(client.clone()), url, api_timeout).await?;
     first(Api::<UserPoolHold>::all(client.clone()), url, api_timeout).await?;
     match first(Api::<PasswordResetRecord>::all(client.clone()), url, api_timeout).await? {
-        Some(record) if record.starts_with(OLD_NAME_PREFIX) => Err(StartError::OldRecords(record)),
-        Some(_) | None => Ok(()),
+        Some(record) if record.starts_with(OLD_NAME_PREFIX) => return Err(StartError::OldRecords(record)),
+        Some(_) | None => {}
+    }
+    let missing = schemas::missing(client, api_timeout).await;
+    if !missing.ledger.is_empty() {
+        return Err(StartError::OldLedger(schemas::listed(&missing.ledger)));
+    }
+    if !missing.others.is_empty() {
+        warn!(
+            missing = schemas::listed(&missing.others),
+            "the CRDs are older than this operator: the API server rejects or drops these fields and values; install the CRDs of this version"
+        );
+    }
+    Ok(())
+}
+
+/// Returns true if this version of Kubernetes is known to be too old. Vendors append letters.
+fn is_too_old(major: &str, minor: &str) -> bool {
+    let number = |text: &str| text.trim_end_matches(|end: char| !end.is_ascii_digit()).parse::<u32>().ok();
+    match (number(major), number(minor)) {
+        (Some(0), _) => true,
+        (Some(1), Some(minor)) => minor < OLDEST_MINOR,
+        (Some(_) | None, _) => false,
     }
 }
 
@@ -259,5 +309,28 @@ fn review(permission: &Permission, verb: &str, namespace: Option<&str>) -> SelfS
     SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() },
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_too_old;
+
+    #[test]
+    fn versions_before_the_oldest_supported_one_are_too_old() {
+        for (major, minor, too_old) in [
+            ("1", "31", true),
+            ("1", "31+", true),
+            ("1", "9", true),
+            ("0", "40", true),
+            ("1", "32", false),
+            ("1", "32+", false),
+            ("1", "40", false),
+            ("2", "0", false),
+            ("1", "", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_too_old(major, minor), too_old, "{major}.{minor}");
+        }
     }
 }

@@ -34,6 +34,7 @@ impl Retention {
     /// Scans requests and records, forever.
     pub(crate) async fn run(&self) {
         let Config { retention, records_period, short_period, .. } = self.config;
+        self.metrics.scanning(if retention.is_some() { &Kind::ALL } else { &[Kind::Request] });
         let requests = self.scan_periodically(Kind::Request, short_period);
         let records = async {
             if retention.is_some() {

@@ -44,6 +44,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 3] = [Self::Request, Self::Record, Self::UngrantedRecord];
+
     /// Returns the name, for logs and metrics.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
