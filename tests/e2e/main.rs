@@ -39,3 +39,4 @@ mod turns;
 mod two_people;
 mod upgrade;
 mod user_state_source;
+mod watch_namespaces;

@@ -130,7 +130,8 @@ fn every_flag_has_a_value_and_every_value_a_flag() -> Result<()> {
 
 #[tokio::test]
 async fn every_flag_reaches_the_operator() -> Result<()> {
-    let mut arguments = vec!["--set=config.identity=one".to_owned(), "--set=config.leaseNamespace=two".to_owned()];
+    let special = ["identity=one", "leaseNamespace=two", "watchNamespaces={support,shops}"];
+    let mut arguments: Vec<_> = special.iter().map(|set| format!("--set=config.{set}")).collect();
     for (flag, default) in flags()? {
         if !default.is_empty() && flag != "identity" {
             let default = if flag == "listen" { ":8080" } else { &default };

@@ -149,7 +149,7 @@ pub(crate) enum StartError {
     MissingPermissions(String),
     /// Permissions are missing, and some are needed in the watched namespaces only.
     #[error(
-        "failed to start: missing permissions: {0}; bind the roles of deploy/kustomize/components/watch-namespaces to this account, in each namespace of --watch-namespaces"
+        "failed to start: missing permissions: {0}; bind the operator's roles to this account, in the cluster and in each namespace of --watch-namespaces (Helm: set config.watchNamespaces; kustomize: deploy/kustomize/components/watch-namespaces)"
     )]
     MissingInNamespaces(String),
 }
