@@ -1,4 +1,4 @@
-//! What the chart renders, compared with kustomize, with `--help` and by the API server.
+//! The rendered chart, compared with kustomize, with `--help` and by the API server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
