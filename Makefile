@@ -52,6 +52,11 @@ test: test-tools prepared ## Run every test of the project
 		::: "the model" nice -n 19 $(MODEL) || status=$$?; \
 	exit $$status
 
+# TESTS="permissions crds" runs those whose names contain one of the words.
+.PHONY: test-chart
+test-chart: test-tools packaging prepared ## Run the end-to-end tests with what the Helm chart makes in place of kustomize
+	TESTBED_INSTALL=chart $(CARGO) test --workspace --test e2e --locked -- --test-threads=$(ABREAST) $(TESTS)
+
 # What `make fresh` runs.
 FRESH ?= make demo && make test
 export FRESH
