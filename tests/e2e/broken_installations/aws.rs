@@ -7,13 +7,15 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::{message, says, waits};
 
+/// Pauses that are long enough to be shown in a status.
+const PATIENT: [&str; 2] = ["--retry-initial=5s", "--retry-max=5s"];
 const ROLE: &str = "arn:aws:iam::111122223333:role/cognito-reset";
 
 #[tokio::test]
 async fn without_credentials_the_request_says_how_to_give_them() -> Result<()> {
     let env = Environment::start().await?;
     let in_a_pod = env.operator().without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY");
-    let _operator = env.run_with(in_a_pod).await?;
+    let _operator = env.run_with(in_a_pod.args(PATIENT)).await?;
     env.ask("alice").await?;
     let shown = waits(&env, "alice", "Pending/AwsCredentialsUnavailable").await?;
     says(&shown, &["no credentials are configured", "give the operator's service account an IAM role"]);
@@ -28,7 +30,7 @@ async fn a_wrong_role_is_told_in_its_grant() -> Result<()> {
     let denied = Fault::Respond(Reply::new(403, denied).header("content-type", "text/xml"));
     let assume = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));
     let rule = env.cognito.always(assume, denied);
-    let _operator = env.run_with(env.operator().args(["--role-check-interval=5s"])).await?;
+    let _operator = env.run_with(env.operator().args(PATIENT).args(["--role-check-interval=5s"])).await?;
     env.kubectl(&["delete", "poolgrant", "everyone"]).await?;
     env.grant("by-role", &format!("namespaces: [default]\nroleARN: {ROLE}")).await?;
     let shown = message(&env, "by-role", "RoleAssumable", "RoleNotAssumable").await?;
@@ -89,9 +91,10 @@ async fn a_tight_network_policy_is_told_where_it_hinders() -> Result<()> {
     let kubeconfig = env.cluster.kubeconfig_for("token", Some(&nobody.url))?;
     let shown = super::last_line(&env.operator().kubeconfig(&kubeconfig)).await?;
     says(&shown, &["failed to reach the Kubernetes API server", &nobody.url, "NetworkPolicies"]);
-    let _operator = env.run_with(env.operator().cognito(&nobody.url).args(["--connect-timeout=1s"])).await?;
+    let _operator =
+        env.run_with(env.operator().cognito(&nobody.url).args(PATIENT).args(["--connect-timeout=1s"])).await?;
     env.ask("alice").await?;
     let shown = waits(&env, "alice", "Pending/CognitoUnreachable").await?;
-    says(&shown, &["timed out", "NetworkPolicies"]);
+    says(&shown, &["cannot connect to Cognito", "nothing was sent", "NetworkPolicies"]);
     Ok(())
 }
