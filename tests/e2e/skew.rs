@@ -104,7 +104,7 @@ async fn fields_that_older_crds_lack_are_named_and_not_needed() -> Result<()> {
     for part in ["userpoolgrants spec.userStateSource", "passwordresetrequests status.password", "install the CRDs"] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    // kubectl tells the author of a grant that its limit would be lost.
+    // The author of a grant learns that its limit would be lost.
     let refused = env.refused(&narrowed).await?;
     assert!(refused.contains("unknown field \"spec.maxResetsPerMinute\""), "{refused}");
     is_performed_once(&env, "alice").await

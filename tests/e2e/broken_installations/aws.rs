@@ -1,4 +1,4 @@
-//! What is missing or wrong on the side of AWS.
+//! Mistakes on the side of AWS: credentials, role, Region and network.
 
 use anyhow::Result;
 use testbed::environment::Environment;
@@ -24,7 +24,7 @@ async fn without_credentials_the_request_says_how_to_give_them() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wrong_role_is_told_in_its_grant() -> Result<()> {
+async fn a_wrong_role_is_shown_in_its_grant() -> Result<()> {
     let env = Environment::start().await?;
     let denied = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
     let denied = Fault::Respond(Reply::new(403, denied).header("content-type", "text/xml"));
@@ -44,7 +44,7 @@ async fn a_wrong_role_is_told_in_its_grant() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pool_of_another_region_is_told_in_the_request() -> Result<()> {
+async fn a_pool_of_another_region_is_shown_in_the_request() -> Result<()> {
     let env = Environment::start().await?;
     let _operator = env.run().await?;
     // The right id in the wrong Region.
@@ -85,7 +85,7 @@ impl Dropping {
 const QUEUED: std::time::Duration = std::time::Duration::from_millis(500);
 
 #[tokio::test]
-async fn a_tight_network_policy_is_told_where_it_hinders() -> Result<()> {
+async fn a_tight_network_policy_is_named_where_it_hinders() -> Result<()> {
     let env = Environment::start().await?;
     let nobody = Dropping::start().await?;
     let kubeconfig = env.cluster.kubeconfig_for("token", Some(&nobody.url))?;

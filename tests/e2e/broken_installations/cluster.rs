@@ -1,4 +1,4 @@
-//! What is missing or wrong in the cluster.
+//! Mistakes in the cluster: CRDs, grants, versions, policies, and other installations.
 
 use anyhow::{Result, ensure};
 use http::Method;
@@ -76,7 +76,7 @@ async fn a_policy_in_the_way_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn two_installations_are_told_and_reset_once() -> Result<()> {
+async fn two_installations_are_reported_and_reset_once() -> Result<()> {
     let env = Environment::start().await?;
     // Each leads by a Lease in a namespace of its own, as two releases do.
     let own = "cognito-reset-operator";
@@ -106,10 +106,10 @@ async fn two_installations_are_told_and_reset_once() -> Result<()> {
     })
     .await?;
     held.release();
-    let told = "another operator claimed the record first; run one installation in a cluster";
+    let words = "another operator claimed the record first; run one installation in a cluster";
     eventually(LIMIT, "one of them to say so", async || {
         let logs = [first.logs(), second.logs()];
-        ensure!(logs.iter().any(|logs| logs.contains(told)), "{logs:?}");
+        ensure!(logs.iter().any(|logs| logs.contains(words)), "{logs:?}");
         anyhow::Ok(())
     })
     .await?;
@@ -125,7 +125,7 @@ async fn two_installations_are_told_and_reset_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_uninstall_half_way_hangs_nothing_and_is_told() -> Result<()> {
+async fn an_uninstall_half_way_hangs_nothing_and_is_reported() -> Result<()> {
     let env = Environment::start().await?;
     let mut operator = env.run().await?;
     env.ask("before").await?;

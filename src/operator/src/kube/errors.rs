@@ -39,7 +39,7 @@ pub(crate) fn of_watch(error: &watcher::Error) -> String {
     }
 }
 
-/// What a 404 means that is not about an object: the resource itself is not served.
+/// The description of a 404 that is not about an object: the resource itself is not served.
 const NOT_SERVED: &str = "the API server responded with 404 for a whole resource; install the CRDs (Helm: set crds.enabled; kustomize: kubectl apply -k deploy/kustomize/crds)";
 
 fn of_status(status: &Status) -> String {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_that_is_not_served_is_told_from_an_absent_object() {
+    fn a_resource_that_is_not_served_differs_from_an_absent_object() {
         let of = |status| of_client(&kube::Error::Api(serde_json::from_value(status).unwrap()));
         let text = of(json!({ "status": "Failure", "code": 404, "reason": "NotAStatus", "message": "" }));
         assert!(text.contains("install the CRDs"), "{text}");
