@@ -14,6 +14,7 @@ mod aws_responses;
 mod confirmation;
 mod crds;
 mod etcd_restore;
+mod gitops;
 mod hardening;
 mod holds;
 mod iam;
