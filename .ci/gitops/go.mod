@@ -1,4 +1,5 @@
-module gitops
+// Runs the Lua of deploy/gitops as Argo CD does, and both kstatus libraries; `make gitops` runs it.
+module cognito-reset.dev/gitops
 
 go 1.26.0
 
