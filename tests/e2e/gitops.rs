@@ -3,6 +3,7 @@
 
 mod again;
 mod drift;
+mod files;
 mod hooks;
 mod restore;
 

@@ -139,3 +139,23 @@ async fn nothing_that_a_tool_repeats_resets_twice() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn an_edit_is_rejected_and_a_new_name_is_a_new_reset() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    let env = &cluster.0;
+    let _operator = env.run().await?;
+    let name = "renamed";
+    let manifest = cluster.reset(Tool::Flux, name, "reason: phishing").await?;
+    let edited = manifest.replace("phishing", "another");
+    for arguments in [Tool::Flux.apply(), Tool::ArgoClientSide.apply(), &["replace", "-f", "-"]] {
+        let refused = cluster.run(arguments, &edited).await?.refusal()?;
+        ensure!(refused.contains("reason is immutable: create a new request under a new name"), "{refused}");
+    }
+    cluster.is_reset_once(name).await?;
+    cluster.run(&["delete", "prr", name], "").await?.success()?;
+    cluster.sync(Tool::Flux, &Tool::Flux.marked(&env.request("renamed-2", name, ""), "renamed-2")).await?;
+    ensure!(env.ended("renamed-2").await? == "Succeeded/ResetAccepted");
+    ensure!(env.calls(name) == 2, "the new name asks for another reset");
+    Ok(())
+}
