@@ -186,8 +186,11 @@ func act(action string, input, wanted map[string]any) error {
 
 func suspendAlone(states []state) error {
 	scripts, err := filepath.Glob(customizations + "*/actions/*/action.lua")
-	if err != nil || !slices.Equal(scripts, []string{actions + "suspend/action.lua"}) {
-		return fmt.Errorf("suspend has to be the only action, and there are %v, %w", scripts, err)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(scripts, []string{actions + "suspend/action.lua"}) {
+		return fmt.Errorf("suspend has to be the only action, and there are %v", scripts)
 	}
 	for _, s := range states {
 		if s.kind() != "PasswordResetRequest" {

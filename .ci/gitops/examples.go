@@ -23,8 +23,11 @@ const (
 // checkExclusions fails unless the snippet excludes records, and no other kind of this group.
 func checkExclusions() error {
 	objects, err := documents(exclusions)
-	if err != nil || len(objects) != 1 {
-		return fmt.Errorf("%s: %d objects, %w", exclusions, len(objects), err)
+	if err != nil {
+		return fmt.Errorf("%s: %w", exclusions, err)
+	}
+	if len(objects) != 1 {
+		return fmt.Errorf("%s: %d objects instead of one", exclusions, len(objects))
 	}
 	var rules []struct {
 		APIGroups []string `json:"apiGroups"`

@@ -11,7 +11,7 @@ const POLICY: &str = "deploy/gitops/refuse-generated-hooks.yaml";
 const HOOKS: [&str; 2] = ["argocd.argoproj.io/hook: Sync", "helm.sh/hook: post-install"];
 
 impl Cluster {
-    /// Returns a hook as Argo CD sends it: it computes the name of one with a `generateName` itself.
+    /// Returns a hook as Argo CD sends it, which computes the name of one with a `generateName`.
     fn hook(&self, metadata: &str, user: &str) -> String {
         self.0.request("unnamed", user, "").replacen("name: unnamed", metadata, 1)
     }
