@@ -177,6 +177,23 @@ terraform: ## Check that deploy/iam/terraform gives what the JSON policies say (
 	@.ci/require git go
 	@.ci/terraform
 
+# Runs in the root of the repository. The program is small; Go keeps what it is built of.
+GITOPS := $(TARGET_DIR)/gitops
+build_gitops = cd .ci/gitops && GOWORK=off go build -mod=readonly -o "$(GITOPS)" .
+
+.PHONY: gitops
+gitops: ## Check deploy/gitops: health and actions in Lua, kstatus of every state, the examples
+	@.ci/require go
+	@$(build_gitops)
+	@"$(GITOPS)"
+
+.PHONY: generate-gitops
+generate-gitops: ## Write the generated files of deploy/gitops and the table of docs/gitops.md again
+	@.ci/require cargo go
+	GENERATE_STATES=1 $(CARGO) test --quiet --workspace --locked --test conditions the_file_of_all_states
+	@$(build_gitops)
+	"$(GITOPS)" generate
+
 .PHONY: auditable
 auditable: ## Build the release binary with the list of its dependencies in it, as releases do
 	@.ci/require cargo

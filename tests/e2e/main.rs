@@ -16,6 +16,7 @@ mod chart;
 mod confirmation;
 mod crds;
 mod etcd_restore;
+mod gitops;
 mod hardening;
 mod holds;
 mod iam;

@@ -4,6 +4,8 @@
 
 #![allow(clippy::indexing_slicing, reason = "of JSON, which returns null")]
 
+mod grants;
+mod states;
 mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,14 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use cognito_reset_api::{
     Attempt, CloseCause, Closed, Effect, Evidence, Exception, Origin, PasswordResetRecord, PasswordResetRequest,
-    UserPoolGrant, UserPoolHold, UserStateSource, UserStatus, WaitReason,
+    UserStateSource, UserStatus, WaitReason,
 };
 use cognito_reset_core::{
-    action::{
-        port::{CredentialsReason, SessionFailure},
-        response::Class,
-    },
-    grants::{GrantIndex, Namespace},
+    action::{port::CredentialsReason, response::Class},
     invalid_objects::{self, Kind},
     ledger::{self, Backoff, Finding, Identity, Ledger, Settlement, Settling, Waits},
     machine::{
@@ -432,39 +430,9 @@ fn every_condition_keeps_within_its_bounds() -> Result<()> {
     Ok(())
 }
 
-/// The reasons in the statuses of valid and of invalid grants, and of holds.
-fn reasons_of_grants() -> Result<BTreeSet<String>> {
-    let mut index = GrantIndex::default();
-    index.put_namespace("support".into(), Namespace::default());
-    let specs = [
-        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"] }),
-        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["ops"] }),
-        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "usernamePattern": "(" }),
-        json!({ "userPoolID": "eu-west-1_Example01" }),
-        json!({ "userPoolID": "eu-west-1_Example01", "namespaces": ["*"], "usernamePattern": "a", "userStateSource": "None" }),
-        json!({ "userPoolID": "eu-west-1_Example02", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
-        json!({ "userPoolID": "eu-west-1_Example03", "namespaces": ["*"], "roleARN": "arn:aws:iam::123456789012:role/a" }),
-    ];
-    for (number, spec) in specs.into_iter().enumerate() {
-        index.put_grant(UserPoolGrant::new(&format!("grant-{number}"), serde_json::from_value(spec)?));
-    }
-    for (number, role) in index.roles().iter().enumerate() {
-        index.role_checked(role, if number == 0 { Ok(()) } else { Err(SessionFailure::AccessDenied) });
-    }
-    for (name, namespaces) in [("all", json!(null)), ("nowhere", json!(["nowhere"]))] {
-        let spec = json!({ "namespaces": namespaces, "reason": "incident" });
-        index.put_hold(UserPoolHold::new(name, serde_json::from_value(spec)?));
-    }
-    let stale = index.stale_statuses(NOW);
-    let of_grants = stale.into_iter().filter_map(|stale| stale.object.status).flat_map(|status| status.conditions);
-    let stale = index.stale_hold_statuses(NOW);
-    let of_holds = stale.into_iter().filter_map(|stale| stale.object.status).flat_map(|status| status.conditions);
-    Ok(of_grants.chain(of_holds).map(|condition| condition.reason).collect())
-}
-
 #[test]
 fn every_reason_is_reported_of_an_object() -> Result<()> {
-    let mut reported = reasons_of_grants()?;
+    let mut reported = grants::reasons()?;
     reported.extend(every_status()?.into_iter().map(|shown| shown.update.reason.as_str().to_owned()));
     // The names are in the one list of reasons, behind `=> "`.
     let list = include_str!("../../../api/src/conditions.rs");
