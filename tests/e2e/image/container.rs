@@ -1,4 +1,4 @@
-//! The configuration of the container, as a container runtime derives it from the Pod and the image.
+//! The configuration of the container, as a runtime derives it from the Pod and the image.
 
 use std::{fs, path::Path};
 
