@@ -19,7 +19,7 @@ first = $(if $(wildcard $1),, (the first time takes about $2 minutes on two core
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: prepared ## Show it working: a real API server, an emulated Cognito, every outcome; stops what it started
@@ -175,8 +175,8 @@ image-archive: image ## Write the image as one file, for machines without a netw
 	@.ci/image/archive.py "$(IMAGE)/$(ARCHITECTURE)" $(OPERATOR):$(VERSION) "$(call ARCHIVE,$(ARCHITECTURE))"
 	$(say) "$(call ARCHIVE,$(ARCHITECTURE))"
 
-.PHONY: image-arm64
-image-arm64: ## Build the image for arm64 on amd64 too, and start its program in an emulator (10 minutes)
+.PHONY: image-arm
+image-arm: ## Build the image for arm64 on amd64 too, and start its program in an emulator (10 minutes)
 	@.ci/require cargo go python3
 	@.ci/image/arm64 "$(IMAGE)/arm64"
 
