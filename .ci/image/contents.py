@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "cognito-reset-operator"
 MACHINES = {62: "amd64", 183: "arm64"}
+# Their names in Rust. Crates for other platforms are not fetched.
+PLATFORMS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 LINE = "=" * 80
 FIXED = {
     "etc/passwd": "root:x:0:0:root:/:/sbin/nologin\noperator:x:65532:65532:operator:/:/sbin/nologin\n",
@@ -78,9 +80,9 @@ def linked_crates(elf):
     return sorted((p["name"], p["version"]) for p in packages if p.get("kind") != "build" and p["source"] != "local")
 
 
-def third_party(crates):
+def third_party(crates, platform):
     """Returns the licences of the crates: each text once, after the crates that have it."""
-    command = ["cargo", "metadata", "--locked", "--format-version=1"]
+    command = ["cargo", "metadata", "--locked", "--format-version=1", "--filter-platform", platform]
     found = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout)
     packages = {(p["name"], p["version"]): p for p in found["packages"]}
     texts, lines = {}, []
@@ -130,7 +132,7 @@ def main():
     files = {name: (0o444, text.encode()) for name, text in FIXED.items()}
     files["etc/ssl/certs/ca-certificates.crt"] = 0o444, Path(authorities).read_bytes()
     files["licenses/LICENSE"] = 0o444, (ROOT / "LICENSE").read_bytes()
-    files["licenses/THIRD-PARTY"] = 0o444, third_party(linked_crates(elf)).encode()
+    files["licenses/THIRD-PARTY"] = 0o444, third_party(linked_crates(elf), PLATFORMS[architecture]).encode()
     files[f"usr/local/bin/{PROGRAM}"] = 0o555, data
     packed = layer(files)
     Path(output).write_bytes(packed)
