@@ -19,7 +19,7 @@ first = $(if $(wildcard $1),, (the first time takes about $2 minutes on two core
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
 demo: prepared ## Show it working: a real API server, an emulated Cognito, every outcome; stops what it started
@@ -163,7 +163,7 @@ check-format: ## Check that cargo fmt would change nothing
 	$(CARGO) fmt --all --check
 
 .PHONY: lint-repository
-lint-repository: ## Check workflows, scripts, Dockerfiles, hooks, forms and the devcontainer
+lint-repository: ## Check workflows, scripts, hooks, forms and the devcontainer
 	@.ci/require go git python3
 	@.ci/lint-repository
 
@@ -194,26 +194,46 @@ generate-gitops: ## Write the generated files of deploy/gitops and the table of 
 	@$(build_gitops)
 	"$(GITOPS)" generate
 
-.PHONY: auditable
-auditable: ## Build the release binary with the list of its dependencies in it, as releases do
-	@.ci/require cargo
-	PATH="$$(dirname "$$(.ci/cargo-tool cargo-auditable 0.7.7)"):$$PATH" \
-		$(CARGO) auditable build --release --locked --package $(OPERATOR) --bin $(OPERATOR)
-
 .PHONY: sbom
 sbom: ## Write the bill of materials, target/cognito-reset-operator.cdx.json (CycloneDX)
 	@.ci/require cargo
 	@.ci/sbom
 
 .PHONY: build
-build: ## Build the release binary
+build: ## Build the release binary: static on Linux, with the list of its dependencies in it
 ifeq ($(COGNITO_RESET_OPERATOR_BIN),$(BINARY))
-	@.ci/require cargo
+	@.ci/require cargo static
 	$(say) "building the operator$(call first,$(BINARY),7)"
-	$(CARGO) build --release --locked --package $(OPERATOR) --bin $(OPERATOR)
+	@.ci/build
 else
 	$(say) "using the operator at $(COGNITO_RESET_OPERATOR_BIN)"
 endif
+
+# The image of this machine's architecture, as a folder in the layout of OCI; and of it one file.
+ARCHITECTURE = $(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(shell uname -m)))
+IMAGE := $(TARGET_DIR)/image
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+ARCHIVE = $(IMAGE)/$(OPERATOR)-$(VERSION)-linux-$1.tar
+
+.PHONY: image
+image: build ## Build the image from scratch, target/image/ARCHITECTURE (amd64 or arm64, as this machine)
+	@.ci/require go python3
+	@.ci/image/build "$(COGNITO_RESET_OPERATOR_BIN)" $(ARCHITECTURE) "$(IMAGE)/$(ARCHITECTURE)"
+
+.PHONY: image-archive
+image-archive: image ## Write the image as one file, for machines without a network
+	@.ci/image/archive.py "$(IMAGE)/$(ARCHITECTURE)" $(OPERATOR):$(VERSION) "$(call ARCHIVE,$(ARCHITECTURE))"
+	$(say) "$(call ARCHIVE,$(ARCHITECTURE))"
+
+.PHONY: image-arm
+image-arm: ## Build the image for arm64 on amd64 too, and start its program in an emulator (10 minutes)
+	@.ci/require cargo go python3
+	@.ci/image/arm64 "$(IMAGE)/arm64"
+
+.PHONY: image-reproducible
+image-reproducible: image ## Build the image once more, from HEAD in another folder, and compare the digests (10 minutes)
+	@.ci/require git
+	@.ci/image/reproducible "$(IMAGE)/$(ARCHITECTURE)" $(ARCHITECTURE)
 
 .PHONY: generate
 generate: build ## Write the generated files (crds/, docs/metrics.md) again
@@ -252,7 +272,7 @@ clean: ## Remove what was built here (caches of servers and tools stay)
 # Not listed: steps of the targets above.
 .PHONY: test-tools
 test-tools:
-	@.ci/require cargo go python3 jq unshare
+	@.ci/require cargo go python3 jq unshare container
 
 .PHONY: words
 words:

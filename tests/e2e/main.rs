@@ -21,6 +21,7 @@ mod hardening;
 mod holds;
 mod iam;
 mod identity;
+mod image;
 mod invalid_objects;
 mod lease;
 mod logs;
