@@ -165,19 +165,28 @@ else
 	$(say) "using the operator at $(COGNITO_RESET_OPERATOR_BIN)"
 endif
 
+# Built with the features of the whole workspace, so that `make test` does not build its crates again.
+REFERENCE = $(CARGO) build --quiet --locked --workspace --example reference && $(TARGET_DIR)/debug/examples/reference
 .PHONY: generate
-generate: build ## Write the generated files (crds/) again
+generate: build ## Write the generated files (crds/ and docs/reference/) again
 	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir crds
+	$(REFERENCE) .
 
 .PHONY: check-generated
 check-generated: build ## Fail if the generated files are not up to date
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
-	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir "$$fresh" && \
-	if diff -ru --exclude=kustomization.yaml crds "$$fresh"; then \
-		echo "==> crds/ is up to date"; \
+	$(REFERENCE) "$$fresh" && \
+	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir "$$fresh/crds" && \
+	if diff -ru --exclude=kustomization.yaml crds "$$fresh/crds" && diff -ru docs/reference "$$fresh/docs/reference"; then \
+		echo "==> crds/ and docs/reference/ are up to date"; \
 	else \
-		echo "==> crds/ differs from what the code says. Run 'make generate' and commit the result." >&2; exit 1; \
+		echo "==> crds/ or docs/reference/ differs from what the code says. Run 'make generate' and commit the result." >&2; exit 1; \
 	fi
+
+.PHONY: book
+book: ## Build the book, target/book/index.html, and check its links
+	@.ci/require cargo git python3
+	@.ci/book
 
 .PHONY: clean
 clean: ## Remove what was built here (caches of servers and tools stay)
