@@ -112,7 +112,7 @@ fn a_broken_link_is_found() -> Result<()> {
         ("../Makefile#up", false),
         ("no-such-page.md", false),
     ] {
-        assert_eq!(problem("docs/page.md", text, target)?.is_none(), is_right, "{target}");
+        assert_eq!(problem("docs/style.md", text, target)?.is_none(), is_right, "{target}");
     }
     Ok(())
 }

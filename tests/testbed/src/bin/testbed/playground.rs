@@ -111,8 +111,6 @@ pub(crate) async fn serve(operator: &Path) -> Result<()> {
     );
     std::fs::write(output().join("env"), exports).context("failed to write the environment")?;
     let state = json!({
-        "kubeconfig": kubeconfig,
-        "path": environment.tools.directory(),
         "cognito": environment.proxy.url(),
         "operator": environment.operator.url(),
         "pool": environment.pool,
