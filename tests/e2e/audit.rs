@@ -8,7 +8,7 @@ use testbed::{Options, Page, eventually};
 
 /// Returns the block of the page that has this name.
 pub(crate) fn block(name: &str) -> Result<String> {
-    Ok(Page::read("docs/audit.md")?.script(name)?.to_owned())
+    Page::read("docs/audit.md")?.script(name)
 }
 
 /// Starts with an audit log, and the stamp in effect.

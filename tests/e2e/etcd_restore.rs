@@ -16,7 +16,7 @@ async fn run(env: &Environment) -> Result<Operator> {
 
 /// Returns the block of the runbook that has this name.
 fn block(name: &str) -> Result<String> {
-    Ok(Page::read("docs/runbooks/etcd-restore.md")?.script(name)?.to_owned())
+    Page::read("docs/runbooks/etcd-restore.md")?.script(name)
 }
 
 /// A cluster that has made resets since its snapshot, and a pipeline that applies the same requests

@@ -11,6 +11,7 @@ mod at_most_once;
 mod audit;
 mod aws;
 mod aws_responses;
+mod book;
 mod confirmation;
 mod crds;
 mod etcd_restore;

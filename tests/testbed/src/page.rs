@@ -22,7 +22,7 @@ pub struct Page {
 }
 
 /// A fenced block of code, and the comment above it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence<'a> {
     /// The number of the line that opens it.
     pub line: usize,
@@ -30,8 +30,8 @@ pub struct Fence<'a> {
     pub language: &'a str,
     /// The key and the value of the comment in the line above: `rehearsed`, `not-run` or `file`.
     pub mark: Option<(&'a str, &'a str)>,
-    /// The lines between the fences.
-    pub text: &'a str,
+    /// The lines between the fences, without the indentation of the fences.
+    pub text: String,
 }
 
 impl Page {
@@ -60,10 +60,10 @@ impl Page {
     ///
     /// # Errors
     /// If the page has not exactly one such block.
-    pub fn script(&self, name: &str) -> Result<&str> {
+    pub fn script(&self, name: &str) -> Result<String> {
         let found: Vec<_> = self.fences().into_iter().filter(|fence| fence.mark == Some(("rehearsed", name))).collect();
         match found.as_slice() {
-            [fence] => Ok(fence.text),
+            [fence] => Ok(fence.text.clone()),
             other => bail!("{} has {} blocks {name}", self.path, other.len()),
         }
     }
@@ -73,7 +73,7 @@ impl Page {
     /// # Errors
     /// If the page has not exactly one such block, or it begins with an output.
     pub fn session(&self, name: &str) -> Result<Session> {
-        Session::parse(self.script(name)?).with_context(|| format!("{}: block {name}", self.path))
+        Session::parse(&self.script(name)?).with_context(|| format!("{}: block {name}", self.path))
     }
 
     /// Writes the files that the page shows: each block with `<!-- file: NAME -->` above it.
@@ -81,13 +81,13 @@ impl Page {
     /// # Errors
     /// If there is none, or one cannot be written.
     pub fn write_files(&self, directory: &Path) -> Result<()> {
-        let fences = self.fences();
-        let files: Vec<_> = fences.iter().filter_map(|fence| Some((fence.mark?, fence.text))).collect();
-        let files: Vec<_> = files.into_iter().filter(|((key, _), _)| *key == "file").collect();
-        ensure!(!files.is_empty(), "{} shows no file", self.path);
-        for ((_, name), text) in files {
-            std::fs::write(directory.join(name), text).with_context(|| format!("failed to write {name}"))?;
+        let mut files = 0;
+        for fence in self.fences() {
+            let Some(("file", name)) = fence.mark else { continue };
+            std::fs::write(directory.join(name), fence.text).with_context(|| format!("failed to write {name}"))?;
+            files += 1;
         }
+        ensure!(files > 0, "{} shows no file", self.path);
         Ok(())
     }
 }
@@ -95,20 +95,26 @@ impl Page {
 /// Returns all fenced blocks of a Markdown text.
 fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut found = Vec::new();
-    let mut open: Option<(usize, &str, Option<(&str, &str)>, usize)> = None;
-    let (mut offset, mut above) = (0, "");
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        if let Some(info) = line.trim().strip_prefix("```") {
-            open = match open {
-                None => Some((index + 1, info, mark(above), offset + line.len())),
-                Some((line, language, mark, start)) => {
-                    found.push(Fence { line, language, mark, text: text.get(start..offset).unwrap_or_default() });
-                    None
-                }
-            };
-        }
+    let mut open: Option<(Fence<'_>, &str)> = None;
+    let mut above = "";
+    for (index, line) in text.lines().enumerate() {
+        open = match (open, line.trim_start().strip_prefix("```")) {
+            (None, None) => None,
+            (None, Some(language)) => {
+                let indentation = line.split('`').next().unwrap_or_default();
+                Some((Fence { line: index + 1, language, mark: mark(above), text: String::new() }, indentation))
+            }
+            (Some((mut fence, indentation)), None) => {
+                fence.text += line.strip_prefix(indentation).unwrap_or(line);
+                fence.text += "\n";
+                Some((fence, indentation))
+            }
+            (Some((fence, _)), Some(_)) => {
+                found.push(fence);
+                None
+            }
+        };
         above = line;
-        offset += line.len();
     }
     found
 }
@@ -182,8 +188,7 @@ impl Session {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "A\n\n<!-- rehearsed: a -->\n```console\n$ one \\\n  more\nx\n$ two\n```\n<!-- file: f.yaml -->\n```yaml\nk: v\n```\n";
+    const TEXT: &str = "A\n\n<!-- rehearsed: a -->\n```console\n$ one \\\n  more\nx\n$ two\n```\n  <!-- file: f.yaml -->\n  ```yaml\n  k: v\n  ```\n";
 
     fn page() -> Page {
         Page { path: "page".into(), text: TEXT.into() }

@@ -32,7 +32,8 @@ fn section(page: &mut String, flag: &Arg) {
     }
     let defaults = flag.get_default_values().iter().map(|value| code(&value.to_string_lossy()));
     let defaults: Vec<_> = defaults.collect();
-    facts += &if defaults.is_empty() { " No default.".to_owned() } else { format!(" Default: {}.", defaults.join(", ")) };
+    facts +=
+        &if defaults.is_empty() { " No default.".to_owned() } else { format!(" Default: {}.", defaults.join(", ")) };
     *page += &wrapped("", &facts);
     let help = flag.get_long_help().or(flag.get_help()).map(ToString::to_string).unwrap_or_default();
     paragraphs(page, &sentence(&help));

@@ -35,12 +35,12 @@ fn translated(schema: &Value) -> Value {
         let value = match key.as_str() {
             "nullable" => continue,
             key if key.starts_with("x-kubernetes-") => continue,
-            "properties" => value.as_object().into_iter().flatten().map(|(name, of)| (name.clone(), translated(of))).collect(),
+            "properties" => {
+                value.as_object().into_iter().flatten().map(|(name, of)| (name.clone(), translated(of))).collect()
+            }
             "items" | "additionalProperties" => translated(value),
             "type" if is_nullable => json!([value, "null"]),
-            "enum" if is_nullable => {
-                value.as_array().into_iter().flatten().cloned().chain([Value::Null]).collect()
-            }
+            "enum" if is_nullable => value.as_array().into_iter().flatten().cloned().chain([Value::Null]).collect(),
             _ => value.clone(),
         };
         result.insert(key.clone(), value);

@@ -18,7 +18,7 @@ fn every_command_is_run_by_a_test_or_marked() -> Result<()> {
         let page = Page::read(&path)?;
         for fence in page.fences() {
             run += usize::from(fence.mark.is_some_and(|(key, _)| key == "rehearsed"));
-            wrong.extend(problem(&path, fence, &tests).map(|problem| format!("{path}:{}: {problem}", fence.line)));
+            wrong.extend(problem(&path, &fence, &tests).map(|problem| format!("{path}:{}: {problem}", fence.line)));
         }
     }
     assert!(run > 20, "only {run} blocks are run");
@@ -27,10 +27,10 @@ fn every_command_is_run_by_a_test_or_marked() -> Result<()> {
 }
 
 /// Says what is wrong with a block, given the text of all tests.
-fn problem(path: &str, fence: Fence<'_>, tests: &[String]) -> Option<String> {
+fn problem(path: &str, fence: &Fence<'_>, tests: &[String]) -> Option<String> {
     let way_out = "write <!-- rehearsed: NAME --> above it and run it in a test, or <!-- not-run: REASON -->";
     let Fence { language, mark, text, .. } = fence;
-    if !COMMANDS.contains(&language) {
+    if !COMMANDS.contains(language) {
         let is_command = |line: &str| ["$ ", "kubectl ", "make ", "helm "].iter().any(|start| line.starts_with(start));
         let hidden = language.is_empty() && text.lines().any(is_command);
         return hidden.then(|| "commands need the language sh or console".to_owned());
@@ -63,7 +63,7 @@ fn tests() -> Result<Vec<String>> {
 
 #[test]
 fn a_command_without_a_mark_is_found() {
-    let fence = |language, mark| Fence { line: 1, language, mark, text: "$ kubectl get prr\n" };
+    let fence = |language, mark| Fence { line: 1, language, mark, text: "$ kubectl get prr\n".to_owned() };
     let tests = ["Page::read(\"docs/a.md\")?.script(\"one\")".to_owned()];
     for (fence, is_right) in [
         (fence("sh", Some(("rehearsed", "one"))), true),
@@ -74,7 +74,7 @@ fn a_command_without_a_mark_is_found() {
         (fence("", None), false),
         (fence("yaml", None), true),
     ] {
-        assert_eq!(problem("docs/a.md", fence, &tests).is_none(), is_right, "{fence:?}");
-        assert!(fence.mark.is_none_or(|(key, _)| key != "rehearsed") || problem("docs/b.md", fence, &tests).is_some());
+        assert_eq!(problem("docs/a.md", &fence, &tests).is_none(), is_right, "{fence:?}");
+        assert!(fence.mark.is_none_or(|(key, _)| key != "rehearsed") || problem("docs/b.md", &fence, &tests).is_some());
     }
 }
