@@ -75,6 +75,17 @@ faults: prepared ## Break everything that can break while two replicas work, and
 load: ## 10,000 requests while replicas are killed every few seconds (LOAD=... for another number)
 	@$(MAKE) faults LOAD=$(or $(LOAD),10000)
 
+.PHONY: monitoring
+monitoring: ## Test the alerts and parse the dashboard with promtool (deploy/monitoring)
+	@.ci/require go python3
+	@.ci/progress "promtool" .ci/monitoring/check
+
+# PICTURE names a file for a picture of the panels: docs/alerts/dashboard.svg is the one of the documentation.
+.PHONY: monitoring-live
+monitoring-live: prepared ## Have a real Prometheus scrape the operator during a load, and ask it all alerts and panels (PICTURE=... draws)
+	@.ci/progress "the build of the load" $(CARGO) build --quiet --locked --workspace --bin monitoring
+	$(TARGET_DIR)/debug/monitoring --prometheus "$$(.ci/monitoring/tools)/prometheus" $(if $(PICTURE),--picture "$(PICTURE)")
+
 # What `make load-retention` does: RECORDS records; SEED repeats the order of an earlier run.
 .PHONY: load-retention
 load-retention: prepared ## Delete the old ones of 20,000 records in flat memory (RECORDS=... for another number; make test has a sample)
@@ -141,7 +152,8 @@ deny: ## Check the dependencies' licences, sources and advisories
 	@.ci/deny
 
 .PHONY: terraform
-terraform: ## Check that deploy/iam/terraform gives what the JSON policies say (where terraform is there)
+terraform: ## Check that deploy/iam/terraform gives what the JSON policies say (PROVIDERS=1 validates terraform/eks, too)
+	@.ci/require git go
 	@.ci/terraform
 
 .PHONY: auditable
@@ -168,9 +180,10 @@ endif
 # Built with the features of the whole workspace, so that `make test` does not build its crates again.
 REFERENCE = $(CARGO) build --quiet --locked --workspace --example reference && $(TARGET_DIR)/debug/examples/reference
 .PHONY: generate
-generate: build ## Write the generated files (crds/ and docs/reference/) again
+generate: build ## Write the generated files (crds/, docs/reference/, docs/metrics.md) again
 	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir crds
 	$(REFERENCE) .
+	UPDATE_METRICS_REFERENCE=1 $(CARGO) test --quiet --locked --workspace --lib -- reference_of_metrics
 
 .PHONY: check-generated
 check-generated: build ## Fail if the generated files are not up to date
@@ -187,6 +200,21 @@ check-generated: build ## Fail if the generated files are not up to date
 book: ## Build the book, target/book/index.html, and check its links
 	@.ci/require cargo git python3
 	@.ci/book
+
+.PHONY: packaging
+packaging: ## Build the tools that package the operator: helm and its tests, crane, kwok (once, then cached)
+	@.ci/require go git
+	@.ci/packaging/tools >/dev/null
+
+.PHONY: chart
+chart: packaging ## Lint and test the Helm chart, and check that its generated files are up to date
+	@.ci/require python3
+	@.ci/chart check
+
+.PHONY: generate-chart
+generate-chart: packaging ## Write the generated files of the Helm chart again (copies, schema, README)
+	@.ci/require python3
+	@.ci/chart generate
 
 .PHONY: clean
 clean: ## Remove what was built here (caches of servers and tools stay)

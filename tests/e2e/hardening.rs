@@ -6,11 +6,11 @@ use std::{collections::BTreeMap, fs, path::Path, process::Command};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use testbed::Deployment;
-use testbed::environment::{Environment, root};
+use testbed::environment::{Environment, base, root};
 
 /// Returns the Pod that the Deployment of the base would create.
 async fn pod(env: &Environment) -> Result<Value> {
-    let base = Deployment::render(env.cluster.as_admin(), Path::new(&root("deploy/kustomize/base"))).await?;
+    let base = Deployment::render(env.cluster.as_admin(), &base()).await?;
     let template = base.of_kind("Deployment").next().context("no Deployment")?["spec"]["template"].clone();
     let mut pod =
         json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"] });

@@ -8,7 +8,8 @@ use serde_json::Value;
 use testbed::environment::{Environment, root};
 use testbed::{Fault, Matcher};
 
-const POLICIES: [&str; 5] = ["policy", "list_users", "assume_roles", "trust_other_account", "trust_pod_identity"];
+const POLICIES: [&str; 6] =
+    ["policy", "list_users", "assume_roles", "trust_other_account", "trust_pod_identity", "trust_irsa"];
 
 fn json(name: &str) -> Result<Value> {
     let path = root(&format!("deploy/iam/{}.json", name.replace('_', "-")));

@@ -12,6 +12,7 @@ mod audit;
 mod aws;
 mod aws_responses;
 mod book;
+mod chart;
 mod confirmation;
 mod crds;
 mod etcd_restore;

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -12,7 +11,7 @@ use cognito_reset_api::{Action, RequestRef};
 use cognito_reset_core::ledger::Identity;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use testbed::environment::{Environment, LIMIT, condition, root};
+use testbed::environment::{Environment, LIMIT, base, condition};
 use testbed::{Deployment, Fault, Matcher, Operator, Reply, eventually};
 
 use crate::{holds::without_reason, invalid_objects::taken_under};
@@ -89,7 +88,7 @@ async fn set_rights(env: &Environment, rights: &BTreeSet<Triple>) -> Result<()> 
 #[tokio::test]
 async fn the_base_gives_exactly_the_listed_permissions() -> Result<()> {
     let env = Environment::start().await?;
-    let base = Deployment::render(env.cluster.as_admin(), Path::new(&root("deploy/kustomize/base"))).await?;
+    let base = Deployment::render(env.cluster.as_admin(), &base()).await?;
     let mut given = BTreeSet::new();
     let own = |role: &&Value| role["metadata"]["name"] == ROLE;
     for role in base.of_kind("ClusterRole").chain(base.of_kind("Role")).filter(own) {

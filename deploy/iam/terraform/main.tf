@@ -46,11 +46,48 @@ variable "external_id" {
   description = "The externalID of the grant, which the role of another account compares; needed for the output trust_other_account."
 }
 
+variable "cluster_arn" {
+  type        = string
+  default     = null
+  description = "The EKS cluster whose Pods get the operator's role by EKS Pod Identity; needed for the output trust_pod_identity."
+
+  validation {
+    condition     = var.cluster_arn == null || can(regex("^arn:[a-z0-9-]+:eks:[a-z0-9-]+:[0-9]{12}:cluster/[0-9A-Za-z][\\w-]*$", var.cluster_arn))
+    error_message = "cluster_arn: give the whole ARN of the cluster, such as arn:aws:eks:eu-west-1:111122223333:cluster/example, without wildcards."
+  }
+}
+
+variable "oidc_provider_arn" {
+  type        = string
+  default     = null
+  description = "The IAM OIDC provider of the cluster, with IAM roles for service accounts; needed for the output trust_irsa."
+
+  validation {
+    condition     = var.oidc_provider_arn == null || can(regex("^arn:[a-z0-9-]+:iam::[0-9]{12}:oidc-provider/[\\w./-]+$", var.oidc_provider_arn))
+    error_message = "oidc_provider_arn: give the whole ARN of the provider, such as arn:aws:iam::111122223333:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/EXAMPLE, without wildcards."
+  }
+}
+
+variable "service_account" {
+  type        = string
+  default     = "cognito-reset-system:cognito-reset-operator"
+  description = "The operator's namespace and service account, as NAMESPACE:NAME; the only ones that trust_irsa trusts."
+
+  validation {
+    condition     = can(regex("^[a-z0-9]([a-z0-9-]*[a-z0-9])?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", var.service_account))
+    error_message = "service_account: give NAMESPACE:NAME, such as cognito-reset-system:cognito-reset-operator, without wildcards."
+  }
+}
+
 locals {
   reset  = jsondecode(file("${path.module}/../policy.json"))
   list   = jsondecode(file("${path.module}/../list-users.json"))
   assume = jsondecode(file("${path.module}/../assume-roles.json"))
   trust  = jsondecode(file("${path.module}/../trust-other-account.json"))
+  pod    = jsondecode(file("${path.module}/../trust-pod-identity.json"))
+  irsa   = jsondecode(file("${path.module}/../trust-irsa.json"))
+  # The issuer without its scheme, which the keys of the condition begin with.
+  issuer = var.oidc_provider_arn == null ? null : split(":oidc-provider/", var.oidc_provider_arn)[1]
 }
 
 output "reset_policy" {
@@ -82,5 +119,32 @@ output "trust_other_account" {
       { Principal = { AWS = var.operator_role_arn } },
       can(statement.Condition) ? { Condition = { StringEquals = { "sts:ExternalId" = var.external_id } } } : {},
     )]
+  }))
+}
+
+output "trust_pod_identity" {
+  description = "The trust policy of the operator's role with EKS Pod Identity; null without cluster_arn."
+  value = var.cluster_arn == null ? null : jsonencode(merge(local.pod, {
+    Statement = [for statement in local.pod.Statement : merge(statement, {
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = split(":", var.cluster_arn)[4] }
+        ArnEquals    = { "aws:SourceArn" = var.cluster_arn }
+      }
+    })]
+  }))
+}
+
+output "trust_irsa" {
+  description = "The trust policy of the operator's role with IAM roles for service accounts; null without oidc_provider_arn."
+  value = var.oidc_provider_arn == null ? null : jsonencode(merge(local.irsa, {
+    Statement = [for statement in local.irsa.Statement : merge(statement, {
+      Principal = { Federated = var.oidc_provider_arn }
+      Condition = {
+        StringEquals = {
+          "${local.issuer}:aud" = "sts.amazonaws.com"
+          "${local.issuer}:sub" = "system:serviceaccount:${var.service_account}"
+        }
+      }
+    })]
   }))
 }

@@ -81,7 +81,7 @@ use crate::schema;
     validation = Rule::new("!has(self.sessionTags) || has(self.roleARN)").message("sessionTags are only used to assume a role: give roleARN too").field_path(".sessionTags"),
     validation = Rule::new("!has(self.usernamePattern) || !has(self.userStateSource) || self.userStateSource != 'None'").message("usernamePattern needs the user: set userStateSource to AdminGetUser or ListUsers").field_path(".userStateSource")
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UserPoolGrantSpec {
     /// The id of the user pool.
     #[serde(rename = "userPoolID")]

@@ -66,7 +66,7 @@ pub const UNVERIFIED: &str = "unverified";
     validation = Rule::new("self.approved || !oldSelf.approved").message("an approval cannot be withdrawn: set suspend to hold the request back, or delete it").field_path(".approved"),
     validation = Rule::new("(has(self.approvedBy) == has(oldSelf.approvedBy) && (!has(self.approvedBy) || self.approvedBy == oldSelf.approvedBy)) || (self.approved && !oldSelf.approved)").message("approvedBy is written once, with the approval").field_path(".approvedBy")
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PasswordResetRequestSpec {
     /// The id of the user pool, such as `eu-west-1_Example01`. The part before the last underscore is its Region.
     #[serde(rename = "userPoolID")]

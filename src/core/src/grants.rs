@@ -34,6 +34,7 @@ use crate::{
         user_names::KnownUser,
     },
     dispatch::{key::Key, turns::GrantLimits},
+    watched_namespaces::WatchedNamespaces,
 };
 use cognito_reset_api::{PasswordResetRequest, UserPoolGrant, UserStateSource, conditions::WaitReason};
 
@@ -151,6 +152,8 @@ pub struct GrantRole {
 pub struct GrantIndex {
     /// The source of grants without one of their own.
     default_source: UserStateSource,
+    /// The namespaces whose pending requests are put into the index.
+    watched: WatchedNamespaces,
     grants: BTreeMap<String, CompiledGrant>,
     holds: BTreeMap<String, CompiledHold>,
     /// The users of pending requests that were read while a hold or a grant asked for users.
@@ -297,14 +300,26 @@ impl GrantIndex {
         changes.collect()
     }
 
-    /// Returns the grants that name a role.
+    /// Returns the grants that name a role and select a watched namespace.
     #[must_use]
     pub fn roles(&self) -> Vec<GrantRole> {
         let of_grant = |grant: &CompiledGrant| {
             let (user_pool_id, uid) = (grant.object.spec.user_pool_id.clone(), grant.object.uid().unwrap_or_default());
             Some(GrantRole { grant: grant.name(), uid, user_pool_id, role: grant.role()? })
         };
-        self.grants.values().filter_map(of_grant).collect()
+        self.grants.values().filter(|grant| self.selects_watched(grant)).filter_map(of_grant).collect()
+    }
+
+    /// Returns true if a grant can allow a request of a watched namespace.
+    fn selects_watched(&self, grant: &CompiledGrant) -> bool {
+        let selects = |name: &String| grant.selects(name, self.namespaces.get(name));
+        self.watched.names().is_none_or(|names| names.iter().any(selects))
+    }
+
+    /// Returns true if a namespace exists.
+    #[must_use]
+    pub fn has_namespace(&self, name: &str) -> bool {
+        self.namespaces.contains_key(name)
     }
 
     /// Stores the result of a role check, unless the grant names another role by now. Returns true

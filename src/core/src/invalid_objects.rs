@@ -111,12 +111,26 @@ pub fn without_values(text: &str) -> String {
     if NAMING.iter().any(|mistake| of_a_field(&mistake)) {
         return text.chars().take(MAX_TEXT).collect();
     }
+    if let Some(field) = unknown_field(text) {
+        return format!("Unknown field {field}");
+    }
     let Some(mistake) = QUOTING.iter().find(|mistake| text.starts_with(**mistake)) else {
         return "a value cannot be read".to_owned();
     };
     // A value may contain the same words; the text after their last occurrence is not part of it.
     let expected = text.rsplit_once(". Expected ").map_or("something else", |(_, expected)| expected);
     format!("{mistake}. Expected {expected}").chars().filter(|it| !it.is_control()).take(MAX_TEXT).collect()
+}
+
+/// Returns the name of a field that this version does not know. The CRD has it, or it would not be
+/// stored, unless somebody's CRD keeps every field; a name that no CRD would have is not returned.
+fn unknown_field(text: &str) -> Option<&str> {
+    const LONGEST: usize = 64;
+    let (name, _) = text.strip_prefix("Unknown field ")?.split_once(". Expected ")?;
+    let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.len() <= LONGEST
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_plain.then_some(name)
 }
 
 #[cfg(test)]

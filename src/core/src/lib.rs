@@ -22,3 +22,4 @@ pub mod refusal;
 pub mod retention;
 pub mod shared;
 pub mod status_retry;
+pub mod watched_namespaces;

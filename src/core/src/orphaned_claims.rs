@@ -3,7 +3,7 @@
 use cognito_reset_api::{Outcome, PasswordResetRecord, PasswordResetRequest};
 use kube::core::DeserializeGuard;
 
-use crate::ledger::Identity;
+use crate::{ledger::Identity, watched_namespaces::WatchedNamespaces};
 
 /// A record from the list of open claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,9 @@ pub enum Listed<'a> {
     Readable(Identity),
     /// A record that only a newer operator can read and write. It is not touched.
     OfNewerOperator,
+    /// A record of a request in a namespace that this operator does not watch. It is not touched:
+    /// its call may be in flight for longer than this operator knows.
+    Elsewhere,
     /// A record that cannot be parsed, with the parser's error. It is reported and not touched.
     Invalid(&'a str),
 }
@@ -19,8 +22,9 @@ pub enum Listed<'a> {
 impl<'a> Listed<'a> {
     /// Classifies a record of the list.
     #[must_use]
-    pub fn of(record: &'a DeserializeGuard<PasswordResetRecord>) -> Self {
+    pub fn of(record: &'a DeserializeGuard<PasswordResetRecord>, watched: &WatchedNamespaces) -> Self {
         match &record.0 {
+            Ok(record) if !watched.contains(&record.spec.request.namespace) => Self::Elsewhere,
             Ok(record) if record.is_of_newer_schema() => Self::OfNewerOperator,
             Ok(record) => Self::Readable(Identity::of_record(record)),
             Err(invalid) => Self::Invalid(&invalid.error),
@@ -87,8 +91,20 @@ mod tests {
     #[test]
     fn only_a_record_of_a_known_schema_is_resolved() {
         let claim = Identity::of_request(&request("reset", "alice", None));
-        assert_eq!(Listed::of(&record(&json!(1))), Listed::Readable(claim));
-        assert_eq!(Listed::of(&record(&json!(1_000))), Listed::OfNewerOperator);
-        assert!(matches!(Listed::of(&record(&json!("one"))), Listed::Invalid(error) if !error.is_empty()));
+        for watched in [WatchedNamespaces::All, ["support"].into()] {
+            assert_eq!(Listed::of(&record(&json!(1)), &watched), Listed::Readable(claim.clone()));
+            assert_eq!(Listed::of(&record(&json!(1_000)), &watched), Listed::OfNewerOperator);
+            assert!(
+                matches!(Listed::of(&record(&json!("one")), &watched), Listed::Invalid(error) if !error.is_empty())
+            );
+        }
+    }
+
+    #[test]
+    fn claim_of_an_unwatched_namespace_is_left_alone() {
+        let watched = WatchedNamespaces::from(["shops", "supports"]);
+        for schema in [1, 1_000] {
+            assert_eq!(Listed::of(&record(&json!(schema)), &watched), Listed::Elsewhere, "{schema}");
+        }
     }
 }

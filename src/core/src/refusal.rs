@@ -80,6 +80,9 @@ pub enum Refuser {
 }
 
 impl Refuser {
+    /// All labels of a metric.
+    pub const KINDS: [&str; 6] = ["policy", "webhook", "quota", "permission", "crd", "other"];
+
     /// Parses a response that rejects a write.
     #[must_use]
     pub fn of(status: &Status) -> Self {

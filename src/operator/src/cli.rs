@@ -6,9 +6,13 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use cognito_reset_api::UserStateSource;
+use cognito_reset_core::watched_namespaces::WatchedNamespaces;
 
 pub(crate) use self::values::Listen;
-use self::values::{duration, freshness, identity, lease_duration, rate, retention, retention_rate, user_state_source};
+use self::values::{
+    duration, freshness, identity, lease_duration, rate, retention, retention_rate, user_state_source,
+    watched_namespaces,
+};
 
 /// Resets Amazon Cognito passwords for PasswordResetRequests, at most once each.
 ///
@@ -69,6 +73,13 @@ pub struct RunArgs {
     /// The name of this process in records and Events. In a cluster, use the name of the pod.
     #[arg(long, env = "COGNITO_RESET_IDENTITY", default_value = "cognito-reset-operator", value_name = "NAME", value_parser = identity)]
     pub(crate) identity: String,
+
+    /// The namespaces whose requests this operator handles, separated by commas, at most 50; if not
+    /// set, all namespaces of the cluster. Requests of other namespaces, and the records of such
+    /// requests, are left alone. With it, the permissions on requests are needed in these
+    /// namespaces only (docs/permissions.md).
+    #[arg(long, env = "COGNITO_RESET_WATCH_NAMESPACES", default_value = "", hide_default_value = true, value_parser = watched_namespaces, value_name = "NAMESPACES")]
+    pub(crate) watch_namespaces: WatchedNamespaces,
 
     /// Coordinate replicas with a Lease, so that one works at a time. Without it every
     /// replica works: no reset is made twice, but replicas repeat each other's reads.

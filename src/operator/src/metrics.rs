@@ -5,7 +5,7 @@ use prometheus_client::registry::Registry;
 use crate::{
     controllers::{grant, orphaned_claims, request, retention},
     kube::{lease::LeadershipMetric, requests::ApiRequests},
-    telemetry::metrics::ProcessMetrics,
+    telemetry::{metrics::ProcessMetrics, process::Process},
 };
 
 /// The metrics of all parts. Clones count the same values.
@@ -41,15 +41,17 @@ impl Metrics {
     #[must_use]
     pub fn registry(&self) -> Registry {
         let Self { process, api_requests, leadership, requests, grants, orphaned_claims, retention } = self;
-        let mut registry = Registry::with_prefix("cognito_reset");
-        requests.register(&mut registry);
-        grants.register(&mut registry);
-        orphaned_claims.register(&mut registry);
-        retention.register(&mut registry);
-        process.register(&mut registry);
-        leadership.register(&mut registry);
-        api_requests.register(&mut registry);
-        registry
+        let mut root = Registry::default();
+        root.register_collector(Box::new(Process));
+        let registry = root.sub_registry_with_prefix("cognito_reset");
+        requests.register(registry);
+        grants.register(registry);
+        orphaned_claims.register(registry);
+        retention.register(registry);
+        process.register(registry);
+        leadership.register(registry);
+        api_requests.register(registry);
+        root
     }
 }
 

@@ -99,14 +99,17 @@ async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared<Aws>, Run
     let namespace = args.lease_namespace.clone().unwrap_or_else(|| cluster.config.default_namespace.clone());
     let lease = args.lease.then_some(namespace);
     let client = cluster.client(&metrics.api_requests)?;
-    let needs = Needs { lease: lease.as_deref(), retention: !args.record_retention.is_zero() };
+    let retention = !args.record_retention.is_zero();
+    let needs = Needs { lease: lease.as_deref(), retention, watched: &args.watch_namespaces };
     preflight::check(&client, &url, needs, args.api_timeout).await?;
     if needs.retention && args.record_retention < SHORT_RETENTION {
         warn!(
             "records are kept for less than a day: a request that is deleted and applied again after that resets again"
         );
     }
-    info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, "starting");
+    let namespaces =
+        args.watch_namespaces.names().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+    info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, namespaces, "starting");
     Ok(Prepared { client, cognito, lease })
 }
 

@@ -123,7 +123,7 @@ impl<C: Cognito> Operator<C> {
         let (events, publishing) = Events::new(client.clone(), args.identity.clone(), process.clone());
         tasks.spawn_loop("events", publishing);
         let invalid_objects = InvalidObjects::new(events.clone(), process.clone());
-        let index = SharedGrants::new(args.grant_freshness, args.user_state_source);
+        let index = SharedGrants::new(args.grant_freshness, args.user_state_source, args.watch_namespaces.clone());
         let confirmation = Arc::new(Confirmation::new(client.clone(), grants.clone(), index));
         let grants = Arc::new(grant::context::Context::new(
             args.into(),
@@ -149,7 +149,8 @@ impl<C: Cognito> Operator<C> {
             invalid_objects.clone(),
             orphaned_claims.clone(),
         ));
-        let retention = Arc::new(Retention::new(args.into(), client.clone(), events, retention.clone()));
+        let retention =
+            Arc::new(Retention::new(args.into(), client.clone(), confirmation.grants(), events, retention.clone()));
         let (leadership, api_timeout) = (leadership.clone(), args.api_timeout);
         Self {
             health,

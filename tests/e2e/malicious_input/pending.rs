@@ -1,8 +1,6 @@
 //! Many pending requests of the largest content that the API server accepts.
 
-use std::path::Path;
-
-use testbed::{Deployment, environment::root};
+use testbed::{Deployment, environment::base};
 
 use super::*;
 
@@ -39,7 +37,7 @@ async fn create(env: &Environment) -> Result<()> {
 
 /// Returns the memory limit of the Deployment, in bytes.
 async fn shipped_limit(env: &Environment) -> Result<usize> {
-    let base = Deployment::render(env.cluster.as_admin(), Path::new(&root("deploy/kustomize/base"))).await?;
+    let base = Deployment::render(env.cluster.as_admin(), &base()).await?;
     let deployment = base.manifests.iter().find(|it| it["kind"] == "Deployment").context("no Deployment")?;
     let limit = deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"].as_str();
     let mebibytes = limit.and_then(|limit| limit.strip_suffix("Mi")).context("no limit in MiB")?;

@@ -33,7 +33,10 @@ const START_ATTEMPTS: usize = 3;
 /// The controllers that delete namespaces and orphans, make service accounts, and give the built-in
 /// roles their rules.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
-                           root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
+                           root-ca-certificate-publisher-controller,clusterrole-aggregation-controller,";
+
+/// The controllers of Deployments, and those that their Pods need.
+const WORKLOADS: &str = "deployment-controller,replicaset-controller,disruption-controller";
 
 /// The options of a control plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,9 @@ pub struct Options {
     pub kustomizations: Vec<PathBuf>,
     /// Starts kube-controller-manager too, for the deletion of namespaces and garbage collection.
     pub controller_manager: bool,
+    /// Starts kube-controller-manager with the controllers of Deployments as well. A
+    /// [`Node`](crate::Node) runs their Pods.
+    pub workloads: bool,
     /// True if etcd waits for the disk, as it does in a real cluster.
     pub fsync: bool,
     /// The file with the policy of the API server's audit log. Without a policy there is no log.
@@ -54,8 +60,8 @@ impl Options {
     /// Returns true if a control plane with these options can be restored from what is stored
     /// alone: only kube-apiserver writes there, and its audit log does not matter.
     pub(crate) fn is_common(&self) -> bool {
-        let Self { kustomizations: _, controller_manager, fsync, audit_policy, api_server_arguments } = self;
-        !controller_manager && !fsync && audit_policy.is_none() && api_server_arguments.is_empty()
+        let Self { kustomizations: _, controller_manager, workloads, fsync, audit_policy, api_server_arguments } = self;
+        !controller_manager && !workloads && !fsync && audit_policy.is_none() && api_server_arguments.is_empty()
     }
 }
 
@@ -123,7 +129,7 @@ impl ControlPlane {
             home,
         };
         this.wait_ready().await?;
-        if this.options.controller_manager {
+        if this.options.controller_manager || this.options.workloads {
             this.start_controller_manager().await?;
         }
         for kustomization in &this.options.kustomizations {
@@ -156,7 +162,7 @@ impl ControlPlane {
             .arg(format!("--kubeconfig={}", self.kubectl.kubeconfig.display()))
             .arg(format!("--authentication-kubeconfig={}", self.kubectl.kubeconfig.display()))
             .arg(format!("--authorization-kubeconfig={}", self.kubectl.kubeconfig.display()))
-            .arg(format!("--controllers={CONTROLLERS}"))
+            .arg(format!("--controllers={CONTROLLERS}{}", if self.options.workloads { WORKLOADS } else { "" }))
             .arg(format!("--secure-port={port}"))
             .arg(format!("--cert-dir={}", self.home.path().join("controller-manager").display()))
             .args(["--bind-address=127.0.0.1", "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000"]);

@@ -38,7 +38,11 @@ impl Deployment {
         Self::parse(yaml).with_context(|| format!("{path} cannot be started from"))
     }
 
-    fn parse(yaml: String) -> Result<Self> {
+    /// Reads rendered manifests.
+    ///
+    /// # Errors
+    /// As for [`render`](Self::render).
+    pub fn parse(yaml: String) -> Result<Self> {
         let manifests: Vec<Value> =
             serde_saphyr::from_multiple(&yaml).context("the rendered manifests are not YAML")?;
         let deployments: Vec<&Value> = manifests.iter().filter(|manifest| manifest["kind"] == "Deployment").collect();

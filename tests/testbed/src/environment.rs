@@ -1,6 +1,8 @@
 //! The environment of a test's operator: a leased control plane, a user pool, and a fault proxy
 //! before each.
 
+mod installed;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -16,6 +18,8 @@ use anyhow::{Result, bail, ensure};
 use http::Method;
 use serde_json::Value;
 use tokio::sync::OnceCell;
+
+pub use self::installed::base;
 
 /// The time that anything may take on a busy machine; a test ends as soon as the state is there.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -38,14 +42,10 @@ pub const QUICK: &[&str] = &[
     "--log=debug",
 ];
 
-/// The part of `deploy/` that goes into a cluster without a change.
-const DEFINITIONS: &str = "deploy/kustomize/crds";
-const BASE: &str = "deploy/kustomize/base";
-
 /// Returns the options of a control plane that has only the CRDs.
 #[must_use]
 pub fn with_definitions() -> Options {
-    Options { kustomizations: vec![root(DEFINITIONS).into()], ..Options::default() }
+    Options { kustomizations: vec![installed::definitions()], ..Options::default() }
 }
 
 /// The servers, with the CRDs and the base of `deploy/` applied.
@@ -75,9 +75,9 @@ impl Environment {
 
     /// Starts with these options beside what is applied.
     pub async fn start_with(options: Options) -> Result<Self> {
-        let kustomizations = [DEFINITIONS, BASE].map(|path| root(path).into()).to_vec();
+        let kustomizations = vec![installed::definitions(), base()];
         let cluster = Pool::of_this_process().lease(Options { kustomizations, ..options }).await?;
-        let deployment = base(cluster.as_admin()).await?;
+        let deployment = rendered_base(cluster.as_admin()).await?;
         Self::among(cluster, deployment).await
     }
 
@@ -88,7 +88,9 @@ impl Environment {
         Self::among(cluster, deployment).await
     }
 
-    async fn among(cluster: Lease, deployment: Deployment) -> Result<Self> {
+    /// Makes a pool and a grant for every namespace in a control plane in which this Deployment is
+    /// installed.
+    pub async fn among(cluster: Lease, deployment: Deployment) -> Result<Self> {
         let moto = Pool::of_this_process().emulator().await?;
         let token = cluster.service_account_token(&deployment.namespace, &deployment.service_account).await?;
         let api = FaultProxy::start(&cluster.url(), Some(cluster.ca_pem())).await?;
@@ -338,9 +340,9 @@ fn without_managed_fields(mut object: Value) -> Value {
 }
 
 /// The base of `deploy/`, rendered once.
-async fn base(kubectl: &Kubectl) -> Result<Deployment> {
+async fn rendered_base(kubectl: &Kubectl) -> Result<Deployment> {
     static RENDERED: OnceCell<Deployment> = OnceCell::const_new();
-    RENDERED.get_or_try_init(|| async { Deployment::render(kubectl, Path::new(&root(BASE))).await }).await.cloned()
+    RENDERED.get_or_try_init(|| async { Deployment::render(kubectl, &base()).await }).await.cloned()
 }
 
 /// Returns one condition of an object; null if it is absent.

@@ -97,7 +97,8 @@ impl Kubectl {
     /// # Errors
     /// When it cannot be run at all.
     pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Result<KubectlResult> {
-        let command = format!("kubectl {}", arguments.join(" "));
+        let program = self.program.file_name().unwrap_or_default().display();
+        let command = format!("{program} {}", arguments.join(" "));
         let mut process = Command::new(&self.program);
         if let Some(directory) = &self.directory {
             process.current_dir(directory);

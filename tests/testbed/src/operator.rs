@@ -234,7 +234,8 @@ impl Operator {
     /// When its metrics cannot be read.
     pub async fn has_scanned(&self, kind: &str) -> Result<bool> {
         let (_, metrics) = self.page("/metrics").await?;
-        Ok(metrics.contains(&format!("retention_last_scan_timestamp_seconds{{kind=\"{kind}\"}}")))
+        let series = format!("cognito_reset_retention_last_scan_timestamp_seconds{{kind=\"{kind}\"}} ");
+        Ok(metrics.lines().filter_map(|line| line.strip_prefix(&series)).any(|time| time != "0"))
     }
 
     /// Returns true if it still runs.

@@ -204,6 +204,21 @@ pub enum SessionFailure {
 }
 
 impl SessionFailure {
+    /// Returns all failures to load credentials or to assume a role.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let others = [
+            Self::NoCredentials,
+            Self::Malformed,
+            Self::NoResponse,
+            Self::CredentialsRefused,
+            Self::AccessDenied,
+            Self::TagsTooLarge,
+            Self::Rejected,
+            Self::Other,
+        ];
+        others.into_iter().chain(FailureCause::ALL.map(Self::Connection))
+    }
+
     /// Returns the name, for metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -225,7 +240,9 @@ impl SessionFailure {
     #[must_use]
     pub const fn in_words(self) -> &'static str {
         match self {
-            Self::NoCredentials => "no credentials are configured",
+            Self::NoCredentials => {
+                "no credentials are configured: give the operator's service account an IAM role, by IRSA or EKS Pod Identity"
+            }
             Self::Malformed => {
                 "the credentials contain a character that no request can carry; a line break at the end is a common cause"
             }

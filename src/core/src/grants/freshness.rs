@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     action::user_names::KnownUser,
     grants::{Asked, Evaluation, GrantIndex, Namespace},
+    watched_namespaces::WatchedNamespaces,
 };
 
 /// A kind of objects whose current state is confirmed by lists.
@@ -103,6 +104,12 @@ impl GrantIndex {
     #[must_use]
     pub fn with_default_source(self, default_source: UserStateSource) -> Self {
         Self { default_source, ..self }
+    }
+
+    /// Sets the namespaces whose pending requests are put into the index.
+    #[must_use]
+    pub fn with_watched_namespaces(self, watched: WatchedNamespaces) -> Self {
+        Self { watched, ..self }
     }
 
     /// Applies an object from the watch, unless it is out of date. Returns the result of `apply`.

@@ -14,6 +14,7 @@ use crate::{
     action::user_names::{KnownUser, UserNames},
     escape::escaped,
     grants::{Asked, Namespace},
+    watched_namespaces::WatchedNamespaces,
 };
 
 /// A hold as it is applied. Each part only narrows it: `None` means all.
@@ -159,11 +160,17 @@ impl CompiledHold {
         }
     }
 
-    /// Returns the status of a hold that holds so many requests.
+    /// Returns true if the hold can hold a request of a watched namespace.
+    pub(super) fn reaches_watched(&self, watched: &WatchedNamespaces) -> bool {
+        self.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| watched.contains(name)))
+    }
+
+    /// Returns the status of a hold that holds so many requests; `None` leaves the number to the
+    /// operators that watch the namespaces of the hold.
     pub(super) fn status(
         &self,
         hold: &UserPoolHold,
-        held: usize,
+        held: Option<usize>,
         namespaces: &BTreeMap<String, Namespace>,
         now: Timestamp,
     ) -> UserPoolHoldStatus {
@@ -182,7 +189,10 @@ impl CompiledHold {
         let generation = hold.metadata.generation;
         UserPoolHoldStatus {
             observed_generation: generation,
-            held_requests: Some(i64::try_from(held).unwrap_or(i64::MAX)),
+            held_requests: match held {
+                Some(held) => Some(i64::try_from(held).unwrap_or(i64::MAX)),
+                None => hold.status.as_ref().and_then(|status| status.held_requests),
+            },
             conditions: conditions(before, &[(ConditionType::Ready, truth)], reason, message, generation, now),
         }
     }

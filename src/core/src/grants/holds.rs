@@ -135,14 +135,15 @@ impl GrantIndex {
         first.map(held_by)
     }
 
-    /// Returns the number of pending requests that a hold holds.
-    fn held(&self, hold: &CompiledHold) -> usize {
+    /// Returns the number of pending requests that a hold holds; `None` if it can hold none of a
+    /// watched namespace.
+    fn held(&self, hold: &CompiledHold) -> Option<usize> {
         let is_held = |pending: &&Arc<Watched>| {
             let asked = pending.asked(self.users.get(&pending.key).unwrap_or(&KnownUser::NotRead));
             let is_held = || !hold.names_users() || hold.matches(&asked, self.outlook(pending).source) != Match::Not;
             hold.reaches(&asked) && self.matching(&asked).next().is_some() && is_held()
         };
-        self.pending.values().filter(is_held).count()
+        hold.reaches_watched(&self.watched).then(|| self.pending.values().filter(is_held).count())
     }
 
     /// Returns the holds whose status has to change, except for those that cannot be parsed: see
@@ -176,7 +177,7 @@ impl GrantIndex {
         let stale = self.holds.iter().filter_map(|(name, hold)| match &hold.object {
             Seen::Parsed(_) => None,
             Seen::Unreadable { uid, shown } => {
-                let held_requests = i64::try_from(self.held(hold)).unwrap_or(i64::MAX);
+                let held_requests = i64::try_from(self.held(hold)?).unwrap_or(i64::MAX);
                 let count = HeldCount { name: name.clone(), uid: uid.clone(), held_requests };
                 (*shown != Some(held_requests)).then_some(count)
             }

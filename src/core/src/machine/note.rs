@@ -43,6 +43,11 @@ pub enum Note {
     Unavailable(Unavailable),
     /// The record was claimed.
     Claimed,
+    /// Another process claimed the record while this one wrote its claim.
+    ClaimLost {
+        /// The identity of that process.
+        operator_instance: String,
+    },
     /// The API server refuses a write of the record, and the request waits for it.
     WriteRefused {
         /// The write.

@@ -221,7 +221,13 @@ pub fn refused(write: RecordWrite, refuser: Option<&Refuser>, ended: &StatusUpda
 }
 
 fn hindrance(refuser: Option<&Refuser>) -> String {
-    refuser.map_or_else(|| "failed".into(), |refuser| format!("was rejected by {refuser}"))
+    match refuser {
+        None => "failed".to_owned(),
+        Some(refuser) if refuser.is_of_admission() => {
+            format!("was rejected by {refuser}, which has to accept the operator's writes")
+        }
+        Some(refuser) => format!("was rejected by {refuser}"),
+    }
 }
 
 /// Returns the status of a request whose effect cannot be stored in its record: the status after it
@@ -396,6 +402,9 @@ fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option
 /// permission.
 const fn known_cause(reason: EndReason) -> &'static str {
     match reason {
+        EndReason::Cognito(Exception::ResourceNotFound) => {
+            "; no such user pool is in the AWS account of these credentials and in the Region that userPoolID names before its last underscore: create a request with the right userPoolID under a new name, or correct the roleARN of the grant"
+        }
         EndReason::Cognito(Exception::NotAuthorized) => {
             "; the user is disabled, or in a state that cannot be reset, such as FORCE_CHANGE_PASSWORD or UNCONFIRMED"
         }
@@ -470,7 +479,9 @@ const fn waiting_message(reason: WaitReason) -> &'static str {
         WaitReason::AwaitingPriorAttempt => {
             "waiting for an earlier attempt, or another request for the same user, to end"
         }
-        WaitReason::CognitoUnreachable => "cannot connect to Cognito; nothing was sent, retrying",
+        WaitReason::CognitoUnreachable => {
+            "cannot connect to Cognito; nothing was sent, retrying; check the NetworkPolicies, the DNS and the proxy of the operator's Pod"
+        }
         WaitReason::RegionNotServed => {
             "the configured endpoint of Cognito is in another Region than the user pool; nothing was sent; run one operator for each Region, or remove the configured endpoint"
         }

@@ -72,12 +72,15 @@ impl<S: Clone> Machine<S> {
                 self.notes.push(Note::Retried { what: Retry::WriteClaim, failure });
             }
             (Stage::Reading, Event::Record(Ok(stored))) => {
-                match stored.filter(|stored| ledger::is_same_claim(stored, &claim.wanted)) {
-                    Some(ours) => {
+                match stored {
+                    Some(ours) if ledger::is_same_claim(&ours, &claim.wanted) => {
                         self.notes.push(Note::Claimed);
                         self.facts.claimed(ours, self.time_to_send(at).is_none());
                     }
-                    None => self.facts.invalidate(),
+                    other => {
+                        self.notes.extend(other.and_then(|record| self.claimed_by_another(&record)));
+                        self.facts.invalidate();
+                    }
                 }
                 return None;
             }
@@ -92,6 +95,13 @@ impl<S: Clone> Machine<S> {
             (Stage::Reading | Stage::Pausing, _) => {}
         }
         self.pause_claim(claim, at)
+    }
+
+    /// Returns the note about a claim of another process. One that ran under the same identity
+    /// before is the same replica.
+    fn claimed_by_another(&self, record: &PasswordResetRecord) -> Option<Note> {
+        let operator_instance = ledger::last(record)?.origin.operator_instance.clone();
+        (operator_instance != self.settings.operator_instance).then_some(Note::ClaimLost { operator_instance })
     }
 
     /// Waits for the next write. After the deadline the claim is settled as never sent, whether or

@@ -43,6 +43,8 @@ pub struct Item {
     pub life: Life,
     /// The expiry that a record remembers.
     pub not_after: Option<Timestamp>,
+    /// The namespace of the request of a record, unless only the metadata was listed.
+    pub request_namespace: Option<String>,
 }
 
 impl Page {
@@ -89,6 +91,13 @@ struct TrimmedObject {
     /// Of a record, whose fields are not in a `spec`.
     #[serde(rename = "notAfter")]
     not_after: Option<Time>,
+    /// Of a record.
+    request: Option<TrimmedRequestRef>,
+}
+
+#[derive(Deserialize)]
+struct TrimmedRequestRef {
+    namespace: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -106,14 +115,19 @@ struct TrimmedStatus {
 }
 
 impl From<TrimmedObject> for Item {
-    fn from(TrimmedObject { metadata, spec, status, not_after }: TrimmedObject) -> Self {
+    fn from(TrimmedObject { metadata, spec, status, not_after, request }: TrimmedObject) -> Self {
         let status = status.unwrap_or_default();
         let life = Life {
             seconds: spec.ttl_seconds_after_finished,
             outcome: status.outcome,
             completed: status.completion_time.map(|time| time.0),
         };
-        Self { metadata: metadata.into(), life, not_after: not_after.map(|time| time.0) }
+        Self {
+            metadata: metadata.into(),
+            life,
+            not_after: not_after.map(|time| time.0),
+            request_namespace: request.map(|request| request.namespace),
+        }
     }
 }
 
@@ -195,9 +209,11 @@ mod tests {
         assert_eq!(serde_json::to_value(item.metadata).unwrap(), kept);
         let completed = Some(Timestamp::constant(1_795_557_418, 0));
         assert_eq!(item.life, Life { seconds: Some(60), outcome: Outcome::Failed, completed });
-        assert_eq!(item.not_after, None);
-        let record = parsed(json!({ "metadata": {}, "notAfter": "2026-11-24T21:56:58Z", "closed": {} })).unwrap();
-        assert_eq!(record.not_after, completed);
+        assert_eq!((item.not_after, item.request_namespace), (None, None));
+        let request = json!({ "namespace": "team-b", "name": "reset" });
+        let record = json!({ "metadata": {}, "notAfter": "2026-11-24T21:56:58Z", "closed": {}, "request": request });
+        let record = parsed(record).unwrap();
+        assert_eq!((record.not_after, record.request_namespace.as_deref()), (completed, Some("team-b")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     ledger::{self, Identity},
     managed_fields::written,
     retention::gitops::{self, Tracker},
+    watched_namespaces::WatchedNamespaces,
 };
 
 /// The label that keeps a finished request as long as it exists, with any value.
@@ -68,6 +69,9 @@ pub enum KeepReason {
     Unexpired,
     /// For a record: a request of its namespace and name exists.
     Requested,
+    /// For a record: its request is in a namespace that this operator does not watch, so that
+    /// another retention may apply.
+    Elsewhere,
     /// For a request: it has the label [`KEEP`].
     Labelled,
     /// For a request: a tool tracks it.
@@ -128,6 +132,7 @@ pub fn record(
     request: Presence,
     now: Option<Timestamp>,
     retention: SignedDuration,
+    watched: &WatchedNamespaces,
 ) -> Verdict {
     let (now, guard) = match deletable(metadata, now) {
         Ok(known) => known,
@@ -139,6 +144,9 @@ pub fn record(
         return Verdict::Keep(KeepReason::Young);
     }
     let Some(record) = record else { return Verdict::ReadFurther };
+    if !watched.contains(&record.spec.request.namespace) {
+        return Verdict::Keep(KeepReason::Elsewhere);
+    }
     if record.is_of_newer_schema() {
         return Verdict::Keep(KeepReason::OfNewerOperator);
     }
@@ -173,7 +181,8 @@ pub fn ungranted_record(
     now: Option<Timestamp>,
     retention: SignedDuration,
 ) -> Verdict {
-    let verdict = record(metadata, None, Presence::NotRead, now, retention.min(UNGRANTED_RETENTION));
+    let retention_of_all = retention.min(UNGRANTED_RETENTION);
+    let verdict = record(metadata, None, Presence::NotRead, now, retention_of_all, &WatchedNamespaces::All);
     let is_unexpired = now.zip(written(metadata, |_| true)).is_some_and(|(now, written)| {
         let kept = Kept::of(true, written, not_after, retention);
         kept.unexpired_until > now

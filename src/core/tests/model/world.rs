@@ -21,6 +21,7 @@ use cognito_reset_core::{
     },
     machine::{Command, Machine, Now, Object, Settings, StatusWrite, Written},
     retention::policy::{self, Presence, Verdict},
+    watched_namespaces::WatchedNamespaces,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -487,7 +488,8 @@ impl World {
         metadata.uid = Some("uid".into());
         metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
         let year = SignedDuration::from_hours(365 * 24);
-        let verdict = policy::record(&metadata, Some(record), Presence::Absent, Some(later), year);
+        let verdict =
+            policy::record(&metadata, Some(record), Presence::Absent, Some(later), year, &WatchedNamespaces::All);
         matches!(verdict, Verdict::Delete(_))
     }
 

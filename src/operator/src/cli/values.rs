@@ -1,13 +1,16 @@
 //! The values of flags, and the advice if one cannot be used.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{Ipv6Addr, SocketAddr},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 use cognito_reset_api::UserStateSource;
+use cognito_reset_core::watched_namespaces::WatchedNamespaces;
 use jiff::SignedDuration;
 
 /// An address to listen on.
@@ -56,6 +59,37 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn user_state_source(text: &str) -> Result<UserStateSource, String> {
     let named = UserStateSource::ALL.into_iter().find(|source| source.as_str() == text);
     named.ok_or_else(|| format!("give {}", UserStateSource::ALL.map(UserStateSource::as_str).join(", ")))
+}
+
+/// The maximum number of namespaces. Each has a watch with a connection of its own.
+const MOST_NAMESPACES: usize = 50;
+
+/// Parses a list of namespaces; an empty one is that of all namespaces.
+pub(super) fn watched_namespaces(text: &str) -> Result<WatchedNamespaces, String> {
+    if text.trim().is_empty() {
+        return Ok(WatchedNamespaces::All);
+    }
+    let mut names = BTreeSet::new();
+    for name in text.split(',').map(str::trim) {
+        if !is_label(name) {
+            return Err(format!(
+                "\"{name}\" is not the name of a namespace; give names of lower case letters, digits and hyphens, separated by commas, such as support,shops, or no name to watch all namespaces"
+            ));
+        }
+        if !names.insert(name.to_owned()) {
+            return Err(format!("{name} is listed twice; give each namespace once"));
+        }
+    }
+    if names.len() > MOST_NAMESPACES {
+        return Err(format!("give at most {MOST_NAMESPACES} namespaces, or no name to watch all namespaces"));
+    }
+    Ok(WatchedNamespaces::These(Arc::new(names)))
+}
+
+/// Returns true for a DNS label (RFC 1123), which every name of a namespace is.
+fn is_label(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 /// Parses a duration of one second to ten years, in hours or smaller units: a day can have 23
@@ -138,6 +172,42 @@ mod tests {
                 (parsed, _) => panic!("{text}: {parsed:?}"),
             }
         }
+    }
+
+    #[test]
+    fn namespaces_are_distinct_dns_labels_or_all() {
+        let longest = "a".repeat(63);
+        for (text, wanted) in [
+            ("", WatchedNamespaces::All),
+            (" ", WatchedNamespaces::All),
+            ("support", ["support"].into()),
+            ("support,shops", ["shops", "support"].into()),
+            (" support , 7-shops ", ["7-shops", "support"].into()),
+            (longest.as_str(), [longest.as_str()].into()),
+        ] {
+            assert_eq!(watched_namespaces(text), Ok(wanted), "{text:?}");
+        }
+        let (too_long, numbers) = ("a".repeat(64), |most: usize| (1..=most).map(|it| format!("n{it}")));
+        let too_many: Vec<_> = numbers(51).collect();
+        for (text, advice) in [
+            (",", "\"\" is not the name"),
+            ("support,", "\"\" is not the name"),
+            ("support shops", "\"support shops\" is not the name"),
+            ("Support", "\"Support\" is not the name"),
+            ("*", "\"*\" is not the name"),
+            ("-support", "\"-support\" is not the name"),
+            ("support-", "\"support-\" is not the name"),
+            ("a.b", "\"a.b\" is not the name"),
+            ("ünder", "\"ünder\" is not the name"),
+            (too_long.as_str(), "is not the name"),
+            ("support,shops,support", "support is listed twice"),
+            (&too_many.join(","), "at most 50"),
+        ] {
+            let found = watched_namespaces(text).unwrap_err();
+            assert!(found.contains(advice), "{text:?}: {found}");
+        }
+        let most: Vec<_> = numbers(50).collect();
+        assert_eq!(watched_namespaces(&most.join(",")).unwrap().scopes().len(), 50);
     }
 
     #[test]

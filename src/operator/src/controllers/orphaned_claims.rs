@@ -64,12 +64,12 @@ async fn look<C: Cognito>(
             if stop.is_cancelled() {
                 return Ok(());
             }
-            match Listed::of(guarded) {
+            match Listed::of(guarded, &context.config.watched) {
                 Listed::Readable(identity) => {
                     let span = span(CONTROLLER, &identity);
                     resolve(context, identity).instrument(span).await;
                 }
-                Listed::OfNewerOperator => {}
+                Listed::OfNewerOperator | Listed::Elsewhere => {}
                 Listed::Invalid(error) => report(guarded, error),
             }
         }

@@ -5,6 +5,7 @@ pub(crate) mod context;
 mod held_up;
 mod invalid;
 mod known;
+mod lists;
 pub(crate) mod metrics;
 mod notes;
 mod pending;
@@ -19,12 +20,13 @@ use cognito_reset_core::{
     action::port::Cognito,
     dispatch::{lane::Lane, turns::Turn},
     machine::{Next, Start, state::PaceReason},
+    watched_namespaces::Scope,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api,
-    runtime::{WatchStreamExt, watcher::watcher},
+    runtime::watcher::{self, Event, watcher},
 };
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -38,23 +40,26 @@ use crate::{
         running::{End, Running},
         turns::pace_reason,
     },
-    kube::{errors::of_watch, trimmed::TrimmedRequest},
+    kube::{errors::of_watch, trimmed::TrimmedRequest, watch::merged},
 };
 
-/// The number of requests in one page of the first list. With 1.5 MiB each, the maximum of etcd,
-/// they fit into the memory of a small container.
-const PAGE: u32 = 25;
+/// The number of requests in the pages of the lists that are read at a time. With 1.5 MiB each, the
+/// maximum of etcd, they fit into the memory of a small container.
+const PAGE: usize = 25;
 /// The estimate of the wait of a request whose status says that it waits for its turn. It is only
 /// compared with the shortest wait that is written into a status.
 const SHOWN_WAIT: SignedDuration = SignedDuration::from_mins(1);
 
+/// An event of the watch of a scope.
+type Watched = (Scope, watcher::Result<Event<TrimmedRequest>>);
+
 /// Works on pending requests until `stop` is cancelled and what is in flight has finished.
 ///
-/// A request that waits costs no task, no timer and no request to the API server. Nothing begins
-/// before the first list is complete.
+/// A request that waits costs no task, no timer and no request to the API server. No request gets a
+/// turn before the first list that contains it is complete: that of the cluster, or of its
+/// namespace.
 pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &CancellationToken) {
-    let config = context.config.watch.clone().fields("status.outcome=Pending").page_size(PAGE);
-    let mut events = pin!(watcher(Api::<TrimmedRequest>::all(context.client.clone()), config).default_backoff());
+    let mut events = pin!(watch_requests(&context));
     let (mut changes, mut moved_up) = (context.grants.changes(), context.grants.moved_up());
     let mut pending = Pending::new(Arc::clone(&context));
     let mut running = Running::default();
@@ -68,10 +73,12 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
         tokio::select! {
             () = stop.cancelled() => break,
             Some((turn, end)) = running.ended() => pending.finished(&turn, end),
-            event = events.try_next() => match event {
-                Ok(Some(event)) => is_listed |= pending.follow(event),
-                Ok(None) => break,
-                Err(error) => warn!(error = %of_watch(&error), "unable to watch requests; retrying"),
+            event = events.next() => match event {
+                Some((scope, Ok(event))) => is_listed |= pending.follow(&scope, event),
+                Some((namespace, Err(error))) => {
+                    warn!(namespace = namespace.as_deref(), error = %of_watch(&error), "unable to watch requests; retrying");
+                }
+                None => break,
             },
             Ok(()) = changes.changed() => pending.grants_changed(),
             Some(key) = moved_up.next() => pending.moved_up([key]),
@@ -82,6 +89,21 @@ pub(crate) async fn run<C: Cognito>(context: Arc<Context<C>>, stop: &Cancellatio
     while let Some((turn, end)) = running.ended().await {
         pending.finished(&turn, end);
     }
+}
+
+/// Watches the pending requests of the cluster, or of each watched namespace.
+fn watch_requests<C: Cognito>(context: &Context<C>) -> impl Stream<Item = Watched> + use<C> {
+    let scopes = context.config.watched.scopes();
+    let page = u32::try_from(PAGE / scopes.len().max(1)).unwrap_or(u32::MAX).max(1);
+    let config = context.config.watch.clone().fields("status.outcome=Pending").page_size(page);
+    let client = context.client.clone();
+    merged(scopes, move |namespace| {
+        let api: Api<TrimmedRequest> = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        watcher(api, config.clone())
+    })
 }
 
 /// Starts a task for each turn that is due.

@@ -6,15 +6,18 @@ pub(crate) mod metrics;
 mod reported;
 pub(crate) mod store;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest};
-use cognito_reset_core::ledger::Identity;
-use cognito_reset_core::retention::{
-    gitops::Tracker,
-    page::{Item, Page, Place},
-    policy::{self, KeepReason, Life, Presence, Verdict},
-    rotation::Rotation,
+use cognito_reset_core::{
+    ledger::Identity,
+    retention::{
+        gitops::Tracker,
+        page::{Item, Page, Place},
+        policy::{self, KeepReason, Life, Presence, Verdict},
+        rotation::Rotation,
+    },
+    watched_namespaces::Scope,
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -25,11 +28,14 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{Instrument, Span, debug, error_span, info, warn};
 
 use crate::{
-    controllers::retention::{
-        config::Config,
-        metrics::Metrics,
-        reported::{RefusedDeletions, TrackedRequests},
-        store::{Kind, RetentionStore},
+    controllers::{
+        grant::shared::SharedGrants,
+        retention::{
+            config::Config,
+            metrics::Metrics,
+            reported::{RefusedDeletions, TrackedRequests},
+            store::{Kind, Listing, RetentionStore},
+        },
     },
     kube::store::StoreError,
     telemetry::events::Events,
@@ -37,10 +43,19 @@ use crate::{
 
 /// The number of objects that are read and deleted in parallel.
 const ABREAST: usize = 4;
+
+/// The API server's time at the first and the last page of a scan.
+#[derive(Default)]
+struct Scanned {
+    began: Option<Timestamp>,
+    ended: Option<Timestamp>,
+}
+
 /// Deletes old records and finished requests.
 pub(crate) struct Retention {
     store: RetentionStore,
     config: Config,
+    grants: Arc<SharedGrants>,
     events: Events,
     metrics: Metrics,
     pace: tokio::sync::Mutex<Interval>,
@@ -53,13 +68,20 @@ pub(crate) struct Retention {
 impl Retention {
     /// Creates the task.
     #[must_use]
-    pub(crate) fn new(config: Config, client: Client, events: Events, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        client: Client,
+        grants: Arc<SharedGrants>,
+        events: Events,
+        metrics: Metrics,
+    ) -> Self {
         let mut pace = interval(Duration::from_secs_f64(1.0 / config.rate));
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let store = RetentionStore::new(client, config.api_timeout);
         Self {
             store,
             config,
+            grants,
             events,
             metrics,
             pace: pace.into(),
@@ -72,6 +94,7 @@ impl Retention {
     /// Scans requests and records, forever.
     pub(crate) async fn run(&self) {
         let Config { retention, records_period, short_period, .. } = self.config;
+        self.metrics.scanning(if retention.is_some() { &Kind::ALL } else { &[Kind::Request] });
         let requests = self.scan_periodically(Kind::Request, short_period);
         let records = async {
             if retention.is_some() {
@@ -91,25 +114,60 @@ impl Retention {
         }
     }
 
+    /// Scans the watched namespaces one after the other. One that cannot be scanned does not stop
+    /// the others.
     async fn scan(&self, kind: Kind) {
-        if let Err(error) = self.scan_pages(kind).await {
-            if kind == Kind::UngrantedRecord {
-                self.rotation.lock().failed();
+        if kind == Kind::Request {
+            self.tracked.lock().begin_scan();
+        }
+        let mut failed = false;
+        let mut scanned = Scanned::default();
+        for scope in self.scopes(kind) {
+            match self.scan_pages(kind, scope.as_deref()).await {
+                Ok(one) => scanned = one,
+                Err(error) => {
+                    failed = true;
+                    self.metrics.error(kind);
+                    warn!(namespace = scope.as_deref(), %error, "unable to scan for old objects; retrying");
+                }
             }
-            self.metrics.error(kind);
-            warn!(%error, "unable to scan for old objects; retrying");
+        }
+        match (kind, failed) {
+            (Kind::UngrantedRecord, true) => self.rotation.lock().failed(),
+            (Kind::Request | Kind::Record, true) => {}
+            (_, false) => self.scanned(kind, scanned),
+        }
+    }
+
+    /// Returns the namespaces of the lists of a kind. Records have none. The operator may lack the
+    /// permission to list requests in a namespace that does not exist.
+    fn scopes(&self, kind: Kind) -> Vec<Scope> {
+        match kind {
+            Kind::Request => {
+                let mut scopes = self.config.watched.scopes();
+                let exists = |name: &str| self.grants.read(|index| index.has_namespace(name));
+                scopes.retain(|scope| scope.as_deref().is_none_or(exists));
+                scopes
+            }
+            Kind::Record | Kind::UngrantedRecord => vec![None],
+        }
+    }
+
+    fn scanned(&self, kind: Kind, Scanned { began, ended }: Scanned) {
+        self.metrics.scanned(kind, ended);
+        self.refused.lock().scanned(kind);
+        if kind == Kind::UngrantedRecord {
+            self.rotation.lock().ended(began, self.config.reads_per_scan());
         }
     }
 
     /// Scans all objects of a kind. An object that cannot be read or deleted does not stop the
     /// others.
-    async fn scan_pages(&self, kind: Kind) -> Result<(), StoreError> {
+    async fn scan_pages(&self, kind: Kind, namespace: Option<&str>) -> Result<Scanned, StoreError> {
         let (mut token, mut began) = (None, None);
-        if kind == Kind::Request {
-            self.tracked.lock().begin_scan();
-        }
+        let listing = Listing { namespace, of_all: self.config.watched.names().is_none() };
         loop {
-            let Page { now, items, next } = self.store.page(kind, token).await?;
+            let Page { now, items, next } = self.store.page(kind, listing, token).await?;
             if now.is_none() {
                 warn!("the API server's response has no Date or comes from a cache; nothing is deleted");
             }
@@ -126,12 +184,7 @@ impl Retention {
                 .await;
             token = next;
             if token.is_none() {
-                self.metrics.scanned(kind, now);
-                self.refused.lock().scanned(kind);
-                if kind == Kind::UngrantedRecord {
-                    self.rotation.lock().ended(began, self.config.reads_per_scan());
-                }
-                return Ok(());
+                return Ok(Scanned { began, ended: now });
             }
         }
     }
@@ -150,7 +203,7 @@ impl Retention {
     }
 
     fn worth_reading(&self, kind: Kind, item: Result<Item, Place>, now: Option<Timestamp>) -> Option<Place> {
-        let Item { metadata, life, not_after } = match item {
+        let Item { metadata, life, not_after, request_namespace } = match item {
             Ok(item) => item,
             Err(place) => {
                 self.metrics.error(kind);
@@ -158,6 +211,9 @@ impl Retention {
                 return None;
             }
         };
+        if request_namespace.is_some_and(|namespace| !self.config.watched.contains(&namespace)) {
+            return None;
+        }
         let verdict = match kind {
             Kind::Request => policy::request(&metadata, life, now),
             Kind::Record => self.judge_record(&metadata, None, Presence::NotRead, now),
@@ -265,7 +321,7 @@ impl Retention {
         request: Presence,
         now: Option<Timestamp>,
     ) -> Verdict {
-        policy::record(metadata, record, request, now, self.retention())
+        policy::record(metadata, record, request, now, self.retention(), &self.config.watched)
     }
 
     fn retention(&self) -> SignedDuration {

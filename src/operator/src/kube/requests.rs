@@ -64,7 +64,7 @@ impl Default for ApiRequests {
 impl ApiRequests {
     /// Registers the histogram.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Duration of requests to the Kubernetes API server, by verb, resource and status code";
+        let help = "Duration of requests to the API server until the headers of the response, by verb, resource and status code (none without a response)";
         registry.register("api_request_duration_seconds", help, self.durations.clone());
     }
 

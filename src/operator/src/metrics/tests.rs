@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+mod monitoring;
+mod reference;
+
+use std::{sync::Arc, time::Duration};
 
 use cognito_reset_api::{Effect, Outcome, conditions::EndReason};
 use cognito_reset_core::{
@@ -13,9 +16,16 @@ use cognito_reset_core::{
 use jiff::Timestamp;
 
 use super::*;
-use crate::{controllers::retention::store::Kind, kube::lease::Leadership, telemetry::metrics::text};
+use crate::{controllers::retention::store::Kind, kube::lease::Leadership, telemetry::exposition::Format};
 
-/// Counts each metric once. A family without any series is not in the text.
+/// Returns the text of all metrics, each of which was counted once. A family without any series is
+/// not in the text.
+fn counted() -> String {
+    let metrics = Metrics::default();
+    count(&metrics);
+    Format::OpenMetrics.write(&metrics.registry()).unwrap()
+}
+
 fn count(metrics: &Metrics) {
     let Metrics { process, api_requests, leadership, requests, grants, orphaned_claims, retention } = metrics;
     let now = Timestamp::UNIX_EPOCH;
@@ -43,59 +53,42 @@ fn count(metrics: &Metrics) {
     retention.scanned(Kind::Record, Some(now));
 }
 
-/// Returns the type and the label names of each metric in a text, as the documentation writes them.
-fn described(text: &str) -> BTreeMap<String, String> {
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let rows = types.map(|(name, type_)| {
-        let (suffix, series) = match type_ {
-            "counter" => ("_total", "_total"),
-            "histogram" => ("", "_count"),
-            _ => ("", ""),
-        };
-        let sample = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{series}"))).unwrap();
-        let labels: Vec<_> = sample
-            .split_once('}')
-            .map(|(labels, _)| labels.trim_start_matches('{').split(',').map(|label| label.split_once('=').unwrap().0))
-            .into_iter()
-            .flatten()
-            .map(|label| format!("`{label}`"))
-            .collect();
-        (format!("{name}{suffix}"), format!("{type_} | {}", labels.join(", ")))
-    });
-    rows.collect()
-}
-
-#[test]
-fn documentation_lists_each_metric_with_type_and_labels() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/observability.md");
-    let page = fs::read_to_string(path).unwrap();
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `cognito_reset_"));
-    let documented: BTreeMap<_, _> = rows
-        .map(|row| {
-            let cells: Vec<_> = row.split('|').map(str::trim).collect();
-            (format!("cognito_reset_{}", cells[0].trim_end_matches('`')), format!("{} | {}", cells[1], cells[2]))
-        })
-        .collect();
-    let metrics = Metrics::default();
-    count(&metrics);
-    let registry = metrics.registry();
-    let described = described(&text(&registry).unwrap());
-    assert_eq!(described, documented, "left: the code; right: docs/observability.md");
-    // The pending requests and the age of confirmations are collected when the metrics are read,
-    // and are not in the registry.
-    let registered = format!("{registry:?}").matches("Descriptor {").count() + 3;
-    assert_eq!(described.len(), registered, "a metric that is registered is not counted in this test");
-}
-
 #[test]
 fn age_of_confirmations_is_shown_only_where_they_are_made() {
     let metrics = Metrics::default();
     let shows = |wanted: bool| {
-        let text = text(&metrics.registry()).unwrap();
+        let text = Format::OpenMetrics.write(&metrics.registry()).unwrap();
         assert_eq!(text.contains("cognito_reset_grant_confirmation_age_seconds inf"), wanted, "{text}");
         assert_eq!(text.contains("confirmation_age"), wanted, "{text}");
     };
     shows(false);
     metrics.grants.confirming(Arc::default());
     shows(true);
+}
+
+#[test]
+fn each_counter_begins_with_0_for_the_labels_that_it_can_have() {
+    let metrics = Metrics::default();
+    let begun = Format::OpenMetrics.write(&metrics.registry()).unwrap();
+    let counters = |text: &str| {
+        let is_counter = |line: &&str| line.starts_with("cognito_reset_") && line.contains("_total");
+        text.lines().filter(is_counter).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(counters(&begun).iter().all(|line| line.ends_with(" 0")), "{begun}");
+    count(&metrics);
+    let counted = Format::OpenMetrics.write(&metrics.registry()).unwrap();
+    assert_eq!(counters(&counted).len(), counters(&begun).len(), "{counted}");
+    for series in [
+        "requests_finished_total{outcome=\"Unknown\",reason=\"OutcomeUnknown\"} 0",
+        "requests_finished_total{outcome=\"Unknown\",reason=\"CodeDeliveryFailureException\"} 0",
+        "requests_finished_total{outcome=\"Failed\",reason=\"UserNotFoundException\"} 0",
+        "calls_total{response=\"Accepted\"} 0",
+        "aws_failures_total{step=\"role\",cause=\"AccessDenied\"} 0",
+        "aws_failures_total{step=\"credentials\",cause=\"NoCredentials\"} 0",
+        "aws_failures_total{step=\"endpoint\",cause=\"RegionNotServed\"} 0",
+        "writes_refused_total{object=\"lease\",by=\"policy\"} 0",
+        "retention_errors_total{kind=\"record\"} 0",
+    ] {
+        assert!(begun.lines().any(|line| line == format!("cognito_reset_{series}")), "{series}: {begun}");
+    }
 }

@@ -1,12 +1,14 @@
-//! The metrics that several parts of the operator count, and the text of all metrics.
+//! The metrics that several parts of the operator count.
 //!
 //! Every other metric belongs to the part that counts it, which also registers it. Labels are
-//! strings from closed lists. The name of a user, pool or object is never a label.
+//! strings from closed lists. The name of a user, pool or object is never a label. Each counter
+//! begins with 0 for all its labels, because Prometheus does not see the increase to the first
+//! value of a series.
 
-use std::fmt;
-
+use cognito_reset_api::{Exception, FailureCause};
+use cognito_reset_core::{action::port::SessionFailure, machine::note::AwsStep, refusal::Refuser};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
@@ -23,8 +25,11 @@ struct Refused {
     by: &'static str,
 }
 
+/// The objects whose writes can be rejected.
+const WRITTEN: [&str; 6] = ["record", "status", "request", "lease", "event", "ungranted-record"];
+
 /// The metrics that several parts of the operator count.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct ProcessMetrics {
     aws_failures: Family<Failed, Counter>,
     writes_refused: Family<Refused, Counter>,
@@ -32,14 +37,53 @@ pub(crate) struct ProcessMetrics {
     events_dropped: Counter,
 }
 
+impl Default for ProcessMetrics {
+    fn default() -> Self {
+        let (aws_failures, writes_refused) = (Family::default(), Family::default());
+        for (step, cause) in failures() {
+            begin(&aws_failures, &Failed { step: step.as_str(), cause });
+        }
+        for object in WRITTEN {
+            for by in Refuser::KINDS {
+                begin(&writes_refused, &Refused { object, by });
+            }
+        }
+        Self { aws_failures, writes_refused, invalid_objects: Counter::default(), events_dropped: Counter::default() }
+    }
+}
+
+/// Makes a counter show 0 for these labels.
+pub(crate) fn begin<L>(family: &Family<L, Counter>, labels: &L)
+where
+    L: Clone + Eq + std::hash::Hash,
+{
+    drop(family.get_or_create(labels));
+}
+
+/// Returns each step with each cause of its failure.
+fn failures() -> impl Iterator<Item = (AwsStep, &'static str)> {
+    let sessions = [AwsStep::Credentials, AwsStep::Role]
+        .into_iter()
+        .flat_map(|step| SessionFailure::all().map(move |failure| (step, failure.as_str())));
+    let others = ["UnrecognizedError", "NoResponse", "NotListed", "SeveralListed"];
+    let reads =
+        Exception::ALL.iter().map(|exception| exception.code()).chain(others).map(|cause| (AwsStep::Read, cause));
+    let connections = FailureCause::ALL.map(FailureCause::as_str);
+    let without_response = [AwsStep::Read, AwsStep::Reset]
+        .into_iter()
+        .flat_map(move |step| connections.into_iter().map(move |cause| (step, cause)));
+    let endpoint = [(AwsStep::Endpoint, SessionFailure::RegionNotServed.as_str())];
+    sessions.chain(reads).chain(without_response).chain(endpoint)
+}
+
 impl ProcessMetrics {
     /// Registers the metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Failures before or without a response to a reset, by step (endpoint, credentials, role, read, reset) and cause";
+        let help = "Failures before or without a response to a reset, by step (endpoint, credentials, role, read or reset) and cause";
         registry.register("aws_failures", help, self.aws_failures.clone());
-        let help = "Writes that the API server rejected, by object and by who rejects them";
+        let help = "Writes that the API server rejected, by object (record, status, request, lease, event or ungranted-record) and by who rejects them: policy, webhook, quota, permission, crd (the rules of the CustomResourceDefinition) or other";
         registry.register("writes_refused", help, self.writes_refused.clone());
-        let help = "Objects that could not be parsed, once for each state of one";
+        let help = "Objects that could not be parsed, once for each uid, generation and error of an object";
         registry.register("invalid_objects", help, self.invalid_objects.clone());
         registry.register("events_dropped", "Events that were not published", self.events_dropped.clone());
     }
@@ -64,14 +108,4 @@ impl ProcessMetrics {
     pub(crate) fn event_dropped(&self) {
         self.events_dropped.inc();
     }
-}
-
-/// Returns all metrics in the OpenMetrics text format.
-///
-/// # Errors
-/// Returns an error if a metric cannot be written as text.
-pub(crate) fn text(registry: &Registry) -> Result<String, fmt::Error> {
-    let mut text = String::new();
-    encode(&mut text, registry)?;
-    Ok(text)
 }

@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use cognito_reset_core::refusal::Refuser;
 use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,7 +23,7 @@ use crate::{
     cli::Listen,
     kube::{lease::Leadership, requests::ApiRequests},
     tasks::TaskError,
-    telemetry::metrics,
+    telemetry::exposition::Format,
 };
 
 /// The name of the task that serves.
@@ -192,12 +198,10 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     health.readiness()
 }
 
-async fn exposition(State(health): State<Health>) -> impl IntoResponse {
-    match metrics::text(&health.registry) {
-        Ok(text) => {
-            let type_ = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-            (type_, text).into_response()
-        }
+async fn exposition(State(health): State<Health>, headers: HeaderMap) -> impl IntoResponse {
+    let format = Format::negotiate(&headers);
+    match format.write(&health.registry) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -217,6 +221,7 @@ mod tests {
     use cognito_reset_core::{
         grants::{ListedKind, Versions},
         refusal::Refuser,
+        watched_namespaces::WatchedNamespaces,
     };
     use tokio::{sync::watch, time::advance};
 
@@ -244,7 +249,11 @@ mod tests {
         expect(503, "checking that the cluster has what it needs");
         health.reading();
         expect(503, "not read yet");
-        let grants = Arc::new(SharedGrants::new(FRESH_FOR, cognito_reset_api::UserStateSource::AdminGetUser));
+        let grants = Arc::new(SharedGrants::new(
+            FRESH_FOR,
+            cognito_reset_api::UserStateSource::AdminGetUser,
+            WatchedNamespaces::All,
+        ));
         confirm(&grants);
         let asked = Arc::clone(&grants);
         let checks =

@@ -42,7 +42,17 @@ pub(super) async fn after_changes_of(cluster: &ControlPlane, keys: &[&String]) -
 /// Waits until all policies that are stored are in effect.
 pub(super) async fn policies(cluster: &ControlPlane) -> Result<()> {
     validating(cluster, &canary()).await?;
-    mutating(cluster, &canary()).await
+    // Kubernetes before 1.36 does not serve these.
+    if serves(cluster, "mutatingadmissionpolicies").await? {
+        mutating(cluster, &canary()).await?;
+    }
+    Ok(())
+}
+
+async fn serves(cluster: &ControlPlane, policies: &str) -> Result<bool> {
+    let (status, served) = cluster.request(Method::GET, ADMISSION, None).await?;
+    ensure!(status.is_success(), "{ADMISSION} returns {status}: {}", served["message"]);
+    Ok(served["resources"].as_array().into_iter().flatten().any(|resource| resource["name"] == policies))
 }
 
 /// Returns true if this key is of an object that was made here.

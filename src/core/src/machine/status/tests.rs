@@ -268,7 +268,10 @@ fn a_wait_names_the_missing_part_if_it_is_known() {
                 "the request to Cognito could not be built; nothing was sent, retrying; see the operator's log"
                     .to_owned()
             }
-            cause => format!("cannot connect to Cognito ({}); nothing was sent, retrying", cause.in_words()),
+            cause => format!(
+                "cannot connect to Cognito ({}); nothing was sent, retrying; check the NetworkPolicies, the DNS and the proxy of the operator's Pod",
+                cause.in_words()
+            ),
         };
         assert_eq!(update.message, wanted);
     }
@@ -293,7 +296,7 @@ fn an_end_by_a_failed_read_says_that_nothing_was_sent() {
 #[test]
 fn a_refused_write_names_its_consequence_and_the_refuser() {
     let policy = Refuser::ValidatingPolicy("owner-label".into());
-    let by = "was rejected by the ValidatingAdmissionPolicy owner-label";
+    let by = "was rejected by the ValidatingAdmissionPolicy owner-label, which has to accept the operator's writes";
     let accepted = update_of(Effect::Performed, ended_as(Some(Evidence::CognitoResponse), None), "uid");
     let closing = RecordWrite::Close;
     for (write, invalidated, parts) in [

@@ -55,12 +55,14 @@ fn with(change: impl FnOnce(&mut PasswordResetRecord)) -> PasswordResetRecord {
 }
 
 fn of_record(record: &PasswordResetRecord, request: Presence) -> Verdict {
-    super::record(&record.metadata, Some(record), request, Some(NOW), RETENTION)
+    super::record(&record.metadata, Some(record), request, Some(NOW), RETENTION, &WatchedNamespaces::All)
 }
 
 #[test]
 fn record_is_read_only_after_its_retention_since_the_last_write() {
-    let page = |metadata: &ObjectMeta, now| super::record(metadata, None, Presence::NotRead, now, RETENTION);
+    let page = |metadata: &ObjectMeta, now| {
+        super::record(metadata, None, Presence::NotRead, now, RETENTION, &WatchedNamespaces::All)
+    };
     let aged = |change: fn(&mut ObjectMeta)| {
         let mut changed = metadata("r1", 11 * DAY);
         change(&mut changed);
@@ -103,7 +105,8 @@ fn record_is_read_only_after_its_retention_since_the_last_write() {
         assert_eq!(page(&metadata, Some(NOW)), wanted, "{name}");
         assert_eq!(page(&metadata, None), Verdict::Keep(KeepReason::ClockUnknown), "{name}, the time not being known");
     }
-    let endless = super::record(&aged(|_| {}), None, Presence::NotRead, Some(NOW), SignedDuration::MAX);
+    let endless =
+        super::record(&aged(|_| {}), None, Presence::NotRead, Some(NOW), SignedDuration::MAX, &WatchedNamespaces::All);
     assert_eq!(endless, Verdict::Keep(KeepReason::Young));
 }
 
@@ -302,9 +305,23 @@ fn ungranted_record_is_kept_for_minutes_and_for_a_day_at_most() {
     }
     let short = SignedDuration::from_secs(10);
     let briefly = ungranted(10);
-    let judged = super::record(&briefly.metadata, Some(&briefly), Presence::Absent, Some(NOW), short);
+    let judged =
+        super::record(&briefly.metadata, Some(&briefly), Presence::Absent, Some(NOW), short, &WatchedNamespaces::All);
     assert_eq!(judged, Verdict::Delete(guard()), "a shorter retention applies to it too");
     let on_page = |now, retention| super::ungranted_record(&briefly.metadata, None, now, retention);
     assert_eq!(on_page(Some(NOW), short), Verdict::ReadFurther);
     assert_eq!(on_page(None, short), Verdict::Keep(KeepReason::ClockUnknown));
+}
+
+#[test]
+fn record_of_an_unwatched_namespace_is_kept() {
+    let judged = |watched: WatchedNamespaces, request| {
+        super::record(&old().metadata, Some(&old()), request, Some(NOW), RETENTION, &watched)
+    };
+    for request in [Presence::NotRead, Presence::Present, Presence::Absent] {
+        let elsewhere = WatchedNamespaces::from(["support", "default-2"]);
+        assert_eq!(judged(elsewhere, request), Verdict::Keep(KeepReason::Elsewhere), "{request:?}");
+    }
+    let watched = WatchedNamespaces::from(["default", "support"]);
+    assert_eq!(judged(watched, Presence::Absent), Verdict::Delete(guard()));
 }

@@ -11,7 +11,7 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, gauge::ConstGauge},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
 use crate::{controllers::grant::shared::SharedGrants, telemetry::metrics::ProcessMetrics};
@@ -61,8 +61,9 @@ impl Collector for ConfirmationAge {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(grants) = self.0.get() else { return Ok(()) };
         let age = grants.confirmation_age().map_or(f64::INFINITY, |age: Duration| age.as_secs_f64());
-        let help = "Age of the last confirmation of grants and holds, in seconds";
-        let gauge = encoder.encode_descriptor("grant_confirmation_age_seconds", help, None, MetricType::Gauge)?;
+        let help = "Age of the last confirmation of grants and holds; infinite if a leader has not confirmed them yet, and absent on a standby, which confirms nothing";
+        let (name, unit) = ("grant_confirmation_age", Some(&Unit::Seconds));
+        let gauge = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         ConstGauge::new(age).encode(gauge)
     }
 }

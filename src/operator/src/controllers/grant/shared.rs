@@ -10,6 +10,7 @@ use cognito_reset_core::{
     action::user_names::KnownUser,
     dispatch::key::Key,
     grants::{Evaluation, GrantIndex, Learned, Moment},
+    watched_namespaces::WatchedNamespaces,
 };
 use futures::channel::mpsc;
 use jiff::Timestamp;
@@ -35,18 +36,19 @@ pub(crate) struct SharedGrants {
 
 impl Default for SharedGrants {
     fn default() -> Self {
-        Self::new(Duration::ZERO, UserStateSource::default())
+        Self::new(Duration::ZERO, UserStateSource::default(), WatchedNamespaces::All)
     }
 }
 
 impl SharedGrants {
-    /// Creates an empty index, in which a confirmation is valid for this time, and grants without a
-    /// source of their own have this one.
+    /// Creates an empty index, in which a confirmation is valid for this time, grants without a
+    /// source of their own have this one, and pending requests are those of these namespaces.
     #[must_use]
-    pub(crate) fn new(fresh_for: Duration, default_source: UserStateSource) -> Self {
+    pub(crate) fn new(fresh_for: Duration, default_source: UserStateSource, watched: WatchedNamespaces) -> Self {
+        let index = GrantIndex::new(fresh_for).with_default_source(default_source).with_watched_namespaces(watched);
         let [changes, status_changes, hold_status_changes] = std::array::from_fn(|_| watch::Sender::new(()));
         Self {
-            index: RwLock::new(GrantIndex::new(fresh_for).with_default_source(default_source)),
+            index: RwLock::new(index),
             started: Instant::now(),
             waited_for: AtomicBool::new(false),
             moved_up: Mutex::default(),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cognito_reset_core::action::port::Cognito;
+use cognito_reset_core::{action::port::Cognito, watched_namespaces::WatchedNamespaces};
 
 use crate::{
     cli::RunArgs,
@@ -11,15 +11,17 @@ use crate::{
 };
 
 /// The configuration of the search.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// The time between two lists of the open claims.
     pub(crate) period: Duration,
+    /// The namespaces of the requests whose claims are resolved.
+    pub(crate) watched: WatchedNamespaces,
 }
 
 impl From<&RunArgs> for Config {
     fn from(args: &RunArgs) -> Self {
-        Self { period: args.sweep_interval }
+        Self { period: args.sweep_interval, watched: args.watch_namespaces.clone() }
     }
 }
 

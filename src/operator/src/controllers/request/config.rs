@@ -9,6 +9,7 @@ use cognito_reset_core::{
     },
     ledger::{Backoff, Waits},
     machine::{Settings, signed},
+    watched_namespaces::WatchedNamespaces,
 };
 use jiff::SignedDuration;
 use kube::runtime::watcher;
@@ -39,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) machine: Arc<Settings>,
     /// The configuration of the watch.
     pub(crate) watch: watcher::Config,
+    /// The namespaces whose requests are handled.
+    pub(crate) watched: WatchedNamespaces,
     /// The timeout of each call to the API server.
     pub(crate) api_timeout: Duration,
     /// The limits of turns.
@@ -66,6 +69,7 @@ impl From<&RunArgs> for Config {
         Self {
             machine: Arc::new(machine),
             watch: watch::config(args.watch_timeout),
+            watched: args.watch_namespaces.clone(),
             api_timeout: args.api_timeout,
             limits: limits(args.rate, args.concurrency.into()),
             patience: args.retry_initial * LASTING,

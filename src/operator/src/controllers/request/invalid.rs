@@ -6,6 +6,7 @@ use std::{
 };
 
 use cognito_reset_core::dispatch::key::Key;
+use kube::ResourceExt;
 
 use crate::{controllers::invalid_objects::InvalidObjects, kube::trimmed::TrimmedRequest};
 
@@ -42,6 +43,13 @@ impl Unreported {
     /// Forgets all requests but these.
     pub(super) fn retain(&mut self, keys: &HashSet<Key>) {
         self.requests.retain(|key, _| keys.contains(key));
+    }
+
+    /// Returns the requests of all other namespaces.
+    pub(super) fn outside(&self, namespace: &str) -> impl Iterator<Item = Key> {
+        let elsewhere =
+            self.requests.iter().filter(move |(_, object)| object.namespace().as_deref() != Some(namespace));
+        elsewhere.map(|(key, _)| *key)
     }
 
     /// Returns the time of [`Self::report_again`].

@@ -1,5 +1,6 @@
 //! The metrics of requests.
 
+mod beginning;
 mod durations;
 mod pending;
 
@@ -14,7 +15,7 @@ use prometheus_client::{
 };
 
 pub(crate) use self::{durations::Durations, pending::PendingRequests};
-use crate::telemetry::metrics::ProcessMetrics;
+use crate::telemetry::metrics::{ProcessMetrics, begin};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Finished {
@@ -44,6 +45,7 @@ pub(crate) struct Metrics {
     calls: Family<Called, Counter>,
     settled: Family<Settled, Counter>,
     attributed: Family<Attributed, Counter>,
+    claims_lost: Counter,
     errors: Counter,
     in_flight: Gauge,
     pending: PendingRequests,
@@ -55,11 +57,26 @@ impl Metrics {
     /// Creates the metrics; `process` also counts failures of AWS and rejected writes.
     #[must_use]
     pub(crate) fn new(process: ProcessMetrics) -> Self {
+        let (finished, calls, settled, attributed) =
+            (Family::default(), Family::default(), Family::default(), Family::default());
+        for (outcome, reason) in beginning::ends() {
+            begin(&finished, &Finished { outcome: outcome.as_str(), reason: reason.as_str() });
+        }
+        for response in beginning::responses() {
+            begin(&calls, &Called { response });
+        }
+        for effect in [Effect::NotPerformed, Effect::Unknown, Effect::Performed] {
+            begin(&settled, &Settled { effect: effect.as_str() });
+        }
+        for to in ["own", "awaited", "unclear"] {
+            begin(&attributed, &Attributed { to });
+        }
         Self {
-            finished: Family::default(),
-            calls: Family::default(),
-            settled: Family::default(),
-            attributed: Family::default(),
+            finished,
+            calls,
+            settled,
+            attributed,
+            claims_lost: Counter::default(),
             errors: Counter::default(),
             in_flight: Gauge::default(),
             pending: PendingRequests::default(),
@@ -70,12 +87,25 @@ impl Metrics {
 
     /// Registers the metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Self { finished, calls, settled, attributed, errors, in_flight, pending, durations, process: _ } = self;
+        let Self {
+            finished,
+            calls,
+            settled,
+            attributed,
+            claims_lost,
+            errors,
+            in_flight,
+            pending,
+            durations,
+            process: _,
+        } = self;
         registry.register("requests_finished", "Requests that ended, by outcome and reason", finished.clone());
         registry.register("calls", "Calls of AdminResetUserPassword, by response", calls.clone());
         registry.register("attempts_settled", "Attempts settled in the ledger, by effect", settled.clone());
-        let help = "Probes that showed a reset, by who may have made it according to the user's other records";
+        let help = "Probes after a call without a clear response that showed a reset, by what the user's other records say: own (credited to the request), unclear (it ends as Unknown) or awaited (another call may be in flight, so the records are read again)";
         registry.register("probes_attributed", help, attributed.clone());
+        let help = "Claims that another operator made first; more than a few mean a second installation";
+        registry.register("claims_lost", help, claims_lost.clone());
         registry.register("reconcile_errors", "Reconciles of a request that ended with an error", errors.clone());
         registry.register("requests_in_flight", "Requests being worked on at this moment", in_flight.clone());
         registry.register_collector(Box::new(pending.clone()));
@@ -107,6 +137,11 @@ impl Metrics {
     /// Counts a settled attempt.
     pub(crate) fn settled(&self, effect: Effect) {
         self.settled.get_or_create(&Settled { effect: effect.as_str() }).inc();
+    }
+
+    /// Counts a claim that another operator made first.
+    pub(crate) fn claim_lost(&self) {
+        self.claims_lost.inc();
     }
 
     /// Counts a probe that showed a reset.

@@ -36,6 +36,13 @@ impl<C: Cognito> Reconcile<'_, C> {
             Note::Available(awaited) => context.lasting_waits.lock().end(&awaited),
             Note::Unavailable(unavailable) => self.unavailable(unavailable),
             Note::Claimed => context.refused_writes.lock().forget(self.record),
+            Note::ClaimLost { operator_instance } => {
+                context.metrics.claim_lost();
+                warn!(
+                    record = %self.record, other = %operator_instance,
+                    "another operator claimed the record first; run one installation in a cluster, with --lease for its replicas, or the call rate is exceeded and lost responses end as Unknown more often"
+                );
+            }
             Note::WriteRefused { write, by, detail } => {
                 context.metrics.record_refused(&by);
                 warn!(

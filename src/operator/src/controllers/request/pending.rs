@@ -2,7 +2,7 @@
 //! dispatcher.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use cognito_reset_core::{
     ledger::Identity,
     machine::Next,
     shared::Shared,
+    watched_namespaces::Scope,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::watcher::Event};
@@ -29,6 +30,7 @@ use crate::{
         context::Context,
         invalid::Unreported,
         known::{Found, Known},
+        lists::{List, Lists},
         running::End,
     },
     kube::trimmed::TrimmedRequest,
@@ -57,10 +59,7 @@ pub(super) struct Pending<C: Cognito> {
     /// An ordered map, whose memory grows evenly.
     known: BTreeMap<Key, Known>,
     names: Shared<str>,
-    /// The requests of a list that is being read.
-    listed: HashSet<Key>,
-    /// The new requests of that list, which is in another order than that of creation.
-    new: Option<Vec<Key>>,
+    lists: Lists,
     unreported: Unreported,
 }
 
@@ -79,28 +78,23 @@ impl<C: Cognito> Pending<C> {
             own_account: None,
             known: BTreeMap::new(),
             names: Shared::default(),
-            listed: HashSet::new(),
-            new: None,
+            lists: Lists::default(),
         }
     }
 
-    /// Takes in an event of the watch. Returns true if a list is complete.
-    pub(super) fn follow(&mut self, event: Event<TrimmedRequest>) -> bool {
+    /// Takes in an event of a watch. Returns true if a list is complete.
+    pub(super) fn follow(&mut self, scope: &Scope, event: Event<TrimmedRequest>) -> bool {
         match event {
-            Event::Init => {
-                self.listed.clear();
-                // A list may begin again before it is complete.
-                self.new.get_or_insert_default();
-            }
+            Event::Init => self.lists.begin(scope),
             Event::InitApply(object) => {
-                self.listed.insert(key(&object));
-                self.put(object);
+                self.lists.add(scope, key(&object));
+                self.put(scope, object);
             }
             Event::InitDone => {
-                self.retain_listed();
+                self.retain_listed(scope);
                 return true;
             }
-            Event::Apply(object) => self.put(object),
+            Event::Apply(object) => self.put(scope, object),
             Event::Delete(object) => self.remove(key(&object)),
         }
         false
@@ -108,7 +102,7 @@ impl<C: Cognito> Pending<C> {
 
     /// Takes in a request. One that is being deleted waits for nothing; of one that cannot be read,
     /// nobody knows for whom it is.
-    fn put(&mut self, object: TrimmedRequest) {
+    fn put(&mut self, scope: &Scope, object: TrimmedRequest) {
         let key = key(&object);
         match &object.0.0 {
             Ok(request) if request.metadata.deletion_timestamp.is_none() => {
@@ -116,7 +110,7 @@ impl<C: Cognito> Pending<C> {
                 self.context.metrics.pending().put(key, request);
                 let watched = Arc::new(Watched::of(request, &mut self.names));
                 let moved_up = self.context.grants.change_pending(|index| index.put_pending(&watched));
-                self.put_known(watched, Content::of(request));
+                self.put_known(scope, watched, Content::of(request));
                 self.moved_up(moved_up);
             }
             Ok(_) => self.remove(key),
@@ -127,7 +121,7 @@ impl<C: Cognito> Pending<C> {
         }
     }
 
-    fn put_known(&mut self, watched: Arc<Watched>, content: Content) {
+    fn put_known(&mut self, scope: &Scope, watched: Arc<Watched>, content: Content) {
         let key = watched.key;
         let outlook = self.context.grants.read(|index| index.outlook(&watched));
         match self.known.get_mut(&key) {
@@ -150,9 +144,8 @@ impl<C: Cognito> Pending<C> {
                     is_hurried: false,
                 };
                 self.known.insert(key, known);
-                match &mut self.new {
-                    Some(new) => new.push(key),
-                    None => self.place_new(key),
+                if !self.lists.is_waiting(scope, key) {
+                    self.place_new(key);
                 }
             }
         }
@@ -261,12 +254,17 @@ impl<C: Cognito> Pending<C> {
         self.moved_up(moved_up);
     }
 
-    fn retain_listed(&mut self) {
-        let listed = std::mem::take(&mut self.listed);
+    /// Completes a list. Requests of other namespaces are in lists of their own.
+    fn retain_listed(&mut self, scope: &Scope) {
+        let List { mut listed, mut new } = self.lists.end(scope);
+        if let Some(namespace) = scope {
+            let elsewhere = self.known.iter().filter(|(_, known)| known.watched.namespace != *namespace);
+            listed.extend(elsewhere.map(|(key, _)| *key));
+            listed.extend(self.unreported.outside(namespace));
+        }
         self.context.retain_closings(&listed);
         self.unreported.retain(&listed);
         self.known.retain(|key, _| listed.contains(key));
-        let mut new = self.new.take().unwrap_or_default();
         new.sort_by_key(|key| self.known.get(key).map(|known| known.watched.created));
         new.into_iter().for_each(|key| self.place_new(key));
         self.context.turns.with(|dispatcher, now| dispatcher.retain(&listed, now));

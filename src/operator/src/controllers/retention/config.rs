@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use cognito_reset_core::machine::signed;
+use cognito_reset_core::{machine::signed, watched_namespaces::WatchedNamespaces};
 use jiff::SignedDuration;
 
 use crate::cli::RunArgs;
 
 /// The retention, and the intervals and rate of the scans.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// The timeout of each call to the API server.
     pub(crate) api_timeout: Duration,
@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) short_period: Duration,
     /// The maximum number of objects per second that are read again for deletion.
     pub(crate) rate: f64,
+    /// The namespaces whose requests, and the records of whose requests, are deleted.
+    pub(crate) watched: WatchedNamespaces,
 }
 
 impl Config {
@@ -41,6 +43,7 @@ impl From<&RunArgs> for Config {
             records_period: args.retention_scan_interval,
             short_period: args.sweep_interval,
             rate: args.retention_rate,
+            watched: args.watch_namespaces.clone(),
         }
     }
 }

@@ -8,7 +8,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{controllers::retention::store::Kind, telemetry::metrics::ProcessMetrics};
+use crate::{
+    controllers::retention::store::Kind,
+    telemetry::metrics::{ProcessMetrics, begin},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
@@ -34,18 +37,22 @@ impl Metrics {
     /// Creates the metrics; `process` also counts rejected deletions.
     #[must_use]
     pub(crate) fn new(process: ProcessMetrics) -> Self {
-        Self { deleted: Family::default(), errors: Family::default(), last_scan: Family::default(), process }
+        let (deleted, errors) = (Family::default(), Family::default());
+        for kind in Kind::ALL {
+            begin(&deleted, &kind.into());
+            begin(&errors, &kind.into());
+        }
+        Self { deleted, errors, last_scan: Family::default(), process }
     }
 
     /// Registers the metrics.
     pub(crate) fn register(&self, registry: &mut Registry) {
         let Self { deleted, errors, last_scan, process: _ } = self;
-        let help =
-            "Objects deleted because of their age: requests past their time to live, records past their retention";
+        let help = "Objects deleted because of their age, by kind: request (past its time to live), record (past its retention) or ungranted-record";
         registry.register("retention_deleted", help, deleted.clone());
-        let help = "Objects that could not be checked or deleted, and scans that ended early";
+        let help = "Objects that could not be checked or deleted, and scans that ended early, by kind";
         registry.register("retention_errors", help, errors.clone());
-        let help = "The API server's time, since 1970, at the end of the last complete scan of a kind";
+        let help = "The API server's time at the end of the last complete scan of a kind, since 1970; 0 before the first one, and absent on a standby";
         registry.register("retention_last_scan_timestamp_seconds", help, last_scan.clone());
     }
 
@@ -57,6 +64,14 @@ impl Metrics {
     /// Counts a record or request that could not be checked or deleted, or a scan that ended early.
     pub(crate) fn error(&self, kind: Kind) {
         self.errors.get_or_create(&kind.into()).inc();
+    }
+
+    /// Begins to show the kinds that this process scans. They are 0 until their first scan ends, so
+    /// that a kind that is never scanned is noticed.
+    pub(crate) fn scanning(&self, kinds: &[Kind]) {
+        for kind in kinds {
+            drop(self.last_scan.get_or_create(&OfKind::from(*kind)));
+        }
     }
 
     /// Records the end of a scan. Without the API server's time no object could count as old.

@@ -29,8 +29,8 @@ const FINISHED: &str = "status.outcome!=Pending,spec.ttlSecondsAfterFinished!=";
 /// The number of requests on a page.
 const REQUESTS: u32 = 10;
 const RECORDS: u32 = 500;
-/// The number of records of ungranted requests on a page. Each has a few kilobytes at most.
-const UNGRANTED_RECORDS: u32 = 200;
+/// The number of whole records on a page. Most have a few kilobytes.
+const WHOLE_RECORDS: u32 = 200;
 
 /// The kind of the scanned objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All kinds.
+    pub(crate) const ALL: [Self; 3] = [Self::Request, Self::Record, Self::UngrantedRecord];
+
     /// Returns the name, for logs and metrics.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
@@ -55,21 +58,28 @@ impl Kind {
     }
 
     /// Returns the request for a page: whole requests, because their end is in their status, whole
-    /// records of ungranted requests, because of their expiry, and only the metadata of other
-    /// records.
-    fn list(self, token: Option<String>) -> kube::Result<http::Request<Vec<u8>>> {
+    /// records of ungranted requests, because of their expiry, and of other records only the
+    /// metadata, unless the namespaces of their requests are asked for.
+    fn list(
+        self,
+        Listing { namespace, of_all }: Listing<'_>,
+        token: Option<String>,
+    ) -> kube::Result<http::Request<Vec<u8>>> {
         let params = ListParams { continue_token: token, ..ListParams::default() };
         let request = match self {
             // People write requests, of up to 1.5 MiB each, so a page has few of them.
             Self::Request => {
                 let params = params.fields(FINISHED).labels(&format!("!{KEEP}")).limit(REQUESTS);
-                Request::new(PasswordResetRequest::url_path(&(), None)).list(&params)
+                Request::new(PasswordResetRequest::url_path(&(), namespace)).list(&params)
+            }
+            Self::Record if !of_all => {
+                Request::new(PasswordResetRecord::url_path(&(), None)).list(&params.limit(WHOLE_RECORDS))
             }
             Self::Record => {
                 Request::new(PasswordResetRecord::url_path(&(), None)).list_metadata(&params.limit(RECORDS))
             }
             Self::UngrantedRecord => {
-                let params = params.fields(UNGRANTED).limit(UNGRANTED_RECORDS);
+                let params = params.fields(UNGRANTED).limit(WHOLE_RECORDS);
                 Request::new(PasswordResetRecord::url_path(&(), None)).list(&params)
             }
         };
@@ -77,13 +87,22 @@ impl Kind {
     }
 
     /// Returns the kind that the response names.
-    const fn list_kind(self) -> &'static str {
+    const fn list_kind(self, listing: Listing<'_>) -> &'static str {
         match self {
             Self::Request => "PasswordResetRequestList",
-            Self::Record => "PartialObjectMetadataList",
-            Self::UngrantedRecord => "PasswordResetRecordList",
+            Self::Record if listing.of_all => "PartialObjectMetadataList",
+            Self::Record | Self::UngrantedRecord => "PasswordResetRecordList",
         }
     }
+}
+
+/// The objects of a scan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listing<'a> {
+    /// The namespace, if only the requests of one are listed.
+    pub(crate) namespace: Option<&'a str>,
+    /// True if the records of requests of all namespaces are treated alike.
+    pub(crate) of_all: bool,
 }
 
 /// Accesses requests and records in the API server.
@@ -109,11 +128,16 @@ impl RetentionStore {
     ///
     /// # Errors
     /// Returns an error if the API server does not respond with a page.
-    pub(crate) async fn page(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
-        match self.list(kind, token).await {
+    pub(crate) async fn page(
+        &self,
+        kind: Kind,
+        listing: Listing<'_>,
+        token: Option<String>,
+    ) -> Result<Page, StoreError> {
+        match self.list(kind, listing, token).await {
             Err(StoreError::Client(kube::Error::Api(status))) if status.code == 410 => {
                 match status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone()) {
-                    Some(token) => self.list(kind, Some(token)).await,
+                    Some(token) => self.list(kind, listing, Some(token)).await,
                     None => Err(StoreError::Client(kube::Error::Api(status))),
                 }
             }
@@ -121,12 +145,12 @@ impl RetentionStore {
         }
     }
 
-    async fn list(&self, kind: Kind, token: Option<String>) -> Result<Page, StoreError> {
-        let request = kind.list(token).map_err(StoreError::Client)?;
+    async fn list(&self, kind: Kind, listing: Listing<'_>, token: Option<String>) -> Result<Page, StoreError> {
+        let request = kind.list(listing, token).map_err(StoreError::Client)?;
         let Response { server_time: now, body } = self.call(send(&self.client, request)).await?;
         let (of_kind, page) =
             Page::parse(&body, now).map_err(|error| StoreError::Client(kube::Error::SerdeError(error)))?;
-        if of_kind != kind.list_kind() {
+        if of_kind != kind.list_kind(listing) {
             return Err(StoreError::AnotherList);
         }
         Ok(page)

@@ -45,7 +45,7 @@ pub(crate) struct LeadershipMetric(Family<State, Gauge>);
 impl LeadershipMetric {
     /// Registers the metric.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "State of this replica, 1 for one of: leader, standby, no-leader-seen";
+        let help = "The state of this replica: 1 for one of leader, standby and no-leader-seen, 0 for the others";
         registry.register("leadership", help, self.0.clone());
     }
 

@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
 use super::*;
-use crate::telemetry::metrics;
+use crate::telemetry::exposition::Format;
 
 /// An API server that responds to each Event by its number, and collects the notes.
 fn api_server(
@@ -39,7 +39,7 @@ fn refusal(status: StatusCode) -> serde_json::Value {
 fn text(metrics: &ProcessMetrics) -> String {
     let mut registry = Registry::default();
     metrics.register(&mut registry);
-    metrics::text(&registry).unwrap()
+    Format::OpenMetrics.write(&registry).unwrap()
 }
 
 fn regarding(name: &str) -> ObjectReference {

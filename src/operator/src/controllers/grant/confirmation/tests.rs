@@ -1,6 +1,7 @@
 //! Responses of an API server, and what they confirm.
 
 use cognito_reset_api::{UserStateSource, conditions::WaitReason};
+use cognito_reset_core::watched_namespaces::WatchedNamespaces;
 use http::{Request, Response, header};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -71,7 +72,7 @@ impl Server {
             async move { Ok::<_, std::io::Error>(response) }
         };
         let client = Client::new(tower::service_fn(respond), "default");
-        let grants = SharedGrants::new(FRESH_FOR, UserStateSource::AdminGetUser);
+        let grants = SharedGrants::new(FRESH_FOR, UserStateSource::AdminGetUser, WatchedNamespaces::All);
         Confirmation::new(client, Metrics::new(ProcessMetrics::default()), grants)
     }
 

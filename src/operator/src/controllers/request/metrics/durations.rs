@@ -62,7 +62,7 @@ impl Durations {
         registry.register_with_unit("request_creation_to_call", help, Unit::Seconds, self.to_call.clone());
         let help = "Time from the creation of a request until its outcome is in its status, by outcome";
         registry.register_with_unit("request_creation_to_outcome", help, Unit::Seconds, self.to_outcome.clone());
-        let help = "Duration of requests to Cognito, by operation and class of the response";
+        let help = "Duration of each AdminResetUserPassword and AdminGetUser, and of each search of a user by ListUsers, which may take two calls; class is success, not-sent, no-response, or the class of the exception in docs/reasons.md";
         registry.register_with_unit("cognito_request_duration", help, Unit::Seconds, self.cognito.clone());
     }
 

@@ -14,6 +14,7 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, gauge::ConstGauge},
+    registry::Unit,
 };
 
 /// The reason of a request whose status cannot be read, or has no reason yet.
@@ -58,31 +59,38 @@ impl PendingRequests {
         self.0.lock().pending.retain(|key, _| keys.contains(key));
     }
 
-    fn by_reason(&self) -> BTreeMap<Arc<str>, i64> {
-        let mut numbers = BTreeMap::new();
-        for pending in self.0.lock().pending.values() {
-            *numbers.entry(Arc::clone(&pending.reason)).or_default() += 1;
+    /// Returns the number of requests and the creation of the oldest one, by reason.
+    fn by_reason(&self) -> BTreeMap<Arc<str>, (i64, Timestamp)> {
+        let mut reasons = BTreeMap::new();
+        for Pending { reason, created } in self.0.lock().pending.values() {
+            let (number, oldest) = reasons.entry(Arc::clone(reason)).or_insert((0, *created));
+            *number += 1;
+            *oldest = (*oldest).min(*created);
         }
-        numbers
+        reasons
     }
+}
 
-    /// Returns the age of the oldest request, in seconds; 0 if there is none.
-    fn oldest(&self, now: Timestamp) -> i64 {
-        let oldest = self.0.lock().pending.values().map(|pending| pending.created).min();
-        oldest.map_or(0, |created| now.duration_since(created).as_secs().max(0))
-    }
+/// Returns an age in whole seconds, at least 0: the clock may be behind the API server's.
+fn age(created: Timestamp, now: Timestamp) -> i64 {
+    now.duration_since(created).as_secs().max(0)
 }
 
 impl Collector for PendingRequests {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Pending requests, by the reason for which they wait";
-        let mut family = encoder.encode_descriptor("requests_pending", help, None, MetricType::Gauge)?;
-        for (reason, number) in self.by_reason() {
-            ConstGauge::new(number).encode(family.encode_family(&[("reason", &*reason)])?)?;
+        let (reasons, now) = (self.by_reason(), Timestamp::now());
+        let help = "Pending requests, by the reason for which they wait; a reason without requests is absent";
+        let mut numbers = encoder.encode_descriptor("requests_pending", help, None, MetricType::Gauge)?;
+        for (reason, (number, _)) in &reasons {
+            ConstGauge::new(*number).encode(numbers.encode_family(&[("reason", &**reason)])?)?;
         }
-        let help = "Age of the oldest pending request, in seconds; 0 if there is none";
-        let age = encoder.encode_descriptor("oldest_pending_request_age_seconds", help, None, MetricType::Gauge)?;
-        ConstGauge::new(self.oldest(Timestamp::now())).encode(age)
+        let help = "Age of the oldest pending request, from its creation, by the reason for which it waits; a reason without requests is absent";
+        let name = "oldest_pending_request_age";
+        let mut ages = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for (reason, (_, created)) in &reasons {
+            ConstGauge::new(age(*created, now)).encode(ages.encode_family(&[("reason", &**reason)])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -113,24 +121,24 @@ mod tests {
     #[test]
     fn pending_requests_are_counted_by_their_latest_reason() {
         let pending = PendingRequests::default();
-        assert_eq!((pending.by_reason(), pending.oldest(Timestamp::now())), (BTreeMap::new(), 0));
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(pending.by_reason(), BTreeMap::new());
         for (name, seconds, reason) in [
             ("a", 100, Some("Suspended")),
             ("b", 90, None),
             ("c", 120, Some("Suspended")),
+            ("d", 110, Some("Suspended")),
             ("a", 100, Some("Throttled")),
         ] {
             pending.put(Key::of_uid(name), &request(name, seconds, reason));
         }
-        let numbers = [("None".into(), 1), ("Suspended".into(), 1), ("Throttled".into(), 1)];
-        assert_eq!(pending.by_reason(), numbers.into());
-        let now = Timestamp::from_second(200).unwrap();
-        assert_eq!(pending.oldest(now), 110);
-        pending.remove(Key::of_uid("b"));
-        assert_eq!(pending.oldest(now), 100);
-        assert_eq!(pending.oldest(Timestamp::from_second(50).unwrap()), 0, "the clock is behind the API server's");
-        pending.retain(&[Key::of_uid("c")].into());
-        assert_eq!(pending.by_reason(), [("Suspended".into(), 1)].into());
+        let wanted =
+            [("None".into(), (1, at(90))), ("Suspended".into(), (2, at(110))), ("Throttled".into(), (1, at(100)))];
+        assert_eq!(pending.by_reason(), wanted.into());
+        pending.remove(Key::of_uid("d"));
+        pending.retain(&[Key::of_uid("c"), Key::of_uid("d")].into());
+        assert_eq!(pending.by_reason(), [("Suspended".into(), (1, at(120)))].into());
+        assert_eq!([age(at(120), at(200)), age(at(120), at(50))], [80, 0]);
     }
 
     #[test]
@@ -143,6 +151,6 @@ mod tests {
         encode(&mut text, &registry).unwrap();
         assert!(text.contains("# TYPE cognito_reset_requests_pending gauge"), "{text}");
         assert!(text.contains("cognito_reset_requests_pending{reason=\"Suspended\"} 1"), "{text}");
-        assert!(text.contains("cognito_reset_oldest_pending_request_age_seconds 6"), "{text}");
+        assert!(text.contains("cognito_reset_oldest_pending_request_age_seconds{reason=\"Suspended\"} 6"), "{text}");
     }
 }

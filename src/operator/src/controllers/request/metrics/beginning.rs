@@ -1,0 +1,36 @@
+//! Lists the labels with which the counters of requests begin.
+
+use cognito_reset_api::{Exception, Outcome, conditions::EndReason};
+use cognito_reset_core::action::response::Class;
+
+/// Returns each way in which a request can end.
+pub(super) fn ends() -> impl Iterator<Item = (Outcome, EndReason)> {
+    let succeeded = [
+        EndReason::ResetAccepted,
+        EndReason::ConfirmedByProbe,
+        EndReason::AlreadyPerformed,
+        EndReason::AlreadyResetRequired,
+    ];
+    let failed =
+        [EndReason::UnrecognizedError, EndReason::Expired, EndReason::DeadlineExceeded, EndReason::UserChanged];
+    let unknown = [EndReason::UnrecognizedError, EndReason::OutcomeUnknown];
+    let exceptions = Exception::ALL.iter().flat_map(|exception| {
+        let outcomes: &[Outcome] = match Class::of(*exception) {
+            Class::Refused => &[Outcome::Failed],
+            Class::AmbiguousFailure => &[Outcome::Failed, Outcome::Unknown],
+            // The request goes on, or its end has a reason of its own.
+            Class::Throttled | Class::Blocked | Class::Ambiguous => &[],
+        };
+        outcomes.iter().map(|outcome| (*outcome, EndReason::Cognito(*exception)))
+    });
+    let of = |outcome: Outcome| move |reason| (outcome, reason);
+    let succeeded = succeeded.into_iter().map(of(Outcome::Succeeded));
+    let failed = failed.into_iter().map(of(Outcome::Failed));
+    succeeded.chain(failed).chain(unknown.into_iter().map(of(Outcome::Unknown))).chain(exceptions)
+}
+
+/// Returns each end of a call.
+pub(super) fn responses() -> impl Iterator<Item = &'static str> {
+    let exceptions = Exception::ALL.iter().map(|exception| exception.code());
+    exceptions.chain(["Accepted", "UnrecognizedError", "NotSent", "NoResponse"])
+}
