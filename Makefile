@@ -235,20 +235,29 @@ image-reproducible: image ## Build the image once more, from HEAD in another fol
 	@.ci/require git
 	@.ci/image/reproducible "$(IMAGE)/$(ARCHITECTURE)" $(ARCHITECTURE)
 
+# Built with the features of the whole workspace, so that `make test` does not build its crates again.
+REFERENCE = $(CARGO) build --quiet --locked --workspace --example reference && $(TARGET_DIR)/debug/examples/reference
 .PHONY: generate
-generate: build ## Write the generated files (crds/, docs/metrics.md) again
+generate: build ## Write the generated files (crds/, docs/reference/, docs/metrics.md) again
 	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir crds
+	$(REFERENCE) .
 	UPDATE_METRICS_REFERENCE=1 $(CARGO) test --quiet --locked --workspace --lib -- reference_of_metrics
 
 .PHONY: check-generated
 check-generated: build ## Fail if the generated files are not up to date
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && \
-	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir "$$fresh" && \
-	if diff -ru --exclude=kustomization.yaml crds "$$fresh"; then \
-		echo "==> crds/ is up to date"; \
+	$(REFERENCE) "$$fresh" && \
+	"$(COGNITO_RESET_OPERATOR_BIN)" crds --out-dir "$$fresh/crds" && \
+	if diff -ru --exclude=kustomization.yaml crds "$$fresh/crds" && diff -ru docs/reference "$$fresh/docs/reference"; then \
+		echo "==> crds/ and docs/reference/ are up to date"; \
 	else \
-		echo "==> crds/ differs from what the code says. Run 'make generate' and commit the result." >&2; exit 1; \
+		echo "==> crds/ or docs/reference/ differs from what the code says. Run 'make generate' and commit the result." >&2; exit 1; \
 	fi
+
+.PHONY: book
+book: ## Build the book, target/book/index.html, and check its links
+	@.ci/require cargo git python3
+	@.ci/book
 
 .PHONY: packaging
 packaging: ## Build the tools that package the operator: helm and its tests, crane, kwok (once, then cached)

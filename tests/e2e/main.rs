@@ -11,6 +11,7 @@ mod at_most_once;
 mod audit;
 mod aws;
 mod aws_responses;
+mod book;
 mod broken_installations;
 mod chart;
 mod confirmation;
