@@ -38,7 +38,8 @@ fn objects(manifests: Vec<Value>) -> Result<Objects> {
     Ok(all)
 }
 
-/// Removes the label of the release from every selector and from the Pods, and sorts the arguments.
+/// Removes the label of the release from every selector and from the Pods, sorts the arguments, and
+/// writes white space as one blank: kustomize breaks the lines of expressions elsewhere.
 fn without_the_release(objects: &mut Objects) {
     fn walk(value: &mut Value) {
         match value {
@@ -50,6 +51,7 @@ fn without_the_release(objects: &mut Objects) {
                 fields.values_mut().for_each(walk);
             }
             Value::Array(all) => all.iter_mut().for_each(walk),
+            Value::String(text) => *text = text.split_whitespace().collect::<Vec<_>>().join(" "),
             _ => {}
         }
     }
