@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     archive::archive,
     plan::{RunId, TAG},
+    remove::Foreign,
     signed::{Endpoint, Response, Signed},
 };
 
@@ -73,8 +74,9 @@ impl Iam {
             return Ok(false);
         }
         let body = successful("GetRole", response)?.body;
-        let tag = body.split_once(&format!("<Key>{TAG}</Key>")).and_then(|(_, rest)| between(rest, "<Value>", "</Value>"));
-        ensure!(tag == Some(run.as_str()), "the role {name} has no tag of this run, and is not removed");
+        let tag =
+            body.split_once(&format!("<Key>{TAG}</Key>")).and_then(|(_, rest)| between(rest, "<Value>", "</Value>"));
+        ensure!(tag == Some(run.as_str()), Foreign);
         Ok(true)
     }
 
@@ -122,7 +124,7 @@ impl Iam {
         }
         let found: Value = serde_json::from_str(&successful("GetFunction", response)?.body)?;
         let tag = found.get("Tags").and_then(|tags| tags.get(TAG)).and_then(Value::as_str);
-        ensure!(tag == Some(run.as_str()), "the function {name} has no tag of this run, and is not removed");
+        ensure!(tag == Some(run.as_str()), Foreign);
         let state = found.pointer("/Configuration/State").and_then(Value::as_str);
         Ok(Some(state.unwrap_or("Active").to_owned()))
     }

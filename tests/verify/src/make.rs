@@ -165,7 +165,11 @@ impl Maker<'_> {
                 let client = client.map_err(|error| refusal("CreateUserPoolClient", &error))?;
                 let client = client.user_pool_client().and_then(|client| client.client_id()).context("no client id")?;
                 let sign_up = cognito.sign_up().client_id(client).username(name).password(password);
-                sign_up.set_user_attributes(Some(attributes)).send().await.map_err(|error| refusal("SignUp", &error))?;
+                sign_up
+                    .set_user_attributes(Some(attributes))
+                    .send()
+                    .await
+                    .map_err(|error| refusal("SignUp", &error))?;
                 return Ok(());
             }
             User::Confirmed

@@ -194,6 +194,8 @@ mod tests {
         let without = Plan { with_lambda: false }.costs();
         assert!(without[0].contains(": 12 monthly active users"), "{without:?}");
         assert_eq!(without[3], "AWS Lambda: none");
+        let page = include_str!("../../../docs/costs.md");
+        assert!(page.contains(&format!("sends at most {MAILS_A_DAY} e-mails a day for the account")));
     }
 
     #[test]

@@ -31,32 +31,46 @@ pub(crate) struct Removed {
     pub(crate) left: Vec<String>,
 }
 
+/// Something has a name of the run and not its tag.
+#[derive(Debug, thiserror::Error)]
+#[error("it has no tag of this run, so it is not removed")]
+pub(crate) struct Foreign;
+
 /// Removes everything of a run. It ends when a pass finds nothing, and all that the service has
 /// acknowledged was found once.
 pub(crate) async fn all(account: &Account, plan: Plan, run: &RunId, made: &Made) -> Removed {
     let mut removed = Removed::default();
     for pass in 1..=PASSES {
-        let before = removed.resources.len();
+        let (mut found, mut problems) = (false, Vec::new());
         removed.left.clear();
         for resource in plan.resources().into_iter().rev() {
             match one(account, resource, run, made).await {
-                Ok(true) if !removed.resources.contains(&resource) => removed.resources.push(resource),
-                Ok(true) => removed.left.push(described(resource)),
+                Ok(true) => {
+                    found = true;
+                    removed.resources.retain(|it| *it != resource);
+                    removed.resources.push(resource);
+                }
+                Ok(false) if made.handle(resource).is_some() && !removed.resources.contains(&resource) => {
+                    problems.push(format!("{}: not found", described(resource)));
+                }
                 Ok(false) => {}
-                Err(error) => removed.left.push(format!("{}: {error:#}", described(resource))),
+                Err(error) => {
+                    let problem = format!("{}: {error:#}", described(resource));
+                    if error.is::<Foreign>() { removed.left.push(problem) } else { problems.push(problem) }
+                }
             }
         }
-        for (resource, _) in made.resources() {
-            if !removed.resources.contains(&resource) && removed.left.is_empty() {
-                removed.left.push(format!("{}: not found yet", described(resource)));
-            }
-        }
-        if removed.left.is_empty() && removed.resources.len() == before {
-            return removed;
-        }
-        if pass < PASSES && !removed.left.is_empty() {
-            warn(format!("removing again: {}", removed.left.join("; ")));
+        let is_done = !found && problems.is_empty();
+        if !problems.is_empty() && pass < PASSES {
+            warn(format!("trying again: {}", problems.join("; ")));
             tokio::time::sleep(PAUSE).await;
+        }
+        removed.left.append(&mut problems);
+        if is_done {
+            break;
+        }
+        if pass == PASSES && found {
+            removed.left.push("something was found in the last pass".to_owned());
         }
     }
     removed
@@ -117,7 +131,7 @@ async fn delete_pool(account: &Account, id: &str, run: &RunId) -> Result<bool> {
         Err(error) => return Err(refusal("DescribeUserPool", &error).into()),
     };
     let tag = pool.as_ref().and_then(|pool| pool.user_pool_tags()?.get(TAG)).map(String::as_str);
-    ensure!(tag == Some(run.as_str()), "a user pool of this name has no tag of this run, and is not removed");
+    ensure!(tag == Some(run.as_str()), Foreign);
     match account.cognito.delete_user_pool().user_pool_id(id).send().await {
         Ok(_) => Ok(true),
         Err(error) if error.code() == GONE => Ok(true),

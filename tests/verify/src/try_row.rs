@@ -79,7 +79,9 @@ impl Trial<'_> {
             Way::Plain | Way::Trigger(_) | Way::RoleWithoutPermission => None,
             Way::Impatient => Some(self.account.impatient(IMPATIENT).await?),
             Way::NoConnection => Some(self.account.with(|loader| loader.endpoint_url(NOWHERE)).await?),
-            Way::UnknownKey => Some(self.with_key(Credentials::new(NO_KEY, NO_SECRET, None, None, "verify-aws")).await?),
+            Way::UnknownKey => {
+                Some(self.with_key(Credentials::new(NO_KEY, NO_SECRET, None, None, "verify-aws")).await?)
+            }
             Way::WrongSecret => {
                 let none = || Refusal { operation: "loading credentials", code: "NoCredentials".into() };
                 let provider = self.account.config.credentials_provider().ok_or_else(none)?;
@@ -97,12 +99,9 @@ impl Trial<'_> {
     fn role(&self, way: Way) -> Option<port::Role> {
         let handle = match way {
             Way::RoleWithoutPermission => self.made.handle(Resource::Role(Role::Caller))?,
-            Way::Plain
-            | Way::Trigger(_)
-            | Way::Impatient
-            | Way::NoConnection
-            | Way::UnknownKey
-            | Way::WrongSecret => return None,
+            Way::Plain | Way::Trigger(_) | Way::Impatient | Way::NoConnection | Way::UnknownKey | Way::WrongSecret => {
+                return None;
+            }
         };
         Some(port::Role { arn: handle, external_id: None, session_tags: SessionTags::None })
     }
