@@ -4,14 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::environment::{Environment, LIMIT, root};
-use testbed::{Options, eventually};
+use testbed::{Options, Page, eventually};
 
-const PAGE: &str = include_str!("../../docs/audit.md");
-
-/// Returns the block of the page that has this mark.
-pub(crate) fn block(name: &str) -> Result<&'static str> {
-    let marked = PAGE.split(&format!("<!-- rehearsed: {name} -->\n```sh\n")).nth(1);
-    marked.and_then(|rest| rest.split("```").next()).with_context(|| format!("the page has no block {name}"))
+/// Returns the block of the page that has this name.
+pub(crate) fn block(name: &str) -> Result<String> {
+    Page::read("docs/audit.md")?.script(name)
 }
 
 /// Starts with an audit log, and the stamp in effect.
@@ -122,7 +119,7 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
         ("unknown", &[]),
         ("grants", &["by-two", env.pool.as_str()]),
     ] {
-        let output = env.cluster.script(block(name)?, &as_auditor).await?;
+        let output = env.cluster.script(&block(name)?, &as_auditor).await?;
         for text in finds {
             assert!(output.contains(text), "{name}: {text} is not in {output}");
         }
@@ -141,7 +138,7 @@ async fn the_audit_log_names_both_users_but_not_who_was_reset() -> Result<()> {
     ask(&env, "reset-of-today", "marked-0x5eed").await?;
     let log = env.cluster.file("audit.log").display().to_string();
     let find = async |name: &str| -> Result<Vec<Value>> {
-        let output = env.cluster.script(block(name)?, &[("AUDIT_LOG", &log)]).await?;
+        let output = env.cluster.script(&block(name)?, &[("AUDIT_LOG", &log)]).await?;
         Ok(output.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     };
     let of_request = |event: &&Value| event["objectRef"]["name"] == "reset-of-today" && event["verb"] == "create";

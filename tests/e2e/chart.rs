@@ -15,7 +15,7 @@ const NAMESPACE: &str = "cognito-reset-system";
 struct Helm(Kubectl);
 
 impl Helm {
-    /// Runs `install` or `upgrade` for a release in a namespace of the same name or the default one.
+    /// Runs `install` or `upgrade`, and waits until the release is ready.
     async fn apply(&self, verb: &str, release: &str, namespace: &str, more: &[&str]) -> Result<KubectlResult> {
         let chart = root(CHART);
         let all = [verb, release, &chart, "--namespace", namespace, "--wait", "--timeout=120s"];

@@ -1,11 +1,9 @@
 //! A rehearsal of `docs/runbooks/etcd-restore.md`: etcd is restored from a snapshot. The commands
 //! of the runbook are run as they are.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use testbed::environment::{Environment, LIMIT, condition};
-use testbed::{Fault, Matcher, Operator, Reply, Rule};
-
-const RUNBOOK: &str = include_str!("../../docs/runbooks/etcd-restore.md");
+use testbed::{Fault, Matcher, Operator, Page, Reply, Rule};
 
 /// Resets that were made after the snapshot: one of a request that the snapshot does not contain,
 /// one that it contains as suspended, and one that it contains as refused for now.
@@ -16,10 +14,9 @@ async fn run(env: &Environment) -> Result<Operator> {
     env.run_with(env.operator().args(["--retry-initial=5s", "--retry-max=5s"])).await
 }
 
-/// Returns the block of the runbook that has this mark.
-fn block(name: &str) -> Result<&'static str> {
-    let marked = RUNBOOK.split(&format!("<!-- rehearsed: {name} -->\n```sh\n")).nth(1);
-    marked.and_then(|rest| rest.split("```").next()).with_context(|| format!("the runbook has no block {name}"))
+/// Returns the block of the runbook that has this name.
+fn block(name: &str) -> Result<String> {
+    Page::read("docs/runbooks/etcd-restore.md")?.script(name)
 }
 
 /// A cluster that has made resets since its snapshot, and a pipeline that applies the same requests
@@ -80,7 +77,7 @@ impl Rehearsal {
     }
 
     async fn follow(&self, step: &str) -> Result<()> {
-        self.env.cluster.script(block(step)?, &[]).await?;
+        self.env.cluster.script(&block(step)?, &[]).await?;
         Ok(())
     }
 
@@ -94,7 +91,7 @@ impl Rehearsal {
     }
 
     async fn restore(&mut self) -> Result<()> {
-        self.env.cluster.restore_etcd(block("restore")?, &[("SNAPSHOT", &self.snapshot)]).await?;
+        self.env.cluster.restore_etcd(&block("restore")?, &[("SNAPSHOT", &self.snapshot)]).await?;
         ensure!(self.env.record("new").await?.is_none(), "the restore has not gone back");
         Ok(())
     }

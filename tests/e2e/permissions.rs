@@ -394,7 +394,7 @@ async fn taken_under_another_definition(env: &Environment, plural: &str, field: 
 }
 
 /// Returns a claim whose holder is gone, and whose request never existed.
-fn claimed(env: &Environment, tag: &str) -> Value {
+pub(crate) fn claimed(env: &Environment, tag: &str) -> Value {
     json!({
         "apiVersion": "cognito-reset.dev/v1alpha1", "kind": "PasswordResetRecord",
         "metadata": { "name": format!("r2-{tag}") }, "schema": 1, "action": "PasswordReset", "userPoolID": env.pool, "username": tag,

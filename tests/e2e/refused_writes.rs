@@ -34,7 +34,8 @@ fn policy_of(group: &str, name: &str, operations: &[&str], resources: &[&str], e
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
         "metadata": { "name": name }, "spec": { "policyName": name, "validationActions": ["Deny"] },
     });
-    format!("{policy}\n---\n{binding}")
+    // Without the first line, kubectl 1.32 takes all of it for one JSON document.
+    format!("---\n{policy}\n---\n{binding}")
 }
 
 /// The common parts of the steps of these tests.

@@ -55,6 +55,9 @@ fn a_bad_flag_is_named() -> Result<()> {
         ("--identity", "has space"),
         ("--log-format", "xml"),
         ("--user-state-source", "none"),
+        ("--watch-namespaces", "Support"),
+        ("--watch-namespaces", "support,"),
+        ("--watch-namespaces", "support,support"),
     ] {
         let output = run(&["run", &format!("{flag}={value}")], &[])?;
         let text = String::from_utf8_lossy(&output.stderr);

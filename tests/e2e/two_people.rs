@@ -141,7 +141,7 @@ async fn sessions_are_stamped_compared_and_recorded() -> Result<()> {
     assert_eq!(attempt["requestedBy"], ALICE.named());
     assert_eq!(attempt["approvedBy"], BOB.named());
     let kubeconfig = env.cluster.kubeconfig().display().to_string();
-    let listed = env.cluster.script(block("sessions")?, &[("KUBECONFIG", &kubeconfig)]).await?;
+    let listed = env.cluster.script(&block("sessions")?, &[("KUBECONFIG", &kubeconfig)]).await?;
     assert!(listed.contains(ALICE.name) && listed.contains(BOB.name), "{listed}");
 
     // What is too long for the CRD is left out and rejects nothing, but then names nobody either.

@@ -26,11 +26,22 @@ fn every_exception_and_reason_is_documented() {
 fn every_test_that_the_threat_model_names_exists() -> anyhow::Result<()> {
     let page = include_str!("../../../docs/threat-model.md");
     let threats = page.split("\n## Threats\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
-    let rows: Vec<_> = threats.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    every_row_names_a_test(threats, Some("| no test: "))
+}
+
+#[test]
+fn every_failure_mode_names_a_test_that_exists() -> anyhow::Result<()> {
+    every_row_names_a_test(include_str!("../../../docs/failure-modes.md"), None)
+}
+
+/// Checks a table with more than 20 rows. Each row names tests as `FILE::TEST`, or has the text
+/// before the reason why none shows it.
+fn every_row_names_a_test(table: &str, without: Option<&str>) -> anyhow::Result<()> {
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with('|')).skip(2).collect();
     assert!(rows.len() > 20, "{rows:?}");
     for row in rows {
         let named: Vec<_> = row.split('`').filter_map(|text| text.split_once("::")).collect();
-        assert!(!named.is_empty() || row.contains("| no test: "), "no test shows it: {row}");
+        assert!(!named.is_empty() || without.is_some_and(|text| row.contains(text)), "no test shows it: {row}");
         for (file, test) in named {
             let text = std::fs::read_to_string(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")))?;
             let before = text.split(&format!("fn {test}(")).next().filter(|before| before.len() < text.len());

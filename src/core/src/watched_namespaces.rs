@@ -38,6 +38,12 @@ impl WatchedNamespaces {
         }
     }
 
+    /// Returns the names separated by commas, as the flag takes them; `None` for all namespaces.
+    #[must_use]
+    pub fn listed(&self) -> Option<String> {
+        self.names().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>().join(","))
+    }
+
     /// Returns the scopes of the lists and watches that show all these requests.
     #[must_use]
     pub fn scopes(&self) -> Vec<Scope> {
@@ -66,5 +72,6 @@ mod tests {
         }
         assert_eq!(two.scopes(), [Some("shops".into()), Some("support".into())]);
         assert_eq!(WatchedNamespaces::default().scopes(), [None]);
+        assert_eq!((two.listed().as_deref(), WatchedNamespaces::All.listed()), (Some("shops,support"), None));
     }
 }

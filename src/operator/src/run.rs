@@ -107,8 +107,7 @@ async fn prepare(args: &RunArgs, metrics: &Metrics) -> Result<Prepared<Aws>, Run
             "records are kept for less than a day: a request that is deleted and applied again after that resets again"
         );
     }
-    let namespaces =
-        args.watch_namespaces.names().map(|names| names.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+    let namespaces = args.watch_namespaces.listed();
     info!(version = env!("CARGO_PKG_VERSION"), identity = %args.identity, server = %url, listen = %args.listen, namespaces, "starting");
     Ok(Prepared { client, cognito, lease })
 }

@@ -80,6 +80,7 @@ pub async fn serve<C: Cognito>(
         let process = metrics.process.clone();
         let count = move |refuser: &Refuser| process.write_refused("lease", refuser.kind());
         Election::new(client.clone(), &namespace, &args.identity, args.lease_duration, args.api_timeout, count)
+            .watching(&args.watch_namespaces)
     });
     let released = CancellationToken::new();
     let shutdown_timeout = args.shutdown_timeout;

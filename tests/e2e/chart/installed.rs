@@ -125,7 +125,7 @@ async fn a_second_release_is_rejected_with_the_way_out() -> Result<()> {
     let command = said.split("kubectl annotate").nth(1).and_then(|rest| rest.lines().next()).context("no command")?;
     let words: Vec<_> = ["annotate"].into_iter().chain(command.split_whitespace()).collect();
     admin.run(&words).await?.success()?;
-    helm.apply("install", "other", "elsewhere", &[]).await?.success()?;
+    helm.apply("install", "other", "elsewhere", &[CREATE]).await?.success()?;
     Ok(())
 }
 
@@ -155,13 +155,9 @@ async fn refused(helm: &Helm, arguments: &[&str]) -> Result<String> {
 
 #[tokio::test]
 async fn a_cluster_without_the_apis_gets_a_message() -> Result<()> {
-    let disabled = "--runtime-config=admissionregistration.k8s.io/v1/mutatingadmissionpolicies=false,\
-                    admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings=false";
-    let options = Options {
-        workloads: true,
-        api_server_arguments: vec![disabled.to_owned(), "--feature-gates=MutatingAdmissionPolicy=false".to_owned()],
-        ..Options::default()
-    };
+    // An API server that behaves like one of Kubernetes 1.35.
+    let old = vec!["--emulated-version=1.35".to_owned()];
+    let options = Options { workloads: true, api_server_arguments: old, ..Options::default() };
     let cluster = Pool::of_this_process().lease(options).await?;
     let _node = Node::start(&cluster).await?;
     let helm = Helm(cluster.as_admin().helm());

@@ -1,4 +1,4 @@
-//! What the chart renders, compared with kustomize, with `--help` and by the API server.
+//! The rendered chart, compared with kustomize, with `--help` and by the API server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -130,7 +130,8 @@ fn every_flag_has_a_value_and_every_value_a_flag() -> Result<()> {
 
 #[tokio::test]
 async fn every_flag_reaches_the_operator() -> Result<()> {
-    let mut arguments = vec!["--set=config.identity=one".to_owned(), "--set=config.leaseNamespace=two".to_owned()];
+    let special = ["identity=one", "leaseNamespace=two", "watchNamespaces={support,shops}"];
+    let mut arguments: Vec<_> = special.iter().map(|set| format!("--set=config.{set}")).collect();
     for (flag, default) in flags()? {
         if !default.is_empty() && flag != "identity" {
             let default = if flag == "listen" { ":8080" } else { &default };
@@ -156,6 +157,16 @@ async fn every_flag_reaches_the_operator() -> Result<()> {
     Ok(())
 }
 
+/// Returns the arguments that add the alerts and the dashboard, if the repository has them.
+fn monitoring_values() -> Vec<&'static str> {
+    let parts = [
+        ("rules.yaml", "--set=metrics.rules.enabled=true"),
+        ("dashboard.json", "--set=metrics.dashboard.enabled=true"),
+    ];
+    let there = |file: &str| Path::new(&root(&format!("deploy/monitoring/{file}"))).exists();
+    parts.into_iter().filter(|(file, _)| there(file)).map(|(_, argument)| argument).collect()
+}
+
 #[tokio::test]
 async fn the_api_server_accepts_every_value_file_strictly() -> Result<()> {
     let mut env = Environment::start().await?;
@@ -169,13 +180,16 @@ async fn the_api_server_accepts_every_value_file_strictly() -> Result<()> {
     assert_eq!(files.len(), 6);
     for file in files {
         let values = format!("--values={}", file.path().display());
-        let yaml = render_chart(RELEASE, NAMESPACE, &[&values])?;
+        let mut arguments = vec![values.as_str()];
+        if file.file_name() == "monitoring-values.yaml" {
+            arguments.extend(monitoring_values());
+        }
+        let yaml = render_chart(RELEASE, NAMESPACE, &arguments)?;
         let apply = ["apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts", "-f", "-"];
         let applied = env.cluster.as_admin().run_with_input(&apply, &yaml).await?;
         // The namespace warns if a Pod does not fit the restricted level.
         assert!(!applied.stderr.contains("Warning"), "{}: {applied}", file.path().display());
-        let kinds = Path::new(&file.path()).display().to_string();
-        assert!(applied.success()?.lines().count() > 10, "{kinds}");
+        assert!(applied.success()?.lines().count() > 10, "{}", file.path().display());
     }
     let unknown = render_chart(RELEASE, NAMESPACE, &["--set=resources.limit=1"])?;
     let apply = ["apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts", "-f", "-"];

@@ -1,6 +1,5 @@
 //! Many pending requests of the largest content that the API server accepts.
 
-
 use testbed::{Deployment, environment::base};
 
 use super::*;

@@ -40,13 +40,14 @@ impl Node {
     /// If the node does not become ready.
     pub async fn start(cluster: &ControlPlane) -> Result<Self> {
         let directory = cluster.directory();
+        let stages = directory.join("stages.yaml");
+        std::fs::write(&stages, include_str!("node/stages.yaml"))?;
         let mut command = server(&packaging().join("kwok"), directory);
         command
             .arg(format!("--kubeconfig={}", cluster.kubeconfig().display()))
-            .arg(format!("--config={}", directory.join("none.yaml").display()))
+            .arg(format!("--config={}", stages.display()))
             .arg(format!("--server-address=127.0.0.1:{}", free_port()?))
             .args(["--manage-all-nodes=true", "--node-ip=127.0.0.1", "--cidr=10.1.0.0/16"]);
-        std::fs::write(directory.join("none.yaml"), "")?;
         let kwok = Process::spawn("kwok", &mut command, &directory.join("kwok.log"), None)?;
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NAME, "labels": { "kubernetes.io/os": "linux" } } });
         let (status, output) = cluster.request(Method::POST, "/api/v1/nodes", Some(&node)).await?;

@@ -46,6 +46,13 @@ impl OperatorBuilder {
         self
     }
 
+    /// Sets another program, which starts the operator with its own arguments and environment.
+    #[must_use]
+    pub fn program(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.program);
+        self
+    }
+
     /// Sets the API server and the operator's identity there.
     #[must_use]
     pub fn kubeconfig(self, path: &Path) -> Self {

@@ -11,6 +11,9 @@ use rcgen::{
     SanType,
 };
 
+/// A name that only a server of a test resolves.
+pub(crate) const NAME: &str = "server.testbed.test";
+
 /// Files the API server is started with.
 #[derive(Debug)]
 pub(crate) struct Pki {
@@ -37,7 +40,7 @@ impl Pki {
         let ca_pem = authority.self_signed(&authority_key)?.pem();
 
         let serving_key = KeyPair::generate()?;
-        let mut serving = CertificateParams::new(vec!["localhost".to_owned()])?;
+        let mut serving = CertificateParams::new(["localhost", NAME].map(str::to_owned))?;
         serving.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         serving.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         serving.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::pki::Pki;
+use crate::pki::{NAME, Pki};
 
 /// Terminates TLS on 127.0.0.1, and passes everything on to a server. It ends when dropped.
 #[derive(Debug)]
@@ -70,6 +70,16 @@ impl TlsFront {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The host of [`named_url`](Self::named_url). It is in the certificate and in no DNS but a
+    /// test's own.
+    pub const HOST: &'static str = NAME;
+
+    /// `https://HOST:PORT`.
+    #[must_use]
+    pub fn named_url(&self) -> String {
+        self.url.replace("127.0.0.1", Self::HOST)
     }
 
     /// A file with the certificate of the authority, in PEM.

@@ -78,9 +78,21 @@ Takes a dict: context, files (a glob), labels and annotations (optional dicts).
 {{- end }}
 {{- end }}
 
+{{/*
+Not empty if the cluster serves a kind of admission policies. Without a cluster (`helm template`) no
+kind is known, and the version of Kubernetes decides.
+Takes a dict: context, kind, since (the first version that serves it).
+*/}}
+{{- define "operator.serves" -}}
+{{- $capabilities := .context.Capabilities }}
+{{- if $capabilities.APIVersions.Has "apps/v1/Deployment" }}
+{{- if $capabilities.APIVersions.Has (printf "admissionregistration.k8s.io/v1/%s" .kind) }}true{{ end }}
+{{- else if semverCompare (printf ">=%s-0" .since) $capabilities.KubeVersion.Version }}true{{ end }}
+{{- end }}
+
 {{/* Not empty if the admission policies are to be installed. */}}
 {{- define "operator.hasPolicies" -}}
-{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" }}
+{{- $served := include "operator.serves" (dict "context" . "kind" "ValidatingAdmissionPolicy" "since" "1.30.0") }}
 {{- $wanted := .Values.policies.admission | toString }}
 {{- if and (eq $wanted "true") (not $served) }}
 {{- fail "policies.admission is true, but the cluster does not serve ValidatingAdmissionPolicies (admissionregistration.k8s.io/v1). Without them, users with write access to records can forge the ledger, and nobody checks approvals. Set policies.admission to auto or false to install without them" }}
@@ -90,7 +102,7 @@ Takes a dict: context, files (a glob), labels and annotations (optional dicts).
 
 {{/* Not empty if the policy that stamps requesters is to be installed. */}}
 {{- define "operator.hasStamp" -}}
-{{- $served := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}
+{{- $served := include "operator.serves" (dict "context" . "kind" "MutatingAdmissionPolicy" "since" "1.36.0") }}
 {{- $wanted := .Values.policies.stampRequester | toString }}
 {{- if and (eq $wanted "true") (not $served) }}
 {{- fail "policies.stampRequester is true, but the cluster does not serve MutatingAdmissionPolicies (admissionregistration.k8s.io/v1, Kubernetes 1.36 or newer). Set policies.stampRequester to auto or false, and for approvals set policies.refuseUnverified to true: users then write their own names" }}

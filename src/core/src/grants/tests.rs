@@ -9,6 +9,7 @@ use crate::{action::user_names::UserNames, shared::Shared};
 
 mod holds;
 mod sources;
+mod watched;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const ONE: &str = "arn:aws:iam::123456789012:role/one";

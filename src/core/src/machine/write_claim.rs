@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cognito_reset_api::PasswordResetRecord;
+use jiff::SignedDuration;
 
 use crate::{
     ledger,
@@ -11,6 +12,10 @@ use crate::{
         state::RecordWrite,
     },
 };
+
+/// The time before a claim in which another one counts as made at the same time, with a tolerance
+/// for the clocks of two nodes. It is shorter than the duration of a Lease.
+const BESIDE: SignedDuration = SignedDuration::from_secs(5);
 
 /// A claim that is being written.
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -78,7 +83,7 @@ impl<S: Clone> Machine<S> {
                         self.facts.claimed(ours, self.time_to_send(at).is_none());
                     }
                     other => {
-                        self.notes.extend(other.and_then(|record| self.claimed_by_another(&record)));
+                        self.notes.extend(other.and_then(|record| self.claimed_by_another(&record, &claim.wanted)));
                         self.facts.invalidate();
                     }
                 }
@@ -97,11 +102,14 @@ impl<S: Clone> Machine<S> {
         self.pause_claim(claim, at)
     }
 
-    /// Returns the note about a claim of another process. One that ran under the same identity
-    /// before is the same replica.
-    fn claimed_by_another(&self, record: &PasswordResetRecord) -> Option<Note> {
-        let operator_instance = ledger::last(record)?.origin.operator_instance.clone();
-        (operator_instance != self.settings.operator_instance).then_some(Note::ClaimLost { operator_instance })
+    /// Returns the note about a claim that another process made at about the same time. An earlier
+    /// one is that of a process that this one has replaced.
+    fn claimed_by_another(&self, record: &PasswordResetRecord, wanted: &PasswordResetRecord) -> Option<Note> {
+        let (other, own) = (ledger::last(record)?, ledger::last(wanted)?);
+        let operator_instance = other.origin.operator_instance.clone();
+        let is_beside = other.claimed_at.0.duration_since(own.claimed_at.0) > -BESIDE;
+        (is_beside && operator_instance != self.settings.operator_instance)
+            .then_some(Note::ClaimLost { operator_instance })
     }
 
     /// Waits for the next write. After the deadline the claim is settled as never sent, whether or

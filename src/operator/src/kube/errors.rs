@@ -39,7 +39,13 @@ pub(crate) fn of_watch(error: &watcher::Error) -> String {
     }
 }
 
+/// The description of a 404 that is not about an object: the resource itself is not served.
+const NOT_SERVED: &str = "the API server responded with 404 for a whole resource; install the CRDs (Helm: set crds.enabled; kustomize: kubectl apply -k deploy/kustomize/crds)";
+
 fn of_status(status: &Status) -> String {
+    if status.code == 404 && status.details.is_none() {
+        return NOT_SERVED.to_owned();
+    }
     let reason: String = status.reason.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
     let mut text = format!("the API server responded with {} {reason}", status.code);
     let causes = status.details.iter().flat_map(|details| &details.causes);
@@ -84,6 +90,17 @@ mod tests {
         assert_eq!(of_watch(&watcher::Error::InitialListFailed(refusal())), format!("failed to list: {wanted}"));
         let kube::Error::Api(status) = refusal() else { return };
         assert_eq!(of_watch(&watcher::Error::WatchError(status)), format!("ended: {wanted}"));
+    }
+
+    #[test]
+    fn a_resource_that_is_not_served_differs_from_an_absent_object() {
+        let of = |status| of_client(&kube::Error::Api(serde_json::from_value(status).unwrap()));
+        let text = of(json!({ "status": "Failure", "code": 404, "reason": "NotAStatus", "message": "" }));
+        assert!(text.contains("install the CRDs"), "{text}");
+        let details = json!({ "name": "reset", "group": "cognito-reset.dev", "kind": "passwordresetrequests" });
+        let absent =
+            json!({ "status": "Failure", "code": 404, "reason": "NotFound", "message": "", "details": details });
+        assert_eq!(of(absent), "the API server responded with 404 NotFound");
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod observer;
 
 use std::time::Duration;
 
-use cognito_reset_core::refusal::Refuser;
+use cognito_reset_core::{refusal::Refuser, watched_namespaces::WatchedNamespaces};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -35,6 +35,9 @@ use crate::kube::store::{StoreError, within};
 /// The name of the Lease.
 pub(crate) const NAME: &str = "cognito-reset-operator";
 
+/// The annotation with the namespaces that the holder watches, which is absent if it watches all.
+const WATCHED: &str = "cognito-reset.dev/watch-namespaces";
+
 /// The interval at which a standby replica reads the Lease.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,10 @@ pub(crate) struct Election {
     count_refusal: Box<dyn Fn(&Refuser) + Send + Sync>,
     /// The Lease as this replica last wrote it.
     held: Option<Lease>,
+    /// The namespaces that this replica watches; `None` for all.
+    watched: Option<String>,
+    /// The other namespaces that the leader was last reported to watch.
+    reported: Option<Option<String>>,
 }
 
 impl Election {
@@ -79,7 +86,15 @@ impl Election {
             refuser: watch::Sender::new(None),
             count_refusal: Box::new(count_refusal),
             held: None,
+            watched: None,
+            reported: None,
         }
+    }
+
+    /// Names the namespaces that this replica watches, so that replicas with other ones notice it.
+    #[must_use]
+    pub(crate) fn watching(self, watched: &WatchedNamespaces) -> Self {
+        Self { watched: watched.listed(), ..self }
     }
 
     /// Returns a receiver of the state of this replica.
@@ -133,13 +148,32 @@ impl Election {
         match next {
             Move::Take | Move::Renew => self.write(current, next, begun).await,
             // Another replica holds it, so nothing is written here.
-            Move::Leave | Move::Lost => self.not_refused(),
+            Move::Leave | Move::Lost => {
+                self.not_refused();
+                self.compare(current.as_ref());
+            }
         }
         next
     }
 
+    /// Reports a leader that watches other namespaces, once: while it leads, nobody handles the
+    /// requests of the namespaces that only this replica watches.
+    fn compare(&mut self, current: Option<&Lease>) {
+        let theirs = current.map(watched_by).filter(|theirs| *theirs != self.watched);
+        if let Some(theirs) = theirs.as_ref().filter(|theirs| self.reported.as_ref() != Some(theirs)) {
+            warn!(
+                lease = NAME,
+                leader = theirs.as_deref().unwrap_or("all"),
+                own = self.watched.as_deref().unwrap_or("all"),
+                "the leader watches other namespaces than this replica, which handles nothing while it is on standby; unless this is a rollout, install operators of different namespaces in namespaces of their own"
+            );
+        }
+        self.reported = theirs;
+    }
+
     async fn write(&mut self, current: Option<Lease>, step: Move, begun: Instant) {
-        let wanted = held_by(&self.observer.holder, self.observer.duration, current, step);
+        let mut wanted = held_by(&self.observer.holder, self.observer.duration, current, step);
+        name_watched(&mut wanted, self.watched.as_ref());
         let params = PostParams::default();
         let write = async {
             if wanted.metadata.resource_version.is_some() {
@@ -214,6 +248,20 @@ impl Election {
             }
         }
     }
+}
+
+/// Returns the namespaces that the holder of a Lease watches; `None` for all.
+fn watched_by(lease: &Lease) -> Option<String> {
+    lease.metadata.annotations.as_ref().and_then(|all| all.get(WATCHED)).cloned()
+}
+
+/// Writes into a Lease which namespaces its holder watches.
+fn name_watched(lease: &mut Lease, watched: Option<&String>) {
+    let annotations = lease.metadata.annotations.get_or_insert_default();
+    match watched {
+        Some(watched) => annotations.insert(WATCHED.to_owned(), watched.clone()),
+        None => annotations.remove(WATCHED),
+    };
 }
 
 /// Returns the Lease as this holder writes it. The times are for people and are never compared.

@@ -1,5 +1,5 @@
-//! Checks at the start that the cluster has what the operator needs: an API server that responds and
-//! is new enough, every permission of `deploy/permissions.yaml`, and the CRDs of this version.
+//! Checks at the start that the cluster has what the operator needs: an API server that responds
+//! and is new enough, every permission of `deploy/permissions.yaml`, and the CRDs of this version.
 
 mod schemas;
 
@@ -32,7 +32,8 @@ const EVENTS_OF_THE_CLUSTER: &str = "default";
 /// The list of the operator's permissions.
 const PERMISSIONS: &str = include_str!("../../../../deploy/permissions.yaml");
 
-/// The oldest minor release of Kubernetes 1 with what the operator needs: selectable fields of CRDs.
+/// The oldest minor release of Kubernetes 1 that has selectable fields of CRDs without a feature
+/// gate.
 const OLDEST_MINOR: u32 = 32;
 
 /// A permission: some verbs on one resource. Its purpose and its test scenario, which the list also
@@ -149,7 +150,7 @@ pub(crate) enum StartError {
     MissingPermissions(String),
     /// Permissions are missing, and some are needed in the watched namespaces only.
     #[error(
-        "failed to start: missing permissions: {0}; bind the roles of deploy/kustomize/components/watch-namespaces to this account, in each namespace of --watch-namespaces"
+        "failed to start: missing permissions: {0}; bind the operator's roles to this account, in the cluster and in each namespace of --watch-namespaces (Helm: set config.watchNamespaces; kustomize: deploy/kustomize/components/watch-namespaces)"
     )]
     MissingInNamespaces(String),
 }

@@ -80,6 +80,7 @@ fn each_counter_begins_with_0_for_the_labels_that_it_can_have() {
     assert_eq!(counters(&counted).len(), counters(&begun).len(), "{counted}");
     for series in [
         "requests_finished_total{outcome=\"Unknown\",reason=\"OutcomeUnknown\"} 0",
+        "requests_finished_total{outcome=\"Unknown\",reason=\"InternalErrorException\"} 0",
         "requests_finished_total{outcome=\"Unknown\",reason=\"CodeDeliveryFailureException\"} 0",
         "requests_finished_total{outcome=\"Failed\",reason=\"UserNotFoundException\"} 0",
         "calls_total{response=\"Accepted\"} 0",

@@ -1,5 +1,5 @@
-//! What is installed before a test: by default what kustomize makes of `deploy/`, and with
-//! `TESTBED_INSTALL=chart` what Helm makes of the chart.
+//! The objects that are installed before a test: by default those of `deploy/kustomize`, and with
+//! `TESTBED_INSTALL=chart` those of the Helm chart.
 
 use std::{
     fs,

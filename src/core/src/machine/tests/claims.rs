@@ -175,6 +175,26 @@ fn a_conflict_is_with_our_own_claim_or_with_another_write() {
 }
 
 #[test]
+fn a_claim_made_by_another_operator_meanwhile_is_noted() {
+    let at = |seconds| {
+        record(move |record| record.spec.attempts[0].claimed_at = Time(NOW - SignedDuration::from_secs(seconds)))
+    };
+    let own = record(|record| record.spec.attempts[0].origin.operator_instance = "operator-1".into());
+    let lost = Note::ClaimLost { operator_instance: "operator-2".into() };
+    for (what, stored, is_noted) in [
+        ("at the same time", at(0), true),
+        ("before, by a clock that lags", at(4), true),
+        ("before this one led", at(15), false),
+        ("under the same identity", own, false),
+    ] {
+        let mut run = Run::new().until("WriteRecord");
+        run.expect([(Event::RecordWritten(Written::Conflict), "ReadRecord")]);
+        run.expect([(Event::Record(Ok(Some(Object::from(stored)))), "Read")]);
+        assert_eq!(run.notes.contains(&lost), is_noted, "{what}: {:?}", run.notes);
+    }
+}
+
+#[test]
 fn a_claim_that_is_refused_is_not_sent_and_waited_for() {
     let refused = || Event::RecordWritten(Written::Failed(refused_by("frozen")));
     let mut run = Run::new().until("WriteRecord");

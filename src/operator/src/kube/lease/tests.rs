@@ -64,3 +64,15 @@ fn renewal_keeps_the_acquire_time_and_taking_counts() {
     assert_eq!((taken.holder_identity.as_deref(), taken.lease_transitions), (Some("two"), Some(2)));
     assert_eq!(taken.lease_duration_seconds, Some(2), "rounded up");
 }
+
+#[test]
+fn lease_names_the_namespaces_that_its_holder_watches() {
+    let mut current = lease("one", "1");
+    assert_eq!(watched_by(&current), None);
+    current.metadata.annotations.get_or_insert_default().insert("a".into(), "kept".into());
+    for watched in [Some("shops,support".to_owned()), Some("support".into()), None] {
+        name_watched(&mut current, watched.as_ref());
+        assert_eq!(watched_by(&current), watched);
+        assert_eq!(current.metadata.annotations.as_ref().unwrap()["a"], "kept");
+    }
+}

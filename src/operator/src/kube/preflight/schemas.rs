@@ -1,5 +1,5 @@
-//! Compares the schemas that the API server serves with those of this version. A field or value that
-//! a CRD does not have is dropped or rejected. In the ledger that is an error; elsewhere the
+//! Compares the schemas that the API server serves with those of this version. A field or value
+//! that a CRD does not have is dropped or rejected. In the ledger that is an error; elsewhere the
 //! operator works without it.
 //!
 //! The schemas are read from the OpenAPI document of the API group, which every authenticated user
@@ -33,7 +33,7 @@ const ENUM: &str = "enum";
 const PRESERVES: &str = "x-kubernetes-preserve-unknown-fields";
 const KINDS: &str = "x-kubernetes-group-version-kind";
 
-/// What the CRDs of the cluster lack, as `RESOURCE FIELD` or `RESOURCE FIELD=VALUE`.
+/// The parts that the CRDs of the cluster lack, as `RESOURCE FIELD` or `RESOURCE FIELD=VALUE`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Missing {
     /// The fields and values of the ledger.
@@ -48,7 +48,8 @@ impl Missing {
     }
 }
 
-/// Returns what the CRDs of the cluster lack; nothing if the API server does not show their schemas.
+/// Returns what the CRDs of the cluster lack; nothing if the API server does not show their
+/// schemas.
 pub(super) async fn missing(client: &Client, api_timeout: Duration) -> Missing {
     let end = Instant::now() + SETTLED;
     loop {
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_or_value_of_the_ledger_is_told_from_others() {
+    fn a_field_or_value_of_the_ledger_differs_from_others() {
         let attempt = "PasswordResetRecord/properties/attempts/items/properties";
         let evidence = format!("{attempt}/evidence/enum");
         let source = "UserPoolGrant/properties/spec/properties/userStateSource/enum";

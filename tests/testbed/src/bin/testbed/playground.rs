@@ -104,9 +104,13 @@ pub(crate) async fn serve(operator: &Path) -> Result<()> {
     };
     let kubeconfig = output().join("kubeconfig");
     std::fs::copy(environment.cluster.kubeconfig(), &kubeconfig).context("failed to write the kubeconfig")?;
+    let exports = format!(
+        "export KUBECONFIG='{}'\nexport PATH='{}':\"$PATH\"\n",
+        kubeconfig.display(),
+        environment.tools.directory().display()
+    );
+    std::fs::write(output().join("env"), exports).context("failed to write the environment")?;
     let state = json!({
-        "kubeconfig": kubeconfig,
-        "path": environment.tools.directory(),
         "cognito": environment.proxy.url(),
         "operator": environment.operator.url(),
         "pool": environment.pool,
@@ -157,8 +161,7 @@ fn usage() -> Result<()> {
         "
 Everything runs. In this shell:
 
-  export KUBECONFIG={}
-  export PATH={}:$PATH
+  source {samples}/env
 
   kubectl apply -f {samples}/grant.yaml -f {samples}/requests.yaml -f {samples}/ungranted.yaml
   kubectl get prr -A --watch
@@ -169,8 +172,6 @@ is there already, and {SPARE} is a user.
 The user pool is {}, and Cognito (moto, behind a proxy that counts calls) is at {}.
 The operator's metrics are at {}/metrics, its log is {samples}/operator.log.
 `make down` stops everything.",
-        text("kubeconfig"),
-        text("path"),
         text("pool"),
         text("cognito"),
         text("operator"),

@@ -14,14 +14,12 @@ pub(super) fn ends() -> impl Iterator<Item = (Outcome, EndReason)> {
     let failed =
         [EndReason::UnrecognizedError, EndReason::Expired, EndReason::DeadlineExceeded, EndReason::UserChanged];
     let unknown = [EndReason::UnrecognizedError, EndReason::OutcomeUnknown];
+    // An effect that stays unknown has the exception of its last response as the reason, if there
+    // was one. An exception of the other classes ends no request as Failed.
     let exceptions = Exception::ALL.iter().flat_map(|exception| {
-        let outcomes: &[Outcome] = match Class::of(*exception) {
-            Class::Refused => &[Outcome::Failed],
-            Class::AmbiguousFailure => &[Outcome::Failed, Outcome::Unknown],
-            // The request goes on, or its end has a reason of its own.
-            Class::Throttled | Class::Blocked | Class::Ambiguous => &[],
-        };
-        outcomes.iter().map(|outcome| (*outcome, EndReason::Cognito(*exception)))
+        let fails = matches!(Class::of(*exception), Class::Refused | Class::AmbiguousFailure);
+        let outcomes = fails.then_some(Outcome::Failed).into_iter().chain([Outcome::Unknown]);
+        outcomes.map(|outcome| (outcome, EndReason::Cognito(*exception)))
     });
     let of = |outcome: Outcome| move |reason| (outcome, reason);
     let succeeded = succeeded.into_iter().map(of(Outcome::Succeeded));
