@@ -9,7 +9,16 @@ mod restore;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use testbed::environment::Environment;
+use testbed::{
+    Page,
+    environment::{Environment, root},
+};
+
+/// Returns the commands of the page that install health and the action, for the root of a clone.
+fn installation() -> Result<String> {
+    let commands = Page::read("docs/gitops.md")?.script("argocd-cm")?;
+    Ok(format!("cd '{}'\n{commands}", root("")))
+}
 
 /// The account of Argo CD's application controller, which has every permission by default.
 const CONTROLLER: &str = "system:serviceaccount:argocd:argocd-application-controller";

@@ -123,7 +123,6 @@ async fn suspend_outlasts_a_sync_only_if_git_leaves_it_out() -> Result<()> {
     };
     // Held, so that it is pending while it is suspended.
     env.hold_in_force("stop", "").await?;
-    let mut manifests = Vec::new();
     for (name, spec) in [("left-out", ""), ("written", "suspend: false")] {
         env.users.create_user(&env.pool, name).await?;
         let manifest = Tool::ArgoServerSide.marked(&env.request(name, name, spec), name);
@@ -131,8 +130,12 @@ async fn suspend_outlasts_a_sync_only_if_git_leaves_it_out() -> Result<()> {
         env.becomes(name, "Pending/UserPoolHeld").await?;
         suspend(name, "true").await?;
         cluster.sync(Tool::ArgoServerSide, &manifest).await?;
-        manifests.push(manifest);
     }
+    let manifest = Tool::ArgoServerSide.marked(&env.request("prepared", "prepared", "suspend: true"), "prepared");
+    cluster.sync(Tool::ArgoServerSide, &manifest).await?;
+    suspend("prepared", "false").await?;
+    cluster.sync(Tool::ArgoServerSide, &manifest).await?;
+    ensure!(env.get("prr", "prepared").await?["spec"]["suspend"] == true, "suspended again");
     env.kubectl(&["delete", "poolhold", "stop"]).await?;
     ensure!(env.ended("written").await? == "Succeeded/ResetAccepted", "self-heal has released it");
     env.becomes("left-out", "Pending/Suspended").await?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use testbed::environment::root;
 
-use super::{Cluster, Tool};
+use super::{Cluster, Tool, installation};
 
 #[tokio::test]
 async fn requests_of_the_example_repositories_are_accepted() -> Result<()> {
@@ -27,8 +27,7 @@ async fn the_patch_of_argocd_cm_keeps_other_entries() -> Result<()> {
     env.kubectl(&["create", "namespace", "argocd"]).await?;
     let create = ["create", "configmap", "argocd-cm", "-n", "argocd", "--from-literal=url=https://argocd.example.com"];
     env.kubectl(&create).await?;
-    let file = root("deploy/gitops/argocd/argocd-cm.yaml");
-    env.kubectl(&["patch", "configmap", "argocd-cm", "-n", "argocd", "--patch-file", &file]).await?;
+    env.cluster.script(&installation()?, &[]).await?;
     let patched = env.kubectl(&["get", "configmap", "argocd-cm", "-n", "argocd", "-o", "json"]).await?;
     let data = serde_json::from_str::<Value>(&patched)?["data"].clone();
     ensure!(data["url"] == "https://argocd.example.com", "{data}");
