@@ -122,6 +122,20 @@ bench: servers build ## Measure speed, API requests, CPU and memory on a quiet m
 	$(TARGET_DIR)/debug/bench --operator "$(COGNITO_RESET_OPERATOR_BIN)" --output "$(TARGET_DIR)/bench" --runs $(or $(RUNS),1) \
 		--installed $(or $(INSTALLED),crds) $(if $(ONLY),--only $(ONLY))
 
+# What `make verify-aws` does: YES=1 asks no question, WITHOUT_LAMBDA=1 makes neither a role nor a function, WATCH=20 reads
+# each user for so many seconds, REPORT names the directory of the report. VERIFY_AWS is another build of the program, and
+# TEST_ENDPOINTS=1 lets it use an emulator.
+VERIFY = $(or $(VERIFY_AWS),$(TARGET_DIR)/debug/verify-aws)
+VERIFY_WHERE = $(if $(WITHOUT_LAMBDA),--without-lambda) $(if $(TEST_ENDPOINTS),--allow-test-endpoints)
+.PHONY: verify-aws
+verify-aws: verify-aws-built ## Compare the classification with the real service, in an AWS account of yours; prints the costs, and asks
+	@$(VERIFY) run $(VERIFY_WHERE) --report "$(or $(REPORT),$(TARGET_DIR)/verify-aws)" $(if $(YES),--yes) \
+		$(if $(WATCH),--watch $(WATCH))
+
+.PHONY: verify-aws-clean
+verify-aws-clean: verify-aws-built ## Remove what a run of verify-aws that was killed has left (RUN=...)
+	@$(VERIFY) clean $(VERIFY_WHERE) "$(RUN)"
+
 # Walks through millions of states: optimized, and built of nothing but what is pure.
 MODEL = $(CARGO) test --locked --profile model --package cognito-reset-core --test model
 
@@ -321,3 +335,11 @@ testbed:
 	$(say) "building the testbed$(call first,$(TESTBED),3)"
 	@# With the features of the whole workspace, so that `make test` does not build its crates again.
 	@$(CARGO) build --locked --workspace --bin testbed
+
+.PHONY: verify-aws-built
+verify-aws-built:
+ifndef VERIFY_AWS
+	@.ci/require cargo
+	$(say) "building verify-aws$(call first,$(VERIFY),4)"
+	@$(CARGO) build --locked --workspace --bin verify-aws
+endif

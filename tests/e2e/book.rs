@@ -58,6 +58,9 @@ async fn one_user_is_reset_as_the_page_says() -> Result<()> {
     Reader::of(&env, "docs/how-to/reset-one-user.md")?.runs("reset", &[]).await?;
     Reader::of(&env, "docs/grants.md")?.runs("stop", &[]).await?;
     Reader::of(&env, "docs/audit.md")?.runs("bind", &[]).await?;
+    for name in ["bind-operator", "bind-requesters"] {
+        Reader::of(&env, "docs/permissions.md")?.runs(name, &[]).await?;
+    }
     assert_eq!(env.calls("alice"), 1);
     Ok(())
 }
@@ -112,6 +115,15 @@ async fn an_approver_follows_the_page() -> Result<()> {
     let bob = env.cluster.kubeconfig_by_certificate("bob")?.display().to_string();
     for step in ["review", "approve", "end"] {
         reader.runs(step, &[("KUBECONFIG", &bob)]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_repositories_of_the_pages_can_be_applied() -> Result<()> {
+    let env = start(Options::default(), "support", &[]).await?;
+    for page in ["docs/how-to/argo-cd.md", "docs/how-to/flux.md"] {
+        Reader::of(&env, page)?.runs("check", &[]).await.with_context(|| page)?;
     }
     Ok(())
 }

@@ -33,10 +33,10 @@ const START_ATTEMPTS: usize = 3;
 /// The controllers that delete namespaces and orphans, make service accounts, and give the built-in
 /// roles their rules.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
-                           root-ca-certificate-publisher-controller,clusterrole-aggregation-controller,";
+                           root-ca-certificate-publisher-controller,clusterrole-aggregation-controller";
 
 /// The controllers of Deployments, and those that their Pods need.
-const WORKLOADS: &str = "deployment-controller,replicaset-controller,disruption-controller";
+const WORKLOADS: &str = ",deployment-controller,replicaset-controller,disruption-controller";
 
 /// The options of a control plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

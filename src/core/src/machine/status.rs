@@ -165,7 +165,10 @@ pub fn unreachable(cause: FailureCause) -> StatusUpdate {
 /// cause of a failed connection, or a code.
 #[must_use]
 pub fn user_read_failed(source: UserStateSource, word: &str) -> StatusUpdate {
-    let message = format!("{} failed ({word}); nothing was sent, retrying", source.as_str());
+    let message = format!(
+        "{} failed ({word}); nothing was sent, retrying; if no response came, check the NetworkPolicies, the DNS and the proxy of the operator's Pod",
+        source.as_str()
+    );
     StatusUpdate { message, ..waiting(WaitReason::CognitoUnreachable) }
 }
 

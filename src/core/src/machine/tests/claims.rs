@@ -175,7 +175,7 @@ fn a_conflict_is_with_our_own_claim_or_with_another_write() {
 }
 
 #[test]
-fn a_claim_made_by_another_operator_meanwhile_is_noted() {
+fn a_claim_of_another_operator_at_the_same_time_is_noted() {
     let at = |seconds| {
         record(move |record| record.spec.attempts[0].claimed_at = Time(NOW - SignedDuration::from_secs(seconds)))
     };
