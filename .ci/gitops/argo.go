@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
@@ -60,6 +61,40 @@ func object(path string) (map[string]any, error) {
 	}
 	var read map[string]any
 	return read, json.Unmarshal(text, &read)
+}
+
+// addHealthTests adds the health_test.yaml of a kind. Its states are written by hand, and kept; its
+// messages are those of the objects, so that a message can change in the operator alone.
+func addHealthTests(files map[string]string, kind string) error {
+	path := customizations + kind + "/health_test.yaml"
+	var tests healthTests
+	if err := parse(path, &tests); err != nil {
+		return err
+	}
+	for index, test := range tests.Tests {
+		var input map[string]any
+		text := files[customizations+kind+"/"+test.InputPath]
+		if err := yaml.Unmarshal([]byte(text), &input); err != nil || input == nil {
+			return fmt.Errorf("%s: %s is no state: remove it (%v)", path, test.InputPath, err)
+		}
+		if message := readyMessage(input); message != "" {
+			tests.Tests[index].HealthStatus.Message = message
+		}
+	}
+	text, err := yaml.Marshal(tests)
+	files[path] = "# The messages are generated: make generate-gitops.\n" + string(text)
+	return err
+}
+
+// readyMessage returns reason and message of the condition Ready.
+func readyMessage(object map[string]any) string {
+	conditions, _, _ := unstructured.NestedSlice(object, "status", "conditions")
+	for _, condition := range conditions {
+		if fields, _ := condition.(map[string]any); fields["type"] == "Ready" {
+			return fmt.Sprintf("%s: %s", fields["reason"], fields["message"])
+		}
+	}
+	return ""
 }
 
 // checkHealth runs the health_test.yaml of a kind, which has to name each file of testdata.

@@ -40,6 +40,11 @@ func generated(states []state) (map[string]string, error) {
 	if err := addActionObjects(files, states); err != nil {
 		return nil, err
 	}
+	for _, kind := range kinds {
+		if err := addHealthTests(files, kind); err != nil {
+			return nil, err
+		}
+	}
 	data, err := configMapData()
 	if err != nil {
 		return nil, err
