@@ -1,4 +1,4 @@
-//! What the service has acknowledged to have made, and what it refused to make.
+//! The results of the preparation: acknowledged and refused steps.
 
 use parking_lot::Mutex;
 

@@ -1,5 +1,5 @@
-//! Output that cannot end a run: a pipe whose reader is gone, as after Ctrl-C, is no reason to leave
-//! something in an account.
+//! Output that cannot end a run. A pipe whose reader is gone, as after Ctrl-C, is no reason to
+//! leave something in an account.
 
 use std::io::{Write as _, stderr, stdout};
 

@@ -96,7 +96,8 @@ impl Role {
     }
 }
 
-/// Something that a run makes. Users, app clients and permissions are removed with what they are in.
+/// Something that a run makes. Users, app clients and permissions are removed with what contains
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
     Role(Role),

@@ -25,9 +25,9 @@ const PAGE: i32 = 60;
 /// The result.
 #[derive(Debug, Default)]
 pub(crate) struct Removed {
-    /// What was removed.
+    /// The resources that were removed.
     pub(crate) resources: Vec<Resource>,
-    /// What may be left, and why.
+    /// The resources that may be left, and the reasons.
     pub(crate) left: Vec<String>,
 }
 

@@ -31,7 +31,7 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 const NO_KEY: &str = "AKIAVERIFYAWSNOTAKEY";
 const NO_SECRET: &str = "not the secret of any key";
 
-/// What the rows share.
+/// The circumstances that the rows share.
 pub(crate) struct Trial<'a> {
     pub(crate) account: &'a Account,
     pub(crate) run: &'a RunId,
