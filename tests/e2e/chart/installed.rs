@@ -59,7 +59,10 @@ async fn an_installed_release_resets_and_keeps_the_ledger() -> Result<()> {
 
     let operators = replicas(&env, &helm).await?;
     assert_eq!(operators.len(), 2);
-    env.ask("alice").await?;
+    // The policy that stamps learns of a new kind some seconds after the CRD; until then it refuses.
+    env.users.create_user(&env.pool, "alice").await?;
+    let request = env.request("alice", "alice", "");
+    eventually(LIMIT, "the stamp to know the kind", async || env.apply(&request).await).await?;
     assert_eq!(env.ended("alice").await?, "Succeeded/ResetAccepted");
     let record = env.record("alice").await?.context("no record")?;
     let stamped = env.get("prr", "alice").await?["spec"]["requestedBy"].clone();
