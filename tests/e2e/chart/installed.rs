@@ -59,7 +59,8 @@ async fn an_installed_release_resets_and_keeps_the_ledger() -> Result<()> {
 
     let operators = replicas(&env, &helm).await?;
     assert_eq!(operators.len(), 2);
-    // The policy that stamps learns of a new kind some seconds after the CRD; until then it refuses.
+    // The policy that stamps learns of a new kind some seconds after its CRD, and refuses until
+    // then.
     env.users.create_user(&env.pool, "alice").await?;
     let request = env.request("alice", "alice", "");
     eventually(LIMIT, "the stamp to know the kind", async || env.apply(&request).await).await?;
@@ -76,13 +77,13 @@ async fn an_installed_release_resets_and_keeps_the_ledger() -> Result<()> {
     helm.apply("upgrade", RELEASE, NAMESPACE, &more).await?.success()?;
     let upgraded = deployed(&helm).await?;
     assert!(upgraded.arguments.contains(&"--rate=5".to_owned()), "{:?}", upgraded.arguments);
-    helm.run(&["rollback", RELEASE, "1", "--wait", "--timeout=120s"]).await?;
+    helm.run(&["rollback", RELEASE, "1", "--wait", "--timeout=300s"]).await?;
     let back = deployed(&helm).await?;
     assert_eq!(back.arguments, first.arguments);
     let ready = ["get", "deployment", RELEASE, "-n", NAMESPACE, "-o", "jsonpath={.status.readyReplicas}"];
     assert_eq!(env.kubectl(&ready).await?, "2");
 
-    helm.run(&["uninstall", RELEASE, "--wait", "--timeout=120s"]).await?;
+    helm.run(&["uninstall", RELEASE, "--wait", "--timeout=300s"]).await?;
     let gone = "clusterrole,clusterrolebinding,validatingadmissionpolicy,mutatingadmissionpolicy";
     let left =
         env.kubectl(&["get", gone, "-l", "app.kubernetes.io/part-of=cognito-reset-operator", "-o", "name"]).await?;
@@ -121,7 +122,7 @@ async fn a_second_release_is_rejected_with_the_way_out() -> Result<()> {
 
     // So does a removal that was interrupted after half of the objects.
     admin.run(&half).await?.success()?;
-    helm.run(&["uninstall", RELEASE, "--wait", "--timeout=120s"]).await?;
+    helm.run(&["uninstall", RELEASE, "--wait", "--timeout=300s"]).await?;
     let said = helm.apply("install", "other", "elsewhere", &[CREATE]).await?.refusal()?;
     assert!(said.contains("the CRDs and the ledger of the release cognito-reset-operator"), "{said}");
     // The message ends with the command that hands them over.
@@ -184,7 +185,7 @@ async fn crds_that_are_not_kept_take_the_ledger_with_them() -> Result<()> {
     let helm = Helm(cluster.as_admin().helm());
     let notes = helm.apply("install", RELEASE, NAMESPACE, &[CREATE, "--set=crds.keep=false"]).await?.success()?;
     assert!(notes.contains("WARNING: crds.keep is false"), "{notes}");
-    helm.run(&["uninstall", RELEASE, "--wait", "--timeout=120s"]).await?;
+    helm.run(&["uninstall", RELEASE, "--wait", "--timeout=300s"]).await?;
     eventually(LIMIT, "the CRDs to be deleted", async || {
         let all = cluster.read("/apis/apiextensions.k8s.io/v1/customresourcedefinitions").await?;
         ensure!(all["items"].as_array().is_some_and(Vec::is_empty), "{}", all["items"].as_array().map_or(0, Vec::len));
