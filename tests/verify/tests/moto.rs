@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Moto, Tools};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    net::TcpStream,
     process::{Child, ChildStdout, Command},
 };
 
@@ -47,26 +48,13 @@ const NOT_SHOWN: [&str; 10] = [
     "wrong-secret",
 ];
 
-/// Prints how many user pools, roles and functions there are, by another SDK.
-const INVENTORY: &str = r#"
-import sys, boto3
-settings = dict(endpoint_url=sys.argv[1], region_name=sys.argv[2], aws_access_key_id="x", aws_secret_access_key="x")
-pools = boto3.client("cognito-idp", **settings).list_user_pools(MaxResults=60)["UserPools"]
-roles = boto3.client("iam", **settings).list_roles()["Roles"]
-functions = boto3.client("lambda", **settings).list_functions()["Functions"]
-print(len(pools), len(roles), len(functions))
-"#;
-
 struct Account {
-    tools: Tools,
     moto: Moto,
 }
 
 impl Account {
     async fn start() -> Result<Self> {
-        let tools = Tools::locate().await?;
-        let moto = Moto::start(&tools).await?;
-        Ok(Self { tools, moto })
+        Ok(Self { moto: Moto::start(&Tools::locate().await?).await? })
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
@@ -117,12 +105,32 @@ impl Account {
         anyhow::bail!("the program ended before it printed '{until}'")
     }
 
-    /// Returns the numbers of pools, roles and functions.
+    /// Returns the numbers of pools, roles and functions, without the code that is tested.
     async fn inventory(&self) -> Result<String> {
-        let mut python = Command::new(self.tools.python());
-        let output = python.args(["-c", INVENTORY, self.moto.url(), REGION]).kill_on_drop(true).output().await?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        let pools = self.moto.cognito().call(REGION, "ListUserPools", &json!({ "MaxResults": 60 })).await?;
+        let pools = pools["UserPools"].as_array().context("no list of pools")?.len();
+        let form = "content-type: application/x-www-form-urlencoded\r\ncontent-length: 35";
+        let roles = self.exchange("iam", "POST /", form, "Action=ListRoles&Version=2010-05-08").await?;
+        ensure!(roles.contains("<Roles"), "no list of roles: {roles}");
+        let functions = self.exchange("lambda", "GET /2015-03-31/functions/", "accept: */*", "").await?;
+        ensure!(functions.contains("\"Functions\""), "no list of functions: {functions}");
+        let [roles, functions] =
+            [(roles, "<RoleName>"), (functions, "\"FunctionName\"")].map(|(list, it)| list.matches(it).count());
+        Ok(format!("{pools} {roles} {functions}"))
+    }
+
+    /// Sends a request to another service of the emulator, which takes service and Region from the
+    /// signature. Returns the response with its headers.
+    async fn exchange(&self, service: &str, line: &str, header: &str, body: &str) -> Result<String> {
+        let scope = format!("Credential=x/20260101/{REGION}/{service}/aws4_request");
+        let signature = format!("authorization: AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0");
+        let address = self.moto.url().trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("{line} HTTP/1.0\r\nhost: {address}\r\n{signature}\r\n{header}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).await?;
+        let mut response = String::new();
+        tokio::time::timeout(LIMIT, stream.read_to_string(&mut response)).await??;
+        Ok(response)
     }
 
     fn report(&self) -> PathBuf {
