@@ -274,7 +274,7 @@ book: ## Build the book, target/book/index.html, and check its links
 	@.ci/book
 
 .PHONY: packaging
-packaging: ## Build the tools that package the operator: helm and its tests, crane, kwok (once, then cached)
+packaging: ## Build the tools that package the operator: helm and its tests, kwok (once, then cached)
 	@.ci/require go git
 	@.ci/packaging/tools >/dev/null
 
