@@ -323,7 +323,7 @@ fn an_effect_that_is_not_stored_is_shown_as_afterwards() {
     use {Effect::*, Evidence::*, UserStatus::ResetRequired};
     let quota = Refuser::Quota("few".into());
     let failing = "The write of the record that says so failed";
-    let refused = "The write of the record that says so was rejected by the ResourceQuota few";
+    let refused = "The write of the record that says so was rejected by the ResourceQuota few, which has to accept the operator's writes";
     let open = ended_as(None, None);
     for (effect, evidence, code, after) in [
         (Performed, CognitoResponse, None, None),
