@@ -225,29 +225,35 @@ endif
 
 # The image of this machine's architecture, as a folder in the layout of OCI; and of it one file.
 ARCHITECTURE = $(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(shell uname -m)))
-IMAGE := $(TARGET_DIR)/image
+IMAGES := $(TARGET_DIR)/image
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-ARCHIVE = $(IMAGE)/$(OPERATOR)-$(VERSION)-linux-$1.tar
+ARCHIVE = $(IMAGES)/$(OPERATOR)-$(VERSION)-linux-$1.tar
+
+# What people apply who use neither Helm nor kustomize: the CRDs and the base, with the image named.
+INSTALL := $(TARGET_DIR)/install.yaml
+.PHONY: install-yaml
+install-yaml: ## Write target/install.yaml, the CRDs and the base in one file (IMAGE=registry.example.com/operator@sha256:...)
+	@.ci/install-yaml "$(IMAGE)" "$(INSTALL)"
 
 .PHONY: image
 image: build ## Build the image from scratch, target/image/ARCHITECTURE (amd64 or arm64, as this machine)
 	@.ci/require go python3
-	@.ci/image/build "$(COGNITO_RESET_OPERATOR_BIN)" $(ARCHITECTURE) "$(IMAGE)/$(ARCHITECTURE)"
+	@.ci/image/build "$(COGNITO_RESET_OPERATOR_BIN)" $(ARCHITECTURE) "$(IMAGES)/$(ARCHITECTURE)"
 
 .PHONY: image-archive
 image-archive: image ## Write the image as one file, for machines without a network
-	@.ci/image/archive.py "$(IMAGE)/$(ARCHITECTURE)" $(OPERATOR):$(VERSION) "$(call ARCHIVE,$(ARCHITECTURE))"
+	@.ci/image/archive.py "$(IMAGES)/$(ARCHITECTURE)" $(OPERATOR):$(VERSION) "$(call ARCHIVE,$(ARCHITECTURE))"
 	$(say) "$(call ARCHIVE,$(ARCHITECTURE))"
 
 .PHONY: image-arm
 image-arm: ## Build the image for arm64 on amd64 too, and start its program in an emulator (10 minutes)
 	@.ci/require cargo go python3
-	@.ci/image/arm64 "$(IMAGE)/arm64"
+	@.ci/image/arm64 "$(IMAGES)/arm64"
 
 .PHONY: image-reproducible
 image-reproducible: image ## Build the image once more, from HEAD in another folder, and compare the digests (10 minutes)
 	@.ci/require git
-	@.ci/image/reproducible "$(IMAGE)/$(ARCHITECTURE)" $(ARCHITECTURE)
+	@.ci/image/reproducible "$(IMAGES)/$(ARCHITECTURE)" $(ARCHITECTURE)
 
 # Built with the features of the whole workspace, so that `make test` does not build its crates again.
 REFERENCE = $(CARGO) build --quiet --locked --workspace --example reference && $(TARGET_DIR)/debug/examples/reference
