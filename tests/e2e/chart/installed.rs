@@ -51,7 +51,12 @@ async fn an_installed_release_resets_and_keeps_the_ledger() -> Result<()> {
     let cluster = cluster().await?;
     let _node = Node::start(&cluster).await?;
     let helm = Helm(cluster.as_admin().helm());
-    let notes = helm.apply("install", RELEASE, NAMESPACE, &[CREATE]).await?.success()?;
+    // As the page of the chart says.
+    let admin = cluster.as_admin();
+    admin.run(&["create", "namespace", NAMESPACE]).await?.success()?;
+    let restricted = "pod-security.kubernetes.io/enforce=restricted";
+    admin.run(&["label", "namespace", NAMESPACE, restricted]).await?.success()?;
+    let notes = helm.apply("install", RELEASE, NAMESPACE, &[]).await?.success()?;
     assert!(notes.contains("is installed in the namespace cognito-reset-system"), "{notes}");
     assert!(!notes.contains("WARNING"), "{notes}");
     let first = deployed(&helm).await?;
@@ -124,7 +129,7 @@ async fn a_second_release_is_rejected_with_the_way_out() -> Result<()> {
     admin.run(&half).await?.success()?;
     helm.run(&["uninstall", RELEASE, "--wait", "--timeout=300s"]).await?;
     let said = helm.apply("install", "other", "elsewhere", &[CREATE]).await?.refusal()?;
-    assert!(said.contains("the CRDs and the ledger of the release cognito-reset-operator"), "{said}");
+    assert!(said.contains("the CRDs and the ledger belong to the release cognito-reset-operator"), "{said}");
     // The message ends with the command that hands them over.
     let command = said.split("kubectl annotate").nth(1).and_then(|rest| rest.lines().next()).context("no command")?;
     let words: Vec<_> = ["annotate"].into_iter().chain(command.split_whitespace()).collect();
