@@ -83,6 +83,8 @@ async fn a_job_that_runs_again_resets_nobody_twice() -> Result<()> {
         ensure!(output.contains("Succeeded: "), "{output}");
     }
     assert_eq!(env.calls("alice"), 1);
+    let failure = job("bob", "HELP-4711").await.err().context("the ticket of another user does not fail the job")?;
+    assert!(format!("{failure:#}").contains("username is immutable"), "{failure:#}");
     let failure = job("nobody", "HELP-4712").await.err().context("a failed reset does not fail the job")?;
     assert!(format!("{failure:#}").contains("Failed: "), "{failure:#}");
     Ok(())
@@ -125,6 +127,11 @@ async fn the_repositories_of_the_pages_can_be_applied() -> Result<()> {
     for page in ["docs/how-to/argo-cd.md", "docs/how-to/flux.md"] {
         Reader::of(&env, page)?.runs("check", &[]).await.with_context(|| page)?;
     }
+    Reader::of(&env, "docs/how-to/flux.md")?.runs("account", &[]).await?;
+    let requests = root("deploy/gitops/examples/flux/requests");
+    let account = "--as=system:serviceaccount:support:password-resets";
+    let apply = ["apply", "--server-side", "--dry-run=server", account, "-k", requests.as_str()];
+    eventually(LIMIT, "the account of Flux to be a requester", async || env.kubectl(&apply).await).await?;
     Ok(())
 }
 
