@@ -163,8 +163,14 @@ async fn a_malicious_response_is_bounded_and_proves_nothing_more() -> Result<()>
     let env = Environment::start().await?;
     // Floods keep a small machine busy. A claim or a confirmation of grants that is late costs
     // another attempt, and a call whose time is over before it has arrived is not counted.
-    let patient =
-        ["--rate=100", "--claim-timeout=30s", "--api-timeout=30s", "--grant-freshness=60s", "--call-timeout=6s"];
+    let patient = [
+        "--rate=100",
+        "--concurrency=4",
+        "--claim-timeout=30s",
+        "--api-timeout=30s",
+        "--grant-freshness=60s",
+        "--call-timeout=6s",
+    ];
     let operator = env.run_with(env.operator().args(patient)).await?;
     let unsure = without_end().into_iter().chain(broken());
     let unsure = unsure.map(|(name, fault)| Row {
