@@ -44,7 +44,9 @@ impl Body {
 /// name one, even if it is named twice. One of two codes may prove what the other contradicts, and
 /// it is arbitrary which of them the SDK uses.
 pub(super) fn names_only(response: &HttpResponse, code: &str) -> bool {
-    let in_headers = response.headers().get_all("x-amzn-errortype").all(|name| bare(name) == code);
+    // As bytes, because the other accessors skip a value that is not UTF-8.
+    let mut in_headers = response.headers().get_all_bytes("x-amzn-errortype").map(str::from_utf8);
+    let in_headers = in_headers.all(|name| name.is_ok_and(|name| bare(name) == code));
     let bytes = response.body().bytes().unwrap_or_default();
     if bytes.is_empty() {
         return in_headers;

@@ -76,6 +76,19 @@ fn an_error_that_names_two_codes_proves_neither() {
 }
 
 #[test]
+fn an_error_with_a_name_that_is_not_text_proves_nothing() {
+    let unreadable = b"x-amzn-errortype: Internal\xffErrorException\r\n";
+    for (headers, body) in [("x-amzn-errortype: UserNotFoundException\r\n", ""), ("", REFUSAL)] {
+        let (headers, body) = (headers.as_bytes(), body.as_bytes());
+        for headers in [[headers, unreadable].concat(), [unreadable, headers].concat()] {
+            let call = wire::reset(&[b"HTTP/1.1 400 Bad Request\r\n", &*headers, b"\r\n", body].concat());
+            assert_eq!(call.seen.expect("hyper reads it").body, body);
+            assert_eq!(call.result.response, ResetResponse::NoResponse, "{}", headers.escape_ascii());
+        }
+    }
+}
+
+#[test]
 fn an_error_whose_body_cannot_be_read_as_a_whole_proves_nothing() {
     for value in [&b"1e999"[..], br#""\ud800""#, b"\"\xff\"", br#"[{"a":1e999}]"#] {
         let body = [br#"{"__type":"UserNotFoundException","more":"#, value, b"}"].concat();
