@@ -31,6 +31,7 @@ mod network;
 mod observability;
 mod one_user;
 mod permissions;
+mod plugin;
 mod preconditions;
 mod privacy;
 mod recovery;

@@ -25,6 +25,11 @@ fn a_crate_is_built_without_what_its_layer_leaves_to_others() -> Result<()> {
         ("cognito-reset-api", "kube-core", pure),
         ("cognito-reset-core", "cognito-reset-api", pure),
         ("cognito-reset-aws", "aws-sdk-sts", &["kube-client", "kube-runtime", "cognito-reset-operator"]),
+        (
+            "cognito-reset-kubectl",
+            "cognito-reset-core",
+            &["aws-config", "aws-sdk-", "cognito-reset-operator", "testbed"],
+        ),
         ("cognito-reset-operator", "cognito-reset-aws", &["testbed", "fuzz", "clock"]),
     ] {
         let all = dependencies(package)?;

@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    Cognito, Deployment, Fault, FaultProxy, Kubectl, Lease, Matcher, Moto, Operator, OperatorBuilder, Options, Pool,
-    Reply, Rule, eventually,
+    Cognito, Deployment, Fault, FaultProxy, Kubectl, KubectlResult, Lease, Matcher, Moto, Operator, OperatorBuilder,
+    Options, Pool, Reply, Rule, eventually,
 };
 use anyhow::{Result, bail, ensure};
 use http::Method;
@@ -156,6 +156,16 @@ impl Environment {
     /// Returns the output of `kubectl` for an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.as_admin().run(arguments).await?.success()
+    }
+
+    /// Runs the kubectl plugin as an administrator, in the namespace `default`.
+    pub async fn plugin(&self, arguments: &[&str]) -> Result<KubectlResult> {
+        self.plugin_with_input(arguments, "").await
+    }
+
+    /// Runs the kubectl plugin with something on its standard input.
+    pub async fn plugin_with_input(&self, arguments: &[&str], input: &str) -> Result<KubectlResult> {
+        self.cluster.as_admin().with_program(plugin()).run_with_input(arguments, input).await
     }
 
     /// Applies manifests as an administrator.
@@ -378,30 +388,39 @@ const BINARY: &str = "COGNITO_RESET_OPERATOR_BIN";
 pub fn binary() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let Some(named) = std::env::var_os(BINARY).map(PathBuf::from) else { return build() };
+        let Some(named) = std::env::var_os(BINARY).map(PathBuf::from) else { return build("cognito-reset-operator") };
         assert!(named.exists(), "there is no operator at {}: build it, or unset the variable", named.display());
         named
     })
 }
 
+/// The kubectl plugin under test: a debug build that is made for this process.
+///
+/// # Panics
+/// Where the build fails.
+pub fn plugin() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build("kubectl-cognito_reset"))
+}
+
 /// Builds with the features of the whole workspace, so that the dependencies of the tests are not
 /// built again.
-fn build() -> PathBuf {
+fn build(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args([
             "build",
             "--locked",
             "--workspace",
-            "--bin=cognito-reset-operator",
+            &format!("--bin={name}"),
             "--message-format=json-render-diagnostics",
         ])
         .current_dir(root(""))
         .stderr(Stdio::inherit())
         .output()
-        .expect("cargo cannot be run, and it builds the operator");
-    assert!(output.status.success(), "the operator cannot be built: cargo's message above says why");
+        .expect("cargo cannot be run, and it builds the program");
+    assert!(output.status.success(), "{name} cannot be built: cargo's message above says why");
     let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>().filter_map(Result::ok);
     let programs = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    programs.last().expect("cargo has built the operator and does not say where it is")
+    programs.last().expect("cargo has built the program and does not say where it is")
 }

@@ -30,6 +30,8 @@ pub struct KubectlResult {
     pub stderr: String,
     /// True if it ended with 0.
     pub ok: bool,
+    /// Its exit code; absent if a signal ended it.
+    pub code: Option<i32>,
 }
 
 impl KubectlResult {
@@ -76,6 +78,12 @@ impl Kubectl {
     #[must_use]
     pub fn with_kubeconfig(&self, kubeconfig: &Path) -> Self {
         Self { kubeconfig: kubeconfig.to_owned(), ..self.clone() }
+    }
+
+    /// Returns another program with the same environment, such as a plugin.
+    #[must_use]
+    pub fn with_program(&self, program: &Path) -> Self {
+        Self { program: program.to_owned(), ..self.clone() }
     }
 
     /// Returns the same `kubectl`, run in this directory, where relative paths start.
@@ -128,6 +136,7 @@ impl Kubectl {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             ok: output.status.success(),
+            code: output.status.code(),
         })
     }
 

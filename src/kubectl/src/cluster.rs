@@ -1,0 +1,143 @@
+//! The connection to the cluster, by kubectl's own flags.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use cognito_reset_api::PasswordResetRecord;
+use jiff::SignedDuration;
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+use crate::{failure::Failure, request::Request};
+
+/// The flags that kubectl has as well, with the same meaning.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cluster")]
+pub struct Target {
+    /// The kubeconfig file, instead of KUBECONFIG and ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace, instead of that of the context
+    #[arg(long, short, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// The user to impersonate
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// A group to impersonate; may be repeated
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "as_user")]
+    pub as_group: Vec<String>,
+    /// The time for one request to the API server, such as 10s; 0 means no limit
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, default_value = "0")]
+    pub request_timeout: Duration,
+}
+
+impl Target {
+    /// Returns the namespace of the flags, or that of the context.
+    ///
+    /// # Errors
+    /// When neither names one.
+    pub async fn local_namespace(&self) -> Result<String, Failure> {
+        match &self.namespace {
+            Some(namespace) => Ok(namespace.clone()),
+            None => Ok(Cluster::connect(self).await?.namespace),
+        }
+    }
+}
+
+/// Parses a duration with a unit, such as 90s, 5m or 12h, or a number of seconds.
+///
+/// # Errors
+/// When the text is neither.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let parsed: Option<SignedDuration> = text.parse().ok();
+    parsed.and_then(|it| it.try_into().ok()).ok_or_else(|| format!("not a duration such as 90s, 5m or 12h: {text:?}"))
+}
+
+/// A connected cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    /// The client.
+    pub client: Client,
+    /// The namespace of the command.
+    pub namespace: String,
+    /// The flags that lead to the same cluster, for the commands that are shown to the user.
+    pub flags: String,
+}
+
+impl Cluster {
+    /// Connects as the flags say. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When there is no usable kubeconfig, or no such context.
+    pub async fn connect(target: &Target) -> Result<Self, Failure> {
+        let unusable =
+            |error: &dyn std::error::Error| Failure::usage(format!("the kubeconfig cannot be used: {error}"));
+        let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
+        let config = match &target.kubeconfig {
+            Some(file) => {
+                let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unusable(&error))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await
+            }
+            None => match Config::from_kubeconfig(&options).await {
+                // In a Pod, as kubectl does.
+                Err(_) if target.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+                    return Self::with(Config::incluster().map_err(|error| unusable(&error))?, target);
+                }
+                config => config,
+            },
+        };
+        Self::with(config.map_err(|error| unusable(&error))?, target)
+    }
+
+    fn with(mut config: Config, target: &Target) -> Result<Self, Failure> {
+        config.auth_info.impersonate.clone_from(&target.as_user);
+        if !target.as_group.is_empty() {
+            config.auth_info.impersonate_groups = Some(target.as_group.clone());
+        }
+        if !target.request_timeout.is_zero() {
+            config.read_timeout = Some(target.request_timeout);
+        }
+        let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config)
+            .map_err(|error| Failure::usage(format!("the kubeconfig cannot be used: {error}")))?;
+        Ok(Self { client, flags: flags(target, &namespace), namespace })
+    }
+
+    /// Returns the requests of the command's namespace.
+    #[must_use]
+    pub fn requests(&self) -> Api<Request> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Returns the requests of all namespaces.
+    #[must_use]
+    pub fn all_requests(&self) -> Api<Request> {
+        Api::all(self.client.clone())
+    }
+
+    /// Returns the records.
+    #[must_use]
+    pub fn records(&self) -> Api<PasswordResetRecord> {
+        Api::all(self.client.clone())
+    }
+}
+
+/// Returns the flags of the same target, as they are typed.
+fn flags(target: &Target, namespace: &str) -> String {
+    let mut flags = format!("-n {namespace}");
+    if let Some(context) = &target.context {
+        flags = format!("--context {context} {flags}");
+    }
+    if let Some(file) = &target.kubeconfig {
+        flags = format!("--kubeconfig {} {flags}", file.display());
+    }
+    flags
+}

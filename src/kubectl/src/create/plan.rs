@@ -1,0 +1,77 @@
+//! Decides what a command creates: for each user a request, unless it exists already.
+
+use std::collections::HashMap;
+
+use cognito_reset_api::Outcome;
+use jiff::Timestamp;
+
+use crate::{failure::Failure, request::Request};
+
+/// A request that the command wants to exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The name of the request.
+    pub name: String,
+    /// The user.
+    pub username: String,
+}
+
+/// A request of the cluster, as far as the plan needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Existing {
+    /// The user pool.
+    pub pool: String,
+    /// The user.
+    pub username: String,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The time when it ended.
+    pub ended: Option<Timestamp>,
+}
+
+impl From<&Request> for Existing {
+    fn from(request: &Request) -> Self {
+        Self {
+            pool: request.spec.user_pool_id.clone(),
+            username: request.spec.username.clone(),
+            outcome: request.outcome(),
+            ended: request.ended(),
+        }
+    }
+}
+
+/// The work of the command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The requests to create.
+    pub new: Vec<Wanted>,
+    /// The requests that exist, with what is known of them.
+    pub unchanged: Vec<(Wanted, Existing)>,
+}
+
+impl Plan {
+    /// Compares what is wanted with what is there.
+    ///
+    /// # Errors
+    /// When a name belongs to the request of another user or pool. Nothing is created then.
+    pub fn new(wanted: Vec<Wanted>, pool: &str, existing: &HashMap<String, Existing>) -> Result<Self, Failure> {
+        let mut plan = Self::default();
+        for wanted in wanted {
+            match existing.get(&wanted.name) {
+                None => plan.new.push(wanted),
+                Some(there) if there.pool == pool && there.username == wanted.username => {
+                    plan.unchanged.push((wanted, there.clone()));
+                }
+                Some(_) => return Err(belongs_to_another(&wanted.name)),
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// Returns the failure of a name that is taken. It does not name the other user.
+pub(super) fn belongs_to_another(name: &str) -> Failure {
+    Failure::refused(format!(
+        "the request {name} exists for another user or pool, and a request cannot be changed: give another --name, --name-prefix or --ticket; nothing was created for it"
+    ))
+}

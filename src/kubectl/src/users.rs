@@ -1,0 +1,145 @@
+//! Reads a list of users: one user name a line, or one column of a CSV file.
+
+use std::collections::HashMap;
+
+use crate::{failure::Failure, rules::FieldRule};
+
+/// The greatest number of users of one command.
+///
+/// Each is an object of its own, which every watch and every list of the namespace carries.
+pub const MOST_USERS: usize = 2_000;
+/// The greatest number of bad lines that are shown.
+const SHOWN: usize = 10;
+/// The greatest size of a list, in bytes: many times what the greatest number of users needs.
+pub const MOST_BYTES: usize = 16 << 20;
+
+/// A list of users without repetitions, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// The user names.
+    pub names: Vec<String>,
+    /// Remarks about the list, for the user.
+    pub notes: Vec<String>,
+}
+
+/// The form of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form<'a> {
+    /// One user name a line.
+    Lines,
+    /// One column of a CSV file with a header.
+    Column {
+        /// The name of the column.
+        name: &'a str,
+        /// The character between fields.
+        delimiter: u8,
+    },
+}
+
+/// Parses a list. `source` names it in errors, such as `users.csv` or `standard input`.
+///
+/// # Errors
+/// When it cannot be read, a user name breaks a rule of the CRD (each one is named by its line), or
+/// there are none or too many users.
+pub fn parse(bytes: &[u8], form: Form<'_>, source: &str, rule: &FieldRule) -> Result<Users, Failure> {
+    let text = text(bytes, source)?;
+    let lines = match form {
+        Form::Lines => lines(text, source)?,
+        Form::Column { name, delimiter } => column(text, name, delimiter, source)?,
+    };
+    checked(lines, source, rule)
+}
+
+/// Checks user names that were given as arguments.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn of_arguments(names: &[String], rule: &FieldRule) -> Result<Users, Failure> {
+    let numbered = names.iter().enumerate().map(|(index, name)| (index + 1, name.clone())).collect();
+    checked(numbered, "the arguments", rule)
+}
+
+fn text<'a>(bytes: &'a [u8], source: &str) -> Result<&'a str, Failure> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Failure::usage(format!("{source} is UTF-16: save it as UTF-8")));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Failure::usage(format!("{source}, line {line}: not UTF-8: save it as UTF-8"))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+type Numbered = Vec<(usize, String)>;
+
+fn lines(text: &str, source: &str) -> Result<Numbered, Failure> {
+    let lines =
+        text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())).filter(|(_, line)| !line.is_empty());
+    lines
+        .map(|(number, line)| match line.contains([',', ';', '\t', '"']) {
+            true => Err(Failure::usage(format!(
+                "{source}, line {number}: it looks like CSV: name the column that has the user names with --column"
+            ))),
+            false => Ok((number, line.to_owned())),
+        })
+        .collect()
+}
+
+fn column(text: &str, name: &str, delimiter: u8, source: &str) -> Result<Numbered, Failure> {
+    let broken = |error: &csv::Error| {
+        let line = error.position().map_or_else(String::new, |position| format!(", line {}", position.line()));
+        Failure::usage(format!("{source}{line}: not CSV: {error}"))
+    };
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let headers = reader.headers().map_err(|error| broken(&error))?.clone();
+    let found: Vec<usize> =
+        headers.iter().enumerate().filter(|(_, header)| *header == name).map(|(index, _)| index).collect();
+    let [index] = found.as_slice() else {
+        let all: Vec<_> = headers.iter().map(|header| format!("{header:?}")).collect();
+        let problem = if found.is_empty() { "no column" } else { "more than one column" };
+        return Err(Failure::usage(format!(
+            "{source} has {problem} {name:?}; its columns are {}; --delimiter sets the character between them",
+            all.join(", ")
+        )));
+    };
+    reader
+        .records()
+        .map(|record| {
+            let record = record.map_err(|error| broken(&error))?;
+            let line = record.position().and_then(|position| usize::try_from(position.line()).ok()).unwrap_or_default();
+            Ok((line, record.get(*index).unwrap_or_default().to_owned()))
+        })
+        .collect()
+}
+
+fn checked(lines: Numbered, source: &str, rule: &FieldRule) -> Result<Users, Failure> {
+    let wrong: Vec<String> = lines
+        .iter()
+        .filter_map(|(line, name)| rule.check(name).err().map(|error| format!("{source}, line {line}: {error}")))
+        .collect();
+    if !wrong.is_empty() {
+        let more = wrong.len().checked_sub(SHOWN).filter(|more| *more > 0);
+        let shown: Vec<_> = wrong.into_iter().take(SHOWN).collect();
+        let more = more.map_or_else(String::new, |more| format!("\nand {more} more lines"));
+        return Err(Failure::usage(format!("{}{more}\nnothing was sent", shown.join("\n"))));
+    }
+    let mut first = HashMap::new();
+    let mut users = Users::default();
+    for (line, name) in lines {
+        match first.get(&name) {
+            Some(earlier) => users.notes.push(format!("{source}, line {line} repeats line {earlier}: counted once")),
+            None => {
+                first.insert(name.clone(), line);
+                users.names.push(name);
+            }
+        }
+    }
+    match users.names.len() {
+        0 => Err(Failure::usage(format!("{source} has no user name"))),
+        count if count > MOST_USERS => Err(Failure::usage(format!(
+            "{source} has {count} users, and one command takes up to {MOST_USERS}: each request is an object of the cluster, which every list and watch of the namespace carries. Reset them in parts, each after the one before has ended, with --ttl so that finished requests are deleted"
+        ))),
+        _ => Ok(users),
+    }
+}

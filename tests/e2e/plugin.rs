@@ -1,0 +1,3 @@
+//! The kubectl plugin against the real API server.
+
+mod create;
