@@ -56,10 +56,10 @@ async fn ask(env: &Environment, name: &str, username: &str) -> Result<()> {
 async fn the_record_is_complete_without_its_request() -> Result<()> {
     let env = start().await?;
     let _operator = env.run().await?;
-    ask(&env, "reset-alice", "alice").await?;
-    let request = env.get("prr", "reset-alice").await?;
-    env.kubectl(&["delete", "prr", "reset-alice"]).await?;
-    let record = env.record("reset-alice").await?.context("no record")?;
+    ask(&env, "inc-1042", "alice").await?;
+    let request = env.get("prr", "inc-1042").await?;
+    env.kubectl(&["delete", "prr", "inc-1042"]).await?;
+    let record = env.record("inc-1042").await?.context("no record")?;
     let attempt = &record["attempts"][0];
     for (field, wanted) in [
         ("requestedBy", json!({ "username": "carol" })),
@@ -86,10 +86,10 @@ async fn the_record_is_complete_without_its_request() -> Result<()> {
 async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     let env = start().await?;
     let _operator = env.run().await?;
-    ask(&env, "reset-alice", "alice").await?;
-    let over = env.request("reset-bob", "bob", "ticket: INC-7\nnotAfter: \"2020-01-01T00:00:00Z\"");
+    ask(&env, "inc-1042", "alice").await?;
+    let over = env.request("inc-7", "bob", "ticket: INC-7\nnotAfter: \"2020-01-01T00:00:00Z\"");
     env.cluster.as_admin().run_with_input(&["create", "--as=carol", "-f", "-"], &over).await?.success()?;
-    assert_eq!(env.ended("reset-bob").await?, "Failed/Expired");
+    assert_eq!(env.ended("inc-7").await?, "Failed/Expired");
     env.kubectl(&["create", "serviceaccount", "auditor"]).await?;
     let role = "--clusterrole=cognito-reset-auditor";
     env.kubectl(&["create", "clusterrolebinding", "auditor", role, "--serviceaccount=default:auditor"]).await?;
@@ -111,11 +111,11 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     assert_eq!(auditor.run(&["auth", "can-i", "get", "secrets", "-A"]).await?.stdout.trim(), "no");
     let as_auditor = [("KUBECONFIG", kubeconfig.as_str())];
     for (name, finds) in [
-        ("all", &["reset-alice", "alice", "Performed", "carol", "erin", "dave", "INC-1042", "by-two", "Expired"][..]),
-        ("sessions", &["reset-alice", "carol", "erin"]),
-        ("user", &["name: reset-alice", "sentAt:", "awsRequestID:"]),
-        ("ticket", &["default/reset-alice"]),
-        ("closed", &["Expired\tdefault\treset-bob\tbob\tcarol"]),
+        ("all", &["inc-1042", "alice", "Performed", "carol", "erin", "dave", "INC-1042", "by-two", "Expired"][..]),
+        ("sessions", &["inc-1042", "carol", "erin"]),
+        ("user", &["name: inc-1042", "sentAt:", "awsRequestID:"]),
+        ("ticket", &["default/inc-1042"]),
+        ("closed", &["Expired\tdefault\tinc-7\tbob\tcarol"]),
         ("unknown", &[]),
         ("grants", &["by-two", env.pool.as_str()]),
     ] {
@@ -124,10 +124,10 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
             assert!(output.contains(text), "{name}: {text} is not in {output}");
         }
         assert!(!finds.is_empty() || output.trim().is_empty(), "{name}: {output}");
-        assert_eq!(output.contains("bob"), ["all", "sessions", "closed"].contains(&name), "{name}: {output}");
+        assert_eq!(output.contains("inc-7"), ["all", "sessions", "closed"].contains(&name), "{name}: {output}");
     }
     let other_ticket = block("ticket")?.replace("INC-1042", "INC-7");
-    assert_eq!(env.cluster.script(&other_ticket, &as_auditor).await?.trim(), "default/reset-bob");
+    assert_eq!(env.cluster.script(&other_ticket, &as_auditor).await?.trim(), "default/inc-7");
     Ok(())
 }
 

@@ -66,6 +66,30 @@ async fn one_user_is_reset_as_the_page_says() -> Result<()> {
 }
 
 #[tokio::test]
+async fn wrong_users_of_a_list_are_taken_out_as_the_page_says() -> Result<()> {
+    let env = start(Options::default(), "support", &["alice", "bob", "carol", "dave"]).await?;
+    for (kind, role) in [("rolebinding", "requester"), ("clusterrolebinding", "responder")] {
+        let role = format!("--clusterrole=cognito-reset-{role}");
+        let namespace = if kind == "rolebinding" { "support" } else { "" };
+        env.kubectl(&["create", kind, "rita", &role, "--user=rita", "--namespace", namespace]).await?;
+    }
+    let rita = env.cluster.kubeconfig_by_certificate("rita")?.display().to_string();
+    let _operator = env.run().await?;
+    let reader = Reader::of(&env, "docs/how-to/reset-many-users.md")?;
+    for step in ["hold", "create", "compare", "suspend", "release"] {
+        reader.runs(step, &[("KUBECONFIG", &rita)]).await?;
+    }
+    let suspended = r#"--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Suspended"#;
+    env.kubectl(&["wait", "prr", "-n", "support", "-l", "wrong", suspended, "--timeout=60s"]).await?;
+    for step in ["outcomes", "stop"] {
+        reader.runs(step, &[("KUBECONFIG", &rita)]).await?;
+    }
+    let calls: Vec<_> = ["alice", "bob", "carol", "dave"].iter().map(|user| env.calls(user)).collect();
+    assert_eq!(calls, [1, 1, 0, 0]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_job_that_runs_again_resets_nobody_twice() -> Result<()> {
     let env = start(Options::default(), "support", &["alice"]).await?;
     let _operator = env.run().await?;

@@ -401,8 +401,8 @@ fn message(reason: EndReason, outcome: Outcome, invalidated: Truth, code: Option
     }
 }
 
-/// The cause of a refusal, if its name alone misleads: this one looks like a missing IAM
-/// permission.
+/// The cause of a refusal, if its name alone misleads: one looks like a missing IAM permission,
+/// another like an error of the operator.
 const fn known_cause(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Cognito(Exception::ResourceNotFound) => {
@@ -410,6 +410,9 @@ const fn known_cause(reason: EndReason) -> &'static str {
         }
         EndReason::Cognito(Exception::NotAuthorized) => {
             "; the user is disabled, or in a state that cannot be reset, such as FORCE_CHANGE_PASSWORD or UNCONFIRMED"
+        }
+        EndReason::Cognito(Exception::InvalidParameter) => {
+            "; the user may have no verified e-mail address or phone number"
         }
         _ => "",
     }
