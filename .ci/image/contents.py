@@ -19,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "cognito-reset-operator"
+# The operator is the kubectl plugin under this name.
+PLUGIN = "kubectl-cognito_reset"
 MACHINES = {62: "amd64", 183: "arm64"}
 # Their names in Rust. Crates for other platforms are not fetched.
 PLATFORMS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
@@ -104,8 +106,8 @@ def third_party(crates, platform):
     return LIBRARIES + "\n" + "\n".join(lines) + "\n"
 
 
-def layer(files):
-    """Returns a compressed tar of the files (name to mode and content) and their folders."""
+def layer(files, links):
+    """Returns a compressed tar of the files (name to mode and content), their folders, and hard links to files."""
     folders = {str(parent) for name in files for parent in Path(name).parents} - {"."}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
@@ -118,6 +120,10 @@ def layer(files):
                 entry.mode, content = files[name]
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
+        for name, file in sorted(links.items()):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode, entry.linkname = tarfile.LNKTYPE, files[file][0], file
+            archive.addfile(entry)
     return gzip.compress(packed.getvalue(), compresslevel=9, mtime=0)
 
 
@@ -134,7 +140,7 @@ def main():
     files["licenses/LICENSE"] = 0o444, (ROOT / "LICENSE").read_bytes()
     files["licenses/THIRD-PARTY"] = 0o444, third_party(linked_crates(elf), PLATFORMS[architecture]).encode()
     files[f"usr/local/bin/{PROGRAM}"] = 0o555, data
-    packed = layer(files)
+    packed = layer(files, {f"usr/local/bin/{PLUGIN}": f"usr/local/bin/{PROGRAM}"})
     Path(output).write_bytes(packed)
     unpacked = sum(len(content) for _, content in files.values())
     print(f"layer: {len(files)} files of {unpacked} bytes, {hashlib.sha256(packed).hexdigest()[:12]}")

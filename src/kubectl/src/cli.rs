@@ -1,5 +1,7 @@
 //! The command line. Arguments are parsed here and never decided on.
 
+use std::{ffi::OsString, process::ExitCode};
+
 use clap::{Parser, Subcommand};
 
 use crate::{cluster::Target, create, exit::Exit, failure::Failure};
@@ -21,6 +23,30 @@ enum Command {
     Create(Box<create::Options>),
 }
 
+/// Runs the plugin as a process with these arguments, of which the first is its own name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Succeeded };
+            // Where nothing can be printed, the exit code is all that is left.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    // Another library of this process may have been first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.map_err(|error| Failure::refused(format!("the runtime cannot be started: {error}")));
+    match result.and_then(|runtime| runtime.block_on(cli.run())) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            anstream::eprintln!("error: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
 /// Returns the table of the exit codes.
 fn exit_codes() -> String {
     let lines = Exit::ALL.map(|exit| format!("  {:<3}  {}", exit.code(), exit.meaning()));
@@ -28,13 +54,7 @@ fn exit_codes() -> String {
 }
 
 impl Cli {
-    /// Runs the command.
-    ///
-    /// # Errors
-    /// When it could not do what it was asked.
-    pub async fn run(self) -> Result<Exit, Failure> {
-        // Another library of this process may have been first.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    async fn run(self) -> Result<Exit, Failure> {
         match self.command {
             Command::Create(options) => create::run(*options, &self.target).await,
         }

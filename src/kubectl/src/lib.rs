@@ -1,6 +1,9 @@
 //! The kubectl plugin `kubectl cognito-reset`. It prints what requests and records say, and
 //! computes no outcome of its own.
 
+/// The name of the program, by which kubectl finds it.
+pub const PROGRAM: &str = "kubectl-cognito_reset";
+
 pub mod cli;
 pub mod cluster;
 pub mod create;
