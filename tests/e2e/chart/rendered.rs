@@ -29,6 +29,7 @@ fn objects(manifests: Vec<Value>) -> Result<Objects> {
         metadata.remove("labels");
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove("helm.sh/resource-policy");
+            annotations.remove("argocd.argoproj.io/sync-options");
         }
         if metadata.get("annotations") == Some(&json!({})) {
             metadata.remove("annotations");
