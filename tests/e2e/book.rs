@@ -127,6 +127,7 @@ async fn the_repositories_of_the_pages_can_be_applied() -> Result<()> {
     for page in ["docs/how-to/argo-cd.md", "docs/how-to/flux.md"] {
         Reader::of(&env, page)?.runs("check", &[]).await.with_context(|| page)?;
     }
+    Reader::of(&env, "docs/how-to/argo-cd.md")?.runs("grant", &[]).await?;
     Reader::of(&env, "docs/how-to/flux.md")?.runs("account", &[]).await?;
     let requests = root("deploy/gitops/examples/flux/requests");
     let account = "--as=system:serviceaccount:support:password-resets";
