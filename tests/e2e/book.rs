@@ -151,6 +151,7 @@ async fn the_repositories_of_the_pages_can_be_applied() -> Result<()> {
     for page in ["docs/how-to/argo-cd.md", "docs/how-to/flux.md"] {
         Reader::of(&env, page)?.runs("check", &[]).await.with_context(|| page)?;
     }
+    Reader::of(&env, "docs/how-to/argo-cd.md")?.runs("grant", &[]).await?;
     Reader::of(&env, "docs/how-to/flux.md")?.runs("account", &[]).await?;
     let requests = root("deploy/gitops/examples/flux/requests");
     let account = "--as=system:serviceaccount:support:password-resets";
@@ -175,8 +176,12 @@ async fn the_overlays_of_the_pages_can_be_applied() -> Result<()> {
         ("docs/how-to/openshift.md", "apply", None),
         ("docs/how-to/vpc-endpoints.md", "endpoint", Some("AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER")),
         ("docs/how-to/govcloud-fips.md", "apply", Some("AWS_USE_FIPS_ENDPOINT")),
+        // The generated name, in the volume of the patch.
+        ("docs/network.md", "authorities", Some("cognito-reset-ca-")),
     ] {
-        Reader::of(&env, page)?.runs(name, &[]).await.with_context(|| page)?;
+        let reader = Reader::of(&env, page)?;
+        std::fs::write(reader.directory.path().join("ca.crt"), "a certificate")?;
+        reader.runs(name, &[]).await.with_context(|| page)?;
         let deployment = ["get", "deployment/cognito-reset-operator", "-n", "cognito-reset-system", "-o", "json"];
         let deployment = env.kubectl(&deployment).await?;
         assert!(shown.is_none_or(|shown| deployment.contains(shown)), "{page}: {deployment}");

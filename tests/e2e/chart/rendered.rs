@@ -29,6 +29,7 @@ fn objects(manifests: Vec<Value>) -> Result<Objects> {
         metadata.remove("labels");
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove("helm.sh/resource-policy");
+            annotations.remove("argocd.argoproj.io/sync-options");
         }
         if metadata.get("annotations") == Some(&json!({})) {
             metadata.remove("annotations");
@@ -86,6 +87,44 @@ async fn the_chart_renders_what_kustomize_installs() -> Result<()> {
         assert_eq!(chart[name], *object, "{name:?}");
     }
     assert!(kustomize.len() > 20, "{}", kustomize.len());
+    Ok(())
+}
+
+/// Argo CD renders with `helm template`, and passes the kinds of the cluster.
+#[test]
+fn the_application_of_the_example_can_be_rendered() -> Result<()> {
+    let path = root("deploy/gitops/examples/argocd/operator.yaml");
+    let applications = serde_saphyr::from_multiple::<Value>(&fs::read_to_string(path)?)?;
+    let spec = &applications.first().context("no Application")?["spec"];
+    let helm = &spec["source"]["helm"];
+    let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| spec.to_string());
+    assert_eq!(text(&spec["source"]["path"])?, CHART);
+    let values = tempfile::NamedTempFile::new()?;
+    fs::write(values.path(), serde_json::to_vec(&helm["valuesObject"])?)?;
+    let mut arguments = vec![format!("--values={}", values.path().display())];
+    for kind in [
+        "apps/v1/Deployment",
+        "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
+        "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy",
+        "monitoring.coreos.com/v1/PodMonitor",
+        "monitoring.coreos.com/v1/PrometheusRule",
+    ] {
+        arguments.push(format!("--api-versions={kind}"));
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let namespace = text(&spec["destination"]["namespace"])?;
+    let yaml = render_chart(&text(&helm["releaseName"])?, &namespace, &arguments)?;
+    let objects = serde_saphyr::from_multiple::<Value>(&yaml)?;
+    // deploy/iam names this account.
+    let is_the_account = |object: &Value| {
+        let metadata = &object["metadata"];
+        object["kind"] == "ServiceAccount" && metadata["name"] == RELEASE && metadata["namespace"] == NAMESPACE
+    };
+    assert!(objects.iter().any(is_the_account), "{yaml}");
+    // Without the kinds of the policies nothing is rendered, so nothing is pruned.
+    let without: Vec<_> = arguments.into_iter().filter(|it| !it.contains("admissionregistration")).collect();
+    let rendered = render_chart(RELEASE, NAMESPACE, &without);
+    assert!(format!("{rendered:?}").contains("the cluster does not serve"), "{rendered:?}");
     Ok(())
 }
 
