@@ -223,8 +223,16 @@ else
 	$(say) "using the operator at $(COGNITO_RESET_OPERATOR_BIN)"
 endif
 
+.PHONY: plugin
+plugin: ## Build the kubectl plugin, and package it for krew: target/plugin
+	@.ci/require cargo static python3
+	@.ci/build --plugin
+	@.ci/krew archive "$(TARGET_DIR)/release/kubectl-cognito_reset" "$(PLATFORM)" "$(TARGET_DIR)/plugin"
+	$(say) "$(TARGET_DIR)/plugin/kubectl-cognito_reset-$(PLATFORM).tar.gz"
+
 # The image of this machine's architecture, as a folder in the layout of OCI; and of it one file.
 ARCHITECTURE = $(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(shell uname -m)))
+PLATFORM = $(patsubst Darwin,darwin,$(patsubst Linux,linux,$(shell uname -s)))-$(ARCHITECTURE)
 IMAGES := $(TARGET_DIR)/image
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 ARCHIVE = $(IMAGES)/$(OPERATOR)-$(VERSION)-linux-$1.tar

@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, create, exit::Exit, failure::Failure};
+use crate::{cluster::Target, completion, create, exit::Exit, failure::Failure};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -19,6 +19,20 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Cluster(ClusterCommand),
+    /// Prints or installs the completion for kubectl or a shell
+    Completion(completion::Options),
+    #[command(name = completion::COMMAND, hide = true)]
+    Complete {
+        #[arg(last = true)]
+        words: Vec<OsString>,
+    },
+}
+
+/// The commands that work with a cluster.
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
     /// Creates a request for each user of a list
     Create(Box<create::Options>),
 }
@@ -36,9 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // Another library of this process may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(|error| Failure::refused(format!("the runtime cannot be started: {error}")));
-    match result.and_then(|runtime| runtime.block_on(cli.run())) {
+    match cli.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
             anstream::eprintln!("error: {failure}");
@@ -54,9 +66,22 @@ fn exit_codes() -> String {
 }
 
 impl Cli {
-    async fn run(self) -> Result<Exit, Failure> {
-        match self.command {
-            Command::Create(options) => create::run(*options, &self.target).await,
+    fn run(self) -> Result<Exit, Failure> {
+        let command = match self.command {
+            Command::Completion(options) => return completion::run(&options),
+            Command::Complete { words } => return completion::complete_for_kubectl(&words),
+            Command::Cluster(command) => command,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::refused(format!("the runtime cannot be started: {error}")))?;
+        runtime.block_on(command.run(&self.target))
+    }
+}
+
+impl ClusterCommand {
+    async fn run(self, target: &Target) -> Result<Exit, Failure> {
+        match self {
+            Self::Create(options) => create::run(*options, target).await,
         }
     }
 }

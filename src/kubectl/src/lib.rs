@@ -6,6 +6,7 @@ pub const PROGRAM: &str = "kubectl-cognito_reset";
 
 pub mod cli;
 pub mod cluster;
+pub mod completion;
 pub mod create;
 pub mod exit;
 pub mod failure;

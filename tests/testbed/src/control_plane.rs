@@ -112,7 +112,7 @@ impl ControlPlane {
         std::fs::write(home.path().join("users.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
         let kubeconfig = home.path().join("admin.kubeconfig");
         std::fs::write(&kubeconfig, kubeconfig_text(&https(port), Some(&pki.ca), &token_of(ADMIN_TOKEN)))?;
-        let kubectl = Kubectl { program: tools.kubectl(), kubeconfig, home: home.path().to_owned(), directory: None };
+        let kubectl = Kubectl::new(tools, kubeconfig, home.path());
         let api_server = start_api_server(tools, home.path(), &pki, &etcd_at.client, port, &options)?;
         let mut this = Self {
             controller_manager: None,

@@ -18,6 +18,7 @@ pub struct Kubectl {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) plugins: Option<PathBuf>,
 }
 
 /// The result of a `kubectl`.
@@ -71,7 +72,18 @@ impl Kubectl {
     /// its files in `home`.
     #[must_use]
     pub fn alone(tools: &Tools, home: &Path) -> Self {
-        Self { program: tools.kubectl(), kubeconfig: home.join("none"), home: home.to_owned(), directory: None }
+        Self {
+            program: tools.kubectl(),
+            kubeconfig: home.join("none"),
+            home: home.to_owned(),
+            directory: None,
+            plugins: None,
+        }
+    }
+
+    /// Returns a `kubectl` that uses this kubeconfig, and keeps its files in `home`.
+    pub(crate) fn new(tools: &Tools, kubeconfig: PathBuf, home: &Path) -> Self {
+        Self { program: tools.kubectl(), kubeconfig, home: home.to_owned(), directory: None, plugins: None }
     }
 
     /// Returns the same `kubectl` for another user, with that user's kubeconfig.
@@ -84,6 +96,12 @@ impl Kubectl {
     #[must_use]
     pub fn with_program(&self, program: &Path) -> Self {
         Self { program: program.to_owned(), ..self.clone() }
+    }
+
+    /// Returns the same `kubectl` with this folder first in PATH, where it looks for plugins.
+    #[must_use]
+    pub fn with_plugins(&self, folder: &Path) -> Self {
+        Self { plugins: Some(folder.to_owned()), ..self.clone() }
     }
 
     /// Returns the same `kubectl`, run in this directory, where relative paths start.
@@ -111,10 +129,12 @@ impl Kubectl {
         if let Some(directory) = &self.directory {
             process.current_dir(directory);
         }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = self.plugins.iter().cloned().chain(std::env::split_paths(&path));
         let mut child = process
             .args(arguments)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", std::env::join_paths(folders)?)
             .env("HOME", &self.home)
             .env("KUBECONFIG", &self.kubeconfig)
             .stdin(Stdio::piped())

@@ -1,0 +1,168 @@
+//! Completion: through kubectl itself with live names, and for shells that call the plugin by its
+//! own name.
+//!
+//! kubectl runs `kubectl_complete-cognito_reset` from PATH with the words typed so far. It prints a
+//! candidate a line, with a tab before its description, and a last line `:4`, by which kubectl
+//! offers no files beside them.
+
+pub mod live;
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, CommandFactory as _, ValueEnum};
+use clap_complete::{
+    aot::{self, generate},
+    engine::complete,
+};
+
+use crate::{PROGRAM, cli::Cli, exit::Exit, failure::Failure};
+
+/// The name under which kubectl looks for the completion of this plugin.
+pub const COMPLETER: &str = "kubectl_complete-cognito_reset";
+/// The hidden command that completes.
+pub const COMMAND: &str = "__complete";
+
+/// The arguments of `completion`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  # Let kubectl complete `kubectl cognito-reset`, in every shell in which it completes itself
+  kubectl cognito-reset completion kubectl --install
+
+  # Complete `kubectl-cognito_reset` in bash
+  source <(kubectl cognito-reset completion bash)")]
+pub struct Options {
+    /// The program that completes
+    #[arg(value_enum, value_name = "FOR")]
+    shell: Shell,
+    /// Writes the program that kubectl runs beside this plugin, or into --dir
+    #[arg(long)]
+    install: bool,
+    /// The folder of PATH to write it into
+    #[arg(long, value_name = "FOLDER", requires = "install")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Kubectl,
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Returns the program that kubectl runs.
+fn completer() -> String {
+    format!("#!/bin/sh\n# Written by `kubectl cognito-reset completion kubectl`.\nexec {PROGRAM} {COMMAND} -- \"$@\"\n")
+}
+
+/// Runs `completion`.
+///
+/// # Errors
+/// When the program cannot be written, or `--install` is used for a shell.
+pub fn run(options: &Options) -> Result<Exit, Failure> {
+    let shell = match options.shell {
+        Shell::Kubectl if options.install => return install(options.dir.as_deref()),
+        Shell::Kubectl => {
+            anstream::print!("{}", completer());
+            return Ok(Exit::Succeeded);
+        }
+        _ if options.install => {
+            return Err(Failure::usage(
+                "--install is for `completion kubectl`; source the output of the others in your shell",
+            ));
+        }
+        Shell::Bash => aot::Shell::Bash,
+        Shell::Zsh => aot::Shell::Zsh,
+        Shell::Fish => aot::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    generate(shell, &mut Cli::command(), PROGRAM, &mut script);
+    print(&script)
+}
+
+fn install(folder: Option<&Path>) -> Result<Exit, Failure> {
+    let folder = match folder {
+        Some(folder) => folder.to_owned(),
+        None => folder_of_plugin(std::env::var_os("PATH").unwrap_or_default()).ok_or_else(|| {
+            Failure::usage(format!("{PROGRAM} is in no folder of PATH: name a folder of PATH with --dir"))
+        })?,
+    };
+    let file = folder.join(COMPLETER);
+    let written = fs::write(&file, completer()).and_then(|()| executable(&file));
+    written.map_err(|error| {
+        let file = file.display();
+        Failure::usage(format!("{file} cannot be written ({error}): name a folder of PATH with --dir"))
+    })?;
+    anstream::println!("{} written; kubectl completes `kubectl cognito-reset` now", file.display());
+    Ok(Exit::Succeeded)
+}
+
+/// Returns the first folder of PATH that has this plugin, as kubectl finds it.
+fn folder_of_plugin(path: OsString) -> Option<PathBuf> {
+    std::env::split_paths(&path).find(|folder| folder.join(PROGRAM).is_file())
+}
+
+#[cfg(unix)]
+fn executable(file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn executable(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Completes for kubectl. Where nothing can be completed, nothing is offered: an error in the
+/// middle of a line would help nobody.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn complete_for_kubectl(words: &[OsString]) -> Result<Exit, Failure> {
+    let mut command = live::with_values(Cli::command(), words);
+    let index = words.len();
+    let arguments: Vec<OsString> = std::iter::once(PROGRAM.into()).chain(words.iter().cloned()).collect();
+    let candidates = complete(&mut command, arguments, index, std::env::current_dir().ok().as_deref());
+    let mut lines = Vec::new();
+    for candidate in candidates.unwrap_or_default() {
+        let value = candidate.get_value().to_string_lossy();
+        let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = help.lines().next().unwrap_or_default();
+        let tab = if help.is_empty() { "" } else { "\t" };
+        lines.extend_from_slice(format!("{value}{tab}{help}\n").as_bytes());
+    }
+    lines.extend_from_slice(b":4\n");
+    print(&lines)
+}
+
+fn print(bytes: &[u8]) -> Result<Exit, Failure> {
+    let written = std::io::stdout().write_all(bytes);
+    written.map_err(|error| Failure::usage(format!("standard output cannot be written: {error}")))?;
+    Ok(Exit::Succeeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plugin_is_looked_for_in_the_folders_of_path() {
+        let here = std::env::temp_dir().join(format!("{COMPLETER}-{}", std::process::id()));
+        let (without, with) = (here.join("a"), here.join("b"));
+        for folder in [&without, &with] {
+            fs::create_dir_all(folder).expect("a folder");
+        }
+        fs::write(with.join(PROGRAM), "").expect("a file");
+        let path = std::env::join_paths([&without, &with]).expect("a PATH");
+        let found = folder_of_plugin(path);
+        let none = folder_of_plugin(without.clone().into());
+        fs::remove_dir_all(&here).expect("the folder is there");
+        assert_eq!((found, none), (Some(with), None));
+    }
+}
