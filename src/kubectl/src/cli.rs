@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, create, exit::Exit, failure::Failure};
+use crate::{cluster::Target, create, exit::Exit, explain, failure::Failure, list, status};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -19,6 +19,12 @@ pub struct Cli {
 enum Command {
     /// Creates a request for each user of a list
     Create(Box<create::Options>),
+    /// Explains what happened to a request, why, and what to do next
+    Explain(explain::Options),
+    /// Lists requests
+    List(list::Options),
+    /// Counts requests by outcome and reason, with the holds that concern them
+    Status(status::Options),
 }
 
 /// Returns the table of the exit codes.
@@ -37,6 +43,9 @@ impl Cli {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         match self.command {
             Command::Create(options) => create::run(*options, &self.target).await,
+            Command::Explain(options) => explain::run(options, &self.target).await,
+            Command::List(options) => list::run(options, &self.target).await,
+            Command::Status(options) => status::run(options, &self.target).await,
         }
     }
 }
