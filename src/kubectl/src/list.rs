@@ -1,7 +1,5 @@
 //! `list`: requests as a table, printed as the pages arrive.
 
-use std::io::Write as _;
-
 use clap::{Args, ValueEnum};
 use cognito_reset_api::{Outcome, Password};
 use jiff::Timestamp;
@@ -13,7 +11,7 @@ use crate::{
     failure::Failure,
     request::Request,
     selection::{Listed, Selection},
-    terminal::{Columns, age, shown},
+    terminal::{Columns, Reader, age, print, shown},
 };
 
 const HEADER: [&str; 8] = ["NAME", "USER", "POOL", "OUTCOME", "REASON", "PASSWORD", "REQUESTER", "AGE"];
@@ -79,20 +77,15 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let mut pages = options.selection.pages(&cluster, outcome.as_slice());
     let mut printed = Printed::new(options.output, options.selection.all_namespaces);
     while let Some(page) = pages.next().await? {
-        print(&printed.page(&page, Timestamp::now()))?;
+        if print(&printed.page(&page, Timestamp::now()))? == Reader::Gone {
+            return Ok(Exit::Succeeded);
+        }
     }
     print(&printed.end())?;
     if printed.count == 0 {
         anstream::eprintln!("no such requests");
     }
     Ok(Exit::Succeeded)
-}
-
-/// Prints at once, so that a page is seen before the next one is read.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = anstream::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.map_err(|error| Failure::refused(format!("cannot write to standard output: {error}")))
 }
 
 /// A list that is printed page by page.

@@ -1,10 +1,37 @@
 //! Text for terminals: escaped, wrapped, and safe to type again.
 
-use std::{borrow::Cow, io::IsTerminal as _};
+use std::{
+    borrow::Cow,
+    io::{ErrorKind, IsTerminal as _, Write as _},
+};
 
 use cognito_reset_core::escape::{escaped, is_hidden};
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use jiff::Timestamp;
+
+use crate::failure::Failure;
+
+/// The other end of standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// It reads.
+    Reads,
+    /// It has closed the pipe, as `head` does, and wants no more.
+    Gone,
+}
+
+/// Prints at once, so that a part is seen before the next one is read.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print(text: &str) -> Result<Reader, Failure> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Reader::Reads),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::refused(format!("cannot write to standard output: {error}"))),
+    }
+}
 
 /// Returns a text of an object with its hidden characters escaped.
 #[must_use]

@@ -84,7 +84,7 @@ async fn an_earlier_reset_is_never_explained_as_this_one() -> Result<()> {
         assert!(text.contains(&part), "{part}: {text}");
     }
     let status = env.plugin(&["status", "-A"]).await?.success()?;
-    assert!(status.contains("Succeeded before (nothing was sent now)   1"), "{status}");
+    assert!(status.contains("Succeeded, nothing was sent now   1"), "{status}");
     assert_eq!(env.calls("alice"), 1);
     Ok(())
 }
@@ -129,5 +129,22 @@ async fn hidden_characters_of_arguments_are_escaped() -> Result<()> {
     let refused = env.plugin(&["explain", "../x\u{1b}"]).await?;
     assert_eq!(refused.code, Some(2), "{refused}");
     assert!(refused.stderr.contains("../x\\u001b is not the name"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn lists_of_several_pages_are_complete() -> Result<()> {
+    const USERS: usize = 510;
+    let env = Environment::start().await?;
+    let users: String = (0..USERS).map(|number| format!("user-{number}\n")).collect();
+    let create = ["create", "--from", "-", "--yes", "--pool", &env.pool, "--ticket", "INC-7"];
+    env.plugin_with_input(&create, &users).await?.success()?;
+    let list: Value = serde_json::from_str(&env.plugin(&["list", "-o", "json"]).await?.success()?)?;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(USERS));
+    let table = env.plugin(&["list", "--ticket", "INC-7"]).await?.success()?;
+    assert_eq!(table.lines().count(), USERS + 1, "one header");
+    let status = env.plugin(&["status", "--ticket", "INC-7"]).await?.success()?;
+    assert!(status.starts_with(&format!("{USERS} requests in namespace default, ticket INC-7\n")), "{status}");
+    assert!(status.contains(&format!("\nPending   {USERS}\n")), "{status}");
     Ok(())
 }

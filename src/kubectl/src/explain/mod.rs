@@ -18,7 +18,7 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    terminal::{shown, width},
+    terminal::{print, shown, width},
 };
 
 /// The arguments of `explain`.
@@ -55,22 +55,25 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         (Some(name), _, _) => {
             let cases = gather::one(&cluster, name).await?;
             let pages: Vec<_> = cases.iter().map(|case| full(case, style)).collect();
-            anstream::print!("{}", pages.join("\n"));
+            print(&pages.join("\n"))?;
         }
-        (None, Some(user), Some(pool)) => print_all(&gather::of_user(&cluster, user, pool).await?, user, pool, style),
+        (None, Some(user), Some(pool)) => {
+            print_all(&gather::of_user(&cluster, user, pool).await?, user, pool, style)?;
+        }
         // The command line requires one of the two.
         (None, _, _) => return Err(Failure::usage("give NAME, or --user and --pool")),
     }
     Ok(Exit::Succeeded)
 }
 
-fn print_all(OfUser { cases, remarks }: &OfUser, user: &str, pool: &str, style: Style<'_>) {
+fn print_all(OfUser { cases, remarks }: &OfUser, user: &str, pool: &str, style: Style<'_>) -> Result<(), Failure> {
     let pages: Vec<_> = cases.iter().map(|case| brief(case, style)).collect();
-    anstream::print!("{}", pages.join("\n"));
+    print(&pages.join("\n"))?;
     if cases.is_empty() {
         anstream::eprintln!("no request or record of user {} in pool {} was found", shown(user), shown(pool));
     }
     for remark in remarks {
         anstream::eprintln!("note: {remark}");
     }
+    Ok(())
 }

@@ -44,7 +44,8 @@ pub fn next(request: &Request, reason: &str, flags: Flags<'_>) -> Vec<Next> {
             vec![on.create("to reset again, a requester")]
         }
         (Outcome::Succeeded, _) => vec![on.create("only if the user got no code, a requester")],
-        (Outcome::Failed | Outcome::Unknown, _) => vec![on.create("after the cause is fixed, a requester")],
+        (Outcome::Failed, _) => vec![on.create("after the cause is fixed, a requester")],
+        (Outcome::Unknown, _) => vec![on.create("after a look at the user in Cognito, and if in doubt, a requester")],
     }
 }
 
@@ -75,11 +76,11 @@ impl On<'_> {
                 let Next { who, command } = self.create("a requester");
                 vec![Next { who, command: format!("{command} --not-after 24h") }]
             }
-            "RequesterUnverified"
-            | "ApproverUnverified"
-            | "RequesterNotIndependent"
-            | "ApproverNotIndependent"
-            | "SelfApproval" => vec![self.create("another requester")],
+            "RequesterUnverified" | "ApproverUnverified" => {
+                vec![self.create("once an admission policy authenticates users, a requester")]
+            }
+            "RequesterNotIndependent" => vec![self.create("another requester")],
+            "ApproverNotIndependent" | "SelfApproval" => vec![self.create("a requester, for another approver")],
             "PendingLimitReached" => vec![self.list("Pending")],
             "DeliveryFailing" => vec![self.list("Failed")],
             "RateLimited" | "Throttled" | "AwaitingPriorAttempt" | "ClaimTimedOut" => vec![self.wait()],
@@ -143,5 +144,58 @@ impl On<'_> {
 
     fn of_cluster(self, who: &'static str, command: &str) -> Next {
         Next { who, command: format!("kubectl {command}{}", self.flags.of_cluster()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{cli::Cli, reasons::tests::states};
+
+    /// The commands of kubectl that are used, with the permissions that a role of `deploy/` gives.
+    const OF_KUBECTL: [&str; 5] = ["get", "patch", "wait", "logs", "cognito-reset"];
+
+    #[test]
+    fn every_next_command_can_be_typed() {
+        for (state, object) in states() {
+            let request: Request = serde_json::from_value(object).expect("a request");
+            let reason = if request.reason().is_empty() { "Pending" } else { request.reason() };
+            for Next { command, .. } in next(&request, reason, Flags("--context prod")) {
+                let words: Vec<_> = command.split(' ').collect();
+                assert!(words[0] == "kubectl" && OF_KUBECTL.contains(&words[1]), "{state}: {command}");
+                assert!(command.contains(" --context prod"), "{state}: {command}");
+                if words[1] == "cognito-reset" {
+                    let parsed = Cli::try_parse_from(&words[1..]);
+                    assert!(parsed.is_ok(), "{state}: {command}: {:?}", parsed.err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_command_ends_the_wait() {
+        let mut request: Request = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "a", "namespace": "support", "uid": "u-1" },
+            "spec": { "userPoolID": "eu-west-1_b", "username": "o'neil" },
+        }))
+        .expect("a request");
+        let first = |request: &Request, reason: &str| next(request, reason, Flags("")).swap_remove(0).command;
+        for (reason, wanted) in [
+            ("Suspended", r#"kubectl patch prr a --type=merge -p '{"spec":{"suspend":false}}' -n support"#),
+            (
+                "AwaitingApproval",
+                r#"kubectl patch prr a --type=merge -p '{"metadata":{"uid":"u-1"},"spec":{"approved":true}}' -n support"#,
+            ),
+            ("UserPoolHeld", "kubectl get poolhold -o wide"),
+            ("AccessDeniedException", "kubectl logs deploy/cognito-reset-operator --tail=50 -n cognito-reset-system"),
+            ("PendingLimitReached", "kubectl cognito-reset list --outcome Pending --pool eu-west-1_b -n support"),
+        ] {
+            assert_eq!(first(&request, reason), wanted);
+        }
+        request.status.outcome = Outcome::Failed;
+        let again = r"kubectl cognito-reset create 'o'\''neil' --pool eu-west-1_b --name NEW-NAME -n support";
+        assert_eq!(first(&request, "AccessDeniedException"), again, "the same reason, at the end");
     }
 }

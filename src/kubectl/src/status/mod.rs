@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     selection::Selection,
-    terminal::{shown, width},
+    terminal::{print, shown, width},
 };
 
 /// The arguments of `status`.
@@ -42,10 +42,12 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     while let Some(page) = pages.next().await? {
         page.iter().for_each(|listed| summary.add(listed));
     }
-    anstream::print!("{}", summary.text(&of(&selection, &cluster.namespace), Timestamp::now()));
+    print(&summary.text(&of(&selection, &cluster.namespace), Timestamp::now()))?;
     let namespace = (!selection.all_namespaces).then_some(cluster.namespace.as_str());
     match Api::<UserPoolHold>::all(cluster.client.clone()).list(&ListParams::default()).await {
-        Ok(all) => anstream::print!("\n{}", holds(&all.items, selection.pool.as_deref(), namespace, width())),
+        Ok(all) => {
+            print(&format!("\n{}", holds(&all.items, selection.pool.as_deref(), namespace, width())))?;
+        }
         Err(kube::Error::Api(status)) if status.code == 403 => anstream::eprintln!(
             "\nHolds are not shown: you may not list them; a responder or auditor sees them with `kubectl get poolhold`"
         ),

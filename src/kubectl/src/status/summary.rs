@@ -56,7 +56,7 @@ impl Summary {
         let mut text = format!("{} requests {of}\n", self.tally.total() + self.unparsed);
         let mut rows = vec![("Succeeded", succeeded), ("Failed", failed), ("Unknown", unknown), ("Pending", pending)];
         if not_sent > 0 {
-            rows.insert(1, ("Succeeded before (nothing was sent now)", not_sent));
+            rows.insert(1, ("Succeeded, nothing was sent now", not_sent));
         }
         if self.unparsed > 0 {
             rows.push(("not parsable by this plugin", self.unparsed));
@@ -147,9 +147,7 @@ mod tests {
         assert_eq!(summary.waiting.values().sum::<usize>(), summary.tally.pending);
         let text = summary.text("in all namespaces", "2026-01-01T02:00:00Z".parse().expect("a time"));
         assert!(text.starts_with(&format!("{} requests in all namespaces\nOUTCOME", count + 1)), "{text}");
-        for part in
-            ["Succeeded before (nothing was sent now)", "AwaitingApproval", "Oldest pending: support/reset-alice"]
-        {
+        for part in ["Succeeded, nothing was sent now", "AwaitingApproval", "Oldest pending: support/reset-alice"] {
             assert!(text.contains(part), "{text}");
         }
     }
