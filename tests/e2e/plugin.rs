@@ -1,4 +1,5 @@
 //! The kubectl plugin against the real API server.
 
 mod create;
+mod explain;
 mod installed;

@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, completion, create, exit::Exit, failure::Failure};
+use crate::{cluster::Target, completion, create, exit::Exit, explain, failure::Failure, list, status};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -35,6 +35,12 @@ enum Command {
 enum ClusterCommand {
     /// Creates a request for each user of a list
     Create(Box<create::Options>),
+    /// Explains what happened to a request, why, and what to do next
+    Explain(explain::Options),
+    /// Lists requests
+    List(list::Options),
+    /// Counts requests by outcome and reason, with the holds that concern them
+    Status(status::Options),
 }
 
 /// Runs the plugin as a process with these arguments, of which the first is its own name.
@@ -82,6 +88,9 @@ impl ClusterCommand {
     async fn run(self, target: &Target) -> Result<Exit, Failure> {
         match self {
             Self::Create(options) => create::run(*options, target).await,
+            Self::Explain(options) => explain::run(options, target).await,
+            Self::List(options) => list::run(options, target).await,
+            Self::Status(options) => status::run(options, target).await,
         }
     }
 }

@@ -111,6 +111,13 @@ impl Cluster {
         Ok(Self { client, flags: flags(target, &namespace), namespace })
     }
 
+    /// Returns the flags that lead to the same cluster, without a namespace.
+    #[must_use]
+    pub fn flags_of_cluster(&self) -> String {
+        let flags = self.flags.strip_suffix(&format!("-n {}", self.namespace)).unwrap_or(&self.flags);
+        flags.trim_end().to_owned()
+    }
+
     /// Returns the requests of the command's namespace.
     #[must_use]
     pub fn requests(&self) -> Api<Request> {

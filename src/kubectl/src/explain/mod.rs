@@ -1,0 +1,79 @@
+//! `explain`: what happened to a request, why, and what to do next.
+
+pub mod case;
+mod gather;
+pub mod next;
+pub mod sent;
+pub mod timeline;
+pub mod view;
+
+use clap::{ArgGroup, Args};
+
+use self::{
+    gather::OfUser,
+    next::Flags,
+    view::{Style, brief, full},
+};
+use crate::{
+    cluster::{Cluster, Target},
+    exit::Exit,
+    failure::Failure,
+    terminal::{print, shown, width},
+};
+
+/// The arguments of `explain`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("whom").required(true).args(["name", "user"]))]
+#[command(after_help = "\
+Examples:
+  # Explain one request: who asked, what was sent when, what follows
+  kubectl cognito-reset explain help-4711-35583deaeb7f
+
+  # Explain every request and record of a user, newest first
+  kubectl cognito-reset explain --user alice@example.com --pool eu-west-1_Example01")]
+pub struct Options {
+    /// The name of the request
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// The user whose requests and records are explained
+    #[arg(long, value_name = "USER", requires = "pool")]
+    user: Option<String>,
+    /// The user pool of the user
+    #[arg(long, value_name = "ID", requires = "user")]
+    pool: Option<String>,
+}
+
+/// Runs `explain`.
+///
+/// # Errors
+/// When there is nothing to explain, or the cluster refuses.
+pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
+    let cluster = Cluster::connect(target).await?;
+    let flags = cluster.flags_of_cluster();
+    let style = Style { width: width(), flags: Flags(&flags) };
+    match (&options.name, &options.user, &options.pool) {
+        (Some(name), _, _) => {
+            let cases = gather::one(&cluster, name).await?;
+            let pages: Vec<_> = cases.iter().map(|case| full(case, style)).collect();
+            print(&pages.join("\n"))?;
+        }
+        (None, Some(user), Some(pool)) => {
+            print_all(&gather::of_user(&cluster, user, pool).await?, user, pool, style)?;
+        }
+        // The command line requires one of the two.
+        (None, _, _) => return Err(Failure::usage("give NAME, or --user and --pool")),
+    }
+    Ok(Exit::Succeeded)
+}
+
+fn print_all(OfUser { cases, remarks }: &OfUser, user: &str, pool: &str, style: Style<'_>) -> Result<(), Failure> {
+    let pages: Vec<_> = cases.iter().map(|case| brief(case, style)).collect();
+    print(&pages.join("\n"))?;
+    if cases.is_empty() {
+        anstream::eprintln!("no request or record of user {} in pool {} was found", shown(user), shown(pool));
+    }
+    for remark in remarks {
+        anstream::eprintln!("note: {remark}");
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! The next command for each reason, and who can run it. Pure.
+
+use cognito_reset_api::Outcome;
+
+use crate::{request::Request, terminal::quoted};
+
+/// The namespace in which `deploy/` installs the operator.
+const OPERATOR: &str = "cognito-reset-system";
+
+/// A command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// The person who has the permissions for it.
+    pub who: &'static str,
+    /// The command, ready to be typed. Words in capitals are to be replaced.
+    pub command: String,
+}
+
+/// The flags of kubectl that lead to the cluster, without a namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Flags<'a>(pub &'a str);
+
+impl Flags<'_> {
+    /// Returns the flags for a namespace, after a blank.
+    #[must_use]
+    pub fn within(self, namespace: &str) -> String {
+        format!("{} -n {namespace}", self.of_cluster())
+    }
+
+    /// Returns the flags for objects of the cluster, after a blank if there are any.
+    #[must_use]
+    pub fn of_cluster(self) -> String {
+        if self.0.is_empty() { String::new() } else { format!(" {}", self.0) }
+    }
+}
+
+/// Returns the next commands for a request with this reason, the first one first.
+#[must_use]
+pub fn next(request: &Request, reason: &str, flags: Flags<'_>) -> Vec<Next> {
+    let on = On { request, flags };
+    match (request.outcome(), reason) {
+        (Outcome::Pending, reason) => on.waiting(reason),
+        (Outcome::Succeeded, "AlreadyPerformed" | "AlreadyResetRequired") => {
+            vec![on.create("to reset again, a requester")]
+        }
+        (Outcome::Succeeded, _) => vec![on.create("only if the user got no code, a requester")],
+        (Outcome::Failed, _) => vec![on.create("after the cause is fixed, a requester")],
+        (Outcome::Unknown, _) => vec![on.create("after a look at the user in Cognito, and if in doubt, a requester")],
+    }
+}
+
+#[derive(Clone, Copy)]
+struct On<'a> {
+    request: &'a Request,
+    flags: Flags<'a>,
+}
+
+impl On<'_> {
+    fn waiting(self, reason: &str) -> Vec<Next> {
+        match reason {
+            "Pending" => vec![
+                self.of_operator("get deploy,pods"),
+                self.of_operator("logs deploy/cognito-reset-operator --tail=50"),
+            ],
+            "Suspended" => vec![self.patch("a requester", r#"{"spec":{"suspend":false}}"#)],
+            "AwaitingApproval" => {
+                let uid = self.request.metadata.uid.as_deref().unwrap_or_default();
+                let patch = format!(r#"{{"metadata":{{"uid":"{uid}"}},"spec":{{"approved":true}}}}"#);
+                vec![self.patch("an approver other than the requester", &patch)]
+            }
+            "UserPoolHeld" => vec![self.of_cluster("a responder", "get poolhold -o wide")],
+            "NoMatchingGrant" | "ConflictingGrants" | "GrantSuspended" | "UserStateNotRead" => {
+                vec![self.of_cluster("a platform administrator", "get poolgrant -o wide")]
+            }
+            "NotAfterRequired" => {
+                let Next { who, command } = self.create("a requester");
+                vec![Next { who, command: format!("{command} --not-after 24h") }]
+            }
+            "RequesterUnverified" | "ApproverUnverified" => {
+                vec![self.create("once an admission policy authenticates users, a requester")]
+            }
+            "RequesterNotIndependent" => vec![self.create("another requester")],
+            "ApproverNotIndependent" | "SelfApproval" => vec![self.create("a requester, for another approver")],
+            "PendingLimitReached" => vec![self.list("Pending")],
+            "DeliveryFailing" => vec![self.list("Failed")],
+            "RateLimited" | "Throttled" | "AwaitingPriorAttempt" | "ClaimTimedOut" => vec![self.wait()],
+            "RecordNotUsable" => vec![self.of_operator("get deploy cognito-reset-operator -o wide")],
+            "ObjectTooLarge" | "InvalidObject" => vec![self.show()],
+            "WriteRefused" => vec![self.of_cluster(
+                "a platform administrator",
+                "get validatingadmissionpolicies,validatingwebhookconfigurations,mutatingwebhookconfigurations",
+            )],
+            // Credentials, network, clocks, confirmations and the exceptions that block.
+            _ => vec![self.of_operator("logs deploy/cognito-reset-operator --tail=50")],
+        }
+    }
+
+    fn namespace(self) -> String {
+        self.flags.within(self.request.metadata.namespace.as_deref().unwrap_or_default())
+    }
+
+    fn object(self) -> String {
+        format!("prr {}", self.request.metadata.name.as_deref().unwrap_or_default())
+    }
+
+    fn create(self, who: &'static str) -> Next {
+        let spec = &self.request.spec;
+        // A name that cannot be typed is not repeated.
+        let [user, pool] = [(&spec.username, "USER"), (&spec.user_pool_id, "POOL")]
+            .map(|(value, placeholder)| quoted(value).unwrap_or_else(|| placeholder.to_owned()));
+        let ticket = spec.ticket.as_deref().and_then(quoted).map(|ticket| format!(" --ticket {ticket}"));
+        let command = format!(
+            "kubectl cognito-reset create {user} --pool {pool} --name NEW-NAME{}{}",
+            ticket.unwrap_or_default(),
+            self.namespace()
+        );
+        Next { who, command }
+    }
+
+    fn patch(self, who: &'static str, patch: &str) -> Next {
+        Next { who, command: format!("kubectl patch {} --type=merge -p '{patch}'{}", self.object(), self.namespace()) }
+    }
+
+    fn list(self, outcome: &str) -> Next {
+        let pool = quoted(&self.request.spec.user_pool_id).unwrap_or_else(|| "POOL".to_owned());
+        let command = format!("kubectl cognito-reset list --outcome {outcome} --pool {pool}{}", self.namespace());
+        Next { who: "a requester", command }
+    }
+
+    fn wait(self) -> Next {
+        let wanted = "--for=jsonpath='{.status.completionTime}' --timeout=10m";
+        Next { who: "a requester", command: format!("kubectl wait {} {wanted}{}", self.object(), self.namespace()) }
+    }
+
+    fn show(self) -> Next {
+        let command = format!("kubectl get {} -o yaml --show-managed-fields{}", self.object(), self.namespace());
+        Next { who: "a requester", command }
+    }
+
+    fn of_operator(self, command: &str) -> Next {
+        let command = format!("kubectl {command}{}", self.flags.within(OPERATOR));
+        Next { who: "a platform administrator", command }
+    }
+
+    fn of_cluster(self, who: &'static str, command: &str) -> Next {
+        Next { who, command: format!("kubectl {command}{}", self.flags.of_cluster()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{cli::Cli, reasons::tests::states};
+
+    /// The commands of kubectl that are used, with the permissions that a role of `deploy/` gives.
+    const OF_KUBECTL: [&str; 5] = ["get", "patch", "wait", "logs", "cognito-reset"];
+
+    #[test]
+    fn every_next_command_can_be_typed() {
+        for (state, object) in states() {
+            let request: Request = serde_json::from_value(object).expect("a request");
+            let reason = if request.reason().is_empty() { "Pending" } else { request.reason() };
+            for Next { command, .. } in next(&request, reason, Flags("--context prod")) {
+                let words: Vec<_> = command.split(' ').collect();
+                assert!(words[0] == "kubectl" && OF_KUBECTL.contains(&words[1]), "{state}: {command}");
+                assert!(command.contains(" --context prod"), "{state}: {command}");
+                if words[1] == "cognito-reset" {
+                    let parsed = Cli::try_parse_from(&words[1..]);
+                    assert!(parsed.is_ok(), "{state}: {command}: {:?}", parsed.err());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_command_ends_the_wait() {
+        let mut request: Request = serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "a", "namespace": "support", "uid": "u-1" },
+            "spec": { "userPoolID": "eu-west-1_b", "username": "o'neil" },
+        }))
+        .expect("a request");
+        let first = |request: &Request, reason: &str| next(request, reason, Flags("")).swap_remove(0).command;
+        for (reason, wanted) in [
+            ("Suspended", r#"kubectl patch prr a --type=merge -p '{"spec":{"suspend":false}}' -n support"#),
+            (
+                "AwaitingApproval",
+                r#"kubectl patch prr a --type=merge -p '{"metadata":{"uid":"u-1"},"spec":{"approved":true}}' -n support"#,
+            ),
+            ("UserPoolHeld", "kubectl get poolhold -o wide"),
+            ("AccessDeniedException", "kubectl logs deploy/cognito-reset-operator --tail=50 -n cognito-reset-system"),
+            ("PendingLimitReached", "kubectl cognito-reset list --outcome Pending --pool eu-west-1_b -n support"),
+        ] {
+            assert_eq!(first(&request, reason), wanted);
+        }
+        request.status.outcome = Outcome::Failed;
+        let again = r"kubectl cognito-reset create 'o'\''neil' --pool eu-west-1_b --name NEW-NAME -n support";
+        assert_eq!(first(&request, "AccessDeniedException"), again, "the same reason, at the end");
+    }
+}

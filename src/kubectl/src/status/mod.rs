@@ -1,0 +1,69 @@
+//! `status`: the numbers of a namespace, a ticket or the cluster.
+
+pub mod summary;
+
+use clap::Args;
+use cognito_reset_api::UserPoolHold;
+use jiff::Timestamp;
+use kube::{Api, api::ListParams};
+
+use self::summary::{Summary, holds};
+use crate::{
+    cluster::{Cluster, Target},
+    exit::Exit,
+    failure::Failure,
+    selection::Selection,
+    terminal::{print, shown, width},
+};
+
+/// The arguments of `status`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  # Count the requests of the namespace
+  kubectl cognito-reset status
+
+  # Count the requests of a ticket in all namespaces
+  kubectl cognito-reset status -A --ticket INC-7")]
+pub struct Options {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+/// Runs `status`.
+///
+/// # Errors
+/// When the cluster refuses to list requests.
+pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
+    let selection = options.selection;
+    let cluster = Cluster::connect(target).await?;
+    let mut pages = selection.pages(&cluster, &[]);
+    let mut summary = Summary::default();
+    while let Some(page) = pages.next().await? {
+        page.iter().for_each(|listed| summary.add(listed));
+    }
+    print(&summary.text(&of(&selection, &cluster.namespace), Timestamp::now()))?;
+    let namespace = (!selection.all_namespaces).then_some(cluster.namespace.as_str());
+    match Api::<UserPoolHold>::all(cluster.client.clone()).list(&ListParams::default()).await {
+        Ok(all) => {
+            print(&format!("\n{}", holds(&all.items, selection.pool.as_deref(), namespace, width())))?;
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => anstream::eprintln!(
+            "\nHolds are not shown: you may not list them; a responder or auditor sees them with `kubectl get poolhold`"
+        ),
+        Err(error) => return Err(Failure::of_api(&error, "list holds")),
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// Returns the selection in words.
+fn of(selection: &Selection, namespace: &str) -> String {
+    let Selection { selector, all_namespaces, pool, ticket } = selection;
+    let mut words = if *all_namespaces { "in all namespaces".to_owned() } else { format!("in namespace {namespace}") };
+    for (name, value) in [("labels", selector), ("pool", pool), ("ticket", ticket)] {
+        if let Some(value) = value {
+            words += &format!(", {name} {}", shown(value));
+        }
+    }
+    words
+}

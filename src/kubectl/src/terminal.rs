@@ -1,0 +1,182 @@
+//! Text for terminals: escaped, wrapped, and safe to type again.
+
+use std::{
+    borrow::Cow,
+    io::{ErrorKind, IsTerminal as _, Write as _},
+};
+
+use cognito_reset_core::escape::{escaped, is_hidden};
+use comfy_table::{ColumnConstraint, Table, Width, presets};
+use jiff::Timestamp;
+
+use crate::failure::Failure;
+
+/// The other end of standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// It reads.
+    Reads,
+    /// It has closed the pipe, as `head` does, and wants no more.
+    Gone,
+}
+
+/// Prints at once, so that a part is seen before the next one is read.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print(text: &str) -> Result<Reader, Failure> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Reader::Reads),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::refused(format!("cannot write to standard output: {error}"))),
+    }
+}
+
+/// Returns a text of an object with its hidden characters escaped.
+#[must_use]
+pub fn shown(text: &str) -> Cow<'_, str> {
+    escaped(text, |_| false)
+}
+
+/// Returns a text as one word of a shell; `None` if it has characters that cannot be typed.
+#[must_use]
+pub fn quoted(text: &str) -> Option<String> {
+    if text.chars().any(is_hidden) {
+        return None;
+    }
+    let plain = |it: char| it.is_ascii_alphanumeric() || "@%+=:,./_-".contains(it);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Some(text.to_owned());
+    }
+    Some(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+/// Returns the columns of the terminal; `None` if there is none, so that nothing is wrapped.
+/// COLUMNS overrides it.
+#[must_use]
+pub fn width() -> Option<usize> {
+    let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
+    let terminal = || std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+    named.or_else(|| terminal().map(|(width, _)| width.0.into()))
+}
+
+/// Returns a text as lines of at most `width` columns, of which the first begins with `first`, and
+/// the others with as many blanks. A word that is longer is not broken.
+#[must_use]
+pub fn wrapped(first: &str, text: &str, width: Option<usize>) -> String {
+    let indent = first.chars().count();
+    let (mut lines, mut column, mut begins) = (first.to_owned(), indent, true);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if !begins && width.is_some_and(|width| column + 1 + length > width) {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if !begins {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+        begins = false;
+    }
+    lines.truncate(lines.trim_end().len());
+    lines
+}
+
+/// Returns a time in seconds, in UTC.
+#[must_use]
+pub fn moment(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Returns the time from `then` to `now` as kubectl shows it, in one unit.
+#[must_use]
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(then.as_second()).max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Rows that are printed in parts, with the columns of the widest row so far.
+#[derive(Debug)]
+pub struct Columns {
+    header: Option<Vec<String>>,
+    widths: Vec<u16>,
+}
+
+impl Columns {
+    /// Begins with this header, which the first part shows.
+    #[must_use]
+    pub fn new(header: &[&str]) -> Self {
+        let header = header.iter().map(|&name| name.to_owned()).collect();
+        Self { header: Some(header), widths: Vec::new() }
+    }
+
+    /// Returns these rows as lines.
+    pub fn lines(&mut self, rows: Vec<Vec<String>>) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if let Some(header) = self.header.take() {
+            table.set_header(header);
+        }
+        table.add_rows(rows);
+        let of_content = table.column_max_content_widths();
+        let before = self.widths.iter().copied().chain(std::iter::repeat(0));
+        self.widths = of_content.into_iter().zip(before).map(|(width, before)| width.max(before)).collect();
+        for (column, width) in table.column_iter_mut().zip(&self.widths) {
+            column.set_padding((0, 3));
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(3))));
+        }
+        table.trim_fmt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_safe_to_type() {
+        for (text, wanted) in [
+            ("alice@example.com", Some("alice@example.com")),
+            ("o'neil; rm", Some(r"'o'\''neil; rm'")),
+            ("$(x)", Some("'$(x)'")),
+            ("", Some("''")),
+            ("a\u{1b}[31m", None),
+            ("a\u{202e}b", None),
+        ] {
+            assert_eq!(quoted(text).as_deref(), wanted, "{text:?}");
+        }
+        assert_eq!(shown("a\u{1b}b"), "a\\u001bb");
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        for (seconds, wanted) in [(-5, "0s"), (119, "119s"), (120, "2m"), (7_200, "2h"), (172_800, "2d")] {
+            assert_eq!(age(at(0), at(seconds)), wanted);
+        }
+        assert_eq!(moment(at(0)), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn lines_are_wrapped_between_words() {
+        assert_eq!(wrapped("  a  ", "bb cc dddddddddddd e", Some(10)), "  a  bb cc\n     dddddddddddd\n     e");
+        assert_eq!(wrapped("a ", "b c d", None), "a b c d");
+        assert_eq!(wrapped("a ", "", Some(9)), "a");
+    }
+
+    #[test]
+    fn later_parts_keep_the_columns() {
+        let row = |cells: [&str; 2]| vec![cells.map(str::to_owned).to_vec()];
+        let mut columns = Columns::new(&["NAME", "USER"]);
+        assert_eq!(columns.lines(row(["abcdef", "x"])), "NAME     USER\nabcdef   x");
+        assert_eq!(columns.lines(row(["a", "y"])), "a        y");
+    }
+}
