@@ -48,7 +48,8 @@ impl Failure {
 fn of_status(status: &Status, what: &str) -> String {
     let Status { message, code, .. } = status;
     match StatusCode::from_u16(*code) {
-        Ok(StatusCode::FORBIDDEN) if message.contains("cannot ") => format!(
+        // RBAC, and not an admission policy, whose message is its own.
+        Ok(StatusCode::FORBIDDEN) if message.contains(" is forbidden: User ") => format!(
             "cannot {what}: you lack the permission ({message}); the ClusterRoles cognito-reset-requester, cognito-reset-approver, cognito-reset-responder and cognito-reset-auditor grant what each task needs"
         ),
         Ok(StatusCode::UNAUTHORIZED) => {

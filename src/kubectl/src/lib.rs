@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod create;
 pub mod exit;
 pub mod failure;
+pub mod manage;
 pub mod naming;
 pub mod request;
 pub mod rules;
