@@ -72,7 +72,7 @@ struct Item {
 impl Item {
     fn of(Found { object, request }: &Found, keep_since: Timestamp) -> Self {
         let completed = request.ended();
-        // The retention's own rule, for a time to live that ends with the end of the request, at the
+        // The rule of the retention, for a time to live that ends with the request, at the
         // moment since when requests are kept.
         let life = Life { seconds: Some(0), outcome: request.outcome(), completed };
         Self { name: object.name_any(), verdict: policy::request(&object.metadata, life, Some(keep_since)) }

@@ -52,7 +52,7 @@ pub struct Found {
 /// The selected requests.
 #[derive(Clone, Debug)]
 pub struct Selected<T> {
-    /// What was kept of each.
+    /// The part that was kept of each.
     pub items: Vec<T>,
     /// The names of those that this plugin cannot parse.
     pub unreadable: Vec<String>,

@@ -1,5 +1,7 @@
 //! `suspend` and `resume`: change `spec.suspend` of pending requests.
 
+mod counts;
+
 use clap::Args;
 use cognito_reset_api::Outcome;
 use cognito_reset_core::retention::gitops;
@@ -11,6 +13,7 @@ use kube::{
 };
 use serde_json::json;
 
+use self::counts::{Change, Counts};
 use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
@@ -103,100 +106,6 @@ impl Item {
     }
 }
 
-/// The result for one request.
-enum Change {
-    Changed {
-        /// A claim was made before.
-        was_claimed: bool,
-    },
-    /// It ended before the change.
-    Ended,
-    /// It was deleted before the change.
-    Gone,
-    /// It was deleted and created again before the change.
-    Replaced,
-}
-
-/// The number of requests of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    changed: usize,
-    claimed: usize,
-    already: usize,
-    ended: usize,
-    gone: usize,
-    replaced: usize,
-    tracked: usize,
-}
-
-impl Counts {
-    const fn add(&mut self, change: &Change) {
-        match change {
-            Change::Changed { was_claimed } => {
-                self.changed += 1;
-                if *was_claimed {
-                    self.claimed += 1;
-                }
-            }
-            Change::Ended => self.ended += 1,
-            Change::Gone => self.gone += 1,
-            Change::Replaced => self.replaced += 1,
-        }
-    }
-
-    /// Returns the counts in words. What did not occur is left out, except for the changes.
-    fn described(&self, wanted: bool) -> String {
-        let (done, was) = if wanted { ("suspended", "suspended") } else { ("resumed", "not suspended") };
-        let mut text = format!("{} {done}", self.changed);
-        for (count, words) in [
-            (self.already, format!("{was} before")),
-            (self.ended, "had ended and cannot be changed".to_owned()),
-            (self.gone, "deleted in the meantime".to_owned()),
-            (
-                self.replaced,
-                "deleted and created again in the meantime, and not changed: run the command again".to_owned(),
-            ),
-        ] {
-            if count > 0 {
-                text = format!("{text}, {count} {words}");
-            }
-        }
-        text
-    }
-
-    /// Returns the remarks about what the change does not do.
-    fn remarks(&self, wanted: bool) -> Vec<String> {
-        let mut remarks = Vec::new();
-        if wanted && self.changed > 0 {
-            remarks.push(
-                "a suspend does not stop a call that is in flight, or whose claim was made within 1 s of it: look at status.outcome again in a moment"
-                    .to_owned(),
-            );
-        }
-        if wanted && self.claimed > 0 {
-            let claimed = self.claimed;
-            remarks
-                .push(format!("{claimed} of them had an attempt before, whose call may be in flight or have happened"));
-        }
-        if self.tracked > 0 {
-            remarks.push(format!(
-                "a GitOps tool tracks {} of them, and changes suspend back if their manifests contain it: change it there, too",
-                self.tracked
-            ));
-        }
-        remarks
-    }
-
-    /// Returns the result. Requests that had ended matter only if they were named.
-    const fn exit(&self, named: bool, unreadable: usize) -> Exit {
-        if self.replaced > 0 || unreadable > 0 || (named && (self.ended > 0 || self.gone > 0)) {
-            Exit::NothingSent
-        } else {
-            Exit::Succeeded
-        }
-    }
-}
-
 async fn run(options: &Options, target: &Target, wanted: bool) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
     let selected = options.selection.read(&cluster, |found| Item::of(&found, wanted)).await?;
@@ -279,23 +188,5 @@ mod tests {
         ] {
             assert_eq!(Step::of(outcome, suspended, wanted), step, "{outcome:?} {suspended} {wanted}");
         }
-    }
-
-    #[test]
-    fn counts_name_what_occurred() {
-        let counts = Counts { changed: 3, claimed: 1, already: 2, ended: 4, ..Counts::default() };
-        let wanted = "3 suspended, 2 suspended before, 4 had ended and cannot be changed";
-        assert_eq!(counts.described(true), wanted);
-        assert_eq!(Counts::default().described(false), "0 resumed");
-        assert_eq!((counts.remarks(true).len(), counts.remarks(false).len()), (2, 0));
-        assert!(Counts { already: 1, ..Counts::default() }.remarks(true).is_empty());
-    }
-
-    #[test]
-    fn a_request_that_had_ended_fails_only_if_named() {
-        let ended = Counts { changed: 1, ended: 1, ..Counts::default() };
-        assert_eq!((ended.exit(true, 0), ended.exit(false, 0)), (Exit::NothingSent, Exit::Succeeded));
-        assert_eq!(ended.exit(false, 1), Exit::NothingSent);
-        assert_eq!(Counts { replaced: 1, ..ended }.exit(false, 0), Exit::NothingSent);
     }
 }

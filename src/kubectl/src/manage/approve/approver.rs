@@ -3,8 +3,8 @@
 use cognito_reset_api::{ApprovedBy, UserExtra};
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-/// Returns `approvedBy` for a user of the API server, exactly as the policy `cognito-reset-approval`
-/// requires it; `None` for a user without a name.
+/// Returns `approvedBy` for a user of the API server, exactly as the policy
+/// `cognito-reset-approval` requires it; `None` for a user without a name.
 #[must_use]
 pub fn approved_by(user: &UserInfo) -> Option<ApprovedBy> {
     let extra = UserExtra {

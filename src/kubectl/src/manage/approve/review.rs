@@ -29,7 +29,7 @@ pub struct Review {
     waits: (String, String),
 }
 
-/// What an approval is for. It is the same as before unless somebody else would be approved.
+/// The parts of a request that an approval is for. They are equal as long as the same is approved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Approved {
     spec: Spec,
