@@ -80,3 +80,23 @@ fn sources(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_permission_is_not_the_refusal_of_a_policy() {
+        let prr = "passwordresetrequests.cognito-reset.dev";
+        let of_policy = "the requester cannot approve their own request: another user has to approve it";
+        for (message, is_permission) in [
+            (format!("{prr} \"a\" is forbidden: User \"dave\" cannot get resource"), true),
+            (format!("{prr} is forbidden: User \"dave\" cannot list resource"), true),
+            (format!("{prr} \"a\" is forbidden: ValidatingAdmissionPolicy 'x' denied request: {of_policy}"), false),
+        ] {
+            let status = Status { message, code: 403, ..Status::default() };
+            let shown = of_status(&status, "approve the request a");
+            assert_eq!(shown.contains("you lack the permission"), is_permission, "{shown}");
+        }
+    }
+}
