@@ -11,10 +11,10 @@ const WITHDRAW: &str = r#"{"spec":{"approved":false}}"#;
 
 /// Mallory has every permission in the namespace `default`, bob approves there, carol may patch,
 /// and erin has every permission in the cluster.
-struct People(Environment);
+pub(crate) struct People(pub(crate) Environment);
 
 impl People {
-    async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let env = Environment::start().await?;
         env.kubectl(&["create", "clusterrole", "all", "--verb=*", "--resource=*.*"]).await?;
         let requests = "--resource=passwordresetrequests.cognito-reset.dev";
@@ -32,7 +32,7 @@ impl People {
     }
 
     /// Starts with the stamp, once it takes effect.
-    async fn stamped() -> Result<Self> {
+    pub(crate) async fn stamped() -> Result<Self> {
         let people = Self::start().await?;
         let stamp = root("deploy/kustomize/components/stamp-requester/mutatingadmissionpolicy.yaml");
         people.0.kubectl(&["apply", "-f", &stamp]).await?;
@@ -60,7 +60,7 @@ impl People {
         Ok(())
     }
 
-    async fn run(&self, user: &str, arguments: &[&str], input: &str) -> Result<KubectlResult> {
+    pub(crate) async fn run(&self, user: &str, arguments: &[&str], input: &str) -> Result<KubectlResult> {
         let user = format!("--as={user}");
         let arguments: Vec<_> = arguments.iter().copied().chain([user.as_str()]).collect();
         self.0.cluster.as_admin().run_with_input(&arguments, input).await
@@ -71,7 +71,7 @@ impl People {
     }
 
     /// Mallory asks, for a new user of the same name as the request.
-    async fn ask(&self, name: &str, spec: &str) -> Result<String> {
+    pub(crate) async fn ask(&self, name: &str, spec: &str) -> Result<String> {
         self.0.users.create_user(&self.0.pool, name).await?;
         let request = self.0.request(name, name, spec);
         self.run("mallory", &["apply", "-f", "-"], &request).await?.success()?;

@@ -3,3 +3,4 @@
 mod create;
 mod explain;
 mod installed;
+mod manage;

@@ -4,7 +4,16 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, completion, create, exit::Exit, explain, failure::Failure, list, status};
+use crate::{
+    cluster::Target,
+    completion, create,
+    exit::Exit,
+    explain,
+    failure::Failure,
+    list,
+    manage::{approve, hold, prune, release, suspend},
+    status,
+};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -41,6 +50,20 @@ enum ClusterCommand {
     List(list::Options),
     /// Counts requests by outcome and reason, with the holds that concern them
     Status(status::Options),
+    /// Holds back pending requests
+    #[command(after_help = suspend::SUSPEND_EXAMPLES)]
+    Suspend(suspend::Options),
+    /// Lets suspended requests go on
+    #[command(after_help = suspend::RESUME_EXAMPLES)]
+    Resume(suspend::Options),
+    /// Shows what requests are for, and approves them
+    Approve(approve::Options),
+    /// Holds back every request of a user pool, present and future
+    Hold(hold::Options),
+    /// Deletes holds, so that requests go on
+    Release(release::Options),
+    /// Deletes requests that ended some time ago; their records stay
+    Prune(prune::Options),
 }
 
 /// Runs the plugin as a process with these arguments, of which the first is its own name.
@@ -91,6 +114,12 @@ impl ClusterCommand {
             Self::Explain(options) => explain::run(options, target).await,
             Self::List(options) => list::run(options, target).await,
             Self::Status(options) => status::run(options, target).await,
+            Self::Suspend(options) => suspend::suspend(options, target).await,
+            Self::Resume(options) => suspend::resume(options, target).await,
+            Self::Approve(options) => approve::run(options, target).await,
+            Self::Hold(options) => hold::run(options, target).await,
+            Self::Release(options) => release::run(options, target).await,
+            Self::Prune(options) => prune::run(options, target).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use cognito_reset_api::PasswordResetRecord;
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
@@ -49,7 +49,8 @@ impl Target {
     }
 }
 
-/// Parses a duration with a unit, such as 90s, 5m or 12h, or a number of seconds.
+/// Parses a duration with a unit, such as 90s, 5m, 12h or 7d, or a number of seconds. A day has 24
+/// hours.
 ///
 /// # Errors
 /// When the text is neither.
@@ -57,7 +58,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    let parsed: Option<SignedDuration> = text.parse().ok();
+    let parsed: Option<Span> = text.parse().ok();
+    let parsed = parsed.and_then(|it| it.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     parsed.and_then(|it| it.try_into().ok()).ok_or_else(|| format!("not a duration such as 90s, 5m or 12h: {text:?}"))
 }
 
@@ -147,4 +149,25 @@ fn flags(target: &Target, namespace: &str) -> String {
         flags = format!("--kubeconfig {} {flags}", file.display());
     }
     flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit_or_is_of_seconds() {
+        for (text, seconds) in [
+            ("90", Some(90)),
+            ("90s", Some(90)),
+            ("12h", Some(43_200)),
+            ("7d", Some(604_800)),
+            ("1d12h", Some(129_600)),
+            ("-1s", None),
+            ("1y", None),
+            ("soon", None),
+        ] {
+            assert_eq!(duration(text).ok(), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
 }

@@ -48,7 +48,8 @@ impl Failure {
 fn of_status(status: &Status, what: &str) -> String {
     let Status { message, code, .. } = status;
     match StatusCode::from_u16(*code) {
-        Ok(StatusCode::FORBIDDEN) if message.contains("cannot ") => format!(
+        // RBAC, and not an admission policy, whose message is its own.
+        Ok(StatusCode::FORBIDDEN) if message.contains(" is forbidden: User ") => format!(
             "cannot {what}: you lack the permission ({message}); the ClusterRoles cognito-reset-requester, cognito-reset-approver, cognito-reset-responder and cognito-reset-auditor grant what each task needs"
         ),
         Ok(StatusCode::UNAUTHORIZED) => {
@@ -78,4 +79,24 @@ fn sources(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_permission_is_not_the_refusal_of_a_policy() {
+        let prr = "passwordresetrequests.cognito-reset.dev";
+        let of_policy = "the requester cannot approve their own request: another user has to approve it";
+        for (message, is_permission) in [
+            (format!("{prr} \"a\" is forbidden: User \"dave\" cannot get resource"), true),
+            (format!("{prr} is forbidden: User \"dave\" cannot list resource"), true),
+            (format!("{prr} \"a\" is forbidden: ValidatingAdmissionPolicy 'x' denied request: {of_policy}"), false),
+        ] {
+            let status = Status { message, code: 403, ..Status::default() };
+            let shown = of_status(&status, "approve the request a");
+            assert_eq!(shown.contains("you lack the permission"), is_permission, "{shown}");
+        }
+    }
 }

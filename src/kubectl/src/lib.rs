@@ -12,6 +12,7 @@ pub mod exit;
 pub mod explain;
 pub mod failure;
 pub mod list;
+pub mod manage;
 pub mod naming;
 pub mod reasons;
 pub mod request;
