@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, create, exit::Exit, failure::Failure};
+use crate::{cluster::Target, create, exit::Exit, failure::Failure, watch};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ pub struct Cli {
 enum Command {
     /// Creates a request for each user of a list
     Create(Box<create::Options>),
+    /// Follows requests until each has ended
+    Watch(watch::Options),
 }
 
 /// Returns the table of the exit codes.
@@ -37,6 +39,7 @@ impl Cli {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         match self.command {
             Command::Create(options) => create::run(*options, &self.target).await,
+            Command::Watch(options) => watch::run(options, &self.target).await,
         }
     }
 }

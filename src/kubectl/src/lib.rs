@@ -9,5 +9,7 @@ pub mod failure;
 pub mod naming;
 pub mod request;
 pub mod rules;
+pub mod shell;
 pub mod tally;
 pub mod users;
+pub mod watch;

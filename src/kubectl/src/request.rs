@@ -3,7 +3,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use cognito_reset_api::{Outcome, Password, PasswordResetRequest, conditions::ConditionType};
+use cognito_reset_api::{
+    Outcome, Password, PasswordResetRequest,
+    conditions::{ConditionType, UNSEEN},
+};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -126,6 +129,13 @@ impl Request {
     #[must_use]
     pub fn reason(&self) -> &str {
         self.condition(ConditionType::Ready).map_or("", |condition| &condition.reason)
+    }
+
+    /// Returns true once the operator has written a status. The API server sets one at creation, which
+    /// is not of any operator.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.observed_generation != Some(UNSEEN))
     }
 
     /// Returns the message of the status.
