@@ -13,3 +13,4 @@ pub mod shell;
 pub mod tally;
 pub mod users;
 pub mod watch;
+pub mod width;

@@ -156,6 +156,13 @@ impl Request {
         self.status.completion_time.as_ref().map(|time| time.0)
     }
 
+    /// Returns the time at which Cognito performed the reset or, if that is not known, at which the
+    /// request ended.
+    #[must_use]
+    pub fn performed(&self) -> Option<Timestamp> {
+        self.status.performed_time.as_ref().map(|time| time.0).or_else(|| self.ended())
+    }
+
     /// Returns namespace and name.
     #[must_use]
     pub fn id(&self) -> Id {

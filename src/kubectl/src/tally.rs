@@ -6,9 +6,9 @@ use cognito_reset_api::Outcome;
 
 use crate::request::Request;
 
-/// The standing of a request, as its status says it.
+/// The state of a request, as its status says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum State {
     /// It has not ended.
     Pending,
     /// A reset was performed for it.
@@ -23,7 +23,7 @@ pub enum Standing {
     Deleted,
 }
 
-impl From<&Request> for Standing {
+impl From<&Request> for State {
     fn from(request: &Request) -> Self {
         match request.outcome() {
             Outcome::Succeeded if request.nothing_was_sent() => Self::NotSent,
@@ -59,15 +59,15 @@ impl Tally {
         *self.of(request.into()) += 1;
     }
 
-    /// Returns the number of requests of a standing.
-    pub const fn of(&mut self, standing: Standing) -> &mut usize {
-        match standing {
-            Standing::Pending => &mut self.pending,
-            Standing::Succeeded => &mut self.succeeded,
-            Standing::NotSent => &mut self.not_sent,
-            Standing::Failed => &mut self.failed,
-            Standing::Unknown => &mut self.unknown,
-            Standing::Deleted => &mut self.deleted,
+    /// Returns the number of requests of a state.
+    pub const fn of(&mut self, state: State) -> &mut usize {
+        match state {
+            State::Pending => &mut self.pending,
+            State::Succeeded => &mut self.succeeded,
+            State::NotSent => &mut self.not_sent,
+            State::Failed => &mut self.failed,
+            State::Unknown => &mut self.unknown,
+            State::Deleted => &mut self.deleted,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     cluster::{Cluster, Target, duration},
     exit::Exit,
     failure::Failure,
-    tally::Standing,
+    tally::State,
 };
 
 /// The time between two drawings of the bar.
@@ -75,7 +75,8 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         all_namespaces: options.all_namespaces,
     };
     let show = Show::new(options.output, selection.all_namespaces, false);
-    let watch = Watch { cluster: &cluster, selection, show, timeout: options.timeout, were_created: false };
+    let again = selection.clone();
+    let watch = Watch { cluster: &cluster, selection, again, show, timeout: options.timeout, were_created: false };
     watch.follow().await
 }
 
@@ -85,6 +86,8 @@ pub struct Watch<'a> {
     pub cluster: &'a Cluster,
     /// The requests.
     pub selection: Selection,
+    /// The requests that the command to go on with selects.
+    pub again: Selection,
     /// The output.
     pub show: Show,
     /// The time after which it ends.
@@ -114,7 +117,7 @@ impl Watch<'_> {
             End::TimedOut => Exit::TimedOut,
             End::Interrupted => Exit::Interrupted,
         };
-        let again = self.selection.command(&self.cluster.flags).map_or_else(
+        let again = self.again.command("watch", &self.cluster.flags).map_or_else(
             || "the same command goes on".to_owned(),
             |command| format!("to go on watching:\n  {command}"),
         );
@@ -165,7 +168,7 @@ impl Watch<'_> {
             }
             Step::Deleted(request) => match progress.delete(&request, now) {
                 None => {}
-                Some(Standing::Deleted) => self.show.deleted(&request.id())?,
+                Some(State::Deleted) => self.show.deleted(&request.id())?,
                 Some(_) => self.show.ended(&request, progress)?,
             },
             Step::ListEnds => self.listed(progress, now)?,

@@ -10,7 +10,7 @@ use cognito_reset_core::shared::Shared;
 
 use crate::{
     request::{Id, Request},
-    tally::{Standing, Tally},
+    tally::{State, Tally},
 };
 
 /// The time over which the rate is measured.
@@ -41,7 +41,7 @@ pub struct Progress {
 /// The part of a request that is kept.
 #[derive(Clone, Debug)]
 struct Kept {
-    standing: Standing,
+    state: State,
     /// The reason for which it waits; empty if it has ended, or the operator has not seen it.
     reason: Arc<str>,
     list: u32,
@@ -49,7 +49,7 @@ struct Kept {
 
 impl Kept {
     fn is_unseen(&self) -> bool {
-        self.standing == Standing::Pending && self.reason.is_empty()
+        self.state == State::Pending && self.reason.is_empty()
     }
 }
 
@@ -65,27 +65,27 @@ impl Progress {
         self.store(request, request.into(), now)
     }
 
-    /// Notes a request that was deleted, as it last was. Returns its standing if that is new: one
+    /// Notes a request that was deleted, as it last was. Returns its state if that is new: one
     /// that had ended keeps its outcome.
-    pub fn delete(&mut self, request: &Request, now: Duration) -> Option<Standing> {
-        let known = self.requests.get(&request.id()).map_or(Standing::Pending, |kept| kept.standing);
-        let standing = match (known, Standing::from(request)) {
-            (Standing::Pending, Standing::Pending) => Standing::Deleted,
-            (Standing::Pending, ended) => ended,
+    pub fn delete(&mut self, request: &Request, now: Duration) -> Option<State> {
+        let known = self.requests.get(&request.id()).map_or(State::Pending, |kept| kept.state);
+        let state = match (known, State::from(request)) {
+            (State::Pending, State::Pending) => State::Deleted,
+            (State::Pending, ended) => ended,
             _ => return None,
         };
-        self.store(request, standing, now);
-        Some(standing)
+        self.store(request, state, now);
+        Some(state)
     }
 
     /// Notes that all requests were listed. Returns those that were pending, and do not exist any
     /// more.
     pub fn list_ends(&mut self, now: Duration) -> Vec<Id> {
         let list = self.list;
-        let is_gone = |kept: &Kept| kept.list != list && kept.standing == Standing::Pending;
+        let is_gone = |kept: &Kept| kept.list != list && kept.state == State::Pending;
         let gone: Vec<Id> = self.requests.iter().filter(|(_, kept)| is_gone(kept)).map(|(id, _)| id.clone()).collect();
         for id in &gone {
-            self.replace(id.clone(), Standing::Deleted, "", now);
+            self.replace(id.clone(), State::Deleted, "", now);
         }
         if !self.is_complete {
             // What had ended before says nothing about the rate.
@@ -99,32 +99,32 @@ impl Progress {
     pub fn miss(&mut self, ids: impl IntoIterator<Item = Id>, now: Duration) -> Vec<Id> {
         let missed: Vec<Id> = ids.into_iter().filter(|id| !self.requests.contains_key(id)).collect();
         for id in &missed {
-            self.replace(id.clone(), Standing::Deleted, "", now);
+            self.replace(id.clone(), State::Deleted, "", now);
         }
         missed
     }
 
-    fn store(&mut self, request: &Request, standing: Standing, now: Duration) -> bool {
-        let waits = standing == Standing::Pending && request.is_seen();
+    fn store(&mut self, request: &Request, state: State, now: Duration) -> bool {
+        let waits = state == State::Pending && request.is_seen();
         let reason = if waits { request.reason() } else { "" };
-        let before = self.replace(request.id(), standing, reason, now);
-        standing != Standing::Pending && before != Some(standing)
+        let before = self.replace(request.id(), state, reason, now);
+        state != State::Pending && before != Some(state)
     }
 
-    /// Replaces what is kept of a request. Returns its standing before.
-    fn replace(&mut self, id: Id, standing: Standing, reason: &str, now: Duration) -> Option<Standing> {
-        let kept = Kept { standing, reason: self.reasons.share(reason), list: self.list };
+    /// Replaces what is kept of a request. Returns its state before.
+    fn replace(&mut self, id: Id, state: State, reason: &str, now: Duration) -> Option<State> {
+        let kept = Kept { state, reason: self.reasons.share(reason), list: self.list };
         let before = self.requests.get(&id);
-        let was = before.map(|before| before.standing);
+        let was = before.map(|before| before.state);
         if let Some(before) = before {
-            *self.tally.of(before.standing) -= 1;
+            *self.tally.of(before.state) -= 1;
             self.unseen -= usize::from(before.is_unseen());
         }
-        if before.is_none_or(|before| before.standing != standing || before.reason != kept.reason) {
+        if before.is_none_or(|before| before.state != state || before.reason != kept.reason) {
             self.changed = now;
             self.has_warned = false;
         }
-        *self.tally.of(standing) += 1;
+        *self.tally.of(state) += 1;
         self.unseen += usize::from(kept.is_unseen());
         self.requests.insert(id, kept);
         was
@@ -153,7 +153,7 @@ impl Progress {
     #[must_use]
     pub fn waiting(&self) -> BTreeMap<Arc<str>, usize> {
         let mut waiting = BTreeMap::new();
-        for kept in self.requests.values().filter(|kept| kept.standing == Standing::Pending) {
+        for kept in self.requests.values().filter(|kept| kept.state == State::Pending) {
             *waiting.entry(Arc::clone(&kept.reason)).or_default() += 1;
         }
         waiting

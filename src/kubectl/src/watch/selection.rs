@@ -58,10 +58,10 @@ impl Selection {
         self.names.iter().map(id).collect()
     }
 
-    /// Returns the command that watches the same requests, if it is short enough to be typed.
+    /// Returns a command for the same requests, such as `watch`, if it is short enough to be typed.
     #[must_use]
-    pub fn command(&self, flags: &str) -> Option<String> {
-        let mut words = vec!["kubectl cognito-reset watch".to_owned()];
+    pub fn command(&self, verb: &str, flags: &str) -> Option<String> {
+        let mut words = vec![format!("kubectl cognito-reset {verb}")];
         if let Some(ticket) = &self.ticket {
             words.push(format!("--ticket {}", quoted(ticket)));
         } else if self.names.len() > NAMES_SHOWN {
@@ -101,7 +101,7 @@ mod tests {
                 Some("kubectl cognito-reset watch -l 'team in (a,b)' -A --context dev -n support"),
             ),
         ] {
-            assert_eq!(selection.command(flags).as_deref(), wanted);
+            assert_eq!(selection.command("watch", flags).as_deref(), wanted);
         }
     }
 

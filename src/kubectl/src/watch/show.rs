@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::{
     failure::Failure,
     request::{Id, Request},
-    tally::Standing,
+    tally::State,
     watch::{progress::Progress, text},
 };
 
@@ -55,7 +55,7 @@ impl Show {
             return self.line(&text::ended_json(request).to_string());
         }
         // On a terminal the bar counts what went well.
-        let is_told = Standing::from(request) != Standing::Succeeded || progress.tally().total() <= FEW;
+        let is_told = State::from(request) != State::Succeeded || progress.tally().total() <= FEW;
         if self.is_terminal && !is_told {
             return Ok(());
         }

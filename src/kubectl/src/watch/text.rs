@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     request::{Id, Request},
-    tally::{Standing, Tally},
+    tally::{State, Tally},
     watch::progress::Progress,
 };
 
@@ -19,12 +19,12 @@ pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> Stri
         let _ = write!(line, " ({})", escaped(&request.spec.username, |_| false));
     }
     let _ = write!(line, ": {}/{}", request.outcome().as_str(), escaped(request.reason(), |_| false));
-    match Standing::from(request) {
-        Standing::NotSent => line.push_str(" (nothing was sent for this request)"),
-        Standing::Failed | Standing::Unknown => {
+    match State::from(request) {
+        State::NotSent => line.push_str(" (nothing was sent for this request)"),
+        State::Failed | State::Unknown => {
             let _ = write!(line, ": {}", escaped(request.message(), |_| false));
         }
-        Standing::Succeeded | Standing::Pending | Standing::Deleted => {}
+        State::Succeeded | State::Pending | State::Deleted => {}
     }
     line
 }

@@ -37,8 +37,8 @@ fn after(events: &[Event]) -> (Progress, Vec<String>) {
                 news.extend(progress.put(&request(name, outcome, reason), now).then(|| format!("{name} ended")));
             }
             Delete(name, outcome, reason) => {
-                let standing = progress.delete(&request(name, outcome, reason), now);
-                news.extend(standing.map(|standing| format!("{name} {standing:?}")));
+                let state = progress.delete(&request(name, outcome, reason), now);
+                news.extend(state.map(|state| format!("{name} {state:?}")));
             }
             End => news.extend(progress.list_ends(now).into_iter().map(|id| format!("{} gone", id.name))),
         }
