@@ -131,8 +131,8 @@ impl Request {
         self.condition(ConditionType::Ready).map_or("", |condition| &condition.reason)
     }
 
-    /// Returns true once the operator has written a status. The API server sets one at creation, which
-    /// is not of any operator.
+    /// Returns true once the operator has written a status. The API server sets one at creation,
+    /// which is not of any operator.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         self.status.conditions.iter().any(|condition| condition.observed_generation != Some(UNSEEN))

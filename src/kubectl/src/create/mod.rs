@@ -88,7 +88,7 @@ impl Options {
         Selection { names: wanted.iter().map(|wanted| wanted.name.clone()).collect(), ..Selection::default() }
     }
 
-    /// Returns the requests for a command that somebody types: those of the ticket, if there is one.
+    /// Returns the requests for a command that somebody types: those of the ticket, if any.
     fn again(&self, selection: &Selection) -> Selection {
         match &self.ticket {
             Some(ticket) if self.name.is_none() => Selection { ticket: Some(ticket.clone()), ..Selection::default() },

@@ -66,8 +66,8 @@ impl Earlier {
         }
     }
 
-    /// Returns the number of these users that were reset before, the number of their resets, and the
-    /// time of the last one.
+    /// Returns the number of these users that were reset before, the number of their resets, and
+    /// the time of the last one.
     #[must_use]
     pub fn of(&self, wanted: &[Wanted]) -> (usize, usize, Option<Timestamp>) {
         let resets = wanted.iter().filter_map(|wanted| self.0.get(&wanted.username));

@@ -148,8 +148,8 @@ impl Progress {
         self.is_complete
     }
 
-    /// Returns the number of pending requests by the reason for which they wait. The reason of those
-    /// that the operator has not seen is empty.
+    /// Returns the number of pending requests by the reason for which they wait. The reason of
+    /// those that the operator has not seen is empty.
     #[must_use]
     pub fn waiting(&self) -> BTreeMap<Arc<str>, usize> {
         let mut waiting = BTreeMap::new();
@@ -189,8 +189,8 @@ impl Progress {
     }
 
     /// Returns true, once, if nothing has changed for a minute, and there are requests that the
-    /// operator has not seen. In a long backlog it writes only a few statuses a second, so a request
-    /// without a status alone means nothing.
+    /// operator has not seen. In a long backlog it writes only a few statuses a second, so a
+    /// request without a status alone means nothing.
     pub fn warns(&mut self, now: Duration) -> bool {
         let warns = !self.has_warned && self.unseen > 0 && now.saturating_sub(self.changed) >= SILENCE;
         self.has_warned |= warns;

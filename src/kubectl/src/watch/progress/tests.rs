@@ -59,7 +59,7 @@ fn each_end_is_news_once() {
         (&[Begin, Put("a", "Succeeded", "AlreadyPerformed")], &["a ended"], Tally { not_sent: 1, ..none }),
         (&[Begin, Put("a", "Failed", "Expired"), End], &["a ended"], Tally { failed: 1, ..none }),
         (&[Begin, Put("a", "Unknown", "OutcomeUnknown"), End], &["a ended"], Tally { unknown: 1, ..none }),
-        // Deleted with its outcome, without one, and with one that the deletion is the first to show.
+        // Deleted with its outcome, without one, and with one that the deletion shows first.
         (&[DONE, Delete("a", "Succeeded", "ResetAccepted")], &["a ended"], Tally { succeeded: 1, ..none }),
         (&[WAITS, Delete("a", "Pending", "RateLimited")], &["a Deleted"], Tally { deleted: 1, ..none }),
         (&[WAITS, Delete("a", "Failed", "Expired")], &["a Failed"], Tally { failed: 1, ..none }),
