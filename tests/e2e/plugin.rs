@@ -4,3 +4,4 @@ mod create;
 mod explain;
 mod installed;
 mod manage;
+mod watch;

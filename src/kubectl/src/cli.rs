@@ -12,7 +12,7 @@ use crate::{
     failure::Failure,
     list,
     manage::{approve, hold, prune, release, suspend},
-    status,
+    status, watch,
 };
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
@@ -44,6 +44,8 @@ enum Command {
 enum ClusterCommand {
     /// Creates a request for each user of a list
     Create(Box<create::Options>),
+    /// Follows requests until each has ended
+    Watch(watch::Options),
     /// Explains what happened to a request, why, and what to do next
     Explain(explain::Options),
     /// Lists requests
@@ -111,6 +113,7 @@ impl ClusterCommand {
     async fn run(self, target: &Target) -> Result<Exit, Failure> {
         match self {
             Self::Create(options) => create::run(*options, target).await,
+            Self::Watch(options) => watch::run(options, target).await,
             Self::Explain(options) => explain::run(options, target).await,
             Self::List(options) => list::run(options, target).await,
             Self::Status(options) => status::run(options, target).await,

@@ -10,7 +10,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::{failure::Failure, request::Request};
+use crate::{failure::Failure, request::Request, shell::quoted};
 
 /// The flags that kubectl has as well, with the same meaning.
 #[derive(Args, Clone, Debug, Default)]
@@ -116,8 +116,7 @@ impl Cluster {
     /// Returns the flags that lead to the same cluster, without a namespace.
     #[must_use]
     pub fn flags_of_cluster(&self) -> String {
-        let flags = self.flags.strip_suffix(&format!("-n {}", self.namespace)).unwrap_or(&self.flags);
-        flags.trim_end().to_owned()
+        self.flags.replacen(&format!("-n {}", quoted(&self.namespace)), "", 1).replace("  ", " ").trim().to_owned()
     }
 
     /// Returns the requests of the command's namespace.
@@ -141,19 +140,32 @@ impl Cluster {
 
 /// Returns the flags of the same target, as they are typed.
 fn flags(target: &Target, namespace: &str) -> String {
-    let mut flags = format!("-n {namespace}");
-    if let Some(context) = &target.context {
-        flags = format!("--context {context} {flags}");
-    }
-    if let Some(file) = &target.kubeconfig {
-        flags = format!("--kubeconfig {} {flags}", file.display());
-    }
-    flags
+    let kubeconfig = target.kubeconfig.as_ref().map(|file| ("--kubeconfig", file.display().to_string()));
+    let context = target.context.iter().map(|context| ("--context", context.clone()));
+    let namespace = std::iter::once(("-n", namespace.to_owned()));
+    let user = target.as_user.iter().map(|user| ("--as", user.clone()));
+    let groups = target.as_group.iter().map(|group| ("--as-group", group.clone()));
+    let flags = kubeconfig.into_iter().chain(context).chain(namespace).chain(user).chain(groups);
+    flags.map(|(flag, value)| format!("{flag} {}", quoted(&value))).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_flags_of_a_target_lead_to_it_again() {
+        assert_eq!(flags(&Target::default(), "default"), "-n default");
+        let target = Target {
+            kubeconfig: Some("/my files/config".into()),
+            context: Some("dev".into()),
+            as_user: Some("jane".into()),
+            as_group: vec!["a".into(), "b c".into()],
+            ..Target::default()
+        };
+        let wanted = "--kubeconfig '/my files/config' --context dev -n support --as jane --as-group a --as-group 'b c'";
+        assert_eq!(flags(&target, "support"), wanted);
+    }
 
     #[test]
     fn a_duration_has_a_unit_or_is_of_seconds() {

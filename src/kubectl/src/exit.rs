@@ -65,12 +65,13 @@ impl Exit {
     }
 
     /// Returns the result of requests that were waited for. Of several results, it is the one that
-    /// needs attention first: requests that have not ended, then those of an unknown outcome.
+    /// needs attention first: requests that have not ended, then those of an unknown outcome,
+    /// which those are as well that were deleted before an outcome was seen.
     #[must_use]
     pub const fn of(tally: &Tally) -> Self {
         if tally.pending > 0 {
             Self::TimedOut
-        } else if tally.unknown > 0 {
+        } else if tally.unknown + tally.deleted > 0 {
             Self::SomeUnknown
         } else if tally.failed > 0 {
             Self::SomeFailed
@@ -99,13 +100,21 @@ mod tests {
 
     #[test]
     fn the_result_that_needs_attention_first_decides() {
-        let tally = |pending, unknown, failed, not_sent| Tally { pending, unknown, failed, not_sent, succeeded: 9 };
+        let tally = |pending, unknown, failed, not_sent| Tally {
+            pending,
+            unknown,
+            failed,
+            not_sent,
+            succeeded: 9,
+            ..Tally::default()
+        };
         for (tally, exit) in [
             (tally(0, 0, 0, 0), Exit::Succeeded),
             (tally(0, 0, 0, 1), Exit::NothingSent),
             (tally(0, 0, 1, 1), Exit::SomeFailed),
             (tally(0, 1, 1, 1), Exit::SomeUnknown),
             (tally(1, 1, 1, 1), Exit::TimedOut),
+            (Tally { deleted: 1, ..tally(0, 0, 1, 1) }, Exit::SomeUnknown),
         ] {
             assert_eq!(Exit::of(&tally), exit, "{tally:?}");
         }

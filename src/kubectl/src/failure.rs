@@ -68,7 +68,7 @@ fn of_status(status: &Status, what: &str) -> String {
 }
 
 /// Returns an error with those behind it.
-fn sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

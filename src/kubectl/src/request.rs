@@ -3,7 +3,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use cognito_reset_api::{Outcome, Password, PasswordResetRequest, conditions::ConditionType};
+use cognito_reset_api::{
+    Outcome, Password, PasswordResetRequest,
+    conditions::{ConditionType, UNSEEN},
+};
 use jiff::Timestamp;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -128,6 +131,13 @@ impl Request {
         self.condition(ConditionType::Ready).map_or("", |condition| &condition.reason)
     }
 
+    /// Returns true once the operator has written a status. The API server sets one at creation,
+    /// which is not of any operator.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.status.conditions.iter().any(|condition| condition.observed_generation != Some(UNSEEN))
+    }
+
     /// Returns the message of the status.
     #[must_use]
     pub fn message(&self) -> &str {
@@ -144,6 +154,13 @@ impl Request {
     #[must_use]
     pub fn ended(&self) -> Option<Timestamp> {
         self.status.completion_time.as_ref().map(|time| time.0)
+    }
+
+    /// Returns the time at which Cognito performed the reset or, if that is not known, at which the
+    /// request ended.
+    #[must_use]
+    pub fn performed(&self) -> Option<Timestamp> {
+        self.status.performed_time.as_ref().map(|time| time.0).or_else(|| self.ended())
     }
 
     /// Returns namespace and name.

@@ -6,6 +6,35 @@ use cognito_reset_api::Outcome;
 
 use crate::request::Request;
 
+/// The state of a request, as its status says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It has not ended.
+    Pending,
+    /// A reset was performed for it.
+    Succeeded,
+    /// It ended as Succeeded although nothing was sent for it.
+    NotSent,
+    /// It failed.
+    Failed,
+    /// It cannot be determined whether the reset happened.
+    Unknown,
+    /// It was deleted before this program saw an outcome.
+    Deleted,
+}
+
+impl From<&Request> for State {
+    fn from(request: &Request) -> Self {
+        match request.outcome() {
+            Outcome::Succeeded if request.nothing_was_sent() => Self::NotSent,
+            Outcome::Succeeded => Self::Succeeded,
+            Outcome::Failed => Self::Failed,
+            Outcome::Unknown => Self::Unknown,
+            Outcome::Pending => Self::Pending,
+        }
+    }
+}
+
 /// The number of requests of each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -19,17 +48,26 @@ pub struct Tally {
     pub unknown: usize,
     /// Requests that have not ended.
     pub pending: usize,
+    /// Requests that were deleted before an outcome was seen. Only a command that watches counts
+    /// them.
+    pub deleted: usize,
 }
 
 impl Tally {
     /// Counts a request.
     pub fn add(&mut self, request: &Request) {
-        match request.outcome() {
-            Outcome::Succeeded if request.nothing_was_sent() => self.not_sent += 1,
-            Outcome::Succeeded => self.succeeded += 1,
-            Outcome::Failed => self.failed += 1,
-            Outcome::Unknown => self.unknown += 1,
-            Outcome::Pending => self.pending += 1,
+        *self.of(request.into()) += 1;
+    }
+
+    /// Returns the number of requests of a state.
+    pub const fn of(&mut self, state: State) -> &mut usize {
+        match state {
+            State::Pending => &mut self.pending,
+            State::Succeeded => &mut self.succeeded,
+            State::NotSent => &mut self.not_sent,
+            State::Failed => &mut self.failed,
+            State::Unknown => &mut self.unknown,
+            State::Deleted => &mut self.deleted,
         }
     }
 
@@ -39,19 +77,22 @@ impl Tally {
         self.ended() + self.pending
     }
 
-    /// Returns the number of requests that have ended.
+    /// Returns the number of requests of which nothing more is expected.
     #[must_use]
     pub const fn ended(&self) -> usize {
-        self.succeeded + self.not_sent + self.failed + self.unknown
+        self.succeeded + self.not_sent + self.failed + self.unknown + self.deleted
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { succeeded, not_sent, failed, unknown, pending } = self;
+        let Self { succeeded, not_sent, failed, unknown, pending, deleted } = self;
         write!(f, "{succeeded} succeeded, {failed} failed, {unknown} unknown, {pending} pending")?;
         if *not_sent > 0 {
             write!(f, ", {not_sent} performed before (nothing was sent now)")?;
+        }
+        if *deleted > 0 {
+            write!(f, ", {deleted} deleted before an outcome was seen")?;
         }
         Ok(())
     }

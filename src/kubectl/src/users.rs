@@ -143,3 +143,6 @@ fn checked(lines: Numbered, source: &str, rule: &FieldRule) -> Result<Users, Fai
         _ => Ok(users),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,12 @@
 //! `create`: what is created, and that the same command creates nothing again.
 
 use anyhow::{Result, ensure};
-use testbed::environment::Environment;
+use testbed::{
+    environment::{Environment, LIMIT, plugin, root},
+    eventually,
+};
+
+const REFUSE: &str = "deploy/kustomize/components/refuse-unverified/validatingadmissionpolicy.yaml";
 
 /// The arguments of `create` for this pool and ticket.
 fn create<'a>(env: &'a Environment, more: &[&'a str]) -> Vec<&'a str> {
@@ -53,5 +58,58 @@ async fn a_name_of_another_user_is_refused() -> Result<()> {
     let refused = env.plugin(&create(&env, &["bob", "--name", "mine", "--yes"])).await?;
     assert_eq!(refused.code, Some(5), "{refused}");
     assert!(refused.stderr.contains("exists for another user") && !refused.stderr.contains("alice"), "{refused}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_screen_shows_what_the_list_means() -> Result<()> {
+    let env = Environment::start().await?;
+    let _operator = env.run().await?;
+    env.ask("alice").await?;
+    env.ended("alice").await?;
+    env.hold("incident", "usernames: [bob]").await?;
+    env.kubectl(&["patch", "poolgrant", "everyone", "--type=merge", "-p", r#"{"spec":{"maxResetsPerMinute":30}}"#])
+        .await?;
+    let shown = env.plugin(&create(&env, &["alice", "bob", "--dry-run=server", "--mail-quota", "1"])).await?;
+    assert!(shown.ok && env.list("prr").await?.len() == 1, "{shown}");
+    for wanted in [
+        "new           2\n",
+        "reset before  1 of these users, by 1 requests of other names, the last at 2",
+        "grants        1 allowed by everyone; 1 held\n",
+        "holds         1 held by incident until it is deleted: incident 1042\n",
+        "time          at least 2 s, at 10 resets a second for the account and Region (the default of the operator: its Deployment cognito-reset-system/cognito-reset-operator sets no --rate), and 30 a minute by the grant everyone\n",
+        "messages      up to 2, more than the 1 of --mail-quota",
+        "to stop it: kubectl cognito-reset suspend --ticket HELP-1 -n default\n",
+        "2 new, 0 unchanged; nothing was created",
+    ] {
+        assert!(shown.stderr.contains(wanted), "{wanted} {shown}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_requester_names_themselves_where_a_policy_demands_it() -> Result<()> {
+    let env = Environment::start().await?;
+    let role = "--clusterrole=cognito-reset-requester";
+    env.kubectl(&["create", "rolebinding", "requesters", role, "--user=jane"]).await?;
+    env.kubectl(&["apply", "-f", &root(REFUSE)]).await?;
+    eventually(LIMIT, "the policy to take effect", async || {
+        let request = env.request("probe", "probe", "");
+        let dry_run = ["create", "--dry-run=server", "-f", "-"];
+        let probe = env.cluster.as_admin().run_with_input(&dry_run, &request).await?;
+        ensure!(probe.stderr.contains("into spec.requestedBy"), "{probe}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let jane = env.cluster.kubeconfig_by_certificate("jane")?;
+    let jane = env.cluster.as_admin().with_program(plugin()).with_kubeconfig(&jane);
+    let shown = jane.run(&create(&env, &["alice", "--dry-run=server"])).await?;
+    assert!(shown.ok, "{shown}");
+    for wanted in ["grants    not known: you lack", "holds     not known: you lack", "cannot be read (you lack"] {
+        assert!(shown.stderr.contains(wanted), "{wanted} {shown}");
+    }
+    let created = jane.run(&create(&env, &["alice", "--yes"])).await?;
+    assert!(created.ok, "{created}");
+    assert_eq!(env.list("prr").await?[0]["spec"]["requestedBy"]["username"], "jane");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cognito_reset_api::{IfResetRequired, PasswordResetRequest};
+use cognito_reset_api::{IfResetRequired, PasswordResetRequest, RequestedBy};
 use kube::Resource;
 use serde::Serialize;
 
@@ -36,6 +36,9 @@ pub struct Spec {
     pub user_pool_id: String,
     /// The user.
     pub username: String,
+    /// The requester, where a policy demands the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<RequestedBy>,
     /// The ticket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket: Option<String>,

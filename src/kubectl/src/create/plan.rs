@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cognito_reset_api::Outcome;
 use jiff::Timestamp;
 
-use crate::{failure::Failure, request::Request};
+use crate::{failure::Failure, request::Request, tally::State};
 
 /// A request that the command wants to exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Existing {
     pub username: String,
     /// The outcome.
     pub outcome: Outcome,
+    /// The reason, in one word.
+    pub reason: String,
     /// The time when it ended.
     pub ended: Option<Timestamp>,
 }
@@ -35,8 +37,41 @@ impl From<&Request> for Existing {
             pool: request.spec.user_pool_id.clone(),
             username: request.spec.username.clone(),
             outcome: request.outcome(),
+            reason: request.reason().to_owned(),
             ended: request.ended(),
         }
+    }
+}
+
+/// The requests of the namespace that matter to a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Those with a wanted name.
+    pub by_name: HashMap<String, Existing>,
+    /// The earlier resets of the wanted users.
+    pub earlier: Earlier,
+}
+
+/// The resets of users by requests of other names: their number, and the time of the last one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earlier(HashMap<String, (usize, Option<Timestamp>)>);
+
+impl Earlier {
+    /// Counts a request, if a reset was performed for it.
+    pub fn add(&mut self, request: &Request) {
+        if State::from(request) == State::Succeeded {
+            let (count, last) = self.0.entry(request.spec.username.clone()).or_default();
+            *count += 1;
+            *last = (*last).max(request.performed());
+        }
+    }
+
+    /// Returns the number of these users that were reset before, the number of their resets, and
+    /// the time of the last one.
+    #[must_use]
+    pub fn of(&self, wanted: &[Wanted]) -> (usize, usize, Option<Timestamp>) {
+        let resets = wanted.iter().filter_map(|wanted| self.0.get(&wanted.username));
+        resets.fold((0, 0, None), |(users, resets, last), (count, at)| (users + 1, resets + count, last.max(*at)))
     }
 }
 

@@ -52,7 +52,8 @@ impl Summary {
     /// Returns the numbers as text. `of` names the selection, such as "in all namespaces".
     #[must_use]
     pub fn text(&self, of: &str, now: Timestamp) -> String {
-        let Tally { succeeded, not_sent, failed, unknown, pending } = self.tally;
+        // A list has no request that was deleted.
+        let Tally { succeeded, not_sent, failed, unknown, pending, deleted: _ } = self.tally;
         let mut text = format!("{} requests {of}\n", self.tally.total() + self.unparsed);
         let mut rows = vec![("Succeeded", succeeded), ("Failed", failed), ("Unknown", unknown), ("Pending", pending)];
         if not_sent > 0 {

@@ -1,0 +1,181 @@
+//! The screen before Enter. Pure.
+
+use std::collections::BTreeMap;
+
+use cognito_reset_api::Outcome;
+use cognito_reset_core::escape::escaped;
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::{
+    budget::Budget,
+    plan::{Earlier, Existing, Plan, Wanted},
+    terms::Terms,
+};
+use crate::watch::text::about;
+
+/// The greatest number of unchanged requests that are shown one by one.
+const SHOWN: usize = 5;
+
+/// The way to stop requests without a ticket.
+const NO_COMMAND: &str = "`kubectl cognito-reset suspend` with their names; a --ticket would name them all";
+
+/// The parts of the screen.
+#[derive(Clone, Copy, Debug)]
+pub struct Preview<'a> {
+    /// The user pool.
+    pub pool: &'a str,
+    /// The namespace of the requests.
+    pub namespace: &'a str,
+    /// The work.
+    pub plan: &'a Plan,
+    /// The earlier resets of the users.
+    pub earlier: &'a Earlier,
+    /// The grants and holds that apply.
+    pub terms: &'a Terms,
+    /// The budget of the operator.
+    pub budget: &'a Budget,
+    /// The number of messages that the pool may still send today.
+    pub mail_quota: Option<u32>,
+    /// The command that stops what would be created.
+    pub stop: Option<&'a str>,
+}
+
+impl Preview<'_> {
+    /// Returns the text for a terminal of this width, or without a terminal.
+    #[must_use]
+    pub fn text(&self, width: Option<u16>) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if let Some(width) = width {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        table.add_row(["pool", &format!("{}, requests in namespace {}", self.pool, self.namespace)]);
+        table.add_row(["new", &self.plan.new.len().to_string()]);
+        if !self.plan.unchanged.is_empty() {
+            table.add_row(["unchanged", &unchanged(&self.plan.unchanged)]);
+        }
+        if !self.plan.new.is_empty() {
+            for (name, value) in self.about_new() {
+                table.add_row([name, &value]);
+            }
+        }
+        if let Some(labels) = table.column_mut(0) {
+            labels.set_padding((0, 1));
+        }
+        let mut lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        if !self.plan.new.is_empty() {
+            // In one line, so that it can be copied.
+            lines.push(format!("to stop it: {}", self.stop.unwrap_or(NO_COMMAND)));
+        }
+        lines.join("\n")
+    }
+
+    /// Returns the rows about the requests that would be created.
+    fn about_new(&self) -> Vec<(&'static str, String)> {
+        let mut rows: Vec<_> = self.reset_before().map(|text| ("reset before", text)).into_iter().collect();
+        rows.push(("grants", self.grants()));
+        rows.push(("holds", self.holds()));
+        rows.extend(self.terms.notes.iter().map(|note| ("note", note.clone())));
+        rows.push(("time", self.time()));
+        rows.push(("messages", self.messages()));
+        rows
+    }
+
+    fn reset_before(&self) -> Option<String> {
+        let (users, resets, last) = self.earlier.of(&self.plan.new);
+        let last = last.map_or_else(String::new, |last| format!(", the last at {last}"));
+        (users > 0)
+            .then(|| format!("{users} of these users, by {resets} requests of other names{last}; they are reset again"))
+    }
+
+    fn grants(&self) -> String {
+        if let Some(cause) = &self.terms.grants_unknown {
+            return format!("not known: {cause}. The status of each request shows it");
+        }
+        let Terms { allowed, grants, compared, waiting, held, .. } = self.terms;
+        let names: Vec<_> = grants.iter().map(String::as_str).collect();
+        let mut parts = Vec::new();
+        if *allowed > 0 {
+            parts.push(format!("{allowed} allowed by {}", names.join(", ")));
+        }
+        if *compared > 0 {
+            parts.push(format!("{compared} of them only if the name of the user matches a pattern"));
+        }
+        parts.extend(by_reason(waiting));
+        let held: usize = held.values().map(|(count, _)| count).sum();
+        if held > 0 {
+            parts.push(format!("{held} held"));
+        }
+        parts.join("; ")
+    }
+
+    fn holds(&self) -> String {
+        let Terms { held, holds_unknown, .. } = self.terms;
+        if let Some(cause) = holds_unknown {
+            return format!("not known: {cause}. The status of each request shows it");
+        }
+        if held.is_empty() {
+            return "none applies".to_owned();
+        }
+        let of = |(hold, (count, reason)): (&String, &(usize, String))| {
+            format!("{count} held by {hold} until it is deleted: {}", escaped(reason, |_| false))
+        };
+        held.iter().map(of).collect::<Vec<_>>().join("\n")
+    }
+
+    fn time(&self) -> String {
+        let Budget { per_second, source } = self.budget;
+        let time = about(self.budget.time(self.plan.new.len(), self.terms));
+        let limits = self.terms.limits.iter();
+        let limits = limits.map(|(grant, (_, per_minute))| format!(", and {per_minute} a minute by the grant {grant}"));
+        format!(
+            "at least {time}, at {per_second} resets a second for the account and Region ({source}){}",
+            limits.collect::<String>()
+        )
+    }
+
+    fn messages(&self) -> String {
+        let count = self.plan.new.len();
+        match self.mail_quota {
+            None => format!("up to {count}; --mail-quota compares them with what the pool may still send today"),
+            Some(quota) if count > usize::try_from(quota).unwrap_or(usize::MAX) => format!(
+                "up to {count}, more than the {quota} of --mail-quota: further deliveries fail, and requests wait as DeliveryFailing. Reset {quota} today and the others later"
+            ),
+            Some(quota) => format!("up to {count} of the {quota} of --mail-quota"),
+        }
+    }
+}
+
+fn unchanged(unchanged: &[(Wanted, Existing)]) -> String {
+    let line = |(wanted, existing): &(Wanted, Existing)| {
+        let user = escaped(&wanted.username, |_| false);
+        let outcome = existing.outcome.as_str();
+        match existing.ended {
+            Some(ended) => format!("{user}: {outcome}/{} at {ended}", escaped(&existing.reason, |_| false)),
+            None => format!("{user}: {outcome}"),
+        }
+    };
+    let mut outcomes = BTreeMap::<_, usize>::new();
+    for (_, existing) in unchanged {
+        *outcomes.entry(existing.outcome.as_str()).or_default() += 1;
+    }
+    let outcomes: Vec<_> = outcomes.into_iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    let again = match unchanged.iter().any(|(_, existing)| existing.outcome == Outcome::Failed) {
+        true => "; another --ticket tries those that failed again",
+        false => "",
+    };
+    let count = unchanged.len();
+    let mut lines = vec![format!("{count}: {}; they exist and are not created again{again}", outcomes.join(", "))];
+    lines.extend(unchanged.iter().take(SHOWN).map(line));
+    if let Some(more) = unchanged.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more"));
+    }
+    lines.join("\n")
+}
+
+fn by_reason<'a>(waiting: &'a BTreeMap<&'static str, usize>) -> impl Iterator<Item = String> + use<'a> {
+    waiting.iter().map(|(reason, count)| format!("{count} would wait as {reason}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+use cognito_reset_api::Outcome;
+use serde_json::json;
+
+use super::*;
+
+fn wanted(name: &str) -> Wanted {
+    Wanted { name: format!("inc-7-{name}"), username: name.to_owned() }
+}
+
+fn existing(name: &str, outcome: Outcome, reason: &str, ended: Option<&str>) -> (Wanted, Existing) {
+    let existing = Existing {
+        pool: "eu-west-1_Example01".into(),
+        username: name.into(),
+        outcome,
+        reason: reason.into(),
+        ended: ended.map(|time| time.parse().unwrap()),
+    };
+    (wanted(name), existing)
+}
+
+fn plan(new: usize, unchanged: usize) -> Plan {
+    let ended = Some("2026-01-02T03:04:05Z");
+    let mut all = vec![
+        existing("ali\u{1b}ce", Outcome::Succeeded, "ResetAccepted", ended),
+        existing("bob", Outcome::Pending, "RateLimited", None),
+    ];
+    all.extend((2..unchanged).map(|number| existing(&format!("u{number}"), Outcome::Failed, "Expired", ended)));
+    Plan { new: (0..new).map(|number| wanted(&format!("new-{number}"))).collect(), unchanged: all }
+}
+
+fn earlier() -> Earlier {
+    let mut earlier = Earlier::default();
+    for (user, reason) in [("new-1", "ResetAccepted"), ("new-1", "ResetAccepted"), ("new-2", "AlreadyPerformed")] {
+        earlier.add(
+            &serde_json::from_value(json!({
+                "metadata": {"name": "other"},
+                "spec": {"username": user},
+                "status": {"outcome": "Succeeded", "completionTime": "2026-01-01T00:00:00Z", "conditions": [
+                    {"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+                ]},
+            }))
+            .unwrap(),
+        );
+    }
+    earlier
+}
+
+fn terms() -> Terms {
+    Terms {
+        allowed: 46,
+        grants: ["everyone".to_owned(), "support".to_owned()].into(),
+        compared: 4,
+        waiting: [("AwaitingApproval", 3)].into(),
+        held: [("incident".to_owned(), (1, "mail provider\u{202e} is down".to_owned()))].into(),
+        limits: [("everyone".into(), (46, 30))].into(),
+        ..Terms::default()
+    }
+}
+
+const STOP: &str = "kubectl cognito-reset suspend --ticket INC-7 --context a-long-name-of-a-cluster -n support";
+
+fn shown(plan: &Plan, terms: &Terms, mail_quota: Option<u32>, stop: Option<&str>, width: Option<u16>) -> String {
+    let budget = Budget { per_second: 10.0, source: "--rate of the operator's Deployment system/operator".into() };
+    let (pool, earlier) = ("eu-west-1_Example01", &earlier());
+    Preview { pool, namespace: "support", plan, earlier, terms, budget: &budget, mail_quota, stop }.text(width)
+}
+
+#[test]
+fn the_screen_fits_80_columns() {
+    let text = shown(&plan(50, 7), &terms(), Some(40), Some(STOP), Some(80));
+    assert_eq!(text, include_str!("80.txt").trim_end());
+}
+
+#[test]
+fn the_screen_fits_140_columns() {
+    let text = shown(&plan(50, 7), &terms(), None, Some(STOP), Some(140));
+    assert_eq!(text, include_str!("140.txt").trim_end());
+}
+
+#[test]
+fn what_is_not_known_is_said() {
+    let terms = Terms {
+        grants_unknown: Some("you lack the permission".into()),
+        holds_unknown: Some("you lack the permission".into()),
+        notes: vec!["a note".into()],
+        ..Terms::default()
+    };
+    let text = shown(&plan(1, 2), &terms, Some(1), None, None);
+    assert_eq!(text, include_str!("not-known.txt").trim_end());
+}
+
+#[test]
+fn a_list_that_exists_shows_only_that() {
+    let text = shown(&plan(0, 2), &Terms::default(), None, Some(STOP), Some(80));
+    assert_eq!(text, include_str!("unchanged.txt").trim_end());
+}

@@ -1,0 +1,130 @@
+//! The lines that a watch prints. Pure.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+
+use cognito_reset_core::escape::escaped;
+use serde_json::{Value, json};
+
+use crate::{
+    request::{Id, Request},
+    tally::{State, Tally},
+    watch::progress::Progress,
+};
+
+/// Returns the line of a request that has ended. `names_users` also shows its user.
+#[must_use]
+pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
+    let mut line = name(&request.id(), all_namespaces);
+    if names_users {
+        let _ = write!(line, " ({})", escaped(&request.spec.username, |_| false));
+    }
+    let _ = write!(line, ": {}/{}", request.outcome().as_str(), escaped(request.reason(), |_| false));
+    match State::from(request) {
+        State::NotSent => line.push_str(" (nothing was sent for this request)"),
+        State::Failed | State::Unknown => {
+            let _ = write!(line, ": {}", escaped(request.message(), |_| false));
+        }
+        State::Succeeded | State::Pending | State::Deleted => {}
+    }
+    line
+}
+
+/// Returns the line of a request that was deleted before an outcome was seen.
+#[must_use]
+pub fn deleted(id: &Id, all_namespaces: bool) -> String {
+    format!("{}: deleted before an outcome was seen; its record has the outcome", name(id, all_namespaces))
+}
+
+fn name(id: &Id, all_namespaces: bool) -> String {
+    if all_namespaces { id.to_string() } else { id.name.clone() }
+}
+
+/// Returns the counts at the end, with the reasons for which the pending requests wait.
+#[must_use]
+pub fn tally(progress: &Progress) -> String {
+    let waiting = waiting(&progress.waiting());
+    let waiting = if waiting.is_empty() { waiting } else { format!(" ({waiting})") };
+    format!("{}{waiting}", progress.tally())
+}
+
+fn waiting(waiting: &BTreeMap<Arc<str>, usize>) -> String {
+    let mut most: Vec<_> = waiting.iter().collect();
+    most.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let of = |(reason, count): (&Arc<str>, &usize)| {
+        let reason = if reason.is_empty() { "not seen by the operator".into() } else { escaped(reason, |_| false) };
+        format!("{count} {reason}")
+    };
+    most.into_iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the text beside the bar: rate, ok, failed, unknown, left and time left.
+#[must_use]
+pub fn beside_bar(progress: &Progress) -> String {
+    let Tally { succeeded, not_sent, failed, unknown, pending, deleted } = progress.tally();
+    let mut text = progress.rate().map_or_else(String::new, |rate| format!("{rate:.1}/s, "));
+    let _ = write!(text, "{} ok, {failed} failed, {unknown} unknown", succeeded + not_sent);
+    if deleted > 0 {
+        let _ = write!(text, ", {deleted} deleted");
+    }
+    let _ = write!(text, ", {pending} left");
+    if let Some(left) = progress.left().filter(|left| !left.is_zero()) {
+        let _ = write!(text, ", {}", about(left));
+    }
+    text
+}
+
+/// Returns a duration as people say it, rounded up to two units.
+#[must_use]
+pub fn about(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min {seconds} s"),
+        _ => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// Returns the JSON object of a request that has ended.
+#[must_use]
+pub fn ended_json(request: &Request) -> Value {
+    let Id { namespace, name } = request.id();
+    json!({
+        "event": "ended",
+        "namespace": namespace,
+        "name": name,
+        "userPoolID": request.spec.user_pool_id,
+        "username": request.spec.username,
+        "outcome": request.outcome(),
+        "reason": request.reason(),
+        "message": request.message(),
+        "password": request.status.password,
+        "completionTime": request.status.completion_time,
+    })
+}
+
+/// Returns the JSON object of a request that was deleted before an outcome was seen.
+#[must_use]
+pub fn deleted_json(Id { namespace, name }: &Id) -> Value {
+    json!({"event": "deleted", "namespace": namespace, "name": name})
+}
+
+/// Returns the JSON object at the end.
+#[must_use]
+pub fn tally_json(progress: &Progress) -> Value {
+    let Tally { succeeded, not_sent, failed, unknown, pending, deleted } = progress.tally();
+    let waiting: BTreeMap<_, _> = progress.waiting().into_iter().map(|(key, count)| (key.to_string(), count)).collect();
+    json!({
+        "event": "tally",
+        "succeeded": succeeded,
+        "performedBefore": not_sent,
+        "failed": failed,
+        "unknown": unknown,
+        "deleted": deleted,
+        "pending": pending,
+        "waiting": waiting,
+    })
+}
+
+#[cfg(test)]
+mod tests;

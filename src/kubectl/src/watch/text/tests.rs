@@ -1,0 +1,77 @@
+use super::*;
+
+fn request(outcome: &str, reason: &str, message: &str) -> Request {
+    serde_json::from_value(json!({
+        "metadata": {"name": "one", "namespace": "support"},
+        "spec": {"userPoolID": "eu-west-1_Example01", "username": "ali\u{202e}ce"},
+        "status": {"outcome": outcome, "password": "Unchanged", "completionTime": "2026-01-01T00:00:00Z", "conditions": [{
+            "type": "Ready", "status": "False", "reason": reason, "message": message,
+            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]},
+    }))
+    .expect("a request")
+}
+
+#[test]
+fn a_line_names_request_outcome_and_reason() {
+    let done = request("Succeeded", "ResetAccepted", "accepted");
+    assert_eq!(ended(&done, false, false), "one: Succeeded/ResetAccepted");
+    assert_eq!(ended(&done, true, true), "support/one (ali\\u202ece): Succeeded/ResetAccepted");
+    let before = request("Succeeded", "AlreadyPerformed", "");
+    assert_eq!(ended(&before, false, false), "one: Succeeded/AlreadyPerformed (nothing was sent for this request)");
+    let failed = request("Failed", "UserNotFoundException", "no such\u{1b}[2J user");
+    assert_eq!(ended(&failed, false, false), "one: Failed/UserNotFoundException: no such\\u001b[2J user");
+    let gone = deleted(&done.id(), true);
+    assert_eq!(gone, "support/one: deleted before an outcome was seen; its record has the outcome");
+}
+
+#[test]
+fn the_counts_name_what_is_waited_for() {
+    let mut progress = Progress::default();
+    progress.list_begins();
+    let mut put = |name: &str, outcome: &str, reason: &str| {
+        let mut request = request(outcome, reason, "");
+        request.metadata.name = Some(name.to_owned());
+        if reason.is_empty() {
+            request.status.conditions.clear();
+        }
+        progress.put(&request, Duration::ZERO);
+    };
+    put("a", "Pending", "RateLimited");
+    put("b", "Pending", "RateLimited");
+    put("c", "Pending", "");
+    put("d", "Failed", "Expired");
+    put("e", "Succeeded", "AlreadyPerformed");
+    assert_eq!(
+        tally(&progress),
+        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 performed before (nothing was sent now) (2 RateLimited, 1 not seen by the operator)"
+    );
+    assert_eq!(beside_bar(&progress), "1 ok, 1 failed, 0 unknown, 3 left");
+    assert_eq!(
+        tally_json(&progress).to_string(),
+        r#"{"deleted":0,"event":"tally","failed":1,"pending":3,"performedBefore":1,"succeeded":0,"unknown":0,"waiting":{"":1,"RateLimited":2}}"#
+    );
+    progress.list_ends(Duration::from_secs(1));
+    let mut request = request("Succeeded", "ResetAccepted", "");
+    request.metadata.name = Some("b".into());
+    progress.put(&request, Duration::from_secs(2));
+    progress.measure(Duration::from_secs(3));
+    assert_eq!(beside_bar(&progress), "0.5/s, 2 ok, 1 failed, 0 unknown, 2 left, 4 s");
+}
+
+#[test]
+fn the_json_of_an_end_has_what_the_status_says() {
+    assert_eq!(
+        ended_json(&request("Failed", "Expired", "too late")).to_string(),
+        r#"{"completionTime":"2026-01-01T00:00:00Z","event":"ended","message":"too late","name":"one","namespace":"support","outcome":"Failed","password":"Unchanged","reason":"Expired","userPoolID":"eu-west-1_Example01","username":"USER"}"#.replace("USER", "ali\u{202e}ce")
+    );
+}
+
+#[test]
+fn durations_have_two_units() {
+    for (milliseconds, wanted) in
+        [(0, "0 s"), (1, "1 s"), (59_001, "1 min 0 s"), (200_000, "3 min 20 s"), (7_260_000, "2 h 1 min")]
+    {
+        assert_eq!(about(Duration::from_millis(milliseconds)), wanted);
+    }
+}
