@@ -141,7 +141,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     let total = selected.items.iter().filter_map(Item::deletion).count();
     let requests = counted(total, "request");
-    anstream::eprintln!("{requests} ended before {}", options.keep_since);
+    anstream::eprintln!("{requests} ended before {:.0}", options.keep_since);
     if total > 0 && options.dry_run.is_none() {
         let question = format!("Delete {requests} of namespace {}? Their records stay.", cluster.namespace);
         ask::confirm(&question, options.yes, "nothing was deleted")?;

@@ -133,7 +133,7 @@ fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
         State::InForce(held) => {
             let held = held.and_then(|held| usize::try_from(held).ok()).map(|held| counted(held, "pending request"));
             anstream::eprintln!(
-                "in force: it holds {}",
+                "in force: it holds {} at present",
                 held.unwrap_or_else(|| "an unknown number of requests".to_owned())
             );
             anstream::eprintln!("a call that has begun goes on. To release the hold: {release}");
