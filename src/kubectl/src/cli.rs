@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, create, exit::Exit, failure::Failure};
+use crate::{cluster::Target, create, exit::Exit, export, failure::Failure, reconcile, report, verify};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -19,6 +19,14 @@ pub struct Cli {
 enum Command {
     /// Creates a request for each user of a list
     Create(Box<create::Options>),
+    /// Shows who had whom reset, when and with which effect, out of the ledger
+    Report(report::Options),
+    /// Writes the ledger into a file, with a manifest that shows later changes of the file
+    Export(export::Options),
+    /// Compares an export with its manifest and the manifests before
+    Verify(verify::Options),
+    /// Compares the ledger with log files of CloudTrail
+    Reconcile(reconcile::Options),
 }
 
 /// Returns the table of the exit codes.
@@ -37,6 +45,10 @@ impl Cli {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         match self.command {
             Command::Create(options) => create::run(*options, &self.target).await,
+            Command::Report(options) => report::run(options, &self.target).await,
+            Command::Export(options) => export::run(options, &self.target).await,
+            Command::Verify(options) => verify::run(options, &self.target).await,
+            Command::Reconcile(options) => reconcile::run(options, &self.target).await,
         }
     }
 }

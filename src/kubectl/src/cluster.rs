@@ -68,6 +68,8 @@ pub struct Cluster {
     pub client: Client,
     /// The namespace of the command.
     pub namespace: String,
+    /// The host of the API server, with its port.
+    pub server: String,
     /// The flags that lead to the same cluster, for the commands that are shown to the user.
     pub flags: String,
 }
@@ -106,9 +108,11 @@ impl Cluster {
             config.read_timeout = Some(target.request_timeout);
         }
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let server =
+            config.cluster_url.authority().map(|it| it.as_str().rsplit('@').next().unwrap_or_default().to_owned());
         let client = Client::try_from(config)
             .map_err(|error| Failure::usage(format!("the kubeconfig cannot be used: {error}")))?;
-        Ok(Self { client, flags: flags(target, &namespace), namespace })
+        Ok(Self { client, flags: flags(target, &namespace), namespace, server: server.unwrap_or_default() })
     }
 
     /// Returns the requests of the command's namespace.
