@@ -148,6 +148,44 @@ pub(crate) mod tests {
         assert_eq!(line, Entry::new(serde_json::from_str(&line).unwrap()).line());
     }
 
+    /// Returns a cluster that responds to each URL as the function says.
+    fn responding(respond: impl Fn(&str) -> (u16, Value) + Clone + Send + 'static) -> Cluster {
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (status, body) = respond(&request.uri().to_string());
+            let response =
+                http::Response::builder().status(status).body(kube::client::Body::from(body.to_string().into_bytes()));
+            async move { response }
+        });
+        let client = kube::Client::new(service, "default");
+        Cluster { client, namespace: String::new(), server: String::new(), flags: String::new() }
+    }
+
+    async fn names(cluster: &Cluster, pool: Option<&str>) -> Result<(Vec<String>, String), Failure> {
+        let mut names = Vec::new();
+        let version = each(cluster, pool, |entry| {
+            names.push(entry.name);
+            Ok(())
+        })
+        .await?;
+        Ok((names, version))
+    }
+
+    #[tokio::test]
+    async fn all_pages_are_read_or_the_list_fails() {
+        let list = |next: &str, name: &str| json!({"metadata": {"resourceVersion": "42", "continue": next}, "items": [stored(name, json!({}))]});
+        let pages = responding(move |url| {
+            assert!(url.contains("limit=500") && url.contains("fieldSelector=userPoolID%3Dp"), "{url}");
+            (200, if url.contains("continue=next") { list("", "b") } else { list("next", "a") })
+        });
+        assert_eq!(names(&pages, Some("p")).await.unwrap(), (vec!["a".into(), "b".into()], "42".into()));
+        let expired = responding(move |url| {
+            let gone =
+                json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired"});
+            if url.contains("continue=next") { (410, gone) } else { (200, list("next", "a")) }
+        });
+        assert!(names(&expired, None).await.unwrap_err().message.contains("run the same command again"));
+    }
+
     #[test]
     fn a_record_that_cannot_be_read_has_its_name_and_the_reason() {
         for (fields, reason) in [(json!({"schema": 2}), "newer plugin"), (json!({"effect": "Perhaps"}), "Perhaps")] {
