@@ -37,6 +37,17 @@ pub struct Target {
 }
 
 impl Target {
+    /// Refuses `-n`, for a command that is about all records of the cluster.
+    ///
+    /// # Errors
+    /// When the flag is there.
+    pub fn refuse_namespace(&self) -> Result<(), Failure> {
+        match &self.namespace {
+            Some(_) => Err(Failure::usage("-n: this command is about the records of the whole cluster: leave -n out")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the namespace of the flags, or that of the context.
     ///
     /// # Errors

@@ -56,6 +56,12 @@ pub fn name_of(stored: &Value) -> Option<&str> {
     stored.pointer("/metadata/name").and_then(Value::as_str)
 }
 
+/// Returns the effect of a stored record, or `open` for an open claim.
+#[must_use]
+pub fn effect_of(stored: &Value) -> String {
+    stored.get("effect").and_then(Value::as_str).unwrap_or("open").to_owned()
+}
+
 fn parsed(stored: &Value) -> Result<PasswordResetRecord, String> {
     let schema = stored.get("schema").and_then(Value::as_i64);
     if let Some(schema) = schema.filter(|schema| *schema > SCHEMA) {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::failure::Failure;
@@ -29,7 +30,9 @@ impl Draft {
             return Err(Failure::usage(format!("{} exists already: give another name with --out", target.display())));
         }
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let draft = target.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        // A name of its own: in a container, each process has the same id.
+        let now = Timestamp::now().as_nanosecond();
+        let draft = target.with_file_name(format!(".{name}.{}-{now}.tmp", std::process::id()));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]

@@ -13,7 +13,6 @@ use cognito_reset_core::ledger::changed_at;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt as _};
-use serde_json::Value;
 
 use self::{
     draft::Draft,
@@ -23,7 +22,7 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    ledger::{self, Entry},
+    ledger::{self, Entry, effect_of},
     moment::{self, Range},
 };
 
@@ -89,8 +88,7 @@ impl Contents {
     /// Adds a record. Returns its line.
     fn add(&mut self, entry: &Entry) -> String {
         let line = entry.line();
-        let effect = entry.stored.get("effect").and_then(Value::as_str).unwrap_or("open");
-        *self.effects.entry(effect.to_owned()).or_default() += 1;
+        *self.effects.entry(effect_of(&entry.stored)).or_default() += 1;
         if entry.record.is_err() {
             self.unreadable.push(entry.name.clone());
         }
@@ -136,14 +134,29 @@ pub(crate) fn written_in(range: &Range, entry: &Entry) -> bool {
 /// # Errors
 /// When the ledger cannot be read, or a file cannot be written. There is no new file then.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
+    target.refuse_namespace()?;
     let cluster = Cluster::connect(target).await?;
     tokio::select! {
         done = export(&options, &cluster, Timestamp::now()) => done,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             anstream::eprintln!("interrupted; nothing was exported");
             Ok(Exit::Interrupted)
         }
     }
+}
+
+/// Waits for Ctrl-C, or for the signal by which Kubernetes ends a Pod.
+async fn interrupted() {
+    let ctrl_c = async { _ = tokio::signal::ctrl_c().await };
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            () = ctrl_c => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    ctrl_c.await;
 }
 
 async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<Exit, Failure> {

@@ -22,7 +22,7 @@ pub const COLUMNS: &[Column] = &[
     column("ledger-time", true),
     column("cloudtrail-time", true),
     column("record", false),
-    column("namespace", false),
+    column("namespace", true),
     column("request", true),
     column("pool", false),
     column("user", true),

@@ -23,7 +23,7 @@ pub const COLUMNS: &[Column] = &[
     wide("record"),
     wide("row"),
     shown("sent"),
-    wide("namespace"),
+    shown("namespace"),
     shown("request"),
     wide("pool"),
     shown("user"),

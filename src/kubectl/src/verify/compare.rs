@@ -1,7 +1,7 @@
 //! Compares the lines of a ledger file with its manifest.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     io::{self, BufRead},
 };
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     export::manifest::{Line, Manifest, sha256},
-    ledger::name_of,
+    ledger::{effect_of, name_of},
 };
 
 /// A difference between a file and its manifest.
@@ -83,14 +83,16 @@ pub fn compare(manifest: &Manifest, mut file: impl BufRead) -> io::Result<Compar
     let mut left: HashMap<&str, &Line> = manifest.records.iter().map(|line| (line.name.as_str(), line)).collect();
     let (mut whole, mut bytes) = (Sha256::new(), Vec::new());
     let (mut number, mut offset) = (0_usize, 0_u64);
+    let mut effects: BTreeMap<String, u64> = BTreeMap::new();
     while file.read_until(b'\n', &mut bytes)? > 0 {
         whole.update(&bytes);
         let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
         let expected = manifest.records.get(number);
         number += 1;
         match check(line, number, expected, &mut left) {
-            Ok(name) => {
+            Ok((name, effect)) => {
                 compared.offsets.insert(name, offset);
+                *effects.entry(effect).or_default() += 1;
             }
             Err(difference) => compared.differences.push(difference),
         }
@@ -103,21 +105,21 @@ pub fn compare(manifest: &Manifest, mut file: impl BufRead) -> io::Result<Compar
         if hex::encode(whole.finalize()) != manifest.ledger.sha256 {
             compared.differences.push(Difference::Order);
         }
-        let counted: u64 = manifest.effects.values().sum();
-        if manifest.ledger.records != number as u64 || counted != manifest.ledger.records {
+        if manifest.ledger.records != number as u64 || manifest.effects != effects {
             compared.differences.push(Difference::Contradiction);
         }
     }
     Ok(compared)
 }
 
-/// Compares a line with the records that no earlier line was. Returns the name of the record.
+/// Compares a line with the records that no earlier line was. Returns the name of the record and
+/// its effect.
 fn check(
     line: &[u8],
     number: usize,
     expected: Option<&Line>,
     left: &mut HashMap<&str, &Line>,
-) -> Result<String, Difference> {
+) -> Result<(String, String), Difference> {
     let stored: Option<Value> = serde_json::from_slice(line).ok();
     let Some(record) = stored.as_ref().and_then(name_of).map(str::to_owned) else {
         let expected = expected.and_then(|line| left.remove(line.name.as_str())).map(|line| line.name.clone());
@@ -125,15 +127,13 @@ fn check(
     };
     match left.remove(record.as_str()) {
         None => Err(Difference::Added { record, line: number }),
-        Some(known) if known.sha256 == sha256(line) => Ok(record),
+        Some(known) if known.sha256 == sha256(line) => Ok((record, effect_of(&stored.unwrap_or_default()))),
         Some(_) => Err(Difference::Altered { record, line: number }),
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::export::manifest::{ClusterId, FORMAT, Ledger};
 
@@ -192,7 +192,7 @@ pub(crate) mod tests {
     #[test]
     fn a_manifest_with_other_numbers_is_found() {
         let mut manifest = manifest(&["a"]);
-        manifest.effects.insert("Unknown".into(), 1);
+        manifest.effects = BTreeMap::from([("Unknown".into(), 1)]);
         let compared = compare(&manifest, format!("{}\n", line("a")).as_bytes()).unwrap();
         assert_eq!(compared.differences, [Difference::Contradiction]);
     }

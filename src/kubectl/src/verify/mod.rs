@@ -56,6 +56,7 @@ pub struct Options {
 /// # Errors
 /// When the manifest or its ledger cannot be read, or the cluster refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
+    target.refuse_namespace()?;
     let (manifest, hash) = manifest::read(&options.manifest)?;
     let mut chain = Chain::new(&options.manifest);
     let path = chain.directory.join(&manifest.ledger.file);
