@@ -2,6 +2,9 @@
 
 mod create;
 mod explain;
+mod export;
 mod installed;
 mod manage;
+mod reconcile;
+mod report;
 mod watch;

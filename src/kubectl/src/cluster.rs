@@ -37,6 +37,17 @@ pub struct Target {
 }
 
 impl Target {
+    /// Refuses `-n`, for a command that is about all records of the cluster.
+    ///
+    /// # Errors
+    /// When the flag is there.
+    pub fn refuse_namespace(&self) -> Result<(), Failure> {
+        match &self.namespace {
+            Some(_) => Err(Failure::usage("-n: this command is about the records of the whole cluster: leave -n out")),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the namespace of the flags, or that of the context.
     ///
     /// # Errors
@@ -70,8 +81,13 @@ pub struct Cluster {
     pub client: Client,
     /// The namespace of the command.
     pub namespace: String,
-    /// The flags that lead to the same cluster, for the commands that are shown to the user.
+    /// The host of the API server, with its port.
+    pub server: String,
+    /// The flags that lead to the same cluster and namespace, for the commands that are shown to the
+    /// user.
     pub flags: String,
+    /// The same without the namespace.
+    pub cluster_flags: String,
 }
 
 impl Cluster {
@@ -108,15 +124,17 @@ impl Cluster {
             config.read_timeout = Some(target.request_timeout);
         }
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let server =
+            config.cluster_url.authority().map(|it| it.as_str().rsplit('@').next().unwrap_or_default().to_owned());
         let client = Client::try_from(config)
             .map_err(|error| Failure::usage(format!("the kubeconfig cannot be used: {error}")))?;
-        Ok(Self { client, flags: flags(target, &namespace), namespace })
-    }
-
-    /// Returns the flags that lead to the same cluster, without a namespace.
-    #[must_use]
-    pub fn flags_of_cluster(&self) -> String {
-        self.flags.replacen(&format!("-n {}", quoted(&self.namespace)), "", 1).replace("  ", " ").trim().to_owned()
+        Ok(Self {
+            client,
+            flags: flags(target, Some(&namespace)),
+            cluster_flags: flags(target, None),
+            namespace,
+            server: server.unwrap_or_default(),
+        })
     }
 
     /// Returns the requests of the command's namespace.
@@ -139,10 +157,10 @@ impl Cluster {
 }
 
 /// Returns the flags of the same target, as they are typed.
-fn flags(target: &Target, namespace: &str) -> String {
+fn flags(target: &Target, namespace: Option<&str>) -> String {
     let kubeconfig = target.kubeconfig.as_ref().map(|file| ("--kubeconfig", file.display().to_string()));
     let context = target.context.iter().map(|context| ("--context", context.clone()));
-    let namespace = std::iter::once(("-n", namespace.to_owned()));
+    let namespace = namespace.map(|namespace| ("-n", namespace.to_owned()));
     let user = target.as_user.iter().map(|user| ("--as", user.clone()));
     let groups = target.as_group.iter().map(|group| ("--as-group", group.clone()));
     let flags = kubeconfig.into_iter().chain(context).chain(namespace).chain(user).chain(groups);
@@ -155,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_flags_of_a_target_lead_to_it_again() {
-        assert_eq!(flags(&Target::default(), "default"), "-n default");
+        assert_eq!(flags(&Target::default(), Some("default")), "-n default");
         let target = Target {
             kubeconfig: Some("/my files/config".into()),
             context: Some("dev".into()),
@@ -164,7 +182,7 @@ mod tests {
             ..Target::default()
         };
         let wanted = "--kubeconfig '/my files/config' --context dev -n support --as jane --as-group a --as-group 'b c'";
-        assert_eq!(flags(&target, "support"), wanted);
+        assert_eq!(flags(&target, Some("support")), wanted);
     }
 
     #[test]

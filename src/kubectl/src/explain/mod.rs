@@ -49,8 +49,8 @@ pub struct Options {
 /// When there is nothing to explain, or the cluster refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
-    let flags = cluster.flags_of_cluster();
-    let style = Style { width: width(), flags: Flags(&flags) };
+    let flags = &cluster.cluster_flags;
+    let style = Style { width: width(), flags: Flags(flags) };
     match (&options.name, &options.user, &options.pool) {
         (Some(name), _, _) => {
             let cases = gather::one(&cluster, name).await?;

@@ -1,0 +1,161 @@
+//! The manifest of an export: the content of the ledger file, so that a later change is found.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{failure::Failure, moment::Range};
+
+/// The format of the manifest.
+pub const FORMAT: &str = "cognito-reset.dev/ledger-export/v1";
+
+/// The end of the name of a manifest.
+pub const SUFFIX: &str = ".manifest.json";
+
+/// A manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The version of the plugin.
+    pub plugin_version: String,
+    /// The time of the export, by the clock of the plugin.
+    pub time: Timestamp,
+    /// The time since which the records were written; absent for all records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The resource version of the list: the state of the cluster that was exported.
+    pub resource_version: String,
+    /// The file of the ledger.
+    pub ledger: Ledger,
+    /// The number of records by effect; `open` for those with an open claim.
+    pub effects: BTreeMap<String, u64>,
+    /// Records that this plugin could not read. They were exported as they are stored.
+    #[serde(default)]
+    pub unreadable: Vec<String>,
+    /// The manifest before; absent in the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Previous>,
+    /// The records, in the order of the lines.
+    pub records: Vec<Line>,
+}
+
+/// The cluster of an export.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ClusterId {
+    /// The uid of the namespace kube-system; absent if the exporter may not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// The host of the API server.
+    pub server: String,
+}
+
+/// The file of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Ledger {
+    /// The name of the file, in the directory of the manifest.
+    pub file: String,
+    /// The SHA-256 of the whole file.
+    pub sha256: String,
+    /// The number of records.
+    pub records: u64,
+}
+
+/// The manifest before.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Previous {
+    /// The name of the file, in the same directory.
+    pub file: String,
+    /// The SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// A line of the ledger file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Line {
+    /// The name of the record.
+    pub name: String,
+    /// The SHA-256 of the line, without its end.
+    pub sha256: String,
+}
+
+impl ClusterId {
+    /// Returns true if both have a uid, and the uids differ.
+    #[must_use]
+    pub fn is_other_than(&self, other: &Self) -> bool {
+        self.uid.is_some() && other.uid.is_some() && self.uid != other.uid
+    }
+}
+
+impl Manifest {
+    /// Returns the range of time.
+    #[must_use]
+    pub const fn range(&self) -> Range {
+        Range { since: self.since, until: None }
+    }
+}
+
+/// Returns the SHA-256 of bytes, in hexadecimal digits.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Reads a manifest. Returns its SHA-256, too.
+///
+/// # Errors
+/// When the file cannot be read, or is no manifest.
+pub fn read(path: &Path) -> Result<(Manifest, String), Failure> {
+    let shown = path.display();
+    let bytes = fs::read(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    let manifest = parse(&bytes).map_err(|reason| Failure::usage(format!("{shown} is no manifest: {reason}")))?;
+    Ok((manifest, sha256(&bytes)))
+}
+
+/// Parses a manifest.
+///
+/// # Errors
+/// When the bytes are none.
+pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if manifest.format != FORMAT {
+        return Err(format!("its format is {:?}, and this plugin knows {FORMAT:?}", manifest.format));
+    }
+    let files = [Some(&manifest.ledger.file), manifest.previous.as_ref().map(|previous| &previous.file)];
+    let elsewhere = |file: &&String| Path::new(file).file_name() != Some(file.as_ref());
+    if let Some(file) = files.into_iter().flatten().find(elsewhere) {
+        return Err(format!("{file:?} is not the name of a file in the same directory"));
+    }
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_names_another_directory_is_refused() {
+        let text = |ledger: &str, previous: &str, format: &str| {
+            format!(
+                r#"{{"format": "{format}", "cluster": {{"server": "x"}}, "pluginVersion": "0", "resourceVersion": "1",
+                "time": "2030-01-01T00:00:00Z", "ledger": {{"file": "{ledger}", "sha256": "", "records": 0}},
+                "effects": {{}}, "records": [], "previous": {{"file": "{previous}", "sha256": ""}}}}"#
+            )
+        };
+        assert_eq!(
+            parse(text("a.ndjson", "b.json", FORMAT).as_bytes()).map(|it| it.ledger.file),
+            Ok("a.ndjson".into())
+        );
+        for (ledger, previous, format) in
+            [("../a", "b", FORMAT), ("/a", "b", FORMAT), ("a", "..", FORMAT), ("a", "", FORMAT), ("a", "b", "v9")]
+        {
+            assert!(parse(text(ledger, previous, format).as_bytes()).is_err(), "{ledger} {previous} {format}");
+        }
+        assert!(parse(b"{}").unwrap_err().contains("format"));
+    }
+}

@@ -1,0 +1,111 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ledger::{
+    Entry,
+    tests::{attempt, stored},
+};
+
+const AT: &str = "2030-01-01T10:00:01Z";
+
+fn call(id: Option<&str>, time: &str) -> Call {
+    Call {
+        time: time.parse().unwrap(),
+        request_id: id.map(str::to_owned),
+        pool: Some("eu-west-1_Example01".into()),
+        sub: Some("sub-1".into()),
+        caller: Some("arn:aws:iam::1:user/console".into()),
+        error: None,
+    }
+}
+
+fn record(name: &str, effect: &str, attempts: &[Value]) -> PasswordResetRecord {
+    Entry::new(stored(name, json!({"effect": effect, "attempts": attempts}))).record.unwrap()
+}
+
+fn answered(id: &str) -> Value {
+    attempt(id, json!({"awsRequestID": format!("aws-{id}"), "evidence": "CognitoResponse", "sentAt": AT}))
+}
+
+fn lost(id: &str) -> Value {
+    attempt(id, json!({"evidence": "Inconclusive", "sentAt": AT, "settledAt": "2030-01-01T10:00:30Z"}))
+}
+
+/// Returns class, request, way and note of each pair.
+fn sorted(range: Range, pool: Option<&str>, calls: Vec<Call>, records: &[PasswordResetRecord]) -> Vec<String> {
+    let mut sorter = Sorter::new(range, pool.map(str::to_owned));
+    calls.into_iter().for_each(|call| sorter.add_call(call));
+    let mut pairs: Vec<Pair> = records.iter().flat_map(|record| sorter.add_record(record)).collect();
+    pairs.extend(sorter.finish());
+    let shown = |pair: &Pair| {
+        let cells = pair.cells();
+        assert_eq!(cells.len(), COLUMNS.len());
+        let of = |name: &str| COLUMNS.iter().position(|column| column.name == name).map(|at| cells[at].as_str());
+        ["found-in", "request", "matched-by", "note"].map(|name| of(name).unwrap()).join("/")
+    };
+    pairs.iter().map(shown).collect()
+}
+
+#[test]
+fn calls_are_in_both_or_only_in_one() {
+    let unsent = attempt("n", json!({"evidence": "NeverSent"}));
+    let records = [record("one", "Performed", &[answered("a")]), record("two", "Performed", &[unsent, answered("b")])];
+    let calls = vec![call(Some("aws-a"), AT), call(Some("aws-a"), AT), call(Some("aws-x"), AT)];
+    assert_eq!(
+        sorted(Range::default(), None, calls.clone(), &records),
+        ["both/one/request id/", "ledger only/two//", "CloudTrail only///",]
+    );
+    let mut sorter = Sorter::new(Range::default(), None);
+    calls.into_iter().for_each(|call| sorter.add_call(call));
+    sorter.add_record(&records[1]);
+    assert_eq!((sorter.repeated, sorter.unsent), (1, 1));
+}
+
+#[test]
+fn a_lost_response_is_found_by_session_or_by_sub_and_time() {
+    let session = |uid: &str, time: &str| Call {
+        caller: Some(format!("arn:aws:sts::1:assumed-role/resets/prr-{uid}")),
+        ..call(Some("aws-y"), time)
+    };
+    let late = "2030-01-01T11:00:00Z";
+    let other_pool = Call { pool: Some("eu-west-1_Other".into()), ..call(None, AT) };
+    for (calls, wanted) in [
+        (vec![session("request-l", AT)], &["both/one/session/"][..]),
+        (vec![call(None, AT), session("request-l", AT)], &["both/one/session/", "CloudTrail only///"]),
+        (vec![call(Some("aws-z"), AT)], &["both/one/sub and time/"]),
+        (
+            vec![session("another", AT)],
+            &["ledger only/one//no response is known; it may never have arrived", "CloudTrail only///"],
+        ),
+        (
+            vec![session("request-l", late)],
+            &["ledger only/one//no response is known; it may never have arrived", "CloudTrail only///"],
+        ),
+        (vec![other_pool], &["ledger only/one//no response is known; it may never have arrived", "CloudTrail only///"]),
+    ] {
+        let records = [record("one", "Unknown", &[lost("l")])];
+        assert_eq!(sorted(Range::default(), None, calls.clone(), &records), wanted, "{calls:?}");
+    }
+}
+
+#[test]
+fn results_and_users_that_differ_are_noted() {
+    let refused = Call { error: Some("UserNotFoundException".into()), ..call(Some("aws-a"), AT) };
+    let other = Call { sub: Some("sub-2".into()), ..call(Some("aws-a"), AT) };
+    let records = [record("one", "Performed", &[answered("a")])];
+    assert_eq!(sorted(Range::default(), None, vec![refused], &records), ["both/one/request id/the results differ"]);
+    assert_eq!(sorted(Range::default(), None, vec![other], &records), ["both/one/request id/the users differ"]);
+}
+
+#[test]
+fn range_and_pool_limit_what_is_compared() {
+    let range = Range { since: Some("2030-01-01T10:00:01Z".parse().unwrap()), until: None };
+    // The claim is before the range, and the call in it.
+    let records = [record("one", "Performed", &[answered("a")]), record("two", "Performed", &[answered("b")])];
+    let early = call(Some("aws-e"), "2030-01-01T09:00:00Z");
+    let other = Call { pool: Some("eu-west-1_Other".into()), ..call(Some("aws-o"), AT) };
+    let nowhere = Call { pool: None, ..call(Some("aws-p"), AT) };
+    let calls = vec![call(Some("aws-a"), AT), early, other, nowhere];
+    let wanted = ["both/one/request id/", "CloudTrail only///"];
+    assert_eq!(sorted(range, Some("eu-west-1_Example01"), calls, &records), wanted);
+}

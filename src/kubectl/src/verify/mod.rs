@@ -1,0 +1,152 @@
+//! `verify`: compares an export with its manifest, the manifests before, and the cluster.
+
+mod cluster;
+pub mod compare;
+pub mod live;
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use self::compare::{Compared, compare};
+use crate::{
+    cluster::{Cluster, Target},
+    exit::Exit,
+    export::manifest::{self, Manifest, Previous, sha256},
+    failure::Failure,
+    sheet::cell::shown,
+};
+
+/// The arguments of `verify`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each record that was altered, removed or added is named, one per line. The manifests before are
+followed to the first one, and the files of their ledgers are compared, too, if they are there.
+Who changes a file and its manifest alike is found only by the next manifest of the chain, or by
+the SHA-256 that `export` printed: compare it with the one that is printed here.
+
+With --live, the ledger of the cluster is compared with the newest export. A record that was
+written since, as the operator writes records, is no difference. A record that is gone is one:
+retention may have deleted it, or somebody. Those of requests that were never granted are kept for
+minutes only, and are no difference.
+
+The exit code is 0 if there is no difference, and 1 if there is one.
+
+Examples:
+  # Compare an export with its manifest, and the chain before
+  kubectl cognito-reset verify /backup/ledger/ledger-20360101T000000Z.manifest.json
+
+  # Compare it with the cluster, too
+  kubectl cognito-reset verify ledger.manifest.json --live")]
+pub struct Options {
+    /// The newest manifest of the chain
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Compares the export with the ledger of the cluster, too
+    #[arg(long)]
+    live: bool,
+}
+
+/// Runs `verify`.
+///
+/// # Errors
+/// When the manifest or its ledger cannot be read, or the cluster refuses.
+pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
+    target.refuse_namespace()?;
+    let (manifest, hash) = manifest::read(&options.manifest)?;
+    let mut chain = Chain::new(&options.manifest);
+    let path = chain.directory.join(&manifest.ledger.file);
+    let compared = compared(&manifest, &path)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
+    chain.note(&manifest, &compared);
+    chain.follow(manifest.clone());
+    if options.live {
+        let cluster = Cluster::connect(target).await?;
+        chain.differences += cluster::compare(&cluster, &manifest, &compared, &path).await?;
+    }
+    anstream::eprintln!("{} exports with {} records, {} differences", chain.exports, chain.records, chain.differences);
+    anstream::println!("{hash}  {}", options.manifest.display());
+    Ok(if chain.differences == 0 { Exit::Succeeded } else { Exit::SomeFailed })
+}
+
+fn compared(manifest: &Manifest, path: &Path) -> io::Result<Compared> {
+    compare(manifest, BufReader::new(File::open(path)?))
+}
+
+fn differs(text: &str) {
+    anstream::println!("{}", shown(text));
+}
+
+/// The manifests that were read.
+struct Chain {
+    directory: PathBuf,
+    exports: usize,
+    records: usize,
+    differences: usize,
+}
+
+impl Chain {
+    fn new(newest: &Path) -> Self {
+        let directory = newest.parent().unwrap_or(Path::new("")).to_owned();
+        Self { directory, exports: 0, records: 0, differences: 0 }
+    }
+
+    /// Prints the differences of an export.
+    fn note(&mut self, manifest: &Manifest, compared: &Compared) {
+        self.exports += 1;
+        self.records += compared.offsets.len();
+        self.differences += compared.differences.len();
+        for difference in &compared.differences {
+            differs(&format!("{}: {difference}", manifest.ledger.file));
+        }
+    }
+
+    /// Reads the manifests before, down to the first one or to one that was changed.
+    fn follow(&mut self, mut newest: Manifest) {
+        while let Some(previous) = newest.previous.take() {
+            match self.before(&previous, &newest) {
+                Ok(before) => {
+                    self.ledger_of(&before);
+                    newest = before;
+                }
+                Err(reason) => {
+                    self.differences += 1;
+                    differs(&format!("{}: the chain ends here: {reason}", previous.file));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns the manifest before, if it is the one that it was.
+    fn before(&self, previous: &Previous, newest: &Manifest) -> Result<Manifest, String> {
+        let bytes =
+            fs::read(self.directory.join(&previous.file)).map_err(|error| format!("it cannot be read: {error}"))?;
+        if sha256(&bytes) != previous.sha256 {
+            return Err("it was altered: the manifest after it has another SHA-256".to_owned());
+        }
+        let before = manifest::parse(&bytes)?;
+        if before.cluster.is_other_than(&newest.cluster) {
+            return Err("it is of another cluster".to_owned());
+        }
+        Ok(before)
+    }
+
+    fn ledger_of(&mut self, manifest: &Manifest) {
+        let path = self.directory.join(&manifest.ledger.file);
+        match compared(manifest, &path) {
+            Ok(compared) => self.note(manifest, &compared),
+            Err(error) => {
+                self.exports += 1;
+                anstream::eprintln!(
+                    "{} cannot be read ({error}), so its records were not compared; its manifest is as it was",
+                    path.display()
+                );
+            }
+        }
+    }
+}

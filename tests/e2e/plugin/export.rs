@@ -1,0 +1,60 @@
+//! `export` and `verify`: each change of an export is found and named.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use testbed::environment::Environment;
+
+use super::report::some_resets;
+
+#[tokio::test]
+async fn a_changed_export_names_the_record() -> Result<()> {
+    let env = Environment::start().await?;
+    let _operator = env.run().await?;
+    some_resets(&env).await?;
+    let directory = tempfile::tempdir()?;
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (first, second) = (file("first.manifest.json"), file("second.manifest.json"));
+    let exported = env.plugin(&["export", "--out", &file("first.ndjson")]).await?;
+    assert!(
+        exported.ok && exported.stderr.contains("3 records (of all times): 1 NotPerformed, 2 Performed"),
+        "{exported}"
+    );
+    // The file has the records as the API server stores them.
+    let ledger = fs::read_to_string(file("first.ndjson"))?;
+    let lines = ledger.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+    assert_eq!(lines, env.list("prrec").await?);
+    let again = env.plugin(&["export", "--out", &file("first.ndjson")]).await?;
+    assert_eq!(again.code, Some(2), "{again}");
+
+    env.ask("carol").await?;
+    assert_eq!(env.ended("carol").await?, "Succeeded/ResetAccepted");
+    env.plugin(&["export", "--out", &file("second.ndjson"), "--previous", &first]).await?.success()?;
+    let verified = env.plugin(&["verify", &second, "--live"]).await?;
+    assert!(verified.ok && verified.stderr.contains("2 exports with 7 records, 0 differences"), "{verified}");
+    // The same hash as the export has printed.
+    assert_eq!(verified.stdout.lines().last(), env.plugin(&["verify", &second]).await?.stdout.lines().last());
+    let earlier = env.plugin(&["verify", &first, "--live"]).await?;
+    assert!(earlier.ok && earlier.stderr.contains("1 are new"), "{earlier}");
+
+    let alice = env.record("alice").await?.context("no record")?;
+    let alice = alice["metadata"]["name"].as_str().context("no name")?.to_owned();
+    env.kubectl(&["delete", "prrec", &alice]).await?;
+    let removed = env.plugin(&["verify", &first, "--live"]).await?;
+    assert_eq!(removed.code, Some(1), "{removed}");
+    assert!(removed.stdout.contains(&format!("the cluster: removed: record {alice}\n")), "{removed}");
+
+    let altered: String = ledger
+        .lines()
+        .map(|line| if line.contains(&alice) { line.replace("INC-1", "INC-9") } else { line.to_owned() } + "\n")
+        .collect();
+    fs::write(file("first.ndjson"), altered)?;
+    let named = env.plugin(&["verify", &second]).await?;
+    assert_eq!(named.code, Some(1), "{named}");
+    assert!(named.stdout.contains(&format!("first.ndjson: altered: record {alice} ")), "{named}");
+    assert!(named.stderr.contains("1 differences"), "{named}");
+    fs::write(&first, fs::read_to_string(&first)?.replace("\"time\"", " \"time\""))?;
+    let broken = env.plugin(&["verify", &second]).await?;
+    assert!(broken.stdout.contains("first.manifest.json: the chain ends here: it was altered"), "{broken}");
+    Ok(())
+}

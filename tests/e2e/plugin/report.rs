@@ -1,0 +1,66 @@
+//! `report`: the rows and totals are those of the records.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use testbed::environment::Environment;
+
+/// Performs a reset of alice and of bob, and one of nobody, which fails.
+pub(super) async fn some_resets(env: &Environment) -> Result<()> {
+    for user in ["alice", "bob"] {
+        env.users.create_user(&env.pool, user).await?;
+    }
+    env.apply(&env.request("alice", "alice", "ticket: INC-1\nreason: \"=cmd|' /C calc'!A0\"")).await?;
+    env.apply(&env.request("bob", "bob", "ticket: INC-2\nonBehalfOf: \"a|b\"")).await?;
+    env.apply(&env.request("nobody", "nobody", "ticket: INC-2")).await?;
+    for (name, wanted) in [
+        ("alice", "Succeeded/ResetAccepted"),
+        ("bob", "Succeeded/ResetAccepted"),
+        ("nobody", "Failed/UserNotFoundException"),
+    ] {
+        assert_eq!(env.ended(name).await?, wanted);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_report_has_the_rows_and_totals_of_the_records() -> Result<()> {
+    let env = Environment::start().await?;
+    let _operator = env.run().await?;
+    some_resets(&env).await?;
+    let report = env.plugin(&["report", "--pool", &env.pool, "-o", "json"]).await?.success()?;
+    let report: Value = serde_json::from_str(&report)?;
+    let records = env.list("prrec").await?;
+    for effect in ["Performed", "NotPerformed", "Unknown"] {
+        let of_records = records.iter().filter(|record| record["effect"] == effect).count();
+        assert_eq!(report["totals"]["effects"][effect], of_records, "{effect}");
+    }
+    assert_eq!(report["totals"]["records"], 3);
+    let row = |name: &str| {
+        let rows = report["rows"].as_array().and_then(|rows| rows.iter().find(|row| row["request"] == name));
+        rows.cloned().with_context(|| format!("no row of {name} in {report}"))
+    };
+    let (alice, nobody) = (row("alice")?, row("nobody")?);
+    let record = env.record("alice").await?.context("no record")?;
+    assert_eq!(alice["aws-request-id"], record["attempts"][0]["awsRequestID"]);
+    for (column, cell) in [
+        ("requester", json!("unverified")),
+        ("requester-authenticated", json!("no")),
+        ("approver", Value::Null),
+        ("ticket-claimed", json!("INC-1")),
+        ("password", json!("Invalidated")),
+        ("grants", json!("everyone")),
+    ] {
+        assert_eq!(alice[column], cell, "{column}");
+    }
+    assert_eq!((&nobody["effect"], &nobody["password"]), (&json!("NotPerformed"), &json!("Unchanged")));
+    let csv = env.plugin(&["report", "-o", "csv"]).await?;
+    assert!(csv.stdout.contains("\"'=cmd|' /C calc'!A0\""), "{csv}");
+    assert!(csv.stderr.contains("3 records (of all times): 2 Performed, 1 NotPerformed"), "{csv}");
+    let md = env.plugin(&["report", "-o", "md", "--ticket", "INC-2"]).await?.success()?;
+    assert!(md.contains("| a\\|b |") && md.contains("2 records") && !md.contains("alice"), "{md}");
+    let table = env.plugin(&["report", "--since", "1h"]).await?;
+    assert!(table.stdout.starts_with("SENT") && table.stdout.lines().count() == 4, "{table}");
+    let other = env.plugin(&["report", "-n", "kube-system"]).await?;
+    assert!(other.ok && other.stdout.is_empty() && other.stderr.contains("0 records"), "{other}");
+    Ok(())
+}
