@@ -4,16 +4,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    cluster::Target,
-    completion, create,
-    exit::Exit,
-    explain, export,
-    failure::Failure,
-    list,
-    manage::{approve, hold, prune, release, suspend},
-    reconcile, report, status, verify, watch,
-};
+use crate::{cluster::Target, completion, create, exit::Exit, explain, export, failure::Failure, list, manage::{approve, hold, prune, release, suspend}, reconcile, report, status, verify, watch};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]

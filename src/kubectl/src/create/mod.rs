@@ -54,7 +54,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     // The API server checks all rules of the CRD and the policies; they are the same for each user.
     let sample = creation.check(&plan.new).await?;
     let is_asked = !options.yes && !plan.new.is_empty();
-    if is_asked || options.dry_run.is_some() {
+    if !options.yes || options.dry_run.is_some() {
         let stop = options.again(&selection).command("suspend", &cluster.flags);
         preview(&cluster, &options, &plan, &found, sample, stop).await;
     }
@@ -74,12 +74,14 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         return Ok(Exit::Interrupted);
     }
     anstream::eprintln!("{} created, {} unchanged", plan.new.len(), plan.unchanged.len());
-    if !options.wait {
-        return Ok(Exit::Succeeded);
-    }
+    if options.wait { wait(&cluster, &options, selection).await } else { Ok(Exit::Succeeded) }
+}
+
+/// Waits until the requests of the list have ended.
+async fn wait(cluster: &Cluster, options: &Options, selection: Selection) -> Result<Exit, Failure> {
     let show = Show::new(None, false, options.output.is_some());
     let again = options.again(&selection);
-    Watch { cluster: &cluster, selection, again, show, timeout: options.timeout, were_created: true }.follow().await
+    Watch { cluster, selection, again, show, timeout: options.timeout, were_created: true }.follow().await
 }
 
 impl Options {

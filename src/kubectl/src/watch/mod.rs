@@ -31,6 +31,7 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Args, Debug)]
 #[command(after_help = "\
 It ends when each of the requests has ended. Ctrl-C ends only the watch, never a request.
+A --request-timeout below 60s counts as 60s, because a watch is quiet while nothing changes.
 
 Examples:
   # Follow the requests of a ticket

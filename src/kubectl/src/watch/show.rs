@@ -78,11 +78,16 @@ impl Show {
         self.bar.suspend(|| anstream::eprintln!("{remark}"));
     }
 
-    /// Draws the bar.
+    /// Draws the bar, once it is known how many requests there are.
     pub fn draw(&self, progress: &Progress) {
+        if !progress.is_complete() {
+            return;
+        }
         let tally = progress.tally();
-        self.bar.set_length(tally.total() as u64);
-        self.bar.set_position(tally.ended() as u64);
+        self.bar.update(|state| {
+            state.set_len(tally.total() as u64);
+            state.set_pos(tally.ended() as u64);
+        });
         self.bar.set_message(text::beside_bar(progress));
     }
 
