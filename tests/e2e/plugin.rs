@@ -1,3 +1,4 @@
 //! The kubectl plugin against the real API server.
 
 mod create;
+mod doctor;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, create, exit::Exit, failure::Failure};
+use crate::{cluster::Target, create, doctor, exit::Exit, failure::Failure};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ pub struct Cli {
 enum Command {
     /// Creates a request for each user of a list
     Create(Box<create::Options>),
+    /// Says what is wrong with the installation, and what to do
+    Doctor(doctor::Options),
 }
 
 /// Returns the table of the exit codes.
@@ -37,6 +39,7 @@ impl Cli {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         match self.command {
             Command::Create(options) => create::run(*options, &self.target).await,
+            Command::Doctor(options) => doctor::run(options, &self.target).await,
         }
     }
 }

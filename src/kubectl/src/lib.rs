@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod create;
+pub mod doctor;
 pub mod exit;
 pub mod failure;
 pub mod naming;
