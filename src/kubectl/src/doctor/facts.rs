@@ -118,7 +118,7 @@ impl Facts {
         let now = self.clock.now();
         let mut findings = grants::grants(&self.grants, asked);
         findings.extend(grants::holds(&self.holds, asked, now));
-        findings.extend(self.pool.as_ref().map(|pool| grants::region(pool, &self.operators)));
+        findings.extend(self.pool.as_ref().map(|pool| operator::region(pool, &self.operators)));
         findings.extend(requests::pending(&self.pending, &self.place(), now));
         findings.extend(requests::failed(&self.failed, &self.place()));
         findings

@@ -51,7 +51,7 @@ pub struct Reader<'a> {
     pub cluster: &'a Cluster,
     /// True if the requests of every namespace are read.
     pub everywhere: bool,
-    /// The namespace in which the operator is looked for if you may not list Deployments everywhere.
+    /// The namespace in which the operator is looked for if you may not list Deployments in all.
     pub operator_namespace: &'a str,
 }
 
@@ -262,8 +262,8 @@ impl Reader<'_> {
         self.pods(places).await.map(|pods| pods.iter().map(restarts).collect())
     }
 
-    /// Returns the requests of the namespace, or of all, in any shape: the first page, and the number
-    /// of the others.
+    /// Returns the requests of the namespace, or of all, in any shape: the first page, and the
+    /// number of the others.
     pub async fn all_requests(&self) -> Read<(Vec<DynamicObject>, i64)> {
         let resource = ApiResource::erase::<PasswordResetRequest>(&());
         self.first(if self.everywhere {

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use super::AUDITOR;
 use crate::doctor::{
     finding::Finding,
-    installation::Installation,
     read::Read,
     words::{age, count, list},
 };
@@ -281,27 +280,6 @@ pub fn requires_approval(read: &Read<Vec<DynamicObject>>, pool: Option<&str>) ->
         applies && grant.data.pointer("/spec/requireApproval") == Some(&Value::Bool(true))
     };
     read.got().is_some_and(|grants| grants.iter().any(requires))
-}
-
-/// Compares the Region of a pool with the endpoint of Cognito that the operator is configured with.
-#[must_use]
-pub fn region(pool: &str, operators: &Read<Vec<Installation>>) -> Finding {
-    const SUBJECT: &str = "region";
-    let region = pool.rsplit_once('_').map_or("", |(region, _)| region);
-    let other = operators.got().into_iter().flatten().find_map(|operator| {
-        let endpoint = operator.endpoint.as_ref().filter(|endpoint| !endpoint.contains(&format!(".{region}.")))?;
-        Some((operator, endpoint))
-    });
-    other.map_or_else(
-        || Finding::ok(SUBJECT, format!("the pool is in {region}, where its calls go")),
-        |(operator, endpoint)| {
-            Finding::fail(
-                SUBJECT,
-                format!("the pool is in {region}, and {}/{} sends to {endpoint}", operator.namespace, operator.name),
-                "remove AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER, or run an operator for that Region",
-            )
-        },
-    )
 }
 
 #[cfg(test)]

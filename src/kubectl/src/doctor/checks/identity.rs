@@ -1,4 +1,4 @@
-//! Who you are, and what you may do.
+//! The user, and what the user may do.
 
 use k8s_openapi::api::authentication::v1::UserInfo;
 
@@ -68,7 +68,8 @@ impl Task {
     ];
 }
 
-/// Lists what you may do in a place, a namespace or all of them. `may` contains the tasks with the result of the review.
+/// Lists what you may do in a place, a namespace or all of them. `may` contains the tasks with the
+/// result of the review.
 #[must_use]
 pub fn permissions(may: &Read<Vec<(Task, bool)>>, place: &str) -> Finding {
     const SUBJECT: &str = "permissions";

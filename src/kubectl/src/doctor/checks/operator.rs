@@ -1,4 +1,5 @@
-//! The operator: its Deployment, its version, its permissions, and its leader.
+//! The operator: its Deployment, its version, its permissions, its leader, and its
+//! Region.
 
 use std::collections::BTreeSet;
 
@@ -232,6 +233,27 @@ pub fn restarts(restarts: &Read<Vec<(String, i32)>>) -> Option<Finding> {
     let text = format!("{} restarted: {}", count(named.len(), "Pod"), list(&named));
     let logs = "kubectl logs --previous of that Pod shows the last line before the restart";
     (!named.is_empty()).then(|| Finding::warn("operator", text, logs))
+}
+
+/// Compares the Region of a pool with the endpoint of Cognito that the operator is configured with.
+#[must_use]
+pub fn region(pool: &str, operators: &Read<Vec<Installation>>) -> Finding {
+    const SUBJECT: &str = "region";
+    let region = pool.rsplit_once('_').map_or("", |(region, _)| region);
+    let other = operators.got().into_iter().flatten().find_map(|operator| {
+        let endpoint = operator.endpoint.as_ref().filter(|endpoint| !endpoint.contains(&format!(".{region}.")))?;
+        Some((operator, endpoint))
+    });
+    other.map_or_else(
+        || Finding::ok(SUBJECT, format!("the pool is in {region}, where its calls go")),
+        |(operator, endpoint)| {
+            Finding::fail(
+                SUBJECT,
+                format!("the pool is in {region}, and {}/{} sends to {endpoint}", operator.namespace, operator.name),
+                "remove AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER, or run an operator for that Region",
+            )
+        },
+    )
 }
 
 #[cfg(test)]

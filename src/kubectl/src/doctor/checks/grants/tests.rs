@@ -129,18 +129,6 @@ fn a_hold_that_applies_fails_unless_it_names_users() {
 }
 
 #[test]
-fn the_endpoint_has_to_be_of_the_region_of_the_pool() {
-    let with = |endpoint: Option<&str>| {
-        let endpoint = endpoint.map(str::to_owned);
-        region(POOL, &Read::Got(vec![Installation { endpoint, ..Installation::assumed("ops") }])).severity
-    };
-    assert_eq!(with(None), Severity::Ok);
-    assert_eq!(with(Some("https://vpce-1.cognito-idp.eu-west-1.vpce.amazonaws.com")), Severity::Ok);
-    assert_eq!(with(Some("https://cognito-idp.eu-central-1.amazonaws.com")), Severity::Fail);
-    assert_eq!(region(POOL, &Read::Forbidden).severity, Severity::Ok);
-}
-
-#[test]
 fn approvals_are_required_by_grants_of_the_pool_alone() {
     let read = Read::Got(vec![valid("a", &json!({"namespaces": ["*"], "requireApproval": true}))]);
     assert!(requires_approval(&read, None) && requires_approval(&read, Some(POOL)));

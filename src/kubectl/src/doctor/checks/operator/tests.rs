@@ -127,3 +127,16 @@ fn restarted_pods_are_named() {
     assert_eq!(restarts(&Read::Got(vec![("a".into(), 0)])), None);
     assert_eq!(restarts(&Read::Forbidden), None);
 }
+
+#[test]
+fn the_endpoint_has_to_be_of_the_region_of_the_pool() {
+    let with = |endpoint: Option<&str>| {
+        let endpoint = endpoint.map(str::to_owned);
+        region("eu-west-1_Example01", &Read::Got(vec![Installation { endpoint, ..Installation::assumed("ops") }]))
+            .severity
+    };
+    assert_eq!(with(None), Severity::Ok);
+    assert_eq!(with(Some("https://vpce-1.cognito-idp.eu-west-1.vpce.amazonaws.com")), Severity::Ok);
+    assert_eq!(with(Some("https://cognito-idp.eu-central-1.amazonaws.com")), Severity::Fail);
+    assert_eq!(region("eu-west-1_Example01", &Read::Forbidden).severity, Severity::Ok);
+}
