@@ -94,6 +94,9 @@ impl Facts {
             cluster::crds(&self.kinds),
         ];
         findings.extend(cluster::schemas(&self.schemas));
+        if !self.everywhere {
+            findings.extend(cluster::namespace(&self.labels, &self.namespace));
+        }
         findings
     }
 

@@ -26,6 +26,13 @@ pub fn kubernetes(major: &str, minor: &str, version: &str) -> Finding {
     Finding::ok(SUBJECT, version)
 }
 
+/// Reports a namespace that does not exist, as far as you may read it.
+#[must_use]
+pub fn namespace<T>(read: &Read<T>, name: &str) -> Option<Finding> {
+    let text = || format!("the namespace {name} does not exist");
+    matches!(read, Read::Absent).then(|| Finding::warn("namespace", text(), "name another one with -n"))
+}
+
 /// Checks that the API server serves every kind. `served` contains their plurals.
 #[must_use]
 pub fn crds(served: &Read<BTreeSet<String>>) -> Finding {
@@ -141,6 +148,13 @@ mod tests {
         ] {
             assert_eq!(kubernetes("1", minor, "v1").severity, severity, "{minor}");
         }
+    }
+
+    #[test]
+    fn a_namespace_that_does_not_exist_is_reported() {
+        assert_eq!(namespace(&Read::<()>::Absent, "suport").map(|it| it.severity), Some(Severity::Warn));
+        assert_eq!(namespace(&Read::Got(()), "support"), None);
+        assert_eq!(namespace(&Read::<()>::Forbidden, "support"), None);
     }
 
     #[test]

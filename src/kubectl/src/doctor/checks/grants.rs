@@ -260,7 +260,8 @@ fn held(hold: &UserPoolHold, now: Timestamp) -> Finding {
         hold.metadata.creation_timestamp.as_ref().map_or_else(String::new, |at| format!(" for {}", age(at.0, now)));
     let pool = spec.user_pool_id.as_ref().map_or_else(|| "every pool".into(), |pool| format!("the pool {pool}"));
     let waiting = hold.status.as_ref().and_then(|status| status.held_requests);
-    let waiting = waiting.map_or_else(String::new, |number| format!(", {number} requests at present"));
+    let waiting = waiting.and_then(|number| usize::try_from(number).ok());
+    let waiting = waiting.map_or_else(String::new, |number| format!(", {} at present", count(number, "request")));
     let remedy = format!("when the incident is over: kubectl delete poolhold {name}");
     let users = spec.usernames.as_ref().map(|users| count(users.len(), "user"));
     let who = users.as_ref().map_or_else(String::new, |users| format!("{users} of "));
