@@ -1,6 +1,7 @@
 //! The kubectl plugin against the real API server.
 
 mod create;
+mod doctor;
 mod explain;
 mod export;
 mod installed;

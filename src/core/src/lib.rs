@@ -20,6 +20,7 @@ pub mod panics;
 pub mod recent;
 pub mod refusal;
 pub mod retention;
+pub mod schemas;
 pub mod shared;
 pub mod status_retry;
 pub mod watched_namespaces;

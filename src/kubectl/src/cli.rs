@@ -4,7 +4,16 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::{cluster::Target, completion, create, exit::Exit, explain, export, failure::Failure, list, manage::{approve, hold, prune, release, suspend}, reconcile, report, status, verify, watch};
+use crate::{
+    cluster::Target,
+    completion, create, doctor,
+    exit::Exit,
+    explain, export,
+    failure::Failure,
+    list,
+    manage::{approve, hold, prune, release, suspend},
+    reconcile, report, status, verify, watch,
+};
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
 #[derive(Debug, Parser)]
@@ -57,6 +66,8 @@ enum ClusterCommand {
     Release(release::Options),
     /// Deletes requests that ended some time ago; their records stay
     Prune(prune::Options),
+    /// Says what is wrong with the installation, and what to do
+    Doctor(doctor::Options),
     /// Shows who had whom reset, when and with which effect, out of the ledger
     Report(report::Options),
     /// Writes the ledger into a file, with a manifest that shows later changes of the file
@@ -122,6 +133,7 @@ impl ClusterCommand {
             Self::Hold(options) => hold::run(options, target).await,
             Self::Release(options) => release::run(options, target).await,
             Self::Prune(options) => prune::run(options, target).await,
+            Self::Doctor(options) => doctor::run(options, target).await,
             Self::Report(options) => report::run(options, target).await,
             Self::Export(options) => export::run(options, target).await,
             Self::Verify(options) => verify::run(options, target).await,

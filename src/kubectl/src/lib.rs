@@ -8,6 +8,7 @@ pub mod cli;
 pub mod cluster;
 pub mod completion;
 pub mod create;
+pub mod doctor;
 pub mod exit;
 pub mod explain;
 pub mod export;

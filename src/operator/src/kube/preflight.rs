@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use cognito_reset_api::{PasswordResetRecord, PasswordResetRequest, UserPoolGrant, UserPoolHold};
 use cognito_reset_core::{
     ledger::OLD_NAME_PREFIX,
+    schemas::listed,
     watched_namespaces::{Scope, WatchedNamespaces},
 };
 use k8s_openapi::api::{
@@ -209,11 +210,11 @@ pub(crate) async fn check(
     }
     let missing = schemas::missing(client, api_timeout).await;
     if !missing.ledger.is_empty() {
-        return Err(StartError::OldLedger(schemas::listed(&missing.ledger)));
+        return Err(StartError::OldLedger(listed(&missing.ledger)));
     }
     if !missing.others.is_empty() {
         warn!(
-            missing = schemas::listed(&missing.others),
+            missing = listed(&missing.others),
             "the CRDs are older than this operator: the API server rejects or drops these fields and values; install the CRDs of this version"
         );
     }

@@ -1,0 +1,83 @@
+use serde_json::json;
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_000_000 + second).expect("a time")
+}
+
+/// A request that was created at a second, and shows a reason; none if nobody has looked at it.
+fn request(name: &str, created: i64, reason: Option<&str>) -> Request {
+    let ready = json!({
+        "type": "Ready", "status": "Unknown", "reason": reason.unwrap_or("Pending"), "message": "as it is",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": if reason.is_some() { 1 } else { UNSEEN },
+    });
+    serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": "support", "creationTimestamp": at(created).to_string()},
+        "spec": {"userPoolID": "p", "username": "u"}, "status": {"conditions": [ready]},
+    }))
+    .expect("a request")
+}
+
+fn listed(requests: Vec<Request>) -> Read<Listed> {
+    Read::Got(Listed { requests, is_cut: false })
+}
+
+#[test]
+fn each_reason_to_wait_has_its_weight() {
+    let (fail, warn) = (Some(Severity::Fail), Some(Severity::Warn));
+    for (reason, wanted) in [
+        ("AwsCredentialsUnavailable", fail),
+        ("NoMatchingGrant", fail),
+        ("WriteRefused", fail),
+        ("CognitoUnreachable", fail),
+        ("UserPoolHeld", fail),
+        ("NotAuthorizedException", fail),
+        ("NotAfterRequired", warn),
+        ("Throttled", warn),
+        ("AwaitingApproval", None),
+        ("Suspended", None),
+        ("RateLimited", None),
+    ] {
+        let found = pending(&listed(vec![request("a", 0, Some(reason))]), "namespace support", at(300));
+        let waiting = found.iter().find(|finding| finding.subject == "waiting");
+        assert_eq!(waiting.map(|it| it.severity), wanted, "{reason}");
+        if let Some(waiting) = waiting {
+            let text = format!("1 request waits as {reason}, the oldest support/a for 5m: as it is");
+            assert_eq!(waiting.text, text);
+        }
+    }
+}
+
+#[test]
+fn the_backlog_has_its_number_and_its_oldest_request() {
+    let two = vec![request("b", 60, Some("RateLimited")), request("a", 0, Some("RateLimited"))];
+    let found = pending(&listed(two.clone()), "namespace support", at(120));
+    assert_eq!(found, [Finding::ok("backlog", "2 requests pending in namespace support, the oldest support/a for 2m")]);
+    let cut = pending(&Read::Got(Listed { requests: two, is_cut: true }), "all namespaces", at(120));
+    assert!(cut[0].text.starts_with("more than 2 requests"), "{cut:?}");
+    assert!(pending(&listed(vec![]), "namespace support", at(0))[0].text.contains("no request is pending"));
+    assert_eq!(pending(&Read::Forbidden, "namespace support", at(0))[0].severity, Severity::Skipped);
+}
+
+#[test]
+fn requests_that_no_operator_sees_are_reported_after_a_while() {
+    let severity = |requests, now| {
+        let found = pending(&listed(requests), "namespace support", at(now));
+        found.iter().find(|finding| finding.text.contains("no operator")).map(|finding| finding.severity)
+    };
+    let unseen = || request("a", 0, None);
+    assert_eq!(severity(vec![unseen()], 30), None);
+    assert_eq!(severity(vec![unseen()], 31), Some(Severity::Fail));
+    assert_eq!(severity(vec![unseen(), request("b", 0, Some("Suspended"))], 31), Some(Severity::Warn));
+}
+
+#[test]
+fn failures_are_counted_and_a_wrong_region_is_explained() {
+    let some = vec![request("a", 0, Some("Expired")), request("b", 0, Some("ResourceNotFoundException"))];
+    let found = failed(&listed(some), "namespace support");
+    assert_eq!(found.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Warn, Severity::Ok]);
+    assert!(found[1].text.contains("1 Expired, 1 ResourceNotFoundException"), "{found:?}");
+    assert_eq!(failed(&listed(vec![]), "namespace support").len(), 1);
+    assert!(failed(&Read::Forbidden, "namespace support").is_empty());
+}

@@ -1,0 +1,106 @@
+//! A finding: one line of what `doctor` shows.
+
+use serde::Serialize;
+
+use crate::exit::Exit;
+
+/// The weight of a finding, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Resets are refused, or wait for somebody.
+    Fail,
+    /// Something is not as it should be, and resets are performed.
+    Warn,
+    /// The check was not made.
+    Skipped,
+    /// Nothing is wrong.
+    Ok,
+}
+
+impl Severity {
+    /// Returns the word that is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Warn => "warn",
+            Self::Skipped => "skipped",
+            Self::Ok => "ok",
+        }
+    }
+}
+
+/// A finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The weight.
+    pub severity: Severity,
+    /// The subject, in one word or two.
+    pub subject: &'static str,
+    /// The state that was found.
+    pub text: String,
+    /// The way out; absent if nothing is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    /// Returns a finding without fault.
+    #[must_use]
+    pub fn ok(subject: &'static str, text: impl Into<String>) -> Self {
+        Self { severity: Severity::Ok, subject, text: text.into(), remedy: None }
+    }
+
+    /// Returns something that is not as it should be, and the way out.
+    #[must_use]
+    pub fn warn(subject: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Warn, subject, text: text.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// Returns something that refuses resets, and the way out.
+    #[must_use]
+    pub fn fail(subject: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Fail, subject, text: text.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// Returns a check that was not made, and how it can be.
+    #[must_use]
+    pub fn skipped(subject: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Skipped, subject, text: text.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Puts what is wrong first. Findings of one severity keep their order.
+pub fn sort(findings: &mut [Finding]) {
+    findings.sort_by_key(|finding| finding.severity);
+}
+
+/// Returns the result for scripts: that something refuses resets, or that nothing does.
+#[must_use]
+pub fn exit(findings: &[Finding]) -> Exit {
+    let refuses = findings.iter().any(|finding| finding.severity == Severity::Fail);
+    if refuses { Exit::NothingSent } else { Exit::Succeeded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_comes_first_and_only_a_refusal_fails() {
+        let mut all = [
+            Finding::ok("a", ""),
+            Finding::skipped("b", "", ""),
+            Finding::warn("c", "", ""),
+            Finding::ok("d", ""),
+            Finding::warn("e", "", ""),
+        ];
+        sort(&mut all);
+        assert_eq!(all.each_ref().map(|finding| finding.subject), ["c", "e", "b", "a", "d"]);
+        assert_eq!(exit(&all), Exit::Succeeded);
+        let mut all = [Finding::ok("a", ""), Finding::fail("b", "", "")];
+        sort(&mut all);
+        assert_eq!((all[0].subject, exit(&all)), ("b", Exit::NothingSent));
+    }
+}
