@@ -156,3 +156,20 @@ async fn a_bundle_has_no_marked_user() -> Result<()> {
     assert!(again.code == Some(2) && again.stderr.contains("name a new one"), "{again}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_request_that_waits_shows_its_cause() -> Result<()> {
+    let env = Environment::start().await?;
+    let without = env.replica("one", Some("10s")).without_env("AWS_ACCESS_KEY_ID").without_env("AWS_SECRET_ACCESS_KEY");
+    let _operator = env.run_with(without.args(["--retry-initial=5s", "--retry-max=5s"])).await?;
+    env.ask("alice").await?;
+    env.becomes("alice", "Pending/AwsCredentialsUnavailable").await?;
+    let shown = env.plugin(&["doctor"]).await?;
+    assert_eq!(shown.code, Some(5), "{shown}");
+    let first = shown.stdout.lines().next().unwrap_or_default();
+    assert!(first.contains("1 request waits as AwsCredentialsUnavailable, the oldest default/alice"), "{shown}");
+    assert!(first.contains("give the operator's service account an IAM role"), "{shown}");
+    let nowhere = env.plugin(&["doctor", "-n", "suport"]).await?;
+    assert!(nowhere.stdout.contains("the namespace suport does not exist; name another one with -n"), "{nowhere}");
+    Ok(())
+}

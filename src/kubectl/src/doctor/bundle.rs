@@ -1,14 +1,15 @@
 //! The bundle for an issue report: findings, objects and logs, without the names of people.
 
+pub mod log_names;
 pub mod redact;
 
-use std::{fs::File, io::Write as _, path::Path};
+use std::{collections::BTreeSet, fs::File, io::Write as _, path::Path};
 
 use cognito_reset_api::{UserPoolGrant, UserPoolHold};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, ResourceExt as _,
+    Api, ResourceExt,
     api::{DynamicObject, LogParams},
 };
 use serde_json::{Map, Value, json};
@@ -149,7 +150,18 @@ fn vocabulary(facts: &Facts, evidence: &Evidence) -> Vocabulary {
     ] {
         page.got().into_iter().flat_map(|(objects, _)| objects).for_each(|object| vocabulary.collect(object, kind));
     }
+    learn_logs(evidence, &mut vocabulary);
     vocabulary
+}
+
+/// Adds the names of requests and records in the logs, but not those of grants and holds.
+fn learn_logs(evidence: &Evidence, vocabulary: &mut Vocabulary) {
+    let of_administrators = [&evidence.grants, &evidence.holds].into_iter().filter_map(Read::got);
+    let kept: BTreeSet<String> =
+        of_administrators.flat_map(|(objects, _)| objects).map(ResourceExt::name_any).collect();
+    let logs = evidence.logs.got().into_iter().flatten().filter_map(|(_, log)| log.got());
+    let names = logs.flat_map(|log| log.lines()).flat_map(log_names::names);
+    names.filter(|name| !kept.contains(name)).for_each(|name| vocabulary.learn(&name));
 }
 
 /// Returns the cause for which something is not in the bundle.

@@ -58,7 +58,8 @@ fn facts() -> Facts {
 fn evidence() -> Evidence {
     let hold = json!({"apiVersion": "x/v1", "kind": "UserPoolHold", "metadata": {"name": "incident"},
                       "spec": {"usernames": [MARKED], "reason": "marked-user is at risk"}});
-    let log = "{\"message\":\"claimed\",\"request\":\"support/reset-marked-user\"}\nfor marked-user@example.com";
+    let log = "{\"message\":\"claimed\",\"request\":\"support/reset-marked-user\"}\nfor marked-user@example.com\n\
+               {\"name\":\"gone-marked\",\"error\":\"gone-marked not found\"}";
     Evidence {
         requests: Read::Got((vec![object(request())], 7)),
         records: Read::Forbidden,
@@ -75,7 +76,7 @@ fn a_marked_user_is_nowhere_in_a_bundle() {
     assert!(findings.iter().any(|finding| finding.text.contains(MARKED)), "{findings:?}");
     let bundle = bundle(&facts, &findings, &evidence(), b"salt", Timestamp::UNIX_EPOCH).expect("a bundle");
     let text = bundle.to_string();
-    assert!(!text.contains(MARKED), "{text}");
+    assert!(!text.contains(MARKED) && !text.contains("gone-marked"), "{text}");
     assert_eq!(bundle["requests"]["leftOut"], 7);
     assert_eq!(bundle["records"]["notRead"], "you lack the permission");
     assert_eq!(bundle["logs"]["pod-2"]["notRead"], "you lack the permission");
