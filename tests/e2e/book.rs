@@ -5,7 +5,7 @@ use std::{os::unix::fs::symlink, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tempfile::TempDir;
-use testbed::environment::{Environment, LIMIT, root};
+use testbed::environment::{Environment, LIMIT, plugin, root};
 use testbed::{Options, Page, eventually};
 
 /// The pool of the examples.
@@ -86,6 +86,21 @@ async fn wrong_users_of_a_list_are_taken_out_as_the_page_says() -> Result<()> {
     }
     let calls: Vec<_> = ["alice", "bob", "carol", "dave"].iter().map(|user| env.calls(user)).collect();
     assert_eq!(calls, [1, 1, 0, 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_plugin_resets_a_list_as_the_page_says() -> Result<()> {
+    let env = start(Options::default(), "support", &["alice", "bob"]).await?;
+    let _operator = env.run().await?;
+    let folder = tempfile::tempdir()?;
+    symlink(plugin(), folder.path().join("kubectl-cognito_reset"))?;
+    let path = folder.path().to_str().context("the folder is not text")?;
+    let reader = Reader::of(&env, "docs/kubectl.md")?;
+    for step in ["create", "look"] {
+        reader.runs(step, &[("PATH", path)]).await?;
+    }
+    assert_eq!((env.calls("alice"), env.calls("bob")), (1, 1));
     Ok(())
 }
 

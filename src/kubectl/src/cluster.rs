@@ -83,8 +83,8 @@ pub struct Cluster {
     pub namespace: String,
     /// The host of the API server, with its port.
     pub server: String,
-    /// The flags that lead to the same cluster and namespace, for the commands that are shown to the
-    /// user.
+    /// The flags that lead to the same cluster and namespace, for the commands that are shown to
+    /// the user.
     pub flags: String,
     /// The same without the namespace.
     pub cluster_flags: String,

@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_the_table() {
+        let page = include_str!("../../../docs/kubectl.md");
+        for exit in Exit::ALL {
+            assert!(page.contains(&format!("| {} | {}", exit.code(), exit.meaning())), "{exit:?}");
+        }
+    }
+
+    #[test]
     fn the_result_that_needs_attention_first_decides() {
         let tally = |pending, unknown, failed, not_sent| Tally {
             pending,

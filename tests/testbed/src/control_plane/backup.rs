@@ -7,6 +7,9 @@ use tokio::process::Command;
 
 use super::{ControlPlane, etcd_ready, start_etcd};
 
+/// The variable that names the folders of programs.
+const PATH: &str = "PATH";
+
 impl ControlPlane {
     /// Stops kube-apiserver and etcd, has `restore` make a new data directory, and starts both on
     /// it.
@@ -34,24 +37,26 @@ impl ControlPlane {
     }
 
     /// Runs a script as an administrator on a machine of the control plane: `kubectl`, `etcdctl`
-    /// and `etcdutl` are at hand and configured, and the variables given are set. Ends at the first
-    /// command that fails.
+    /// and `etcdutl` are at hand and configured, and the variables given are set. The folders of a
+    /// `PATH` among them come first. Ends at the first command that fails.
     ///
     /// # Errors
     /// When it fails, with what it said.
     pub async fn script(&self, text: &str, environment: &[(&str, &str)]) -> Result<String> {
         self.tools.etcd_tools()?;
-        let mut search: Vec<PathBuf> = vec![self.tools.directory().to_owned()];
-        search.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        let own = std::env::var_os(PATH).unwrap_or_default();
+        let first =
+            environment.iter().filter(|(name, _)| *name == PATH).flat_map(|(_, path)| std::env::split_paths(path));
+        let search = first.chain([self.tools.directory().to_owned()]).chain(std::env::split_paths(&own));
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", text])
             .current_dir(self.home.path())
             .env_clear()
-            .env("PATH", std::env::join_paths(search)?)
+            .env(PATH, std::env::join_paths(search)?)
             .env("HOME", self.home.path())
             .env("KUBECONFIG", self.kubeconfig())
             .env("ETCDCTL_ENDPOINTS", &self.etcd_at.client)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().copied().filter(|(name, _)| *name != PATH))
             .kill_on_drop(true)
             .output()
             .await
