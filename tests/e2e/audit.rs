@@ -128,6 +128,50 @@ async fn an_auditor_reads_everything_and_writes_nothing() -> Result<()> {
     }
     let other_ticket = block("ticket")?.replace("INC-1042", "INC-7");
     assert_eq!(env.cluster.script(&other_ticket, &as_auditor).await?.trim(), "default/inc-7");
+    let period = block("period")?;
+    let output = env.cluster.script(&period.replace("2026-10-01", "9999-01-01"), &as_auditor).await?;
+    let rows: Vec<_> = output.lines().map(|line| line.split(',').collect::<Vec<_>>()).collect();
+    ensure!(rows.len() == 3 && rows.iter().all(|row| row.len() == rows[0].len()), "{output}");
+    for text in [r#""inc-1042""#, r#""carol",,"erin",,"dave","INC-1042","by-two",,"Performed","CognitoResponse","#] {
+        assert!(output.contains(text), "{text} is not in {output}");
+    }
+    assert!(output.contains(r#""NotPerformed",,"Expired","#), "{output}");
+    let later = env.cluster.script(&period.replace("2026-07-01", "9999-01-01"), &as_auditor).await?;
+    assert_eq!(later.lines().count(), 1, "{later}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_audit_log_shows_who_altered_records_and_policies() -> Result<()> {
+    let env = start().await?;
+    let _operator = env.run().await?;
+    ask(&env, "inc-1042", "alice").await?;
+    let log = env.cluster.file("audit.log").display().to_string();
+    let find = async |name: &str| env.cluster.script(&block(name)?, &[("AUDIT_LOG", &log)]).await;
+    assert_eq!(find("log-records").await?.trim(), "");
+    let name = env.record("inc-1042").await?.context("no record")?["metadata"]["name"].clone();
+    let name = name.as_str().context("no name")?;
+    for (patch, accepted) in [
+        (json!([{"op": "replace", "path": "/attempts/0/requestedBy/username", "value": "mallory"}]), true),
+        (json!([{"op": "replace", "path": "/effect", "value": "NotPerformed"}]), false),
+        (json!([{"op": "replace", "path": "/username", "value": "mallory"}]), false),
+        (json!([{"op": "replace", "path": "/request/name", "value": "other"}]), false),
+    ] {
+        let patch = patch.to_string();
+        let output = env.cluster.as_admin().run(&["patch", "prrec", name, "--type=json", "-p", &patch]).await?;
+        assert_eq!(output.success().is_ok(), accepted, "{patch}");
+    }
+    env.kubectl(&["delete", "prrec", name]).await?;
+    let found = find("log-records").await?;
+    assert_eq!(found.lines().count(), 5, "{found}");
+    assert!(found.lines().all(|line| line.contains(name) && line.contains("\tadmin\t")), "{found}");
+    assert!(found.contains("\t422") && found.contains("\tdelete\t"), "{found}");
+    let binding = "validatingadmissionpolicybinding";
+    let before = env.cluster.script(&block("policies")?, &[]).await?;
+    assert!(before.contains("cognito-reset-settle") && before.contains("--listen="), "{before}");
+    env.kubectl(&["delete", binding, "cognito-reset-settle"]).await?;
+    let found = find("log-policies").await?;
+    assert!(found.contains("\tdelete\tvalidatingadmissionpolicybindings\tcognito-reset-settle\tadmin\t"), "{found}");
     Ok(())
 }
 

@@ -49,7 +49,8 @@ impl Environment {
         let (root, output) = (repository(), output());
         let tools = Tools::locate().await?;
         say("Starting etcd, kube-apiserver, kube-controller-manager, and moto in place of Cognito");
-        let options = Options { controller_manager: true, ..Options::default() };
+        let audit_policy = Some(root.join("deploy/audit/policy.yaml"));
+        let options = Options { controller_manager: true, audit_policy, ..Options::default() };
         let (cluster, moto) = tokio::try_join!(ControlPlane::start(&tools, options), Moto::start(&tools))?;
         // This proxy injects no fault: it counts the calls on their way to Cognito.
         let proxy = FaultProxy::start(moto.url(), None).await?;

@@ -105,8 +105,9 @@ pub(crate) async fn serve(operator: &Path) -> Result<()> {
     let kubeconfig = output().join("kubeconfig");
     std::fs::copy(environment.cluster.kubeconfig(), &kubeconfig).context("failed to write the kubeconfig")?;
     let exports = format!(
-        "export KUBECONFIG='{}'\nexport PATH='{}':\"$PATH\"\n",
+        "export KUBECONFIG='{}'\nexport AUDIT_LOG='{}'\nexport PATH='{}':\"$PATH\"\n",
         kubeconfig.display(),
+        environment.cluster.file("audit.log").display(),
         environment.tools.directory().display()
     );
     std::fs::write(output().join("env"), exports).context("failed to write the environment")?;
@@ -171,6 +172,7 @@ is there already, and {SPARE} is a user.
 
 The user pool is {}, and Cognito (moto, behind a proxy that counts calls) is at {}.
 The operator's metrics are at {}/metrics, its log is {samples}/operator.log.
+The audit log of the API server is in $AUDIT_LOG (docs/audit.md).
 `make down` stops everything.",
         text("pool"),
         text("cognito"),
