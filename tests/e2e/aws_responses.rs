@@ -300,7 +300,11 @@ async fn all_end(env: &Environment, rows: Vec<Row>) -> Result<()> {
 #[test]
 fn every_exception_that_is_known_has_a_row() {
     for exception in Exception::ALL {
-        assert!(EXCEPTIONS.iter().any(|(code, ..)| *code == exception.code()), "{}", exception.code());
+        assert!(
+            EXCEPTIONS.iter().any(|(code, ..)| *code == exception.code()),
+            "EXCEPTIONS has no {}",
+            exception.code()
+        );
     }
 }
 

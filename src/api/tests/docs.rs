@@ -6,7 +6,7 @@ use cognito_reset_api::Exception;
 fn every_exception_and_reason_is_documented() {
     let page = include_str!("../../../docs/reasons.md");
     for exception in Exception::ALL {
-        assert!(page.contains(&format!("| `{}` |", exception.code())), "{}", exception.code());
+        assert!(page.contains(&format!("| `{}` |", exception.code())), "docs/reasons.md has no {}", exception.code());
     }
     // The one list of reasons has the names, each behind `=> "`.
     let list = include_str!("../src/conditions.rs");
@@ -18,7 +18,7 @@ fn every_exception_and_reason_is_documented() {
     let names: Vec<_> = names.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names {
-        assert!(page.contains(&format!("| `{name}` |")), "{name}");
+        assert!(page.contains(&format!("| `{name}` |")), "docs/reasons.md has no {name}");
     }
 }
 

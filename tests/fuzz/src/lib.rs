@@ -5,12 +5,12 @@
 //! `cargo test`, and `targets/` on those of libFuzzer, guided by coverage, under `make fuzz`.
 
 pub mod briefly;
+pub mod codes;
 pub mod patterns;
 pub mod records;
 pub mod replies;
 pub mod resources;
 pub mod wire;
 
-mod codes;
 mod edits;
 mod statuses;

@@ -1,15 +1,18 @@
 //! The production port's reading of single replies: those that were once taken for more than they
 //! say, Cognito's own replies for comparison, and none at all.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, TcpListener},
+};
 
-use cognito_reset_api::{FailureCause, UserStatus};
+use cognito_reset_api::{Exception, FailureCause, UserStatus};
 use cognito_reset_aws::transport::MAX_RESPONSE;
 use cognito_reset_core::action::{
     port::User,
-    response::{Code, ResetResponse},
+    response::{Class, Code, ResetResponse},
 };
-use fuzz::wire;
+use fuzz::{codes::PROOFS, wire};
 
 const REFUSAL: &str = r#"{"__type":"UserNotFoundException","message":"User does not exist."}"#;
 
@@ -22,6 +25,17 @@ fn reset(status: &str, headers: &str, body: &str) -> ResetResponse {
 
 fn refusal() -> ResetResponse {
     ResetResponse::Exception(Code::parse("UserNotFoundException").expect("a known code"))
+}
+
+#[test]
+fn proofs_are_the_codes_of_the_classes_that_prove_something() {
+    let proves = |exception: &&Exception| match Class::of(**exception) {
+        Class::Refused | Class::Throttled | Class::Blocked => true,
+        Class::Ambiguous | Class::AmbiguousFailure => false,
+    };
+    let wanted: BTreeSet<_> = Exception::ALL.iter().filter(proves).map(|exception| exception.code()).collect();
+    let different: Vec<_> = wanted.symmetric_difference(&BTreeSet::from(PROOFS)).copied().collect();
+    assert!(different.is_empty(), "PROOFS in tests/fuzz/src/codes.rs and the classes differ in {different:?}");
 }
 
 #[test]
