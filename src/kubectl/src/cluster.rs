@@ -116,7 +116,11 @@ impl Cluster {
     }
 
     fn with(mut config: Config, target: &Target) -> Result<Self, Failure> {
-        config.auth_info.impersonate.clone_from(&target.as_user);
+        // Without the flag, the kubeconfig decides whom its user impersonates.
+        if let Some(user) = &target.as_user {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups = None;
+        }
         if !target.as_group.is_empty() {
             config.auth_info.impersonate_groups = Some(target.as_group.clone());
         }

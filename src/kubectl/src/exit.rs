@@ -17,8 +17,8 @@ pub enum Exit {
     TimedOut,
     /// For at least one request it cannot be determined whether the reset happened.
     SomeUnknown,
-    /// The cluster or the user refused, or nothing was sent now for at least one request, because
-    /// the reset had been performed before.
+    /// The cluster or the user refused, or nothing was sent now for at least one request: its reset
+    /// had been performed before, or the user already had to reset the password.
     NothingSent,
     /// Ctrl-C ended the command. The operator goes on.
     Interrupted,

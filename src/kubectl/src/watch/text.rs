@@ -32,7 +32,10 @@ pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> Stri
 /// Returns the line of a request that was deleted before an outcome was seen.
 #[must_use]
 pub fn deleted(id: &Id, all_namespaces: bool) -> String {
-    format!("{}: deleted before an outcome was seen; its record has the outcome", name(id, all_namespaces))
+    format!(
+        "{}: deleted before an outcome was seen; if a call was made, its record has the outcome",
+        name(id, all_namespaces)
+    )
 }
 
 fn name(id: &Id, all_namespaces: bool) -> String {

@@ -72,7 +72,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let verb = if create(&holds, &name, &wanted).await? { "created" } else { "unchanged" };
     anstream::println!("userpoolhold.cognito-reset.dev/{name} {verb}");
     let hold = in_force(&holds, &name, options.timeout).await?;
-    report(&hold, &cluster.flags)
+    report(&hold, &cluster.cluster_flags)
 }
 
 impl Options {

@@ -22,7 +22,7 @@ fn a_line_names_request_outcome_and_reason() {
     let failed = request("Failed", "UserNotFoundException", "no such\u{1b}[2J user");
     assert_eq!(ended(&failed, false, false), "one: Failed/UserNotFoundException: no such\\u001b[2J user");
     let gone = deleted(&done.id(), true);
-    assert_eq!(gone, "support/one: deleted before an outcome was seen; its record has the outcome");
+    assert_eq!(gone, "support/one: deleted before an outcome was seen; if a call was made, its record has the outcome");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_counts_name_what_is_waited_for() {
     put("e", "Succeeded", "AlreadyPerformed");
     assert_eq!(
         tally(&progress),
-        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 performed before (nothing was sent now) (2 RateLimited, 1 not seen by the operator)"
+        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded with nothing sent now (2 RateLimited, 1 not seen by the operator)"
     );
     assert_eq!(beside_bar(&progress), "1 ok, 1 failed, 0 unknown, 3 left");
     assert_eq!(
