@@ -113,6 +113,34 @@ fn column(text: &str, name: &str, delimiter: u8, source: &str) -> Result<Numbere
         .collect()
 }
 
+/// Returns each name once, and notes those that occur again, or again in upper or lower case.
+fn without_repetitions(lines: Numbered, source: &str) -> Users {
+    let (mut first, mut folded) = (HashMap::new(), HashMap::new());
+    let (mut users, mut notes) = (Users::default(), 0_usize);
+    for (line, name) in lines {
+        let note = match (first.get(&name), folded.get(&name.to_lowercase())) {
+            (Some(earlier), _) => Some(format!("repeats line {earlier}: counted once")),
+            (None, Some(earlier)) => Some(format!(
+                "differs from line {earlier} only in upper and lower case: two requests, which may be of one user"
+            )),
+            (None, None) => None,
+        };
+        if first.insert(name.clone(), line).is_none() {
+            folded.entry(name.to_lowercase()).or_insert(line);
+            users.names.push(name);
+        }
+        let Some(note) = note else { continue };
+        notes += 1;
+        if notes <= SHOWN {
+            users.notes.push(format!("{source}, line {line} {note}"));
+        }
+    }
+    if notes > SHOWN {
+        users.notes.push(format!("and {} more such lines", notes - SHOWN));
+    }
+    users
+}
+
 fn checked(lines: Numbered, source: &str, rule: &FieldRule) -> Result<Users, Failure> {
     let wrong: Vec<String> = lines
         .iter()
@@ -124,17 +152,7 @@ fn checked(lines: Numbered, source: &str, rule: &FieldRule) -> Result<Users, Fai
         let more = more.map_or_else(String::new, |more| format!("\nand {more} more lines"));
         return Err(Failure::usage(format!("{}{more}\nnothing was sent", shown.join("\n"))));
     }
-    let mut first = HashMap::new();
-    let mut users = Users::default();
-    for (line, name) in lines {
-        match first.get(&name) {
-            Some(earlier) => users.notes.push(format!("{source}, line {line} repeats line {earlier}: counted once")),
-            None => {
-                first.insert(name.clone(), line);
-                users.names.push(name);
-            }
-        }
-    }
+    let users = without_repetitions(lines, source);
     match users.names.len() {
         0 => Err(Failure::usage(format!("{source} has no user name"))),
         count if count > MOST_USERS => Err(Failure::usage(format!(

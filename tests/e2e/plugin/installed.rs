@@ -58,6 +58,8 @@ async fn krew_installs_it_and_kubectl_completes_it() -> Result<()> {
     assert!(commands.contains("create\tCreates"), "{commands}");
     let pools = completed(&["create", "alice", "--pool", ""]).await?;
     assert!(pools.contains(&env.pool), "{pools}");
+    let requests = completed(&["explain", ""]).await?;
+    assert!(requests.contains("help-1\tPending"), "{requests}");
     let namespaces = completed(&["create", "-n", "kube-s"]).await?;
     assert!(namespaces.contains("kube-system"), "{namespaces}");
     Ok(())

@@ -35,7 +35,7 @@ enum Live {
 /// The arguments with live values, by the ids that all commands use.
 const LIVE: [(&str, Live); 5] = [
     ("names", Live::Requests),
-    ("name_of_request", Live::Requests),
+    ("request", Live::Requests),
     ("pool", Live::Pools),
     ("namespace", Live::Namespaces),
     ("context", Live::Contexts),

@@ -1,6 +1,6 @@
 //! Decides what a command creates: for each user a request, unless it exists already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cognito_reset_api::Outcome;
 use jiff::Timestamp;
@@ -52,25 +52,44 @@ pub struct Found {
     pub earlier: Earlier,
 }
 
-/// The resets of users by requests of other names: their number, and the time of the last one.
+/// The effects of requests of other names on the same users, and those that they may still have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Earlier(HashMap<String, (usize, Option<Timestamp>)>);
+pub struct Earlier {
+    /// The number of resets of a user, and the time of the last one.
+    resets: HashMap<String, (usize, Option<Timestamp>)>,
+    /// The users with a request that has not ended, or of which the effect is not known.
+    open: HashSet<String>,
+}
 
 impl Earlier {
-    /// Counts a request, if a reset was performed for it.
+    /// Counts a request, if a reset was performed for it or may be.
     pub fn add(&mut self, request: &Request) {
-        if State::from(request) == State::Succeeded {
-            let (count, last) = self.0.entry(request.spec.username.clone()).or_default();
-            *count += 1;
-            *last = (*last).max(request.performed());
+        let username = request.spec.username.clone();
+        match State::from(request) {
+            State::Succeeded => {
+                let (count, last) = self.resets.entry(username).or_default();
+                *count += 1;
+                *last = (*last).max(request.performed());
+            }
+            State::Pending | State::Unknown => {
+                self.open.insert(username);
+            }
+            State::NotSent | State::Failed | State::Deleted => {}
         }
+    }
+
+    /// Returns the number of these users with a request that has not ended, or of which the effect
+    /// is not known.
+    #[must_use]
+    pub fn open(&self, wanted: &[Wanted]) -> usize {
+        wanted.iter().filter(|wanted| self.open.contains(&wanted.username)).count()
     }
 
     /// Returns the number of these users that were reset before, the number of their resets, and
     /// the time of the last one.
     #[must_use]
     pub fn of(&self, wanted: &[Wanted]) -> (usize, usize, Option<Timestamp>) {
-        let resets = wanted.iter().filter_map(|wanted| self.0.get(&wanted.username));
+        let resets = wanted.iter().filter_map(|wanted| self.resets.get(&wanted.username));
         resets.fold((0, 0, None), |(users, resets, last), (count, at)| (users + 1, resets + count, last.max(*at)))
     }
 }

@@ -73,6 +73,7 @@ impl Preview<'_> {
     /// Returns the rows about the requests that would be created.
     fn about_new(&self) -> Vec<(&'static str, String)> {
         let mut rows: Vec<_> = self.reset_before().map(|text| ("reset before", text)).into_iter().collect();
+        rows.extend(self.still_open().map(|text| ("still open", text)));
         rows.push(("grants", self.grants()));
         rows.push(("holds", self.holds()));
         rows.extend(self.terms.notes.iter().map(|note| ("note", note.clone())));
@@ -86,6 +87,13 @@ impl Preview<'_> {
         let last = last.map_or_else(String::new, |last| format!(", the last at {last}"));
         (users > 0)
             .then(|| format!("{users} of these users, by {resets} requests of other names{last}; they are reset again"))
+    }
+
+    fn still_open(&self) -> Option<String> {
+        let users = self.earlier.open(&self.plan.new);
+        (users > 0).then(|| {
+            format!("{users} of these users, by requests of other names that wait or whose effect is not known; they may be reset twice")
+        })
     }
 
     fn grants(&self) -> String {

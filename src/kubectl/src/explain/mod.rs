@@ -23,7 +23,7 @@ use crate::{
 
 /// The arguments of `explain`.
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("whom").required(true).args(["name", "user"]))]
+#[command(group = ArgGroup::new("whom").required(true).args(["request", "user"]))]
 #[command(after_help = "\
 Examples:
   # Explain one request: who asked, what was sent when, what follows
@@ -33,7 +33,7 @@ Examples:
   kubectl cognito-reset explain --user alice@example.com --pool eu-west-1_Example01")]
 pub struct Options {
     /// The name of the request
-    #[arg(value_name = "NAME")]
+    #[arg(id = "request", value_name = "NAME")]
     name: Option<String>,
     /// The user whose requests and records are explained
     #[arg(long, value_name = "USER", requires = "pool")]

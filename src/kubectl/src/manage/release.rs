@@ -38,7 +38,7 @@ pub struct Options {
 #[group(required = true, multiple = false)]
 struct Chosen {
     /// The names of the holds
-    #[arg(value_name = "NAME")]
+    #[arg(id = "holds", value_name = "NAME")]
     names: Vec<String>,
     /// Every hold of this user pool. Holds of all pools are not among them
     #[arg(long, value_name = "ID")]

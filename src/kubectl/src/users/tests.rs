@@ -40,7 +40,14 @@ fn a_list_is_read_as_editors_write_it() {
 fn repetitions_count_once_and_are_said() {
     let users = lines_of(b"alice\nbob\nalice\nAlice\n").expect("a list");
     assert_eq!(users.names, ["alice", "bob", "Alice"]);
-    assert_eq!(users.notes, ["list, line 3 repeats line 1: counted once"]);
+    let notes = [
+        "list, line 3 repeats line 1: counted once",
+        "list, line 4 differs from line 1 only in upper and lower case: two requests, which may be of one user",
+    ];
+    assert_eq!(users.notes, notes);
+    let many = lines_of("alice\n".repeat(20).as_bytes()).expect("a list");
+    assert_eq!((many.names.len(), many.notes.len()), (1, SHOWN + 1));
+    assert_eq!(many.notes.last().map(String::as_str), Some("and 9 more such lines"));
 }
 
 #[test]

@@ -30,12 +30,19 @@ fn plan(new: usize, unchanged: usize) -> Plan {
 
 fn earlier() -> Earlier {
     let mut earlier = Earlier::default();
-    for (user, reason) in [("new-1", "ResetAccepted"), ("new-1", "ResetAccepted"), ("new-2", "AlreadyPerformed")] {
+    for (user, outcome, reason) in [
+        ("new-1", "Succeeded", "ResetAccepted"),
+        ("new-1", "Succeeded", "ResetAccepted"),
+        ("new-2", "Succeeded", "AlreadyPerformed"),
+        ("new-0", "Pending", "RateLimited"),
+        ("new-1", "Unknown", "NoResponse"),
+        ("new-3", "Failed", "Expired"),
+    ] {
         earlier.add(
             &serde_json::from_value(json!({
                 "metadata": {"name": "other"},
                 "spec": {"username": user},
-                "status": {"outcome": "Succeeded", "completionTime": "2026-01-01T00:00:00Z", "conditions": [
+                "status": {"outcome": outcome, "completionTime": "2026-01-01T00:00:00Z", "conditions": [
                     {"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
                 ]},
             }))
