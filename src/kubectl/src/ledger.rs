@@ -10,10 +10,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{cluster::Cluster, failure::Failure};
-
-/// The number of records of one page.
-const PAGE: u32 = 500;
+use crate::{cluster::Cluster, failure::Failure, selection::PAGE};
 
 /// One page of the ledger.
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,8 @@
 //! The kubectl plugin `kubectl cognito-reset`. It prints what requests and records say, and
 //! computes no outcome of its own.
 
-/// The name of the program, by which kubectl finds it.
+/// The name of the program, by which kubectl finds it, and under which it owns the fields that it
+/// writes.
 pub const PROGRAM: &str = "kubectl-cognito_reset";
 
 pub mod cli;

@@ -9,7 +9,7 @@ use cognito_reset_core::escape::{escaped, is_hidden};
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use jiff::Timestamp;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, shell};
 
 /// The other end of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +42,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 /// Returns a text as one word of a shell; `None` if it has characters that cannot be typed.
 #[must_use]
 pub fn quoted(text: &str) -> Option<String> {
-    if text.chars().any(is_hidden) {
-        return None;
-    }
-    let plain = |it: char| it.is_ascii_alphanumeric() || "@%+=:,./_-".contains(it);
-    if !text.is_empty() && text.chars().all(plain) {
-        return Some(text.to_owned());
-    }
-    Some(format!("'{}'", text.replace('\'', r"'\''")))
+    (!text.chars().any(is_hidden)).then(|| shell::quoted(text))
 }
 
 /// Returns the columns of the terminal; `None` if there is none, so that nothing is wrapped.
@@ -94,13 +87,24 @@ pub fn moment(time: Timestamp) -> String {
 /// Returns the time from `then` to `now` as kubectl shows it, in one unit.
 #[must_use]
 pub fn age(then: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_second().saturating_sub(then.as_second()).max(0);
+    seconds(now.as_second().saturating_sub(then.as_second()).max(0))
+}
+
+/// Returns a number of seconds in the greatest unit that shows two digits of it, such as `90s`.
+#[must_use]
+pub fn seconds(seconds: i64) -> String {
     match seconds {
-        0..120 => format!("{seconds}s"),
+        i64::MIN..120 => format!("{seconds}s"),
         120..7_200 => format!("{}m", seconds / 60),
         7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
+        172_800.. => format!("{}d", seconds / 86_400),
     }
+}
+
+/// Returns a number of things, such as "1 request" or "3 requests".
+#[must_use]
+pub fn counted(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// Rows that are printed in parts, with the columns of the widest row so far.
@@ -178,5 +182,23 @@ mod tests {
         let mut columns = Columns::new(&["NAME", "USER"]);
         assert_eq!(columns.lines(row(["abcdef", "x"])), "NAME     USER\nabcdef   x");
         assert_eq!(columns.lines(row(["a", "y"])), "a        y");
+    }
+
+    #[test]
+    fn ages_have_the_greatest_unit_that_shows_two_digits() {
+        for (number, wanted) in [(0, "0s"), (119, "119s"), (120, "2m"), (7_199, "119m"), (7_200, "2h"), (172_800, "2d")]
+        {
+            assert_eq!(seconds(number), wanted);
+        }
+    }
+
+    #[test]
+    fn ages_and_counts_have_one_unit() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        for (seconds, wanted) in [(-5, "0s"), (119, "119s"), (120, "2m"), (7_200, "2h"), (172_800, "2d")] {
+            assert_eq!(age(at(0), at(seconds)), wanted);
+        }
+        assert_eq!((counted(1, "hold"), counted(0, "hold")), ("1 hold".to_owned(), "0 holds".to_owned()));
+        assert_eq!((counted(1, "hold"), counted(2, "hold")), ("1 hold".into(), "2 holds".into()));
     }
 }

@@ -16,15 +16,11 @@ use super::{
     plan::{Existing, Found, Plan, Wanted},
     requester,
 };
-use crate::{cluster::Cluster, exit::Exit, failure::Failure, request::Request};
+use crate::{PROGRAM, cluster::Cluster, exit::Exit, failure::Failure, request::Request, selection::PAGE};
 
 /// The number of requests that are created at the same time. An interruption leaves each either
 /// created or not.
 const ABREAST: usize = 8;
-/// The number of objects of one page of a list.
-const PAGE: u32 = 500;
-/// The name under which the fields of a created request are owned.
-const FIELD_MANAGER: &str = "kubectl-cognito_reset";
 
 /// Finds the requests of the namespace that have a wanted name or, under another name, have reset a
 /// wanted user before.
@@ -147,7 +143,7 @@ impl<'a> Creation<'a> {
         let manifest = manifest.map_err(kube::Error::SerdeError)?;
         let resource = ApiResource::erase::<Request>(&());
         let requests: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
-        let params = PostParams { dry_run, field_manager: Some(FIELD_MANAGER.into()) };
+        let params = PostParams { dry_run, field_manager: Some(PROGRAM.into()) };
         let mut stored = requests.create(&params, &manifest).await?;
         stored.metadata.managed_fields = None;
         Ok(stored)

@@ -12,10 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{budget::Budget, plan::Wanted, terms::Terms};
-use crate::{cluster::Cluster, failure::sources};
+use crate::{cluster::Cluster, failure::sources, selection::PAGE};
 
-/// The number of objects of one page of a list.
-const PAGE: u32 = 500;
 /// The label of the operator's Deployment.
 const OPERATOR: &str = "app.kubernetes.io/name=cognito-reset-operator";
 

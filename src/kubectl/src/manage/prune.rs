@@ -17,10 +17,11 @@ use crate::{
     exit::Exit,
     failure::Failure,
     manage::{
-        ABREAST, ask, counted,
+        ABREAST, ask,
         selection::{self, Found, Selected, Selection},
         suspend::code,
     },
+    terminal::counted,
 };
 
 /// The arguments of `prune`.

@@ -13,7 +13,8 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    manage::{age, ask, counted, suspend::code, table},
+    manage::{ask, suspend::code, table},
+    terminal::{age, counted},
 };
 
 /// The arguments of `release`.

@@ -12,15 +12,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use crate::{
-    cluster::Cluster,
-    failure::Failure,
-    manage::{ABREAST, shown},
-    request::Request,
-};
-
-/// The number of objects of one page of a list.
-const PAGE: u32 = 500;
+use crate::{cluster::Cluster, failure::Failure, manage::ABREAST, request::Request, selection::PAGE, terminal::shown};
 
 /// The flags that select requests. One of them is required.
 #[derive(Args, Clone, Debug, Default)]

@@ -15,11 +15,12 @@ use serde_json::json;
 
 use self::counts::{Change, Counts};
 use crate::{
+    PROGRAM,
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
     manage::{
-        ABREAST, FIELD_MANAGER,
+        ABREAST,
         selection::{self, Found, Selected, Selection},
     },
 };
@@ -152,7 +153,7 @@ async fn change(cluster: &Cluster, selected: &Selected<Item>, wanted: bool) -> R
 /// Changes one, unless another request has taken its name.
 async fn patch(api: &Api<DynamicObject>, item: &Item, wanted: bool) -> Result<Change, Failure> {
     let body = json!({ "metadata": { "uid": item.uid }, "spec": { "suspend": wanted } });
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
     match api.patch(&item.name, &params, &Patch::Merge(&body)).await {
         Ok(object) => Ok(Change::Changed { was_claimed: object.data.pointer("/status/startTime").is_some() }),
         Err(error) => match code(&error) {

@@ -11,11 +11,10 @@ use crate::{
     cluster::{Cluster, Target},
     failure::{Failure, sources},
     request::Request,
+    selection::PAGE,
     watch::selection::Selection,
 };
 
-/// The number of objects of one page of a list.
-const PAGE: u32 = 500;
 /// The time, in seconds, for which the API server keeps one watch open. A connection that was lost
 /// without a trace is noticed 5 s later.
 const KEPT_OPEN: u32 = 30;

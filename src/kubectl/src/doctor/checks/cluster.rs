@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::INSTALL_CRDS;
-use crate::doctor::{finding::Finding, read::Read, words::seconds};
+use crate::{
+    doctor::{finding::Finding, read::Read},
+    terminal::seconds,
+};
 
 /// The oldest minor release of Kubernetes 1 that the operator starts on.
 const OLDEST_MINOR: u32 = 32;

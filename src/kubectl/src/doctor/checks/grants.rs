@@ -12,10 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::AUDITOR;
-use crate::doctor::{
-    finding::Finding,
-    read::Read,
-    words::{age, count, list},
+use crate::{
+    doctor::{finding::Finding, read::Read, words::list},
+    terminal::{age, counted},
 };
 
 /// The subject of what grants allow.
@@ -119,7 +118,7 @@ fn role(grants: &[&UserPoolGrant]) -> Vec<Finding> {
     let mut findings: Vec<_> = failing.collect();
     let checked = with_role.iter().filter(|grant| assumable(grant).is_some_and(|it| it.status == "True")).count();
     if findings.is_empty() && !with_role.is_empty() {
-        let text = format!("{checked} of {} could be assumed at the last check", count(with_role.len(), "role"));
+        let text = format!("{checked} of {} could be assumed at the last check", counted(with_role.len(), "role"));
         findings.push(Finding::ok(SUBJECT, text));
     }
     findings
@@ -135,7 +134,7 @@ fn summary(grants: &[&UserPoolGrant], pool: Option<&str>) -> Finding {
         );
     }
     let names: Vec<_> = grants.iter().map(|grant| grant.name_any()).collect();
-    let text = format!("{}{of_pool}: {}", count(grants.len(), "grant"), list(&names));
+    let text = format!("{}{of_pool}: {}", counted(grants.len(), "grant"), list(&names));
     Finding::ok(GRANTS, format!("{text}; --pool and -n show what they allow"))
 }
 
@@ -236,7 +235,7 @@ pub fn holds(read: &Read<Vec<DynamicObject>>, asked: Asked<'_>, now: Timestamp) 
         findings.push(Finding::fail(SUBJECT, text, "correct or delete it: kubectl get poolhold"));
     }
     if findings.is_empty() {
-        let others = count(parsed.objects.len(), "hold");
+        let others = counted(parsed.objects.len(), "hold");
         let more = if parsed.objects.is_empty() { String::new() } else { format!(", and {others} elsewhere") };
         findings.push(Finding::ok(SUBJECT, format!("no hold applies{more}")));
     }
@@ -261,9 +260,9 @@ fn held(hold: &UserPoolHold, now: Timestamp) -> Finding {
     let pool = spec.user_pool_id.as_ref().map_or_else(|| "every pool".into(), |pool| format!("the pool {pool}"));
     let waiting = hold.status.as_ref().and_then(|status| status.held_requests);
     let waiting = waiting.and_then(|number| usize::try_from(number).ok());
-    let waiting = waiting.map_or_else(String::new, |number| format!(", {} at present", count(number, "request")));
+    let waiting = waiting.map_or_else(String::new, |number| format!(", {} at present", counted(number, "request")));
     let remedy = format!("when the incident is over: kubectl delete poolhold {name}");
-    let users = spec.usernames.as_ref().map(|users| count(users.len(), "user"));
+    let users = spec.usernames.as_ref().map(|users| counted(users.len(), "user"));
     let who = users.as_ref().map_or_else(String::new, |users| format!("{users} of "));
     let text = format!("{name} has held {who}{pool}{since}{waiting}: {}", spec.reason);
     match users {

@@ -7,11 +7,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 
 use super::READS_THE_OPERATOR;
-use crate::doctor::{
-    finding::Finding,
-    installation::{Installation, NAME},
-    read::Read,
-    words::{age, count, list, seconds},
+use crate::{
+    doctor::{
+        finding::Finding,
+        installation::{Installation, NAME},
+        read::Read,
+        words::list,
+    },
+    terminal::{age, counted, seconds},
 };
 
 /// The annotation of a Lease with the namespaces that its holder watches.
@@ -230,7 +233,7 @@ fn held(lease: &Lease, now: Timestamp) -> Vec<Finding> {
 pub fn restarts(restarts: &Read<Vec<(String, i32)>>) -> Option<Finding> {
     let restarted: Vec<_> = restarts.got()?.iter().filter(|(_, number)| *number > 0).collect();
     let named: Vec<_> = restarted.iter().map(|(name, number)| format!("{name} ({number})")).collect();
-    let text = format!("{} restarted: {}", count(named.len(), "Pod"), list(&named));
+    let text = format!("{} restarted: {}", counted(named.len(), "Pod"), list(&named));
     let logs = "kubectl logs --previous of that Pod shows the last line before the restart";
     (!named.is_empty()).then(|| Finding::warn("operator", text, logs))
 }

@@ -10,9 +10,9 @@ use crate::{
     doctor::{
         finding::{Finding, Severity},
         read::Read,
-        words::{age, count},
     },
     request::Request,
+    terminal::{age, counted},
 };
 
 /// The permission to read requests.
@@ -32,7 +32,7 @@ pub struct Listed {
 impl Listed {
     fn count(&self) -> String {
         let more = if self.is_cut { "more than " } else { "" };
-        format!("{more}{}", count(self.requests.len(), "request"))
+        format!("{more}{}", counted(self.requests.len(), "request"))
     }
 }
 
@@ -155,7 +155,7 @@ fn unseen(requests: &[Request], now: Timestamp) -> Option<Finding> {
     };
     let unseen: Vec<_> = requests.iter().filter(|request| !is_seen(request)).filter(is_old).collect();
     let oldest = oldest(unseen.iter().copied())?;
-    let (number, id, since) = (count(unseen.len(), "request"), oldest.id(), since(oldest, now));
+    let (number, id, since) = (counted(unseen.len(), "request"), oldest.id(), since(oldest, now));
     let text = format!("no operator has looked at {number}, the oldest {id} for {since}");
     let remedy = "check that the operator runs and handles this namespace (--watch-namespaces): kubectl -n cognito-reset-system get pods";
     let none_is_seen = !requests.iter().any(is_seen);
@@ -174,7 +174,7 @@ pub fn failed(read: &Read<Listed>, place: &str) -> Vec<Finding> {
     }
     let no_pool = by_reason.get("ResourceNotFoundException").map(|number| {
         let text =
-            format!("{} failed because there is no such pool in the Region of its id", count(*number, "request"));
+            format!("{} failed because there is no such pool in the Region of its id", counted(*number, "request"));
         let remedy =
             "create them again under new names with the right userPoolID: its Region is before the last underscore";
         Finding::warn(SUBJECT, text, remedy)

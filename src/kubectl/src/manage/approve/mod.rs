@@ -21,15 +21,16 @@ use self::{
     review::{Review, Unseen, Verdict},
 };
 use crate::{
+    PROGRAM,
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
     manage::{
-        FIELD_MANAGER, ask, counted,
+        ask,
         selection::{self, Found, Selected, Selection},
-        shown,
         suspend::code,
     },
+    terminal::{counted, shown},
 };
 
 /// The number of times that an approval is sent again because only the reason of the wait changed.
@@ -174,7 +175,7 @@ async fn approve_one(
 ) -> Result<Option<String>, Failure> {
     let (api, what) = (selection::api(cluster), format!("approve the request {}", review.name));
     let failed = |error: &kube::Error| Failure::of_api(error, &what);
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let params = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
     let mut version = review.resource_version.clone();
     for _ in 0..ATTEMPTS {
         let body = json!({

@@ -8,8 +8,9 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use crate::{
-    manage::{age, selection::Found, shown},
+    manage::selection::Found,
     request::{Request, Spec},
+    terminal::{age, shown},
 };
 
 /// A request as an approver sees it.

@@ -10,11 +10,12 @@ use kube::{Api, ResourceExt as _, api::PostParams};
 
 use self::wanted::State;
 use crate::{
+    PROGRAM,
     cluster::{Cluster, Target, duration},
     exit::Exit,
     failure::Failure,
-    manage::{FIELD_MANAGER, counted, shown},
     rules::FieldRule,
+    terminal::{counted, shown},
 };
 
 /// The time between two reads of the status.
@@ -89,7 +90,7 @@ impl Options {
 /// Creates the hold. Returns false if it exists.
 async fn create(holds: &Api<UserPoolHold>, name: &str, wanted: &UserPoolHoldSpec) -> Result<bool, Failure> {
     let what = format!("create the hold {name}");
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let params = PostParams { field_manager: Some(PROGRAM.into()), ..PostParams::default() };
     match holds.create(&params, &UserPoolHold::new(name, wanted.clone())).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_already_exists() => {
