@@ -17,8 +17,8 @@ pub enum Exit {
     TimedOut,
     /// For at least one request it cannot be determined whether the reset happened.
     SomeUnknown,
-    /// The cluster or the user refused, or nothing was sent now for at least one request: its reset
-    /// had been performed before, or the user already had to reset the password.
+    /// The cluster or the user refused, or at least one request ended without a reset now: one had
+    /// been performed before, or the user already had to reset the password.
     NothingSent,
     /// Ctrl-C ended the command. The operator goes on.
     Interrupted,
@@ -75,7 +75,7 @@ impl Exit {
             Self::SomeUnknown
         } else if tally.failed > 0 {
             Self::SomeFailed
-        } else if tally.not_sent > 0 {
+        } else if tally.not_needed > 0 {
             Self::NothingSent
         } else {
             Self::Succeeded
@@ -108,11 +108,11 @@ mod tests {
 
     #[test]
     fn the_result_that_needs_attention_first_decides() {
-        let tally = |pending, unknown, failed, not_sent| Tally {
+        let tally = |pending, unknown, failed, not_needed| Tally {
             pending,
             unknown,
             failed,
-            not_sent,
+            not_needed,
             succeeded: 9,
             ..Tally::default()
         };

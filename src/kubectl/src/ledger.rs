@@ -10,7 +10,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{cluster::Cluster, failure::Failure, selection::PAGE};
+use crate::{cluster::Cluster, failure::Failure, pages::PAGE};
 
 /// One page of the ledger.
 #[derive(Debug, Deserialize)]

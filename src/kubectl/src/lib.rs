@@ -5,6 +5,7 @@
 /// writes.
 pub const PROGRAM: &str = "kubectl-cognito_reset";
 
+pub mod ask;
 pub mod cli;
 pub mod cluster;
 pub mod completion;
@@ -17,8 +18,10 @@ pub mod failure;
 pub mod ledger;
 pub mod list;
 pub mod manage;
+pub mod me;
 pub mod moment;
 pub mod naming;
+pub mod pages;
 pub mod reasons;
 pub mod reconcile;
 pub mod report;
@@ -33,4 +36,3 @@ pub mod terminal;
 pub mod users;
 pub mod verify;
 pub mod watch;
-pub mod width;

@@ -3,12 +3,14 @@
 use clap::{Args, ValueEnum};
 use cognito_reset_api::{Outcome, Password};
 use jiff::Timestamp;
-use serde_json::Value;
+use kube::ResourceExt as _;
+use serde_json::json;
 
 use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
+    pages::field,
     request::Request,
     selection::{Listed, Selection},
     terminal::{Columns, Reader, age, print, shown},
@@ -73,8 +75,8 @@ impl Wanted {
 /// When the cluster refuses, or the output cannot be written.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
-    let outcome = options.outcome.map(|wanted| ("status.outcome", wanted.outcome().as_str()));
-    let mut pages = options.selection.pages(&cluster, outcome.as_slice());
+    let outcome = options.outcome.map(|wanted| field("status.outcome", wanted.outcome().as_str()));
+    let mut pages = options.selection.pages(&cluster, outcome);
     let mut printed = Printed::new(options.output, options.selection.all_namespaces);
     while let Some(page) = pages.next().await? {
         if print(&printed.page(&page, Timestamp::now()))? == Reader::Gone {
@@ -121,12 +123,9 @@ impl Printed {
     }
 
     fn row(&self, listed: &Listed, now: Timestamp) -> Vec<String> {
-        let metadata = |field: &str| {
-            let value = listed.object.pointer(&format!("/metadata/{field}")).and_then(Value::as_str);
-            shown(value.unwrap_or_default()).into_owned()
-        };
-        let mut row = if self.namespaces { vec![metadata("namespace")] } else { Vec::new() };
-        row.push(metadata("name"));
+        let text = |text: Option<String>| shown(&text.unwrap_or_default()).into_owned();
+        let mut row = if self.namespaces { vec![text(listed.object.namespace())] } else { Vec::new() };
+        row.push(text(Some(listed.object.name_any())));
         match &listed.request {
             Some(request) => row.extend(cells(request, self.output == Some(Output::Wide), now)),
             None => row.push("(this plugin cannot parse the request)".to_owned()),
@@ -137,7 +136,7 @@ impl Printed {
     /// Returns a part of a list of kubectl: its beginning comes with the first page.
     fn json(&self, page: &[Listed]) -> String {
         let begin = if self.count == 0 { "" } else { "," };
-        let items: Vec<String> = page.iter().map(|listed| format!("\n{}", listed.object)).collect();
+        let items: Vec<String> = page.iter().map(|listed| format!("\n{}", json!(listed.object))).collect();
         if items.is_empty() { String::new() } else { format!("{}{begin}{}", self.json_head(), items.join(",")) }
     }
 
@@ -154,8 +153,7 @@ impl Printed {
 }
 
 fn name(listed: &Listed) -> String {
-    let name = listed.object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-    format!("passwordresetrequest.cognito-reset.dev/{name}\n")
+    format!("passwordresetrequest.cognito-reset.dev/{}\n", listed.object.name_any())
 }
 
 fn cells(request: &Request, is_wide: bool, now: Timestamp) -> Vec<String> {
@@ -186,7 +184,7 @@ pub const fn password(password: Password) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, from_value};
 
     use super::*;
 
@@ -196,7 +194,7 @@ mod tests {
             "spec": { "userPoolID": "eu-west-1_Example01", "username": user, "requestedBy": { "username": "carol" } },
             "status": status,
         });
-        Listed { request: serde_json::from_value(object.clone()).ok(), object }
+        Listed::from(from_value::<kube::api::DynamicObject>(object).expect("an object"))
     }
 
     fn reset() -> Value {

@@ -15,8 +15,10 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
-/// The reasons of a success for which nothing was sent for this request.
-const NOTHING_SENT: [&str; 2] = ["AlreadyPerformed", "AlreadyResetRequired"];
+/// The reason of a success by an earlier request of the same name.
+const PERFORMED_BEFORE: &str = "AlreadyPerformed";
+/// The reason of a success because the user already had to reset the password.
+const RESET_REQUIRED_BEFORE: &str = "AlreadyResetRequired";
 
 /// A `PasswordResetRequest`, without its managed fields.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -144,10 +146,18 @@ impl Request {
         self.condition(ConditionType::Ready).map_or("", |condition| &condition.message)
     }
 
-    /// Returns true if the request succeeded by what was there before: nothing was sent for it.
+    /// Returns true if the request succeeded without a reset, by what was there before.
+    #[must_use]
+    pub fn needed_no_reset(&self) -> bool {
+        self.outcome() == Outcome::Succeeded && [PERFORMED_BEFORE, RESET_REQUIRED_BEFORE].contains(&self.reason())
+    }
+
+    /// Returns true if it needed no reset, and no attempt under its name could have been its own.
     #[must_use]
     pub fn nothing_was_sent(&self) -> bool {
-        self.outcome() == Outcome::Succeeded && NOTHING_SENT.contains(&self.reason())
+        let no_attempts = self.status.attempts.unwrap_or_default() == 0;
+        // If an earlier request of the name succeeded, the attempts are those of that one.
+        self.needed_no_reset() && (no_attempts || self.reason() == PERFORMED_BEFORE)
     }
 
     /// Returns the time at which it ended, if it has.

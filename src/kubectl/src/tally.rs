@@ -13,8 +13,9 @@ pub enum State {
     Pending,
     /// A reset was performed for it.
     Succeeded,
-    /// It ended as Succeeded although nothing was sent for it.
-    NotSent,
+    /// It ended as Succeeded without a reset: one had been performed before, or the user already
+    /// had to reset the password.
+    NotNeeded,
     /// It failed.
     Failed,
     /// It cannot be determined whether the reset happened.
@@ -26,7 +27,7 @@ pub enum State {
 impl From<&Request> for State {
     fn from(request: &Request) -> Self {
         match request.outcome() {
-            Outcome::Succeeded if request.nothing_was_sent() => Self::NotSent,
+            Outcome::Succeeded if request.needed_no_reset() => Self::NotNeeded,
             Outcome::Succeeded => Self::Succeeded,
             Outcome::Failed => Self::Failed,
             Outcome::Unknown => Self::Unknown,
@@ -40,8 +41,8 @@ impl From<&Request> for State {
 pub struct Tally {
     /// Requests for which a reset was performed.
     pub succeeded: usize,
-    /// Requests that ended as Succeeded although nothing was sent for them.
-    pub not_sent: usize,
+    /// Requests that ended as Succeeded without a reset.
+    pub not_needed: usize,
     /// Requests that failed.
     pub failed: usize,
     /// Requests of which it cannot be determined whether the reset happened.
@@ -64,7 +65,7 @@ impl Tally {
         match state {
             State::Pending => &mut self.pending,
             State::Succeeded => &mut self.succeeded,
-            State::NotSent => &mut self.not_sent,
+            State::NotNeeded => &mut self.not_needed,
             State::Failed => &mut self.failed,
             State::Unknown => &mut self.unknown,
             State::Deleted => &mut self.deleted,
@@ -80,16 +81,16 @@ impl Tally {
     /// Returns the number of requests of which nothing more is expected.
     #[must_use]
     pub const fn ended(&self) -> usize {
-        self.succeeded + self.not_sent + self.failed + self.unknown + self.deleted
+        self.succeeded + self.not_needed + self.failed + self.unknown + self.deleted
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { succeeded, not_sent, failed, unknown, pending, deleted } = self;
+        let Self { succeeded, not_needed, failed, unknown, pending, deleted } = self;
         write!(f, "{succeeded} succeeded, {failed} failed, {unknown} unknown, {pending} pending")?;
-        if *not_sent > 0 {
-            write!(f, ", {not_sent} succeeded with nothing sent now")?;
+        if *not_needed > 0 {
+            write!(f, ", {not_needed} succeeded without a reset now")?;
         }
         if *deleted > 0 {
             write!(f, ", {deleted} deleted before an outcome was seen")?;

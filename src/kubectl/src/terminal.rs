@@ -2,7 +2,8 @@
 
 use std::{
     borrow::Cow,
-    io::{ErrorKind, IsTerminal as _, Write as _},
+    io::{ErrorKind, Write as _},
+    os::fd::AsFd,
 };
 
 use cognito_reset_core::escape::{escaped, is_hidden};
@@ -45,13 +46,12 @@ pub fn quoted(text: &str) -> Option<String> {
     (!text.chars().any(is_hidden)).then(|| shell::quoted(text))
 }
 
-/// Returns the columns of the terminal; `None` if there is none, so that nothing is wrapped.
-/// COLUMNS overrides it.
+/// Returns the columns of the terminal behind a stream; `None` if there is none, so that nothing is
+/// wrapped. COLUMNS overrides it.
 #[must_use]
-pub fn width() -> Option<usize> {
+pub fn width(stream: impl AsFd) -> Option<usize> {
     let named = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|columns| *columns > 0);
-    let terminal = || std::io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
-    named.or_else(|| terminal().map(|(width, _)| width.0.into()))
+    named.or_else(|| terminal_size::terminal_size_of(stream).map(|(width, _)| width.0.into()))
 }
 
 /// Returns a text as lines of at most `width` columns, of which the first begins with `first`, and
@@ -107,6 +107,13 @@ pub fn counted(number: usize, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
+/// Returns rows as kubectl shows them. Each cell is escaped.
+#[must_use]
+pub fn table<'a>(header: &[&str], rows: impl IntoIterator<Item = Vec<Cow<'a, str>>>) -> String {
+    let escaped = |row: Vec<Cow<'a, str>>| row.iter().map(|cell| shown(cell).into_owned()).collect();
+    Columns::new(header).lines(rows.into_iter().map(escaped).collect())
+}
+
 /// Rows that are printed in parts, with the columns of the widest row so far.
 #[derive(Debug)]
 pub struct Columns {
@@ -117,8 +124,8 @@ pub struct Columns {
 impl Columns {
     /// Begins with this header, which the first part shows.
     #[must_use]
-    pub fn new(header: &[&str]) -> Self {
-        let header = header.iter().map(|&name| name.to_owned()).collect();
+    pub fn new(header: &[impl AsRef<str>]) -> Self {
+        let header = header.iter().map(|name| name.as_ref().to_owned()).collect();
         Self { header: Some(header), widths: Vec::new() }
     }
 
@@ -174,6 +181,12 @@ mod tests {
         assert_eq!(wrapped("  a  ", "bb cc dddddddddddd e", Some(10)), "  a  bb cc\n     dddddddddddd\n     e");
         assert_eq!(wrapped("a ", "b c d", None), "a b c d");
         assert_eq!(wrapped("a ", "", Some(9)), "a");
+    }
+
+    #[test]
+    fn a_table_shows_hidden_characters_and_no_borders() {
+        let rows = [vec!["a".into(), "b\u{1b}[2J".into()]];
+        assert_eq!(table(&["NAME", "REASON"], rows), "NAME   REASON\na      b\\u001b[2J");
     }
 
     #[test]

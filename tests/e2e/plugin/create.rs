@@ -68,18 +68,22 @@ async fn the_screen_shows_what_the_list_means() -> Result<()> {
     env.ask("alice").await?;
     env.ended("alice").await?;
     env.hold("incident", "usernames: [bob]").await?;
+    // The request of another namespace resets the same user.
+    env.kubectl(&["create", "namespace", "elsewhere"]).await?;
+    env.apply(&env.request("bob", "bob", "").replace("namespace: default", "namespace: elsewhere")).await?;
     env.kubectl(&["patch", "poolgrant", "everyone", "--type=merge", "-p", r#"{"spec":{"maxResetsPerMinute":30}}"#])
         .await?;
     let shown = env.plugin(&create(&env, &["alice", "bob", "--dry-run=server", "--mail-quota", "1"])).await?;
     assert!(shown.ok && env.list("prr").await?.len() == 1, "{shown}");
     for wanted in [
         "new           2\n",
-        "reset before  1 of these users, by 1 requests of other names, the last at 2",
+        "reset before  1 of these users, by 1 request of another name, the last at 2",
+        "still open    1 of these users, by requests of other names that wait",
         "grants        1 allowed by everyone; 1 held\n",
         "holds         1 held by incident until it is deleted: incident 1042\n",
         "time          at least 2 s, at 10 resets a second for the account and Region (the default of the operator: its Deployment cognito-reset-system/cognito-reset-operator sets no --rate), and 30 a minute by the grant everyone\n",
         "messages      up to 2, more than the 1 of --mail-quota",
-        "to stop it: kubectl cognito-reset suspend --ticket HELP-1 -n default\n",
+        "to stop it: kubectl cognito-reset suspend --ticket HELP-1 --pool eu-west-1_",
         "2 new, 0 unchanged; nothing was created",
     ] {
         assert!(shown.stderr.contains(wanted), "{wanted} {shown}");
@@ -105,7 +109,12 @@ async fn a_requester_names_themselves_where_a_policy_demands_it() -> Result<()> 
     let jane = env.cluster.as_admin().with_program(plugin()).with_kubeconfig(&jane);
     let shown = jane.run(&create(&env, &["alice", "--dry-run=server"])).await?;
     assert!(shown.ok, "{shown}");
-    for wanted in ["grants    not known: you lack", "holds     not known: you lack", "cannot be read (you lack"] {
+    for wanted in [
+        "grants    not known: you lack",
+        "holds     not known: you lack",
+        "cannot be read (you lack",
+        "you may not list all requests",
+    ] {
         assert!(shown.stderr.contains(wanted), "{wanted} {shown}");
     }
     let created = jane.run(&create(&env, &["alice", "--yes"])).await?;

@@ -84,7 +84,7 @@ async fn an_earlier_reset_is_never_explained_as_this_one() -> Result<()> {
         assert!(text.contains(&part), "{part}: {text}");
     }
     let status = env.plugin(&["status", "-A"]).await?.success()?;
-    assert!(status.contains("Succeeded, nothing was sent now   1"), "{status}");
+    assert!(status.contains("Succeeded without a reset now   1"), "{status}");
     assert_eq!(env.calls("alice"), 1);
     Ok(())
 }
@@ -109,9 +109,8 @@ async fn a_requester_sees_what_the_requests_say() -> Result<()> {
     assert!(both.ok && both.stderr.contains("only the requests of namespace default"), "{both}");
     assert!(both.stdout.contains("default/later") && both.stdout.contains("default/alice"), "{both}");
     // The next command, as it is printed, lets the request go on.
-    assert!(both.stdout.contains("kubectl patch prr later --type=merge"), "{both}");
-    let patch = ["patch", "prr", "later", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#, "--as=rita"];
-    env.kubectl(&patch).await?;
+    assert!(both.stdout.contains("kubectl cognito-reset resume later --as rita -n default"), "{both}");
+    as_user(&env, "rita", &["resume", "later"]).await?.success()?;
     let hidden = as_user(&env, "rita", &["status"]).await?;
     assert!(hidden.ok && hidden.stderr.contains("Holds are not shown"), "{hidden}");
     let refused = as_user(&env, "rita", &["list", "-A"]).await?;

@@ -1,54 +1,151 @@
 //! Finds what exists, and creates the rest.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+    pin::pin,
+};
 
 use cognito_reset_api::RequestedBy;
 use futures::{StreamExt as _, stream};
 use kube::{
-    Api,
-    api::{DynamicObject, ListParams, PostParams},
-    core::ApiResource,
+    Api, ResourceExt as _,
+    api::{DynamicObject, PostParams},
 };
 use serde_json::Value;
 
 use super::{
     options::Options,
     plan::{Existing, Found, Plan, Wanted},
-    requester,
 };
-use crate::{PROGRAM, cluster::Cluster, exit::Exit, failure::Failure, request::Request, selection::PAGE};
+use crate::{
+    PROGRAM,
+    cluster::Cluster,
+    failure::Failure,
+    me,
+    pages::{Pages, field},
+    request::Spec,
+    selection::{self, Listed},
+};
 
-/// The number of requests that are created at the same time. An interruption leaves each either
-/// created or not.
+/// The number of requests that are created at the same time.
 const ABREAST: usize = 8;
+/// The words with which the component `refuse-unverified` demands the requester.
+const DEMAND: &str = "into spec.requestedBy";
 
-/// Finds the requests of the namespace that have a wanted name or, under another name, have reset a
-/// wanted user before.
+/// Finds the requests of the namespace that have a wanted name and, as far as they may be listed,
+/// those of all namespaces that have reset a wanted user before.
 ///
 /// # Errors
-/// When they cannot be listed.
-pub(super) async fn find(cluster: &Cluster, pool: &str, wanted: &[Wanted]) -> Result<Found, Failure> {
-    let names: HashSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
-    let users: HashSet<&str> = wanted.iter().map(|wanted| wanted.username.as_str()).collect();
-    let what = format!("list requests in namespace {}", cluster.namespace);
-    let mut params = ListParams::default().limit(PAGE).fields(&format!("spec.userPoolID={pool}"));
-    let mut found = Found::default();
-    loop {
-        let page = cluster.requests().list(&params).await.map_err(|error| Failure::of_api(&error, &what))?;
-        for request in &page.items {
-            match request.metadata.name.as_deref() {
-                Some(name) if names.contains(name) => {
-                    found.by_name.insert(name.to_owned(), Existing::from(request));
-                }
-                _ if users.contains(request.spec.username.as_str()) => found.earlier.add(request),
-                _ => {}
+/// When those of the namespace cannot be listed, or this plugin cannot parse one of a wanted name.
+pub(super) async fn find(cluster: &Cluster, options: &Options, wanted: &[Wanted]) -> Result<Found, Failure> {
+    let mut search = Search::new(cluster, options, wanted)?;
+    match search.read(true).await? {
+        Err(error) if is_forbidden(&error) => {}
+        read => return search.found(read, "list requests in all namespaces"),
+    }
+    search.found = Found { is_partial: true, ..Found::default() };
+    let read = search.read(false).await?;
+    search.found(read, &format!("list requests in namespace {}", cluster.namespace))
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_forbidden())
+}
+
+/// A search for requests of wanted names and users.
+struct Search<'a> {
+    cluster: &'a Cluster,
+    pool: &'a str,
+    spec: Spec,
+    names: HashSet<&'a str>,
+    users: HashSet<&'a str>,
+    found: Found,
+}
+
+impl<'a> Search<'a> {
+    fn new(cluster: &'a Cluster, options: &'a Options, wanted: &'a [Wanted]) -> Result<Self, Failure> {
+        Ok(Self {
+            cluster,
+            pool: &options.pool,
+            spec: options.spec()?,
+            names: wanted.iter().map(|wanted| wanted.name.as_str()).collect(),
+            users: wanted.iter().map(|wanted| wanted.username.as_str()).collect(),
+            found: Found::default(),
+        })
+    }
+
+    async fn read(&mut self, all_namespaces: bool) -> Result<kube::Result<()>, Failure> {
+        let api = selection::api(self.cluster, all_namespaces);
+        let mut pages = Pages::new(api, &[field("spec.userPoolID", self.pool)], None);
+        loop {
+            match pages.next().await {
+                Ok(Some(page)) => page.into_iter().try_for_each(|object| self.add(object.into()))?,
+                Ok(None) => return Ok(Ok(())),
+                Err(error) => return Ok(Err(error)),
             }
         }
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(found);
-        }
     }
+
+    fn add(&mut self, Listed { object, request }: Listed) -> Result<(), Failure> {
+        let name = object.name_any();
+        let is_named = object.namespace().as_ref() == Some(&self.cluster.namespace) && self.names.contains(&*name);
+        let username = object.data.pointer("/spec/username").and_then(Value::as_str).unwrap_or_default();
+        let is_wanted = self.users.contains(username);
+        match request {
+            Some(request) if is_named => {
+                self.found.by_name.insert(name, Existing::new(&request, &self.spec));
+            }
+            None if is_named => return Err(unparsed(&name)),
+            Some(request) if is_wanted => self.found.earlier.add(&request),
+            None if is_wanted => self.found.earlier.add_unparsed(username),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn found(self, read: kube::Result<()>, what: &str) -> Result<Found, Failure> {
+        read.map(|()| self.found).map_err(|error| Failure::of_api(&error, what))
+    }
+}
+
+fn unparsed(name: &str) -> Failure {
+    Failure::refused(format!(
+        "the request {name} exists, and this plugin cannot parse it: update the plugin; nothing was created for it"
+    ))
+}
+
+/// The requests that were created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Made {
+    /// The number of those that this command created.
+    pub(super) created: usize,
+    /// The number of those that somebody else created in the meantime.
+    pub(super) existed: usize,
+    /// True if Ctrl-C ended it.
+    pub(super) is_interrupted: bool,
+    /// The number of those of which it is not known.
+    unknown: usize,
+}
+
+impl Made {
+    /// Returns the numbers in words, such as "3 of 9 requests were created".
+    pub(super) fn of(&self, total: usize) -> String {
+        let mut text = format!("{} of {total} were created", self.created);
+        if self.existed > 0 {
+            text = format!("{text}, {} existed", self.existed);
+        }
+        if self.unknown > 0 {
+            text = format!("{text}, for up to {} it is not known", self.unknown);
+        }
+        text
+    }
+}
+
+/// A request that is there now.
+enum There {
+    Created(Value),
+    Existed(Value),
 }
 
 /// The creation of requests in a cluster.
@@ -72,68 +169,87 @@ impl<'a> Creation<'a> {
     /// When the API server refuses it.
     pub(super) async fn check(&mut self, wanted: &[Wanted]) -> Result<Option<Value>, Failure> {
         let Some(first) = wanted.first() else { return Ok(None) };
-        if let Err(error) = self.post(first, true).await
-            && requester::is_demanded(&error)
+        if let Err(kube::Error::Api(status)) = self.post(first, true).await
+            && status.message.contains(DEMAND)
         {
-            self.requested_by = Some(requester::of_this_user(&self.cluster.client).await?);
+            self.requested_by = me::requested_by(&me::of_this_user(&self.cluster.client).await?);
         }
-        self.create_one(first, true).await.map(Some)
+        let (There::Created(first) | There::Existed(first)) = self.create_one(first, true).await?;
+        Ok(Some(first))
     }
 
-    /// Creates requests until Ctrl-C.
+    /// Creates requests, a few at a time, and prints them as `-o` says. Ctrl-C or a failure begins
+    /// no further one; a second Ctrl-C does not wait for those that have begun.
     ///
     /// # Errors
     /// When the API server refuses one.
-    pub(super) async fn create_all(&self, wanted: &[Wanted]) -> Result<Exit, Failure> {
-        if wanted.is_empty() {
-            return Ok(Exit::Succeeded);
-        }
-        tokio::select! {
-            biased;
-            _ = tokio::signal::ctrl_c() => {
-                anstream::eprintln!("interrupted: each request was created or not; the same command goes on");
-                Ok(Exit::Interrupted)
+    pub(super) async fn create(&self, wanted: &[Wanted], dry_run: bool) -> Result<Made, Failure> {
+        let (goes_on, begun) = (Cell::new(true), Cell::new(0));
+        let rest = wanted.iter().take_while(|_| goes_on.get()).inspect(|_| begun.set(begun.get() + 1));
+        let mut creations = stream::iter(rest.map(|wanted| self.create_one(wanted, dry_run))).buffered(ABREAST);
+        let mut interrupt = pin!(tokio::signal::ctrl_c());
+        let (mut made, mut failed) = (Made::default(), Vec::new());
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut interrupt => {
+                    goes_on.set(false);
+                    if std::mem::replace(&mut made.is_interrupted, true) {
+                        break;
+                    }
+                    interrupt.set(tokio::signal::ctrl_c());
+                }
+                there = creations.next() => match there.map(|there| self.take(there, &mut made)) {
+                    None => break,
+                    Some(Ok(())) => {}
+                    Some(Err(failure)) => {
+                        goes_on.set(false);
+                        failed.push(failure);
+                    }
+                }
             }
-            created = self.create(wanted, false) => created.map(|()| Exit::Succeeded),
         }
+        made.unknown = begun.get() - made.created - made.existed - failed.len();
+        failed.into_iter().next().map_or(Ok(made), |failure| {
+            let message = match dry_run {
+                true => format!("{failure}\nnothing was created"),
+                false => format!("{failure}\n{}; the same command goes on", made.of(wanted.len())),
+            };
+            Err(Failure { message, ..failure })
+        })
     }
 
-    /// Creates requests, a few at a time, and prints them as `-o` says. One that somebody else
-    /// created in the meantime is unchanged.
-    ///
-    /// # Errors
-    /// When the API server refuses one.
-    pub(super) async fn create(&self, wanted: &[Wanted], dry_run: bool) -> Result<(), Failure> {
-        let mut created = stream::iter(wanted.iter().map(|wanted| self.create_one(wanted, dry_run))).buffered(ABREAST);
-        let mut done = 0;
-        while let Some(result) = created.next().await {
-            let object = result.map_err(|failure| Failure {
-                message: match dry_run {
-                    true => format!("{failure}\nnothing was created"),
-                    false => format!("{failure}\n{done} of {} were created; the same command goes on", wanted.len()),
-                },
-                ..failure
-            })?;
-            done += 1;
-            self.options.print_one(&object)?;
-        }
-        Ok(())
+    fn take(&self, there: Result<There, Failure>, made: &mut Made) -> Result<(), Failure> {
+        let object = match there? {
+            There::Created(object) => {
+                made.created += 1;
+                object
+            }
+            There::Existed(object) => {
+                made.existed += 1;
+                object
+            }
+        };
+        self.options.print_one(&object)
     }
 
-    async fn create_one(&self, wanted: &Wanted, dry_run: bool) -> Result<Value, Failure> {
+    /// Creates a request. One that somebody else created in the meantime for the same user is there
+    /// as well.
+    async fn create_one(&self, wanted: &Wanted, dry_run: bool) -> Result<There, Failure> {
         let Self { cluster, options, .. } = self;
         let what = format!("create the request {} in namespace {}", wanted.name, cluster.namespace);
-        let stored = match self.post(wanted, dry_run).await {
+        match self.post(wanted, dry_run).await {
+            Ok(stored) => Ok(There::Created(serde_json::json!(Listed::from(stored).object))),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let there = cluster.requests().get(&wanted.name).await;
-                let there = there.map_err(|error| Failure::of_api(&error, &what))?;
-                let by_name = HashMap::from([(wanted.name.clone(), Existing::from(&there))]);
-                Plan::new(vec![wanted.clone()], &options.pool, &by_name)?;
-                serde_json::to_value(there)
+                let there = self.requests().get(&wanted.name).await;
+                let there = Listed::from(there.map_err(|error| Failure::of_api(&error, &what))?);
+                let request = there.request.ok_or_else(|| unparsed(&wanted.name))?;
+                let existing = Existing::new(&request, &options.spec()?);
+                Plan::new(vec![wanted.clone()], &options.pool, &HashMap::from([(wanted.name.clone(), existing)]))?;
+                Ok(There::Existed(serde_json::json!(there.object)))
             }
-            stored => serde_json::to_value(stored.map_err(|error| Failure::of_api(&error, &what))?),
-        };
-        stored.map_err(|error| Failure::refused(format!("cannot {what}: {error}")))
+            Err(error) => Err(Failure::of_api(&error, &what)),
+        }
     }
 
     async fn post(&self, wanted: &Wanted, dry_run: bool) -> kube::Result<DynamicObject> {
@@ -141,11 +257,11 @@ impl<'a> Creation<'a> {
         let manifest = options.manifest(wanted, &cluster.namespace, requested_by.as_ref());
         let manifest = serde_json::to_value(manifest).and_then(serde_json::from_value::<DynamicObject>);
         let manifest = manifest.map_err(kube::Error::SerdeError)?;
-        let resource = ApiResource::erase::<Request>(&());
-        let requests: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource);
         let params = PostParams { dry_run, field_manager: Some(PROGRAM.into()) };
-        let mut stored = requests.create(&params, &manifest).await?;
-        stored.metadata.managed_fields = None;
-        Ok(stored)
+        self.requests().create(&params, &manifest).await
+    }
+
+    fn requests(&self) -> Api<DynamicObject> {
+        selection::api(self.cluster, false)
     }
 }

@@ -7,11 +7,8 @@ pub mod options;
 mod output;
 pub mod plan;
 pub mod preview;
-pub mod requester;
 mod survey;
 pub mod terms;
-
-use std::io::IsTerminal as _;
 
 pub use self::options::Options;
 use self::{
@@ -21,12 +18,14 @@ use self::{
     preview::Preview,
 };
 use crate::{
+    ask::{self, Enter},
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
     rules::FieldRule,
-    watch::{Watch, attach, selection::Selection, show::Show},
-    width,
+    selection::{Filter, Selection},
+    terminal::{counted, width},
+    watch::{Watch, attach, show::Show, watched::Watched},
 };
 
 /// Runs `create`.
@@ -47,16 +46,17 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     let target = if options.wait { attach::patient(target) } else { target.clone() };
     let cluster = Cluster::connect(&target).await?;
-    let selection = options.selection(&wanted);
-    let found = creation::find(&cluster, &options.pool, &wanted).await?;
+    let watched = options.watched(&wanted);
+    let found = creation::find(&cluster, &options, &wanted).await?;
     let plan = Plan::new(wanted, &options.pool, &found.by_name)?;
     let mut creation = Creation::new(&cluster, &options);
     // The API server checks all rules of the CRD and the policies; they are the same for each user.
     let sample = creation.check(&plan.new).await?;
-    let is_asked = !options.yes && !plan.new.is_empty();
     if !options.yes || options.dry_run.is_some() {
-        let stop = options.again(&selection).command("suspend", &cluster.flags);
+        let stop = options.again(&watched).command("suspend", &cluster.flags);
         preview(&cluster, &options, &plan, &found, sample, stop).await;
+    } else if let Some(kept) = plan.kept_fields() {
+        anstream::eprintln!("{kept}");
     }
     if options.dry_run.is_some() {
         creation.create(&plan.new, true).await?;
@@ -67,34 +67,41 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         );
         return Ok(Exit::Succeeded);
     }
-    if is_asked {
-        ask(plan.new.len())?;
+    if !options.yes && !plan.new.is_empty() {
+        ask::confirm(&format!("Create {}?", counted(plan.new.len(), "request")), Enter::GoesOn, "nothing was created")?;
     }
-    if creation.create_all(&plan.new).await? == Exit::Interrupted {
+    let made = creation.create(&plan.new, false).await?;
+    if made.is_interrupted {
+        anstream::eprintln!("interrupted: {}; the same command goes on", made.of(plan.new.len()));
         return Ok(Exit::Interrupted);
     }
-    anstream::eprintln!("{} created, {} unchanged", plan.new.len(), plan.unchanged.len());
-    if options.wait { wait(&cluster, &options, selection).await } else { Ok(Exit::Succeeded) }
+    anstream::eprintln!("{} created, {} unchanged", made.created, made.existed + plan.unchanged.len());
+    if options.wait { wait(&cluster, &options, watched).await } else { Ok(Exit::Succeeded) }
 }
 
 /// Waits until the requests of the list have ended.
-async fn wait(cluster: &Cluster, options: &Options, selection: Selection) -> Result<Exit, Failure> {
+async fn wait(cluster: &Cluster, options: &Options, watched: Watched) -> Result<Exit, Failure> {
     let show = Show::new(None, false, options.output.is_some());
-    let again = options.again(&selection);
-    Watch { cluster, selection, again, show, timeout: options.timeout, were_created: true }.follow().await
+    let again = options.again(&watched);
+    Watch { cluster, watched, again, show, timeout: options.timeout, were_created: true }.follow().await
 }
 
 impl Options {
     /// Returns the requests that the command waits for: exactly those of its list.
-    fn selection(&self, wanted: &[Wanted]) -> Selection {
-        Selection { names: wanted.iter().map(|wanted| wanted.name.clone()).collect(), ..Selection::default() }
+    fn watched(&self, wanted: &[Wanted]) -> Watched {
+        Watched { names: wanted.iter().map(|wanted| wanted.name.clone()).collect(), ..Watched::default() }
     }
 
-    /// Returns the requests for a command that somebody types: those of the ticket, if any.
-    fn again(&self, selection: &Selection) -> Selection {
+    /// Returns the requests for a command that somebody types: those of ticket and pool, if there
+    /// is a ticket.
+    fn again(&self, watched: &Watched) -> Watched {
         match &self.ticket {
-            Some(ticket) if self.name.is_none() => Selection { ticket: Some(ticket.clone()), ..Selection::default() },
-            _ => selection.clone(),
+            Some(ticket) if self.name.is_none() => {
+                let filter = Filter { ticket: Some(ticket.clone()), pool: Some(self.pool.clone()), selector: None };
+                let selection = Selection { filter, ..Selection::default() };
+                Watched { selection, ..Watched::default() }
+            }
+            _ => watched.clone(),
         }
     }
 }
@@ -113,24 +120,11 @@ async fn preview(
         pool: &options.pool,
         namespace: &cluster.namespace,
         plan,
-        earlier: &found.earlier,
+        found,
         terms: &terms,
         budget: &budget,
         mail_quota: options.mail_quota,
         stop: stop.as_deref(),
     };
-    anstream::eprintln!("{}", preview.text(width::of_stderr()));
-}
-
-/// Asks before requests are created.
-fn ask(count: usize) -> Result<(), Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage("there is no terminal to ask in: pass --yes; nothing was created"));
-    }
-    anstream::eprint!("Create {count} requests? Enter goes on, anything else ends: ");
-    let mut response = String::new();
-    match std::io::stdin().read_line(&mut response) {
-        Ok(1..) if matches!(response.trim(), "" | "y" | "yes") => Ok(()),
-        _ => Err(Failure::refused("nothing was created")),
-    }
+    anstream::eprintln!("{}", preview.text(width(std::io::stderr())));
 }

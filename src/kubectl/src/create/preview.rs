@@ -8,7 +8,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
     budget::Budget,
-    plan::{Earlier, Existing, Plan, Wanted},
+    plan::{Existing, Found, Plan, Wanted},
     terms::Terms,
 };
 use crate::watch::text::about;
@@ -19,6 +19,10 @@ const SHOWN: usize = 5;
 /// The way to stop requests without a ticket.
 const NO_COMMAND: &str = "`kubectl cognito-reset suspend` with their names; a --ticket would name them all";
 
+/// The remark without the permission to list the requests of all namespaces.
+const OTHER_NAMESPACES: &str =
+    "earlier resets of these users are searched in this namespace alone, because you may not list all requests";
+
 /// The parts of the screen.
 #[derive(Clone, Copy, Debug)]
 pub struct Preview<'a> {
@@ -28,8 +32,8 @@ pub struct Preview<'a> {
     pub namespace: &'a str,
     /// The work.
     pub plan: &'a Plan,
-    /// The earlier resets of the users.
-    pub earlier: &'a Earlier,
+    /// The requests that exist.
+    pub found: &'a Found,
     /// The grants and holds that apply.
     pub terms: &'a Terms,
     /// The budget of the operator.
@@ -43,16 +47,19 @@ pub struct Preview<'a> {
 impl Preview<'_> {
     /// Returns the text for a terminal of this width, or without a terminal.
     #[must_use]
-    pub fn text(&self, width: Option<u16>) -> String {
+    pub fn text(&self, width: Option<usize>) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         if let Some(width) = width {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+            table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(u16::try_from(width).unwrap_or(u16::MAX));
         }
         table.add_row(["pool", &format!("{}, requests in namespace {}", self.pool, self.namespace)]);
         table.add_row(["new", &self.plan.new.len().to_string()]);
         if !self.plan.unchanged.is_empty() {
             table.add_row(["unchanged", &unchanged(&self.plan.unchanged)]);
+            self.plan.kept_fields().map(|kept| table.add_row(["note", &kept]));
         }
         if !self.plan.new.is_empty() {
             for (name, value) in self.about_new() {
@@ -73,6 +80,7 @@ impl Preview<'_> {
     /// Returns the rows about the requests that would be created.
     fn about_new(&self) -> Vec<(&'static str, String)> {
         let mut rows: Vec<_> = self.reset_before().map(|text| ("reset before", text)).into_iter().collect();
+        rows.extend(self.found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
         rows.extend(self.still_open().map(|text| ("still open", text)));
         rows.push(("grants", self.grants()));
         rows.push(("holds", self.holds()));
@@ -83,14 +91,13 @@ impl Preview<'_> {
     }
 
     fn reset_before(&self) -> Option<String> {
-        let (users, resets, last) = self.earlier.of(&self.plan.new);
+        let (users, resets, last) = self.found.earlier.of(&self.plan.new);
         let last = last.map_or_else(String::new, |last| format!(", the last at {last}"));
-        (users > 0)
-            .then(|| format!("{users} of these users, by {resets} requests of other names{last}; they are reset again"))
+        (users > 0).then(|| format!("{users} of these users, by {}{last}; they are reset again", others(resets)))
     }
 
     fn still_open(&self) -> Option<String> {
-        let users = self.earlier.open(&self.plan.new);
+        let users = self.found.earlier.open(&self.plan.new);
         (users > 0).then(|| {
             format!("{users} of these users, by requests of other names that wait or whose effect is not known; they may be reset twice")
         })
@@ -179,6 +186,10 @@ fn unchanged(unchanged: &[(Wanted, Existing)]) -> String {
         lines.push(format!("and {more} more"));
     }
     lines.join("\n")
+}
+
+fn others(requests: usize) -> String {
+    if requests == 1 { "1 request of another name".to_owned() } else { format!("{requests} requests of other names") }
 }
 
 fn by_reason<'a>(waiting: &'a BTreeMap<&'static str, usize>) -> impl Iterator<Item = String> + use<'a> {

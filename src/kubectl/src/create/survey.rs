@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{budget::Budget, plan::Wanted, terms::Terms};
-use crate::{cluster::Cluster, failure::sources, selection::PAGE};
+use crate::{cluster::Cluster, failure::sources, pages::Pages};
 
 /// The label of the operator's Deployment.
 const OPERATOR: &str = "app.kubernetes.io/name=cognito-reset-operator";
@@ -106,16 +106,7 @@ fn parsed<K: DeserializeOwned>(object: Value) -> Option<K> {
 /// Lists all objects of a kind in any shape, so that one that cannot be parsed hides no other.
 async fn all<K: Resource<DynamicType = ()>>(cluster: &Cluster) -> kube::Result<Vec<DynamicObject>> {
     let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &ApiResource::erase::<K>(&()));
-    let mut params = ListParams::default().limit(PAGE);
-    let mut objects = Vec::new();
-    loop {
-        let page = api.list(&params).await?;
-        objects.extend(page.items);
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(objects);
-        }
-    }
+    Pages::new(api, &[], None).all(|_| true).await
 }
 
 /// Returns the cause of an error in a few words.

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use cognito_reset_api::{Action, PasswordResetRecord, RequestRef};
 use cognito_reset_core::ledger::Identity;
 use k8s_openapi::api::core::v1::Event;
-use kube::{Api, api::ListParams};
+use kube::Api;
 
 use super::case::{Case, Happened, Seen};
 use crate::{
     cluster::Cluster,
     failure::Failure,
+    pages::{Pages, field},
     request::{Id, Request},
-    selection::{PAGE, field},
     terminal::shown,
 };
 
@@ -38,15 +38,15 @@ pub(super) async fn one(cluster: &Cluster, name: &str) -> Result<Vec<Case>, Fail
 async fn gone(cluster: &Cluster, id: &Id) -> Result<Vec<Case>, Failure> {
     let is_named = |record: &PasswordResetRecord| record_id(record) == *id;
     let missing = format!("there is no request {} in namespace {}", id.name, id.namespace);
-    let records = match records(cluster, "", is_named).await? {
+    let records = match records(cluster, &[], is_named).await? {
         Seen::Shown(records) if records.is_empty() => {
-            return Err(Failure::usage(format!(
+            return Err(Failure::refused(format!(
                 "{missing}, and no record of one: check name and namespace with `kubectl cognito-reset list`"
             )));
         }
         Seen::Shown(records) => records,
         Seen::Hidden(why) => {
-            return Err(Failure::usage(format!(
+            return Err(Failure::refused(format!(
                 "{missing}; if it was deleted, an auditor can explain it from its record ({why})"
             )));
         }
@@ -84,9 +84,9 @@ async fn record(cluster: &Cluster, request: &Request) -> Result<Seen<Option<Pass
 /// Reads the Events about the requests of a name.
 async fn events(cluster: &Cluster, id: &Id) -> Result<Seen<Vec<Happened>>, Failure> {
     let selector = [field("involvedObject.kind", "PasswordResetRequest"), field("involvedObject.name", &id.name)];
-    let params = ListParams::default().fields(&selector.join(","));
-    match Api::<Event>::namespaced(cluster.client.clone(), &id.namespace).list(&params).await {
-        Ok(events) => Ok(Seen::Shown(events.items.into_iter().filter_map(happened).collect())),
+    let events = Api::<Event>::namespaced(cluster.client.clone(), &id.namespace);
+    match Pages::new(events, &selector, None).all(|_| true).await {
+        Ok(events) => Ok(Seen::Shown(events.into_iter().filter_map(happened).collect())),
         Err(error) => hidden(&error, &format!("list Events in namespace {}", id.namespace)).map(Seen::Hidden),
     }
 }
@@ -127,21 +127,12 @@ fn record_id(record: &PasswordResetRecord) -> Id {
 /// Lists the records that a field selector and a filter select, page by page.
 async fn records(
     cluster: &Cluster,
-    fields: &str,
+    fields: &[String],
     wanted: impl Fn(&PasswordResetRecord) -> bool,
 ) -> Result<Seen<Vec<PasswordResetRecord>>, Failure> {
-    let mut params = ListParams::default().limit(PAGE).fields(fields);
-    let mut all = Vec::new();
-    loop {
-        let page = match cluster.records().list(&params).await {
-            Ok(page) => page,
-            Err(error) => return hidden(&error, "list records").map(Seen::Hidden),
-        };
-        all.extend(page.items.into_iter().filter(&wanted));
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(Seen::Shown(all));
-        }
+    match Pages::new(cluster.records(), fields, None).all(wanted).await {
+        Ok(records) => Ok(Seen::Shown(records)),
+        Err(error) => hidden(&error, "list records").map(Seen::Hidden),
     }
 }
 
@@ -187,30 +178,18 @@ async fn requests_of(
     pool: &str,
     remarks: &mut Vec<String>,
 ) -> Result<Vec<Request>, Failure> {
-    let fields = [field("spec.username", user), field("spec.userPoolID", pool)].join(",");
-    match pages(&cluster.all_requests(), &fields).await {
+    let fields = [field("spec.username", user), field("spec.userPoolID", pool)];
+    let of = |api: Api<Request>| Pages::new(api, &fields, None).all(|_| true);
+    match of(cluster.all_requests()).await {
         Err(kube::Error::Api(status)) if status.code == 403 => {
             remarks.push(format!(
                 "only the requests of namespace {} are shown: you may not list those of all namespaces",
                 cluster.namespace
             ));
             let what = format!("list requests in namespace {}", cluster.namespace);
-            pages(&cluster.requests(), &fields).await.map_err(|error| Failure::of_api(&error, &what))
+            of(cluster.requests()).await.map_err(|error| Failure::of_api(&error, &what))
         }
         all => all.map_err(|error| Failure::of_api(&error, "list requests in all namespaces")),
-    }
-}
-
-async fn pages(api: &Api<Request>, fields: &str) -> Result<Vec<Request>, kube::Error> {
-    let mut params = ListParams::default().limit(PAGE).fields(fields);
-    let mut all = Vec::new();
-    loop {
-        let page = api.list(&params).await?;
-        all.extend(page.items);
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            return Ok(all);
-        }
     }
 }
 
@@ -223,7 +202,7 @@ async fn records_of(
     remarks: &mut Vec<String>,
 ) -> Result<(Seen<Vec<PasswordResetRecord>>, Vec<PasswordResetRecord>), Failure> {
     let of_pool = field("userPoolID", pool);
-    let of_user = match records(cluster, &format!("{of_pool},{}", field("username", user)), |_| true).await? {
+    let of_user = match records(cluster, &[of_pool.clone(), field("username", user)], |_| true).await? {
         Seen::Shown(records) => records,
         Seen::Hidden(why) => {
             remarks.push(format!(
@@ -235,7 +214,7 @@ async fn records_of(
     let subs: BTreeSet<&str> = of_user.iter().filter_map(|record| record.spec.user_sub.as_deref()).collect();
     let mut others = Vec::new();
     for sub in subs {
-        let fields = format!("{of_pool},{}", field("userSub", sub));
+        let fields = [of_pool.clone(), field("userSub", sub)];
         if let Seen::Shown(records) = records(cluster, &fields, |record| record.spec.username != user).await? {
             others.extend(records);
         }

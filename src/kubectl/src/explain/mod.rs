@@ -50,7 +50,7 @@ pub struct Options {
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
     let flags = &cluster.cluster_flags;
-    let style = Style { width: width(), flags: Flags(flags) };
+    let style = Style { width: width(std::io::stdout()), flags: Flags(flags) };
     match (&options.name, &options.user, &options.pool) {
         (Some(name), _, _) => {
             let cases = gather::one(&cluster, name).await?;

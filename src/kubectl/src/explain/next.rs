@@ -62,12 +62,8 @@ impl On<'_> {
                 self.of_operator("get deploy,pods"),
                 self.of_operator("logs deploy/cognito-reset-operator --tail=50"),
             ],
-            "Suspended" => vec![self.patch("a requester", r#"{"spec":{"suspend":false}}"#)],
-            "AwaitingApproval" => {
-                let uid = self.request.metadata.uid.as_deref().unwrap_or_default();
-                let patch = format!(r#"{{"metadata":{{"uid":"{uid}"}},"spec":{{"approved":true}}}}"#);
-                vec![self.patch("an approver other than the requester", &patch)]
-            }
+            "Suspended" => vec![self.plugin("a requester", "resume")],
+            "AwaitingApproval" => vec![self.plugin("an approver other than the requester", "approve")],
             "UserPoolHeld" => vec![self.of_cluster("a responder", "get poolhold -o wide")],
             "NoMatchingGrant" | "ConflictingGrants" | "GrantSuspended" | "UserStateNotRead" => {
                 vec![self.of_cluster("a platform administrator", "get poolgrant -o wide")]
@@ -85,7 +81,9 @@ impl On<'_> {
             }
             "PendingLimitReached" => vec![self.list("Pending")],
             "DeliveryFailing" => vec![self.list("Failed")],
-            "RateLimited" | "Throttled" | "AwaitingPriorAttempt" | "ClaimTimedOut" => vec![self.wait()],
+            "RateLimited" | "Throttled" | "AwaitingPriorAttempt" | "ClaimTimedOut" => {
+                vec![self.plugin("a requester", "watch")]
+            }
             "RecordNotUsable" => vec![self.of_operator("get deploy cognito-reset-operator -o wide")],
             "ObjectTooLarge" | "InvalidObject" => vec![self.show()],
             "WriteRefused" => vec![self.of_cluster(
@@ -101,8 +99,9 @@ impl On<'_> {
         self.flags.within(self.request.metadata.namespace.as_deref().unwrap_or_default())
     }
 
-    fn object(self) -> String {
-        format!("prr {}", self.request.metadata.name.as_deref().unwrap_or_default())
+    fn name(self) -> String {
+        // The API server allows no other characters than those of a DNS name.
+        self.request.metadata.name.clone().unwrap_or_default()
     }
 
     fn create(self, who: &'static str) -> Next {
@@ -122,12 +121,12 @@ impl On<'_> {
     /// Returns the deletion of a request that waits, before another one takes its place: otherwise
     /// both are performed once the grants allow it.
     fn delete(self) -> Next {
-        let command = format!("kubectl delete {}{}", self.object(), self.namespace());
+        let command = format!("kubectl delete prr {}{}", self.name(), self.namespace());
         Next { who: "first, a requester", command }
     }
 
-    fn patch(self, who: &'static str, patch: &str) -> Next {
-        Next { who, command: format!("kubectl patch {} --type=merge -p '{patch}'{}", self.object(), self.namespace()) }
+    fn plugin(self, who: &'static str, verb: &str) -> Next {
+        Next { who, command: format!("kubectl cognito-reset {verb} {}{}", self.name(), self.namespace()) }
     }
 
     fn list(self, outcome: &str) -> Next {
@@ -136,13 +135,8 @@ impl On<'_> {
         Next { who: "a requester", command }
     }
 
-    fn wait(self) -> Next {
-        let wanted = "--for=jsonpath='{.status.completionTime}' --timeout=10m";
-        Next { who: "a requester", command: format!("kubectl wait {} {wanted}{}", self.object(), self.namespace()) }
-    }
-
     fn show(self) -> Next {
-        let command = format!("kubectl get {} -o yaml --show-managed-fields{}", self.object(), self.namespace());
+        let command = format!("kubectl get prr {} -o yaml --show-managed-fields{}", self.name(), self.namespace());
         Next { who: "a requester", command }
     }
 
@@ -164,7 +158,7 @@ mod tests {
     use crate::{cli::Cli, reasons::tests::states};
 
     /// The commands of kubectl that are used, with the permissions that a role of `deploy/` gives.
-    const OF_KUBECTL: [&str; 6] = ["delete", "get", "patch", "wait", "logs", "cognito-reset"];
+    const OF_KUBECTL: [&str; 4] = ["delete", "get", "logs", "cognito-reset"];
 
     #[test]
     fn every_next_command_can_be_typed() {
@@ -192,11 +186,9 @@ mod tests {
         .expect("a request");
         let first = |request: &Request, reason: &str| next(request, reason, Flags("")).swap_remove(0).command;
         for (reason, wanted) in [
-            ("Suspended", r#"kubectl patch prr a --type=merge -p '{"spec":{"suspend":false}}' -n support"#),
-            (
-                "AwaitingApproval",
-                r#"kubectl patch prr a --type=merge -p '{"metadata":{"uid":"u-1"},"spec":{"approved":true}}' -n support"#,
-            ),
+            ("Suspended", "kubectl cognito-reset resume a -n support"),
+            ("AwaitingApproval", "kubectl cognito-reset approve a -n support"),
+            ("RateLimited", "kubectl cognito-reset watch a -n support"),
             ("UserPoolHeld", "kubectl get poolhold -o wide"),
             ("AccessDeniedException", "kubectl logs deploy/cognito-reset-operator --tail=50 -n cognito-reset-system"),
             ("PendingLimitReached", "kubectl cognito-reset list --outcome Pending --pool eu-west-1_b -n support"),

@@ -1,6 +1,5 @@
 //! Sentences about what was sent to Cognito for a request object, and about what an earlier object
 //! of its name did. Pure.
-//! Pure.
 
 use cognito_reset_api::{Effect, Outcome};
 use jiff::Timestamp;

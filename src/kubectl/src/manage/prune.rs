@@ -13,12 +13,13 @@ use kube::{
 };
 
 use crate::{
+    ask::{self, Enter},
     cluster::{Cluster, Target, duration},
     exit::Exit,
     failure::Failure,
     manage::{
-        ABREAST, ask,
-        selection::{self, Found, Selected, Selection},
+        ABREAST,
+        chosen::{self, Chosen, Found, Selected},
         suspend::code,
     },
     terminal::counted,
@@ -35,7 +36,7 @@ Examples:
   kubectl cognito-reset prune --ticket INC-7 --keep-since 2026-01-31T00:00:00Z")]
 pub struct Options {
     #[command(flatten)]
-    selection: Selection,
+    chosen: Chosen,
     /// Keeps the requests that ended since then: a time such as 2026-01-31T00:00:00Z, or a duration
     /// before now such as 30d
     #[arg(long, value_name = "TIME", value_parser = since)]
@@ -135,17 +136,21 @@ enum Deletion {
 /// When the cluster or the user refuses. The message counts what was deleted.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
-    let selected = options.selection.read(&cluster, |found| Item::of(&found, options.keep_since)).await?;
-    selected.report_unreadable("it is kept");
+    let selected = options.chosen.read(&cluster, |found| Item::of(&found, options.keep_since)).await?;
+    selected.report(&cluster, "it is kept");
+    // A prune that runs every day finds nothing on some.
+    if !options.chosen.all {
+        options.chosen.require(&selected, &cluster)?;
+    }
     for (cause, count) in kept_counts(&selected.items) {
         anstream::eprintln!("{count} kept: {cause}");
     }
     let total = selected.items.iter().filter_map(Item::deletion).count();
     let requests = counted(total, "request");
     anstream::eprintln!("{requests} ended before {:.0}", options.keep_since);
-    if total > 0 && options.dry_run.is_none() {
+    if total > 0 && options.dry_run.is_none() && !options.yes {
         let question = format!("Delete {requests} of namespace {}? Their records stay.", cluster.namespace);
-        ask::confirm(&question, options.yes, "nothing was deleted")?;
+        ask::confirm(&question, Enter::Ends, "nothing was deleted")?;
     }
     options.delete_all(&cluster, &selected, total).await
 }
@@ -153,7 +158,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
 impl Options {
     /// Deletes a few at a time.
     async fn delete_all(&self, cluster: &Cluster, selected: &Selected<Item>, total: usize) -> Result<Exit, Failure> {
-        let (api, dry_run) = (&selection::api(cluster), self.dry_run.is_some());
+        let (api, dry_run) = (&chosen::api(cluster), self.dry_run.is_some());
         let deletions = selected.items.iter().filter_map(Item::deletion);
         let deletions = deletions.map(async |(name, guard)| (name, delete(api, name, guard, dry_run).await));
         let mut deletions = stream::iter(deletions).buffered(ABREAST);
@@ -176,7 +181,7 @@ impl Options {
         anstream::eprintln!(
             "{deleted} deleted{suffix}, {gone} deleted by somebody else, {changed} changed in the meantime and kept"
         );
-        let all = changed == 0 && selected.unreadable.is_empty();
+        let all = changed == 0 && selected.left_out() == 0;
         Ok(if all { Exit::Succeeded } else { Exit::NothingSent })
     }
 }

@@ -10,11 +10,12 @@ use kube::{
 };
 
 use crate::{
+    ask::{self, Enter},
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    manage::{ask, suspend::code, table},
-    terminal::{age, counted},
+    manage::suspend::code,
+    terminal::{age, counted, table},
 };
 
 /// The arguments of `release`.
@@ -98,7 +99,10 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let holds = api.list(&ListParams::default()).await.map_err(|error| Failure::of_api(&error, "list holds"))?;
     let Plan { released, remaining } = options.chosen.divide(holds.items)?;
     anstream::eprintln!("{}", shown_holds(&released, Timestamp::now()));
-    ask::confirm(&format!("Release {}?", counted(released.len(), "hold")), options.yes, "nothing was released")?;
+    if !options.yes {
+        let question = format!("Release {}?", counted(released.len(), "hold"));
+        ask::confirm(&question, Enter::Ends, "nothing was released")?;
+    }
     let mut exit = Exit::Succeeded;
     for (done, hold) in released.iter().enumerate() {
         let (name, deletion) = (hold.name_any(), delete(&api, hold).await);

@@ -21,7 +21,7 @@ use crate::{
     failure::Failure,
     manage::{
         ABREAST,
-        selection::{self, Found, Selected, Selection},
+        chosen::{self, Chosen, Found, Selected},
     },
 };
 
@@ -47,7 +47,7 @@ Examples:
 #[derive(Args, Debug)]
 pub struct Options {
     #[command(flatten)]
-    selection: Selection,
+    chosen: Chosen,
 }
 
 /// Runs `suspend`.
@@ -109,22 +109,22 @@ impl Item {
 
 async fn run(options: &Options, target: &Target, wanted: bool) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
-    let selected = options.selection.read(&cluster, |found| Item::of(&found, wanted)).await?;
-    options.selection.require(&selected, &cluster)?;
-    selected.report_unreadable("it was not changed");
+    let selected = options.chosen.read(&cluster, |found| Item::of(&found, wanted)).await?;
+    options.chosen.require(&selected, &cluster)?;
+    selected.report(&cluster, "it was not changed");
     let counts = change(&cluster, &selected, wanted).await?;
     anstream::eprintln!("{}", counts.described(wanted));
     for remark in counts.remarks(wanted) {
         anstream::eprintln!("{remark}");
     }
-    Ok(counts.exit(!options.selection.names.is_empty(), selected.unreadable.len()))
+    Ok(counts.exit(!options.chosen.names.is_empty(), selected.left_out()))
 }
 
 /// Changes those whose value differs, a few at a time. A failure ends none of the others.
 async fn change(cluster: &Cluster, selected: &Selected<Item>, wanted: bool) -> Result<Counts, Failure> {
     let of = |step| selected.items.iter().filter(move |item| item.step == step);
     let mut counts = Counts { already: of(Step::Already).count(), ended: of(Step::Ended).count(), ..Counts::default() };
-    let (api, total) = (&selection::api(cluster), of(Step::Patch).count());
+    let (api, total) = (&chosen::api(cluster), of(Step::Patch).count());
     let mut patches =
         stream::iter(of(Step::Patch).map(async |item| (item, patch(api, item, wanted).await))).buffered(ABREAST);
     let mut failures = Vec::new();

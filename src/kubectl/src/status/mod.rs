@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     selection::Selection,
-    terminal::{print, shown, width},
+    terminal::{print, width},
 };
 
 /// The arguments of `status`.
@@ -37,16 +37,19 @@ pub struct Options {
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let selection = options.selection;
     let cluster = Cluster::connect(target).await?;
-    let mut pages = selection.pages(&cluster, &[]);
+    let mut pages = selection.pages(&cluster, None);
     let mut summary = Summary::default();
     while let Some(page) = pages.next().await? {
         page.iter().for_each(|listed| summary.add(listed));
     }
-    print(&summary.text(&of(&selection, &cluster.namespace), Timestamp::now()))?;
+    print(&summary.text(&selection.described(&cluster), Timestamp::now()))?;
     let namespace = (!selection.all_namespaces).then_some(cluster.namespace.as_str());
     match Api::<UserPoolHold>::all(cluster.client.clone()).list(&ListParams::default()).await {
         Ok(all) => {
-            print(&format!("\n{}", holds(&all.items, selection.pool.as_deref(), namespace, width())))?;
+            print(&format!(
+                "\n{}",
+                holds(&all.items, selection.filter.pool.as_deref(), namespace, width(std::io::stdout()))
+            ))?;
         }
         Err(kube::Error::Api(status)) if status.code == 403 => anstream::eprintln!(
             "\nHolds are not shown: you may not list them; a responder or auditor sees them with `kubectl get poolhold`"
@@ -54,16 +57,4 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         Err(error) => return Err(Failure::of_api(&error, "list holds")),
     }
     Ok(Exit::Succeeded)
-}
-
-/// Returns the selection in words.
-fn of(selection: &Selection, namespace: &str) -> String {
-    let Selection { selector, all_namespaces, pool, ticket } = selection;
-    let mut words = if *all_namespaces { "in all namespaces".to_owned() } else { format!("in namespace {namespace}") };
-    for (name, value) in [("labels", selector), ("pool", pool), ("ticket", ticket)] {
-        if let Some(value) = value {
-            words += &format!(", {name} {}", shown(value));
-        }
-    }
-    words
 }

@@ -53,11 +53,11 @@ impl Summary {
     #[must_use]
     pub fn text(&self, of: &str, now: Timestamp) -> String {
         // A list has no request that was deleted.
-        let Tally { succeeded, not_sent, failed, unknown, pending, deleted: _ } = self.tally;
+        let Tally { succeeded, not_needed, failed, unknown, pending, deleted: _ } = self.tally;
         let mut text = format!("{} requests {of}\n", self.tally.total() + self.unparsed);
         let mut rows = vec![("Succeeded", succeeded), ("Failed", failed), ("Unknown", unknown), ("Pending", pending)];
-        if not_sent > 0 {
-            rows.insert(1, ("Succeeded, nothing was sent now", not_sent));
+        if not_needed > 0 {
+            rows.insert(1, ("Succeeded without a reset now", not_needed));
         }
         if self.unparsed > 0 {
             rows.push(("not parsable by this plugin", self.unparsed));
@@ -131,7 +131,7 @@ mod tests {
     use crate::reasons::tests::states;
 
     fn listed(object: serde_json::Value) -> Listed {
-        Listed { request: serde_json::from_value(object.clone()).ok(), object }
+        Listed::from(serde_json::from_value::<kube::api::DynamicObject>(object).expect("an object"))
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(summary.waiting.values().sum::<usize>(), summary.tally.pending);
         let text = summary.text("in all namespaces", "2026-01-01T02:00:00Z".parse().expect("a time"));
         assert!(text.starts_with(&format!("{} requests in all namespaces\nOUTCOME", count + 1)), "{text}");
-        for part in ["Succeeded, nothing was sent now", "AwaitingApproval", "Oldest pending: support/reset-alice"] {
+        for part in ["Succeeded without a reset now", "AwaitingApproval", "Oldest pending: support/reset-alice"] {
             assert!(text.contains(part), "{text}");
         }
     }

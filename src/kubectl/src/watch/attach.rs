@@ -4,15 +4,20 @@
 use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
-use kube::runtime::watcher::{self, Config, DefaultBackoff, Event, watcher};
+use kube::{
+    ResourceExt as _,
+    api::DynamicObject,
+    runtime::watcher::{self, DefaultBackoff, Event, watcher},
+};
 use tokio::time::Instant;
 
 use crate::{
     cluster::{Cluster, Target},
     failure::{Failure, sources},
     request::Request,
-    selection::PAGE,
-    watch::selection::Selection,
+    selection::{self, Listed},
+    terminal::shown,
+    watch::watched::Watched,
 };
 
 /// The time, in seconds, for which the API server keeps one watch open. A connection that was lost
@@ -42,12 +47,12 @@ pub enum Step {
     Lost(String),
 }
 
-type Events = Pin<Box<dyn Stream<Item = watcher::Result<Event<Request>>> + Send>>;
+type Events = Pin<Box<dyn Stream<Item = watcher::Result<Event<DynamicObject>>> + Send>>;
 
 /// A watch of requests.
 pub struct Attachment<'a> {
     cluster: &'a Cluster,
-    selection: &'a Selection,
+    watched: &'a Watched,
     events: Events,
     backoff: DefaultBackoff,
     /// The moment of the next try.
@@ -66,10 +71,10 @@ impl<'a> Attachment<'a> {
     /// Attaches to the requests. A cluster that was never reached is a failure, unless
     /// `was_attached` says that it was just a moment ago.
     #[must_use]
-    pub fn new(cluster: &'a Cluster, selection: &'a Selection, was_attached: bool) -> Self {
-        let events = events(cluster, selection);
+    pub fn new(cluster: &'a Cluster, watched: &'a Watched, was_attached: bool) -> Self {
+        let events = events(cluster, watched);
         let (backoff, resume) = (DefaultBackoff::default(), Instant::now());
-        Self { cluster, selection, events, backoff, resume, was_attached, is_lost: false }
+        Self { cluster, watched, events, backoff, resume, was_attached, is_lost: false }
     }
 
     /// Returns the next event. Nothing is lost if this is dropped before it is ready.
@@ -82,14 +87,14 @@ impl<'a> Attachment<'a> {
             match self.events.next().await {
                 // The API server was not asked yet.
                 Some(Ok(Event::Init)) => return Ok(Step::ListBegins),
-                Some(Ok(Event::InitApply(request) | Event::Apply(request))) => {
-                    if self.selection.selects(&request) {
-                        return Ok(Step::Put(Box::new(request)));
+                Some(Ok(Event::InitApply(object) | Event::Apply(object))) => {
+                    if self.watched.takes(&object) {
+                        return parsed(object).map(Step::Put);
                     }
                 }
-                Some(Ok(Event::Delete(request))) => {
-                    if self.selection.selects(&request) {
-                        return Ok(Step::Deleted(Box::new(request)));
+                Some(Ok(Event::Delete(object))) => {
+                    if self.watched.takes(&object) {
+                        return parsed(object).map(Step::Deleted);
                     }
                 }
                 Some(Ok(Event::InitDone)) => {
@@ -101,7 +106,7 @@ impl<'a> Attachment<'a> {
                         return Ok(lost);
                     }
                 }
-                None => self.events = events(self.cluster, self.selection),
+                None => self.events = events(self.cluster, self.watched),
             }
         }
     }
@@ -123,7 +128,7 @@ impl<'a> Attachment<'a> {
         if let Some(api) = api.filter(|_| is_refused || !self.was_attached) {
             return Err(Failure::of_api(api, "watch requests"));
         }
-        self.events = events(self.cluster, self.selection);
+        self.events = events(self.cluster, self.watched);
         let pause = self.backoff.next().unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
         self.resume = Instant::now() + pause;
         // Nothing was lost if the version that the watch would go on from is too old.
@@ -132,9 +137,20 @@ impl<'a> Attachment<'a> {
     }
 }
 
-fn events(cluster: &Cluster, selection: &Selection) -> Events {
-    let config = selection.narrow(Config::default().page_size(PAGE).timeout(KEPT_OPEN));
-    watcher(selection.api(cluster), config).boxed()
+fn events(cluster: &Cluster, watched: &Watched) -> Events {
+    let requests = selection::api(cluster, watched.selection.all_namespaces);
+    watcher(requests, watched.config().timeout(KEPT_OPEN)).boxed()
+}
+
+/// Returns a request. Without its outcome the watch would never end.
+fn parsed(object: DynamicObject) -> Result<Box<Request>, Failure> {
+    let name = object.name_any();
+    Listed::from(object).request.map(Box::new).ok_or_else(|| {
+        Failure::refused(format!(
+            "this plugin cannot parse the request {}, so it cannot follow it: update the plugin; the operator goes on",
+            shown(&name)
+        ))
+    })
 }
 
 const fn api_error(error: &watcher::Error) -> Option<&kube::Error> {

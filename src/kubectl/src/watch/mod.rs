@@ -2,9 +2,9 @@
 
 pub mod attach;
 pub mod progress;
-pub mod selection;
 pub mod show;
 pub mod text;
+pub mod watched;
 
 use std::time::Duration;
 
@@ -14,13 +14,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use self::{
     attach::{Attachment, Step},
     progress::Progress,
-    selection::Selection,
     show::{Format, Show},
+    watched::Watched,
 };
 use crate::{
     cluster::{Cluster, Target, duration},
     exit::Exit,
     failure::Failure,
+    selection::Selection,
     tally::State,
 };
 
@@ -46,15 +47,8 @@ pub struct Options {
     /// The names of the requests; without names and selectors, all of the namespace
     #[arg(value_name = "NAME", conflicts_with = "all_namespaces")]
     names: Vec<String>,
-    /// The requests with these labels, such as team=support
-    #[arg(long, short = 'l', value_name = "LABELS")]
-    selector: Option<String>,
-    /// The requests of this ticket
-    #[arg(long, value_name = "TEXT")]
-    ticket: Option<String>,
-    /// The requests of all namespaces
-    #[arg(long, short = 'A')]
-    all_namespaces: bool,
+    #[command(flatten)]
+    selection: Selection,
     /// The time after which the command ends with exit code 3, such as 10m; 0 looks once
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
@@ -69,15 +63,10 @@ pub struct Options {
 /// When the requests cannot be watched, or there are none.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(&attach::patient(target)).await?;
-    let selection = Selection {
-        names: options.names.into_iter().collect(),
-        labels: options.selector,
-        ticket: options.ticket,
-        all_namespaces: options.all_namespaces,
-    };
-    let show = Show::new(options.output, selection.all_namespaces, false);
-    let again = selection.clone();
-    let watch = Watch { cluster: &cluster, selection, again, show, timeout: options.timeout, were_created: false };
+    let watched = Watched { names: options.names.into_iter().collect(), selection: options.selection };
+    let show = Show::new(options.output, watched.selection.all_namespaces, false);
+    let again = watched.clone();
+    let watch = Watch { cluster: &cluster, watched, again, show, timeout: options.timeout, were_created: false };
     watch.follow().await
 }
 
@@ -86,9 +75,9 @@ pub struct Watch<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
     /// The requests.
-    pub selection: Selection,
+    pub watched: Watched,
     /// The requests that the command to go on with selects.
-    pub again: Selection,
+    pub again: Watched,
     /// The output.
     pub show: Show,
     /// The time after which it ends.
@@ -128,7 +117,7 @@ impl Watch<'_> {
 
     async fn until_end(&self, progress: &mut Progress) -> Result<End, Failure> {
         let start = Instant::now();
-        let mut attachment = Attachment::new(self.cluster, &self.selection, self.were_created);
+        let mut attachment = Attachment::new(self.cluster, &self.watched, self.were_created);
         let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -188,7 +177,7 @@ impl Watch<'_> {
         if was_complete {
             return Ok(());
         }
-        let missed = progress.miss(self.selection.ids(&self.cluster.namespace), now);
+        let missed = progress.miss(self.watched.ids(self.cluster), now);
         if self.were_created {
             missed.iter().try_for_each(|id| self.show.deleted(id))
         } else if let Some(id) = missed.first() {

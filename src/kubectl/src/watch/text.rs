@@ -20,11 +20,11 @@ pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> Stri
     }
     let _ = write!(line, ": {}/{}", request.outcome().as_str(), escaped(request.reason(), |_| false));
     match State::from(request) {
-        State::NotSent => line.push_str(" (nothing was sent for this request)"),
+        State::NotNeeded if request.nothing_was_sent() => line.push_str(" (nothing was sent for this request)"),
         State::Failed | State::Unknown => {
             let _ = write!(line, ": {}", escaped(request.message(), |_| false));
         }
-        State::Succeeded | State::Pending | State::Deleted => {}
+        State::NotNeeded | State::Succeeded | State::Pending | State::Deleted => {}
     }
     line
 }
@@ -63,9 +63,12 @@ fn waiting(waiting: &BTreeMap<Arc<str>, usize>) -> String {
 /// Returns the text beside the bar: rate, ok, failed, unknown, left and time left.
 #[must_use]
 pub fn beside_bar(progress: &Progress) -> String {
-    let Tally { succeeded, not_sent, failed, unknown, pending, deleted } = progress.tally();
+    let Tally { succeeded, not_needed, failed, unknown, pending, deleted } = progress.tally();
     let mut text = progress.rate().map_or_else(String::new, |rate| format!("{rate:.1}/s, "));
-    let _ = write!(text, "{} ok, {failed} failed, {unknown} unknown", succeeded + not_sent);
+    let _ = write!(text, "{succeeded} ok, {failed} failed, {unknown} unknown");
+    if not_needed > 0 {
+        let _ = write!(text, ", {not_needed} without a reset now");
+    }
     if deleted > 0 {
         let _ = write!(text, ", {deleted} deleted");
     }
@@ -115,12 +118,12 @@ pub fn deleted_json(Id { namespace, name }: &Id) -> Value {
 /// Returns the JSON object at the end.
 #[must_use]
 pub fn tally_json(progress: &Progress) -> Value {
-    let Tally { succeeded, not_sent, failed, unknown, pending, deleted } = progress.tally();
+    let Tally { succeeded, not_needed, failed, unknown, pending, deleted } = progress.tally();
     let waiting: BTreeMap<_, _> = progress.waiting().into_iter().map(|(key, count)| (key.to_string(), count)).collect();
     json!({
         "event": "tally",
         "succeeded": succeeded,
-        "performedBefore": not_sent,
+        "withoutReset": not_needed,
         "failed": failed,
         "unknown": unknown,
         "deleted": deleted,

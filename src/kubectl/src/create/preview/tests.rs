@@ -2,6 +2,7 @@ use cognito_reset_api::Outcome;
 use serde_json::json;
 
 use super::*;
+use crate::create::plan::Earlier;
 
 fn wanted(name: &str) -> Wanted {
     Wanted { name: format!("inc-7-{name}"), username: name.to_owned() }
@@ -14,6 +15,7 @@ fn existing(name: &str, outcome: Outcome, reason: &str, ended: Option<&str>) -> 
         outcome,
         reason: reason.into(),
         ended: ended.map(|time| time.parse().unwrap()),
+        differs: Vec::new(),
     };
     (wanted(name), existing)
 }
@@ -66,10 +68,10 @@ fn terms() -> Terms {
 
 const STOP: &str = "kubectl cognito-reset suspend --ticket INC-7 --context a-long-name-of-a-cluster -n support";
 
-fn shown(plan: &Plan, terms: &Terms, mail_quota: Option<u32>, stop: Option<&str>, width: Option<u16>) -> String {
+fn shown(plan: &Plan, terms: &Terms, mail_quota: Option<u32>, stop: Option<&str>, width: Option<usize>) -> String {
     let budget = Budget { per_second: 10.0, source: "--rate of the operator's Deployment system/operator".into() };
-    let (pool, earlier) = ("eu-west-1_Example01", &earlier());
-    Preview { pool, namespace: "support", plan, earlier, terms, budget: &budget, mail_quota, stop }.text(width)
+    let (pool, found) = ("eu-west-1_Example01", &Found { earlier: earlier(), ..Found::default() });
+    Preview { pool, namespace: "support", plan, found, terms, budget: &budget, mail_quota, stop }.text(width)
 }
 
 #[test]

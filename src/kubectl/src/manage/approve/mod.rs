@@ -1,6 +1,5 @@
 //! `approve`: shows what would be approved, asks, and approves exactly that.
 
-pub mod approver;
 pub mod review;
 
 use std::collections::HashMap;
@@ -9,27 +8,24 @@ use clap::Args;
 use cognito_reset_api::{ApprovedBy, UserPoolGrant};
 use http::StatusCode;
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api,
-    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
-use self::{
-    approver::approved_by,
-    review::{Review, Unseen, Verdict},
-};
+use self::review::{Review, Unseen, Verdict};
 use crate::{
     PROGRAM,
+    ask::{self, Enter},
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
     manage::{
-        ask,
-        selection::{self, Found, Selected, Selection},
+        chosen::{self, Chosen, Found, Selected},
         suspend::code,
     },
+    me,
     terminal::{counted, shown},
 };
 
@@ -48,7 +44,7 @@ Examples:
   kubectl cognito-reset approve --ticket INC-7 -n payroll")]
 pub struct Options {
     #[command(flatten)]
-    selection: Selection,
+    chosen: Chosen,
     /// Approves requests whose status does not show the user. The approval then counts for any user
     /// that the name in the request means when it is sent
     #[arg(long)]
@@ -63,17 +59,17 @@ pub struct Options {
 /// # Errors
 /// When something that was named cannot be approved, or the cluster or the user refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
-    let Options { selection, yes, .. } = &options;
-    let is_named = !selection.names.is_empty();
+    let Options { chosen, yes, .. } = &options;
+    let is_named = !chosen.names.is_empty();
     if *yes && !is_named {
         return Err(Failure::usage(format!("--yes approves only requests that are named, one by one; {NOTHING}")));
     }
     let cluster = Cluster::connect(target).await?;
-    let found = selection.read(&cluster, |found| found).await?;
-    selection.require(&found, &cluster)?;
-    found.report_unreadable("it cannot be approved");
+    let found = chosen.read(&cluster, |found| found).await?;
+    chosen.require(&found, &cluster)?;
+    found.report(&cluster, "it cannot be approved");
     let reviews = options.review(&cluster, &found).await?;
-    let refused = found.unreadable.len() + report(&reviews);
+    let refused = found.left_out() + report(&reviews);
     if is_named && refused > 0 {
         return Err(Failure::refused(NOTHING));
     }
@@ -81,7 +77,9 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     if !approvable.is_empty() {
         let (now, namespace) = (Timestamp::now(), &cluster.namespace);
         approvable.iter().for_each(|review| anstream::eprintln!("{}", review.text(namespace, now)));
-        ask::confirm(&format!("Approve {}?", counted(approvable.len(), "request")), *yes, NOTHING)?;
+        if !yes {
+            ask::confirm(&format!("Approve {}?", counted(approvable.len(), "request")), Enter::Ends, NOTHING)?;
+        }
         options.approve(&cluster, &approvable).await?;
     }
     Ok(if refused > 0 { Exit::NothingSent } else { Exit::Succeeded })
@@ -132,7 +130,8 @@ impl Options {
     }
 
     async fn approve(&self, cluster: &Cluster, reviews: &[&Review]) -> Result<(), Failure> {
-        let approver = myself(cluster).await?;
+        // A policy that stamps the approver writes the same.
+        let approver = me::approved_by(&me::of_this_user(&cluster.client).await?);
         for (done, review) in reviews.iter().enumerate() {
             let by = approve_one(cluster, review, approver.as_ref()).await.map_err(|failure| Failure {
                 message: format!("{failure}\n{done} of {} were approved", reviews.len()),
@@ -158,14 +157,6 @@ async fn grants(cluster: &Cluster) -> Result<Vec<UserPoolGrant>, Failure> {
     }
 }
 
-/// Returns the user as the API server sees them. A policy that stamps the approver writes the same.
-async fn myself(cluster: &Cluster) -> Result<Option<ApprovedBy>, Failure> {
-    let reviews: Api<SelfSubjectReview> = Api::all(cluster.client.clone());
-    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-    let review = review.map_err(|error| Failure::of_api(&error, "ask the API server who you are"))?;
-    Ok(review.status.and_then(|status| status.user_info).and_then(|user| approved_by(&user)))
-}
-
 /// Approves the object that was shown, for the user that was shown. Returns the approver as it is
 /// stored.
 async fn approve_one(
@@ -173,7 +164,7 @@ async fn approve_one(
     review: &Review,
     approver: Option<&ApprovedBy>,
 ) -> Result<Option<String>, Failure> {
-    let (api, what) = (selection::api(cluster), format!("approve the request {}", review.name));
+    let (api, what) = (chosen::api(cluster), format!("approve the request {}", review.name));
     let failed = |error: &kube::Error| Failure::of_api(error, &what);
     let params = PatchParams { field_manager: Some(PROGRAM.into()), ..PatchParams::default() };
     let mut version = review.resource_version.clone();

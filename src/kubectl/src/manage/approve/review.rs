@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use crate::{
-    manage::selection::Found,
+    manage::chosen::Found,
     request::{Request, Spec},
     terminal::{age, shown},
 };

@@ -56,7 +56,7 @@ fn each_end_is_news_once() {
         (&[Begin, WAITS, End][..], &[][..], Tally { pending: 1, ..none }),
         (&[Begin, WAITS, End, WAITS, DONE, DONE], &["a ended"], Tally { succeeded: 1, ..none }),
         (&[Begin, DONE, End, Begin, DONE, End], &["a ended"], Tally { succeeded: 1, ..none }),
-        (&[Begin, Put("a", "Succeeded", "AlreadyPerformed")], &["a ended"], Tally { not_sent: 1, ..none }),
+        (&[Begin, Put("a", "Succeeded", "AlreadyPerformed")], &["a ended"], Tally { not_needed: 1, ..none }),
         (&[Begin, Put("a", "Failed", "Expired"), End], &["a ended"], Tally { failed: 1, ..none }),
         (&[Begin, Put("a", "Unknown", "OutcomeUnknown"), End], &["a ended"], Tally { unknown: 1, ..none }),
         // Deleted with its outcome, without one, and with one that the deletion shows first.

@@ -19,6 +19,10 @@ fn a_line_names_request_outcome_and_reason() {
     assert_eq!(ended(&done, true, true), "support/one (ali\\u202ece): Succeeded/ResetAccepted");
     let before = request("Succeeded", "AlreadyPerformed", "");
     assert_eq!(ended(&before, false, false), "one: Succeeded/AlreadyPerformed (nothing was sent for this request)");
+    let mut required = request("Succeeded", "AlreadyResetRequired", "");
+    assert!(ended(&required, false, false).ends_with("(nothing was sent for this request)"));
+    required.status.attempts = Some(1);
+    assert_eq!(ended(&required, false, false), "one: Succeeded/AlreadyResetRequired");
     let failed = request("Failed", "UserNotFoundException", "no such\u{1b}[2J user");
     assert_eq!(ended(&failed, false, false), "one: Failed/UserNotFoundException: no such\\u001b[2J user");
     let gone = deleted(&done.id(), true);
@@ -44,19 +48,19 @@ fn the_counts_name_what_is_waited_for() {
     put("e", "Succeeded", "AlreadyPerformed");
     assert_eq!(
         tally(&progress),
-        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded with nothing sent now (2 RateLimited, 1 not seen by the operator)"
+        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded without a reset now (2 RateLimited, 1 not seen by the operator)"
     );
-    assert_eq!(beside_bar(&progress), "1 ok, 1 failed, 0 unknown, 3 left");
+    assert_eq!(beside_bar(&progress), "0 ok, 1 failed, 0 unknown, 1 without a reset now, 3 left");
     assert_eq!(
         tally_json(&progress).to_string(),
-        r#"{"deleted":0,"event":"tally","failed":1,"pending":3,"performedBefore":1,"succeeded":0,"unknown":0,"waiting":{"":1,"RateLimited":2}}"#
+        r#"{"deleted":0,"event":"tally","failed":1,"pending":3,"succeeded":0,"unknown":0,"waiting":{"":1,"RateLimited":2},"withoutReset":1}"#
     );
     progress.list_ends(Duration::from_secs(1));
     let mut request = request("Succeeded", "ResetAccepted", "");
     request.metadata.name = Some("b".into());
     progress.put(&request, Duration::from_secs(2));
     progress.measure(Duration::from_secs(3));
-    assert_eq!(beside_bar(&progress), "0.5/s, 2 ok, 1 failed, 0 unknown, 2 left, 4 s");
+    assert_eq!(beside_bar(&progress), "0.5/s, 1 ok, 1 failed, 0 unknown, 1 without a reset now, 2 left, 4 s");
 }
 
 #[test]
