@@ -76,25 +76,37 @@ async fn wrong_users_of_a_list_are_taken_out_as_the_page_says() -> Result<()> {
     let rita = env.cluster.kubeconfig_by_certificate("rita")?.display().to_string();
     let _operator = env.run().await?;
     let reader = Reader::of(&env, "docs/how-to/reset-many-users.md")?;
-    for step in ["hold", "create", "compare", "suspend", "release"] {
-        reader.runs(step, &[("KUBECONFIG", &rita)]).await?;
+    let path = plugin_folder()?;
+    let path = path.path().to_str().context("the folder is not text")?;
+    for step in ["hold", "create", "compare", "suspend", "release", "wait"] {
+        reader.runs(step, &[("KUBECONFIG", &rita), ("PATH", path)]).await?;
     }
-    let suspended = r#"--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Suspended"#;
-    env.kubectl(&["wait", "prr", "-n", "support", "-l", "wrong", suspended, "--timeout=60s"]).await?;
+    let waiting = async || {
+        let shown = env.plugin(&["status", "-n", "support"]).await?;
+        ensure!(shown.stdout.contains("Suspended   2"), "{shown}");
+        Ok(())
+    };
+    eventually(LIMIT, "the statuses to say Suspended", waiting).await?;
     for step in ["outcomes", "stop"] {
-        reader.runs(step, &[("KUBECONFIG", &rita)]).await?;
+        reader.runs(step, &[("KUBECONFIG", &rita), ("PATH", path)]).await?;
     }
     let calls: Vec<_> = ["alice", "bob", "carol", "dave"].iter().map(|user| env.calls(user)).collect();
     assert_eq!(calls, [1, 1, 0, 0]);
     Ok(())
 }
 
+/// Returns a folder for PATH, in which kubectl finds the plugin.
+fn plugin_folder() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    symlink(plugin(), folder.path().join("kubectl-cognito_reset"))?;
+    Ok(folder)
+}
+
 #[tokio::test]
 async fn the_plugin_resets_a_list_as_the_page_says() -> Result<()> {
     let env = start(Options::default(), "support", &["alice", "bob"]).await?;
     let _operator = env.run().await?;
-    let folder = tempfile::tempdir()?;
-    symlink(plugin(), folder.path().join("kubectl-cognito_reset"))?;
+    let folder = plugin_folder()?;
     let path = folder.path().to_str().context("the folder is not text")?;
     let reader = Reader::of(&env, "docs/kubectl.md")?;
     for step in ["create", "look"] {

@@ -42,6 +42,18 @@ pub struct Selection {
     pub all_namespaces: bool,
 }
 
+/// Parses the name of a request as people type it, or as `-o name` of this plugin and of kubectl
+/// prints it, with its type before a slash.
+///
+/// # Errors
+/// When it is the name of something else.
+pub fn name(text: &str) -> Result<String, String> {
+    let (kind, name) = text.rsplit_once('/').unwrap_or(("prr", text));
+    let is_request =
+        ["prr", "passwordresetrequest", "passwordresetrequests"].contains(&kind.split('.').next().unwrap_or(kind));
+    if is_request && !name.is_empty() { Ok(name.to_owned()) } else { Err("not the name of a request".to_owned()) }
+}
+
 /// A request as it is stored, and as far as this plugin can parse it.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -159,6 +171,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_name_may_have_its_type() {
+        for (text, wanted) in [
+            ("a", Some("a")),
+            ("prr/a", Some("a")),
+            ("passwordresetrequest.cognito-reset.dev/a.b", Some("a.b")),
+            ("pod/a", None),
+            ("prr/", None),
+            ("", None),
+        ] {
+            assert_eq!(name(text).ok().as_deref(), wanted, "{text}");
+        }
+    }
 
     #[test]
     fn a_ticket_is_compared_as_a_whole() {

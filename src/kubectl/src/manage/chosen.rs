@@ -21,7 +21,7 @@ use crate::{
 #[command(group = ArgGroup::new("chosen").required(true).multiple(true).args(["names", "selector", "pool", "ticket", "all"]))]
 pub struct Chosen {
     /// The names of the requests
-    #[arg(value_name = "NAME", conflicts_with_all = ["selector", "pool", "ticket", "all"])]
+    #[arg(value_name = "NAME", value_parser = selection::name, conflicts_with_all = ["selector", "pool", "ticket", "all"])]
     pub names: Vec<String>,
     /// The filter.
     #[command(flatten)]

@@ -21,7 +21,7 @@ use crate::{
     cluster::{Cluster, Target, duration},
     exit::Exit,
     failure::Failure,
-    selection::Selection,
+    selection::{self, Selection},
     tally::State,
 };
 
@@ -45,7 +45,7 @@ Examples:
   kubectl cognito-reset watch -l team=support -o json")]
 pub struct Options {
     /// The names of the requests; without names and selectors, all of the namespace
-    #[arg(value_name = "NAME", conflicts_with = "all_namespaces")]
+    #[arg(value_name = "NAME", value_parser = selection::name, conflicts_with = "all_namespaces")]
     names: Vec<String>,
     #[command(flatten)]
     selection: Selection,
