@@ -4,7 +4,7 @@
 use std::{borrow::Cow, fmt};
 
 use cognito_reset_api::{
-    Outcome, Password, PasswordResetRequest,
+    ApprovedBy, Outcome, Password, PasswordResetRequest, RequestedBy,
     conditions::{ConditionType, UNSEEN},
 };
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ pub struct Spec {
     pub on_behalf_of: Option<String>,
     /// The requester.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requested_by: Option<Person>,
+    pub requested_by: Option<RequestedBy>,
     /// `Resend` or `Skip`; `Resend` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_reset_required: Option<String>,
@@ -71,20 +71,12 @@ pub struct Spec {
     pub approved: bool,
     /// The approver.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub approved_by: Option<Person>,
+    pub approved_by: Option<ApprovedBy>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde expects")]
 const fn is_false(value: &bool) -> bool {
     !*value
-}
-
-/// A requester or an approver.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Person {
-    /// The user name.
-    pub username: String,
 }
 
 /// The status of a request.

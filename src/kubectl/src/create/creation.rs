@@ -39,7 +39,7 @@ const DEMAND: &str = "into spec.requestedBy";
 /// # Errors
 /// When those of the namespace cannot be listed, or this plugin cannot parse one of a wanted name.
 pub(super) async fn find(cluster: &Cluster, options: &Options, wanted: &[Wanted]) -> Result<Found, Failure> {
-    let mut search = Search::new(cluster, options, wanted)?;
+    let mut search = Search::new(cluster, options, wanted);
     match search.read(true).await? {
         Err(error) if is_forbidden(&error) => {}
         read => return search.found(read, "list requests in all namespaces"),
@@ -64,15 +64,15 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(cluster: &'a Cluster, options: &'a Options, wanted: &'a [Wanted]) -> Result<Self, Failure> {
-        Ok(Self {
+    fn new(cluster: &'a Cluster, options: &'a Options, wanted: &'a [Wanted]) -> Self {
+        Self {
             cluster,
             pool: &options.pool,
-            spec: options.spec()?,
+            spec: options.spec(),
             names: wanted.iter().map(|wanted| wanted.name.as_str()).collect(),
             users: wanted.iter().map(|wanted| wanted.username.as_str()).collect(),
             found: Found::default(),
-        })
+        }
     }
 
     async fn read(&mut self, all_namespaces: bool) -> Result<kube::Result<()>, Failure> {
@@ -244,7 +244,7 @@ impl<'a> Creation<'a> {
                 let there = self.requests().get(&wanted.name).await;
                 let there = Listed::from(there.map_err(|error| Failure::of_api(&error, &what))?);
                 let request = there.request.ok_or_else(|| unparsed(&wanted.name))?;
-                let existing = Existing::new(&request, &options.spec()?);
+                let existing = Existing::new(&request, &options.spec());
                 Plan::new(vec![wanted.clone()], &options.pool, &HashMap::from([(wanted.name.clone(), existing)]))?;
                 Ok(There::Existed(serde_json::json!(there.object)))
             }

@@ -3,17 +3,16 @@
 use std::{io::Read as _, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, ValueEnum};
-use cognito_reset_api::{IfResetRequired, RequestedBy};
+use cognito_reset_api::RequestedBy;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{
-    manifest::{Manifest, Spec},
-    plan::Wanted,
-};
+use super::{manifest::Manifest, plan::Wanted};
 use crate::{
     cluster::duration,
     failure::Failure,
     naming::Naming,
+    request::Spec,
     rules::FieldRule,
     users::{self, Form, Users},
 };
@@ -166,23 +165,18 @@ impl Options {
     /// Returns the manifest of a request.
     pub(super) fn manifest(&self, wanted: &Wanted, namespace: &str, requested_by: Option<&RequestedBy>) -> Manifest {
         let (username, requested_by) = (wanted.username.clone(), requested_by.cloned());
-        Manifest::new(&wanted.name, namespace, Spec { username, requested_by, ..self.shared_spec() })
+        Manifest::new(&wanted.name, namespace, Spec { username, requested_by, ..self.spec() })
     }
 
-    /// Returns the spec that the requests share, as it is read from one.
-    pub(super) fn spec(&self) -> Result<crate::request::Spec, Failure> {
-        let spec = serde_json::to_value(self.shared_spec()).and_then(serde_json::from_value);
-        spec.map_err(|error| Failure::usage(format!("the arguments make no request: {error}")))
-    }
-
-    fn shared_spec(&self) -> Spec {
+    /// Returns the spec that the requests share.
+    pub(super) fn spec(&self) -> Spec {
         Spec {
             user_pool_id: self.pool.clone(),
             ticket: self.ticket.clone(),
             reason: self.reason.clone(),
             on_behalf_of: self.on_behalf_of.clone(),
-            if_reset_required: self.skip_if_reset_required.then_some(IfResetRequired::Skip),
-            not_after: self.not_after.map(|time| time.to_string()),
+            if_reset_required: self.skip_if_reset_required.then(|| "Skip".to_owned()),
+            not_after: self.not_after.map(Time),
             ttl_seconds_after_finished: self.ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
             ..Spec::default()
         }

@@ -6,10 +6,10 @@ use cognito_reset_api::{
 use jiff::Timestamp;
 
 use super::case::{Call, Case, Happened, Seen};
-use crate::{
-    request::{Person, Request},
-    terminal::shown,
-};
+use crate::{request::Request, terminal::shown};
+
+/// The words for somebody whom no policy has authenticated.
+const NOBODY: &str = "somebody who is not authenticated";
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +67,12 @@ impl Entries {
 
     fn created(&mut self, request: &Request) {
         let Some(created) = request.metadata.creation_timestamp.as_ref().map(|time| time.0) else { return };
-        self.dated(Some(created), format!("request created by {}", person(request.spec.requested_by.as_ref())));
+        self.dated(
+            Some(created),
+            format!("request created by {}", person(request.spec.requested_by.as_ref().map(requester))),
+        );
         if request.spec.approved {
-            let by = person(request.spec.approved_by.as_ref());
+            let by = person(request.spec.approved_by.as_ref().map(approver));
             self.undated(created, format!("approved by {by}; the API server's audit log shows when"));
         }
     }
@@ -113,15 +116,15 @@ impl Entries {
     }
 }
 
-/// Returns a person of a request, with the proof of who it is.
+/// Returns a person that a request names, or that it names none.
 #[must_use]
-pub fn person(person: Option<&Person>) -> String {
-    named(person.map_or(UNVERIFIED, |person| &person.username), None)
+pub fn person(named: Option<String>) -> String {
+    named.unwrap_or_else(|| NOBODY.to_owned())
 }
 
 fn named(name: &str, extra: Option<&UserExtra>) -> String {
     if name.is_empty() || name == UNVERIFIED {
-        return "somebody who is not authenticated".to_owned();
+        return NOBODY.to_owned();
     }
     let session = extra.and_then(|extra| extra.session_name.as_deref());
     let session = session.map(|session| format!(", session {}", shown(session))).unwrap_or_default();

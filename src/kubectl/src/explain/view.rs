@@ -194,7 +194,7 @@ fn origin(case: &Case) -> Option<&Origin> {
 fn asked_by(case: &Case) -> String {
     match (origin(case), &case.request) {
         (Some(origin), _) => requester(&origin.requested_by),
-        (None, Some(request)) => person(request.spec.requested_by.as_ref()),
+        (None, Some(request)) => person(request.spec.requested_by.as_ref().map(requester)),
         (None, None) => String::new(),
     }
 }
@@ -203,7 +203,7 @@ fn asked_by(case: &Case) -> String {
 fn approved(case: &Case) -> String {
     let by = origin(case).and_then(|origin| origin.approved_by.as_ref()).map(approver);
     let spec = case.request.as_ref().map(|request| &request.spec);
-    by.or_else(|| spec.filter(|spec| spec.approved).map(|spec| person(spec.approved_by.as_ref())))
+    by.or_else(|| spec.filter(|spec| spec.approved).map(|spec| person(spec.approved_by.as_ref().map(approver))))
         .unwrap_or_else(|| "nobody".to_owned())
 }
 

@@ -239,7 +239,10 @@ mod tests {
             (None, "was deleted"),
             (Some(object("v", "2", Some("ceo"), json!({}))), "deleted and created again"),
             (Some(object("u", "2", Some("clerk"), json!({}))), "another user in its status"),
-            (Some(object("u", "2", Some("ceo"), json!({ "approved": true }))), "approved by another user"),
+            (
+                Some(object("u", "2", Some("ceo"), json!({ "approved": true, "approvedBy": { "username": "eve" } }))),
+                "approved by another user",
+            ),
         ] {
             let said = same(current).expect_err("it differs");
             assert!(said.contains(says) && said.contains("was not approved"), "{said}");

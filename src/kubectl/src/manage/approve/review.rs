@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cognito_reset_api::{Outcome, RequestedBy, UserPoolGrant, UserStateSource, WaitReason};
+use cognito_reset_api::{Outcome, UserPoolGrant, UserStateSource, WaitReason};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -34,7 +34,6 @@ pub struct Review {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Approved {
     spec: Spec,
-    requester: RequestedBy,
     client_metadata: Option<Value>,
     user_name: Option<String>,
     user_sub: Option<String>,
@@ -79,16 +78,13 @@ impl Review {
     #[must_use]
     pub fn new(found: &Found, unseen: Unseen) -> Self {
         let Found { object, request } = found;
-        let requester = object.data.pointer("/spec/requestedBy").cloned();
-        let requester = requester.and_then(|requester| serde_json::from_value(requester).ok()).unwrap_or_default();
         Self {
             name: object.name_any(),
             uid: object.uid(),
             resource_version: object.resource_version(),
             approved: Approved {
-                // Neither is a part of what is approved.
-                spec: Spec { suspend: false, approved: false, ..request.spec.clone() },
-                requester,
+                // None of these is a part of what is approved.
+                spec: Spec { suspend: false, approved: false, approved_by: None, ..request.spec.clone() },
                 client_metadata: object.data.pointer("/spec/clientMetadata").cloned(),
                 user_name: request.status.user_name.clone(),
                 user_sub: request.status.user_sub.clone(),
@@ -158,10 +154,10 @@ impl Review {
     }
 
     fn requester(&self) -> String {
-        let requester = &self.approved.requester;
-        if !requester.is_authenticated() {
+        let requester = self.approved.spec.requested_by.as_ref();
+        let Some(requester) = requester.filter(|requester| requester.is_authenticated()) else {
             return "unverified (not authenticated)".to_owned();
-        }
+        };
         let session = requester.extra.as_ref().and_then(|extra| extra.session_name.as_ref());
         let session = session.map(|session| format!(", session {session}")).unwrap_or_default();
         format!("{}{session} (authenticated)", requester.username)
