@@ -82,7 +82,8 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let reader = Reader { cluster: &cluster, everywhere, operator_namespace };
     let facts = reader.facts(options.pool.clone()).await?;
     let findings = facts.findings();
-    options.print(&findings)?;
+    // A bundle has no flags: the path of a kubeconfig has the name of its owner.
+    options.print(&finding::with_flags(&findings, &cluster.cluster_flags))?;
     options.write(&reader, &facts, &findings).await?;
     Ok(finding::exit(&findings))
 }

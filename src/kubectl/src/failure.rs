@@ -161,4 +161,25 @@ mod tests {
             assert_eq!(shown.contains("you lack the permission"), is_permission, "{shown}");
         }
     }
+
+    #[test]
+    fn each_failure_says_what_is_true_and_the_way_out() {
+        let unparsable = serde_json::from_str::<u8>("\"\u{9b}\"").expect_err("no number");
+        let busy = Status { message: "too many".into(), code: 429, ..Status::default() };
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (error, wanted) in [
+            (kube::Error::SerdeError(unparsable), ["cannot parse an object", "the plugin of the operator's version"]),
+            (kube::Error::Api(Box::new(busy)), ["is busy", "again later"]),
+            (
+                kube::Error::Service(std::io::Error::other(certificate).into()),
+                ["certificate", "certificate-authority-data"],
+            ),
+            (kube::Error::Service(refused.into()), ["does not respond", "kubectl get --raw /version"]),
+        ] {
+            let shown = Failure::of_api(&error, "list requests").message;
+            assert!(shown.starts_with("cannot list requests: ") && !shown.contains('\u{9b}'), "{shown:?}");
+            assert!(wanted.iter().all(|wanted| shown.contains(wanted)), "{shown}");
+        }
+    }
 }

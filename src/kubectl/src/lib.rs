@@ -19,6 +19,7 @@ pub mod list;
 pub mod manage;
 pub mod moment;
 pub mod naming;
+pub mod parsed;
 pub mod reasons;
 pub mod reconcile;
 pub mod report;
