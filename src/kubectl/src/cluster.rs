@@ -15,6 +15,7 @@ use kube::{
 };
 use tower::{buffer::BufferLayer, retry::RetryLayer};
 
+pub use self::patience::NOTICED;
 use self::{patience::Patience, proxy::Variables};
 use crate::{failure::Failure, request::Request, shell::quoted};
 

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use self::{facts::Facts, finding::Finding, reader::Reader};
 use crate::{
     cluster::{Cluster, Target},
+    document,
     exit::Exit,
     failure::Failure,
     rules::FieldRule,
@@ -91,9 +92,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
 impl Options {
     fn print(&self, findings: &[Finding]) -> Result<(), Failure> {
         if self.output == Some(Output::Json) {
-            let json = print::json(findings);
-            let json = json.map_err(|error| Failure::usage(format!("the findings cannot be written: {error}")))?;
-            anstream::println!("{json}");
+            anstream::println!("{}", document::indented(&findings)?);
         } else {
             let width = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0);
             anstream::print!("{}", print::coloured(&print::table(findings, width)));

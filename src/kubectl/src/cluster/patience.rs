@@ -19,7 +19,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_millis(250);
 const NEXT: Duration = Duration::from_secs(8);
 /// The time of waiting after which people hear of it. Completion has no more than that.
-pub(super) const NOTICED: Duration = Duration::from_secs(2);
+pub const NOTICED: Duration = Duration::from_secs(2);
 
 /// The waiting of one request.
 #[derive(Clone, Debug)]

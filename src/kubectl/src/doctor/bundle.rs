@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 
 use self::redact::{Kind, Redactor, Vocabulary};
 use super::{facts::Facts, finding::Finding, installation::Installation, read::Read, reader::Reader};
-use crate::failure::Failure;
+use crate::{document, failure::Failure};
 
 /// The most lines of the log of a Pod, its last ones.
 const LINES: i64 = 2_000;
@@ -212,7 +212,7 @@ pub fn write(mut file: NamedTempFile, path: &Path, bundle: &Value) -> Result<(),
     let unwritable = |error: &dyn Display| {
         Failure::usage(format!("--bundle {}: the file cannot be written: {error}", path.display()))
     };
-    let text = serde_json::to_string_pretty(bundle).map_err(|error| unwritable(&error))?;
+    let text = document::indented(bundle)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
     written.and_then(|()| file.as_file().sync_all()).map_err(|error| unwritable(&error))?;
     file.persist_noclobber(path).map_err(|error| uncreatable(path, &error.error))?;

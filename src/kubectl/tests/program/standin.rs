@@ -21,9 +21,9 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    /// Starts a server. `respond` gets the number of the request and returns status, header lines
-    /// and body.
-    pub(crate) fn start(respond: impl Fn(usize) -> (u16, String, String) + Send + Sync + 'static) -> Self {
+    /// Starts a server. `respond` gets number and head of a request, and returns status, header
+    /// lines and body.
+    pub(crate) fn start(respond: impl Fn(usize, &str) -> (u16, String, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -46,7 +46,7 @@ impl StandIn {
 fn serve(
     mut connection: TcpStream,
     log: &Mutex<Vec<String>>,
-    respond: &(dyn Fn(usize) -> (u16, String, String) + Sync),
+    respond: &(dyn Fn(usize, &str) -> (u16, String, String) + Sync),
 ) {
     let mut reader = BufReader::new(connection.try_clone().expect("a connection"));
     while let Some(head) = head(&mut reader) {
@@ -60,7 +60,7 @@ fn serve(
         let response = if head.starts_with("CONNECT") {
             "HTTP/1.1 200 OK\r\n\r\n".to_owned()
         } else {
-            let (status, headers, body) = respond(number);
+            let (status, headers, body) = respond(number, &head);
             let (length, json) = (body.len(), "content-type: application/json");
             format!("HTTP/1.1 {status} x\r\n{json}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
         };
@@ -95,6 +95,8 @@ pub(crate) fn kubeconfig(cluster: &str, user: &str) -> String {
 pub(crate) struct Run {
     /// The exit code.
     pub(crate) code: Option<i32>,
+    /// Standard output.
+    pub(crate) stdout: String,
     /// Standard error.
     pub(crate) stderr: String,
 }
@@ -107,8 +109,8 @@ pub(crate) fn run(directory: &Path, kubeconfig: &str, variables: &[(&str, &str)]
     for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"] {
         command.env_remove(name);
     }
-    let output = command.args(arguments).arg("--kubeconfig").arg(file).envs(variables.iter().copied());
+    let output = command.args(arguments).env("KUBECONFIG", file).envs(variables.iter().copied());
     let output = output.stdin(Stdio::null()).output().expect("the program");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Run { code: output.status.code(), stderr: text(output.stderr) }
+    Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

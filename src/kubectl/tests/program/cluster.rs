@@ -1,15 +1,13 @@
 //! The way to the API server: proxies, credentials, and a server that is busy.
 
-mod standin;
-
 use std::time::{Duration, Instant};
 
-use standin::{EMPTY, StandIn, kubeconfig, run};
+use super::standin::{EMPTY, StandIn, kubeconfig, run};
 
 const LIST: [&str; 1] = ["list"];
 
 fn healthy() -> StandIn {
-    StandIn::start(|_| (200, String::new(), EMPTY.to_owned()))
+    StandIn::start(|_, _| (200, String::new(), EMPTY.to_owned()))
 }
 
 #[test]
@@ -77,7 +75,7 @@ fn a_busy_server_is_waited_for_and_people_hear_of_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let status = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","code":429,"reason":"TooManyRequests","message":"too many"}"#;
     let busy = |times, after| {
-        move |number| match number <= times {
+        move |number, _: &str| match number <= times {
             true => (429, format!("retry-after: {after}\r\n"), status.to_owned()),
             false => (200, String::new(), EMPTY.to_owned()),
         }
@@ -86,6 +84,7 @@ fn a_busy_server_is_waited_for_and_people_hear_of_it() {
     let to = |server: &StandIn| kubeconfig(&format!("server: 'http://{}'", server.address), "");
     let shown = run(directory.path(), &to(&server), &[], &LIST);
     assert_eq!((shown.code, server.received().len()), (Some(0), 4), "{shown:?}");
+    assert!(shown.stdout.is_empty() || !shown.stdout.contains("busy"), "remarks are no data: {shown:?}");
     assert_eq!(shown.stderr.matches("the API server is busy (HTTP 429)").count(), 1, "{shown:?}");
 
     let server = StandIn::start(busy(usize::MAX, 9));
