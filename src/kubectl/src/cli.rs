@@ -3,6 +3,7 @@
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use colorchoice_clap::Color;
 
 use crate::{
     cluster::Target,
@@ -22,6 +23,8 @@ use crate::{
 pub struct Cli {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    color: Color,
     #[command(subcommand)]
     command: Command,
 }
@@ -91,6 +94,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // Another library of this process may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cli.color.write_global();
     match cli.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -141,3 +145,6 @@ impl ClusterCommand {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

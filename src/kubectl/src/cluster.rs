@@ -1,16 +1,26 @@
 //! The connection to the cluster, by kubectl's own flags.
 
-use std::{path::PathBuf, time::Duration};
+mod patience;
+mod proxy;
+
+use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
 use clap::Args;
 use cognito_reset_api::PasswordResetRecord;
 use jiff::{Span, SpanRelativeTo};
 use kube::{
     Api, Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    client::ClientBuilder,
+    config::{ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use tower::{buffer::BufferLayer, retry::RetryLayer};
 
+pub use self::patience::NOTICED;
+use self::{patience::Patience, proxy::Variables};
 use crate::{failure::Failure, request::Request, shell::quoted};
+
+/// The most requests that wait for the client at a time.
+const ABREAST: usize = 1_024;
 
 /// The flags that kubectl has as well, with the same meaning.
 #[derive(Args, Clone, Debug, Default)]
@@ -96,44 +106,37 @@ impl Cluster {
     /// # Errors
     /// When there is no usable kubeconfig, or no such context.
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
-        let unusable =
-            |error: &dyn std::error::Error| Failure::usage(format!("the kubeconfig cannot be used: {error}"));
-        let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
-        let config = match &target.kubeconfig {
-            Some(file) => {
-                let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unusable(&error))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await
-            }
-            None => match Config::from_kubeconfig(&options).await {
-                // In a Pod, as kubectl does.
-                Err(_) if target.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
-                    return Self::with(Config::incluster().map_err(|error| unusable(&error))?, target);
-                }
-                config => config,
-            },
+        let kubeconfig = target.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+        let config = match kubeconfig {
+            Ok(kubeconfig) => of_kubeconfig(kubeconfig, target.context.as_deref()).await,
+            Err(error) => Err(error),
         };
-        Self::with(config.map_err(|error| unusable(&error))?, target)
+        let is_chosen = target.kubeconfig.is_some() || target.context.is_some();
+        let config = match config {
+            // In a Pod, as kubectl does.
+            Err(_) if !is_chosen && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+                Config::incluster().map_err(|error| Failure::of_kubeconfig(&error))
+            }
+            config => config.map_err(|error| Failure::of_kubeconfig(&error)),
+        };
+        Self::with(config?, target)
     }
 
     fn with(mut config: Config, target: &Target) -> Result<Self, Failure> {
-        // Without the flag, the kubeconfig decides whom its user impersonates.
-        if let Some(user) = &target.as_user {
-            config.auth_info.impersonate = Some(user.clone());
-            config.auth_info.impersonate_groups = None;
-        }
-        if !target.as_group.is_empty() {
-            config.auth_info.impersonate_groups = Some(target.as_group.clone());
-        }
+        impersonate(&mut config, target);
+        keep_input(&mut config);
+        // `Patience` waits instead, and says so.
+        config.default_retry = false;
         if !target.request_timeout.is_zero() {
             config.read_timeout = Some(target.request_timeout);
         }
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server =
             config.cluster_url.authority().map(|it| it.as_str().rsplit('@').next().unwrap_or_default().to_owned());
-        let client = Client::try_from(config)
-            .map_err(|error| Failure::usage(format!("the kubeconfig cannot be used: {error}")))?;
+        let stack = ClientBuilder::try_from(config).map_err(|error| Failure::of_connection(&error))?;
+        let patient = RetryLayer::new(Patience::new(target.request_timeout));
         Ok(Self {
-            client,
+            client: stack.with_layer(&BufferLayer::new(ABREAST)).with_layer(&patient).build(),
             flags: flags(target, Some(&namespace)),
             cluster_flags: flags(target, None),
             namespace,
@@ -157,6 +160,34 @@ impl Cluster {
     #[must_use]
     pub fn records(&self) -> Api<PasswordResetRecord> {
         Api::all(self.client.clone())
+    }
+}
+
+async fn of_kubeconfig(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, KubeconfigError> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let proxy = proxy::of(&kubeconfig, context);
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let proxy = proxy::proxy(proxy.as_deref(), &Variables::of_environment(), &config.cluster_url);
+    config.proxy_url = proxy.map_err(KubeconfigError::ParseProxyUrl)?;
+    Ok(config)
+}
+
+/// Acts as another user. Without the flag, the kubeconfig decides whom its user impersonates.
+fn impersonate(config: &mut Config, target: &Target) {
+    if let Some(user) = &target.as_user {
+        config.auth_info.impersonate = Some(user.clone());
+        config.auth_info.impersonate_groups = None;
+    }
+    if !target.as_group.is_empty() {
+        config.auth_info.impersonate_groups = Some(target.as_group.clone());
+    }
+}
+
+/// Keeps standard input, such as a list of users, from the program that gets the credentials, as
+/// kubectl does: it asks a person only in a terminal.
+fn keep_input(config: &mut Config) {
+    if let Some(exec) = config.auth_info.exec.as_mut().filter(|_| !std::io::stdin().is_terminal()) {
+        exec.interactive_mode = Some(ExecInteractiveMode::Never);
     }
 }
 

@@ -9,7 +9,7 @@ pub mod live;
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::File,
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -19,6 +19,7 @@ use clap_complete::{
     aot::{self, generate},
     engine::complete,
 };
+use tempfile::NamedTempFile;
 
 use crate::{PROGRAM, cli::Cli, exit::Exit, failure::Failure};
 
@@ -94,13 +95,21 @@ fn install(folder: Option<&Path>) -> Result<Exit, Failure> {
         })?,
     };
     let file = folder.join(COMPLETER);
-    let written = fs::write(&file, completer()).and_then(|()| executable(&file));
-    written.map_err(|error| {
+    write(&folder, &file).map_err(|error| {
         let file = file.display();
         Failure::usage(format!("{file} cannot be written ({error}): name a folder of PATH with --dir"))
     })?;
     anstream::println!("{} written; kubectl completes `kubectl cognito-reset` now", file.display());
     Ok(Exit::Succeeded)
+}
+
+/// Writes the program beside its place and renames it, so that a shell never runs half of it.
+fn write(folder: &Path, file: &Path) -> std::io::Result<()> {
+    let mut draft = NamedTempFile::with_prefix_in(format!(".{COMPLETER}-"), folder)?;
+    draft.write_all(completer().as_bytes())?;
+    executable(draft.as_file())?;
+    draft.persist(file).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Returns the first folder of PATH that has this plugin, as kubectl finds it.
@@ -109,13 +118,13 @@ fn folder_of_plugin(path: OsString) -> Option<PathBuf> {
 }
 
 #[cfg(unix)]
-fn executable(file: &Path) -> std::io::Result<()> {
+fn executable(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755))
+    file.set_permissions(std::fs::Permissions::from_mode(0o755))
 }
 
 #[cfg(not(unix))]
-fn executable(_: &Path) -> std::io::Result<()> {
+fn executable(_: &File) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -149,12 +158,14 @@ fn print(bytes: &[u8]) -> Result<Exit, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn the_plugin_is_looked_for_in_the_folders_of_path() {
-        let here = std::env::temp_dir().join(format!("{COMPLETER}-{}", std::process::id()));
-        let (without, with) = (here.join("a"), here.join("b"));
+        let here = tempfile::tempdir().expect("a folder");
+        let (without, with) = (here.path().join("a"), here.path().join("b"));
         for folder in [&without, &with] {
             fs::create_dir_all(folder).expect("a folder");
         }
@@ -162,7 +173,24 @@ mod tests {
         let path = std::env::join_paths([&without, &with]).expect("a PATH");
         let found = folder_of_plugin(path);
         let none = folder_of_plugin(without.clone().into());
-        fs::remove_dir_all(&here).expect("the folder is there");
         assert_eq!((found, none), (Some(with), None));
+    }
+
+    #[test]
+    fn the_program_is_complete_and_can_be_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(COMPLETER);
+        // What an older version wrote is replaced.
+        fs::write(&file, "old").expect("a file");
+        install(Some(folder.path())).expect("it is written");
+        assert_eq!(fs::read_to_string(&file).expect("the file"), completer());
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o755);
+        }
+        let refused = install(Some(&folder.path().join("not-there"))).expect_err("there is no such folder");
+        assert!(refused.message.contains("--dir"), "{refused}");
     }
 }

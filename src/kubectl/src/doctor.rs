@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use self::{facts::Facts, finding::Finding, reader::Reader};
 use crate::{
     cluster::{Cluster, Target},
+    document,
     exit::Exit,
     failure::Failure,
     rules::FieldRule,
@@ -82,7 +83,8 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let reader = Reader { cluster: &cluster, everywhere, operator_namespace };
     let facts = reader.facts(options.pool.clone()).await?;
     let findings = facts.findings();
-    options.print(&findings)?;
+    // A bundle has no flags: the path of a kubeconfig has the name of its owner.
+    options.print(&finding::with_flags(&findings, &cluster.cluster_flags))?;
     options.write(&reader, &facts, &findings).await?;
     Ok(finding::exit(&findings))
 }
@@ -90,9 +92,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
 impl Options {
     fn print(&self, findings: &[Finding]) -> Result<(), Failure> {
         if self.output == Some(Output::Json) {
-            let json = print::json(findings);
-            let json = json.map_err(|error| Failure::usage(format!("the findings cannot be written: {error}")))?;
-            anstream::println!("{json}");
+            anstream::println!("{}", document::indented(&findings)?);
         } else {
             let width = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0);
             anstream::print!("{}", print::coloured(&print::table(findings, width)));

@@ -1,9 +1,9 @@
 //! The failures of a command: what happened, what to do, and the exit code.
 
 use http::StatusCode;
-use kube::core::Status;
+use kube::{client::AuthError, core::Status};
 
-use crate::exit::Exit;
+use crate::{exit::Exit, terminal::shown};
 
 /// The end of a command that could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,21 +28,77 @@ impl Failure {
         Self { exit: Exit::NothingSent, message: message.into() }
     }
 
+    /// Returns the failure of a kubeconfig that cannot be read.
+    #[must_use]
+    pub fn of_kubeconfig(error: &dyn std::error::Error) -> Self {
+        Self::usage(format!("the kubeconfig cannot be used: {}", sources(error)))
+    }
+
+    /// Returns the failure of a kubeconfig by which no connection can be made.
+    #[must_use]
+    pub fn of_connection(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Auth(error) => Self::refused(of_credentials(error)),
+            kube::Error::ProxyProtocolUnsupported { proxy_url }
+            | kube::Error::ProxyProtocolDisabled { proxy_url, .. } => {
+                let scheme = proxy_url.scheme_str().unwrap_or_default();
+                Self::usage(format!(
+                    "the proxy of the kubeconfig (proxy-url) or of HTTPS_PROXY cannot be used: its protocol is {scheme}, and the plugin supports http and https"
+                ))
+            }
+            error => Self::usage(format!("the kubeconfig cannot be used: {}", sources(error))),
+        }
+    }
+
     /// Returns the failure of a request to the API server. `what` completes "cannot …", such as
     /// "list requests in namespace support".
     #[must_use]
     pub fn of_api(error: &kube::Error, what: &str) -> Self {
         Self::refused(match error {
             kube::Error::Api(status) => of_status(status, what),
-            kube::Error::Auth(error) => {
-                format!("cannot {what}: the credentials of the kubeconfig cannot be loaded ({error})")
-            }
+            kube::Error::Auth(error) => format!("cannot {what}: {}", of_credentials(error)),
+            kube::Error::SerdeError(error) => format!(
+                "cannot {what}: this version of the plugin cannot parse an object that the API server returned ({}); use the plugin of the operator's version, which `kubectl cognito-reset doctor` shows",
+                shown(&error.to_string())
+            ),
+            error if is_certificate(error) => format!(
+                "cannot {what}: the certificate of the API server is not accepted ({}); correct certificate-authority-data or tls-server-name in the kubeconfig",
+                sources(error)
+            ),
             error => format!(
                 "cannot {what}: the API server does not respond ({}); check the context and the network with `kubectl get --raw /version`",
                 sources(error)
             ),
         })
     }
+}
+
+/// Describes credentials that cannot be loaded.
+fn of_credentials(error: &AuthError) -> String {
+    let AuthError::AuthExecRun { out, .. } = error else {
+        return format!("the credentials of the kubeconfig cannot be loaded ({}): log in again", sources(error));
+    };
+    // Standard output is not shown: it may contain a token.
+    let said = String::from_utf8_lossy(&out.stderr);
+    let said = said.trim().lines().map(shown).collect::<Vec<_>>().join(" ");
+    let said = if said.is_empty() { said } else { format!(": {said}") };
+    format!(
+        "the command that the kubeconfig runs for credentials failed ({}){said}; log in again, or run the command of users[].user.exec by hand",
+        out.status
+    )
+}
+
+/// Returns true if the TLS connection was refused by this side.
+fn is_certificate(error: &kube::Error) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let mut chain = std::iter::successors(Some(first), |error| behind(*error));
+    chain.any(|error| matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+/// Returns the error behind one. An error of I/O names only what is behind the one that it wraps.
+fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped))
 }
 
 fn of_status(status: &Status, what: &str) -> String {
@@ -61,6 +117,12 @@ fn of_status(status: &Status, what: &str) -> String {
         {
             format!(
                 "cannot {what}: this cluster has no CRDs of cognito-reset.dev: install the operator, or choose another context with --context"
+            )
+        }
+        Ok(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+            let message = if message.is_empty() { "" } else { &format!(" ({message})") };
+            format!(
+                "cannot {what}: the API server is busy, and was asked several times{message}: run the same command again later"
             )
         }
         _ => format!("cannot {what}: {message}"),
@@ -97,6 +159,27 @@ mod tests {
             let status = Status { message, code: 403, ..Status::default() };
             let shown = of_status(&status, "approve the request a");
             assert_eq!(shown.contains("you lack the permission"), is_permission, "{shown}");
+        }
+    }
+
+    #[test]
+    fn each_failure_says_what_is_true_and_the_way_out() {
+        let unparsable = serde_json::from_str::<u8>("\"\u{9b}\"").expect_err("no number");
+        let busy = Status { message: "too many".into(), code: 429, ..Status::default() };
+        let certificate = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for (error, wanted) in [
+            (kube::Error::SerdeError(unparsable), ["cannot parse an object", "the plugin of the operator's version"]),
+            (kube::Error::Api(Box::new(busy)), ["is busy", "again later"]),
+            (
+                kube::Error::Service(std::io::Error::other(certificate).into()),
+                ["certificate", "certificate-authority-data"],
+            ),
+            (kube::Error::Service(refused.into()), ["does not respond", "kubectl get --raw /version"]),
+        ] {
+            let shown = Failure::of_api(&error, "list requests").message;
+            assert!(shown.starts_with("cannot list requests: ") && !shown.contains('\u{9b}'), "{shown:?}");
+            assert!(wanted.iter().all(|wanted| shown.contains(wanted)), "{shown}");
         }
     }
 }

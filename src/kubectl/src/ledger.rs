@@ -152,7 +152,7 @@ pub(crate) mod tests {
     }
 
     /// Returns a cluster that responds to each URL as the function says.
-    fn responding(respond: impl Fn(&str) -> (u16, Value) + Clone + Send + 'static) -> Cluster {
+    pub(crate) fn responding(respond: impl Fn(&str) -> (u16, Value) + Clone + Send + 'static) -> Cluster {
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (status, body) = respond(&request.uri().to_string());
             let response =

@@ -1,5 +1,5 @@
-//! Values of the cluster for completion: requests, pools, namespaces, and the contexts of the
-//! kubeconfig.
+//! Values of the cluster for completion: requests, holds, pools, namespaces, and the contexts of
+//! the kubeconfig.
 
 use std::{
     collections::BTreeSet,
@@ -9,17 +9,18 @@ use std::{
 
 use clap::{Arg, Args as _, Command, FromArgMatches as _};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use cognito_reset_api::UserPoolGrant;
+use cognito_reset_api::{UserPoolGrant, UserPoolHold};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt as _, api::ListParams, config::Kubeconfig};
 
 use crate::{
-    cluster::{Cluster, Target},
+    cluster::{Cluster, NOTICED, Target},
+    parsed::list,
     request::Request,
 };
 
 /// The time for the values of the cluster: a person waits for the next letter.
-const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = NOTICED;
 /// The greatest number of candidates.
 const MOST: u32 = 500;
 
@@ -27,17 +28,21 @@ const MOST: u32 = 500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Live {
     Requests,
+    Holds,
     Pools,
     Namespaces,
     Contexts,
 }
 
 /// The arguments with live values, by the ids that all commands use.
-const LIVE: [(&str, Live); 5] = [
+const LIVE: [(&str, Live); 8] = [
     ("names", Live::Requests),
     ("request", Live::Requests),
+    ("holds", Live::Holds),
     ("pool", Live::Pools),
     ("namespace", Live::Namespaces),
+    ("namespaces", Live::Namespaces),
+    ("operator_namespace", Live::Namespaces),
     ("context", Live::Contexts),
 ];
 
@@ -98,16 +103,23 @@ fn in_cluster(live: Live, target: &Target) -> BTreeSet<Value> {
 
 /// Returns the values, or nothing where they cannot be read.
 async fn read(live: Live, target: &Target) -> Option<BTreeSet<Value>> {
-    let cluster = Cluster::connect(target).await.ok()?;
+    // A server that is busy is not waited for aloud, in the middle of a line.
+    let target = Target { request_timeout: TIMEOUT, ..target.clone() };
+    let cluster = Cluster::connect(&target).await.ok()?;
     let params = ListParams::default().limit(MOST);
     match live {
         Live::Requests => {
-            let requests = cluster.requests().list(&params).await.ok()?.items;
+            let requests = list(&cluster.requests(), &params).await.ok()?.0.objects;
             Some(requests.iter().map(|request| (request.name_any(), described(request))).collect())
+        }
+        Live::Holds => {
+            let holds: Api<UserPoolHold> = Api::all(cluster.client);
+            let holds = list(&holds, &params).await.ok()?.0.objects;
+            Some(holds.iter().map(|hold| (hold.name_any(), pool(hold))).collect())
         }
         Live::Pools => {
             let grants: Api<UserPoolGrant> = Api::all(cluster.client);
-            let grants = grants.list(&params).await.ok()?.items;
+            let grants = list(&grants, &params).await.ok()?.0.objects;
             Some(grants.into_iter().map(|grant| (grant.spec.user_pool_id, String::new())).collect())
         }
         Live::Namespaces => {
@@ -117,6 +129,11 @@ async fn read(live: Live, target: &Target) -> Option<BTreeSet<Value>> {
         }
         Live::Contexts => None,
     }
+}
+
+/// Describes a hold by its pool. Its reason is not shown: it may name people.
+fn pool(hold: &UserPoolHold) -> String {
+    hold.spec.user_pool_id.clone().unwrap_or_else(|| "every pool".to_owned())
 }
 
 /// Describes a request by its state. The user is not shown: a shell may keep what it completes.
@@ -141,6 +158,32 @@ mod tests {
             let words: Vec<OsString> = words.iter().map(Into::into).collect();
             let target = target(&words);
             assert_eq!((target.namespace.as_deref(), target.context.as_deref()), (namespace, context), "{words:?}");
+        }
+    }
+
+    /// Returns the arguments of all commands that satisfy a condition, as `COMMAND ID`.
+    fn arguments(command: &Command, wanted: &dyn Fn(&Arg) -> bool) -> Vec<String> {
+        let own = command.get_arguments().filter(|argument| argument.get_action().takes_values() && wanted(argument));
+        let own = own.map(|argument| format!("{} {}", command.get_name(), argument.get_id()));
+        own.chain(command.get_subcommands().flat_map(|subcommand| arguments(subcommand, wanted))).collect()
+    }
+
+    #[test]
+    fn what_names_something_of_the_cluster_is_completed() {
+        use clap::CommandFactory as _;
+        // These name something that does not exist yet, or a user.
+        const FREE: [&str; 4] = ["create name", "create column", "hold name", "hold usernames"];
+        let is_live = |argument: &Arg| LIVE.iter().any(|(id, _)| argument.get_id() == *id);
+        let names = |argument: &Arg| {
+            let values = argument.get_value_names().unwrap_or_default();
+            values.iter().any(|name| ["NAME", "NAMES", "REQUEST", "POOL", "ID", "NAMESPACE"].contains(&name.as_str()))
+        };
+        let command = crate::cli::Cli::command();
+        let missed = arguments(&command, &|argument| names(argument) && !is_live(argument));
+        let missed: Vec<_> = missed.iter().filter(|it| !FREE.contains(&it.as_str())).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+        for (id, _) in LIVE {
+            assert!(!arguments(&command, &|argument| argument.get_id() == id).is_empty(), "no command has {id}");
         }
     }
 }

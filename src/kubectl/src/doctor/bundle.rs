@@ -3,7 +3,7 @@
 pub mod log_names;
 pub mod redact;
 
-use std::{collections::BTreeSet, fs::File, io::Write as _, path::Path};
+use std::{collections::BTreeSet, fmt::Display, io::Write as _, path::Path};
 
 use cognito_reset_api::{UserPoolGrant, UserPoolHold};
 use jiff::Timestamp;
@@ -13,10 +13,11 @@ use kube::{
     api::{DynamicObject, LogParams},
 };
 use serde_json::{Map, Value, json};
+use tempfile::NamedTempFile;
 
 use self::redact::{Kind, Redactor, Vocabulary};
 use super::{facts::Facts, finding::Finding, installation::Installation, read::Read, reader::Reader};
-use crate::failure::Failure;
+use crate::{document, failure::Failure};
 
 /// The most lines of the log of a Pod, its last ones.
 const LINES: i64 = 2_000;
@@ -39,14 +40,21 @@ pub struct Evidence {
     pub logs: Read<Vec<(String, Read<String>)>>,
 }
 
-/// Opens the file of a bundle. One that exists is not overwritten.
+/// Begins the file of a bundle, beside its final place. Only its owner may read it. It gets its
+/// name when it is complete, and one that exists is not overwritten.
 ///
 /// # Errors
 /// When it cannot be created.
-pub fn create(path: &Path) -> Result<File, Failure> {
-    File::create_new(path).map_err(|error| {
-        Failure::usage(format!("--bundle {}: the file cannot be created ({error}): name a new one", path.display()))
-    })
+pub fn create(path: &Path) -> Result<NamedTempFile, Failure> {
+    if path.exists() {
+        return Err(uncreatable(path, &"it exists"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    NamedTempFile::with_prefix_in(".bundle-", folder).map_err(|error| uncreatable(path, &error))
+}
+
+fn uncreatable(path: &Path, error: &dyn Display) -> Failure {
+    Failure::usage(format!("--bundle {}: the file cannot be created ({error}): name a new one", path.display()))
 }
 
 impl Reader<'_> {
@@ -140,8 +148,11 @@ fn vocabulary(facts: &Facts, evidence: &Evidence) -> Vocabulary {
         let extra = user.extra.iter().flat_map(|extra| extra.values().flatten());
         user.username.iter().chain(&user.uid).chain(groups).chain(extra).for_each(|value| vocabulary.learn(value));
     }
-    let listed = [&facts.pending, &facts.failed].into_iter().filter_map(Read::got).flat_map(|listed| &listed.requests);
-    listed.for_each(|request| vocabulary.collect(request, Kind::OfPeople));
+    for listed in [&facts.pending, &facts.failed].into_iter().filter_map(Read::got) {
+        listed.requests.iter().for_each(|request| vocabulary.collect(request, Kind::OfPeople));
+        let names = listed.unreadable.iter().filter_map(|id| id.rsplit('/').next());
+        names.for_each(|name| vocabulary.learn(name));
+    }
     for (page, kind) in [
         (&evidence.requests, Kind::OfPeople),
         (&evidence.records, Kind::OfPeople),
@@ -197,12 +208,15 @@ fn logs(redactor: &Redactor, logs: &Read<Vec<(String, Read<String>)>>) -> Value 
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(mut file: File, path: &Path, bundle: &Value) -> Result<(), Failure> {
-    let unwritable = |error: &dyn std::error::Error| {
+pub fn write(mut file: NamedTempFile, path: &Path, bundle: &Value) -> Result<(), Failure> {
+    let unwritable = |error: &dyn Display| {
         Failure::usage(format!("--bundle {}: the file cannot be written: {error}", path.display()))
     };
-    serde_json::to_writer_pretty(&mut file, bundle).map_err(|error| unwritable(&error))?;
-    file.write_all(b"\n").map_err(|error| unwritable(&error))
+    let text = document::indented(bundle)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n"));
+    written.and_then(|()| file.as_file().sync_all()).map_err(|error| unwritable(&error))?;
+    file.persist_noclobber(path).map_err(|error| uncreatable(path, &error.error))?;
+    Ok(())
 }
 
 #[cfg(test)]

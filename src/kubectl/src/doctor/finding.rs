@@ -71,6 +71,16 @@ impl Finding {
     }
 }
 
+/// Returns the findings with the flags of the user's cluster in each command of kubectl.
+#[must_use]
+pub fn with_flags(findings: &[Finding], flags: &str) -> Vec<Finding> {
+    let command = |remedy: &String| {
+        if flags.is_empty() { remedy.clone() } else { remedy.replace("kubectl ", &format!("kubectl {flags} ")) }
+    };
+    let with = |finding: &Finding| Finding { remedy: finding.remedy.as_ref().map(command), ..finding.clone() };
+    findings.iter().map(with).collect()
+}
+
 /// Puts what is wrong first. Findings of one severity keep their order.
 pub fn sort(findings: &mut [Finding]) {
     findings.sort_by_key(|finding| finding.severity);
@@ -86,6 +96,15 @@ pub fn exit(findings: &[Finding]) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_lead_to_the_cluster_of_the_user() {
+        let found = [Finding::fail("a", "kubectl is text", "Helm, or kubectl get poolhold"), Finding::ok("b", "")];
+        let shown = with_flags(&found, "--context dev --as 'jane d'");
+        assert_eq!(shown[0].remedy.as_deref(), Some("Helm, or kubectl --context dev --as 'jane d' get poolhold"));
+        assert_eq!(shown[0].text, found[0].text);
+        assert_eq!(with_flags(&found, ""), found);
+    }
 
     #[test]
     fn what_is_wrong_comes_first_and_only_a_refusal_fails() {

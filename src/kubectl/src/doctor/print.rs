@@ -1,10 +1,10 @@
-//! Shows findings: a table for people, one line each where no width is given, and JSON.
+//! Shows findings: a table for people, or one line each where no width is given.
 
-use clap::builder::styling::{AnsiColor, Style};
 use cognito_reset_core::escape::escaped;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::finding::{Finding, Severity};
+use crate::style::{self, Tone};
 
 /// The narrowest table. In a terminal that is narrower, lines wrap.
 const NARROWEST: u16 = 40;
@@ -37,42 +37,25 @@ fn sentence(Finding { text, remedy, .. }: &Finding) -> String {
 /// Colours the first word of each line that has a severity.
 #[must_use]
 pub fn coloured(table: &str) -> String {
-    let line = |line: &str| {
-        let word = line.split(' ').next().unwrap_or_default();
-        let severity = [Severity::Fail, Severity::Warn, Severity::Skipped, Severity::Ok];
-        let found = severity.into_iter().find(|severity| severity.as_str() == word);
-        let rest = line.get(word.len()..).unwrap_or_default();
-        found.map_or_else(
-            || format!("{line}\n"),
-            |severity| {
-                let style = style(severity);
-                format!("{style}{word}{style:#}{rest}\n")
-            },
-        )
-    };
-    table.lines().map(line).collect()
+    table.lines().map(|line| format!("{}\n", style::word(line, 0, tone))).collect()
 }
 
-const fn style(severity: Severity) -> Style {
-    match severity {
-        Severity::Fail => AnsiColor::Red.on_default().bold(),
-        Severity::Warn => AnsiColor::Yellow.on_default().bold(),
-        Severity::Skipped => AnsiColor::Cyan.on_default(),
-        Severity::Ok => AnsiColor::Green.on_default(),
-    }
-}
-
-/// Returns the findings as a document of JSON.
-///
-/// # Errors
-/// When they cannot be written, which is a fault of this program.
-pub fn json(findings: &[Finding]) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(findings)
+/// Returns the tone of a severity, by its word.
+fn tone(word: &str) -> Option<Tone> {
+    let all = [Severity::Fail, Severity::Warn, Severity::Skipped, Severity::Ok];
+    let severity = all.into_iter().find(|severity| severity.as_str() == word)?;
+    Some(match severity {
+        Severity::Fail => Tone::Bad,
+        Severity::Warn => Tone::Attention,
+        Severity::Skipped => Tone::Quiet,
+        Severity::Ok => Tone::Good,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document;
 
     fn findings() -> Vec<Finding> {
         vec![
@@ -117,7 +100,8 @@ mod tests {
 
     #[test]
     fn json_has_a_remedy_for_what_is_wrong_only() {
-        let shown: serde_json::Value = serde_json::from_str(&json(&findings()).expect("JSON")).expect("JSON");
+        let shown: serde_json::Value =
+            serde_json::from_str(&document::indented(&findings()).expect("JSON")).expect("JSON");
         assert_eq!(shown[1]["severity"], "warn");
         assert_eq!(shown[1]["remedy"], "set it right");
         assert!(shown[3].get("remedy").is_none(), "{shown}");

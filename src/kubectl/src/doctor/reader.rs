@@ -36,7 +36,7 @@ use super::{
     installation::{Installation, LABEL, NAME},
     read::Read,
 };
-use crate::{cluster::Cluster, failure::Failure};
+use crate::{cluster::Cluster, failure::Failure, parsed::list};
 
 /// The number of objects of one page of a list, and the number of pages that are read.
 const PAGE: u32 = 500;
@@ -180,12 +180,13 @@ impl Reader<'_> {
         let mut params = ListParams::default().limit(PAGE).fields(&format!("status.outcome={outcome}"));
         let mut listed = Listed::default();
         for _ in 0..pages {
-            let page = match Read::of(api.list(&params).await) {
+            let (page, metadata) = match Read::of(list(&api, &params).await) {
                 Read::Got(page) => page,
                 unread => return unread.map(|_| Listed::default()),
             };
-            listed.requests.extend(page.items);
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            listed.requests.extend(page.objects);
+            listed.unreadable.extend(page.unreadable);
+            params.continue_token = metadata.continue_.filter(|token| !token.is_empty());
             listed.is_cut = params.continue_token.is_some();
             if !listed.is_cut {
                 break;

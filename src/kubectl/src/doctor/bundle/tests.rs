@@ -3,7 +3,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::doctor::checks::{cluster::Clock, policies::Policies, requests::Listed};
+use crate::doctor::{
+    checks::{cluster::Clock, policies::Policies, requests::Listed},
+    finding::Severity,
+};
 
 /// The marked name, which may be nowhere in a bundle.
 const MARKED: &str = "marked-user";
@@ -50,7 +53,7 @@ fn facts() -> Facts {
         grants: Read::Got(vec![]),
         holds: Read::Got(vec![]),
         labels: Read::Forbidden,
-        pending: Read::Got(Listed { requests, is_cut: false }),
+        pending: Read::Got(Listed { requests, ..Listed::default() }),
         failed: Read::Failed("no response".into()),
     }
 }
@@ -111,13 +114,71 @@ fn findings_of_what_was_read_name_each_subject() {
 }
 
 #[test]
-fn a_file_that_exists_is_not_overwritten() {
-    let path = std::env::temp_dir().join(format!("bundle-{}", std::process::id()));
-    let file = create(&path).expect("a new file");
+fn a_bundle_appears_when_it_is_complete_for_its_owner_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bundle.json");
+    let files = || std::fs::read_dir(folder.path()).expect("the folder").count();
+    let begun = create(&path).expect("a new file");
+    assert!(!path.exists(), "it is not complete");
+    drop(begun);
+    assert_eq!(files(), 0, "nothing is left of one that was not completed");
+
+    let (file, too_late) = (create(&path).expect("a new file"), create(&path).expect("a new file"));
     write(file, &path, &json!({"kind": "Bundle"})).expect("it is written");
-    let refused = create(&path).expect_err("it exists");
-    assert!(refused.message.contains("name a new one"), "{refused}");
+    for refused in [create(&path).map(|_| ()), write(too_late, &path, &json!({}))] {
+        assert!(refused.as_ref().is_err_and(|it| it.message.contains("name a new one")), "{refused:?}");
+    }
     let text = std::fs::read_to_string(&path).expect("the file");
-    std::fs::remove_file(&path).expect("it is deleted");
     assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON")["kind"], "Bundle");
+    assert_eq!(files(), 1);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(&path).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
+
+/// Returns facts of a user without any permission.
+fn nothing_read() -> Facts {
+    Facts {
+        user: Read::Forbidden,
+        may: Read::Forbidden,
+        kinds: Read::Forbidden,
+        schemas: Read::Forbidden,
+        operators: Read::Forbidden,
+        policies: Read::Forbidden,
+        grants: Read::Forbidden,
+        holds: Read::Forbidden,
+        pending: Read::Forbidden,
+        failed: Read::Forbidden,
+        pool: Some("eu-west-1_Example01".into()),
+        ..facts()
+    }
+}
+
+#[test]
+fn without_permissions_no_check_is_ok() {
+    let findings = nothing_read().findings();
+    let ok: Vec<_> = findings.iter().filter(|finding| finding.severity == Severity::Ok).collect();
+    assert_eq!(ok.iter().map(|it| it.subject).collect::<BTreeSet<_>>(), ["clock", "kubernetes"].into(), "{ok:#?}");
+    let skipped = findings.iter().filter(|finding| finding.severity == Severity::Skipped);
+    for finding in skipped {
+        let names_a_role = finding.remedy.as_ref().is_some_and(|remedy| remedy.contains("Role "));
+        assert!(names_a_role, "{finding:?}");
+    }
+}
+
+#[test]
+fn each_role_that_a_finding_names_exists() {
+    let roles = crate::doctor::checks::identity::tests::roles();
+    let of_kubernetes = ["system:basic-user", "system:discovery", "system:auth-delegator"];
+    let role = regex::Regex::new("(?:cognito-reset-|system:)[a-z-]+").expect("a pattern");
+    let skipped = nothing_read().findings().into_iter().filter(|finding| finding.severity == Severity::Skipped);
+    let texts = skipped.filter_map(|finding| finding.remedy).collect::<Vec<_>>().join("\n");
+    let named: BTreeSet<&str> = role.find_iter(&texts).map(|found| found.as_str()).collect();
+    assert!(named.len() > 4, "{named:?}");
+    for name in named {
+        assert!(of_kubernetes.contains(&name) || roles.contains_key(name), "{name}");
+    }
 }

@@ -8,12 +8,12 @@ use cognito_reset_core::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{ResourceExt, api::DynamicObject};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::AUDITOR;
+use super::{AUDITOR, unreadable};
 use crate::{
     doctor::{finding::Finding, read::Read, words::list},
+    parsed::{Parsed, parsed},
     terminal::{age, counted},
 };
 
@@ -35,33 +35,6 @@ pub struct Asked<'a> {
     pub read: &'a Read<Namespace>,
 }
 
-/// The objects of a kind, and the names of those that this plugin cannot parse.
-#[derive(Clone, Debug, Default)]
-pub struct Parsed<K> {
-    /// The objects.
-    pub objects: Vec<K>,
-    /// The names of the others.
-    pub unreadable: Vec<String>,
-}
-
-/// Parses objects one by one, so that one that cannot be parsed hides no other.
-#[must_use]
-pub fn parsed<K: DeserializeOwned>(objects: &[DynamicObject]) -> Parsed<K> {
-    let mut parsed = Parsed { objects: Vec::new(), unreadable: Vec::new() };
-    for object in objects {
-        match serde_json::to_value(object).and_then(serde_json::from_value) {
-            Ok(object) => parsed.objects.push(object),
-            Err(_) => parsed.unreadable.push(object.name_any()),
-        }
-    }
-    parsed
-}
-
-fn unreadable<K>(subject: &'static str, parsed: &Parsed<K>) -> Option<Finding> {
-    let text = format!("this plugin cannot parse {}", list(&parsed.unreadable));
-    (!parsed.unreadable.is_empty()).then(|| Finding::warn(subject, text, "use the plugin of the operator's version"))
-}
-
 /// Reports the grants that apply, their roles, and what they allow.
 #[must_use]
 pub fn grants(read: &Read<Vec<DynamicObject>>, asked: Asked<'_>) -> Vec<Finding> {
@@ -72,7 +45,7 @@ pub fn grants(read: &Read<Vec<DynamicObject>>, asked: Asked<'_>) -> Vec<Finding>
     let parsed: Parsed<UserPoolGrant> = parsed(objects);
     let applies = |grant: &&UserPoolGrant| asked.pool.is_none_or(|pool| pool == grant.spec.user_pool_id);
     let applying: Vec<_> = parsed.objects.iter().filter(applies).collect();
-    let mut findings: Vec<_> = unreadable(GRANTS, &parsed).into_iter().collect();
+    let mut findings: Vec<_> = unreadable(GRANTS, &parsed.unreadable).into_iter().collect();
     findings.extend(applying.iter().filter_map(|grant| readiness(grant)));
     findings.extend(role(&applying));
     findings.push(match asked.pool {
@@ -223,10 +196,11 @@ fn refused(reason: WaitReason, place: &str) -> Finding {
 #[must_use]
 pub fn holds(read: &Read<Vec<DynamicObject>>, asked: Asked<'_>, now: Timestamp) -> Vec<Finding> {
     const SUBJECT: &str = "holds";
-    let objects = match read.needed(SUBJECT, "list holds", "the ClusterRole cognito-reset-responder or -auditor") {
-        Ok(objects) => objects,
-        Err(finding) => return vec![finding],
-    };
+    let objects =
+        match read.needed(SUBJECT, "list holds", "the ClusterRole cognito-reset-responder or cognito-reset-auditor") {
+            Ok(objects) => objects,
+            Err(finding) => return vec![finding],
+        };
     let parsed: Parsed<UserPoolHold> = parsed(objects);
     let mut findings: Vec<_> =
         parsed.objects.iter().filter(|hold| reaches(hold, asked)).map(|it| held(it, now)).collect();

@@ -96,7 +96,10 @@ pub fn permissions(may: &Read<Vec<(Task, bool)>>, place: &str) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
     use serde_json::json;
 
     use super::*;
@@ -131,5 +134,33 @@ mod tests {
         assert_eq!(permissions(&may(&[]), "namespace support").severity, Severity::Warn);
         let all = permissions(&may(&Task::ALL.map(|task| task.name)), "namespace support");
         assert!(!all.text.contains("may not"), "{}", all.text);
+    }
+
+    /// Returns the roles of people in deploy/kustomize, with their rules.
+    pub(crate) fn roles() -> BTreeMap<String, Vec<PolicyRule>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/kustomize/base");
+        let roles = ["requester", "approver", "auditor", "responder", "grant-administrator"].map(|file| {
+            let yaml = std::fs::read_to_string(format!("{folder}/{file}.yaml")).expect("a manifest");
+            let role: ClusterRole = serde_saphyr::from_str(&yaml).expect("a ClusterRole");
+            (role.metadata.name.unwrap_or_default(), role.rules.unwrap_or_default())
+        });
+        roles.into()
+    }
+
+    #[test]
+    fn the_role_of_each_task_allows_it() {
+        let roles = roles();
+        let has = |values: &Option<Vec<String>>, value: &str| values.iter().flatten().any(|it| it == value);
+        for task in Task::ALL {
+            let rules = roles.get(task.role).unwrap_or_else(|| panic!("there is no {}", task.role));
+            for verb in task.verbs {
+                let allows = |rule: &PolicyRule| {
+                    has(&rule.api_groups, "cognito-reset.dev")
+                        && has(&rule.resources, task.resource)
+                        && rule.verbs.iter().any(|it| it == verb)
+                };
+                assert!(rules.iter().any(allows), "{} does not allow to {verb} {}", task.role, task.resource);
+            }
+        }
     }
 }

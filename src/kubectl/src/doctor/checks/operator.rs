@@ -243,7 +243,11 @@ pub fn restarts(restarts: &Read<Vec<(String, i32)>>) -> Option<Finding> {
 pub fn region(pool: &str, operators: &Read<Vec<Installation>>) -> Finding {
     const SUBJECT: &str = "region";
     let region = pool.rsplit_once('_').map_or("", |(region, _)| region);
-    let other = operators.got().into_iter().flatten().find_map(|operator| {
+    let operators = match operators.needed(SUBJECT, "read the operator's endpoint", READS_THE_OPERATOR) {
+        Ok(operators) => operators,
+        Err(finding) => return finding,
+    };
+    let other = operators.iter().find_map(|operator| {
         let endpoint = operator.endpoint.as_ref().filter(|endpoint| !endpoint.contains(&format!(".{region}.")))?;
         Some((operator, endpoint))
     });

@@ -6,6 +6,7 @@ use cognito_reset_api::conditions::{ConditionType, UNSEEN, WaitReason};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::unreadable;
 use crate::{
     doctor::{
         finding::{Finding, Severity},
@@ -25,6 +26,8 @@ const SEEN_WITHIN: i64 = 30;
 pub struct Listed {
     /// The requests.
     pub requests: Vec<Request>,
+    /// The namespaces and names of those that cannot be parsed.
+    pub unreadable: Vec<String>,
     /// True if there are more.
     pub is_cut: bool,
 }
@@ -44,14 +47,18 @@ pub fn pending(read: &Read<Listed>, place: &str, now: Timestamp) -> Vec<Finding>
         Ok(listed) => listed,
         Err(finding) => return vec![finding],
     };
+    let mut findings: Vec<_> = unreadable(SUBJECT, &listed.unreadable).into_iter().collect();
     let Some(oldest) = oldest(listed.requests.iter()) else {
-        return vec![Finding::ok(SUBJECT, format!("no request is pending in {place}"))];
+        if findings.is_empty() {
+            findings.push(Finding::ok(SUBJECT, format!("no request is pending in {place}")));
+        }
+        return findings;
     };
     let mut by_reason: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
     for request in listed.requests.iter().filter(|request| is_seen(request)) {
         by_reason.entry(request.reason()).or_default().push(request);
     }
-    let mut findings: Vec<_> = by_reason.iter().filter_map(|(reason, all)| waiting(reason, all, now)).collect();
+    findings.extend(by_reason.iter().filter_map(|(reason, all)| waiting(reason, all, now)));
     findings.extend(unseen(&listed.requests, now));
     let text = format!("{} pending in {place}, the oldest {} for {}", listed.count(), oldest.id(), since(oldest, now));
     findings.push(Finding::ok(SUBJECT, text));
@@ -180,11 +187,13 @@ pub fn failed(read: &Read<Listed>, place: &str) -> Vec<Finding> {
         Finding::warn(SUBJECT, text, remedy)
     });
     let reasons: Vec<_> = by_reason.iter().map(|(reason, number)| format!("{number} {reason}")).collect();
+    let unreadable = unreadable(SUBJECT, &listed.unreadable);
     let summary = match reasons.as_slice() {
-        [] => Finding::ok(SUBJECT, format!("no request in {place} has failed")),
-        reasons => Finding::ok(SUBJECT, format!("{} in {place} failed: {}", listed.count(), reasons.join(", "))),
+        [] if unreadable.is_some() => None,
+        [] => Some(Finding::ok(SUBJECT, format!("no request in {place} has failed"))),
+        reasons => Some(Finding::ok(SUBJECT, format!("{} in {place} failed: {}", listed.count(), reasons.join(", ")))),
     };
-    no_pool.into_iter().chain([summary]).collect()
+    no_pool.into_iter().chain(unreadable).chain(summary).collect()
 }
 
 #[cfg(test)]

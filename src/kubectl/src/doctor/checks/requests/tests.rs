@@ -20,7 +20,7 @@ fn request(name: &str, created: i64, reason: Option<&str>) -> Request {
 }
 
 fn listed(requests: Vec<Request>) -> Read<Listed> {
-    Read::Got(Listed { requests, is_cut: false })
+    Read::Got(Listed { requests, ..Listed::default() })
 }
 
 #[test]
@@ -54,7 +54,8 @@ fn the_backlog_has_its_number_and_its_oldest_request() {
     let two = vec![request("b", 60, Some("RateLimited")), request("a", 0, Some("RateLimited"))];
     let found = pending(&listed(two.clone()), "namespace support", at(120));
     assert_eq!(found, [Finding::ok("backlog", "2 requests pending in namespace support, the oldest support/a for 2m")]);
-    let cut = pending(&Read::Got(Listed { requests: two, is_cut: true }), "all namespaces", at(120));
+    let cut =
+        pending(&Read::Got(Listed { requests: two, is_cut: true, ..Listed::default() }), "all namespaces", at(120));
     assert!(cut[0].text.starts_with("more than 2 requests"), "{cut:?}");
     assert!(pending(&listed(vec![]), "namespace support", at(0))[0].text.contains("no request is pending"));
     assert_eq!(pending(&Read::Forbidden, "namespace support", at(0))[0].severity, Severity::Skipped);
@@ -80,4 +81,17 @@ fn failures_are_counted_and_a_wrong_region_is_explained() {
     assert!(found[1].text.contains("1 Expired, 1 ResourceNotFoundException"), "{found:?}");
     assert_eq!(failed(&listed(vec![]), "namespace support").len(), 1);
     assert!(failed(&Read::Forbidden, "namespace support").is_empty());
+}
+
+#[test]
+fn requests_that_cannot_be_parsed_are_named_beside_the_others() {
+    let some = |requests| Read::Got(Listed { requests, unreadable: vec!["support/odd".into()], is_cut: false });
+    for found in [
+        pending(&some(vec![request("a", 0, Some("RateLimited"))]), "namespace support", at(60)),
+        failed(&some(vec![request("a", 0, Some("Expired"))]), "namespace support"),
+    ] {
+        assert_eq!((found.len(), found[0].text.as_str()), (2, "this plugin cannot parse support/odd"), "{found:?}");
+    }
+    let alone = pending(&some(vec![]), "namespace support", at(60));
+    assert_eq!(alone.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Warn]);
 }
