@@ -7,7 +7,10 @@ pub mod draft;
 pub mod manifest;
 pub mod part;
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -125,7 +128,12 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
     let before = before(options, &directory, &cluster_id)?;
     let part = part(options.since, before.as_ref())?;
     let mut contents = Contents::new(&places)?;
-    let take = |entry: Entry| if part.has(&entry) { contents.add(&entry) } else { Ok(()) };
+    let take = |entry: Entry| {
+        if part.has(&entry) {
+            contents.add(&entry)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    };
     let resource_version = ledger::each(cluster, None, take).await?;
     let (sha256, numbers) = contents.publish(&directory, &places, |ledger, numbers| Header {
         format: FORMAT.to_owned(),

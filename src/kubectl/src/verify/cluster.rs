@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
+    ops::ControlFlow,
     path::Path,
 };
 
@@ -40,7 +41,7 @@ pub(super) async fn compare(
     }
     let unreadable = |error: io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
     let mut comparison = Comparison::new(manifest, compared, File::open(path).map_err(unreadable)?);
-    ledger::each(cluster, None, |entry| comparison.add(&entry).map_err(unreadable)).await?;
+    ledger::each(cluster, None, |entry| comparison.add(&entry).map(ControlFlow::Continue).map_err(unreadable)).await?;
     comparison.finish().map_err(unreadable)
 }
 
