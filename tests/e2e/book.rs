@@ -2,8 +2,8 @@
 
 use std::{os::unix::fs::symlink, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::environment::{Environment, LIMIT, plugin, root};
 use testbed::{Options, Page, eventually};
@@ -118,27 +118,60 @@ async fn the_plugin_resets_a_list_as_the_page_says() -> Result<()> {
 
 #[tokio::test]
 async fn a_job_that_runs_again_resets_nobody_twice() -> Result<()> {
-    let env = start(Options::default(), "support", &["alice"]).await?;
+    let env = start(Options::default(), "support", &["alice", "bob", "carol"]).await?;
     let _operator = env.run().await?;
     let reader = Reader::of(&env, "docs/how-to/ci-job.md")?;
     reader.runs("account", &[]).await?;
     let token = env.cluster.service_account_token("support", "reset-job").await?;
     let kubeconfig = env.cluster.kubeconfig_for(&token, None)?.display().to_string();
-    let job = async |user: &str, ticket: &str| {
-        let variables =
-            [("KUBECONFIG", kubeconfig.as_str()), ("POOL", &env.pool), ("RESET_USER", user), ("TICKET", ticket)];
-        reader.runs("job", &variables).await
+    let folder = tempfile::tempdir()?;
+    symlink(plugin(), folder.path().join("kubectl-cognito_reset"))?;
+    let path = folder.path().to_str().context("the folder is not text")?;
+    let job = |user: &'static str| {
+        [
+            ("KUBECONFIG", &*kubeconfig),
+            ("PATH", path),
+            ("POOL", &*env.pool),
+            ("TICKET", "HELP-4711"),
+            ("RESET_USER", user),
+        ]
     };
     for _ in 0..2 {
-        let output = job("alice", "HELP-4711").await?;
-        ensure!(output.contains("Succeeded: "), "{output}");
+        let output = reader.runs("job", &job("alice")).await?;
+        ensure!(output.contains("1 succeeded, 0 failed"), "{output}");
     }
-    assert_eq!(env.calls("alice"), 1);
-    let failure = job("bob", "HELP-4711").await.err().context("the ticket of another user does not fail the job")?;
-    assert!(format!("{failure:#}").contains("username is immutable"), "{failure:#}");
-    let failure = job("nobody", "HELP-4712").await.err().context("a failed reset does not fail the job")?;
-    assert!(format!("{failure:#}").contains("Failed: "), "{failure:#}");
+    let failure = reader.runs("job", &job("nobody")).await.err().context("a failed reset does not fail the job")?;
+    assert!(format!("{failure:#}").contains("exit status: 1"), "{failure:#}");
+
+    for (file, user, steps) in
+        [("reset-password.yml", "bob", "/jobs/reset/steps"), ("gitlab-ci.yml", "carol", "/reset-password/script")]
+    {
+        let [reset, explain @ ..] = &scripts(&reader.directory.path().join(file), steps)?[..] else { bail!("no step") };
+        let of = |user| [&job(user)[..], &[("STARTED_BY", "erin"), ("GITLAB_USER_LOGIN", "erin")]].concat();
+        for _ in 0..2 {
+            let output = env.cluster.script(reset, &of(user)).await?;
+            ensure!(output.contains("1 succeeded, 0 failed"), "{output}");
+        }
+        let failure = env.cluster.script(reset, &of("nobody")).await.err().context("no failure")?;
+        assert!(format!("{failure:#}").contains("exit status: 1"), "{failure:#}");
+        for explain in explain {
+            let output = env.cluster.script(explain, &of("nobody")).await?;
+            assert!(output.contains("UserNotFoundException"), "{output}");
+        }
+    }
+    assert_eq!(["alice", "bob", "carol"].map(|user| env.calls(user)), [1, 1, 1]);
+    let records = env.list("prrec").await?;
+    let named = records.iter().filter(|record| record["attempts"][0]["onBehalfOf"] == "erin");
+    assert_eq!(named.count(), 2, "{records:?}");
     Ok(())
+}
+
+/// Returns the scripts of the steps in a file of a CI system: texts, or objects with `run`.
+fn scripts(file: &Path, steps: &str) -> Result<Vec<String>> {
+    let file: Value = serde_saphyr::from_str(&std::fs::read_to_string(file)?)?;
+    let steps = file.pointer(steps).and_then(Value::as_array).context("no steps")?;
+    let script = |step: &Value| step.as_str().or_else(|| step["run"].as_str()).map(str::to_owned);
+    steps.iter().map(|step| script(step).with_context(|| format!("no script: {step}"))).collect()
 }
 
 #[tokio::test]

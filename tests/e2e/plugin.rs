@@ -8,4 +8,5 @@ mod installed;
 mod manage;
 mod reconcile;
 mod report;
+mod runbooks;
 mod watch;

@@ -10,7 +10,7 @@ pub mod live;
 use std::{
     ffi::OsString,
     fs::File,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -151,9 +151,13 @@ pub fn complete_for_kubectl(words: &[OsString]) -> Result<Exit, Failure> {
 }
 
 fn print(bytes: &[u8]) -> Result<Exit, Failure> {
-    let written = std::io::stdout().write_all(bytes);
-    written.map_err(|error| Failure::usage(format!("standard output cannot be written: {error}")))?;
-    Ok(Exit::Succeeded)
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        // The reader has closed the pipe, and wants no more.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Succeeded),
+        Err(error) => Err(Failure::usage(format!("standard output cannot be written: {error}"))),
+        Ok(()) => Ok(Exit::Succeeded),
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,13 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     assert!(verified.ok && verified.stderr.contains("2 exports with 7 records, 0 differences"), "{verified}");
     // The same hash as the export has printed.
     assert_eq!(verified.stdout.lines().last(), env.plugin(&["verify", &second]).await?.stdout.lines().last());
+    let third = ["export", "--out", &file("third.ndjson"), "--previous", &second, "--since"];
+    let gap = env.plugin(&[&third[..], &["0s"]].concat()).await?;
+    assert!(gap.code == Some(2) && gap.stderr.contains("would be in no export of the chain"), "{gap}");
+    let rest = env.plugin(&[&third[..], &["previous"]].concat()).await?;
+    assert!(rest.ok && rest.stderr.contains("0 records (since "), "{rest}");
+    let fork = env.plugin(&["export", "--out", &file("fork.ndjson"), "--previous", &second]).await?;
+    assert!(fork.code == Some(2) && fork.stderr.contains("third.manifest.json continues"), "{fork}");
     let earlier = env.plugin(&["verify", &first, "--live"]).await?;
     assert!(earlier.ok && earlier.stderr.contains("1 are new"), "{earlier}");
 

@@ -1,8 +1,10 @@
 //! `report`: the rows and totals are those of the records.
 
+use std::process::Stdio;
+
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use testbed::environment::Environment;
+use testbed::environment::{Environment, plugin};
 
 /// Performs a reset of alice and of bob, and one of nobody, which fails.
 pub(super) async fn some_resets(env: &Environment) -> Result<()> {
@@ -46,6 +48,7 @@ async fn a_report_has_the_rows_and_totals_of_the_records() -> Result<()> {
         ("requester", json!("unverified")),
         ("requester-authenticated", json!("no")),
         ("approver", Value::Null),
+        ("approver-authenticated", Value::Null),
         ("ticket-claimed", json!("INC-1")),
         ("password", json!("Invalidated")),
         ("grants", json!("everyone")),
@@ -62,5 +65,33 @@ async fn a_report_has_the_rows_and_totals_of_the_records() -> Result<()> {
     assert!(table.stdout.starts_with("SENT") && table.stdout.lines().count() == 4, "{table}");
     let other = env.plugin(&["report", "-n", "kube-system"]).await?;
     assert!(other.ok && other.stdout.is_empty() && other.stderr.contains("0 records"), "{other}");
+    nobody_reads(&env).await
+}
+
+/// Runs commands into a pipe that is closed, as `head` closes it.
+async fn nobody_reads(env: &Environment) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let out = directory.path().to_str().context("no text")?;
+    for command in [
+        &["report", "-o", "csv"][..],
+        &["report", "-o", "json"],
+        &["report", "-o", "md"],
+        &["report"],
+        &["list"],
+        &["status"],
+        &["explain", "alice"],
+        &["export", "--out", out],
+        &["completion", "bash"],
+        &["create", "carol", "--pool", &env.pool, "--ticket", "INC-3", "--dry-run=client", "-o", "yaml"],
+    ] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut process = tokio::process::Command::new(plugin());
+        process.args(command).env("KUBECONFIG", env.cluster.kubeconfig()).env("HOME", out).stdout(writer);
+        let run = process.stderr(Stdio::piped()).spawn()?.wait_with_output().await?;
+        let stderr = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{command:?}: {} {stderr}", run.status);
+        assert!(!stderr.contains("error") && !stderr.contains("panicked"), "{command:?}: {stderr}");
+    }
     Ok(())
 }

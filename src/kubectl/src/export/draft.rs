@@ -2,14 +2,20 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::directory::Directory;
 use crate::failure::Failure;
+
+/// The begin of the name of a draft.
+const BEGIN: &str = ".kubectl-cognito_reset.";
+/// The end of the name of a draft.
+const END: &str = ".draft";
 
 /// A file that is being written, beside its final place. It is removed unless it is published.
 #[derive(Debug)]
@@ -20,6 +26,12 @@ pub struct Draft {
     hash: Sha256,
 }
 
+/// Returns true for the name of a draft.
+#[must_use]
+pub fn is_draft(name: &str) -> bool {
+    name.starts_with(BEGIN) && name.ends_with(END)
+}
+
 impl Draft {
     /// Begins a file that only its owner may read: the ledger contains user names.
     ///
@@ -27,17 +39,13 @@ impl Draft {
     /// When it exists already, or cannot be created.
     pub fn new(target: &Path) -> Result<Self, Failure> {
         if target.exists() {
-            return Err(Failure::usage(format!("{} exists already: give another name with --out", target.display())));
+            return Err(exists(target));
         }
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         // A name of its own: in a container, each process has the same id.
         let now = Timestamp::now().as_nanosecond();
-        let draft = target.with_file_name(format!(".{name}.{}-{now}.tmp", std::process::id()));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&draft).map_err(|error| unwritable(target, &error))?;
+        let draft = target.with_file_name(format!("{BEGIN}{name}.{}-{now}{END}", std::process::id()));
+        let file = create(&draft).map_err(|error| unwritable(target, &error))?;
         Ok(Self { draft, target: target.to_owned(), file: BufWriter::new(file), hash: Sha256::new() })
     }
 
@@ -60,20 +68,49 @@ impl Draft {
         Ok(hex::encode(self.hash.clone().finalize()))
     }
 
-    /// Gives the file its name.
+    /// Gives the file its name, and stores the name. A file that has this name since the draft
+    /// began is left as it is.
     ///
     /// # Errors
-    /// When it cannot be renamed.
-    pub fn publish(self) -> Result<(), Failure> {
-        fs::rename(&self.draft, &self.target).map_err(|error| unwritable(&self.target, &error))
+    /// When the name is taken, or cannot be given.
+    pub fn publish(self, directory: &Directory) -> Result<(), Failure> {
+        let named = fs::hard_link(&self.draft, &self.target).or_else(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Err(error),
+            _ => self.rename(),
+        });
+        match named {
+            Ok(()) => directory.store(),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists(&self.target)),
+            Err(error) => Err(unwritable(&self.target, &error)),
+        }
+    }
+
+    /// Renames the file, for a file system without hard links. Who creates the name owns it.
+    fn rename(&self) -> io::Result<()> {
+        create(&self.target)?;
+        fs::rename(&self.draft, &self.target).inspect_err(|_| {
+            let _ = fs::remove_file(&self.target);
+        })
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // After the renaming, there is nothing to remove.
+        // The published file has a name of its own.
         let _ = fs::remove_file(&self.draft);
     }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn exists(target: &Path) -> Failure {
+    Failure::usage(format!("{} exists already: give another name with --out", target.display()))
 }
 
 fn unwritable(target: &Path, error: &io::Error) -> Failure {
@@ -81,11 +118,12 @@ fn unwritable(target: &Path, error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn directory(name: &str) -> PathBuf {
-        let directory = std::env::temp_dir().join(format!("draft-{name}-{}", std::process::id()));
+    /// Returns a new directory of a test.
+    pub(in crate::export) fn directory(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("export-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).unwrap();
         directory
@@ -93,27 +131,45 @@ mod tests {
 
     #[test]
     fn a_file_appears_only_when_it_is_published() {
-        let directory = directory("published");
-        let target = directory.join("ledger.ndjson");
+        let path = directory("published");
+        let target = path.join("ledger.ndjson");
+        let directory = Directory::of(&target).unwrap();
         let mut draft = Draft::new(&target).unwrap();
         draft.write(b"one\n").unwrap();
         let hash = draft.complete().unwrap();
         assert_eq!(hash, super::super::manifest::sha256(b"one\n"));
         assert!(!target.exists());
-        draft.publish().unwrap();
+        draft.publish(&directory).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"one\n");
         assert!(Draft::new(&target).unwrap_err().message.contains("exists already"));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
-        fs::remove_dir_all(directory).unwrap();
+        assert_eq!(directory.names().unwrap(), ["ledger.ndjson"]);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_took_the_name_meanwhile_is_left() {
+        let path = directory("taken");
+        let target = path.join("ledger.ndjson");
+        let directory = Directory::of(&target).unwrap();
+        let [mut first, mut second] = [0, 1].map(|_| Draft::new(&target).unwrap());
+        first.write(b"first\n").unwrap();
+        second.write(b"second\n").unwrap();
+        first.complete().unwrap();
+        second.complete().unwrap();
+        first.publish(&directory).unwrap();
+        assert!(second.publish(&directory).unwrap_err().message.contains("exists already"));
+        assert_eq!(fs::read(&target).unwrap(), b"first\n");
+        assert_eq!(directory.names().unwrap(), ["ledger.ndjson"]);
+        fs::remove_dir_all(path).unwrap();
     }
 
     #[test]
     fn an_interrupted_file_leaves_nothing() {
-        let directory = directory("interrupted");
-        let mut draft = Draft::new(&directory.join("ledger.ndjson")).unwrap();
+        let path = directory("interrupted");
+        let mut draft = Draft::new(&path.join("ledger.ndjson")).unwrap();
         draft.write(b"one\n").unwrap();
         drop(draft);
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
-        fs::remove_dir_all(directory).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        fs::remove_dir_all(path).unwrap();
     }
 }

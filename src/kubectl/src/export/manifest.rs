@@ -1,12 +1,18 @@
 //! The manifest of an export: the content of the ledger file, so that a later change is found.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufReader, Read},
+    path::Path,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{failure::Failure, moment::Range};
+use super::part::Part;
+use crate::failure::Failure;
 
 /// The format of the manifest.
 pub const FORMAT: &str = "cognito-reset.dev/ledger-export/v1";
@@ -15,9 +21,19 @@ pub const FORMAT: &str = "cognito-reset.dev/ledger-export/v1";
 pub const SUFFIX: &str = ".manifest.json";
 
 /// A manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Manifest {
+    /// The records, in the order of the lines.
+    pub records: Vec<Line>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub header: Header,
+}
+
+/// The parts of a manifest that are not of single records.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Manifest {
+pub struct Header {
     /// [`FORMAT`].
     pub format: String,
     /// The cluster.
@@ -26,9 +42,9 @@ pub struct Manifest {
     pub plugin_version: String,
     /// The time of the export, by the clock of the plugin.
     pub time: Timestamp,
-    /// The time since which the records were written; absent for all records.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Timestamp>,
+    /// The part of the ledger.
+    #[serde(flatten)]
+    pub part: Part,
     /// The resource version of the list: the state of the cluster that was exported.
     pub resource_version: String,
     /// The file of the ledger.
@@ -41,8 +57,6 @@ pub struct Manifest {
     /// The manifest before; absent in the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Previous>,
-    /// The records, in the order of the lines.
-    pub records: Vec<Line>,
 }
 
 /// The cluster of an export.
@@ -92,14 +106,6 @@ impl ClusterId {
     }
 }
 
-impl Manifest {
-    /// Returns the range of time.
-    #[must_use]
-    pub const fn range(&self) -> Range {
-        Range { since: self.since, until: None }
-    }
-}
-
 /// Returns the SHA-256 of bytes, in hexadecimal digits.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
@@ -123,15 +129,47 @@ pub fn read(path: &Path) -> Result<(Manifest, String), Failure> {
 /// When the bytes are none.
 pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if manifest.format != FORMAT {
-        return Err(format!("its format is {:?}, and this plugin knows {FORMAT:?}", manifest.format));
-    }
-    let files = [Some(&manifest.ledger.file), manifest.previous.as_ref().map(|previous| &previous.file)];
-    let elsewhere = |file: &&String| Path::new(file).file_name() != Some(file.as_ref());
-    if let Some(file) = files.into_iter().flatten().find(elsewhere) {
-        return Err(format!("{file:?} is not the name of a file in the same directory"));
-    }
+    check(&manifest.header)?;
     Ok(manifest)
+}
+
+/// Reads a manifest without its records, so that memory does not grow with them. Returns the
+/// SHA-256 of the file, too.
+///
+/// # Errors
+/// When the file cannot be read, or is no manifest.
+pub fn read_header(path: &Path) -> Result<(Header, String), String> {
+    let unreadable = |error: io::Error| format!("it cannot be read: {error}");
+    let mut file = Hashed { file: File::open(path).map_err(unreadable)?, hash: Sha256::new() };
+    let header: Header = serde_json::from_reader(BufReader::new(&mut file)).map_err(|error| error.to_string())?;
+    check(&header)?;
+    Ok((header, hex::encode(file.hash.finalize())))
+}
+
+/// A file whose content is hashed while it is read.
+struct Hashed {
+    file: File,
+    hash: Sha256,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.hash.update(buffer.get(..length).unwrap_or_default());
+        Ok(length)
+    }
+}
+
+fn check(header: &Header) -> Result<(), String> {
+    if header.format != FORMAT {
+        return Err(format!("its format is {:?}, and this plugin knows {FORMAT:?}", header.format));
+    }
+    let files = [Some(&header.ledger.file), header.previous.as_ref().map(|previous| &previous.file)];
+    let elsewhere = |file: &&String| Path::new(file).file_name() != Some(file.as_ref());
+    match files.into_iter().flatten().find(elsewhere) {
+        Some(file) => Err(format!("{file:?} is not the name of a file in the same directory")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +186,7 @@ mod tests {
             )
         };
         assert_eq!(
-            parse(text("a.ndjson", "b.json", FORMAT).as_bytes()).map(|it| it.ledger.file),
+            parse(text("a.ndjson", "b.json", FORMAT).as_bytes()).map(|it| it.header.ledger.file),
             Ok("a.ndjson".into())
         );
         for (ledger, previous, format) in
@@ -156,6 +194,7 @@ mod tests {
         {
             assert!(parse(text(ledger, previous, format).as_bytes()).is_err(), "{ledger} {previous} {format}");
         }
-        assert!(parse(b"{}").unwrap_err().contains("format"));
+        assert!(parse(b"{}").unwrap_err().contains("records"));
+        assert!(parse(b"{\"records\": []}").unwrap_err().contains("format"));
     }
 }

@@ -1,9 +1,10 @@
 //! `reconcile`: compares the ledger with log files of CloudTrail.
 
 pub mod cloudtrail;
+pub mod sent;
 pub mod sort;
 
-use std::{fs::File, io::BufReader, path::PathBuf};
+use std::{fs::File, io::BufReader, ops::ControlFlow, path::PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -24,7 +25,9 @@ use crate::{
 #[command(after_help = "\
 The events AdminResetUserPassword of the files are compared with the attempts of the ledger: by the
 AWS request id; for an attempt whose response was lost, by the name of the session (prr- and the uid
-of the request), or by the user's sub and the time. Each is in both, in the ledger only, or in
+of the request), or by the user's sub and the time. A call after the attempt was settled, or more
+than 5 minutes after it was sent, is not taken for its call: AWS accepts no signature for longer.
+Each is in both, in the ledger only, or in
 CloudTrail only. Attempts of which the ledger says that nothing was sent are only counted. One that
 is in CloudTrail only was not made by this operator, or its record has been deleted.
 
@@ -132,12 +135,13 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
     let mut sheet = Sheet::new(options.output, COLUMNS, sheet::stdout())?;
     let mut totals = Totals::default();
-    ledger::each(&cluster, options.pool.as_deref(), |entry| match entry.record {
-        Ok(record) => sorter.add_record(&record).iter().try_for_each(|pair| add(pair, &mut totals, &mut sheet)),
-        Err(reason) => {
-            totals.unreadable.push((entry.name, reason));
-            Ok(())
+    // Also for a reader that has gone, to the end: the exit code is the result.
+    ledger::each(&cluster, options.pool.as_deref(), |entry| {
+        match entry.record {
+            Ok(record) => sorter.add_record(&record).iter().try_for_each(|pair| add(pair, &mut totals, &mut sheet))?,
+            Err(reason) => totals.unreadable.push((entry.name, reason)),
         }
+        Ok(ControlFlow::Continue(()))
     })
     .await?;
     (totals.unsent, totals.repeated) = (sorter.unsent, sorter.repeated);

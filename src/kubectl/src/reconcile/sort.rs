@@ -2,15 +2,11 @@
 
 use std::collections::HashMap;
 
-use cognito_reset_api::{Attempt, Effect, Evidence, PasswordResetRecord};
-use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt as _;
+use cognito_reset_api::{Effect, Evidence, PasswordResetRecord};
+use jiff::Timestamp;
 
-use super::cloudtrail::Call;
+use super::{cloudtrail::Call, sent::Sent};
 use crate::{moment::Range, report::row::text, sheet::Column};
-
-/// The difference of clocks that is allowed for a call without a known request id.
-const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 const fn column(name: &'static str, in_table: bool) -> Column {
     Column { name, in_table }
@@ -55,68 +51,6 @@ impl Class {
             Self::Both => "both",
             Self::LedgerOnly => "ledger only",
             Self::CloudTrailOnly => "CloudTrail only",
-        }
-    }
-}
-
-/// An attempt, as far as the comparison needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    record: String,
-    namespace: String,
-    request: String,
-    pool: String,
-    user: String,
-    sub: Option<String>,
-    request_uid: String,
-    claimed: Timestamp,
-    sent: Option<Timestamp>,
-    settled: Option<Timestamp>,
-    effect: Option<Effect>,
-    exception: Option<String>,
-    evidence: Option<Evidence>,
-    aws_request_id: Option<String>,
-}
-
-impl Sent {
-    fn new(record: &PasswordResetRecord, attempt: &Attempt, effect: Option<Effect>) -> Self {
-        let spec = &record.spec;
-        Self {
-            record: record.name_any(),
-            namespace: spec.request.namespace.clone(),
-            request: spec.request.name.clone(),
-            pool: spec.user_pool_id.clone(),
-            user: spec.username.clone(),
-            sub: spec.user_sub.clone(),
-            request_uid: attempt.origin.request_uid.clone(),
-            claimed: attempt.claimed_at.0,
-            sent: attempt.sent_at.as_ref().map(|time| time.0),
-            settled: attempt.settled_at.as_ref().map(|time| time.0),
-            effect,
-            exception: attempt.exception_code.clone(),
-            evidence: attempt.evidence,
-            aws_request_id: attempt.aws_request_id.clone(),
-        }
-    }
-
-    /// Returns true if the record says that nothing was sent.
-    const fn is_unsent(&self) -> bool {
-        matches!(self.evidence, Some(Evidence::NeverSent | Evidence::Unreachable))
-    }
-
-    /// Returns what connects the attempt with a call without a common request id.
-    fn matches(&self, call: &Call) -> Option<&'static str> {
-        let end = self.settled.unwrap_or(Timestamp::MAX);
-        let begin = self.claimed.checked_sub(SKEW).unwrap_or(Timestamp::MIN);
-        let in_time = begin <= call.time && call.time <= end.checked_add(SKEW).unwrap_or(Timestamp::MAX);
-        if !in_time || call.pool.as_ref().is_some_and(|pool| *pool != self.pool) {
-            None
-        } else if call.request_uid() == Some(&self.request_uid) {
-            Some("session")
-        } else if self.sub.is_some() && self.sub == call.sub && call.request_uid().is_none() {
-            Some("sub and time")
-        } else {
-            None
         }
     }
 }

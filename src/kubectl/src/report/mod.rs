@@ -3,6 +3,8 @@
 pub mod row;
 pub mod totals;
 
+use std::ops::ControlFlow;
+
 use clap::Args;
 use jiff::Timestamp;
 
@@ -25,7 +27,7 @@ use crate::{
 #[command(after_help = "\
 A row is an attempt, which belongs to the time of its claim, or a closing without a call. The
 requester is authenticated if an admission policy stamps or checks requesters, and `unverified`
-otherwise. The columns that end in -claimed contain texts of the requester, which nobody verified.
+otherwise; the approver likewise. The columns that end in -claimed contain texts of the requester, which nobody verified.
 The totals count each record once, by its effect: below the rows of Markdown, within JSON, and on
 standard error otherwise. In CSV, a cell that a spreadsheet would take for a formula begins with
 an apostrophe. Records are of the whole cluster: without -n, those of all namespaces are reported.
@@ -119,7 +121,15 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
     let mut sheet = Sheet::new(options.output, COLUMNS, sheet::stdout())?;
     let mut totals = Totals::default();
-    ledger::each(&cluster, options.pool.as_deref(), |entry| add(entry, &selection, &mut totals, &mut sheet)).await?;
+    ledger::each(&cluster, options.pool.as_deref(), |entry| {
+        add(entry, &selection, &mut totals, &mut sheet)?;
+        Ok(if sheet.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
+    .await?;
+    if sheet.is_closed() {
+        // Whoever reads the report has seen enough of it, and totals would be those of a part.
+        return Ok(Exit::Succeeded);
+    }
     sheet.finish(&totals.lines(&range), &totals.json())?;
     Ok(if totals.unreadable.is_empty() { Exit::Succeeded } else { Exit::SomeFailed })
 }

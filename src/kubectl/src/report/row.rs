@@ -1,7 +1,10 @@
 //! One row: an attempt of a record, or its closing.
 
 use cognito_reset_api::{
-    Attempt, Closed, Effect, PasswordResetRecord, conditions::Truth, record::Origin, request::UserExtra,
+    Attempt, Closed, Effect, PasswordResetRecord,
+    conditions::Truth,
+    record::Origin,
+    request::{UNVERIFIED, UserExtra},
 };
 use cognito_reset_core::machine::status;
 use jiff::Timestamp;
@@ -37,6 +40,7 @@ pub const COLUMNS: &[Column] = &[
     wide("requester-authenticated"),
     wide("requester-session"),
     shown("approver"),
+    wide("approver-authenticated"),
     wide("approver-session"),
     wide("on-behalf-of-claimed"),
     shown("ticket-claimed"),
@@ -144,9 +148,10 @@ impl Row<'_> {
             self.password().to_owned(),
             attempt.and_then(|it| it.evidence).map(|it| word(&it)).unwrap_or_default(),
             origin.requested_by.username.clone(),
-            if origin.requested_by.is_authenticated() { "yes" } else { "no" }.to_owned(),
+            authenticated(&origin.requested_by.username).to_owned(),
             session(origin.requested_by.extra.as_ref()),
             text(origin.approved_by.as_ref().map(|it| &it.username)),
+            text(origin.approved_by.as_ref().map(|it| authenticated(&it.username))),
             session(origin.approved_by.as_ref().and_then(|it| it.extra.as_ref())),
             text(origin.on_behalf_of.as_ref()),
             text(origin.ticket.as_ref()),
@@ -158,6 +163,11 @@ impl Row<'_> {
             text(attempt.and_then(|it| it.aws_request_id.as_ref())),
         ]
     }
+}
+
+/// Returns yes if a policy has authenticated a person with this name.
+fn authenticated(username: &str) -> &'static str {
+    if username == UNVERIFIED { "no" } else { "yes" }
 }
 
 /// Returns the text of something that may be absent.

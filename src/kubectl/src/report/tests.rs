@@ -56,6 +56,7 @@ fn an_attempt_has_claims_and_authenticated_people_apart() {
         ("requester", "carol"),
         ("requester-authenticated", "yes"),
         ("approver", "erin"),
+        ("approver-authenticated", "yes"),
         ("approver-session", "erin@example.com"),
         ("on-behalf-of-claimed", "dave"),
         ("ticket-claimed", "INC-1"),

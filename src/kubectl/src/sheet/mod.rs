@@ -4,7 +4,7 @@
 pub mod cell;
 mod table;
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use clap::ValueEnum;
 use serde_json::{Map, Value};
@@ -42,6 +42,7 @@ pub struct Sheet<W: Write> {
     output: W,
     table: Table,
     rows: usize,
+    is_closed: bool,
 }
 
 impl<W: Write> Sheet<W> {
@@ -50,18 +51,15 @@ impl<W: Write> Sheet<W> {
     /// # Errors
     /// When it cannot be written.
     pub fn new(format: Format, columns: &'static [Column], output: W) -> Result<Self, Failure> {
-        let mut sheet = Self { format, columns, output, table: Table::new(columns), rows: 0 };
-        let names = columns.iter().map(|column| column.name);
-        match format {
-            Format::Table => Ok(()),
-            Format::Csv => sheet.write_csv(names.collect()),
-            Format::Md => {
-                let names: Vec<&str> = names.collect();
-                let rule = vec!["---"; names.len()].join(" | ");
-                writeln!(sheet.output, "| {} |\n| {rule} |", names.join(" | ")).map_err(unwritable)
-            }
-            Format::Json => write!(sheet.output, "{{\"rows\":[").map_err(unwritable),
-        }?;
+        let mut sheet = Self { format, columns, output, table: Table::new(columns), rows: 0, is_closed: false };
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let head = match format {
+            Format::Table => String::new(),
+            Format::Csv => csv_line(names)?,
+            Format::Md => format!("| {} |\n| {} |\n", names.join(" | "), vec!["---"; names.len()].join(" | ")),
+            Format::Json => "{\"rows\":[".to_owned(),
+        };
+        sheet.write(&head)?;
         Ok(sheet)
     }
 
@@ -71,34 +69,46 @@ impl<W: Write> Sheet<W> {
     /// When it cannot be written.
     pub fn row(&mut self, cells: &[String]) -> Result<(), Failure> {
         self.rows += 1;
-        match self.format {
-            Format::Table => match self.table.add(cells) {
-                Some(page) => writeln!(self.output, "{page}").map_err(unwritable),
-                None => Ok(()),
-            },
-            Format::Csv => self.write_csv(cells.iter().map(|cell| cell::csv(cell).into_owned()).collect()),
+        let text = match self.format {
+            Format::Table => self.table.add(cells).map_or_else(String::new, |page| page + "\n"),
+            Format::Csv => csv_line(cells.iter().map(|cell| cell::csv(cell).into_owned()).collect())?,
             Format::Md => {
                 let cells: Vec<String> = cells.iter().map(|cell| cell::markdown(cell)).collect();
-                writeln!(self.output, "| {} |", cells.join(" | ")).map_err(unwritable)
+                format!("| {} |\n", cells.join(" | "))
             }
             Format::Json => self.json_row(cells),
-        }
+        };
+        self.write(&text)
     }
 
-    fn json_row(&mut self, cells: &[String]) -> Result<(), Failure> {
+    fn json_row(&self, cells: &[String]) -> String {
         let value = |cell: &String| if cell.is_empty() { Value::Null } else { Value::String(cell.clone()) };
         let names = self.columns.iter().map(|column| column.name.to_owned());
         let object: Map<String, Value> = names.zip(cells.iter().map(value)).collect();
         let comma = if self.rows == 1 { "" } else { "," };
-        let text = Value::Object(object).to_string();
-        write!(self.output, "{comma}\n{}", cell::shown(&text)).map_err(unwritable)
+        format!("{comma}\n{}", cell::shown(&Value::Object(object).to_string()))
     }
 
-    fn write_csv<T: AsRef<[u8]>>(&mut self, cells: Vec<T>) -> Result<(), Failure> {
-        let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
-        writer.write_record(cells).map_err(|error| unwritable(error.into()))?;
-        let line = writer.into_inner().map_err(|error| unwritable(error.into_error()))?;
-        self.output.write_all(&line).map_err(unwritable)
+    /// Returns true if the reader of the output has closed it, as `head` does. Nothing is written
+    /// any more.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.note(|output| output.write_all(text.as_bytes()))
+    }
+
+    fn note(&mut self, write: impl FnOnce(&mut W) -> io::Result<()>) -> Result<(), Failure> {
+        if self.is_closed {
+            return Ok(());
+        }
+        match write(&mut self.output) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.is_closed = true,
+            written => written.map_err(unwritable)?,
+        }
+        Ok(())
     }
 
     /// Writes the totals: below the rows of Markdown, within JSON, and on standard error otherwise,
@@ -107,16 +117,14 @@ impl<W: Write> Sheet<W> {
     /// # Errors
     /// When they cannot be written.
     pub fn finish(mut self, lines: &[String], totals: &Value) -> Result<(), Failure> {
-        let written = match self.format {
-            Format::Table => match self.table.rest() {
-                Some(page) => writeln!(self.output, "{page}"),
-                None => Ok(()),
-            },
-            Format::Csv => Ok(()),
-            Format::Md => lines.iter().try_for_each(|line| write!(self.output, "\n{}\n", cell::markdown(line))),
-            Format::Json => writeln!(self.output, "\n],\"totals\":{}}}", cell::shown(&totals.to_string())),
+        let text = match self.format {
+            Format::Table => self.table.rest().map_or_else(String::new, |page| page + "\n"),
+            Format::Csv => String::new(),
+            Format::Md => lines.iter().map(|line| format!("\n{}\n", cell::markdown(line))).collect(),
+            Format::Json => format!("\n],\"totals\":{}}}\n", cell::shown(&totals.to_string())),
         };
-        written.and_then(|()| self.output.flush()).map_err(unwritable)?;
+        self.write(&text)?;
+        self.note(W::flush)?;
         if matches!(self.format, Format::Table | Format::Csv) {
             for line in lines {
                 anstream::eprintln!("{}", cell::shown(line));
@@ -124,6 +132,13 @@ impl<W: Write> Sheet<W> {
         }
         Ok(())
     }
+}
+
+fn csv_line<T: AsRef<[u8]>>(cells: Vec<T>) -> Result<String, Failure> {
+    let mut writer = csv::WriterBuilder::new().quote_style(csv::QuoteStyle::Always).from_writer(Vec::new());
+    writer.write_record(cells).map_err(|error| unwritable(error.into()))?;
+    let line = writer.into_inner().map_err(|error| unwritable(error.into_error()))?;
+    String::from_utf8(line).map_err(|error| unwritable(io::Error::other(error)))
 }
 
 /// Returns standard output for a sheet.

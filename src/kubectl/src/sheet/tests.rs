@@ -86,3 +86,35 @@ fn a_table_keeps_its_columns_over_pages() {
     assert_eq!(lines[501], "b                  <none>");
     assert!(!written(Format::Table, &[["\u{1b}[31m", "", ""]]).contains('\u{1b}'));
 }
+
+/// A pipe whose reader goes away, or a full disk, after this many bytes.
+struct Ending(usize, ErrorKind);
+
+impl Write for Ending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or_else(|| io::Error::from(self.1))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    let row = ["a", "b", "c"].map(str::to_owned);
+    for format in [Format::Csv, Format::Md, Format::Json, Format::Table] {
+        for length in [0, 60] {
+            let mut sheet = Sheet::new(format, COLUMNS, Ending(length, ErrorKind::BrokenPipe)).unwrap();
+            for _ in 0..600 {
+                sheet.row(&row).unwrap();
+            }
+            assert!(sheet.is_closed(), "{format:?} {length}");
+            sheet.finish(&[], &json!({})).unwrap();
+            let full = Sheet::new(format, COLUMNS, Ending(length, ErrorKind::StorageFull));
+            let written = full.and_then(|mut sheet| (0..600).try_for_each(|_| sheet.row(&row)));
+            assert!(written.unwrap_err().message.contains("is not complete"), "{format:?} {length}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
+    ops::ControlFlow,
     path::Path,
 };
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    export::{identify, manifest::Manifest, written_in},
+    export::{identify, manifest::Manifest},
     failure::Failure,
     ledger::{self, Entry},
 };
@@ -32,15 +33,15 @@ pub(super) async fn compare(
     compared: &Compared,
     path: &Path,
 ) -> Result<usize, Failure> {
-    if identify(cluster).await?.is_other_than(&manifest.cluster) {
+    if identify(cluster).await?.is_other_than(&manifest.header.cluster) {
         return Err(Failure::usage(format!(
             "the export is of another cluster ({}): choose its context with --context",
-            manifest.cluster.server
+            manifest.header.cluster.server
         )));
     }
     let unreadable = |error: io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
     let mut comparison = Comparison::new(manifest, compared, File::open(path).map_err(unreadable)?);
-    ledger::each(cluster, None, |entry| comparison.add(&entry).map_err(unreadable)).await?;
+    ledger::each(cluster, None, |entry| comparison.add(&entry).map(ControlFlow::Continue).map_err(unreadable)).await?;
     comparison.finish().map_err(unreadable)
 }
 
@@ -76,13 +77,13 @@ impl<'a> Comparison<'a> {
         self.left.remove(entry.name.as_str());
         let exported = self.exported(&entry.name)?;
         let known = exported.is_none() && self.names.contains(entry.name.as_str());
-        match judge(exported.as_ref(), &entry.stored, &self.manifest.resource_version) {
+        match judge(exported.as_ref(), &entry.stored, &self.manifest.header.resource_version) {
             Finding::Same => {}
             Finding::WentOn => self.went_on += 1,
             // The difference of its line was named already.
             Finding::New | Finding::Missing if known => {}
             Finding::New => self.new += 1,
-            Finding::Missing if !written_in(&self.manifest.range(), entry) => {}
+            Finding::Missing if !self.manifest.header.part.has(entry) => {}
             Finding::Missing => self.differs("missing in the export", &entry.name),
             Finding::Altered => self.differs("altered", &entry.name),
         }

@@ -102,10 +102,10 @@ pub fn compare(manifest: &Manifest, mut file: impl BufRead) -> io::Result<Compar
     let gone = manifest.records.iter().filter(|line| left.contains_key(line.name.as_str()));
     compared.differences.extend(gone.map(|line| Difference::Removed { record: line.name.clone() }));
     if compared.differences.is_empty() {
-        if hex::encode(whole.finalize()) != manifest.ledger.sha256 {
+        if hex::encode(whole.finalize()) != manifest.header.ledger.sha256 {
             compared.differences.push(Difference::Order);
         }
-        if manifest.ledger.records != number as u64 || manifest.effects != effects {
+        if manifest.header.ledger.records != number as u64 || manifest.header.effects != effects {
             compared.differences.push(Difference::Contradiction);
         }
     }
@@ -135,7 +135,10 @@ fn check(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::export::manifest::{ClusterId, FORMAT, Ledger};
+    use crate::export::{
+        manifest::{ClusterId, FORMAT, Header, Ledger},
+        part::Part,
+    };
 
     fn line(name: &str) -> String {
         format!(r#"{{"effect":"Performed","metadata":{{"name":"{name}"}}}}"#)
@@ -146,19 +149,19 @@ pub(crate) mod tests {
         let text: String = names.iter().map(|name| format!("{}\n", line(name))).collect();
         let records = names.iter().map(|name| Line { name: (*name).into(), sha256: sha256(line(name).as_bytes()) });
         let count = names.len() as u64;
-        Manifest {
+        let header = Header {
             format: FORMAT.into(),
             cluster: ClusterId { uid: None, server: "localhost".into() },
             plugin_version: "0".into(),
             time: jiff::Timestamp::UNIX_EPOCH,
-            since: None,
+            part: Part::default(),
             resource_version: "100".into(),
             ledger: Ledger { file: "ledger.ndjson".into(), sha256: sha256(text.as_bytes()), records: count },
             effects: BTreeMap::from([("Performed".to_owned(), count)]),
             unreadable: vec![],
             previous: None,
-            records: records.collect(),
-        }
+        };
+        Manifest { records: records.collect(), header }
     }
 
     #[test]
@@ -192,7 +195,7 @@ pub(crate) mod tests {
     #[test]
     fn a_manifest_with_other_numbers_is_found() {
         let mut manifest = manifest(&["a"]);
-        manifest.effects = BTreeMap::from([("Unknown".into(), 1)]);
+        manifest.header.effects = BTreeMap::from([("Unknown".into(), 1)]);
         let compared = compare(&manifest, format!("{}\n", line("a")).as_bytes()).unwrap();
         assert_eq!(compared.differences, [Difference::Contradiction]);
     }

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::export::part::is_after;
+
 /// The parts of a record that never change.
 const FIXED: [&str; 7] =
     ["/metadata/uid", "/metadata/creationTimestamp", "/action", "/request", "/userPoolID", "/username", "/kind"];
@@ -27,24 +29,13 @@ pub enum Finding {
 /// resource version of the export.
 #[must_use]
 pub fn judge(exported: Option<&Value>, live: &Value, exported_at: &str) -> Finding {
-    let later = is_later(live, exported_at);
+    let later = is_after(live, exported_at);
     match exported {
         None if later => Finding::New,
         None => Finding::Missing,
         Some(exported) if exported == live => Finding::Same,
         Some(exported) if later && continues(exported, live) => Finding::WentOn,
         Some(_) => Finding::Altered,
-    }
-}
-
-/// Returns true if the object was written after the state with this resource version.
-fn is_later(live: &Value, exported_at: &str) -> bool {
-    let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    let number = |text: &str| text.parse::<u64>().ok();
-    match (version.and_then(number), number(exported_at)) {
-        (Some(live), Some(exported)) => live > exported,
-        // Versions that are no numbers have no order.
-        _ => true,
     }
 }
 

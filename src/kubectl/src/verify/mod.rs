@@ -59,7 +59,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     target.refuse_namespace()?;
     let (manifest, hash) = manifest::read(&options.manifest)?;
     let mut chain = Chain::new(&options.manifest);
-    let path = chain.directory.join(&manifest.ledger.file);
+    let path = chain.directory.join(&manifest.header.ledger.file);
     let compared = compared(&manifest, &path)
         .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
     chain.note(&manifest, &compared);
@@ -101,16 +101,21 @@ impl Chain {
         self.records += compared.offsets.len();
         self.differences += compared.differences.len();
         for difference in &compared.differences {
-            differs(&format!("{}: {difference}", manifest.ledger.file));
+            differs(&format!("{}: {difference}", manifest.header.ledger.file));
         }
     }
 
     /// Reads the manifests before, down to the first one or to one that was changed.
     fn follow(&mut self, mut newest: Manifest) {
-        while let Some(previous) = newest.previous.take() {
+        while let Some(previous) = newest.header.previous.take() {
             match self.before(&previous, &newest) {
                 Ok(before) => {
                     self.ledger_of(&before);
+                    if let Some(gap) = newest.header.part.gap(before.header.time) {
+                        self.differences += 1;
+                        let file = &newest.header.ledger.file;
+                        differs(&format!("{file}: records written {gap} are in no export of the chain"));
+                    }
                     newest = before;
                 }
                 Err(reason) => {
@@ -130,14 +135,14 @@ impl Chain {
             return Err("it was altered: the manifest after it has another SHA-256".to_owned());
         }
         let before = manifest::parse(&bytes)?;
-        if before.cluster.is_other_than(&newest.cluster) {
+        if before.header.cluster.is_other_than(&newest.header.cluster) {
             return Err("it is of another cluster".to_owned());
         }
         Ok(before)
     }
 
     fn ledger_of(&mut self, manifest: &Manifest) {
-        let path = self.directory.join(&manifest.ledger.file);
+        let path = self.directory.join(&manifest.header.ledger.file);
         match compared(manifest, &path) {
             Ok(compared) => self.note(manifest, &compared),
             Err(error) => {

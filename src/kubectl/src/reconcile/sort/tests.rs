@@ -89,6 +89,34 @@ fn a_lost_response_is_found_by_session_or_by_sub_and_time() {
 }
 
 #[test]
+fn a_call_that_cannot_be_of_the_attempt_is_not_its() {
+    // The claim is at 10:00:00.5.
+    let lost = |fields: Value| attempt("l", fields);
+    for (fields, time, is_both) in [
+        // Nothing but the claim is known: its process ended.
+        (json!({}), "2030-01-01T09:59:00Z", false),
+        (json!({}), "2030-01-01T09:59:30Z", true),
+        (json!({}), "2030-01-01T10:06:00Z", true),
+        (json!({}), "2030-01-01T10:06:01Z", false),
+        (json!({}), "2030-02-01T10:00:00Z", false),
+        // Settled by another process, an hour later.
+        (json!({"settledAt": "2030-01-01T11:00:00Z", "evidence": "Inconclusive"}), "2030-01-01T10:30:00Z", false),
+        (json!({"settledAt": "2030-01-01T11:00:00Z", "evidence": "UserStatusCheck"}), "2030-01-01T10:06:00Z", true),
+        // Sent late, after a slow claim.
+        (json!({"sentAt": "2030-01-01T10:04:00Z"}), "2030-01-01T10:10:00Z", true),
+        // Settled at once.
+        (json!({"sentAt": AT, "settledAt": AT, "evidence": "Inconclusive"}), "2030-01-01T10:01:02Z", false),
+    ] {
+        let mut record = record("one", "Unknown", &[lost(fields.clone())]);
+        if fields.get("settledAt").is_none() {
+            record.spec.effect = None;
+        }
+        let pairs = sorted(Range::default(), None, vec![call(None, time)], &[record]);
+        assert_eq!(pairs.len() == 1, is_both, "{fields} {time}: {pairs:?}");
+    }
+}
+
+#[test]
 fn results_and_users_that_differ_are_noted() {
     let refused = Call { error: Some("UserNotFoundException".into()), ..call(Some("aws-a"), AT) };
     let other = Call { sub: Some("sub-2".into()), ..call(Some("aws-a"), AT) };
