@@ -13,7 +13,9 @@ use crate::{
     failure::Failure,
     list,
     manage::{approve, hold, prune, release, suspend},
-    reconcile, report, status, verify, watch,
+    reconcile, report, status,
+    terminal::remark,
+    verify, watch,
 };
 
 /// Resets passwords of Amazon Cognito users by requests that the operator performs at most once
@@ -98,7 +100,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match cli.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            anstream::eprintln!("error: {failure}");
+            remark!("error: {failure}");
             failure.exit.into()
         }
     }

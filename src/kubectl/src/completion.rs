@@ -21,7 +21,7 @@ use clap_complete::{
 };
 use tempfile::NamedTempFile;
 
-use crate::{PROGRAM, cli::Cli, exit::Exit, failure::Failure};
+use crate::{PROGRAM, cli::Cli, exit::Exit, failure::Failure, terminal::line};
 
 /// The name under which kubectl looks for the completion of this plugin.
 pub const COMPLETER: &str = "kubectl_complete-cognito_reset";
@@ -99,7 +99,7 @@ fn install(folder: Option<&Path>) -> Result<Exit, Failure> {
         let file = file.display();
         Failure::usage(format!("{file} cannot be written ({error}): name a folder of PATH with --dir"))
     })?;
-    anstream::println!("{} written; kubectl completes `kubectl cognito-reset` now", file.display());
+    line(&format!("{} written; kubectl completes `kubectl cognito-reset` now", file.display()))?;
     Ok(Exit::Succeeded)
 }
 

@@ -24,6 +24,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     rules::FieldRule,
+    terminal::{line, print, remark, width},
 };
 
 /// The number of random bytes of the hashes of a bundle.
@@ -92,12 +93,11 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
 impl Options {
     fn print(&self, findings: &[Finding]) -> Result<(), Failure> {
         if self.output == Some(Output::Json) {
-            anstream::println!("{}", document::indented(&findings)?);
+            line(&document::indented(&findings)?)
         } else {
-            let width = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0);
-            anstream::print!("{}", print::coloured(&print::table(findings, width)));
+            let width = width(std::io::stdout()).map(|width| u16::try_from(width).unwrap_or(u16::MAX));
+            print(&print::coloured(&print::table(findings, width))).map(|_| ())
         }
-        Ok(())
     }
 
     async fn write(&self, reader: &Reader<'_>, facts: &Facts, findings: &[Finding]) -> Result<(), Failure> {
@@ -106,7 +106,7 @@ impl Options {
         let evidence = reader.evidence(facts).await;
         let bundle = bundle::bundle(facts, findings, &evidence, &salt()?, Timestamp::now())?;
         bundle::write(file, path, &bundle)?;
-        anstream::eprintln!(
+        remark!(
             "wrote {}: names of people, tickets, reasons and roles are hashes in it; read it before you publish it",
             path.display()
         );

@@ -8,15 +8,19 @@ use serde_json::json;
 
 use crate::{
     cluster::{Cluster, Target},
+    document,
     exit::Exit,
     failure::Failure,
     pages::field,
     request::Request,
     selection::{Listed, Selection},
-    terminal::{Columns, Reader, age, print, shown},
+    style::Tone,
+    terminal::{Columns, Reader, age, print, remark, shown},
 };
 
 const HEADER: [&str; 8] = ["NAME", "USER", "POOL", "OUTCOME", "REASON", "PASSWORD", "REQUESTER", "AGE"];
+/// The column of the outcome.
+const OUTCOME: usize = 3;
 const WIDE: [&str; 3] = ["TICKET", "AWS-REQUEST", "MESSAGE"];
 
 /// The arguments of `list`.
@@ -85,7 +89,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     print(&printed.end())?;
     if printed.count == 0 {
-        anstream::eprintln!("no such requests");
+        remark!("no such requests");
     }
     Ok(Exit::Succeeded)
 }
@@ -115,7 +119,8 @@ impl Printed {
             None | Some(Output::Wide) if page.is_empty() => String::new(),
             None | Some(Output::Wide) => {
                 let rows = page.iter().map(|listed| self.row(listed, now)).collect();
-                self.columns.lines(rows) + "\n"
+                let outcome = usize::from(self.namespaces) + OUTCOME;
+                self.columns.lines_with_tones(rows, outcome, Tone::of_outcome) + "\n"
             }
         };
         self.count += page.len();
@@ -136,7 +141,8 @@ impl Printed {
     /// Returns a part of a list of kubectl: its beginning comes with the first page.
     fn json(&self, page: &[Listed]) -> String {
         let begin = if self.count == 0 { "" } else { "," };
-        let items: Vec<String> = page.iter().map(|listed| format!("\n{}", json!(listed.object))).collect();
+        let items: Vec<String> =
+            page.iter().map(|listed| format!("\n{}", document::visible(&json!(listed.object).to_string()))).collect();
         if items.is_empty() { String::new() } else { format!("{}{begin}{}", self.json_head(), items.join(",")) }
     }
 
@@ -187,6 +193,7 @@ mod tests {
     use serde_json::{Value, from_value};
 
     use super::*;
+    use crate::style::plain;
 
     fn listed(name: &str, user: &str, status: &Value) -> Listed {
         let object = json!({
@@ -210,9 +217,9 @@ mod tests {
     #[test]
     fn pages_are_one_table() {
         let mut printed = Printed::new(None, false);
-        let first = printed.page(&[listed("reset-alice", "alice", &reset())], now());
-        let second =
-            printed.page(&[listed("b", "b\u{1b}[2J", &json!({})), listed("c", "c", &json!({"outcome": "New"}))], now());
+        let mut page = |page: &[Listed]| plain(&printed.page(page, now()));
+        let first = page(&[listed("reset-alice", "alice", &reset())]);
+        let second = page(&[listed("b", "b\u{1b}[2J", &json!({})), listed("c", "c", &json!({"outcome": "New"}))]);
         let wanted = "\
 NAME          USER    POOL                  OUTCOME     REASON          PASSWORD      REQUESTER   AGE
 reset-alice   alice   eu-west-1_Example01   Succeeded   ResetAccepted   Invalidated   carol       3m

@@ -58,6 +58,12 @@ pub fn word(line: &str, column: usize, tone: impl Fn(&str) -> Option<Tone>) -> S
     tone(word).map_or_else(|| line.to_owned(), |tone| format!("{before}{}{after}", painted(word, tone)))
 }
 
+/// Returns a text without colours.
+#[cfg(test)]
+pub(crate) fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +82,7 @@ mod tests {
         ] {
             let shown = word(line, column, Tone::of_outcome);
             assert_eq!(shown, wanted);
-            assert_eq!(anstream::adapter::strip_str(&shown).to_string(), line);
+            assert_eq!(plain(&shown), line);
         }
     }
 

@@ -10,7 +10,14 @@ use cognito_reset_core::escape::{escaped, is_hidden};
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 use jiff::Timestamp;
 
-use crate::{failure::Failure, shell};
+use crate::{
+    failure::Failure,
+    shell,
+    style::{self, Tone},
+};
+
+/// The number of blanks between two columns.
+const GAP: u16 = 3;
 
 /// The other end of standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +40,25 @@ pub fn print(text: &str) -> Result<Reader, Failure> {
         Err(error) => Err(Failure::refused(format!("cannot write to standard output: {error}"))),
     }
 }
+
+/// Prints a line of the result of a work that goes on, whether or not somebody reads it.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn line(text: &str) -> Result<(), Failure> {
+    print(&format!("{text}\n")).map(|_| ())
+}
+
+/// Prints a remark for people. The command goes on if nobody reads it.
+pub fn say(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Formats a remark for people, and prints it.
+macro_rules! remark {
+    ($($text:tt)*) => { $crate::terminal::say(&format!($($text)*)) };
+}
+pub(crate) use remark;
 
 /// Returns a text of an object with its hidden characters escaped.
 #[must_use]
@@ -129,6 +155,18 @@ impl Columns {
         Self { header: Some(header), widths: Vec::new() }
     }
 
+    /// Returns these rows as lines, with the words of a column in the colours of their tones.
+    pub fn lines_with_tones(
+        &mut self,
+        rows: Vec<Vec<String>>,
+        column: usize,
+        tone: impl Fn(&str) -> Option<Tone>,
+    ) -> String {
+        let lines = self.lines(rows);
+        let begin: usize = self.widths.iter().take(column).map(|width| usize::from(*width + GAP)).sum();
+        lines.lines().map(|line| style::word(line, begin, &tone)).collect::<Vec<_>>().join("\n")
+    }
+
     /// Returns these rows as lines.
     pub fn lines(&mut self, rows: Vec<Vec<String>>) -> String {
         let mut table = Table::new();
@@ -141,8 +179,8 @@ impl Columns {
         let before = self.widths.iter().copied().chain(std::iter::repeat(0));
         self.widths = of_content.into_iter().zip(before).map(|(width, before)| width.max(before)).collect();
         for (column, width) in table.column_iter_mut().zip(&self.widths) {
-            column.set_padding((0, 3));
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(3))));
+            column.set_padding((0, GAP));
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width.saturating_add(GAP))));
         }
         table.trim_fmt()
     }

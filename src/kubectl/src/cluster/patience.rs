@@ -13,6 +13,8 @@ use http::{Method, Request, Response, StatusCode, header::RETRY_AFTER};
 use kube::client::Body;
 use tower::{BoxError, retry::Policy};
 
+use crate::terminal::remark;
+
 /// The longest time that one request waits, unless `--request-timeout` is shorter.
 const LONGEST: Duration = Duration::from_secs(60);
 /// The first wait without Retry-After, and the longest one. It doubles each time.
@@ -73,7 +75,7 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Patience {
         let wait = self.next(request.method(), status, after.map(Duration::from_secs))?;
         if self.count(wait) {
             let (code, limit) = (status.as_u16(), self.limit.as_secs());
-            anstream::eprintln!("the API server is busy (HTTP {code}): each request waits for it up to {limit}s");
+            remark!("the API server is busy (HTTP {code}): each request waits for it up to {limit}s");
         }
         Some(tokio::time::sleep(wait))
     }

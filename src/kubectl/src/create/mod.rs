@@ -22,9 +22,9 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    rules::FieldRule,
+    rules,
     selection::{Filter, Selection},
-    terminal::{counted, width},
+    terminal::{counted, remark, width},
     watch::{Watch, attach, show::Show, watched::Watched},
 };
 
@@ -34,10 +34,13 @@ use crate::{
 /// When the list cannot be used, or the cluster refuses something. Nothing was created then, except
 /// for the requests that the message counts.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
-    FieldRule::of("userPoolID")?.check(&options.pool).map_err(|error| Failure::usage(format!("--pool: {error}")))?;
+    rules::check(&options.spec())?;
+    if let Some(name) = &options.name {
+        rules::check_name(name)?;
+    }
     let users = options.read_users()?;
     for note in &users.notes {
-        anstream::eprintln!("{note}");
+        remark!("{note}");
     }
     let wanted = options.named(users)?;
     if options.dry_run == Some(DryRun::Client) {
@@ -56,15 +59,11 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         let stop = options.again(&watched).command("suspend", &cluster.flags);
         preview(&cluster, &options, &plan, &found, sample, stop).await;
     } else if let Some(kept) = plan.kept_fields() {
-        anstream::eprintln!("{kept}");
+        remark!("{kept}");
     }
     if options.dry_run.is_some() {
         creation.create(&plan.new, true).await?;
-        anstream::eprintln!(
-            "{} new, {} unchanged; nothing was created (--dry-run)",
-            plan.new.len(),
-            plan.unchanged.len()
-        );
+        remark!("{} new, {} unchanged; nothing was created (--dry-run)", plan.new.len(), plan.unchanged.len());
         return Ok(Exit::Succeeded);
     }
     if !options.yes && !plan.new.is_empty() {
@@ -72,10 +71,10 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     let made = creation.create(&plan.new, false).await?;
     if made.is_interrupted {
-        anstream::eprintln!("interrupted: {}; the same command goes on", made.of(plan.new.len()));
+        remark!("interrupted: {}; the same command goes on", made.of(plan.new.len()));
         return Ok(Exit::Interrupted);
     }
-    anstream::eprintln!("{} created, {} unchanged", made.created, made.existed + plan.unchanged.len());
+    remark!("{} created, {} unchanged", made.created, made.existed + plan.unchanged.len());
     if options.wait { wait(&cluster, &options, watched).await } else { Ok(Exit::Succeeded) }
 }
 
@@ -126,5 +125,5 @@ async fn preview(
         mail_quota: options.mail_quota,
         stop: stop.as_deref(),
     };
-    anstream::eprintln!("{}", preview.text(width(std::io::stderr())));
+    remark!("{}", preview.text(width(std::io::stderr())));
 }

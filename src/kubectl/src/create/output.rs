@@ -4,7 +4,12 @@ use super::{
     options::{Options, Output},
     plan::Wanted,
 };
-use crate::{exit::Exit, failure::Failure};
+use crate::{
+    document,
+    exit::Exit,
+    failure::Failure,
+    terminal::{line, shown},
+};
 
 impl Options {
     /// Prints the manifests of `--dry-run=client`.
@@ -16,7 +21,7 @@ impl Options {
             let manifest = self.manifest(wanted, namespace, None);
             match self.output {
                 Some(_) => self.print_one(&manifest)?,
-                None => anstream::println!("{} for {} (dry run)", wanted.name, wanted.username),
+                None => line(&format!("{} for {} (dry run)", wanted.name, shown(&wanted.username)))?,
             }
         }
         Ok(Exit::Succeeded)
@@ -27,23 +32,14 @@ impl Options {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn print_one(&self, object: &impl serde::Serialize) -> Result<(), Failure> {
-        let unwritable =
-            |error: &dyn std::error::Error| Failure::usage(format!("a request cannot be written: {error}"));
         match self.output {
-            None => {}
-            Some(Output::Yaml) => {
-                let yaml = serde_saphyr::to_string(object).map_err(|error| unwritable(&error))?;
-                anstream::println!("---\n{}", yaml.trim_end());
-            }
-            Some(Output::Json) => {
-                anstream::println!("{}", serde_json::to_string(object).map_err(|error| unwritable(&error))?);
-            }
+            None => Ok(()),
+            Some(Output::Yaml) => line(&format!("---\n{}", document::yaml(object)?.trim_end())),
+            Some(Output::Json) => line(&document::json(object)?),
             Some(Output::Name) => {
-                let object = serde_json::to_value(object).map_err(|error| unwritable(&error))?;
-                let name = object.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or_default();
-                anstream::println!("passwordresetrequest.cognito-reset.dev/{name}");
+                let name = serde_json::json!(object).pointer("/metadata/name").cloned().unwrap_or_default();
+                line(&format!("passwordresetrequest.cognito-reset.dev/{}", name.as_str().unwrap_or_default()))
             }
         }
-        Ok(())
     }
 }

@@ -18,8 +18,12 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    terminal::{print, shown, width},
+    style::{Tone, word},
+    terminal::{print, remark, shown, width},
 };
+
+/// The label of the outcome.
+const OUTCOME: &str = "  Outcome   ";
 
 /// The arguments of `explain`.
 #[derive(Args, Debug)]
@@ -55,7 +59,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         (Some(name), _, _) => {
             let cases = gather::one(&cluster, name).await?;
             let pages: Vec<_> = cases.iter().map(|case| full(case, style)).collect();
-            print(&pages.join("\n"))?;
+            print(&coloured(&pages.join("\n")))?;
         }
         (None, Some(user), Some(pool)) => {
             print_all(&gather::of_user(&cluster, user, pool).await?, user, pool, style)?;
@@ -66,14 +70,23 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     Ok(Exit::Succeeded)
 }
 
+/// Colours the outcomes.
+fn coloured(text: &str) -> String {
+    let coloured = |line: &str| match line.starts_with(OUTCOME) {
+        true => word(line, OUTCOME.len(), Tone::of_outcome) + "\n",
+        false => format!("{line}\n"),
+    };
+    text.lines().map(coloured).collect()
+}
+
 fn print_all(OfUser { cases, remarks }: &OfUser, user: &str, pool: &str, style: Style<'_>) -> Result<(), Failure> {
     let pages: Vec<_> = cases.iter().map(|case| brief(case, style)).collect();
-    print(&pages.join("\n"))?;
+    print(&coloured(&pages.join("\n")))?;
     if cases.is_empty() {
-        anstream::eprintln!("no request or record of user {} in pool {} was found", shown(user), shown(pool));
+        remark!("no request or record of user {} in pool {} was found", shown(user), shown(pool));
     }
     for remark in remarks {
-        anstream::eprintln!("note: {remark}");
+        remark!("note: {remark}");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::{
     part::End,
 };
 use crate::failure::Failure;
+use crate::terminal::remark;
 
 /// The end of the name of a ledger file that an export names itself.
 pub const LEDGER: &str = ".ndjson";
@@ -125,7 +126,7 @@ pub fn continued(
     }
     let Found { links, unfinished } = find(directory)?;
     if !unfinished.is_empty() {
-        anstream::eprintln!(
+        remark!(
             "not part of the chain, since they have no complete manifest: {}; an interrupted export left them, or somebody else",
             unfinished.join(" ")
         );

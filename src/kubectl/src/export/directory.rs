@@ -9,6 +9,7 @@ use std::{
 
 use super::draft::is_draft;
 use crate::failure::Failure;
+use crate::terminal::remark;
 
 /// A directory, which no other export writes into.
 #[derive(Debug)]
@@ -42,9 +43,7 @@ impl Directory {
 
     fn unlocked(path: PathBuf, error: &io::Error) -> Self {
         let shown = path.display();
-        anstream::eprintln!(
-            "{shown} cannot be locked ({error}): see to it that only one export at a time writes into it"
-        );
+        remark!("{shown} cannot be locked ({error}): see to it that only one export at a time writes into it");
         Self { path, locked: None }
     }
 

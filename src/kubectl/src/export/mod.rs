@@ -29,7 +29,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     ledger::{self, Entry},
-    terminal::counted,
+    terminal::{counted, line, remark},
 };
 
 /// The arguments of `export`.
@@ -101,7 +101,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     tokio::select! {
         done = export(&options, &cluster, Timestamp::now()) => done,
         () = interrupted() => {
-            anstream::eprintln!("interrupted; nothing was exported");
+            remark!("interrupted; nothing was exported");
             Ok(Exit::Interrupted)
         }
     }
@@ -148,7 +148,7 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
         previous: before.as_ref().map(Link::previous),
     })?;
     report(&numbers, &part, before.as_ref(), &places);
-    anstream::println!("{sha256}  {}", places.manifest.display());
+    line(&format!("{sha256}  {}", places.manifest.display()))?;
     Ok(Exit::Succeeded)
 }
 
@@ -156,7 +156,7 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
 fn before(options: &Options, directory: &Directory, cluster: &ClusterId) -> Result<Option<Link>, Failure> {
     let drafts = directory.clean()?;
     if drafts > 0 {
-        anstream::eprintln!("{} left by interrupted exports removed", counted(drafts, "draft"));
+        remark!("{} left by interrupted exports removed", counted(drafts, "draft"));
     }
     chain::continued(directory, options.previous.as_deref(), options.out.is_dir(), cluster)
 }
@@ -173,8 +173,8 @@ fn report(numbers: &Numbers, part: &Part, before: Option<&Link>, places: &Places
     let effects: Vec<String> = numbers.effects.iter().map(|(effect, count)| format!("{count} {effect}")).collect();
     let effects = if effects.is_empty() { String::new() } else { format!(": {}", effects.join(", ")) };
     let shown = places.ledger.display();
-    anstream::eprintln!("{} records ({}){effects} in {shown}", numbers.records, part.range());
-    anstream::eprintln!(
+    remark!("{} records ({}){effects} in {shown}", numbers.records, part.range());
+    remark!(
         "{}",
         match before {
             Some(link) => format!("the export before is {}", link.file),
@@ -182,7 +182,7 @@ fn report(numbers: &Numbers, part: &Part, before: Option<&Link>, places: &Places
         }
     );
     if !numbers.unreadable.is_empty() {
-        anstream::eprintln!(
+        remark!(
             "{} of them cannot be read by this plugin, and were exported as they are stored: {}",
             numbers.unreadable.len(),
             numbers.unreadable.join(" ")
@@ -196,9 +196,7 @@ pub(crate) async fn identify(cluster: &Cluster) -> Result<ClusterId, Failure> {
     let uid = match namespaces.get("kube-system").await {
         Ok(namespace) => namespace.uid(),
         Err(kube::Error::Api(status)) if status.code == 403 => {
-            anstream::eprintln!(
-                "the manifest has no uid of the cluster: you may not get the namespace kube-system, which has it"
-            );
+            remark!("the manifest has no uid of the cluster: you may not get the namespace kube-system, which has it");
             None
         }
         Err(error) => {

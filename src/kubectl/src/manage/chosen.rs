@@ -13,7 +13,7 @@ use crate::{
     manage::ABREAST,
     request::Request,
     selection::{self, Filter, Listed, Selection},
-    terminal::shown,
+    terminal::{remark, shown},
 };
 
 /// The flags that choose requests. One of them is required.
@@ -73,10 +73,10 @@ impl<T> Selected<T> {
     /// Prints the names for which nothing can be done. `nothing` says so of a request.
     pub fn report(&self, cluster: &Cluster, nothing: &str) {
         for name in &self.unreadable {
-            anstream::eprintln!("{}: this plugin cannot parse it, so {nothing}: update the plugin", shown(name));
+            remark!("{}: this plugin cannot parse it, so {nothing}: update the plugin", shown(name));
         }
         for name in &self.missing {
-            anstream::eprintln!("{}: there is no such request in namespace {}", shown(name), cluster.namespace);
+            remark!("{}: there is no such request in namespace {}", shown(name), cluster.namespace);
         }
     }
 }

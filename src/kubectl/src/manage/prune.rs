@@ -22,7 +22,7 @@ use crate::{
         chosen::{self, Chosen, Found, Selected},
         suspend::code,
     },
-    terminal::counted,
+    terminal::{counted, line, remark},
 };
 
 /// The arguments of `prune`.
@@ -143,11 +143,11 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         options.chosen.require(&selected, &cluster)?;
     }
     for (cause, count) in kept_counts(&selected.items) {
-        anstream::eprintln!("{count} kept: {cause}");
+        remark!("{count} kept: {cause}");
     }
     let total = selected.items.iter().filter_map(Item::deletion).count();
     let requests = counted(total, "request");
-    anstream::eprintln!("{requests} ended before {:.0}", options.keep_since);
+    remark!("{requests} ended before {:.0}", options.keep_since);
     if total > 0 && options.dry_run.is_none() && !options.yes {
         let question = format!("Delete {requests} of namespace {}? Their records stay.", cluster.namespace);
         ask::confirm(&question, Enter::Ends, "nothing was deleted")?;
@@ -172,13 +172,13 @@ impl Options {
             match deletion {
                 Deletion::Deleted => {
                     deleted += 1;
-                    anstream::println!("passwordresetrequest.cognito-reset.dev/{name} deleted{suffix}");
+                    line(&format!("passwordresetrequest.cognito-reset.dev/{name} deleted{suffix}"))?;
                 }
                 Deletion::Gone => gone += 1,
                 Deletion::Changed => changed += 1,
             }
         }
-        anstream::eprintln!(
+        remark!(
             "{deleted} deleted{suffix}, {gone} deleted by somebody else, {changed} changed in the meantime and kept"
         );
         let all = changed == 0 && selected.left_out() == 0;

@@ -15,7 +15,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     manage::suspend::code,
-    terminal::{age, counted, table},
+    terminal::{age, counted, line, remark, table},
 };
 
 /// The arguments of `release`.
@@ -98,7 +98,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let api: Api<UserPoolHold> = Api::all(cluster.client.clone());
     let holds = api.list(&ListParams::default()).await.map_err(|error| Failure::of_api(&error, "list holds"))?;
     let Plan { released, remaining } = options.chosen.divide(holds.items)?;
-    anstream::eprintln!("{}", shown_holds(&released, Timestamp::now()));
+    remark!("{}", shown_holds(&released, Timestamp::now()));
     if !options.yes {
         let question = format!("Release {}?", counted(released.len(), "hold"));
         ask::confirm(&question, Enter::Ends, "nothing was released")?;
@@ -111,14 +111,14 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
             ..failure
         })?;
         if is_released {
-            anstream::println!("userpoolhold.cognito-reset.dev/{name} released");
+            line(&format!("userpoolhold.cognito-reset.dev/{name} released"))?;
         } else {
-            anstream::eprintln!("the hold {name} was created again since it was shown, and was not released");
+            remark!("the hold {name} was created again since it was shown, and was not released");
             exit = Exit::NothingSent;
         }
     }
     if !remaining.is_empty() {
-        anstream::eprintln!("these holds remain, and may hold the same requests: {}", remaining.join(", "));
+        remark!("these holds remain, and may hold the same requests: {}", remaining.join(", "));
     }
     Ok(exit)
 }

@@ -23,6 +23,7 @@ use crate::{
         ABREAST,
         chosen::{self, Chosen, Found, Selected},
     },
+    terminal::{line, remark},
 };
 
 /// The examples of `suspend`.
@@ -113,9 +114,9 @@ async fn run(options: &Options, target: &Target, wanted: bool) -> Result<Exit, F
     options.chosen.require(&selected, &cluster)?;
     selected.report(&cluster, "it was not changed");
     let counts = change(&cluster, &selected, wanted).await?;
-    anstream::eprintln!("{}", counts.described(wanted));
+    remark!("{}", counts.described(wanted));
     for remark in counts.remarks(wanted) {
-        anstream::eprintln!("{remark}");
+        remark!("{remark}");
     }
     Ok(counts.exit(!options.chosen.names.is_empty(), selected.left_out()))
 }
@@ -140,7 +141,7 @@ async fn change(cluster: &Cluster, selected: &Selected<Item>, wanted: bool) -> R
         if matches!(change, Change::Changed { .. }) {
             counts.tracked += usize::from(item.is_tracked);
             let done = if wanted { "suspended" } else { "resumed" };
-            anstream::println!("passwordresetrequest.cognito-reset.dev/{} {done}", item.name);
+            line(&format!("passwordresetrequest.cognito-reset.dev/{} {done}", item.name))?;
         }
     }
     let failed = failures.len();

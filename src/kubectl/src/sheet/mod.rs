@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use self::table::Table;
 use crate::failure::Failure;
+use crate::terminal::remark;
 
 /// The format of a sheet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -127,7 +128,7 @@ impl<W: Write> Sheet<W> {
         self.note(W::flush)?;
         if matches!(self.format, Format::Table | Format::Csv) {
             for line in lines {
-                anstream::eprintln!("{}", cell::shown(line));
+                remark!("{}", cell::shown(line));
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     selection::Selection,
-    terminal::{print, width},
+    terminal::{print, remark, width},
 };
 
 /// The arguments of `status`.
@@ -51,7 +51,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
                 holds(&all.items, selection.filter.pool.as_deref(), namespace, width(std::io::stdout()))
             ))?;
         }
-        Err(kube::Error::Api(status)) if status.code == 403 => anstream::eprintln!(
+        Err(kube::Error::Api(status)) if status.code == 403 => remark!(
             "\nHolds are not shown: you may not list them; a responder or auditor sees them with `kubectl get poolhold`"
         ),
         Err(error) => return Err(Failure::of_api(&error, "list holds")),

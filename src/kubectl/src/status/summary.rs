@@ -9,6 +9,7 @@ use kube::ResourceExt as _;
 use crate::{
     request::Id,
     selection::Listed,
+    style::{self, Tone},
     tally::Tally,
     terminal::{Columns, age, shown, wrapped},
 };
@@ -62,7 +63,11 @@ impl Summary {
         if self.unparsed > 0 {
             rows.push(("not parsable by this plugin", self.unparsed));
         }
-        text += &table(&["OUTCOME", "REQUESTS"], rows);
+        let outcomes = table(&["OUTCOME", "REQUESTS"], rows);
+        // Only what there is has a colour.
+        let tone =
+            |line: &str| if line.ends_with(" 0") { line.to_owned() } else { style::word(line, 0, Tone::of_outcome) };
+        text.extend(outcomes.lines().map(|line| tone(line) + "\n"));
         if !self.waiting.is_empty() {
             let mut rows: Vec<_> = self.waiting.iter().map(|(reason, count)| (reason.as_str(), *count)).collect();
             rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
@@ -129,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::reasons::tests::states;
+    use crate::style::plain;
 
     fn listed(object: serde_json::Value) -> Listed {
         Listed::from(serde_json::from_value::<kube::api::DynamicObject>(object).expect("an object"))
@@ -146,7 +152,7 @@ mod tests {
         summary.add(&listed(json!({ "metadata": { "name": "new" }, "status": { "outcome": "Newer" } })));
         assert_eq!((summary.tally.total(), summary.unparsed), (count, 1));
         assert_eq!(summary.waiting.values().sum::<usize>(), summary.tally.pending);
-        let text = summary.text("in all namespaces", "2026-01-01T02:00:00Z".parse().expect("a time"));
+        let text = plain(&summary.text("in all namespaces", "2026-01-01T02:00:00Z".parse().expect("a time")));
         assert!(text.starts_with(&format!("{} requests in all namespaces\nOUTCOME", count + 1)), "{text}");
         for part in ["Succeeded without a reset now", "AwaitingApproval", "Oldest pending: support/reset-alice"] {
             assert!(text.contains(part), "{text}");

@@ -21,6 +21,7 @@ use crate::{
     export::{identify, manifest::Manifest},
     failure::Failure,
     ledger::{self, Entry},
+    terminal::remark,
 };
 
 /// Compares an export with the cluster. Returns the number of differences.
@@ -98,7 +99,7 @@ impl<'a> Comparison<'a> {
             }
         }
         let Self { went_on, new, .. } = self;
-        anstream::eprintln!("since the export, {went_on} records went on, and {new} are new; this is no difference");
+        remark!("since the export, {went_on} records went on, and {new} are new; this is no difference");
         Ok(self.differences)
     }
 

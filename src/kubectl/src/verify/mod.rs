@@ -19,6 +19,7 @@ use crate::{
     export::manifest::{self, Manifest, Previous, sha256},
     failure::Failure,
     sheet::cell::shown,
+    terminal::{line, remark},
 };
 
 /// The arguments of `verify`.
@@ -68,8 +69,8 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         let cluster = Cluster::connect(target).await?;
         chain.differences += cluster::compare(&cluster, &manifest, &compared, &path).await?;
     }
-    anstream::eprintln!("{} exports with {} records, {} differences", chain.exports, chain.records, chain.differences);
-    anstream::println!("{hash}  {}", options.manifest.display());
+    remark!("{} exports with {} records, {} differences", chain.exports, chain.records, chain.differences);
+    line(&format!("{hash}  {}", options.manifest.display()))?;
     Ok(if chain.differences == 0 { Exit::Succeeded } else { Exit::SomeFailed })
 }
 
@@ -78,7 +79,9 @@ fn compared(manifest: &Manifest, path: &Path) -> io::Result<Compared> {
 }
 
 fn differs(text: &str) {
-    anstream::println!("{}", shown(text));
+    if let Err(failure) = line(&shown(text)) {
+        remark!("{failure}");
+    }
 }
 
 /// The manifests that were read.
@@ -147,7 +150,7 @@ impl Chain {
             Ok(compared) => self.note(manifest, &compared),
             Err(error) => {
                 self.exports += 1;
-                anstream::eprintln!(
+                remark!(
                     "{} cannot be read ({error}), so its records were not compared; its manifest is as it was",
                     path.display()
                 );

@@ -1,14 +1,16 @@
 //! The output of a watch: a bar on a terminal, lines, or JSON objects.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
+    document,
     failure::Failure,
     request::{Id, Request},
     tally::State,
+    terminal,
     watch::{progress::Progress, text},
 };
 
@@ -52,7 +54,7 @@ impl Show {
     /// When the output is closed.
     pub fn ended(&self, request: &Request, progress: &Progress) -> Result<(), Failure> {
         if self.format.is_some() {
-            return self.line(&text::ended_json(request).to_string());
+            return self.line(&document::json(&text::ended_json(request))?);
         }
         // On a terminal the bar counts what went well.
         let is_told = State::from(request) != State::Succeeded || progress.tally().total() <= FEW;
@@ -75,7 +77,7 @@ impl Show {
 
     /// Shows a remark for the user.
     pub fn remark(&self, remark: &str) {
-        self.bar.suspend(|| anstream::eprintln!("{remark}"));
+        self.bar.suspend(|| terminal::say(remark));
     }
 
     /// Draws the bar, once it is known how many requests there are.
@@ -104,12 +106,12 @@ impl Show {
     }
 
     fn line(&self, line: &str) -> Result<(), Failure> {
-        let written = self.bar.suspend(|| match self.to_stderr {
-            true => writeln!(anstream::stderr(), "{line}"),
-            false => writeln!(anstream::stdout(), "{line}"),
-        });
-        written.map_err(|error| {
-            Failure::refused(format!("the output cannot be written ({error}); the operator goes on with the requests"))
+        self.bar.suspend(|| match self.to_stderr {
+            true => {
+                terminal::say(line);
+                Ok(())
+            }
+            false => terminal::line(line),
         })
     }
 }

@@ -7,18 +7,21 @@ use serde_json::{Value, json};
 
 use crate::{
     request::{Id, Request},
+    style::{Tone, painted},
     tally::{State, Tally},
     watch::progress::Progress,
 };
 
-/// Returns the line of a request that has ended. `names_users` also shows its user.
+/// Returns the line of a request that has ended, in colours. `names_users` also shows its user.
 #[must_use]
 pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
     let mut line = name(&request.id(), all_namespaces);
     if names_users {
         let _ = write!(line, " ({})", escaped(&request.spec.username, |_| false));
     }
-    let _ = write!(line, ": {}/{}", request.outcome().as_str(), escaped(request.reason(), |_| false));
+    let outcome = request.outcome().as_str();
+    let outcome = Tone::of_outcome(outcome).map_or_else(|| outcome.to_owned(), |tone| painted(outcome, tone));
+    let _ = write!(line, ": {outcome}/{}", escaped(request.reason(), |_| false));
     match State::from(request) {
         State::NotNeeded if request.nothing_was_sent() => line.push_str(" (nothing was sent for this request)"),
         State::Failed | State::Unknown => {

@@ -26,7 +26,7 @@ use crate::{
         suspend::code,
     },
     me,
-    terminal::{counted, shown},
+    terminal::{counted, line, remark, shown},
 };
 
 /// The number of times that an approval is sent again because only the reason of the wait changed.
@@ -76,7 +76,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let approvable: Vec<&Review> = reviews.iter().filter(|review| review.verdict == Verdict::Approve).collect();
     if !approvable.is_empty() {
         let (now, namespace) = (Timestamp::now(), &cluster.namespace);
-        approvable.iter().for_each(|review| anstream::eprintln!("{}", review.text(namespace, now)));
+        approvable.iter().for_each(|review| remark!("{}", review.text(namespace, now)));
         if !yes {
             ask::confirm(&format!("Approve {}?", counted(approvable.len(), "request")), Enter::Ends, NOTHING)?;
         }
@@ -91,16 +91,16 @@ fn report(reviews: &[Review]) -> usize {
     for Review { name, verdict, .. } in reviews {
         match verdict {
             Verdict::Approve => continue,
-            Verdict::Already(Some(by)) => anstream::eprintln!("{name}: approved before, by {}", shown(by)),
+            Verdict::Already(Some(by)) => remark!("{name}: approved before, by {}", shown(by)),
             Verdict::Already(None) => {
-                anstream::eprintln!("{name}: approved before, by a user who is not authenticated")
+                remark!("{name}: approved before, by a user who is not authenticated")
             }
             Verdict::Ended(outcome) => {
-                anstream::eprintln!("{name}: it has ended as {outcome}, and cannot be approved");
+                remark!("{name}: it has ended as {outcome}, and cannot be approved");
                 refused += 1;
             }
             Verdict::Unseen(problem) => {
-                anstream::eprintln!(
+                remark!(
                     "{name}: {}; if nobody may read users of this pool, --unseen-user approves it nevertheless",
                     shown(problem)
                 );
@@ -137,10 +137,10 @@ impl Options {
                 message: format!("{failure}\n{done} of {} were approved", reviews.len()),
                 ..failure
             })?;
-            anstream::println!("passwordresetrequest.cognito-reset.dev/{} approved", review.name);
+            line(&format!("passwordresetrequest.cognito-reset.dev/{} approved", review.name))?;
             match by {
-                Some(by) => anstream::eprintln!("{}: approved as {}", review.name, shown(&by)),
-                None => anstream::eprintln!("{}: approved, but the approver is not authenticated", review.name),
+                Some(by) => remark!("{}: approved as {}", review.name, shown(&by)),
+                None => remark!("{}: approved, but the approver is not authenticated", review.name),
             }
         }
         Ok(())

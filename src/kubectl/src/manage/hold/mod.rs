@@ -15,7 +15,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     rules::FieldRule,
-    terminal::{counted, shown},
+    terminal::{counted, line, remark, shown},
 };
 
 /// The time between two reads of the status.
@@ -71,7 +71,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
     let holds: Api<UserPoolHold> = Api::all(cluster.client.clone());
     let verb = if create(&holds, &name, &wanted).await? { "created" } else { "unchanged" };
-    anstream::println!("userpoolhold.cognito-reset.dev/{name} {verb}");
+    line(&format!("userpoolhold.cognito-reset.dev/{name} {verb}"))?;
     let hold = in_force(&holds, &name, options.timeout).await?;
     report(&hold, &cluster.cluster_flags)
 }
@@ -133,11 +133,11 @@ fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
     match State::of(hold) {
         State::InForce(held) => {
             let held = held.and_then(|held| usize::try_from(held).ok()).map(|held| counted(held, "pending request"));
-            anstream::eprintln!(
+            remark!(
                 "in force: it holds {} at present",
                 held.unwrap_or_else(|| "an unknown number of requests".to_owned())
             );
-            anstream::eprintln!("a call that has begun goes on. To release the hold: {release}");
+            remark!("a call that has begun goes on. To release the hold: {release}");
             Ok(Exit::Succeeded)
         }
         State::NotApplied | State::Ineffective => {

@@ -1,4 +1,9 @@
 use super::*;
+use crate::style::plain;
+
+fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
+    plain(&super::ended(request, all_namespaces, names_users))
+}
 
 fn request(outcome: &str, reason: &str, message: &str) -> Request {
     serde_json::from_value(json!({
