@@ -127,7 +127,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     })
     .await?;
     if sheet.is_closed() {
-        // Whoever reads the report has seen enough of it, and totals would be those of a part.
+        // The reader has seen enough of the report, and totals would be those of a part.
         return Ok(Exit::Succeeded);
     }
     sheet.finish(&totals.lines(&range), &totals.json())?;
