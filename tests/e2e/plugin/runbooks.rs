@@ -191,6 +191,13 @@ async fn the_cron_job_continues_its_chain_of_exports() -> Result<()> {
         assert!(verified.ok && verified.stderr.contains(&format!("{shown}, 0 differences")), "{verified}");
     }
     assert_eq!((env.calls("alice"), env.calls("bob")), (1, 1));
+    // The newest export has only bob: with the one before, it is the whole ledger.
+    let alice = env.record("alice").await?.context("no record")?["metadata"]["name"].clone();
+    let alice = alice.as_str().context("no name")?;
+    env.kubectl(&["delete", "prrec", alice]).await?;
+    let removed = env.plugin(&["verify", &ledger.join(newest).display().to_string(), "--live"]).await?;
+    let wanted = format!("the cluster: removed: record {alice}\n");
+    assert!(removed.code == Some(1) && removed.stdout.starts_with(&wanted), "{removed}");
     Ok(())
 }
 

@@ -140,7 +140,8 @@ pub(crate) mod tests {
         part::Part,
     };
 
-    fn line(name: &str) -> String {
+    /// Returns the line of a record.
+    pub(crate) fn line(name: &str) -> String {
         format!(r#"{{"effect":"Performed","metadata":{{"name":"{name}"}}}}"#)
     }
 

@@ -2,21 +2,21 @@
 
 mod cluster;
 pub mod compare;
+mod layers;
 pub mod live;
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader},
+    fs,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 
-use self::compare::{Compared, compare};
+use self::layers::{Layer, Layers};
 use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
-    export::manifest::{self, Manifest, Previous, sha256},
+    export::manifest::{self, Header, Manifest, Previous, sha256},
     failure::Failure,
     sheet::cell::shown,
     terminal::{line, remark},
@@ -30,8 +30,10 @@ followed to the first one, and the files of their ledgers are compared, too, if 
 Who changes a file and its manifest alike is found only by the next manifest of the chain, or by
 the SHA-256 that `export` printed: compare it with the one that is printed here.
 
-With --live, the ledger of the cluster is compared with the newest export. A record that was
-written since, as the operator writes records, is no difference. A record that is gone is one:
+With --live, the ledger of the cluster is compared with the newest export; if that has only the
+records written since the one before, with those before as well, down to one of all records. A
+record that was written since the newest export, as the operator writes records, is no difference. A
+record that is gone is one:
 retention may have deleted it, or somebody. Those of requests that were never granted are kept for
 minutes only, and are no difference.
 
@@ -60,22 +62,16 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     target.refuse_namespace()?;
     let (manifest, hash) = manifest::read(&options.manifest)?;
     let mut chain = Chain::new(&options.manifest);
-    let path = chain.directory.join(&manifest.header.ledger.file);
-    let compared = compared(&manifest, &path)
-        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
-    chain.note(&manifest, &compared);
-    chain.follow(manifest.clone());
+    let newest = Layer::read(manifest, &chain.directory)
+        .map_err(|(path, error)| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
+    chain.follow(newest);
     if options.live {
         let cluster = Cluster::connect(target).await?;
-        chain.differences += cluster::compare(&cluster, &manifest, &compared, &path).await?;
+        chain.differences += cluster::compare(&cluster, &chain.layers).await?;
     }
     remark!("{} exports with {} records, {} differences", chain.exports, chain.records, chain.differences);
     line(&format!("{hash}  {}", options.manifest.display()))?;
     Ok(if chain.differences == 0 { Exit::Succeeded } else { Exit::SomeFailed })
-}
-
-fn compared(manifest: &Manifest, path: &Path) -> io::Result<Compared> {
-    compare(manifest, BufReader::new(File::open(path)?))
 }
 
 fn differs(text: &str) {
@@ -90,36 +86,38 @@ struct Chain {
     exports: usize,
     records: usize,
     differences: usize,
+    /// The newest exports, which the cluster is compared with.
+    layers: Layers,
 }
 
 impl Chain {
     fn new(newest: &Path) -> Self {
         let directory = newest.parent().unwrap_or(Path::new("")).to_owned();
-        Self { directory, exports: 0, records: 0, differences: 0 }
+        Self { directory, exports: 0, records: 0, differences: 0, layers: Layers::default() }
     }
 
     /// Prints the differences of an export.
-    fn note(&mut self, manifest: &Manifest, compared: &Compared) {
+    fn note(&mut self, layer: Layer) {
+        let Layer { manifest, compared, .. } = &layer;
         self.exports += 1;
         self.records += compared.offsets.len();
         self.differences += compared.differences.len();
         for difference in &compared.differences {
             differs(&format!("{}: {difference}", manifest.header.ledger.file));
         }
+        self.layers.add(layer);
     }
 
     /// Reads the manifests before, down to the first one or to one that was changed.
-    fn follow(&mut self, mut newest: Manifest) {
-        while let Some(previous) = newest.header.previous.take() {
-            match self.before(&previous, &newest) {
+    fn follow(&mut self, newest: Layer) {
+        let mut header = newest.manifest.header.clone();
+        self.note(newest);
+        while let Some(previous) = header.previous.take() {
+            match self.before(&previous, &header) {
                 Ok(before) => {
-                    self.ledger_of(&before);
-                    if let Some(gap) = newest.header.part.gap(before.header.time) {
-                        self.differences += 1;
-                        let file = &newest.header.ledger.file;
-                        differs(&format!("{file}: records written {gap} are in no export of the chain"));
-                    }
-                    newest = before;
+                    self.gap(&before.header, &header);
+                    header = before.header.clone();
+                    self.ledger_of(before);
                 }
                 Err(reason) => {
                     self.differences += 1;
@@ -131,25 +129,32 @@ impl Chain {
     }
 
     /// Returns the manifest before, if it is the one that it was.
-    fn before(&self, previous: &Previous, newest: &Manifest) -> Result<Manifest, String> {
+    fn before(&self, previous: &Previous, newest: &Header) -> Result<Manifest, String> {
         let bytes =
             fs::read(self.directory.join(&previous.file)).map_err(|error| format!("it cannot be read: {error}"))?;
         if sha256(&bytes) != previous.sha256 {
             return Err("it was altered: the manifest after it has another SHA-256".to_owned());
         }
         let before = manifest::parse(&bytes)?;
-        if before.header.cluster.is_other_than(&newest.header.cluster) {
+        if before.header.cluster.is_other_than(&newest.cluster) {
             return Err("it is of another cluster".to_owned());
         }
         Ok(before)
     }
 
-    fn ledger_of(&mut self, manifest: &Manifest) {
-        let path = self.directory.join(&manifest.header.ledger.file);
-        match compared(manifest, &path) {
-            Ok(compared) => self.note(manifest, &compared),
-            Err(error) => {
+    fn gap(&mut self, before: &Header, newest: &Header) {
+        if let Some(gap) = newest.part.gap(before.time) {
+            self.differences += 1;
+            differs(&format!("{}: records written {gap} are in no export of the chain", newest.ledger.file));
+        }
+    }
+
+    fn ledger_of(&mut self, manifest: Manifest) {
+        match Layer::read(manifest, &self.directory) {
+            Ok(layer) => self.note(layer),
+            Err((path, error)) => {
                 self.exports += 1;
+                self.layers.end();
                 remark!(
                     "{} cannot be read ({error}), so its records were not compared; its manifest is as it was",
                     path.display()
