@@ -1,10 +1,12 @@
 //! The kubectl plugin against the real API server.
 
+mod campaign;
 mod create;
 mod doctor;
 mod explain;
 mod export;
 mod installed;
+mod line;
 mod manage;
 mod reconcile;
 mod report;
