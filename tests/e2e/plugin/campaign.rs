@@ -19,7 +19,7 @@ use testbed::{
 
 use super::line::Line;
 
-const USERS: usize = 200;
+const USERS: usize = 500;
 /// The number of requests after whose creation the first command is interrupted.
 const SOME: usize = 40;
 /// One of this many resets is throttled.
