@@ -1,5 +1,6 @@
 //! The kubectl plugin against the real API server.
 
+mod bad_input;
 mod campaign;
 mod create;
 mod doctor;
