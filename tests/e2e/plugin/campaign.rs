@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use http::Method;
 use serde_json::Value;
 use testbed::{
-    Fault, Matcher, Reply, Seen,
+    Fault, KubectlResult, Matcher, Reply, Seen,
     environment::{Environment, LIMIT},
     eventually,
 };
@@ -161,6 +161,11 @@ async fn two_people_with_one_list_reset_each_user_once() -> Result<()> {
         let totals = format!("\n{SHARED} succeeded, 0 failed, 0 unknown, 0 pending\n");
         assert!(result.code == Some(0) && result.stdout.ends_with(&totals), "{result}");
     }
+    let created = |result: &KubectlResult| {
+        let line = result.stderr.lines().find(|line| line.contains(" created, ")).unwrap_or_default();
+        line.split(' ').next().and_then(|count| count.parse::<usize>().ok())
+    };
+    assert_eq!(created(&one).zip(created(&other)).map(|(one, other)| one + other), Some(SHARED), "{one} {other}");
     each_once(&env, None);
     assert_eq!((env.cognito.resets().len(), env.list("prr").await?.len()), (SHARED, SHARED));
     Ok(())
