@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod campaign;
+mod cost;
 mod create;
 mod doctor;
 mod explain;

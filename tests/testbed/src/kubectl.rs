@@ -110,6 +110,12 @@ impl Kubectl {
         Self { directory: Some(directory.to_owned()), ..self.clone() }
     }
 
+    /// Returns the path of the program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs it. A failure of the command is in the result.
     ///
     /// # Errors
