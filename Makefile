@@ -346,9 +346,9 @@ servers:
 .PHONY: testbed
 testbed:
 	@.ci/require cargo
-	$(say) "building the testbed$(call first,$(TESTBED),3)"
+	$(say) "building the testbed and the kubectl plugin$(call first,$(TESTBED),4)"
 	@# With the features of the whole workspace, so that `make test` does not build its crates again.
-	@$(CARGO) build --locked --workspace --bin testbed
+	@$(CARGO) build --locked --workspace --bin testbed --bin kubectl-cognito_reset
 
 .PHONY: verify-aws-built
 verify-aws-built:

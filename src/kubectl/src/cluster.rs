@@ -33,7 +33,7 @@ pub struct Target {
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// The namespace, instead of that of the context
-    #[arg(long, short, global = true, value_name = "NAME")]
+    #[arg(long, short, global = true, value_name = "NAME", value_parser = namespace)]
     pub namespace: Option<String>,
     /// The user to impersonate
     #[arg(long = "as", global = true, value_name = "USER")]
@@ -68,6 +68,15 @@ impl Target {
             None => Ok(Cluster::connect(self).await?.namespace),
         }
     }
+}
+
+/// Parses the name of a namespace, so that no other path of the API server is read.
+fn namespace(text: &str) -> Result<String, String> {
+    let is_part = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+    if (1..=63).contains(&text.len()) && text.chars().all(is_part) && !text.starts_with('-') && !text.ends_with('-') {
+        return Ok(text.to_owned());
+    }
+    Err("the name of a namespace has up to 63 lower case letters, digits and `-`".to_owned())
 }
 
 /// Parses a duration with a unit, such as 90s, 5m, 12h or 7d, or a number of seconds. A day has 24
@@ -218,6 +227,23 @@ mod tests {
         };
         let wanted = "--kubeconfig '/my files/config' --context dev -n support --as jane --as-group a --as-group 'b c'";
         assert_eq!(flags(&target, Some("support")), wanted);
+    }
+
+    #[test]
+    fn a_namespace_is_one_word_of_a_path() {
+        for (text, is_one) in [
+            ("support", true),
+            ("eu-1", true),
+            ("", false),
+            ("No Name", false),
+            ("a/b", false),
+            ("..", false),
+            ("-a", false),
+            ("a-", false),
+        ] {
+            assert_eq!(namespace(text).is_ok(), is_one, "{text}");
+        }
+        assert!(namespace(&"a".repeat(63)).is_ok() && namespace(&"a".repeat(64)).is_err());
     }
 
     #[test]

@@ -125,6 +125,9 @@ fn of_status(status: &Status, what: &str) -> String {
                 "cannot {what}: the API server is busy, and was asked several times{message}: run the same command again later"
             )
         }
+        Ok(StatusCode::NOT_FOUND) if message.starts_with("namespaces \"") => {
+            format!("cannot {what}: {message}: create it, or name another one with -n")
+        }
         _ => format!("cannot {what}: {message}"),
     }
 }
@@ -146,6 +149,19 @@ pub(crate) fn sources(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_found_has_its_own_way_out() {
+        for (message, way_out) in [
+            ("namespaces \"nowhere\" not found", "not found: create it, or name another one with -n"),
+            ("the server could not find the requested resource", "this cluster has no CRDs"),
+            ("passwordresetrequests.cognito-reset.dev \"a\" not found", "\"a\" not found"),
+        ] {
+            let status = Status { message: message.to_owned(), code: 404, ..Status::default() };
+            let shown = of_status(&status, "create the request a");
+            assert!(shown.contains(way_out), "{shown}");
+        }
+    }
 
     #[test]
     fn a_missing_permission_is_not_the_refusal_of_a_policy() {

@@ -1,62 +1,11 @@
 //! `watch` and `create --wait`: what they print, how they end, and what a lost connection changes.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
-};
+use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
-use testbed::{
-    FaultProxy, Kubectl, KubectlResult,
-    environment::{Environment, LIMIT, plugin},
-    eventually,
-};
+use anyhow::Result;
+use testbed::{KubectlResult, environment::Environment};
 
-/// A proxy between the plugin and the API server.
-struct Line {
-    proxy: FaultProxy,
-    kubeconfig: PathBuf,
-    plugin: Kubectl,
-}
-
-impl Line {
-    async fn of(env: &Environment) -> Result<Self> {
-        let proxy = FaultProxy::start(&env.cluster.url(), Some(env.cluster.ca_pem())).await?;
-        let kubeconfig = env.cluster.admin_kubeconfig_by_way_of(&proxy.url())?;
-        let plugin = env.cluster.as_admin().with_program(plugin()).with_kubeconfig(&kubeconfig);
-        Ok(Self { proxy, kubeconfig, plugin })
-    }
-
-    /// Runs the plugin, and interrupts it once it watches.
-    async fn interrupted(&self, arguments: &[&str]) -> Result<Output> {
-        let watches = self.watches();
-        let child = Command::new(plugin())
-            .args(arguments)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        self.attached_after(watches).await?;
-        let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
-        ensure!(kill.success(), "{kill}");
-        tokio::task::spawn_blocking(|| child.wait_with_output()).await?.context("the plugin has no output")
-    }
-
-    fn watches(&self) -> usize {
-        self.proxy.requests().iter().filter(|request| request.seen.path.contains("watch=true")).count()
-    }
-
-    /// Waits until the plugin has opened another watch after so many.
-    async fn attached_after(&self, watches: usize) -> Result<()> {
-        eventually(LIMIT, "the plugin to watch", async || {
-            ensure!(self.watches() > watches, "{} watches", self.watches());
-            anyhow::Ok(())
-        })
-        .await
-    }
-}
+use super::line::Line;
 
 async fn resume(env: &Environment, name: &str) -> Result<()> {
     env.kubectl(&["patch", "prr", name, "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).await?;

@@ -110,12 +110,32 @@ impl Kubectl {
         Self { directory: Some(directory.to_owned()), ..self.clone() }
     }
 
+    /// Returns the path of the program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Runs it. A failure of the command is in the result.
     ///
     /// # Errors
     /// When it cannot be run at all.
     pub async fn run(&self, arguments: &[&str]) -> Result<KubectlResult> {
         self.run_with_input(arguments, "").await
+    }
+
+    /// Runs it with the output and errors of this process, as a terminal shows them. Returns true
+    /// if it succeeded.
+    ///
+    /// # Errors
+    /// When it cannot be run at all.
+    pub async fn show(&self, arguments: &[&str]) -> Result<bool> {
+        let mut process = self.command(arguments)?;
+        if let Some(terminal) = std::env::var_os("TERM") {
+            process.env("TERM", terminal);
+        }
+        let status = process.stdin(Stdio::null()).kill_on_drop(true).status().await;
+        Ok(status.with_context(|| format!("failed to run {}", self.program.display()))?.success())
     }
 
     /// Runs it with something on its standard input, for `-f -`.
@@ -125,18 +145,8 @@ impl Kubectl {
     pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Result<KubectlResult> {
         let program = self.program.file_name().unwrap_or_default().display();
         let command = format!("{program} {}", arguments.join(" "));
-        let mut process = Command::new(&self.program);
-        if let Some(directory) = &self.directory {
-            process.current_dir(directory);
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = self.plugins.iter().cloned().chain(std::env::split_paths(&path));
-        let mut child = process
-            .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::join_paths(folders)?)
-            .env("HOME", &self.home)
-            .env("KUBECONFIG", &self.kubeconfig)
+        let mut child = self
+            .command(arguments)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -158,6 +168,22 @@ impl Kubectl {
             ok: output.status.success(),
             code: output.status.code(),
         })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut process = Command::new(&self.program);
+        if let Some(directory) = &self.directory {
+            process.current_dir(directory);
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = self.plugins.iter().cloned().chain(std::env::split_paths(&path));
+        process
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::join_paths(folders)?)
+            .env("HOME", &self.home)
+            .env("KUBECONFIG", &self.kubeconfig);
+        Ok(process)
     }
 
     /// `kubectl apply -f -` of these documents.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use testbed::{ResetCount, eventually};
 
 use crate::{
-    environment::{Environment, output, repository},
+    environment::{Environment, output, plugin, repository},
+    many,
     playground::serves,
     samples::{CONFIRMED, GRANTED, SAMPLES, UNGRANTED},
     terminal::{Terminal, say},
@@ -24,6 +25,7 @@ pub(crate) async fn run(program: &Path) -> Result<()> {
         !serves()?,
         "`make up` is running, and its files are those of the demonstration: stop it first, by `make down`"
     );
+    plugin()?;
     let environment = tokio::select! {
         environment = Environment::start(program) => environment?,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
@@ -75,7 +77,7 @@ async fn show(environment: &Environment) -> Result<()> {
     if show_cognito(environment).await? != after_first {
         bail!("Cognito was called again, and nothing had been asked for but what was done");
     }
-    Ok(())
+    many::show(environment, &terminal).await
 }
 
 /// Checks every request. The confirmed user's reset succeeded, for the reason given; the others

@@ -26,6 +26,14 @@ pub(crate) fn output() -> PathBuf {
     repository().join("target").join("testbed")
 }
 
+/// Returns the kubectl plugin, which is built beside this program.
+pub(crate) fn plugin() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("this program does not know its own path")?;
+    let plugin = program.with_file_name("kubectl-cognito_reset");
+    ensure!(plugin.exists(), "there is no kubectl plugin at {}: run `make testbed`", plugin.display());
+    Ok(plugin)
+}
+
 /// The running servers and the operator. All of it ends when dropped.
 pub(crate) struct Environment {
     // Fields drop in this order: the operator before the servers that it uses.

@@ -5,6 +5,7 @@
 mod demo;
 mod environment;
 mod faults;
+mod many;
 mod playground;
 mod samples;
 mod terminal;
