@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum as _};
 use colorchoice_clap::Color;
 
 use crate::{
@@ -85,7 +85,8 @@ enum ClusterCommand {
 
 /// Runs the plugin as a process with these arguments, of which the first is its own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::parsed(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Succeeded };
@@ -112,7 +113,26 @@ fn exit_codes() -> String {
     format!("Exit codes:\n{}", lines.join("\n"))
 }
 
+/// Returns the choice of `--color`, for the help and the errors of a command line that may not be
+/// one.
+fn color(arguments: &[OsString]) -> ColorChoice {
+    let words = arguments.iter().filter_map(|argument| argument.to_str()).take_while(|word| *word != "--");
+    let (mut choice, mut is_next) = (ColorChoice::Auto, false);
+    for word in words {
+        let given = if is_next { Some(word) } else { word.strip_prefix("--color=") };
+        choice = given.and_then(|given| ColorChoice::from_str(given, false).ok()).unwrap_or(choice);
+        is_next = word == "--color";
+    }
+    choice
+}
+
 impl Cli {
+    fn parsed(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = Self::command().color(color(arguments));
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+
     fn run(self) -> Result<Exit, Failure> {
         let command = match self.command {
             Command::Completion(options) => return completion::run(&options),

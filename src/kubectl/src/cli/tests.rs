@@ -1,4 +1,4 @@
-use clap::{CommandFactory as _, error::ErrorKind};
+use clap::error::ErrorKind;
 
 use super::*;
 
@@ -69,4 +69,19 @@ fn help_and_version_are_those_of_the_plugin() {
     }
     assert!(shown(&["help"]).1.contains("Exit codes:"));
     assert_eq!(shown(&["creat"]).0, ErrorKind::InvalidSubcommand);
+}
+
+#[test]
+fn help_and_errors_are_coloured_as_asked() {
+    for (words, wanted) in [
+        (&["list"][..], ColorChoice::Auto),
+        (&["--color", "never", "list"], ColorChoice::Never),
+        (&["creat", "--color=always", "--odd"], ColorChoice::Always),
+        (&["--color"], ColorChoice::Auto),
+        (&["--color=red", "list"], ColorChoice::Auto),
+        (&["list", "--", "--color=never"], ColorChoice::Auto),
+    ] {
+        let words: Vec<OsString> = words.iter().map(Into::into).collect();
+        assert_eq!(color(&words), wanted, "{words:?}");
+    }
 }

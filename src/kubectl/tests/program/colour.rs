@@ -29,3 +29,19 @@ fn colours_are_as_the_user_asks_and_never_in_a_pipe_else() {
         assert_eq!(shown.stdout.contains('\u{1b}'), is_coloured, "{variables:?} {flags:?}");
     }
 }
+
+#[test]
+fn help_and_errors_follow_the_flag() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (arguments, is_coloured) in [
+        (&["--color", "always", "--help"][..], true),
+        (&["list", "--help", "--color=always"], true),
+        (&["lost", "--color=always"], true),
+        (&["list", "--help"], false),
+        (&["lost"], false),
+    ] {
+        let shown = run(directory.path(), "", &[], arguments);
+        assert_eq!(format!("{shown:?}").contains("\\u{1b}"), is_coloured, "{shown:?}");
+        assert_eq!(shown.code, Some(if arguments.contains(&"lost") { 2 } else { 0 }), "{shown:?}");
+    }
+}
