@@ -15,7 +15,8 @@ use crate::{
     exit::Exit,
     failure::Failure,
     manage::suspend::code,
-    terminal::{age, counted, line, remark, table},
+    parsed::{self, Parsed},
+    terminal::{age, counted, line, remark, shown, table},
 };
 
 /// The arguments of `release`.
@@ -96,8 +97,13 @@ fn may_hold_the_same(one: &UserPoolHold, other: &UserPoolHold) -> bool {
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
     let api: Api<UserPoolHold> = Api::all(cluster.client.clone());
-    let holds = api.list(&ListParams::default()).await.map_err(|error| Failure::of_api(&error, "list holds"))?;
-    let Plan { released, remaining } = options.chosen.divide(holds.items)?;
+    let holds = parsed::list(&api, &ListParams::default()).await;
+    let (Parsed { objects, unreadable }, _) = holds.map_err(|error| Failure::of_api(&error, "list holds"))?;
+    for name in unreadable {
+        let name = shown(&name);
+        remark!("the hold {name} cannot be parsed by this plugin: update it, or `kubectl delete poolhold {name}`");
+    }
+    let Plan { released, remaining } = options.chosen.divide(objects)?;
     remark!("{}", shown_holds(&released, Timestamp::now()));
     if !options.yes {
         let question = format!("Release {}?", counted(released.len(), "hold"));

@@ -12,8 +12,9 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
+    parsed,
     selection::Selection,
-    terminal::{print, remark, width},
+    terminal::{print, remark, shown, width},
 };
 
 /// The arguments of `status`.
@@ -44,12 +45,17 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     print(&summary.text(&selection.described(&cluster), Timestamp::now()))?;
     let namespace = (!selection.all_namespaces).then_some(cluster.namespace.as_str());
-    match Api::<UserPoolHold>::all(cluster.client.clone()).list(&ListParams::default()).await {
-        Ok(all) => {
-            print(&format!(
-                "\n{}",
-                holds(&all.items, selection.filter.pool.as_deref(), namespace, width(std::io::stdout()))
-            ))?;
+    let all: Api<UserPoolHold> = Api::all(cluster.client.clone());
+    match parsed::list(&all, &ListParams::default()).await {
+        Ok((all, _)) => {
+            let pool = selection.filter.pool.as_deref();
+            print(&format!("\n{}", holds(&all.objects, pool, namespace, width(std::io::stdout()))))?;
+            for name in all.unreadable {
+                remark!(
+                    "the hold {}, which may concern them, cannot be parsed by this plugin: update it",
+                    shown(&name)
+                );
+            }
         }
         Err(kube::Error::Api(status)) if status.code == 403 => remark!(
             "\nHolds are not shown: you may not list them; a responder or auditor sees them with `kubectl get poolhold`"

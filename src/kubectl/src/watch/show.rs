@@ -70,7 +70,7 @@ impl Show {
     /// When the output is closed.
     pub fn deleted(&self, id: &Id) -> Result<(), Failure> {
         self.line(&match self.format {
-            Some(Format::Json) => text::deleted_json(id).to_string(),
+            Some(Format::Json) => document::json(&text::deleted_json(id))?,
             None => text::deleted(id, self.all_namespaces),
         })
     }
@@ -100,7 +100,7 @@ impl Show {
     pub fn end(&self, progress: &Progress) -> Result<(), Failure> {
         self.bar.finish_and_clear();
         self.line(&match self.format {
-            Some(Format::Json) => text::tally_json(progress).to_string(),
+            Some(Format::Json) => document::json(&text::tally_json(progress))?,
             None => text::tally(progress),
         })
     }

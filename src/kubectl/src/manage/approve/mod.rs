@@ -25,7 +25,7 @@ use crate::{
         chosen::{self, Chosen, Found, Selected},
         suspend::code,
     },
-    me,
+    me, parsed,
     terminal::{counted, line, remark, shown},
 };
 
@@ -147,11 +147,12 @@ impl Options {
     }
 }
 
-/// Returns the grants; none if the user may not read them.
+/// Returns the grants; none if the user may not read them, or this plugin cannot parse one.
 async fn grants(cluster: &Cluster) -> Result<Vec<UserPoolGrant>, Failure> {
     let grants: Api<UserPoolGrant> = Api::all(cluster.client.clone());
-    match grants.list(&ListParams::default()).await {
-        Ok(grants) => Ok(grants.items),
+    match parsed::list(&grants, &ListParams::default()).await {
+        Ok((grants, _)) if grants.unreadable.is_empty() => Ok(grants.objects),
+        Ok(_) => Ok(Vec::new()),
         Err(error) if code(&error) == Some(StatusCode::FORBIDDEN) => Ok(Vec::new()),
         Err(error) => Err(Failure::of_api(&error, "list grants")),
     }
