@@ -22,6 +22,7 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
+    request::Spec,
     rules,
     selection::{Filter, Selection},
     terminal::{counted, remark, width},
@@ -34,15 +35,16 @@ use crate::{
 /// When the list cannot be used, or the cluster refuses something. Nothing was created then, except
 /// for the requests that the message counts.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
-    rules::check(&options.spec())?;
-    if let Some(name) = &options.name {
-        rules::check_name(name)?;
-    }
     let users = options.read_users()?;
     for note in &users.notes {
         remark!("{note}");
     }
     let wanted = options.named(users)?;
+    // Users are checked in their list. All other fields are the same.
+    if let Some(Wanted { name, username }) = wanted.first() {
+        rules::check_name(name)?;
+        rules::check(&Spec { username: username.clone(), ..options.spec() })?;
+    }
     if options.dry_run == Some(DryRun::Client) {
         let namespace = target.local_namespace().await?;
         return options.print(&wanted, &namespace);

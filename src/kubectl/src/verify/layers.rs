@@ -1,5 +1,5 @@
-//! The newest exports of a chain: down to one of all records, each has what was written since the one
-//! before. Together they are the ledger at the time of the newest one.
+//! The newest exports of a chain: down to one of all records, each has what was written since the
+//! one before. Together they are the ledger at the time of the newest one.
 
 use std::{
     collections::BTreeMap,
