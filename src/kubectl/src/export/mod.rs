@@ -29,7 +29,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     ledger::{self, Entry},
-    terminal::counted,
+    terminal::{counted, print},
 };
 
 /// The arguments of `export`.
@@ -148,7 +148,7 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
         previous: before.as_ref().map(Link::previous),
     })?;
     report(&numbers, &part, before.as_ref(), &places);
-    anstream::println!("{sha256}  {}", places.manifest.display());
+    print(&format!("{sha256}  {}\n", places.manifest.display()))?;
     Ok(Exit::Succeeded)
 }
 

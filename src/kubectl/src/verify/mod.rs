@@ -16,6 +16,7 @@ use crate::{
     export::manifest::{self, Header, Manifest, Previous},
     failure::Failure,
     sheet::cell::shown,
+    terminal::print,
 };
 
 /// The arguments of `verify`.
@@ -68,7 +69,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         chain.differences += cluster::compare(&cluster, &chain.layers).await?;
     }
     anstream::eprintln!("{} exports with {} records, {} differences", chain.exports, chain.records, chain.differences);
-    anstream::println!("{hash}  {}", options.manifest.display());
+    print(&format!("{hash}  {}\n", options.manifest.display()))?;
     Ok(if chain.differences == 0 { Exit::Succeeded } else { Exit::SomeFailed })
 }
 
