@@ -164,6 +164,11 @@ async fn the_cron_job_continues_its_chain_of_exports() -> Result<()> {
     let template = &cron["spec"]["jobTemplate"]["spec"]["template"];
     let pod = runbook.admitted(&cron["metadata"]["namespace"], template).await?;
     let ledger = runbook.volumes.path().join("ledger");
+    may_only_read(&env).await?;
+    let mut weaker = pod.clone();
+    weaker["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
+    let refused = runbook.admitted(&cron["metadata"]["namespace"], &weaker).await.err().context("not restricted")?;
+    assert!(refused.to_string().contains("violates PodSecurity"), "{refused}");
     // What a run that was killed leaves: a draft, and a ledger file without its manifest.
     fs::create_dir(&ledger)?;
     let draft = ".kubectl-cognito_reset.ledger-20300101T000000Z.manifest.json.1-2.draft";
@@ -198,6 +203,23 @@ async fn the_cron_job_continues_its_chain_of_exports() -> Result<()> {
     let removed = env.plugin(&["verify", &ledger.join(newest).display().to_string(), "--live"]).await?;
     let wanted = format!("the cluster: removed: record {alice}\n");
     assert!(removed.code == Some(1) && removed.stdout.starts_with(&wanted), "{removed}");
+    Ok(())
+}
+
+/// The account of the CronJob may read the ledger and the name of the cluster, and change nothing.
+async fn may_only_read(env: &Environment) -> Result<()> {
+    for (verb, resource, wanted) in [
+        ("list", "passwordresetrecords.cognito-reset.dev", "yes"),
+        ("delete", "passwordresetrecords.cognito-reset.dev", "no"),
+        ("create", "passwordresetrequests.cognito-reset.dev", "no"),
+        ("get", "namespaces/kube-system", "yes"),
+        ("get", "namespaces/default", "no"),
+        ("get", "secrets", "no"),
+    ] {
+        let account = "--as=system:serviceaccount:cognito-reset-audit:export-ledger";
+        let may = env.cluster.as_admin().run(&["auth", "can-i", verb, resource, "-A", account]).await?;
+        assert_eq!(may.stdout.trim(), wanted, "{may}");
+    }
     Ok(())
 }
 

@@ -72,16 +72,19 @@ impl Directory {
     }
 
     /// Removes the drafts of exports that were killed. Returns their number. Nobody writes them any
-    /// more, since this process has the lock.
+    /// more, since this process has the lock. Without a lock, they are only named.
     ///
     /// # Errors
     /// When the directory cannot be read, or a draft cannot be removed.
     pub fn clean(&self) -> Result<usize, Failure> {
+        let drafts: Vec<String> = self.names()?.into_iter().filter(|name| is_draft(name)).collect();
         if self.locked.is_none() {
+            if !drafts.is_empty() {
+                anstream::eprintln!("left by interrupted exports, unless one runs now: {}", drafts.join(" "));
+            }
             return Ok(0);
         }
-        let drafts = self.names()?.into_iter().filter(|name| is_draft(name));
-        let removed = drafts.map(|name| {
+        let removed = drafts.into_iter().map(|name| {
             fs::remove_file(self.path.join(&name)).map_err(|error| {
                 Failure::usage(format!("{name}, which an interrupted export left, cannot be removed: {error}"))
             })
@@ -118,6 +121,16 @@ mod tests {
         drop(first);
         Directory::of(&target).unwrap().store().unwrap();
         assert!(Directory::of(&path.join("no/such.ndjson")).unwrap_err().message.contains("cannot be opened"));
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn without_a_lock_nothing_is_removed() {
+        let path = directory("unlocked");
+        let draft = Draft::new(&path.join("ledger.ndjson")).unwrap();
+        let directory = Directory { path: path.clone(), locked: None };
+        assert_eq!((directory.clean().unwrap(), directory.names().unwrap().len()), (0, 1));
+        drop(draft);
         fs::remove_dir_all(path).unwrap();
     }
 

@@ -2,17 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, Read},
     path::Path,
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use super::part::Part;
-use crate::failure::Failure;
 
 /// The format of the manifest.
 pub const FORMAT: &str = "cognito-reset.dev/ledger-export/v1";
@@ -112,25 +111,14 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Reads a manifest. Returns its SHA-256, too.
+/// Reads a manifest. Returns the SHA-256 of the file, too.
 ///
 /// # Errors
 /// When the file cannot be read, or is no manifest.
-pub fn read(path: &Path) -> Result<(Manifest, String), Failure> {
-    let shown = path.display();
-    let bytes = fs::read(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
-    let manifest = parse(&bytes).map_err(|reason| Failure::usage(format!("{shown} is no manifest: {reason}")))?;
-    Ok((manifest, sha256(&bytes)))
-}
-
-/// Parses a manifest.
-///
-/// # Errors
-/// When the bytes are none.
-pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+pub fn read(path: &Path) -> Result<(Manifest, String), String> {
+    let (manifest, sha256) = parsed::<Manifest>(path)?;
     check(&manifest.header)?;
-    Ok(manifest)
+    Ok((manifest, sha256))
 }
 
 /// Reads a manifest without its records, so that memory does not grow with them. Returns the
@@ -139,11 +127,16 @@ pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
 /// # Errors
 /// When the file cannot be read, or is no manifest.
 pub fn read_header(path: &Path) -> Result<(Header, String), String> {
-    let unreadable = |error: io::Error| format!("it cannot be read: {error}");
-    let mut file = Hashed { file: File::open(path).map_err(unreadable)?, hash: Sha256::new() };
-    let header: Header = serde_json::from_reader(BufReader::new(&mut file)).map_err(|error| error.to_string())?;
+    let (header, sha256) = parsed(path)?;
     check(&header)?;
-    Ok((header, hex::encode(file.hash.finalize())))
+    Ok((header, sha256))
+}
+
+fn parsed<T: DeserializeOwned>(path: &Path) -> Result<(T, String), String> {
+    let file = File::open(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let mut file = Hashed { file, hash: Sha256::new() };
+    let parsed = serde_json::from_reader(BufReader::new(&mut file)).map_err(|error| error.to_string())?;
+    Ok((parsed, hex::encode(file.hash.finalize())))
 }
 
 /// A file whose content is hashed while it is read.
@@ -175,6 +168,11 @@ fn check(header: &Header) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<Manifest, String> {
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        check(&manifest.header).map(|()| manifest)
+    }
 
     #[test]
     fn a_manifest_that_names_another_directory_is_refused() {

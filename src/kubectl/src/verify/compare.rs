@@ -49,6 +49,14 @@ pub enum Difference {
     Contradiction,
 }
 
+impl Compared {
+    /// Returns the number of records that are as they were.
+    #[must_use]
+    pub fn unaltered(&self) -> usize {
+        self.offsets.iter().flatten().count()
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -70,8 +78,8 @@ impl fmt::Display for Difference {
 pub struct Compared {
     /// The differences, in the order of the lines, then those of records that are gone.
     pub differences: Vec<Difference>,
-    /// The place in the file of each record that is as it was.
-    pub offsets: HashMap<String, u64>,
+    /// For each record of the manifest, its place in the file if it is as it was.
+    pub offsets: Vec<Option<u64>>,
 }
 
 /// Compares a file with its manifest.
@@ -79,19 +87,22 @@ pub struct Compared {
 /// # Errors
 /// When the file cannot be read.
 pub fn compare(manifest: &Manifest, mut file: impl BufRead) -> io::Result<Compared> {
-    let mut compared = Compared::default();
-    let mut left: HashMap<&str, &Line> = manifest.records.iter().map(|line| (line.name.as_str(), line)).collect();
+    let mut compared = Compared { offsets: vec![None; manifest.records.len()], ..Compared::default() };
+    // An altered file can have any order, so that each name is needed until its line was found.
+    let mut left: HashMap<&str, usize> =
+        manifest.records.iter().enumerate().map(|(index, line)| (line.name.as_str(), index)).collect();
     let (mut whole, mut bytes) = (Sha256::new(), Vec::new());
     let (mut number, mut offset) = (0_usize, 0_u64);
     let mut effects: BTreeMap<String, u64> = BTreeMap::new();
     while file.read_until(b'\n', &mut bytes)? > 0 {
         whole.update(&bytes);
         let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let expected = manifest.records.get(number);
         number += 1;
-        match check(line, number, expected, &mut left) {
-            Ok((name, effect)) => {
-                compared.offsets.insert(name, offset);
+        match check(line, number, &manifest.records, &mut left) {
+            Ok((index, effect)) => {
+                if let Some(place) = compared.offsets.get_mut(index) {
+                    *place = Some(offset);
+                }
                 *effects.entry(effect).or_default() += 1;
             }
             Err(difference) => compared.differences.push(difference),
@@ -112,22 +123,25 @@ pub fn compare(manifest: &Manifest, mut file: impl BufRead) -> io::Result<Compar
     Ok(compared)
 }
 
-/// Compares a line with the records that no earlier line was. Returns the name of the record and
+/// Compares a line with the records that no earlier line was. Returns the index of the record and
 /// its effect.
 fn check(
     line: &[u8],
     number: usize,
-    expected: Option<&Line>,
-    left: &mut HashMap<&str, &Line>,
-) -> Result<(String, String), Difference> {
+    records: &[Line],
+    left: &mut HashMap<&str, usize>,
+) -> Result<(usize, String), Difference> {
     let stored: Option<Value> = serde_json::from_slice(line).ok();
     let Some(record) = stored.as_ref().and_then(name_of).map(str::to_owned) else {
-        let expected = expected.and_then(|line| left.remove(line.name.as_str())).map(|line| line.name.clone());
+        let expected = number.checked_sub(1).and_then(|index| records.get(index));
+        let expected = expected.filter(|line| left.remove(line.name.as_str()).is_some()).map(|line| line.name.clone());
         return Err(Difference::NoRecord { line: number, expected });
     };
     match left.remove(record.as_str()) {
         None => Err(Difference::Added { record, line: number }),
-        Some(known) if known.sha256 == sha256(line) => Ok((record, effect_of(&stored.unwrap_or_default()))),
+        Some(index) if records.get(index).is_some_and(|known| known.sha256 == sha256(line)) => {
+            Ok((index, effect_of(&stored.unwrap_or_default())))
+        }
         Some(_) => Err(Difference::Altered { record, line: number }),
     }
 }
@@ -190,7 +204,10 @@ pub(crate) mod tests {
         let crlf = format!("{a}\r\n{b}\n{c}\n");
         let compared = compare(&manifest, crlf.as_bytes()).unwrap();
         assert_eq!(compared.differences, [Difference::Altered { record: "a".into(), line: 1 }]);
-        assert_eq!(compared.offsets["c"], (a.len() + b.len() + 3) as u64);
+        assert_eq!(
+            compared.offsets,
+            [None, Some(a.len() + 2), Some(a.len() + b.len() + 3)].map(|it| it.map(|it| it as u64))
+        );
     }
 
     #[test]

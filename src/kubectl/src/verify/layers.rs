@@ -113,9 +113,8 @@ impl Layers {
     pub(super) fn places(&self) -> BTreeMap<&str, Place<'_>> {
         let mut places = BTreeMap::new();
         for layer in &self.layers {
-            for line in &layer.manifest.records {
-                let offset = layer.compared.offsets.get(&line.name);
-                let place = offset.map_or(Place::Lost, |offset| Place::At(layer, *offset));
+            for (line, offset) in layer.manifest.records.iter().zip(&layer.compared.offsets) {
+                let place = offset.map_or(Place::Lost, |offset| Place::At(layer, offset));
                 places.entry(line.name.as_str()).or_insert(place);
             }
         }

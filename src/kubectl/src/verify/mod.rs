@@ -5,10 +5,7 @@ pub mod compare;
 mod layers;
 pub mod live;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -16,7 +13,7 @@ use self::layers::{Layer, Layers};
 use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
-    export::manifest::{self, Header, Manifest, Previous, sha256},
+    export::manifest::{self, Header, Manifest, Previous},
     failure::Failure,
     sheet::cell::shown,
     terminal::{line, remark},
@@ -60,7 +57,9 @@ pub struct Options {
 /// When the manifest or its ledger cannot be read, or the cluster refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     target.refuse_namespace()?;
-    let (manifest, hash) = manifest::read(&options.manifest)?;
+    let (manifest, hash) = manifest::read(&options.manifest).map_err(|reason| {
+        Failure::usage(format!("{} is no manifest that can be read: {reason}", options.manifest.display()))
+    })?;
     let mut chain = Chain::new(&options.manifest);
     let newest = Layer::read(manifest, &chain.directory)
         .map_err(|(path, error)| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
@@ -100,7 +99,7 @@ impl Chain {
     fn note(&mut self, layer: Layer) {
         let Layer { manifest, compared, .. } = &layer;
         self.exports += 1;
-        self.records += compared.offsets.len();
+        self.records += compared.unaltered();
         self.differences += compared.differences.len();
         for difference in &compared.differences {
             differs(&format!("{}: {difference}", manifest.header.ledger.file));
@@ -130,12 +129,10 @@ impl Chain {
 
     /// Returns the manifest before, if it is the one that it was.
     fn before(&self, previous: &Previous, newest: &Header) -> Result<Manifest, String> {
-        let bytes =
-            fs::read(self.directory.join(&previous.file)).map_err(|error| format!("it cannot be read: {error}"))?;
-        if sha256(&bytes) != previous.sha256 {
+        let (before, sha256) = manifest::read(&self.directory.join(&previous.file))?;
+        if sha256 != previous.sha256 {
             return Err("it was altered: the manifest after it has another SHA-256".to_owned());
         }
-        let before = manifest::parse(&bytes)?;
         if before.header.cluster.is_other_than(&newest.cluster) {
             return Err("it is of another cluster".to_owned());
         }
