@@ -55,7 +55,9 @@ fn the_counts_name_what_is_waited_for() {
         tally(&progress),
         "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded without a reset now (2 RateLimited, 1 not seen by the operator)"
     );
-    assert_eq!(beside_bar(&progress), "0 ok, 1 failed, 0 unknown, 1 without a reset now, 3 left");
+    assert_eq!(pace(&progress), "3 left");
+    let below = "0 ok, 1 failed, 0 unknown, 1 without a reset now\nwaiting: 2 RateLimited, 1 not seen by the operator";
+    assert_eq!(below_bar(&progress), below);
     assert_eq!(
         tally_json(&progress).to_string(),
         r#"{"deleted":0,"event":"tally","failed":1,"pending":3,"succeeded":0,"unknown":0,"waiting":{"":1,"RateLimited":2},"withoutReset":1}"#
@@ -65,7 +67,7 @@ fn the_counts_name_what_is_waited_for() {
     request.metadata.name = Some("b".into());
     progress.put(&request, Duration::from_secs(2));
     progress.measure(Duration::from_secs(3));
-    assert_eq!(beside_bar(&progress), "0.5/s, 1 ok, 1 failed, 0 unknown, 1 without a reset now, 2 left, 4 s");
+    assert_eq!(pace(&progress), "0.5/s, 2 left, 4 s");
 }
 
 #[test]
