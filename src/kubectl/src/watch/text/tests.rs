@@ -1,5 +1,5 @@
 use super::*;
-use crate::style::plain;
+use crate::{snapshot::snapshot, style::plain};
 
 fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
     plain(&super::ended(request, all_namespaces, names_users))
@@ -32,6 +32,22 @@ fn a_line_names_request_outcome_and_reason() {
     assert_eq!(ended(&failed, false, false), "one: Failed/UserNotFoundException: no such\\u001b[2J user");
     let gone = deleted(&done.id(), true);
     assert_eq!(gone, "support/one: deleted before an outcome was seen; if a call was made, its record has the outcome");
+}
+
+#[test]
+fn the_lines_of_every_state_look_like_their_snapshot() {
+    let (mut progress, mut piped, mut terminal) = (Progress::default(), String::new(), String::new());
+    progress.list_begins();
+    for (number, (_, mut object)) in crate::reasons::tests::states().into_iter().enumerate() {
+        object["metadata"] = json!({"name": format!("inc-7-{number}"), "namespace": "support"});
+        let request: Request = serde_json::from_value(object).expect("a request");
+        if progress.put(&request, Duration::ZERO) {
+            piped += &format!("{}\n", ended(&request, false, false));
+            terminal += &format!("{}\n", ended(&request, true, true));
+        }
+    }
+    snapshot("watch/text/piped.txt", &format!("{piped}{}\n", tally(&progress)));
+    snapshot("watch/text/terminal.txt", &format!("{terminal}{}\n", below_bar(&progress)));
 }
 
 #[test]
