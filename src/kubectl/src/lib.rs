@@ -32,6 +32,8 @@ pub mod rules;
 pub mod selection;
 pub mod sheet;
 pub mod shell;
+#[cfg(test)]
+mod snapshot;
 pub mod status;
 pub mod style;
 pub mod tally;

@@ -193,7 +193,7 @@ mod tests {
     use serde_json::{Value, from_value};
 
     use super::*;
-    use crate::style::plain;
+    use crate::{snapshot::snapshot, style::plain};
 
     fn listed(name: &str, user: &str, status: &Value) -> Listed {
         let object = json!({
@@ -212,6 +212,21 @@ mod tests {
 
     fn now() -> Timestamp {
         "2026-01-01T00:03:00Z".parse().expect("a time")
+    }
+
+    #[test]
+    fn requests_of_every_state_look_like_their_snapshots() {
+        let named = |(number, (_, mut object)): (usize, (String, Value))| {
+            object["metadata"] = json!({"name": format!("inc-7-{number}"), "namespace": "support",
+                "creationTimestamp": "2026-01-01T00:00:00Z"});
+            Listed::from(from_value::<kube::api::DynamicObject>(object).expect("an object"))
+        };
+        let all: Vec<_> = crate::reasons::tests::states().into_iter().enumerate().map(named).collect();
+        for (file, output, namespaces) in
+            [("table.txt", None, false), ("all-namespaces.txt", None, true), ("wide.txt", Some(Output::Wide), false)]
+        {
+            snapshot(&format!("list/{file}"), &plain(&Printed::new(output, namespaces).page(&all, now())));
+        }
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn tone(word: &str) -> Option<Tone> {
 mod tests {
     use super::*;
     use crate::document;
+    use crate::snapshot::snapshot;
 
     fn findings() -> Vec<Finding> {
         vec![
@@ -74,14 +75,14 @@ mod tests {
     fn a_table_of_80_columns() {
         let shown = table(&findings(), Some(80));
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
-        assert_eq!(shown, include_str!("print/80.txt"), "{shown}");
+        snapshot("doctor/print/80.txt", &shown);
     }
 
     #[test]
     fn a_table_of_140_columns() {
         let shown = table(&findings(), Some(140));
         assert!(shown.lines().all(|line| line.chars().count() <= 140), "{shown}");
-        assert_eq!(shown, include_str!("print/140.txt"), "{shown}");
+        snapshot("doctor/print/140.txt", &shown);
     }
 
     #[test]

@@ -4,7 +4,10 @@ use cognito_reset_api::PasswordResetRecord;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::ledger::tests::{attempt, stored};
+use crate::{
+    ledger::tests::{attempt, stored},
+    snapshot::snapshot,
+};
 
 fn record(fields: Value) -> PasswordResetRecord {
     Entry::new(stored("one", fields)).record.unwrap()
@@ -156,4 +159,45 @@ fn a_row_is_in_one_of_two_adjacent_ranges() {
     assert_eq!((taken(&ticket("T-1")), taken(&ticket("T"))), (1, 0));
     let namespace = |name: &str| Selection { namespace: Some(name.into()), ..Selection::default() };
     assert_eq!((taken(&namespace("support")), taken(&namespace("default"))), (2, 0));
+}
+
+/// Returns records of each kind: performed at the second attempt, unknown, closed, and of a newer
+/// version.
+fn entries() -> Vec<Entry> {
+    let claims = json!({"ticket": "INC-1", "reason": "=cmd|' /C calc'!A0", "onBehalfOf": "a|b", "grants": ["everyone"],
+        "sentAt": "2030-01-01T10:00:05Z", "settledAt": "2030-01-01T10:00:06Z", "evidence": "CognitoResponse",
+        "awsRequestID": "aws-b", "approvedBy": {"username": "erin"}});
+    let lost = json!({"ticket": "INC-1", "evidence": "Inconclusive", "sentAt": "2030-01-01T10:00:01Z",
+        "settledAt": "2030-01-01T10:00:02Z", "exceptionCode": "LimitExceededException"});
+    let closed = json!({"cause": "Expired", "closedAt": "2030-01-01T11:00:00Z", "operatorInstance": "pod",
+        "requestUID": "request-a", "requestedBy": {"username": "unverified"}});
+    [
+        ("performed", json!({"effect": "Performed", "attempts": [failed("a"), attempt("b", claims)]})),
+        ("unknown", json!({"effect": "Unknown", "attempts": [attempt("a", lost)]})),
+        ("closed", json!({"effect": "NotPerformed", "attempts": [], "closed": closed})),
+        ("newer", json!({"schema": 2})),
+    ]
+    .into_iter()
+    .map(|(name, fields)| Entry::new(stored(name, fields)))
+    .collect()
+}
+
+#[test]
+fn a_report_looks_like_its_snapshots() {
+    for (file, format) in [
+        ("table.txt", Format::Table),
+        ("report.csv", Format::Csv),
+        ("report.md", Format::Md),
+        ("report.json", Format::Json),
+    ] {
+        let (mut output, mut totals) = (Vec::new(), Totals::default());
+        let mut sheet = Sheet::new(format, COLUMNS, &mut output).unwrap();
+        for entry in entries() {
+            add(entry, &Selection::default(), &mut totals, &mut sheet).unwrap();
+        }
+        let lines = totals.lines(&Range::default());
+        sheet.finish(&lines, &totals.json()).unwrap();
+        snapshot(&format!("report/snapshots/{file}"), &String::from_utf8(output).unwrap());
+        snapshot("report/snapshots/totals.txt", &format!("{}\n", lines.join("\n")));
+    }
 }

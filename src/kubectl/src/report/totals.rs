@@ -4,7 +4,7 @@ use cognito_reset_api::Effect;
 use serde_json::{Value, json};
 
 use super::row::Row;
-use crate::moment::Range;
+use crate::{moment::Range, terminal::counted};
 
 /// The totals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,16 +59,16 @@ impl Totals {
         let Self { performed, not_performed, unknown, open, earlier, omitted, unreadable } = self;
         let mut lines = vec![
             format!(
-                "{} records ({range}): {performed} Performed, {not_performed} NotPerformed, {unknown} Unknown, {open} open",
-                self.records()
+                "{} ({range}): {performed} Performed, {not_performed} NotPerformed, {unknown} Unknown, {open} open",
+                counted(self.records(), "record")
             ),
-            format!("{} rows; {earlier} of them are of earlier attempts without effect", self.rows()),
+            format!("{}; {earlier} of them for earlier attempts without effect", counted(self.rows(), "row")),
         ];
         if *omitted > 0 {
             lines.push(format!("{omitted} more attempts without effect are counted by the records and not listed"));
         }
         if !unreadable.is_empty() {
-            lines.push(format!("{} records cannot be read and are not counted above:", unreadable.len()));
+            lines.push(format!("{} cannot be read, and not counted above:", counted(unreadable.len(), "record")));
         }
         lines.extend(unreadable.iter().map(|(name, reason)| format!("{name}: {reason}")));
         lines

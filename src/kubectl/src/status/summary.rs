@@ -11,7 +11,7 @@ use crate::{
     selection::Listed,
     style::{self, Tone},
     tally::Tally,
-    terminal::{Columns, age, shown, wrapped},
+    terminal::{Columns, age, counted, shown, wrapped},
 };
 
 /// The counted requests.
@@ -55,7 +55,7 @@ impl Summary {
     pub fn text(&self, of: &str, now: Timestamp) -> String {
         // A list has no request that was deleted.
         let Tally { succeeded, not_needed, failed, unknown, pending, deleted: _ } = self.tally;
-        let mut text = format!("{} requests {of}\n", self.tally.total() + self.unparsed);
+        let mut text = format!("{} {of}\n", counted(self.tally.total() + self.unparsed, "request"));
         let mut rows = vec![("Succeeded", succeeded), ("Failed", failed), ("Unknown", unknown), ("Pending", pending)];
         if not_needed > 0 {
             rows.insert(1, ("Succeeded without a reset now", not_needed));
@@ -100,7 +100,7 @@ pub fn holds(holds: &[UserPoolHold], pool: Option<&str>, namespace: Option<&str>
     let (here, elsewhere): (Vec<_>, Vec<_>) = holds.iter().partition(|hold| of_pool(hold) && of_namespace(hold));
     let mut lines: Vec<String> = here.into_iter().map(|hold| wrapped("Hold: ", &line(hold), width)).collect();
     if !elsewhere.is_empty() {
-        lines.push(format!("{} holds in other pools or namespaces", elsewhere.len()));
+        lines.push(format!("{} in other pools or namespaces", counted(elsewhere.len(), "hold")));
     }
     if lines.is_empty() { "No holds\n".to_owned() } else { lines.join("\n") + "\n" }
 }
@@ -133,11 +133,39 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::reasons::tests::states;
-    use crate::style::plain;
+    use crate::{reasons::tests::states, snapshot::snapshot, style::plain};
 
     fn listed(object: serde_json::Value) -> Listed {
         Listed::from(serde_json::from_value::<kube::api::DynamicObject>(object).expect("an object"))
+    }
+
+    #[test]
+    fn a_summary_of_every_state_looks_like_its_snapshot() {
+        let mut summary = Summary::default();
+        for (number, (_, mut object)) in states().into_iter().enumerate() {
+            let created = format!("2026-01-01T00:{:02}:{:02}Z", number / 60, number % 60);
+            object["metadata"] =
+                json!({"name": format!("inc-7-{number}"), "namespace": "support", "creationTimestamp": created});
+            summary.add(&listed(object));
+        }
+        let now = "2026-01-01T02:00:00Z".parse().expect("a time");
+        snapshot("status/summary/every-state.txt", &plain(&summary.text("in namespace support", now)));
+        let hold = |name: &str, spec: serde_json::Value| {
+            UserPoolHold::new(name, serde_json::from_value(spec).expect("a hold"))
+        };
+        let reason =
+            "the mail provider of the pool is down, and codes that are sent now are lost; see the incident channel";
+        let all = [
+            hold("incident", json!({"reason": reason, "userPoolID": "eu-west-1_Example01"})),
+            hold(
+                "users",
+                json!({"reason": "asked by legal\u{202e}", "namespaces": ["support"], "usernames": ["a", "b"]}),
+            ),
+            hold("elsewhere", json!({"reason": "x", "namespaces": ["other"]})),
+        ];
+        for (file, width) in [("holds-80.txt", Some(80)), ("holds-140.txt", Some(140)), ("holds-piped.txt", None)] {
+            snapshot(&format!("status/summary/{file}"), &holds(&all, None, Some("support"), width));
+        }
     }
 
     #[test]

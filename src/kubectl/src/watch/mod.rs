@@ -177,6 +177,7 @@ impl Watch<'_> {
         if was_complete {
             return Ok(());
         }
+        self.show.listed(progress)?;
         let missed = progress.miss(self.watched.ids(self.cluster), now);
         if self.were_created {
             missed.iter().try_for_each(|id| self.show.deleted(id))

@@ -1,6 +1,9 @@
 //! The output of a watch: a bar on a terminal, lines, or JSON objects.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    cell::RefCell,
+    io::{self, IsTerminal as _},
+};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,6 +19,8 @@ use crate::{
 
 /// The number of requests up to which a terminal shows each one.
 const FEW: usize = 10;
+/// The bar, and the lines below it. Each fits into 80 columns, with up to 2,000 requests.
+const BAR: &str = "{bar:30} {pos}/{len} {prefix}\n{msg}";
 
 /// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,6 +38,8 @@ pub struct Show {
     to_stderr: bool,
     is_terminal: bool,
     bar: ProgressBar,
+    /// The lines of requests that had succeeded before it is known how many requests there are.
+    early: RefCell<Vec<String>>,
 }
 
 impl Show {
@@ -41,11 +48,8 @@ impl Show {
     pub fn new(format: Option<Format>, all_namespaces: bool, to_stderr: bool) -> Self {
         let is_terminal = if to_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
         // Hidden where standard error is no terminal.
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}") {
-            bar.set_style(style);
-        }
-        Self { format, all_namespaces, to_stderr, is_terminal, bar }
+        let bar = bar(ProgressDrawTarget::stderr());
+        Self { format, all_namespaces, to_stderr, is_terminal, bar, early: RefCell::default() }
     }
 
     /// Shows a request that has ended.
@@ -56,12 +60,32 @@ impl Show {
         if self.format.is_some() {
             return self.line(&document::json(&text::ended_json(request))?);
         }
-        // On a terminal the bar counts what went well.
-        let is_told = State::from(request) != State::Succeeded || progress.tally().total() <= FEW;
-        if self.is_terminal && !is_told {
-            return Ok(());
+        let line = text::ended(request, self.all_namespaces, self.is_terminal);
+        if !self.is_terminal || State::from(request) != State::Succeeded {
+            return self.line(&line);
         }
-        self.line(&text::ended(request, self.all_namespaces, self.is_terminal))
+        // On a terminal the bar counts what went well, unless there are few requests.
+        match progress.tally().total() {
+            total if total > FEW => Ok(()),
+            _ if progress.is_complete() => self.line(&line),
+            _ => {
+                self.early.borrow_mut().push(line);
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows the requests that had succeeded before all were listed, if they are few.
+    ///
+    /// # Errors
+    /// When the output is closed.
+    pub fn listed(&self, progress: &Progress) -> Result<(), Failure> {
+        self.of_few(progress).iter().try_for_each(|line| self.line(line))
+    }
+
+    fn of_few(&self, progress: &Progress) -> Vec<String> {
+        let early = self.early.take();
+        if progress.tally().total() > FEW { Vec::new() } else { early }
     }
 
     /// Shows a request that was deleted before an outcome was seen.
@@ -90,7 +114,8 @@ impl Show {
             state.set_len(tally.total() as u64);
             state.set_pos(tally.ended() as u64);
         });
-        self.bar.set_message(text::beside_bar(progress));
+        self.bar.set_prefix(text::pace(progress));
+        self.bar.set_message(text::below_bar(progress));
     }
 
     /// Removes the bar, and shows the counts.
@@ -115,3 +140,15 @@ impl Show {
         })
     }
 }
+
+/// Returns the bar.
+fn bar(target: ProgressDrawTarget) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    match ProgressStyle::with_template(BAR) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,9 @@ use crate::{
     watch::progress::Progress,
 };
 
+/// The number of reasons below the bar, which fit into 80 columns.
+const FREQUENT: usize = 2;
+
 /// Returns the line of a request that has ended, in colours. `names_users` also shows its user.
 #[must_use]
 pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
@@ -48,38 +51,50 @@ fn name(id: &Id, all_namespaces: bool) -> String {
 /// Returns the counts at the end, with the reasons for which the pending requests wait.
 #[must_use]
 pub fn tally(progress: &Progress) -> String {
-    let waiting = waiting(&progress.waiting());
+    let waiting = most_frequent(&progress.waiting()).join(", ");
     let waiting = if waiting.is_empty() { waiting } else { format!(" ({waiting})") };
     format!("{}{waiting}", progress.tally())
 }
 
-fn waiting(waiting: &BTreeMap<Arc<str>, usize>) -> String {
+/// Returns the reasons with the numbers of requests that wait for them, the most frequent first.
+fn most_frequent(waiting: &BTreeMap<Arc<str>, usize>) -> Vec<String> {
     let mut most: Vec<_> = waiting.iter().collect();
     most.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let of = |(reason, count): (&Arc<str>, &usize)| {
         let reason = if reason.is_empty() { "not seen by the operator".into() } else { escaped(reason, |_| false) };
         format!("{count} {reason}")
     };
-    most.into_iter().map(of).collect::<Vec<_>>().join(", ")
+    most.into_iter().map(of).collect()
 }
 
-/// Returns the text beside the bar: rate, ok, failed, unknown, left and time left.
+/// Returns the text beside the bar: the rate, and what is left.
 #[must_use]
-pub fn beside_bar(progress: &Progress) -> String {
-    let Tally { succeeded, not_needed, failed, unknown, pending, deleted } = progress.tally();
+pub fn pace(progress: &Progress) -> String {
     let mut text = progress.rate().map_or_else(String::new, |rate| format!("{rate:.1}/s, "));
-    let _ = write!(text, "{succeeded} ok, {failed} failed, {unknown} unknown");
+    let _ = write!(text, "{} left", progress.tally().pending);
+    if let Some(left) = progress.left().filter(|left| !left.is_zero()) {
+        let _ = write!(text, ", {}", about(left));
+    }
+    text
+}
+
+/// Returns the lines below the bar: the outcomes, and the most frequent reasons for which requests
+/// wait. Without the reasons, a pool whose deliveries fail would look like an operator that is
+/// slow.
+#[must_use]
+pub fn below_bar(progress: &Progress) -> String {
+    let Tally { succeeded, not_needed, failed, unknown, deleted, .. } = progress.tally();
+    let mut text = format!("{succeeded} ok, {failed} failed, {unknown} unknown");
     if not_needed > 0 {
         let _ = write!(text, ", {not_needed} without a reset now");
     }
     if deleted > 0 {
         let _ = write!(text, ", {deleted} deleted");
     }
-    let _ = write!(text, ", {pending} left");
-    if let Some(left) = progress.left().filter(|left| !left.is_zero()) {
-        let _ = write!(text, ", {}", about(left));
-    }
-    text
+    let reasons = most_frequent(&progress.waiting());
+    let more = if reasons.len() > FREQUENT { ", …" } else { "" };
+    let shown = reasons.into_iter().take(FREQUENT).collect::<Vec<_>>().join(", ");
+    if shown.is_empty() { text } else { format!("{text}\nwaiting: {shown}{more}") }
 }
 
 /// Returns a duration as people say it, rounded up to two units.

@@ -2,7 +2,7 @@ use cognito_reset_api::Outcome;
 use serde_json::json;
 
 use super::*;
-use crate::create::plan::Earlier;
+use crate::{create::plan::Earlier, snapshot::snapshot};
 
 fn wanted(name: &str) -> Wanted {
     Wanted { name: format!("inc-7-{name}"), username: name.to_owned() }
@@ -77,13 +77,13 @@ fn shown(plan: &Plan, terms: &Terms, mail_quota: Option<u32>, stop: Option<&str>
 #[test]
 fn the_screen_fits_80_columns() {
     let text = shown(&plan(50, 7), &terms(), Some(40), Some(STOP), Some(80));
-    assert_eq!(text, include_str!("80.txt").trim_end());
+    snapshot("create/preview/80.txt", &format!("{text}\n"));
 }
 
 #[test]
 fn the_screen_fits_140_columns() {
     let text = shown(&plan(50, 7), &terms(), None, Some(STOP), Some(140));
-    assert_eq!(text, include_str!("140.txt").trim_end());
+    snapshot("create/preview/140.txt", &format!("{text}\n"));
 }
 
 #[test]
@@ -95,11 +95,11 @@ fn what_is_not_known_is_said() {
         ..Terms::default()
     };
     let text = shown(&plan(1, 2), &terms, Some(1), None, None);
-    assert_eq!(text, include_str!("not-known.txt").trim_end());
+    snapshot("create/preview/not-known.txt", &format!("{text}\n"));
 }
 
 #[test]
 fn a_list_that_exists_shows_only_that() {
     let text = shown(&plan(0, 2), &Terms::default(), None, Some(STOP), Some(80));
-    assert_eq!(text, include_str!("unchanged.txt").trim_end());
+    snapshot("create/preview/unchanged.txt", &format!("{text}\n"));
 }

@@ -6,6 +6,7 @@ use crate::{
     explain::case::Happened,
     reasons::tests::states,
     request::{Id, Request},
+    snapshot::snapshot,
 };
 
 const STYLE: Style<'_> = Style { width: Some(80), flags: Flags("--context prod") };
@@ -82,16 +83,6 @@ fn failed() -> Case {
     Case { events: Seen::Hidden("you may not list Events".into()), ..case(Some(request(spec(), status)), hidden()) }
 }
 
-/// Compares with a file of `snapshots`; `UPDATE_SNAPSHOTS=1` writes it.
-fn snapshot(name: &str, text: &str) {
-    let path = format!("{}/src/explain/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(&path, text).expect("a snapshot is written");
-    }
-    let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(stored, text, "{path} differs: run this test with UPDATE_SNAPSHOTS=1, and read the difference");
-}
-
 #[test]
 fn explanations_look_like_their_snapshots() {
     let gone = case(None, Seen::Shown(Some(accepted("uid-0"))));
@@ -110,9 +101,12 @@ fn explanations_look_like_their_snapshots() {
         ("overdue", overdue),
     ] {
         for width in [80, 140] {
-            snapshot(&format!("{name}-{width}"), &full(&case, Style { width: Some(width), ..STYLE }));
+            snapshot(
+                &format!("explain/snapshots/{name}-{width}.txt"),
+                &full(&case, Style { width: Some(width), ..STYLE }),
+            );
         }
-        snapshot(&format!("{name}-brief"), &brief(&case, STYLE));
+        snapshot(&format!("explain/snapshots/{name}-brief.txt"), &brief(&case, STYLE));
     }
 }
 

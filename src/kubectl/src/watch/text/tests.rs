@@ -1,5 +1,5 @@
 use super::*;
-use crate::style::plain;
+use crate::{snapshot::snapshot, style::plain};
 
 fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
     plain(&super::ended(request, all_namespaces, names_users))
@@ -35,6 +35,22 @@ fn a_line_names_request_outcome_and_reason() {
 }
 
 #[test]
+fn the_lines_of_every_state_look_like_their_snapshot() {
+    let (mut progress, mut piped, mut terminal) = (Progress::default(), String::new(), String::new());
+    progress.list_begins();
+    for (number, (_, mut object)) in crate::reasons::tests::states().into_iter().enumerate() {
+        object["metadata"] = json!({"name": format!("inc-7-{number}"), "namespace": "support"});
+        let request: Request = serde_json::from_value(object).expect("a request");
+        if progress.put(&request, Duration::ZERO) {
+            piped += &format!("{}\n", ended(&request, false, false));
+            terminal += &format!("{}\n", ended(&request, true, true));
+        }
+    }
+    snapshot("watch/text/piped.txt", &format!("{piped}{}\n", tally(&progress)));
+    snapshot("watch/text/terminal.txt", &format!("{terminal}{}\n", below_bar(&progress)));
+}
+
+#[test]
 fn the_counts_name_what_is_waited_for() {
     let mut progress = Progress::default();
     progress.list_begins();
@@ -55,7 +71,9 @@ fn the_counts_name_what_is_waited_for() {
         tally(&progress),
         "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded without a reset now (2 RateLimited, 1 not seen by the operator)"
     );
-    assert_eq!(beside_bar(&progress), "0 ok, 1 failed, 0 unknown, 1 without a reset now, 3 left");
+    assert_eq!(pace(&progress), "3 left");
+    let below = "0 ok, 1 failed, 0 unknown, 1 without a reset now\nwaiting: 2 RateLimited, 1 not seen by the operator";
+    assert_eq!(below_bar(&progress), below);
     assert_eq!(
         tally_json(&progress).to_string(),
         r#"{"deleted":0,"event":"tally","failed":1,"pending":3,"succeeded":0,"unknown":0,"waiting":{"":1,"RateLimited":2},"withoutReset":1}"#
@@ -65,7 +83,7 @@ fn the_counts_name_what_is_waited_for() {
     request.metadata.name = Some("b".into());
     progress.put(&request, Duration::from_secs(2));
     progress.measure(Duration::from_secs(3));
-    assert_eq!(beside_bar(&progress), "0.5/s, 1 ok, 1 failed, 0 unknown, 1 without a reset now, 2 left, 4 s");
+    assert_eq!(pace(&progress), "0.5/s, 2 left, 4 s");
 }
 
 #[test]
