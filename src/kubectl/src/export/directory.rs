@@ -80,7 +80,7 @@ impl Directory {
         let drafts: Vec<String> = self.names()?.into_iter().filter(|name| is_draft(name)).collect();
         if self.locked.is_none() {
             if !drafts.is_empty() {
-                anstream::eprintln!("left by interrupted exports, unless one runs now: {}", drafts.join(" "));
+                crate::terminal::remark!("left by interrupted exports, unless one runs now: {}", drafts.join(" "));
             }
             return Ok(0);
         }
