@@ -51,7 +51,10 @@ pub fn name(text: &str) -> Result<String, String> {
     let (kind, name) = text.rsplit_once('/').unwrap_or(("prr", text));
     let is_request =
         ["prr", "passwordresetrequest", "passwordresetrequests"].contains(&kind.split('.').next().unwrap_or(kind));
-    if is_request && !name.is_empty() { Ok(name.to_owned()) } else { Err("not the name of a request".to_owned()) }
+    // Other characters would lead to another path of the API server.
+    let is_part = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-' || it == '.';
+    let is_name = !name.trim_matches('.').is_empty() && name.chars().all(is_part);
+    if is_request && is_name { Ok(name.to_owned()) } else { Err("not the name of a request".to_owned()) }
 }
 
 /// A request as it is stored, and as far as this plugin can parse it.
@@ -183,6 +186,9 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(name(text).ok().as_deref(), wanted, "{text}");
+        }
+        for text in ["", "..", "a b", "a?dryRun=All", "a%2fb", "A", "prr/", "a/status", "prr/a/status"] {
+            assert!(name(text).is_err(), "{text}");
         }
     }
 

@@ -91,6 +91,7 @@ async fn the_same_command_finishes_a_list_refused_halfway() -> Result<()> {
     let rest = line.plugin.run(&[&create[..], &["0"]].concat()).await?;
     let counts = format!("{} created, {there} unchanged", USERS.len() - there);
     ensure!(rest.code == Some(3) && rest.stderr.contains(&counts), "{rest}");
+    ensure!(rest.stderr.contains("`kubectl cognito-reset doctor` checks that it runs; to go on watching:"), "{rest}");
     ensure!(rest.stdout.ends_with("6 pending (6 not seen by the operator)\n"), "{rest}");
 
     let _operator = env.run().await?;

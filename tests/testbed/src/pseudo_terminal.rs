@@ -7,6 +7,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -25,6 +26,7 @@ pub struct PseudoTerminal {
     child: Child,
     controller: File,
     output: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl PseudoTerminal {
@@ -46,15 +48,15 @@ impl PseudoTerminal {
             .spawn()
             .with_context(|| format!("failed to run {}", program.display()))?;
         let output = Arc::<Mutex<Vec<u8>>>::default();
-        let (mut reader, read) = (controller.try_clone()?, Arc::clone(&output));
+        let (mut written, read) = (controller.try_clone()?, Arc::clone(&output));
         // It ends when the program has closed the terminal.
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut part = [0; 4096];
-            while let Ok(length @ 1..) = reader.read(&mut part) {
+            while let Ok(length @ 1..) = written.read(&mut part) {
                 read.lock().unwrap_or_else(PoisonError::into_inner).extend(part.iter().take(length));
             }
         });
-        Ok(Self { child, controller, output })
+        Ok(Self { child, controller, output, reader })
     }
 
     /// Returns everything that was written to the terminal, without the sequences that move the
@@ -102,13 +104,18 @@ impl PseudoTerminal {
         kill_process(pid, Signal::INT).context("the program has ended")
     }
 
-    /// Waits for the end of the program.
+    /// Waits for the end of the program, and of its output.
     ///
     /// # Errors
     /// When it still runs after the limit, with everything that it wrote.
     pub async fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let Self { child, .. } = self;
-        let ended = eventually(limit, "the program to end", async || child.try_wait()?.context("it still runs")).await;
+        let Self { child, reader, .. } = self;
+        let ended = eventually(limit, "the program to end", async || {
+            let status = child.try_wait()?.context("it still runs")?;
+            ensure!(reader.is_finished(), "its output is not read yet");
+            anyhow::Ok(status)
+        })
+        .await;
         ended.with_context(|| self.written())
     }
 }
@@ -158,7 +165,6 @@ mod tests {
         terminal.shows("24 80", LIMIT).await?;
         terminal.types("typed\n")?;
         assert!(terminal.ended(LIMIT).await?.success());
-        terminal.shows("<typed>\n", LIMIT).await?;
         assert!(terminal.lines_beyond(5) == ["<typed>"] && !terminal.written().contains('\u{1b}'));
         Ok(())
     }

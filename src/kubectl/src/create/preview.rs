@@ -181,11 +181,24 @@ fn unchanged(unchanged: &[(Wanted, Existing)]) -> String {
     };
     let count = unchanged.len();
     let mut lines = vec![format!("{count}: {}; they exist and are not created again{again}", outcomes.join(", "))];
-    lines.extend(unchanged.iter().take(SHOWN).map(line));
+    let mut worst_first: Vec<_> = unchanged.iter().collect();
+    worst_first.sort_by_key(|(_, existing)| rank(existing.outcome));
+    lines.extend(worst_first.into_iter().take(SHOWN).map(line));
     if let Some(more) = unchanged.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         lines.push(format!("and {more} more"));
     }
     lines.join("\n")
+}
+
+/// Returns the order in which outcomes are shown: first those that somebody has to look at, last
+/// those that are not there yet.
+const fn rank(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Unknown => 0,
+        Outcome::Failed => 1,
+        Outcome::Succeeded => 2,
+        Outcome::Pending => 3,
+    }
 }
 
 fn others(requests: usize) -> String {

@@ -111,7 +111,7 @@ impl Watch<'_> {
             || "the same command goes on".to_owned(),
             |command| format!("to go on watching:\n  {command}"),
         );
-        self.show.remark(&format!("{}; {again}", exit.meaning()));
+        self.show.remark(&format!("{}; {again}", text::ended_early(exit, &progress)));
         Ok(exit)
     }
 

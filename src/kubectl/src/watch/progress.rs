@@ -159,6 +159,12 @@ impl Progress {
         waiting
     }
 
+    /// Returns true if no operator has seen any of the pending requests.
+    #[must_use]
+    pub const fn none_is_seen(&self) -> bool {
+        self.unseen > 0 && self.unseen == self.tally.pending
+    }
+
     /// Measures the rate. To be called about once a second.
     pub fn measure(&mut self, now: Duration) {
         let is_due = self.ends.back().is_some_and(|(at, _)| now.saturating_sub(*at) >= BETWEEN);

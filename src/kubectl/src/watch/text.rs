@@ -6,6 +6,7 @@ use cognito_reset_core::escape::escaped;
 use serde_json::{Value, json};
 
 use crate::{
+    exit::Exit,
     request::{Id, Request},
     style::{Tone, painted},
     tally::{State, Tally},
@@ -65,6 +66,17 @@ fn most_frequent(waiting: &BTreeMap<Arc<str>, usize>) -> Vec<String> {
         format!("{count} {reason}")
     };
     most.into_iter().map(of).collect()
+}
+
+/// Returns the sentence about a watch that ended before its requests.
+#[must_use]
+pub fn ended_early(exit: Exit, progress: &Progress) -> &'static str {
+    // Right after an interruption this would mean nothing: the operator needs a moment.
+    if exit == Exit::TimedOut && progress.none_is_seen() {
+        "timed out, and the operator has seen none of the requests that wait: `kubectl cognito-reset doctor` checks that it runs"
+    } else {
+        exit.meaning()
+    }
 }
 
 /// Returns the text beside the bar: the rate, and what is left.

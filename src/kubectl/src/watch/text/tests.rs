@@ -87,6 +87,27 @@ fn the_counts_name_what_is_waited_for() {
 }
 
 #[test]
+fn an_operator_that_has_seen_nothing_is_not_said_to_go_on() {
+    for (reasons, exit, goes_on) in [
+        (&["", ""][..], Exit::TimedOut, false),
+        (&["", "RateLimited"], Exit::TimedOut, true),
+        (&["RateLimited"], Exit::TimedOut, true),
+        (&[""], Exit::Interrupted, true),
+    ] {
+        let mut progress = Progress::default();
+        for (number, reason) in reasons.iter().enumerate() {
+            let mut request = request("Pending", reason, "");
+            request.metadata.name = Some(format!("r-{number}"));
+            if reason.is_empty() {
+                request.status.conditions.clear();
+            }
+            progress.put(&request, Duration::ZERO);
+        }
+        assert_eq!(ended_early(exit, &progress).ends_with("the operator goes on"), goes_on, "{reasons:?}");
+    }
+}
+
+#[test]
 fn the_json_of_an_end_has_what_the_status_says() {
     assert_eq!(
         ended_json(&request("Failed", "Expired", "too late")).to_string(),
