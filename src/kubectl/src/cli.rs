@@ -62,7 +62,7 @@ enum ClusterCommand {
     Suspend(suspend::Options),
     /// Lets suspended requests go on
     #[command(after_help = suspend::RESUME_EXAMPLES)]
-    Resume(suspend::Options),
+    Resume(suspend::ResumeOptions),
     /// Shows what requests are for, and approves them
     Approve(approve::Options),
     /// Holds back every request of a user pool, present and future

@@ -47,13 +47,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// Refuses `-n`, for a command that is about all records of the cluster.
+    /// Refuses `-n`, for a command that is about the whole cluster, for this reason.
     ///
     /// # Errors
     /// When the flag is there.
-    pub fn refuse_namespace(&self) -> Result<(), Failure> {
+    pub fn refuse_namespace(&self, reason: &str) -> Result<(), Failure> {
         match &self.namespace {
-            Some(_) => Err(Failure::usage("-n: this command is about the records of the whole cluster: leave -n out")),
+            Some(_) => Err(Failure::usage(format!("-n: {reason}: leave -n out"))),
             None => Ok(()),
         }
     }

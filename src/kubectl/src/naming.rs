@@ -11,6 +11,17 @@ const READABLE: usize = 40;
 /// in a hundred million; such a name is refused, because the request is another user's.
 const HASHED: usize = 6;
 
+/// Returns true if two texts are the same ticket: upper and lower case, and blanks around it, make
+/// no difference.
+#[must_use]
+pub fn is_same_ticket(one: &str, other: &str) -> bool {
+    seed(one) == seed(other)
+}
+
+fn seed(ticket: &str) -> String {
+    ticket.trim().to_lowercase()
+}
+
 /// Names the requests of one command.
 #[derive(Clone, Debug)]
 pub struct Naming {
@@ -25,7 +36,7 @@ impl Naming {
     /// # Errors
     /// When it has no character that a name can have.
     pub fn new(seed: &str) -> Result<Self, Failure> {
-        let (seed, mut readable) = (seed.trim().to_lowercase(), String::new());
+        let (seed, mut readable) = (self::seed(seed), String::new());
         for it in seed.chars() {
             match it {
                 'a'..='z' | '0'..='9' => readable.push(it),

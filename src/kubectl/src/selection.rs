@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     cluster::Cluster,
     failure::Failure,
+    naming::is_same_ticket,
     pages::{Pages, field},
     request::Request,
     shell::quoted,
@@ -26,7 +27,7 @@ pub struct Filter {
     /// Requests of this user pool
     #[arg(long, value_name = "ID")]
     pub pool: Option<String>,
-    /// Requests whose `spec.ticket` is exactly this ticket
+    /// Requests of this ticket, in upper or lower case
     #[arg(long, value_name = "TEXT")]
     pub ticket: Option<String>,
 }
@@ -88,7 +89,7 @@ impl Filter {
     #[must_use]
     pub fn takes(&self, object: &DynamicObject) -> bool {
         let ticket = object.data.pointer("/spec/ticket").and_then(Value::as_str);
-        self.ticket.as_deref().is_none_or(|wanted| ticket == Some(wanted))
+        self.ticket.as_deref().is_none_or(|wanted| ticket.is_some_and(|ticket| is_same_ticket(ticket, wanted)))
     }
 
     /// Returns the filter in words, such as ["pool p_1", "ticket INC-7"].
@@ -198,7 +199,7 @@ mod tests {
         for (object, wanted) in [
             (json!({ "spec": { "ticket": "INC-1" } }), true),
             (json!({ "spec": { "ticket": "INC-12" } }), false),
-            (json!({ "spec": { "ticket": "inc-1" } }), false),
+            (json!({ "spec": { "ticket": " inc-1" } }), true),
             (json!({ "spec": {} }), false),
         ] {
             let mut object = object;

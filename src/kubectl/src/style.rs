@@ -3,6 +3,7 @@
 
 use clap::builder::styling::{AnsiColor, Style};
 use cognito_reset_api::Outcome;
+use unicode_width::UnicodeWidthChar as _;
 
 /// The weight of a word, which its colour shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +49,27 @@ pub fn painted(text: &str, tone: Tone) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Colours the word of a line that begins at a column, counted from 0, if it has a tone.
+/// Colours the word of a line that begins at a column of the terminal, counted from 0, if it has a
+/// tone.
 #[must_use]
 pub fn word(line: &str, column: usize, tone: impl Fn(&str) -> Option<Tone>) -> String {
-    let begin = line.char_indices().nth(column).map_or(line.len(), |(index, _)| index);
+    let begin = at_column(line, column);
     let (before, rest) = line.split_at_checked(begin).unwrap_or((line, ""));
     let end = rest.find([' ', '\t', ',', '/', ':']).unwrap_or(rest.len());
     let (word, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
     tone(word).map_or_else(|| line.to_owned(), |tone| format!("{before}{}{after}", painted(word, tone)))
+}
+
+/// Returns the index of the character that a terminal shows at a column.
+fn at_column(line: &str, column: usize) -> usize {
+    let mut at = 0;
+    for (index, character) in line.char_indices() {
+        if at >= column {
+            return index;
+        }
+        at += character.width().unwrap_or(0);
+    }
+    line.len()
 }
 
 /// Returns a text without colours.
@@ -77,6 +91,8 @@ mod tests {
             ("Failed Pending", 7, "Failed \u{1b}[36mPending\u{1b}[0m".to_owned()),
             // Such as a user of that name, in another column.
             ("a Failed", 0, "a Failed".to_owned()),
+            // Each of these takes two columns.
+            ("山田 Failed", 5, format!("山田 {red}Failed\u{1b}[0m")),
             ("Failedly", 0, "Failedly".to_owned()),
             ("", 3, String::new()),
         ] {

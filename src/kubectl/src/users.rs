@@ -13,6 +13,9 @@ const SHOWN: usize = 10;
 /// The greatest size of a list, in bytes: many times what the greatest number of users needs.
 pub const MOST_BYTES: usize = 16 << 20;
 
+/// The source of a list that is given by arguments.
+const ARGUMENTS: &str = "argument";
+
 /// A list of users without repetitions, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Users {
@@ -56,7 +59,12 @@ pub fn parse(bytes: &[u8], form: Form<'_>, source: &str, rule: &FieldRule) -> Re
 /// As for [`parse`].
 pub fn of_arguments(names: &[String], rule: &FieldRule) -> Result<Users, Failure> {
     let numbered = names.iter().enumerate().map(|(index, name)| (index + 1, name.clone())).collect();
-    checked(numbered, "the arguments", rule)
+    checked(numbered, ARGUMENTS, rule)
+}
+
+/// Returns the beginning of a text.
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 fn text<'a>(bytes: &'a [u8], source: &str) -> Result<&'a str, Failure> {
@@ -96,11 +104,13 @@ fn column(text: &str, name: &str, delimiter: u8, source: &str) -> Result<Numbere
     let found: Vec<usize> =
         headers.iter().enumerate().filter(|(_, header)| *header == name).map(|(index, _)| index).collect();
     let [index] = found.as_slice() else {
-        let all: Vec<_> = headers.iter().map(|header| format!("{header:?}")).collect();
+        // A first line without names of columns has data of people.
+        let names = headers.iter().filter(|header| !header.contains('@'));
+        let all: Vec<_> = names.take(SHOWN).map(|header| format!("{:?}", shortened(header))).collect();
         let problem = if found.is_empty() { "no column" } else { "more than one column" };
         return Err(Failure::usage(format!(
             "{source} has {problem} {name:?}; its columns are {}; --delimiter sets the character between them",
-            all.join(", ")
+            if all.is_empty() { "without names".to_owned() } else { all.join(", ") }
         )));
     };
     reader
@@ -113,15 +123,25 @@ fn column(text: &str, name: &str, delimiter: u8, source: &str) -> Result<Numbere
         .collect()
 }
 
+/// Returns the place of a user in a list.
+fn place(source: &str, number: usize) -> String {
+    if source == ARGUMENTS { nth(source, number) } else { format!("{source}, {}", nth(source, number)) }
+}
+
+fn nth(source: &str, number: usize) -> String {
+    if source == ARGUMENTS { format!("argument {number}") } else { format!("line {number}") }
+}
+
 /// Returns each name once, and notes those that occur again, or again in upper or lower case.
 fn without_repetitions(lines: Numbered, source: &str) -> Users {
     let (mut first, mut folded) = (HashMap::new(), HashMap::new());
     let (mut users, mut notes) = (Users::default(), 0_usize);
     for (line, name) in lines {
         let note = match (first.get(&name), folded.get(&name.to_lowercase())) {
-            (Some(earlier), _) => Some(format!("repeats line {earlier}: counted once")),
+            (Some(earlier), _) => Some(format!("repeats {}: counted once", nth(source, *earlier))),
             (None, Some(earlier)) => Some(format!(
-                "differs from line {earlier} only in upper and lower case: two requests, which may be of one user"
+                "differs from {} only in upper and lower case: two requests, which may be of one user",
+                nth(source, *earlier)
             )),
             (None, None) => None,
         };
@@ -132,7 +152,7 @@ fn without_repetitions(lines: Numbered, source: &str) -> Users {
         let Some(note) = note else { continue };
         notes += 1;
         if notes <= SHOWN {
-            users.notes.push(format!("{source}, line {line} {note}"));
+            users.notes.push(format!("{} {note}", place(source, line)));
         }
     }
     if notes > SHOWN {
@@ -144,7 +164,7 @@ fn without_repetitions(lines: Numbered, source: &str) -> Users {
 fn checked(lines: Numbered, source: &str, rule: &FieldRule) -> Result<Users, Failure> {
     let wrong: Vec<String> = lines
         .iter()
-        .filter_map(|(line, name)| rule.check(name).err().map(|error| format!("{source}, line {line}: {error}")))
+        .filter_map(|(line, name)| rule.check(name).err().map(|error| format!("{}: {error}", place(source, *line))))
         .collect();
     if !wrong.is_empty() {
         let more = wrong.len().checked_sub(SHOWN).filter(|more| *more > 0);

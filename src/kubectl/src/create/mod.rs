@@ -10,6 +10,8 @@ pub mod preview;
 mod survey;
 pub mod terms;
 
+use jiff::Timestamp;
+
 pub use self::options::Options;
 use self::{
     creation::Creation,
@@ -54,17 +56,27 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let watched = options.watched(&wanted);
     let found = creation::find(&cluster, &options, &wanted).await?;
     let plan = Plan::new(wanted, &options.pool, &found.by_name)?;
+    options.refuse_past(&plan, Timestamp::now())?;
     let mut creation = Creation::new(&cluster, &options);
     // The API server checks all rules of the CRD and the policies; they are the same for each user.
     let sample = creation.check(&plan.new).await?;
     if !options.yes || options.dry_run.is_some() {
         let stop = options.again(&watched).command("suspend", &cluster.flags);
         preview(&cluster, &options, &plan, &found, sample, stop).await;
-    } else if let Some(kept) = plan.kept_fields() {
-        remark!("{kept}");
+    } else {
+        for (label, remark) in [
+            ("note", plan.kept_fields()),
+            ("reset before", found.earlier.resets(&plan.new)),
+            ("still open", found.earlier.still_open(&plan.new)),
+        ] {
+            remark.into_iter().for_each(|text| remark!("{label}: {text}"));
+        }
     }
     if options.dry_run.is_some() {
-        creation.create(&plan.new, true).await?;
+        if creation.create(&plan.new, true).await?.is_interrupted {
+            remark!("interrupted: nothing was created (--dry-run)");
+            return Ok(Exit::Interrupted);
+        }
         remark!("{} new, {} unchanged; nothing was created (--dry-run)", plan.new.len(), plan.unchanged.len());
         return Ok(Exit::Succeeded);
     }
@@ -82,12 +94,22 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
 
 /// Waits until the requests of the list have ended.
 async fn wait(cluster: &Cluster, options: &Options, watched: Watched) -> Result<Exit, Failure> {
-    let show = Show::new(None, false, options.output.is_some());
+    let show = Show::new(None, &watched.selection, options.output.is_some());
     let again = options.again(&watched);
     Watch { cluster, watched, again, show, timeout: options.timeout, were_created: true }.follow().await
 }
 
 impl Options {
+    /// Refuses to create what cannot be sent any more.
+    fn refuse_past(&self, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
+        match self.not_after {
+            Some(not_after) if not_after <= now && !plan.new.is_empty() => Err(Failure::usage(format!(
+                "--not-after: {not_after} has passed, so that nothing would be sent; nothing was created"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the requests that the command waits for: exactly those of its list.
     fn watched(&self, wanted: &[Wanted]) -> Watched {
         Watched { names: wanted.iter().map(|wanted| wanted.name.clone()).collect(), ..Watched::default() }

@@ -85,7 +85,7 @@ pub struct Options {
     /// The time after which --wait ends with exit code 3, such as 10m
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "wait")]
     pub(super) timeout: Option<Duration>,
-    /// Prints the requests in this format
+    /// Prints the requests that it creates in this format
     #[arg(long, short, value_enum, value_name = "FORMAT")]
     pub(super) output: Option<Output>,
 }
@@ -129,6 +129,12 @@ impl Options {
         let rule = FieldRule::of("username")?;
         let Some(file) = &self.from else { return users::of_arguments(&self.users, &rule) };
         let standard_input = file.as_os_str() == "-";
+        if self.column.is_none() && file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+            let file = file.display();
+            return Err(Failure::usage(format!(
+                "{file} is a CSV file: name the column that has the user names with --column"
+            )));
+        }
         let source = if standard_input { "standard input".to_owned() } else { file.display().to_string() };
         let unreadable = |error| Failure::usage(format!("{source} cannot be read: {error}"));
         let input: Box<dyn std::io::Read> = if standard_input {

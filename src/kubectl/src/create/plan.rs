@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use cognito_reset_api::Outcome;
+use cognito_reset_api::{Outcome, Password};
 use jiff::Timestamp;
 
 use crate::{
@@ -36,6 +36,8 @@ pub struct Existing {
     pub reason: String,
     /// The time when it ended.
     pub ended: Option<Timestamp>,
+    /// True if the password does not work any more.
+    pub is_invalidated: bool,
     /// The fields of its spec besides pool and user that differ from what the command wants.
     pub differs: Vec<&'static str>,
 }
@@ -45,6 +47,7 @@ impl Existing {
     #[must_use]
     pub fn new(request: &Request, wanted: &Spec) -> Self {
         Self {
+            is_invalidated: request.status.password == Password::Invalidated,
             differs: differing(&request.spec, wanted),
             pool: request.spec.user_pool_id.clone(),
             username: request.spec.username.clone(),
@@ -96,16 +99,20 @@ impl Earlier {
     pub fn add(&mut self, request: &Request) {
         let username = request.spec.username.clone();
         match State::from(request) {
-            State::Succeeded => {
-                let (count, last) = self.resets.entry(username).or_default();
-                *count += 1;
-                *last = (*last).max(request.performed());
-            }
+            State::Succeeded => self.add_reset(username, request),
             State::Pending | State::Unknown => {
                 self.open.insert(username);
             }
+            // Such as a code that could not be delivered.
+            State::Failed if request.status.password == Password::Invalidated => self.add_reset(username, request),
             State::NotNeeded | State::Failed | State::Deleted => {}
         }
+    }
+
+    fn add_reset(&mut self, username: String, request: &Request) {
+        let (count, last) = self.resets.entry(username).or_default();
+        *count += 1;
+        *last = (*last).max(request.performed());
     }
 
     /// Counts a request of a user that this plugin cannot parse: its effect is not known.
@@ -113,19 +120,29 @@ impl Earlier {
         self.open.insert(username.to_owned());
     }
 
-    /// Returns the number of these users with a request that has not ended, or of which the effect
-    /// is not known.
+    /// Returns a remark about those of these users with a request that has not ended, or of which
+    /// the effect is not known.
     #[must_use]
-    pub fn open(&self, wanted: &[Wanted]) -> usize {
-        wanted.iter().filter(|wanted| self.open.contains(&wanted.username)).count()
+    pub fn still_open(&self, wanted: &[Wanted]) -> Option<String> {
+        let users = wanted.iter().filter(|wanted| self.open.contains(&wanted.username)).count();
+        (users > 0).then(|| {
+            format!("{users} of these users, by requests of other names that wait or whose effect is not known; they may be reset twice")
+        })
     }
 
-    /// Returns the number of these users that were reset before, the number of their resets, and
-    /// the time of the last one.
+    /// Returns a remark about those of these users that were reset before.
     #[must_use]
-    pub fn of(&self, wanted: &[Wanted]) -> (usize, usize, Option<Timestamp>) {
+    pub fn resets(&self, wanted: &[Wanted]) -> Option<String> {
         let resets = wanted.iter().filter_map(|wanted| self.resets.get(&wanted.username));
-        resets.fold((0, 0, None), |(users, resets, last), (count, at)| (users + 1, resets + count, last.max(*at)))
+        let (users, resets, last) =
+            resets.fold((0, 0, None), |(users, resets, last), (count, at)| (users + 1, resets + count, last.max(*at)));
+        let last = last.map_or_else(String::new, |last| format!(", the last at {last}"));
+        let by = if resets == 1 {
+            "1 request of another name".to_owned()
+        } else {
+            format!("{resets} requests of other names")
+        };
+        (users > 0).then(|| format!("{users} of these users, by {by}{last}; they are reset again"))
     }
 }
 

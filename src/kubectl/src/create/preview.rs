@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use cognito_reset_api::Outcome;
-use cognito_reset_core::escape::escaped;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     plan::{Existing, Found, Plan, Wanted},
     terms::Terms,
 };
-use crate::watch::text::about;
+use crate::{terminal::shown, watch::text::about};
 
 /// The greatest number of unchanged requests that are shown one by one.
 const SHOWN: usize = 5;
@@ -79,28 +78,16 @@ impl Preview<'_> {
 
     /// Returns the rows about the requests that would be created.
     fn about_new(&self) -> Vec<(&'static str, String)> {
-        let mut rows: Vec<_> = self.reset_before().map(|text| ("reset before", text)).into_iter().collect();
+        let mut rows: Vec<_> =
+            self.found.earlier.resets(&self.plan.new).map(|text| ("reset before", text)).into_iter().collect();
         rows.extend(self.found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
-        rows.extend(self.still_open().map(|text| ("still open", text)));
+        rows.extend(self.found.earlier.still_open(&self.plan.new).map(|text| ("still open", text)));
         rows.push(("grants", self.grants()));
         rows.push(("holds", self.holds()));
         rows.extend(self.terms.notes.iter().map(|note| ("note", note.clone())));
         rows.push(("time", self.time()));
         rows.push(("messages", self.messages()));
         rows
-    }
-
-    fn reset_before(&self) -> Option<String> {
-        let (users, resets, last) = self.found.earlier.of(&self.plan.new);
-        let last = last.map_or_else(String::new, |last| format!(", the last at {last}"));
-        (users > 0).then(|| format!("{users} of these users, by {}{last}; they are reset again", others(resets)))
-    }
-
-    fn still_open(&self) -> Option<String> {
-        let users = self.found.earlier.open(&self.plan.new);
-        (users > 0).then(|| {
-            format!("{users} of these users, by requests of other names that wait or whose effect is not known; they may be reset twice")
-        })
     }
 
     fn grants(&self) -> String {
@@ -133,7 +120,7 @@ impl Preview<'_> {
             return "none applies".to_owned();
         }
         let of = |(hold, (count, reason)): (&String, &(usize, String))| {
-            format!("{count} held by {hold} until it is deleted: {}", escaped(reason, |_| false))
+            format!("{count} held by {hold} until it is deleted: {}", shown(reason))
         };
         held.iter().map(of).collect::<Vec<_>>().join("\n")
     }
@@ -163,10 +150,10 @@ impl Preview<'_> {
 
 fn unchanged(unchanged: &[(Wanted, Existing)]) -> String {
     let line = |(wanted, existing): &(Wanted, Existing)| {
-        let user = escaped(&wanted.username, |_| false);
+        let user = shown(&wanted.username);
         let outcome = existing.outcome.as_str();
         match existing.ended {
-            Some(ended) => format!("{user}: {outcome}/{} at {ended}", escaped(&existing.reason, |_| false)),
+            Some(ended) => format!("{user}: {outcome}/{} at {ended}", shown(&existing.reason)),
             None => format!("{user}: {outcome}"),
         }
     };
@@ -175,10 +162,11 @@ fn unchanged(unchanged: &[(Wanted, Existing)]) -> String {
         *outcomes.entry(existing.outcome.as_str()).or_default() += 1;
     }
     let outcomes: Vec<_> = outcomes.into_iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
-    let again = match unchanged.iter().any(|(_, existing)| existing.outcome == Outcome::Failed) {
-        true => "; another --ticket tries those that failed again",
-        false => "",
-    };
+    let again =
+        match unchanged.iter().any(|(_, existing)| existing.outcome == Outcome::Failed && !existing.is_invalidated) {
+            true => "; another --ticket tries those that failed again",
+            false => "",
+        };
     let count = unchanged.len();
     let mut lines = vec![format!("{count}: {}; they exist and are not created again{again}", outcomes.join(", "))];
     let mut worst_first: Vec<_> = unchanged.iter().collect();
@@ -199,10 +187,6 @@ const fn rank(outcome: Outcome) -> u8 {
         Outcome::Succeeded => 2,
         Outcome::Pending => 3,
     }
-}
-
-fn others(requests: usize) -> String {
-    if requests == 1 { "1 request of another name".to_owned() } else { format!("{requests} requests of other names") }
 }
 
 fn by_reason<'a>(waiting: &'a BTreeMap<&'static str, usize>) -> impl Iterator<Item = String> + use<'a> {

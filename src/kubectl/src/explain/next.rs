@@ -2,7 +2,7 @@
 
 use cognito_reset_api::Outcome;
 
-use crate::{request::Request, terminal::quoted};
+use crate::{request::Request, terminal::typable};
 
 /// The namespace in which `deploy/` installs the operator.
 const OPERATOR: &str = "cognito-reset-system";
@@ -108,8 +108,8 @@ impl On<'_> {
         let spec = &self.request.spec;
         // A name that cannot be typed is not repeated.
         let [user, pool] = [(&spec.username, "USER"), (&spec.user_pool_id, "POOL")]
-            .map(|(value, placeholder)| quoted(value).unwrap_or_else(|| placeholder.to_owned()));
-        let ticket = spec.ticket.as_deref().and_then(quoted).map(|ticket| format!(" --ticket {ticket}"));
+            .map(|(value, placeholder)| typable(value).unwrap_or_else(|| placeholder.to_owned()));
+        let ticket = spec.ticket.as_deref().and_then(typable).map(|ticket| format!(" --ticket {ticket}"));
         let command = format!(
             "kubectl cognito-reset create {user} --pool {pool} --name NEW-NAME{}{}",
             ticket.unwrap_or_default(),
@@ -130,7 +130,7 @@ impl On<'_> {
     }
 
     fn list(self, outcome: &str) -> Next {
-        let pool = quoted(&self.request.spec.user_pool_id).unwrap_or_else(|| "POOL".to_owned());
+        let pool = typable(&self.request.spec.user_pool_id).unwrap_or_else(|| "POOL".to_owned());
         let command = format!("kubectl cognito-reset list --outcome {outcome} --pool {pool}{}", self.namespace());
         Next { who: "a requester", command }
     }

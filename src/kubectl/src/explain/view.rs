@@ -12,7 +12,7 @@ use crate::{
     list::password,
     reasons::{Explanation, explain},
     request::{Request, Spec},
-    terminal::{moment, quoted, shown, wrapped},
+    terminal::{moment, shown, typable, wrapped},
 };
 
 /// The way in which an explanation is printed.
@@ -155,7 +155,7 @@ impl Page<'_> {
         }
         if record.is_some() {
             self.line("Next", "an auditor (ClusterRole cognito-reset-auditor):");
-            let name = quoted(&case.id.name).unwrap_or_else(|| "NAME".to_owned());
+            let name = typable(&case.id.name).unwrap_or_else(|| "NAME".to_owned());
             let flags = self.style.flags.within(&case.id.namespace);
             self.text += &format!("            kubectl cognito-reset explain {name}{flags}\n");
         }

@@ -96,7 +96,7 @@ impl Places {
 /// # Errors
 /// When the ledger cannot be read, or a file cannot be written. There is no new file then.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
-    target.refuse_namespace()?;
+    target.refuse_namespace("this command is about the records of the whole cluster")?;
     let cluster = Cluster::connect(target).await?;
     tokio::select! {
         done = export(&options, &cluster, Timestamp::now()) => done,

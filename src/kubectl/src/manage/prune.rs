@@ -162,25 +162,27 @@ impl Options {
         let deletions = selected.items.iter().filter_map(Item::deletion);
         let deletions = deletions.map(async |(name, guard)| (name, delete(api, name, guard, dry_run).await));
         let mut deletions = stream::iter(deletions).buffered(ABREAST);
-        let (mut deleted, mut gone, mut changed) = (0, 0, 0);
+        let (mut deleted, mut gone, mut changed, mut failures) = (0, 0, 0, Vec::new());
         let suffix = if dry_run { " (server dry run)" } else { "" };
         while let Some((name, deletion)) = deletions.next().await {
-            let deletion = deletion.map_err(|failure| Failure {
-                message: format!("{failure}\n{deleted} of {total} were deleted{suffix}; the same command goes on"),
-                ..failure
-            })?;
             match deletion {
-                Deletion::Deleted => {
+                Err(failure) => failures.push(failure),
+                Ok(Deletion::Deleted) => {
                     deleted += 1;
                     line(&format!("passwordresetrequest.cognito-reset.dev/{name} deleted{suffix}"))?;
                 }
-                Deletion::Gone => gone += 1,
-                Deletion::Changed => changed += 1,
+                Ok(Deletion::Gone) => gone += 1,
+                Ok(Deletion::Changed) => changed += 1,
             }
         }
         remark!(
             "{deleted} deleted{suffix}, {gone} deleted by somebody else, {changed} changed in the meantime and kept"
         );
+        let failed = failures.len();
+        if let Some(failure) = failures.into_iter().next() {
+            let deleted = format!("at least {deleted} of {total} were deleted{suffix}, and {failed} got an error");
+            return Err(Failure { message: format!("{failure}\n{deleted}; the same command goes on"), ..failure });
+        }
         let all = changed == 0 && selected.left_out() == 0;
         Ok(if all { Exit::Succeeded } else { Exit::NothingSent })
     }

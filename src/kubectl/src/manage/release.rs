@@ -95,6 +95,7 @@ fn may_hold_the_same(one: &UserPoolHold, other: &UserPoolHold) -> bool {
 /// # Errors
 /// When a hold does not exist, or the cluster or the user refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
+    target.refuse_namespace("holds are objects of the cluster")?;
     let cluster = Cluster::connect(target).await?;
     let api: Api<UserPoolHold> = Api::all(cluster.client.clone());
     let holds = parsed::list(&api, &ListParams::default()).await;

@@ -16,6 +16,7 @@ use serde_json::json;
 use self::counts::{Change, Counts};
 use crate::{
     PROGRAM,
+    ask::{self, Enter},
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
@@ -23,7 +24,7 @@ use crate::{
         ABREAST,
         chosen::{self, Chosen, Found, Selected},
     },
-    terminal::{line, remark},
+    terminal::{counted, line, remark},
 };
 
 /// The examples of `suspend`.
@@ -42,13 +43,23 @@ Examples:
   kubectl cognito-reset resume --ticket INC-7
 
   # Let every request of a namespace go on
-  kubectl cognito-reset resume --all -n support";
+  kubectl cognito-reset resume --all -n support --yes";
 
-/// The arguments of `suspend` and `resume`.
+/// The arguments of `suspend`.
 #[derive(Args, Debug)]
 pub struct Options {
     #[command(flatten)]
     chosen: Chosen,
+}
+
+/// The arguments of `resume`.
+#[derive(Args, Debug)]
+pub struct ResumeOptions {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Resumes without asking. Requests that are named are resumed without it
+    #[arg(long, short)]
+    yes: bool,
 }
 
 /// Runs `suspend`.
@@ -56,15 +67,15 @@ pub struct Options {
 /// # Errors
 /// When nothing is selected, or the cluster refuses. The message counts what was changed.
 pub async fn suspend(options: Options, target: &Target) -> Result<Exit, Failure> {
-    run(&options, target, true).await
+    run(&options.chosen, target, true, true).await
 }
 
 /// Runs `resume`.
 ///
 /// # Errors
 /// When nothing is selected, or the cluster refuses. The message counts what was changed.
-pub async fn resume(options: Options, target: &Target) -> Result<Exit, Failure> {
-    run(&options, target, false).await
+pub async fn resume(options: ResumeOptions, target: &Target) -> Result<Exit, Failure> {
+    run(&options.chosen, target, false, options.yes).await
 }
 
 /// The work on one request.
@@ -108,17 +119,23 @@ impl Item {
     }
 }
 
-async fn run(options: &Options, target: &Target, wanted: bool) -> Result<Exit, Failure> {
+async fn run(chosen: &Chosen, target: &Target, wanted: bool, yes: bool) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
-    let selected = options.chosen.read(&cluster, |found| Item::of(&found, wanted)).await?;
-    options.chosen.require(&selected, &cluster)?;
+    let selected = chosen.read(&cluster, |found| Item::of(&found, wanted)).await?;
+    chosen.require(&selected, &cluster)?;
     selected.report(&cluster, "it was not changed");
+    let total = selected.items.iter().filter(|item| item.step == Step::Patch).count();
+    // A selection may have requests that somebody has taken out for good reasons.
+    if !yes && chosen.names.is_empty() && total > 0 {
+        let question = format!("Let {} go on, whoever has suspended them?", counted(total, "request"));
+        ask::confirm(&question, Enter::Ends, "nothing was resumed")?;
+    }
     let counts = change(&cluster, &selected, wanted).await?;
     remark!("{}", counts.described(wanted));
     for remark in counts.remarks(wanted) {
         remark!("{remark}");
     }
-    Ok(counts.exit(!options.chosen.names.is_empty(), selected.left_out()))
+    Ok(counts.exit(!chosen.names.is_empty(), selected.left_out()))
 }
 
 /// Changes those whose value differs, a few at a time. A failure ends none of the others.
@@ -146,7 +163,7 @@ async fn change(cluster: &Cluster, selected: &Selected<Item>, wanted: bool) -> R
     }
     let failed = failures.len();
     failures.into_iter().next().map_or(Ok(counts), |failure| {
-        let changed = format!("{} of {total} were changed, and {failed} failed", counts.changed);
+        let changed = format!("at least {} of {total} were changed, and {failed} got an error", counts.changed);
         Err(Failure { message: format!("{failure}\n{changed}; run the same command again"), ..failure })
     })
 }

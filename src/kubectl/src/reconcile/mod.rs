@@ -119,7 +119,7 @@ impl Totals {
 /// # Errors
 /// When a file is not a log of CloudTrail, or the ledger cannot be read to its end.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
-    target.refuse_namespace()?;
+    target.refuse_namespace("this command is about the records of the whole cluster")?;
     check_pool(options.pool.as_ref())?;
     let range = range(options.since, options.until)?;
     let mut sorter = Sorter::new(range, options.pool.clone());

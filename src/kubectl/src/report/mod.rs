@@ -18,6 +18,7 @@ use crate::{
     failure::Failure,
     ledger::{self, Entry},
     moment::{self, Range},
+    naming::is_same_ticket,
     rules::FieldRule,
     sheet::{self, Format, Sheet},
 };
@@ -80,7 +81,10 @@ impl Selection {
     pub fn takes(&self, row: &Row<'_>) -> bool {
         let namespace = &row.record.spec.request.namespace;
         self.range.contains(row.moment())
-            && self.ticket.as_ref().is_none_or(|ticket| row.origin().ticket.as_ref() == Some(ticket))
+            && self
+                .ticket
+                .as_ref()
+                .is_none_or(|wanted| row.origin().ticket.as_ref().is_some_and(|ticket| is_same_ticket(ticket, wanted)))
             && self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
     }
 }

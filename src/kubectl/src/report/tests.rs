@@ -156,7 +156,7 @@ fn a_row_is_in_one_of_two_adjacent_ranges() {
     let of = |since, until| Selection { range: Range { since, until }, ..Selection::default() };
     assert_eq!((taken(&of(None, middle)), taken(&of(middle, None))), (1, 1));
     let ticket = |ticket: &str| Selection { ticket: Some(ticket.into()), ..Selection::default() };
-    assert_eq!((taken(&ticket("T-1")), taken(&ticket("T"))), (1, 0));
+    assert_eq!((taken(&ticket("t-1")), taken(&ticket("T"))), (1, 0));
     let namespace = |name: &str| Selection { namespace: Some(name.into()), ..Selection::default() };
     assert_eq!((taken(&namespace("support")), taken(&namespace("default"))), (2, 0));
 }

@@ -14,6 +14,9 @@ use crate::{
     terminal::{Columns, age, counted, shown, wrapped},
 };
 
+/// The words for a pending request without a status of the operator.
+pub const UNSEEN: &str = "not seen by the operator yet";
+
 /// The counted requests.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -42,7 +45,7 @@ impl Summary {
         if request.outcome() != Outcome::Pending {
             return;
         }
-        let reason = if request.reason().is_empty() { "Pending" } else { request.reason() };
+        let reason = if request.is_seen() { request.reason() } else { UNSEEN };
         *self.waiting.entry(reason.to_owned()).or_default() += 1;
         let created = request.metadata.creation_timestamp.as_ref().map(|time| time.0);
         if let Some(created) = created.filter(|created| self.oldest.as_ref().is_none_or(|it| *created < it.created)) {
@@ -203,7 +206,7 @@ mod tests {
         assert!(
             summary
                 .text("here", now)
-                .ends_with("\nWAITING   REQUESTS\nPending   2\n\nOldest pending: support/00, for 3h (Pending)\n")
+                .ends_with("\nWAITING                        REQUESTS\nnot seen by the operator yet   2\n\nOldest pending: support/00, for 3h (not seen by the operator yet)\n")
         );
     }
 

@@ -91,6 +91,12 @@ fn a_csv_that_cannot_be_used_says_why() {
         ("", "mail", "list has no column \"mail\"; its columns are "),
         ("id,Mail\n1,alice\n", "mail", "list has no column \"mail\"; its columns are \"id\", \"Mail\";"),
         ("id;mail\n1;alice\n", "mail", "list has no column \"mail\"; its columns are \"id;mail\"; --delimiter"),
+        // A list without a header: people are not named.
+        (
+            "alice@example.com,Alice\nb@example.com,Bob\n",
+            "mail",
+            "list has no column \"mail\"; its columns are \"Alice\";",
+        ),
         ("mail,mail\na,b\n", "mail", "list has more than one column \"mail\";"),
         ("id,mail\n", "mail", "list has no user name"),
         ("id,mail\n1,alice\n2\n", "mail", "list, line 3: not CSV: "),

@@ -56,7 +56,7 @@ pub struct Options {
 /// # Errors
 /// When the manifest or its ledger cannot be read, or the cluster refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
-    target.refuse_namespace()?;
+    target.refuse_namespace("this command is about the records of the whole cluster")?;
     let (manifest, hash) = manifest::read(&options.manifest).map_err(|reason| {
         Failure::usage(format!("{} is no manifest that can be read: {reason}", options.manifest.display()))
     })?;

@@ -64,7 +64,7 @@ pub struct Options {
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(&attach::patient(target)).await?;
     let watched = Watched { names: options.names.into_iter().collect(), selection: options.selection };
-    let show = Show::new(options.output, watched.selection.all_namespaces, false);
+    let show = Show::new(options.output, &watched.selection, false);
     let again = watched.clone();
     let watch = Watch { cluster: &cluster, watched, again, show, timeout: options.timeout, were_created: false };
     watch.follow().await
@@ -100,8 +100,13 @@ impl Watch<'_> {
     /// When they cannot be watched, or there are none.
     pub async fn follow(&self) -> Result<Exit, Failure> {
         let mut progress = Progress::default();
-        let end = self.until_end(&mut progress).await?;
-        self.show.end(&progress)?;
+        let end = self.until_end(&mut progress).await.inspect_err(|_| self.show.clear())?;
+        if progress.is_complete() {
+            self.show.end(&progress)?;
+        } else {
+            self.show.clear();
+            self.show.remark("not all requests were listed yet, so there are no counts");
+        }
         let exit = match end {
             End::Over => return Ok(Exit::of(&progress.tally())),
             End::TimedOut => Exit::TimedOut,
@@ -133,6 +138,10 @@ impl Watch<'_> {
                     }
                 }
                 _ = ticks.tick() => self.tick(progress, start.elapsed()),
+            }
+            // Nobody reads the lines of a watch; `create --wait` still waits for its users.
+            if self.show.is_unread() && !self.were_created {
+                return Ok(End::Interrupted);
             }
             if progress.is_over() {
                 return Ok(End::Over);

@@ -1,7 +1,7 @@
 //! The output of a watch: a bar on a terminal, lines, or JSON objects.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, IsTerminal as _},
 };
 
@@ -12,8 +12,9 @@ use crate::{
     document,
     failure::Failure,
     request::{Id, Request},
+    selection::Selection,
     tally::State,
-    terminal,
+    terminal::{self, Reader},
     watch::{progress::Progress, text},
 };
 
@@ -34,9 +35,12 @@ pub enum Format {
 pub struct Show {
     format: Option<Format>,
     all_namespaces: bool,
+    /// True if a request may leave the selection and still exist.
+    by_labels: bool,
     /// Standard output has the manifests of `create -o`.
     to_stderr: bool,
     is_terminal: bool,
+    is_unread: Cell<bool>,
     bar: ProgressBar,
     /// The lines of requests that had succeeded before it is known how many requests there are.
     early: RefCell<Vec<String>>,
@@ -45,11 +49,21 @@ pub struct Show {
 impl Show {
     /// Prints in this format. `to_stderr` leaves standard output to others.
     #[must_use]
-    pub fn new(format: Option<Format>, all_namespaces: bool, to_stderr: bool) -> Self {
+    pub fn new(format: Option<Format>, selection: &Selection, to_stderr: bool) -> Self {
+        let (all_namespaces, by_labels) = (selection.all_namespaces, selection.filter.selector.is_some());
         let is_terminal = if to_stderr { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
         // Hidden where standard error is no terminal.
         let bar = bar(ProgressDrawTarget::stderr());
-        Self { format, all_namespaces, to_stderr, is_terminal, bar, early: RefCell::default() }
+        Self {
+            format,
+            all_namespaces,
+            by_labels,
+            to_stderr,
+            is_terminal,
+            is_unread: Cell::new(false),
+            bar,
+            early: RefCell::default(),
+        }
     }
 
     /// Shows a request that has ended.
@@ -94,9 +108,20 @@ impl Show {
     /// When the output is closed.
     pub fn deleted(&self, id: &Id) -> Result<(), Failure> {
         self.line(&match self.format {
-            Some(Format::Json) => document::json(&text::deleted_json(id))?,
-            None => text::deleted(id, self.all_namespaces),
+            Some(Format::Json) => document::json(&text::deleted_json(id, self.by_labels))?,
+            None => text::deleted(id, self.all_namespaces, self.by_labels),
         })
+    }
+
+    /// Returns true if the reader of the lines has gone.
+    #[must_use]
+    pub const fn is_unread(&self) -> bool {
+        self.is_unread.get()
+    }
+
+    /// Removes the bar.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 
     /// Shows a remark for the user.
@@ -136,7 +161,11 @@ impl Show {
                 terminal::say(line);
                 Ok(())
             }
-            false => terminal::line(line),
+            false => {
+                let reader = terminal::print(&format!("{line}\n"))?;
+                self.is_unread.set(self.is_unread.get() || reader == Reader::Gone);
+                Ok(())
+            }
         })
     }
 }

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
-use cognito_reset_core::escape::escaped;
 use serde_json::{Value, json};
 
 use crate::{
     exit::Exit,
     request::{Id, Request},
+    status::summary::UNSEEN,
     style::{Tone, painted},
     tally::{State, Tally},
+    terminal::shown,
     watch::progress::Progress,
 };
 
@@ -21,26 +22,28 @@ const FREQUENT: usize = 2;
 pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
     let mut line = name(&request.id(), all_namespaces);
     if names_users {
-        let _ = write!(line, " ({})", escaped(&request.spec.username, |_| false));
+        let _ = write!(line, " ({})", shown(&request.spec.username));
     }
     let outcome = request.outcome().as_str();
     let outcome = Tone::of_outcome(outcome).map_or_else(|| outcome.to_owned(), |tone| painted(outcome, tone));
-    let _ = write!(line, ": {outcome}/{}", escaped(request.reason(), |_| false));
+    let _ = write!(line, ": {outcome}/{}", shown(request.reason()));
     match State::from(request) {
         State::NotNeeded if request.nothing_was_sent() => line.push_str(" (nothing was sent for this request)"),
         State::Failed | State::Unknown => {
-            let _ = write!(line, ": {}", escaped(request.message(), |_| false));
+            let _ = write!(line, ": {}", shown(request.message()));
         }
         State::NotNeeded | State::Succeeded | State::Pending | State::Deleted => {}
     }
     line
 }
 
-/// Returns the line of a request that was deleted before an outcome was seen.
+/// Returns the line of a request that was deleted before an outcome was seen or, where labels select
+/// requests, is not selected any more.
 #[must_use]
-pub fn deleted(id: &Id, all_namespaces: bool) -> String {
+pub fn deleted(id: &Id, all_namespaces: bool, by_labels: bool) -> String {
+    let how = if by_labels { "deleted, or without the labels," } else { "deleted" };
     format!(
-        "{}: deleted before an outcome was seen; if a call was made, its record has the outcome",
+        "{}: {how} before an outcome was seen; if a call was made, its record has the outcome",
         name(id, all_namespaces)
     )
 }
@@ -62,7 +65,7 @@ fn most_frequent(waiting: &BTreeMap<Arc<str>, usize>) -> Vec<String> {
     let mut most: Vec<_> = waiting.iter().collect();
     most.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let of = |(reason, count): (&Arc<str>, &usize)| {
-        let reason = if reason.is_empty() { "not seen by the operator".into() } else { escaped(reason, |_| false) };
+        let reason = if reason.is_empty() { UNSEEN.into() } else { shown(reason) };
         format!("{count} {reason}")
     };
     most.into_iter().map(of).collect()
@@ -141,8 +144,8 @@ pub fn ended_json(request: &Request) -> Value {
 
 /// Returns the JSON object of a request that was deleted before an outcome was seen.
 #[must_use]
-pub fn deleted_json(Id { namespace, name }: &Id) -> Value {
-    json!({"event": "deleted", "namespace": namespace, "name": name})
+pub fn deleted_json(Id { namespace, name }: &Id, by_labels: bool) -> Value {
+    json!({"event": if by_labels { "deletedOrWithoutLabels" } else { "deleted" }, "namespace": namespace, "name": name})
 }
 
 /// Returns the JSON object at the end.

@@ -109,7 +109,8 @@ mod tests {
             (&[][..], None, true),
             (&["one"], Some("INC-7"), true),
             (&["two"], Some("INC-7"), false),
-            (&["one"], Some("inc-7"), false),
+            (&["one"], Some("inc-7"), true),
+            (&["one"], Some("INC-70"), false),
         ] {
             assert_eq!(watched(names, ticket).takes(&object), wanted, "{names:?} {ticket:?}");
         }

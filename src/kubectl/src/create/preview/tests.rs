@@ -15,6 +15,7 @@ fn existing(name: &str, outcome: Outcome, reason: &str, ended: Option<&str>) -> 
         outcome,
         reason: reason.into(),
         ended: ended.map(|time| time.parse().unwrap()),
+        is_invalidated: false,
         differs: Vec::new(),
     };
     (wanted(name), existing)

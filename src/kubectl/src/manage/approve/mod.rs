@@ -134,7 +134,7 @@ impl Options {
         let approver = me::approved_by(&me::of_this_user(&cluster.client).await?);
         for (done, review) in reviews.iter().enumerate() {
             let by = approve_one(cluster, review, approver.as_ref()).await.map_err(|failure| Failure {
-                message: format!("{failure}\n{done} of {} were approved", reviews.len()),
+                message: format!("{failure}\nat least {done} of {} were approved", reviews.len()),
                 ..failure
             })?;
             line(&format!("passwordresetrequest.cognito-reset.dev/{} approved", review.name))?;

@@ -68,9 +68,12 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     let wanted = wanted::in_order(options.spec());
     let name = options.name.clone().map_or_else(|| wanted::name(&wanted), Ok)?;
+    target.refuse_namespace("holds are objects of the cluster; --namespaces names those that one is for")?;
     let cluster = Cluster::connect(target).await?;
     let holds: Api<UserPoolHold> = Api::all(cluster.client.clone());
-    let verb = if create(&holds, &name, &wanted).await? { "created" } else { "unchanged" };
+    let created = tokio::time::timeout(options.timeout, create(&holds, &name, &wanted)).await;
+    let created = created.map_err(|_| not_in_force(&name, options.timeout, "the API server has not responded"))?;
+    let verb = if created? { "created" } else { "unchanged" };
     line(&format!("userpoolhold.cognito-reset.dev/{name} {verb}"))?;
     let hold = in_force(&holds, &name, options.timeout).await?;
     report(&hold, &cluster.cluster_flags)
@@ -105,7 +108,10 @@ async fn create(holds: &Api<UserPoolHold>, name: &str, wanted: &UserPoolHoldSpec
 async fn in_force(holds: &Api<UserPoolHold>, name: &str, timeout: Duration) -> Result<UserPoolHold, Failure> {
     let begun = Instant::now();
     loop {
-        let read = holds.get_opt(name).await;
+        let left = timeout.saturating_sub(begun.elapsed());
+        let Ok(read) = tokio::time::timeout(left, holds.get_opt(name)).await else {
+            return Err(not_in_force(name, timeout, "the API server has not responded"));
+        };
         let problem = match read {
             Ok(Some(hold)) if State::of(&hold) != State::NotApplied => return Ok(hold),
             Ok(Some(_)) => "its status does not say yet that an operator applies it".to_owned(),
@@ -121,7 +127,7 @@ async fn in_force(holds: &Api<UserPoolHold>, name: &str, timeout: Duration) -> R
 
 fn not_in_force(name: &str, timeout: Duration, problem: &str) -> Failure {
     let message = format!(
-        "the hold {name} exists, but was not seen in force within {timeout:?}: {problem}. Calls may go on until an operator applies it; check that the operator runs, and look at it with `kubectl get poolhold {name}`"
+        "the hold {name} was not seen in force within {timeout:?}: {problem}. Calls may go on until an operator applies it; check that the operator runs, and look at it with `kubectl get poolhold {name}`"
     );
     Failure { exit: Exit::TimedOut, message }
 }

@@ -92,7 +92,7 @@ fn the_bar_fits_its_terminal() {
         let drawn = Arc::clone(&screen.drawn);
         let bar = bar(ProgressDrawTarget::term_like(Box::new(screen)));
         // A bar that is dropped clears its lines.
-        let show = Show { bar, ..Show::new(None, false, false) };
+        let show = Show { bar, ..Show::new(None, &Selection::default(), false) };
         show.draw(&progress());
         let drawn: Vec<char> = drawn.lock().expect("the screen").chars().collect();
         // Each line is filled with blanks, and a longer one goes on in the next.
@@ -106,7 +106,7 @@ fn the_bar_fits_its_terminal() {
 #[test]
 fn a_terminal_shows_few_successes_and_not_the_first_of_many() {
     for (count, wanted) in [(FEW, FEW), (FEW + 1, 0)] {
-        let show = Show { is_terminal: true, ..Show::new(None, false, false) };
+        let show = Show { is_terminal: true, ..Show::new(None, &Selection::default(), false) };
         let mut progress = Progress::default();
         progress.list_begins();
         for number in 0..count {

@@ -30,7 +30,7 @@ fn a_line_names_request_outcome_and_reason() {
     assert_eq!(ended(&required, false, false), "one: Succeeded/AlreadyResetRequired");
     let failed = request("Failed", "UserNotFoundException", "no such\u{1b}[2J user");
     assert_eq!(ended(&failed, false, false), "one: Failed/UserNotFoundException: no such\\u001b[2J user");
-    let gone = deleted(&done.id(), true);
+    let gone = deleted(&done.id(), true, false);
     assert_eq!(gone, "support/one: deleted before an outcome was seen; if a call was made, its record has the outcome");
 }
 
@@ -69,10 +69,11 @@ fn the_counts_name_what_is_waited_for() {
     put("e", "Succeeded", "AlreadyPerformed");
     assert_eq!(
         tally(&progress),
-        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded without a reset now (2 RateLimited, 1 not seen by the operator)"
+        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded without a reset now (2 RateLimited, 1 not seen by the operator yet)"
     );
     assert_eq!(pace(&progress), "3 left");
-    let below = "0 ok, 1 failed, 0 unknown, 1 without a reset now\nwaiting: 2 RateLimited, 1 not seen by the operator";
+    let below =
+        "0 ok, 1 failed, 0 unknown, 1 without a reset now\nwaiting: 2 RateLimited, 1 not seen by the operator yet";
     assert_eq!(below_bar(&progress), below);
     assert_eq!(
         tally_json(&progress).to_string(),
