@@ -29,19 +29,22 @@ async fn a_ticket_is_suspended_and_resumed() -> Result<()> {
     for name in ["a", "b"] {
         env.becomes(name, "Pending/Suspended").await?;
     }
-    let nobody = env.plugin(&["suspend", "--ticket", "inc-7"]).await?;
+    let nobody = env.plugin(&["suspend", "--ticket", "inc-8"]).await?;
     assert_eq!(nobody.code, Some(5), "{nobody}");
-    assert!(nobody.stderr.contains("no request of ticket inc-7"), "{nobody}");
+    assert!(nobody.stderr.contains("no request of ticket inc-8"), "{nobody}");
     let ended = env.plugin(&["suspend", "other"]).await?;
     assert_eq!(ended.code, Some(5), "{ended}");
     assert!(ended.stderr.contains("1 had ended and cannot be changed"), "{ended}");
+    // A selection may have requests that another user has taken out.
+    let unasked = env.plugin(&["resume", "--ticket", "INC-7"]).await?;
+    assert!(unasked.code == Some(2) && unasked.stderr.contains("pass --yes; nothing was resumed"), "{unasked}");
     // A name with a typing error holds up no other, and is no success.
     let missing = env.plugin(&["resume", "a", "missing"]).await?;
     assert_eq!(missing.code, Some(5), "{missing}");
     for says in ["missing: there is no such request in namespace default", "1 resumed"] {
         assert!(missing.stderr.contains(says), "{missing}");
     }
-    let resumed = env.plugin(&["resume", "--ticket", "INC-7", "--pool", &env.pool]).await?;
+    let resumed = env.plugin(&["resume", "--ticket", "INC-7", "--pool", &env.pool, "--yes"]).await?;
     assert!(resumed.ok && resumed.stderr.contains("1 resumed"), "{resumed}");
     for name in ["a", "b"] {
         assert_eq!(env.ended(name).await?, "Succeeded/ResetAccepted");

@@ -127,7 +127,7 @@ async fn run(chosen: &Chosen, target: &Target, wanted: bool, yes: bool) -> Resul
     let total = selected.items.iter().filter(|item| item.step == Step::Patch).count();
     // A selection may have requests that somebody has taken out for good reasons.
     if !yes && chosen.names.is_empty() && total > 0 {
-        let question = format!("Let {} go on, whoever has suspended them?", counted(total, "request"));
+        let question = format!("Let {} go on, also those that another user has suspended?", counted(total, "request"));
         ask::confirm(&question, Enter::Ends, "nothing was resumed")?;
     }
     let counts = change(&cluster, &selected, wanted).await?;

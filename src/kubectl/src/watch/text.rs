@@ -37,8 +37,8 @@ pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> Stri
     line
 }
 
-/// Returns the line of a request that was deleted before an outcome was seen or, where labels select
-/// requests, is not selected any more.
+/// Returns the line of a request that was deleted before an outcome was seen or, where labels
+/// select requests, is not selected any more.
 #[must_use]
 pub fn deleted(id: &Id, all_namespaces: bool, by_labels: bool) -> String {
     let how = if by_labels { "deleted, or without the labels," } else { "deleted" };
