@@ -92,6 +92,27 @@ async fn the_screen_shows_what_the_list_means() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_created_is_counted_where_output_fails() -> Result<()> {
+    let env = Environment::start().await?;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
+    let output = std::process::Command::new(plugin())
+        .args(create(&env, &["alice", "bob", "--yes", "-o", "name"]))
+        .env("KUBECONFIG", env.cluster.kubeconfig())
+        .stdin(std::process::Stdio::null())
+        .stdout(full)
+        .output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    assert!(stderr.contains("2 of 2 were created; the same command goes on"), "{stderr}");
+    assert_eq!(env.list("prr").await?.len(), 2);
+    let past = env.plugin(&create(&env, &["carol", "--yes", "--not-after", "2020-01-01T00:00:00Z"])).await?;
+    assert!(past.code == Some(2) && past.stderr.contains("--not-after: "), "{past}");
+    let again = env.plugin(&create(&env, &["alice", "--yes", "--not-after", "2020-01-01T00:00:00Z"])).await?;
+    assert!(again.ok && again.stderr.contains("keep their own notAfter"), "{again}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_requester_names_themselves_where_a_policy_demands_it() -> Result<()> {
     let env = Environment::start().await?;
     let role = "--clusterrole=cognito-reset-requester";
