@@ -122,6 +122,9 @@ pub fn continued(
     cluster: &ClusterId,
 ) -> Result<Option<Link>, Failure> {
     if named.is_none() && !searched {
+        if directory.names()?.iter().any(|name| name.ends_with(SUFFIX)) {
+            remark!("the directory has exports, and this one begins a chain of its own: --previous continues one");
+        }
         return Ok(None);
     }
     let Found { links, unfinished } = find(directory)?;
@@ -138,7 +141,7 @@ pub fn continued(
             let flag = if named.is_some() { "--previous" } else { "--out" };
             let server = &link.header.cluster.server;
             Err(Failure::usage(format!(
-                "{flag}: {} is of another cluster ({server}): use another directory, or choose its context with --context",
+                "{flag}: {} is of another cluster ({server}), or one of the two exports has no uid of the cluster, and the servers differ: use another directory, choose its context with --context, or let the account get the namespace kube-system",
                 link.file
             )))
         }

@@ -114,7 +114,7 @@ fn exists(target: &Path) -> Failure {
 }
 
 fn unwritable(target: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("{} cannot be written: {error}; nothing was exported", target.display()))
+    Failure::refused(format!("{} cannot be written: {error}; nothing was exported", target.display()))
 }
 
 #[cfg(test)]

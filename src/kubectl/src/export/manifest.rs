@@ -41,9 +41,15 @@ pub struct Header {
     pub plugin_version: String,
     /// The time of the export, by the clock of the plugin.
     pub time: Timestamp,
-    /// The part of the ledger.
-    #[serde(flatten)]
-    pub part: Part,
+    /// The time since which the records were written; absent for all records.
+    ///
+    /// These two are not a flattened [`Part`]: serde keeps all fields that it does not know in
+    /// memory then, and [`read_header`] leaves out the records, of which there may be many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The resource version of the export before, if the export continues one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_resource_version: Option<String>,
     /// The resource version of the list: the state of the cluster that was exported.
     pub resource_version: String,
     /// The file of the ledger.
@@ -97,11 +103,22 @@ pub struct Line {
     pub sha256: String,
 }
 
+impl Header {
+    /// Returns the part of the ledger.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        Part { since: self.since, since_resource_version: self.since_resource_version.clone() }
+    }
+}
+
 impl ClusterId {
-    /// Returns true if both have a uid, and the uids differ.
+    /// Returns true if the uids differ or, where one is not known, the servers.
     #[must_use]
     pub fn is_other_than(&self, other: &Self) -> bool {
-        self.uid.is_some() && other.uid.is_some() && self.uid != other.uid
+        match (&self.uid, &other.uid) {
+            (Some(uid), Some(other)) => uid != other,
+            _ => self.server != other.server,
+        }
     }
 }
 

@@ -45,7 +45,8 @@ read them. An interruption leaves no half export, and one export at a time write
 
 In a chain, --since with a moment after the export before is refused: what was written in between
 would be in no export. `--since previous` exports what was written since that export, and all
-records if there is none.
+records if there is none. A first export with --since and a moment begins a chain without the
+records before it, and an export into a file without --previous begins a chain of its own.
 
 Examples:
   # Export all records into a directory, as the first export or as the next one of its chain
@@ -80,14 +81,20 @@ pub struct Places {
 }
 
 impl Places {
-    fn new(out: &Path, now: Timestamp) -> Self {
+    fn new(out: &Path, now: Timestamp) -> Result<Self, Failure> {
         let ledger = if out.is_dir() {
-            out.join(format!("ledger-{}{}", now.strftime("%Y%m%dT%H%M%SZ"), chain::LEDGER))
-        } else {
+            out.join(format!("ledger-{}{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"), chain::LEDGER))
+        } else if out.to_string_lossy().ends_with(chain::LEDGER) {
             out.to_owned()
+        } else {
+            return Err(Failure::usage(format!(
+                "--out: {} is neither a directory nor a file *{}: create the directory first",
+                out.display(),
+                chain::LEDGER
+            )));
         };
         let name = ledger.file_stem().unwrap_or_default().to_string_lossy();
-        Self { manifest: ledger.with_file_name(format!("{name}{SUFFIX}")), ledger }
+        Ok(Self { manifest: ledger.with_file_name(format!("{name}{SUFFIX}")), ledger })
     }
 }
 
@@ -122,7 +129,7 @@ async fn interrupted() {
 }
 
 async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<Exit, Failure> {
-    let places = Places::new(&options.out, now);
+    let places = Places::new(&options.out, now)?;
     let directory = Directory::of(&places.ledger)?;
     let cluster_id = identify(cluster).await?;
     let before = before(options, &directory, &cluster_id)?;
@@ -140,7 +147,8 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
         cluster: cluster_id,
         plugin_version: env!("CARGO_PKG_VERSION").to_owned(),
         time: now,
-        part: part.clone(),
+        since: part.since,
+        since_resource_version: part.since_resource_version.clone(),
         resource_version,
         ledger,
         effects: numbers.effects.clone(),
@@ -217,10 +225,14 @@ mod tests {
     #[test]
     fn the_files_are_named_after_the_time_in_a_directory() {
         let now = "2030-01-02T03:04:05Z".parse().unwrap();
-        let places = Places::new(&std::env::temp_dir(), now);
-        assert!(places.ledger.ends_with("ledger-20300102T030405Z.ndjson"), "{places:?}");
-        assert!(places.manifest.ends_with("ledger-20300102T030405Z.manifest.json"), "{places:?}");
-        let places = Places::new(Path::new("no/such.ndjson"), now);
+        let places = Places::new(&std::env::temp_dir(), now).unwrap();
+        assert!(places.ledger.ends_with("ledger-20300102T030405.000Z.ndjson"), "{places:?}");
+        assert!(places.manifest.ends_with("ledger-20300102T030405.000Z.manifest.json"), "{places:?}");
+        let places = Places::new(Path::new("no/such.ndjson"), now).unwrap();
         assert_eq!(places.manifest, Path::new("no/such.manifest.json"));
+        for missing in ["no/such", "no/such/", "ledger.json"] {
+            let error = Places::new(Path::new(missing), now).unwrap_err();
+            assert!(error.message.contains("create the directory first"), "{error}");
+        }
     }
 }

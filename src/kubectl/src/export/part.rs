@@ -3,7 +3,6 @@
 
 use cognito_reset_core::ledger::changed_at;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -36,15 +35,12 @@ impl Since {
 }
 
 /// The part of an export.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Part {
     /// The time since which the records were written; absent for all records.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// The resource version of the export before. What was written after it is contained, too,
     /// regardless of the clocks. Absent for all records, and in the first export.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_resource_version: Option<String>,
 }
 

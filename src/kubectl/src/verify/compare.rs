@@ -149,10 +149,7 @@ fn check(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::export::{
-        manifest::{ClusterId, FORMAT, Header, Ledger},
-        part::Part,
-    };
+    use crate::export::manifest::{ClusterId, FORMAT, Header, Ledger};
 
     /// Returns the line of a record.
     pub(crate) fn line(name: &str) -> String {
@@ -169,7 +166,8 @@ pub(crate) mod tests {
             cluster: ClusterId { uid: None, server: "localhost".into() },
             plugin_version: "0".into(),
             time: jiff::Timestamp::UNIX_EPOCH,
-            part: Part::default(),
+            since: None,
+            since_resource_version: None,
             resource_version: "100".into(),
             ledger: Ledger { file: "ledger.ndjson".into(), sha256: sha256(text.as_bytes()), records: count },
             effects: BTreeMap::from([("Performed".to_owned(), count)]),

@@ -84,7 +84,7 @@ impl Layers {
     /// Adds the export before, unless one of all records is here.
     pub(super) fn add(&mut self, layer: Layer) {
         if !self.is_complete {
-            self.is_complete = layer.manifest.header.part.since.is_none();
+            self.is_complete = layer.manifest.header.since.is_none();
             self.layers.push(layer);
         }
     }
@@ -101,12 +101,12 @@ impl Layers {
 
     /// Returns the time before which records may be in none of them; `None` if all are here.
     pub(super) fn since(&self) -> Option<Timestamp> {
-        self.layers.last().and_then(|layer| layer.manifest.header.part.since)
+        self.layers.last().and_then(|layer| layer.manifest.header.since)
     }
 
     /// Returns true if one of them has this record, if it existed then.
     pub(super) fn cover(&self, entry: &Entry) -> bool {
-        self.layers.iter().any(|layer| layer.manifest.header.part.has(entry))
+        self.layers.iter().any(|layer| layer.manifest.header.part().has(entry))
     }
 
     /// Returns the place of each record.
@@ -129,7 +129,7 @@ mod tests {
 
     fn layer(names: &[&str], lines: &[&str], since: Option<Timestamp>) -> Layer {
         let mut manifest = manifest(names);
-        manifest.header.part.since = since;
+        manifest.header.since = since;
         let text: String = lines.iter().map(|name| line(name) + "\n").collect();
         let compared = compare(&manifest, text.as_bytes()).unwrap();
         Layer { manifest, compared, path: PathBuf::new() }

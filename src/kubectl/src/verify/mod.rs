@@ -29,10 +29,9 @@ the SHA-256 that `export` printed: compare it with the one that is printed here.
 
 With --live, the ledger of the cluster is compared with the newest export; if that has only the
 records written since the one before, with those before as well, down to one of all records. A
-record that was written since the newest export, as the operator writes records, is no difference. A
-record that is gone is one:
-retention may have deleted it, or somebody. Those of requests that were never granted are kept for
-minutes only, and are no difference.
+record that was written since the newest export, as the operator writes records, is no difference.
+A record that is gone is one: retention may have deleted it, or somebody. Those of requests that
+were never granted are kept for minutes only, and are no difference.
 
 The exit code is 0 if there is no difference, and 1 if there is one.
 
@@ -49,6 +48,9 @@ pub struct Options {
     /// Compares the export with the ledger of the cluster, too
     #[arg(long)]
     live: bool,
+    /// Accepts that the first exports of the chain are not in the directory
+    #[arg(long)]
+    archived: bool,
 }
 
 /// Runs `verify`.
@@ -60,7 +62,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let (manifest, hash) = manifest::read(&options.manifest).map_err(|reason| {
         Failure::usage(format!("{} is no manifest that can be read: {reason}", options.manifest.display()))
     })?;
-    let mut chain = Chain::new(&options.manifest);
+    let mut chain = Chain::new(&options.manifest, options.archived);
     let newest = Layer::read(manifest, &chain.directory)
         .map_err(|(path, error)| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
     chain.follow(newest);
@@ -82,6 +84,7 @@ fn differs(text: &str) {
 /// The manifests that were read.
 struct Chain {
     directory: PathBuf,
+    is_archived: bool,
     exports: usize,
     records: usize,
     differences: usize,
@@ -90,9 +93,9 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(newest: &Path) -> Self {
+    fn new(newest: &Path, is_archived: bool) -> Self {
         let directory = newest.parent().unwrap_or(Path::new("")).to_owned();
-        Self { directory, exports: 0, records: 0, differences: 0, layers: Layers::default() }
+        Self { directory, is_archived, exports: 0, records: 0, differences: 0, layers: Layers::default() }
     }
 
     /// Prints the differences of an export.
@@ -112,6 +115,10 @@ impl Chain {
         let mut header = newest.manifest.header.clone();
         self.note(newest);
         while let Some(previous) = header.previous.take() {
+            if self.is_archived && !self.directory.join(&previous.file).exists() {
+                remark!("{} and those before it are not here (--archived)", previous.file);
+                return;
+            }
             match self.before(&previous, &header) {
                 Ok(before) => {
                     self.gap(&before.header, &header);
@@ -140,7 +147,7 @@ impl Chain {
     }
 
     fn gap(&mut self, before: &Header, newest: &Header) {
-        if let Some(gap) = newest.part.gap(before.time) {
+        if let Some(gap) = newest.part().gap(before.time) {
             self.differences += 1;
             differs(&format!("{}: records written {gap} are in no export of the chain", newest.ledger.file));
         }
