@@ -65,7 +65,10 @@ impl Target {
     pub async fn local_namespace(&self) -> Result<String, Failure> {
         match &self.namespace {
             Some(namespace) => Ok(namespace.clone()),
-            None => Ok(Cluster::connect(self).await?.namespace),
+            None => Cluster::connect(self).await.map(|cluster| cluster.namespace).map_err(|failure| Failure {
+                message: format!("{failure}; with -n no kubeconfig is needed"),
+                ..failure
+            }),
         }
     }
 }

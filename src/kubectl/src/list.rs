@@ -34,7 +34,8 @@ Examples:
   kubectl cognito-reset list -A --ticket INC-7 --outcome Failed -o wide
 
   # Print the names of the pending requests of a pool
-  kubectl cognito-reset list --pool eu-west-1_Example01 --outcome Pending -o name")]
+  kubectl cognito-reset list --pool eu-west-1_Example01 \\
+      --outcome Pending -o name")]
 pub struct Options {
     #[command(flatten)]
     selection: Selection,
@@ -89,7 +90,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     print(&printed.end())?;
     if printed.count == 0 {
-        remark!("no such requests");
+        remark!("no requests {}", options.selection.described(&cluster));
     }
     Ok(Exit::Succeeded)
 }

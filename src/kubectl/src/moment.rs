@@ -60,9 +60,9 @@ impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.since, self.until) {
             (None, None) => write!(f, "of all times"),
-            (Some(since), None) => write!(f, "since {since}"),
-            (None, Some(until)) => write!(f, "before {until}"),
-            (Some(since), Some(until)) => write!(f, "since {since} and before {until}"),
+            (Some(since), None) => write!(f, "since {since:.0}"),
+            (None, Some(until)) => write!(f, "before {until:.0}"),
+            (Some(since), Some(until)) => write!(f, "since {since:.0} and before {until:.0}"),
         }
     }
 }

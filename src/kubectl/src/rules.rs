@@ -80,7 +80,10 @@ impl FieldRule {
         if let Some(pattern) = self.pattern.as_ref().filter(|pattern| !pattern.is_match(value)) {
             let found = value.chars().find(|it| it.is_whitespace() || it.is_control());
             return Err(found.map_or_else(
-                || format!("{field} does not match {pattern}"),
+                || match field.as_str() {
+                    "userPoolID" => format!("{field} is not the id of a user pool, such as eu-west-1_Example01"),
+                    field => format!("{field} does not match {pattern}"),
+                },
                 |found| format!("{field} contains {found:?}, and neither spaces nor control characters are allowed"),
             ));
         }

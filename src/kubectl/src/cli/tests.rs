@@ -35,7 +35,7 @@ fn each_command_has_examples_that_can_be_parsed() {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{names:?} has no examples"));
         let mut comment = "";
-        for line in examples.lines() {
+        for line in examples.replace(" \\\n", " ").lines() {
             let Some((_, example)) = line.split_once("kubectl cognito-reset ") else {
                 // A preparation of the example is below its comment, too.
                 comment = if line.is_empty() || line.starts_with("  # ") { line } else { comment };
@@ -51,6 +51,17 @@ fn each_command_has_examples_that_can_be_parsed() {
         }
     }
     assert!(parsed > 30, "{parsed}");
+}
+
+#[test]
+fn examples_fit_a_terminal_of_80_columns() {
+    for (names, command) in commands(&Cli::command(), &[]) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = help.split_once("Examples:\n").map_or("", |(_, examples)| examples);
+        // A line that is wrapped cannot be copied.
+        let wide = examples.lines().find(|line| line.len() > 79 && !line.starts_with("  # "));
+        assert_eq!(wide, None, "{names:?}");
+    }
 }
 
 #[test]

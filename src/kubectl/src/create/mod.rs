@@ -16,7 +16,7 @@ pub use self::options::Options;
 use self::{
     creation::Creation,
     options::DryRun,
-    plan::{Found, Plan, Wanted},
+    plan::{Plan, Wanted},
     preview::Preview,
 };
 use crate::{
@@ -60,17 +60,22 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let mut creation = Creation::new(&cluster, &options);
     // The API server checks all rules of the CRD and the policies; they are the same for each user.
     let sample = creation.check(&plan.new).await?;
+    let (terms, budget) = survey::survey(&cluster, &options.pool, &plan.new, sample).await;
+    let stop = options.again(&watched).command("suspend", &cluster.flags);
+    let preview = Preview {
+        pool: &options.pool,
+        namespace: &cluster.namespace,
+        plan: &plan,
+        found: &found,
+        terms: &terms,
+        budget: &budget,
+        mail_quota: options.mail_quota,
+        stop: stop.as_deref(),
+    };
     if !options.yes || options.dry_run.is_some() {
-        let stop = options.again(&watched).command("suspend", &cluster.flags);
-        preview(&cluster, &options, &plan, &found, sample, stop).await;
+        remark!("{}", preview.text(width(std::io::stderr())));
     } else {
-        for (label, remark) in [
-            ("note", plan.kept_fields()),
-            ("reset before", found.earlier.resets(&plan.new)),
-            ("still open", found.earlier.still_open(&plan.new)),
-        ] {
-            remark.into_iter().for_each(|text| remark!("{label}: {text}"));
-        }
+        preview.warnings().iter().for_each(|(label, text)| remark!("{label}: {text}"));
     }
     if options.dry_run.is_some() {
         if creation.create(&plan.new, true).await?.is_interrupted {
@@ -81,7 +86,8 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         return Ok(Exit::Succeeded);
     }
     if !options.yes && !plan.new.is_empty() {
-        ask::confirm(&format!("Create {}?", counted(plan.new.len(), "request")), Enter::GoesOn, "nothing was created")?;
+        let enter = if preview.warnings().is_empty() { Enter::GoesOn } else { Enter::Ends };
+        ask::confirm(&format!("Create {}?", counted(plan.new.len(), "request")), enter, "nothing was created")?;
     }
     let made = creation.create(&plan.new, false).await?;
     if made.is_interrupted {
@@ -127,27 +133,4 @@ impl Options {
             _ => watched.clone(),
         }
     }
-}
-
-/// Shows what would be created.
-async fn preview(
-    cluster: &Cluster,
-    options: &Options,
-    plan: &Plan,
-    found: &Found,
-    sample: Option<serde_json::Value>,
-    stop: Option<String>,
-) {
-    let (terms, budget) = survey::survey(cluster, &options.pool, &plan.new, sample).await;
-    let preview = Preview {
-        pool: &options.pool,
-        namespace: &cluster.namespace,
-        plan,
-        found,
-        terms: &terms,
-        budget: &budget,
-        mail_quota: options.mail_quota,
-        stop: stop.as_deref(),
-    };
-    remark!("{}", preview.text(width(std::io::stderr())));
 }

@@ -21,15 +21,20 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("list").required(true).args(["users", "from"]))]
 #[command(after_help = "\
+`kubectl cognito-reset --help` has the exit codes.
+
 Examples:
   # Reset one user, and wait for the outcome
-  kubectl cognito-reset create alice@example.com --pool eu-west-1_Example01 --ticket HELP-4711 --wait
+  kubectl cognito-reset create alice@example.com \\
+      --pool eu-west-1_Example01 --ticket HELP-4711 --wait
 
   # Show what would be created for a list, and create nothing
-  kubectl cognito-reset create --from users.csv --column email --pool eu-west-1_Example01 --ticket INC-7 --dry-run=server
+  kubectl cognito-reset create --from users.csv --column email \\
+      --pool eu-west-1_Example01 --ticket INC-7 --dry-run=server
 
   # Write the manifests for Git
-  kubectl cognito-reset create --from users.txt --pool eu-west-1_Example01 --ticket INC-7 --dry-run=client -o yaml")]
+  kubectl cognito-reset create --from users.txt \\
+      --pool eu-west-1_Example01 --ticket INC-7 --dry-run=client -o yaml")]
 pub struct Options {
     /// The users whose passwords are reset
     #[arg(value_name = "USER")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cognito_reset_api::Outcome;
+use cognito_reset_api::{Outcome, WaitReason};
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
@@ -76,6 +76,24 @@ impl Preview<'_> {
         lines.join("\n")
     }
 
+    /// Returns what somebody should look at before requests are created.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<(&'static str, String)> {
+        let new = &self.plan.new;
+        let mut warnings: Vec<_> = self.plan.kept_fields().map(|text| ("note", text)).into_iter().collect();
+        warnings.extend(self.found.earlier.resets(new).map(|text| ("reset before", text)));
+        warnings.extend(self.found.earlier.still_open(new).map(|text| ("still open", text)));
+        if let Some(count) = self.terms.waiting.get(WaitReason::NoMatchingGrant.as_str()) {
+            let what = "no grant allows the pool in this namespace: check --pool and -n";
+            warnings.push(("grants", format!("{count} would wait as NoMatchingGrant; {what}")));
+        }
+        let held: usize = self.terms.held.values().map(|(count, _)| count).sum();
+        if held > 0 {
+            warnings.push(("holds", format!("{held} are held")));
+        }
+        warnings
+    }
+
     /// Returns the rows about the requests that would be created.
     fn about_new(&self) -> Vec<(&'static str, String)> {
         let mut rows: Vec<_> =
@@ -128,10 +146,11 @@ impl Preview<'_> {
     fn time(&self) -> String {
         let Budget { per_second, source } = self.budget;
         let time = about(self.budget.time(self.plan.new.len(), self.terms));
+        let held = if self.terms.held.is_empty() { "" } else { ", not counting the holds" };
         let limits = self.terms.limits.iter();
         let limits = limits.map(|(grant, (_, per_minute))| format!(", and {per_minute} a minute by the grant {grant}"));
         format!(
-            "at least {time}, at {per_second} resets a second for the account and Region ({source}){}",
+            "at least {time}{held}, at {per_second} resets a second for the account and Region ({source}){}",
             limits.collect::<String>()
         )
     }

@@ -18,6 +18,7 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
+    selection,
     style::{Tone, word},
     terminal::{print, remark, shown, width},
 };
@@ -34,10 +35,11 @@ Examples:
   kubectl cognito-reset explain help-4711-35583deaeb7f
 
   # Explain every request and record of a user, newest first
-  kubectl cognito-reset explain --user alice@example.com --pool eu-west-1_Example01")]
+  kubectl cognito-reset explain --user alice@example.com \\
+      --pool eu-west-1_Example01")]
 pub struct Options {
     /// The name of the request
-    #[arg(id = "request", value_name = "NAME")]
+    #[arg(id = "request", value_name = "NAME", value_parser = selection::name)]
     name: Option<String>,
     /// The user whose requests and records are explained
     #[arg(long, value_name = "USER", requires = "pool")]
@@ -82,11 +84,12 @@ fn coloured(text: &str) -> String {
 fn print_all(OfUser { cases, remarks }: &OfUser, user: &str, pool: &str, style: Style<'_>) -> Result<(), Failure> {
     let pages: Vec<_> = cases.iter().map(|case| brief(case, style)).collect();
     print(&coloured(&pages.join("\n")))?;
-    if cases.is_empty() {
-        remark!("no request or record of user {} in pool {} was found", shown(user), shown(pool));
-    }
     for remark in remarks {
         remark!("note: {remark}");
+    }
+    if cases.is_empty() {
+        let (user, pool) = (shown(user), shown(pool));
+        return Err(Failure::refused(format!("no request or record of user {user} in pool {pool} was found")));
     }
     Ok(())
 }

@@ -30,7 +30,8 @@ use crate::{
 #[command(after_help = "\
 Examples:
   # Show what would be deleted: the requests of a namespace that ended more than 30 days ago
-  kubectl cognito-reset prune --all --keep-since 30d -n support --dry-run=server
+  kubectl cognito-reset prune --all --keep-since 30d -n support \\
+      --dry-run=server
 
   # Delete the finished requests of a ticket, except those that ended since a day
   kubectl cognito-reset prune --ticket INC-7 --keep-since 2026-01-31T00:00:00Z")]

@@ -39,10 +39,12 @@ The exit code is 0 if each reset is in both with the same result, and 1 otherwis
 Examples:
   # Compare a day
   gunzip -k trail/*.json.gz
-  kubectl cognito-reset reconcile --cloudtrail trail/*.json --since 2036-01-01 --until 2036-01-02
+  kubectl cognito-reset reconcile --cloudtrail trail/*.json \\
+      --since 2036-01-01 --until 2036-01-02
 
   # Compare one pool, for a spreadsheet
-  kubectl cognito-reset reconcile --cloudtrail trail/*.json --pool eu-west-1_Example01 -o csv > resets.csv")]
+  kubectl cognito-reset reconcile --cloudtrail trail/*.json \\
+      --pool eu-west-1_Example01 -o csv > resets.csv")]
 pub struct Options {
     /// The log files of CloudTrail, not compressed
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]

@@ -42,7 +42,8 @@ Examples:
   kubectl cognito-reset report --ticket INC-1042 -o csv > INC-1042.csv
 
   # Write the resets of a month in one pool as Markdown
-  kubectl cognito-reset report --since 2036-01-01 --until 2036-02-01 --pool eu-west-1_Example01 -o md")]
+  kubectl cognito-reset report --since 2036-01-01 --until 2036-02-01 \\
+      --pool eu-west-1_Example01 -o md")]
 pub struct Options {
     /// The first moment: a time, a day such as 2036-01-01 (UTC), or a time before now such as 24h
     #[arg(long, value_name = "TIME", value_parser = moment::argument)]

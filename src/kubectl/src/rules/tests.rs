@@ -36,7 +36,7 @@ fn each_field_is_checked_by_the_rules_of_the_crd() {
         ("ttlSecondsAfterFinished", json!(i64::MAX), "--ttl"),
         ("ifResetRequired", json!("Skip"), ""),
         ("ifResetRequired", json!("Never"), "ifResetRequired is one of Resend, Skip"),
-        ("userPoolID", json!("pool"), "--pool: userPoolID does not match"),
+        ("userPoolID", json!("pool"), "--pool: userPoolID is not the id of a user pool, such as eu-west-1_Example01"),
         ("username", json!("a b"), "USER: username contains ' '"),
         ("requestedBy", json!({"username": "jane"}), ""),
         ("suspend", json!(true), ""),

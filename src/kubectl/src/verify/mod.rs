@@ -37,7 +37,7 @@ The exit code is 0 if there is no difference, and 1 if there is one.
 
 Examples:
   # Compare an export with its manifest, and the chain before
-  kubectl cognito-reset verify /backup/ledger/ledger-20360101T000000Z.manifest.json
+  kubectl cognito-reset verify ledger-20360101T000000.000Z.manifest.json
 
   # Compare it with the cluster, too
   kubectl cognito-reset verify ledger.manifest.json --live")]

@@ -31,6 +31,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// The arguments of `watch`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+`kubectl cognito-reset --help` has the exit codes.
 It ends when each of the requests has ended. Ctrl-C ends only the watch, never a request.
 A --request-timeout below 60s counts as 60s, because a watch is quiet while nothing changes.
 
@@ -196,7 +197,10 @@ impl Watch<'_> {
                 id.name, id.namespace
             )))
         } else if progress.tally().total() == 0 {
-            Err(Failure::refused("there is no such request; `kubectl get prr -A --show-labels` lists those that exist"))
+            let these = self.watched.selection.described(self.cluster);
+            Err(Failure::refused(format!(
+                "there are no requests {these}: check -n; `kubectl cognito-reset list -A` shows those of all namespaces"
+            )))
         } else {
             Ok(())
         }
@@ -205,6 +209,9 @@ impl Watch<'_> {
     fn tick(&self, progress: &mut Progress, now: Duration) {
         progress.measure(now);
         self.show.draw(progress);
+        if progress.reports(now) {
+            self.show.waits(progress);
+        }
         if progress.warns(now) {
             self.show.remark(
                 "nothing has changed for a minute, and there are requests that the operator has not seen: it may not run; `kubectl cognito-reset doctor` checks it",

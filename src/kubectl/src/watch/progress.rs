@@ -17,6 +17,10 @@ use crate::{
 const MEASURED: Duration = Duration::from_secs(60);
 /// The time between two measurements.
 const BETWEEN: Duration = Duration::from_secs(1);
+/// The time after which a watch without a terminal says for the first time what requests wait for.
+const SOON: Duration = Duration::from_secs(10);
+/// The time after which it says so again.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(60);
 /// The time after which a request without a status means that the operator may not run.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -36,6 +40,7 @@ pub struct Progress {
     ends: VecDeque<(Duration, usize)>,
     changed: Duration,
     has_warned: bool,
+    next_report: Option<Duration>,
 }
 
 /// The part of a request that is kept.
@@ -192,6 +197,15 @@ impl Progress {
         let rate = self.rate().filter(|rate| *rate > 0.0)?;
         let pending = u32::try_from(self.tally.pending).unwrap_or(u32::MAX);
         Duration::try_from_secs_f64(f64::from(pending) / rate).ok()
+    }
+
+    /// Returns true after ten seconds, and then each minute, if requests wait.
+    pub fn reports(&mut self, now: Duration) -> bool {
+        let reports = self.is_complete && self.tally.pending > 0 && now >= self.next_report.unwrap_or(SOON);
+        if reports {
+            self.next_report = Some(now + BETWEEN_REPORTS);
+        }
+        reports
     }
 
     /// Returns true, once, if nothing has changed for a minute, and there are requests that the

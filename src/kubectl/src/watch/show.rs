@@ -113,6 +113,13 @@ impl Show {
         })
     }
 
+    /// Says what requests wait for, where no bar shows it.
+    pub fn waits(&self, progress: &Progress) {
+        if let Some(waiting) = text::waiting(progress).filter(|_| self.bar.is_hidden()) {
+            self.remark(&waiting);
+        }
+    }
+
     /// Returns true if the reader of the lines has gone.
     #[must_use]
     pub const fn is_unread(&self) -> bool {

@@ -106,10 +106,16 @@ pub fn below_bar(progress: &Progress) -> String {
     if deleted > 0 {
         let _ = write!(text, ", {deleted} deleted");
     }
+    waiting(progress).map_or(text.clone(), |waiting| format!("{text}\n{waiting}"))
+}
+
+/// Returns the most frequent reasons for which requests wait, if some do.
+#[must_use]
+pub fn waiting(progress: &Progress) -> Option<String> {
     let reasons = most_frequent(&progress.waiting());
     let more = if reasons.len() > FREQUENT { ", …" } else { "" };
     let shown = reasons.into_iter().take(FREQUENT).collect::<Vec<_>>().join(", ");
-    if shown.is_empty() { text } else { format!("{text}\nwaiting: {shown}{more}") }
+    (!shown.is_empty()).then(|| format!("waiting: {shown}{more}"))
 }
 
 /// Returns a duration as people say it, rounded up to two units.

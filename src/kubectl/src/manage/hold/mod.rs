@@ -27,13 +27,16 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[command(after_help = "\
 Examples:
   # Stop all resets of a pool whose calls have not begun
-  kubectl cognito-reset hold eu-west-1_Example01 --reason 'incident 1042, ask the on-call engineer'
+  kubectl cognito-reset hold eu-west-1_Example01 \\
+      --reason 'incident 1042, ask the on-call engineer'
 
   # Stop all resets of the cluster
-  kubectl cognito-reset hold --all-pools --reason 'incident 1042, ask the on-call engineer'
+  kubectl cognito-reset hold --all-pools \\
+      --reason 'incident 1042, ask the on-call engineer'
 
   # Hold back the requests of one namespace for two users
-  kubectl cognito-reset hold eu-west-1_Example01 --namespaces support --usernames alice,bob --reason 'HELP-9'")]
+  kubectl cognito-reset hold eu-west-1_Example01 --namespaces support \\
+      --usernames alice,bob --reason 'HELP-9'")]
 pub struct Options {
     /// The user pool
     #[arg(value_name = "POOL")]

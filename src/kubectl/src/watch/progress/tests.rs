@@ -160,3 +160,18 @@ fn silence_about_an_unseen_request_is_a_warning_once() {
     assert!(!progress.warns(at(569)), "the operator runs");
     assert!(progress.warns(at(570)));
 }
+
+#[test]
+fn those_that_wait_are_reported_soon_and_each_minute() {
+    let mut progress = Progress::default();
+    progress.list_begins();
+    let request = serde_json::from_value(serde_json::json!({"metadata": {"name": "a", "namespace": "n"}})).unwrap();
+    progress.put(&request, Duration::ZERO);
+    assert!(!progress.reports(Duration::from_secs(99)), "not all are listed");
+    progress.list_ends(Duration::ZERO);
+    let reports = |progress: &mut Progress, seconds| progress.reports(Duration::from_secs(seconds));
+    let told = [9, 10, 11, 69, 70, 71].map(|second| reports(&mut progress, second));
+    assert_eq!(told, [false, true, false, false, true, false]);
+    progress.delete(&request, Duration::ZERO);
+    assert!(!reports(&mut progress, 999), "none waits");
+}
