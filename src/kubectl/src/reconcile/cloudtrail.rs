@@ -30,6 +30,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub struct Call {
     /// The time of the call, by the clock of AWS.
     pub time: Timestamp,
+    /// The id of the event, which a copy of it has as well.
+    pub event_id: Option<String>,
     /// The AWS request id.
     pub request_id: Option<String>,
     /// The user pool.
@@ -142,6 +144,7 @@ fn call(event: &Value) -> Result<Option<Call>, String> {
     let owned = |path: &str| text(path).map(str::to_owned);
     Ok(Some(Call {
         time: time.parse().map_err(|_| format!("its eventTime is no time: {time:?}"))?,
+        event_id: owned("/eventID"),
         request_id: owned("/requestID"),
         pool: owned("/requestParameters/userPoolId"),
         sub: owned("/additionalEventData/sub"),
@@ -160,7 +163,8 @@ mod tests {
     fn only_the_calls_of_a_file_are_kept() {
         let log = json!({"Other": [1], "Records": [
             {"eventName": "Decrypt", "eventTime": 5, "requestParameters": "odd"},
-            {"eventName": EVENT, "eventTime": "2030-01-01T10:00:01Z", "requestID": "aws-a", "errorCode": "",
+            {"eventName": EVENT, "eventTime": "2030-01-01T10:00:01Z", "requestID": "aws-a", "eventID": "e-1",
+             "errorCode": "",
              "requestParameters": {"userPoolId": "eu-west-1_Example01", "username": "HIDDEN_DUE_TO_SECURITY_REASONS"},
              "additionalEventData": {"sub": "sub-1"}, "responseElements": null,
              "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::1:assumed-role/resets/prr-uid-1"}},
@@ -170,6 +174,7 @@ mod tests {
         let calls = read("a.json", log.to_string().as_bytes()).unwrap();
         let [first, second] = &calls[..] else { panic!("{calls:?}") };
         assert_eq!((first.request_id.as_deref(), first.pool.as_deref()), (Some("aws-a"), Some("eu-west-1_Example01")));
+        assert_eq!((first.event_id.as_deref(), &second.event_id), (Some("e-1"), &None));
         assert_eq!((first.sub.as_deref(), first.request_uid(), &first.error), (Some("sub-1"), Some("uid-1"), &None));
         assert_eq!(second.error.as_deref(), Some("UserNotFoundException"));
         assert_eq!((second.request_uid(), &second.request_id), (None, &None));

@@ -67,6 +67,21 @@ impl Sent {
         begin <= time && time <= later(end, SKEW)
     }
 
+    /// Returns how a call that was found to be the attempt's own contradicts it, or decides it.
+    pub(super) fn contradiction(&self, call: &Call) -> Option<&'static str> {
+        const DIFFER: &str = "the results differ";
+        let is_known = self.evidence == Some(Evidence::CognitoResponse) || self.exception.is_some();
+        let of_results = match (self.effect, &call.error) {
+            _ if is_known => (self.exception != call.error).then_some(DIFFER),
+            // The response was lost, and the effect is what the operator concluded.
+            (Some(Effect::Performed), Some(_)) | (Some(Effect::NotPerformed), None) => Some(DIFFER),
+            (None | Some(Effect::Unknown), None) => Some("CloudTrail shows that it succeeded"),
+            (None | Some(Effect::Unknown | Effect::NotPerformed), Some(_)) | (Some(Effect::Performed), None) => None,
+        };
+        let users_differ = self.sub.as_ref().zip(call.sub.as_ref()).is_some_and(|(ours, its)| ours != its);
+        of_results.or(users_differ.then_some("the users differ"))
+    }
+
     /// Returns what connects the attempt with a call without a common request id.
     pub(super) fn matches(&self, call: &Call) -> Option<&'static str> {
         if !self.is_time_of_call(call.time) || call.pool.as_ref().is_some_and(|pool| *pool != self.pool) {

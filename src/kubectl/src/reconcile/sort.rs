@@ -1,6 +1,6 @@
 //! Sorts attempts and calls: those that are in the ledger and in CloudTrail, or in one of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cognito_reset_api::{Effect, Evidence, PasswordResetRecord};
 use jiff::Timestamp;
@@ -81,14 +81,7 @@ impl Pair {
     #[must_use]
     pub fn note(&self) -> &'static str {
         match (&self.attempt, &self.call) {
-            (Some(attempt), Some(call))
-                if attempt.evidence == Some(Evidence::CognitoResponse) && attempt.exception != call.error =>
-            {
-                "the results differ"
-            }
-            (Some(attempt), Some(call)) if attempt.sub.is_some() && call.sub.is_some() && attempt.sub != call.sub => {
-                "the users differ"
-            }
+            (Some(attempt), Some(call)) => attempt.contradiction(call).unwrap_or_default(),
             (Some(attempt), None) if attempt.evidence == Some(Evidence::Inconclusive) || attempt.sent.is_none() => {
                 "no response is known; it may never have arrived"
             }
@@ -144,6 +137,7 @@ pub struct Sorter {
     pool: Option<String>,
     calls: Vec<Option<Call>>,
     by_id: HashMap<String, usize>,
+    events: HashSet<String>,
     /// The attempts without a request id: their responses were lost.
     lost: Vec<Sent>,
     /// The number of attempts of which the ledger says that nothing was sent.
@@ -159,13 +153,14 @@ impl Sorter {
         Self { range, pool, ..Self::default() }
     }
 
-    /// Adds a call. One with a request id that is known was logged twice.
+    /// Adds a call. One whose event or request is known was logged twice.
     pub fn add_call(&mut self, call: Call) {
+        let is_known_event = call.event_id.as_ref().is_some_and(|id| !self.events.insert(id.clone()));
+        if is_known_event || call.request_id.as_ref().is_some_and(|id| self.by_id.contains_key(id)) {
+            self.repeated += 1;
+            return;
+        }
         if let Some(id) = &call.request_id {
-            if self.by_id.contains_key(id) {
-                self.repeated += 1;
-                return;
-            }
             self.by_id.insert(id.clone(), self.calls.len());
         }
         self.calls.push(Some(call));

@@ -11,6 +11,7 @@ const AT: &str = "2030-01-01T10:00:01Z";
 fn call(id: Option<&str>, time: &str) -> Call {
     Call {
         time: time.parse().unwrap(),
+        event_id: None,
         request_id: id.map(str::to_owned),
         pool: Some("eu-west-1_Example01".into()),
         sub: Some("sub-1".into()),
@@ -70,9 +71,12 @@ fn a_lost_response_is_found_by_session_or_by_sub_and_time() {
     let late = "2030-01-01T11:00:00Z";
     let other_pool = Call { pool: Some("eu-west-1_Other".into()), ..call(None, AT) };
     for (calls, wanted) in [
-        (vec![session("request-l", AT)], &["both/one/session/"][..]),
-        (vec![call(None, AT), session("request-l", AT)], &["both/one/session/", "CloudTrail only///"]),
-        (vec![call(Some("aws-z"), AT)], &["both/one/sub and time/"]),
+        (vec![session("request-l", AT)], &["both/one/session/CloudTrail shows that it succeeded"][..]),
+        (
+            vec![call(None, AT), session("request-l", AT)],
+            &["both/one/session/CloudTrail shows that it succeeded", "CloudTrail only///"],
+        ),
+        (vec![call(Some("aws-z"), AT)], &["both/one/sub and time/CloudTrail shows that it succeeded"]),
         (
             vec![session("another", AT)],
             &["ledger only/one//no response is known; it may never have arrived", "CloudTrail only///"],
@@ -123,6 +127,47 @@ fn results_and_users_that_differ_are_noted() {
     let records = [record("one", "Performed", &[answered("a")])];
     assert_eq!(sorted(Range::default(), None, vec![refused], &records), ["both/one/request id/the results differ"]);
     assert_eq!(sorted(Range::default(), None, vec![other], &records), ["both/one/request id/the users differ"]);
+}
+
+#[test]
+fn what_the_operator_concluded_is_compared_with_the_call() {
+    let (differ, succeeded) = ("the results differ", "CloudTrail shows that it succeeded");
+    let of = |evidence: &str, code: Option<&str>| {
+        let fields = json!({"evidence": evidence, "sentAt": AT, "exceptionCode": code});
+        attempt("l", fields)
+    };
+    for (effect, evidence, code, error, wanted) in [
+        (Some(Effect::Performed), "UserStatusCheck", None, None, ""),
+        (Some(Effect::Performed), "UserStatusCheck", None, Some("NotAuthorizedException"), differ),
+        // Cognito's response was read, and the user's state decided.
+        (
+            Some(Effect::Performed),
+            "UserStatusCheck",
+            Some("InternalErrorException"),
+            Some("InternalErrorException"),
+            "",
+        ),
+        (Some(Effect::NotPerformed), "UserStatusCheck", None, None, differ),
+        (Some(Effect::NotPerformed), "UserStatusCheck", None, Some("NotAuthorizedException"), ""),
+        (Some(Effect::Unknown), "Inconclusive", None, None, succeeded),
+        (Some(Effect::Unknown), "Inconclusive", None, Some("NotAuthorizedException"), ""),
+        (Some(Effect::Unknown), "Inconclusive", Some("InternalErrorException"), None, differ),
+        (None, "Inconclusive", None, None, succeeded),
+    ] {
+        let mut record = record("one", "Unknown", &[of(evidence, code)]);
+        record.spec.effect = effect;
+        let call = Call { error: error.map(str::to_owned), ..call(None, AT) };
+        let pairs = sorted(Range::default(), None, vec![call], &[record]);
+        assert_eq!(pairs, [format!("both/one/sub and time/{wanted}")], "{effect:?} {evidence} {code:?} {error:?}");
+    }
+}
+
+#[test]
+fn an_event_without_a_request_id_is_counted_once() {
+    let event = |id: &str| Call { event_id: Some(id.into()), ..call(None, AT) };
+    let mut sorter = Sorter::new(Range::default(), None);
+    [event("e-1"), event("e-1"), event("e-2")].into_iter().for_each(|call| sorter.add_call(call));
+    assert_eq!((sorter.repeated, sorter.finish().len()), (1, 2));
 }
 
 #[test]
