@@ -34,6 +34,15 @@ impl Failure {
         Self::usage(format!("the kubeconfig cannot be used: {}", sources(error)))
     }
 
+    /// Returns the failure of a Pod without kubeconfig, whose service account cannot be used.
+    #[must_use]
+    pub fn of_pod(error: &dyn std::error::Error) -> Self {
+        Self::usage(format!(
+            "there is no kubeconfig, and the service account of this Pod cannot be used: {}",
+            sources(error)
+        ))
+    }
+
     /// Returns the failure of a kubeconfig by which no connection can be made.
     #[must_use]
     pub fn of_connection(error: &kube::Error) -> Self {
