@@ -1,5 +1,6 @@
 //! The connection to the cluster, by kubectl's own flags.
 
+mod kubeconfig;
 mod patience;
 mod proxy;
 
@@ -16,7 +17,7 @@ use kube::{
 use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 pub use self::patience::NOTICED;
-use self::{patience::Patience, proxy::Variables};
+use self::{kubeconfig::Source, patience::Patience, proxy::Variables};
 use crate::{failure::Failure, request::Request, shell::quoted};
 
 /// The most requests that wait for the client at a time.
@@ -118,20 +119,13 @@ impl Cluster {
     /// # Errors
     /// When there is no usable kubeconfig, or no such context.
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
-        let kubeconfig = target.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
-        let config = match kubeconfig {
-            Ok(kubeconfig) => of_kubeconfig(kubeconfig, target.context.as_deref()).await,
-            Err(error) => Err(error),
+        let config = match kubeconfig::source(target).map_err(|error| Failure::of_kubeconfig(&error))? {
+            Source::Kubeconfig(kubeconfig) => of_kubeconfig(*kubeconfig, target.context.as_deref())
+                .await
+                .map_err(|error| Failure::of_kubeconfig(&error))?,
+            Source::Pod => Config::incluster().map_err(|error| Failure::of_pod(&error))?,
         };
-        let is_chosen = target.kubeconfig.is_some() || target.context.is_some();
-        let config = match config {
-            // In a Pod, as kubectl does.
-            Err(_) if !is_chosen && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
-                Config::incluster().map_err(|error| Failure::of_kubeconfig(&error))
-            }
-            config => config.map_err(|error| Failure::of_kubeconfig(&error)),
-        };
-        Self::with(config?, target)
+        Self::with(config, target)
     }
 
     fn with(mut config: Config, target: &Target) -> Result<Self, Failure> {

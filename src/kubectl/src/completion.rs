@@ -9,8 +9,9 @@ pub mod live;
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::Permissions,
     io::{ErrorKind, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -69,10 +70,7 @@ fn completer() -> String {
 pub fn run(options: &Options) -> Result<Exit, Failure> {
     let shell = match options.shell {
         Shell::Kubectl if options.install => return install(options.dir.as_deref()),
-        Shell::Kubectl => {
-            anstream::print!("{}", completer());
-            return Ok(Exit::Succeeded);
-        }
+        Shell::Kubectl => return print(completer().as_bytes()),
         _ if options.install => {
             return Err(Failure::usage(
                 "--install is for `completion kubectl`; source the output of the others in your shell",
@@ -107,7 +105,7 @@ fn install(folder: Option<&Path>) -> Result<Exit, Failure> {
 fn write(folder: &Path, file: &Path) -> std::io::Result<()> {
     let mut draft = NamedTempFile::with_prefix_in(format!(".{COMPLETER}-"), folder)?;
     draft.write_all(completer().as_bytes())?;
-    executable(draft.as_file())?;
+    draft.as_file().set_permissions(Permissions::from_mode(0o755))?;
     draft.persist(file).map_err(|error| error.error)?;
     Ok(())
 }
@@ -115,17 +113,6 @@ fn write(folder: &Path, file: &Path) -> std::io::Result<()> {
 /// Returns the first folder of PATH that has this plugin, as kubectl finds it.
 fn folder_of_plugin(path: OsString) -> Option<PathBuf> {
     std::env::split_paths(&path).find(|folder| folder.join(PROGRAM).is_file())
-}
-
-#[cfg(unix)]
-fn executable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn executable(_: &File) -> std::io::Result<()> {
-    Ok(())
 }
 
 /// Completes for kubectl. Where nothing can be completed, nothing is offered: an error in the
@@ -189,11 +176,7 @@ mod tests {
         install(Some(folder.path())).expect("it is written");
         assert_eq!(fs::read_to_string(&file).expect("the file"), completer());
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o755);
-        }
+        assert_eq!(fs::metadata(&file).expect("the file").permissions().mode() & 0o777, 0o755);
         let refused = install(Some(&folder.path().join("not-there"))).expect_err("there is no such folder");
         assert!(refused.message.contains("--dir"), "{refused}");
     }

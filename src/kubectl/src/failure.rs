@@ -34,6 +34,15 @@ impl Failure {
         Self::usage(format!("the kubeconfig cannot be used: {}", sources(error)))
     }
 
+    /// Returns the failure of a Pod without kubeconfig, whose service account cannot be used.
+    #[must_use]
+    pub fn of_pod(error: &dyn std::error::Error) -> Self {
+        Self::usage(format!(
+            "there is no kubeconfig, and the service account of this Pod cannot be used: {}",
+            sources(error)
+        ))
+    }
+
     /// Returns the failure of a kubeconfig by which no connection can be made.
     #[must_use]
     pub fn of_connection(error: &kube::Error) -> Self {
@@ -102,8 +111,8 @@ fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn s
 }
 
 fn of_status(status: &Status, what: &str) -> String {
-    let Status { message, code, .. } = status;
-    match StatusCode::from_u16(*code) {
+    let message = shown(&status.message);
+    match StatusCode::from_u16(status.code) {
         // RBAC, and not an admission policy, whose message is its own.
         Ok(StatusCode::FORBIDDEN) if message.contains(" is forbidden: User ") => format!(
             "cannot {what}: you lack the permission ({message}); the ClusterRoles cognito-reset-requester, cognito-reset-approver, cognito-reset-responder and cognito-reset-auditor grant what each task needs"
@@ -160,6 +169,17 @@ mod tests {
             let status = Status { message: message.to_owned(), code: 404, ..Status::default() };
             let shown = of_status(&status, "create the request a");
             assert!(shown.contains(way_out), "{shown}");
+        }
+    }
+
+    #[test]
+    fn no_message_of_the_server_controls_the_terminal() {
+        for code in [400, 403, 404, 409, 422, 429, 500, 503] {
+            for begin in ["", "namespaces \"", "x is forbidden: User "] {
+                let status = Status { message: format!("{begin}a\u{1b}]0;b\u{9b}c"), code, ..Status::default() };
+                let shown = of_status(&status, "create the request a");
+                assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown:?}");
+            }
         }
     }
 

@@ -80,6 +80,7 @@ fn krew_refuses_an_archive_that_its_manifest_does_not_name() -> Result<()> {
     let sum = sum.split(' ').next().context("a sum")?;
     let text = std::fs::read_to_string(&manifest)?;
     ensure!(text.contains(&format!("sha256: {sum}\n")), "{text}");
+    ensure!(text.contains("  homepage: https://example.com\n"), "{text}");
     let again = tempfile::tempdir()?;
     let bytes = std::fs::read(&archive)?;
     ensure!(std::fs::read(package(&program, again.path())?.0)? == bytes, "the same program gives the same archive");

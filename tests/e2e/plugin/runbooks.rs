@@ -136,6 +136,8 @@ async fn the_job_resets_its_list_once_however_often_it_runs() -> Result<()> {
     let runbook = Runbook::apply(&env, "job.yaml", "support").await?;
     let job = runbook.of_kind("Job")?;
     let pod = runbook.admitted(&job["metadata"]["namespace"], &job["spec"]["template"]).await?;
+    assert_eq!(job["spec"]["backoffLimit"], json!(2));
+    is_bounded(&job["spec"]["template"]["spec"]["containers"][0]["args"]);
     for _ in 0..2 {
         let run = runbook.run(&pod).await?;
         assert!(run.code == Some(0) && run.stdout.contains("2 succeeded, 0 failed, 0 unknown"), "{run}");
@@ -150,6 +152,13 @@ async fn the_job_resets_its_list_once_however_often_it_runs() -> Result<()> {
     let rules = &job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"];
     assert_eq!(rules, &json!([1, 2, 4]));
     Ok(())
+}
+
+/// The requests end after three runs have waited for them: later, nobody looks at what is sent.
+fn is_bounded(arguments: &Value) {
+    for argument in ["--timeout=30m", "--not-after=2h"] {
+        assert!(arguments.as_array().is_some_and(|all| all.contains(&json!(argument))), "{argument}: {arguments}");
+    }
 }
 
 #[tokio::test]
@@ -246,6 +255,8 @@ async fn the_workflow_template_uses_its_parameters() -> Result<()> {
         assert!(arguments.iter().any(|argument| argument.contains(&reference)), "{name}");
         arguments = arguments.iter().map(|argument| argument.replace(&reference, value)).collect();
     }
+    assert_eq!(reset["retryStrategy"]["limit"], "2");
+    is_bounded(&reset["container"]["args"]);
     arguments.retain(|argument| argument != "--wait" && !argument.starts_with("--timeout"));
     let at = arguments.iter().position(|argument| argument == "--").context("no --")?;
     arguments.insert(at, "--dry-run=client".to_owned());

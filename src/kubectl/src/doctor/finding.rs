@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use crate::exit::Exit;
 
+/// The name of the plugin as a command of kubectl.
+const PLUGIN: &str = "cognito-reset";
+
 /// The weight of a finding, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,11 +74,17 @@ impl Finding {
     }
 }
 
-/// Returns the findings with the flags of the user's cluster in each command of kubectl.
+/// Returns the findings with the flags of the user's cluster in each command of kubectl and of this
+/// plugin.
 #[must_use]
 pub fn with_flags(findings: &[Finding], flags: &str) -> Vec<Finding> {
     let command = |remedy: &String| {
-        if flags.is_empty() { remedy.clone() } else { remedy.replace("kubectl ", &format!("kubectl {flags} ")) }
+        if flags.is_empty() {
+            return remedy.clone();
+        }
+        // kubectl accepts no flags before the name of a plugin.
+        let with = remedy.replace("kubectl ", &format!("kubectl {flags} "));
+        with.replace(&format!("kubectl {flags} {PLUGIN} "), &format!("kubectl {PLUGIN} {flags} "))
     };
     let with = |finding: &Finding| Finding { remedy: finding.remedy.as_ref().map(command), ..finding.clone() };
     findings.iter().map(with).collect()
@@ -103,6 +112,9 @@ mod tests {
         let shown = with_flags(&found, "--context dev --as 'jane d'");
         assert_eq!(shown[0].remedy.as_deref(), Some("Helm, or kubectl --context dev --as 'jane d' get poolhold"));
         assert_eq!(shown[0].text, found[0].text);
+        let found = [Finding::warn("a", "", "kubectl cognito-reset release stop, or kubectl get poolhold")];
+        let wanted = "kubectl cognito-reset --context dev release stop, or kubectl --context dev get poolhold";
+        assert_eq!(with_flags(&found, "--context dev")[0].remedy.as_deref(), Some(wanted));
         assert_eq!(with_flags(&found, ""), found);
     }
 

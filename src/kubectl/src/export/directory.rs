@@ -15,7 +15,7 @@ use crate::terminal::remark;
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Absent where a directory cannot be opened, as on Windows, or not be locked.
+    /// Absent where a directory cannot be opened for reading, or not be locked.
     locked: Option<File>,
 }
 

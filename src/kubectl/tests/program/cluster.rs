@@ -93,3 +93,20 @@ fn a_busy_server_is_waited_for_and_people_hear_of_it() {
     assert!(begin.elapsed() < Duration::from_secs(9), "it waits no longer than --request-timeout");
     assert!(shown.code == Some(5) && shown.stderr.contains("busy") && shown.stderr.contains("later"), "{shown:?}");
 }
+
+#[test]
+fn a_broken_kubeconfig_never_leads_to_the_cluster_of_the_pod() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pod = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "1")];
+    let of_pod = "there is no kubeconfig, and the service account of this Pod";
+    for (file, more, wanted) in [
+        ("current-context: gone\n", None, "the kubeconfig cannot be used: failed to load current context: gone"),
+        ("current-context: [", None, "the kubeconfig cannot be used: failed to parse"),
+        ("", Some("/nowhere/kubeconfig"), of_pod),
+        ("", None, of_pod),
+    ] {
+        let variables: Vec<_> = pod.into_iter().chain(more.map(|path| ("KUBECONFIG", path))).collect();
+        let shown = run(directory.path(), file, &variables, &LIST);
+        assert!(shown.code == Some(2) && shown.stderr.contains(wanted), "{file:?}: {shown:?}");
+    }
+}

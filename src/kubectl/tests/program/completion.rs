@@ -48,6 +48,17 @@ fn each_kind_of_live_value_is_completed() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_reported() {
+    for words in [&["kubectl"][..], &["bash"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-cognito_reset"));
+        let output = command.arg("completion").args(words).stdout(full).output().expect("the program");
+        let shown = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && shown.contains("cannot be written"), "{words:?}: {shown}");
+    }
+}
+
+#[test]
 fn a_cluster_that_does_not_respond_completes_nothing_silently() {
     let directory = tempfile::tempdir().expect("a directory");
     let busy = StandIn::start(|_, _| (429, "retry-after: 1\r\n".to_owned(), "{}".to_owned()));

@@ -235,7 +235,7 @@ fn held(hold: &UserPoolHold, now: Timestamp) -> Finding {
     let waiting = hold.status.as_ref().and_then(|status| status.held_requests);
     let waiting = waiting.and_then(|number| usize::try_from(number).ok());
     let waiting = waiting.map_or_else(String::new, |number| format!(", {} at present", counted(number, "request")));
-    let remedy = format!("when the incident is over: kubectl delete poolhold {name}");
+    let remedy = format!("when the incident is over: kubectl cognito-reset release {name}");
     let users = spec.usernames.as_ref().map(|users| counted(users.len(), "user"));
     let who = users.as_ref().map_or_else(String::new, |users| format!("{users} of "));
     let text = format!("{name} has held {who}{pool}{since}{waiting}: {}", spec.reason);

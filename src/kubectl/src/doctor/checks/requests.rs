@@ -143,7 +143,7 @@ fn remedy(reason: &str) -> &'static str {
         "NoMatchingGrant" => "have a platform administrator create a UserPoolGrant for this pool and namespace",
         "ConflictingGrants" => "have a platform administrator correct the grants: kubectl get poolgrant -o wide",
         "GrantSuspended" => "have a platform administrator set suspend of the grant to false",
-        "UserPoolHeld" => "when the incident is over, delete the hold: kubectl get poolhold",
+        "UserPoolHeld" => "when the incident is over, release the hold: kubectl cognito-reset release NAME",
         "WriteRefused" => "let the policy or webhook that the message names accept the operator's writes",
         "CognitoUnreachable" => "allow the operator's connections to Cognito and STS (docs/network.md)",
         "RegionNotServed" => "remove the endpoint of another Region from the operator's environment",

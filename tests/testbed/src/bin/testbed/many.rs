@@ -37,7 +37,10 @@ pub(crate) async fn show(environment: &Environment, terminal: &Terminal) -> Resu
     ensure!(environment.proxy.resets() == calls, "Cognito was called again");
 
     say("The report about the ticket, out of the ledger");
-    terminal.beginning(&format!("cognito-reset report --ticket {TICKET}"), SHOWN).await
+    let totals = terminal.beginning(&format!("cognito-reset report --ticket {TICKET}"), SHOWN).await?;
+    let wanted = format!("{USERS} records (of all times): {USERS} Performed, 0 NotPerformed, 0 Unknown, 0 open");
+    ensure!(totals.lines().any(|line| line.ends_with(&wanted)), "the report does not say {wanted:?}: {totals}");
+    Ok(())
 }
 
 /// Creates the users, and writes their list as CSV.

@@ -35,8 +35,9 @@ impl Terminal {
         Ok(())
     }
 
-    /// Runs a command line, and shows the first lines of its output and its remarks.
-    pub(crate) async fn beginning(&self, line: &str, lines: usize) -> Result<()> {
+    /// Runs a command line, and shows the first lines of its output and its remarks, which
+    /// are returned.
+    pub(crate) async fn beginning(&self, line: &str, lines: usize) -> Result<String> {
         println!("$ kubectl {line}");
         let result = self.kubectl.run(&line.split_whitespace().collect::<Vec<_>>()).await?;
         let more = result.stdout.lines().count().saturating_sub(lines);
@@ -45,7 +46,7 @@ impl Terminal {
         if !result.ok {
             bail!("`kubectl {line}` failed");
         }
-        Ok(())
+        Ok(result.stderr)
     }
 
     /// Runs a command line, whose words have no spaces in them, and shows it with its output.
