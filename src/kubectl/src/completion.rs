@@ -142,7 +142,7 @@ fn print(bytes: &[u8]) -> Result<Exit, Failure> {
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         // The reader has closed the pipe, and wants no more.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Succeeded),
-        Err(error) => Err(Failure::usage(format!("standard output cannot be written: {error}"))),
+        Err(error) => Err(Failure::refused(format!("standard output cannot be written: {error}"))),
         Ok(()) => Ok(Exit::Succeeded),
     }
 }

@@ -6,7 +6,7 @@ use kube::config::{Kubeconfig, KubeconfigError};
 
 use super::Target;
 
-/// What says how to connect.
+/// The source of the connection.
 #[derive(Debug)]
 pub(super) enum Source {
     /// A kubeconfig.

@@ -28,11 +28,13 @@ use crate::{
 #[command(after_help = "\
 A row is an attempt, which belongs to the time of its claim, or a closing without a call. The
 requester is authenticated if an admission policy stamps or checks requesters, and `unverified`
-otherwise; the approver likewise. The columns that end in -claimed contain texts of the requester, which nobody verified.
-The totals count each record once, by its effect: below the rows of Markdown, within JSON, and on
-standard error otherwise. In CSV, a cell that a spreadsheet would take for a formula begins with
-an apostrophe. Records are of the whole cluster: without -n, those of all namespaces are reported.
-If a record cannot be read, it is named in the totals, and the exit code is 1.
+otherwise; the approver likewise. The columns that end in -claimed contain texts of the requester,
+which nobody verified. Rows are in the order of the records' names, so that a ledger of any size
+fits into memory: sort a CSV by its time. The totals count each record once, by its effect: below
+the rows of Markdown, within JSON, and on standard error otherwise. In CSV, a cell that a
+spreadsheet would take for a formula begins with an apostrophe. Records are of the whole cluster:
+without -n, those of all namespaces are reported. If a record cannot be read, it is named in the
+totals, and the exit code is 1.
 
 Examples:
   # Show all resets of the last day

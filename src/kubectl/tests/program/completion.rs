@@ -54,7 +54,7 @@ fn output_that_cannot_be_written_is_reported() {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-cognito_reset"));
         let output = command.arg("completion").args(words).stdout(full).output().expect("the program");
         let shown = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && shown.contains("cannot be written"), "{words:?}: {shown}");
+        assert!(output.status.code() == Some(5) && shown.contains("cannot be written"), "{words:?}: {shown}");
     }
 }
 

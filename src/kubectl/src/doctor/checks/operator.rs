@@ -247,12 +247,21 @@ pub fn region(pool: &str, operators: &Read<Vec<Installation>>) -> Finding {
         Ok(operators) => operators,
         Err(finding) => return finding,
     };
+    if operators.is_empty() {
+        let text = format!("the pool is in {region}; no operator was found, so it is not known where its calls go");
+        return Finding::skipped(SUBJECT, text, "see the finding about the operator");
+    }
     let other = operators.iter().find_map(|operator| {
         let endpoint = operator.endpoint.as_ref().filter(|endpoint| !endpoint.contains(&format!(".{region}.")))?;
         Some((operator, endpoint))
     });
     other.map_or_else(
-        || Finding::ok(SUBJECT, format!("the pool is in {region}, where its calls go")),
+        || {
+            Finding::ok(
+                SUBJECT,
+                format!("the pool is in {region}, and no Deployment of the operator sets another endpoint"),
+            )
+        },
         |(operator, endpoint)| {
             Finding::fail(
                 SUBJECT,

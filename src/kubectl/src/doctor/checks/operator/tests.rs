@@ -138,5 +138,7 @@ fn the_endpoint_has_to_be_of_the_region_of_the_pool() {
     assert_eq!(with(None), Severity::Ok);
     assert_eq!(with(Some("https://vpce-1.cognito-idp.eu-west-1.vpce.amazonaws.com")), Severity::Ok);
     assert_eq!(with(Some("https://cognito-idp.eu-central-1.amazonaws.com")), Severity::Fail);
-    assert_eq!(region("eu-west-1_Example01", &Read::Forbidden).severity, Severity::Skipped);
+    for unknown in [Read::Forbidden, Read::Got(Vec::new())] {
+        assert_eq!(region("eu-west-1_Example01", &unknown).severity, Severity::Skipped);
+    }
 }
