@@ -81,7 +81,7 @@ async fn the_screen_shows_what_the_list_means() -> Result<()> {
         "still open    1 of these users, by requests of other names that wait",
         "grants        1 allowed by everyone; 1 held\n",
         "holds         1 held by incident until it is deleted: incident 1042\n",
-        "time          at least 2 s, at 10 resets a second for the account and Region (the default of the operator: its Deployment cognito-reset-system/cognito-reset-operator sets no --rate), and 30 a minute by the grant everyone\n",
+        "time          at least 2 s, not counting the holds, at 10 resets a second for the account and Region (the default of the operator: its Deployment cognito-reset-system/cognito-reset-operator sets no --rate), and 30 a minute by the grant everyone\n",
         "messages      up to 2, more than the 1 of --mail-quota",
         "to stop it: kubectl cognito-reset suspend --ticket HELP-1 --pool eu-west-1_",
         "2 new, 0 unchanged; nothing was created",
