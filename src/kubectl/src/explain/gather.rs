@@ -13,6 +13,7 @@ use crate::{
     failure::Failure,
     pages::{Pages, field},
     request::{Id, Request},
+    selection,
     terminal::shown,
 };
 
@@ -22,11 +23,9 @@ use crate::{
 /// # Errors
 /// When there is neither, or the API server does not respond.
 pub(super) async fn one(cluster: &Cluster, name: &str) -> Result<Vec<Case>, Failure> {
-    // The name becomes a part of the path of a request.
-    if !name.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || "-.".contains(it)) {
-        return Err(Failure::usage(format!("{} is not the name of a request", shown(name))));
-    }
-    let id = Id { namespace: cluster.namespace.clone(), name: name.to_owned() };
+    let problem = |problem: String| Failure::usage(format!("{} is {problem}", shown(name)));
+    let name = &selection::name(name).map_err(problem)?;
+    let id = Id { namespace: cluster.namespace.clone(), name: name.clone() };
     let what = format!("read the request {name} in namespace {}", cluster.namespace);
     match cluster.requests().get_opt(name).await.map_err(|error| Failure::of_api(&error, &what))? {
         Some(request) => Ok(vec![of_request(cluster, request).await?]),

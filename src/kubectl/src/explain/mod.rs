@@ -18,7 +18,6 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    selection,
     style::{Tone, word},
     terminal::{print, remark, shown, width},
 };
@@ -39,7 +38,7 @@ Examples:
       --pool eu-west-1_Example01")]
 pub struct Options {
     /// The name of the request
-    #[arg(id = "request", value_name = "NAME", value_parser = selection::name)]
+    #[arg(id = "request", value_name = "NAME")]
     name: Option<String>,
     /// The user whose requests and records are explained
     #[arg(long, value_name = "USER", requires = "pool")]

@@ -1,14 +1,17 @@
 //! Compares an export with the ledger of the cluster. A record that went on since the export, as
 //! the operator writes records, is no difference.
 
+use cognito_reset_api::record::MAX_ATTEMPTS;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::export::part::is_after;
 
-/// The parts of a record that never change.
-const FIXED: [&str; 7] =
-    ["/metadata/uid", "/metadata/creationTimestamp", "/action", "/request", "/userPoolID", "/username", "/kind"];
+/// The metadata that never changes. The other metadata may be written by others.
+const METADATA: [&str; 2] = ["/metadata/uid", "/metadata/creationTimestamp"];
+/// The fields of a record that change, each by its own rule. The others never do.
+const CHANGING: [&str; 9] =
+    ["apiVersion", "metadata", "schema", "userSub", "notAfter", "effect", "attempts", "omittedAttempts", "closed"];
 /// The fields of an attempt that are written when it is settled. The others are those of the claim.
 const SETTLED: [&str; 7] =
     ["settledAt", "evidence", "cause", "exceptionCode", "sentAt", "awsRequestID", "userStatusAfter"];
@@ -47,7 +50,8 @@ pub fn judge(exported: Option<&Value>, live: &Value, exported_at: &str) -> Findi
 /// rules of the CRD and of the ledger limit. Metadata that others may write, such as labels, is not
 /// compared.
 fn continues(before: &Value, after: &Value) -> bool {
-    FIXED.iter().all(|path| before.pointer(path) == after.pointer(path))
+    METADATA.iter().all(|path| before.pointer(path) == after.pointer(path))
+        && is_kept(before, after, is_same_schema(before, after), &CHANGING)
         && closed_continues(before, after)
         && grows(before, after)
         && sub_continues(before, after)
@@ -55,9 +59,26 @@ fn continues(before: &Value, after: &Value) -> bool {
         && attempts_continue(before, after)
 }
 
-/// A closed record is final, apart from how long it is kept.
+/// Returns true if all fields, except these, are as before. An operator of another schema may have
+/// added some.
+fn is_kept(before: &Value, after: &Value, is_same_schema: bool, except: &[&str]) -> bool {
+    let kept = |from: &Value, by: &Value| {
+        let mut fields = from.as_object().into_iter().flatten();
+        fields.all(|(name, value)| except.contains(&name.as_str()) || by.get(name) == Some(value))
+    };
+    kept(before, after) && (!is_same_schema || kept(after, before))
+}
+
+fn is_same_schema(before: &Value, after: &Value) -> bool {
+    schema(before) == schema(after)
+}
+
+/// A closed record is final, apart from how long it is kept. Only one without effect is closed.
 fn closed_continues(before: &Value, after: &Value) -> bool {
-    before.get("closed").is_none_or(|closed| after.get("closed") == Some(closed) && is_same_attempt(before, after))
+    match (before.get("closed"), after.get("closed")) {
+        (None, closed) => closed.is_none() || effect(after) == Some("NotPerformed"),
+        (closed, later) => closed == later && is_same_attempt(before, after),
+    }
 }
 
 /// The schema and the remembered expiry only grow.
@@ -77,10 +98,11 @@ fn schema(record: &Value) -> Option<i64> {
     record.get("schema").and_then(Value::as_i64)
 }
 
-/// The user is read again only for another claim, or for the closing.
+/// The user is read again only for another claim, or for the closing, which forgets no user.
 fn sub_continues(before: &Value, after: &Value) -> bool {
-    let was_closed = before.get("closed").is_none() && after.get("closed").is_some();
-    was_closed || !is_same_attempt(before, after) || before.get("userSub") == after.get("userSub")
+    let (sub, later) = (before.get("userSub"), after.get("userSub"));
+    let is_closing = before.get("closed").is_none() && after.get("closed").is_some();
+    sub == later || !is_same_attempt(before, after) || (is_closing && later.is_some_and(Value::is_string))
 }
 
 fn effect(record: &Value) -> Option<&str> {
@@ -110,39 +132,56 @@ fn is_same_attempt(before: &Value, after: &Value) -> bool {
     last_id(before) == last_id(after)
 }
 
-/// Returns true if each attempt whose effect is final is still there, or is counted as omitted.
-/// Only another claim adds attempts, and omits earlier ones.
+/// Returns true if the attempts are those of before, and what was claimed and omitted since.
 fn attempts_continue(before: &Value, after: &Value) -> bool {
-    let omitted = |record: &Value| record.get("omittedAttempts").and_then(Value::as_u64).unwrap_or(0);
-    let is_same = is_same_attempt(before, after);
-    // The last one is settled later, or a holder that returns learns that it was performed.
-    let may_settle = matches!(effect(before), None | Some("Unknown"));
-    let was_settled = may_settle && (effect(before) != effect(after) || !is_same);
-    let (mut gone, mut same) = (0, true);
-    for attempt in attempts(before) {
-        let is_last = attempt.get("id") == last_id(before);
-        match attempts(after).iter().find(|later| later.get("id") == attempt.get("id")) {
-            None => gone += 1,
-            Some(later) if is_last && was_settled => {
-                same &= is_claim_kept(attempt, later, schema(before) == schema(after));
-            }
-            Some(later) => same &= later == attempt,
-        }
-    }
-    let added = (attempts(after).len() + gone).saturating_sub(attempts(before).len());
-    let omitted_since = omitted(after).checked_sub(omitted(before));
-    let is_counted = omitted_since.is_some_and(|since| since >= gone as u64);
-    same && is_counted && (!is_same || (added == 0 && gone == 0 && omitted_since == Some(0)))
+    let later = attempts(after);
+    let now = |attempt: &Value| later.iter().find(|it| it.get("id") == attempt.get("id"));
+    let listed: Vec<_> = attempts(before).iter().filter_map(|it| now(it).map(|now| (it, now))).collect();
+    let is_in_order = later.iter().zip(&listed).all(|(attempt, (_, now))| attempt.get("id") == now.get("id"));
+    is_in_order
+        && listed.iter().all(|(attempt, now)| attempt_continues(before, after, attempt, now))
+        && later.iter().skip(listed.len()).all(|added| is_proven(before, after, added))
+        && omits(before, after, listed.len())
 }
 
-/// Returns true if an attempt has the fields of its claim after it was settled. An operator of
-/// another schema may have added some.
-fn is_claim_kept(before: &Value, after: &Value, is_same_schema: bool) -> bool {
-    let kept = |from: &Value, by: &Value| {
-        let mut fields = from.as_object().into_iter().flatten();
-        fields.all(|(name, value)| SETTLED.contains(&name.as_str()) || by.get(name) == Some(value))
+/// Returns true if an attempt is as before. The last one is settled later, or a holder that returns
+/// learns that it was performed.
+fn attempt_continues(before: &Value, after: &Value, attempt: &Value, now: &Value) -> bool {
+    let may_settle = attempt.get("id") == last_id(before) && matches!(effect(before), None | Some("Unknown"));
+    if may_settle && (effect(before) != effect(after) || !is_same_attempt(before, after)) {
+        is_kept(attempt, now, is_same_schema(before, after), &SETTLED) && is_proven(before, after, now)
+    } else {
+        attempt == now
+    }
+}
+
+/// Returns true if an attempt, settled since the export, has the evidence that goes with its
+/// effect. All before the last one had none. What another schema means by its evidence is not
+/// known.
+fn is_proven(before: &Value, after: &Value, attempt: &Value) -> bool {
+    let is_last = attempt.get("id") == last_id(after);
+    let evidence = attempt.get("evidence").and_then(Value::as_str);
+    let goes_with = match if is_last { effect(after) } else { Some("NotPerformed") } {
+        None => return true,
+        Some("Performed") => matches!(evidence, Some("CognitoResponse" | "UserStatusCheck")),
+        Some("Unknown") => evidence == Some("Inconclusive"),
+        Some(_) => matches!(evidence, Some("CognitoResponse" | "NeverSent" | "Unreachable")),
     };
-    kept(before, after) && (!is_same_schema || kept(after, before))
+    !is_same_schema(before, after) || (goes_with && attempt.get("settledAt").is_some())
+}
+
+/// Returns true if the attempts that are not listed any more are counted. Only a claim beyond the
+/// most that a record keeps omits any: the earliest, apart from the first one.
+fn omits(before: &Value, after: &Value, listed: usize) -> bool {
+    let count = |record: &Value| record.get("omittedAttempts").and_then(Value::as_u64).unwrap_or(0);
+    let gone = attempts(before).len().saturating_sub(listed) as u64;
+    let Some(omitted) = count(after).checked_sub(count(before)) else { return false };
+    // Later attempts are omitted only once all of these are, or all but the first.
+    let is_counted = omitted == gone || (omitted > gone && listed <= 1);
+    let is_full = attempts(after).len() >= MAX_ATTEMPTS || !is_same_schema(before, after);
+    let is_same = is_same_attempt(before, after);
+    let is_nothing_added = attempts(after).len() == listed;
+    is_counted && (omitted == 0 || (is_full && !is_same)) && (!is_same || is_nothing_added)
 }
 
 #[cfg(test)]
