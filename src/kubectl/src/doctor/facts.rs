@@ -19,7 +19,7 @@ use super::{
         policies::{self, Policies},
         requests::{self, Listed},
     },
-    finding::{self, Finding},
+    finding::{self, Finding, Severity},
     installation::Installation,
     read::Read,
 };
@@ -104,11 +104,15 @@ impl Facts {
         let mut findings = operator::deployments(&self.operators);
         findings.extend(operator::restarts(&self.restarts));
         findings.extend(operator::version(&self.operators, env!("CARGO_PKG_VERSION")));
-        findings.extend(operator::leader(&self.leases, &self.operators, self.clock.now()));
+        findings.extend(self.leader());
         findings.extend(self.lacking.iter().map(|(account, lacking)| operator::permissions(account, lacking)));
         let needs_people = grants::requires_approval(&self.grants, self.pool.as_deref());
         findings.extend(policies::policies(&self.policies, needs_people));
         findings
+    }
+
+    fn leader(&self) -> Vec<Finding> {
+        operator::leader(&self.leases, &self.operators, self.clock.now())
     }
 
     fn of_the_requests(&self) -> Vec<Finding> {
@@ -122,7 +126,8 @@ impl Facts {
         let mut findings = grants::grants(&self.grants, asked);
         findings.extend(grants::holds(&self.holds, asked, now));
         findings.extend(self.pool.as_ref().map(|pool| operator::region(pool, &self.operators)));
-        findings.extend(requests::pending(&self.pending, &self.place(), now));
+        let is_led = self.leader().iter().all(|finding| finding.severity == Severity::Ok);
+        findings.extend(requests::pending(&self.pending, &self.place(), now, is_led));
         findings.extend(requests::failed(&self.failed, &self.place()));
         findings
     }

@@ -41,7 +41,7 @@ impl Listed {
 
 /// Reports the requests that wait, by reason. `place` is the namespace in words.
 #[must_use]
-pub fn pending(read: &Read<Listed>, place: &str, now: Timestamp) -> Vec<Finding> {
+pub fn pending(read: &Read<Listed>, place: &str, now: Timestamp, is_led: bool) -> Vec<Finding> {
     const SUBJECT: &str = "backlog";
     let listed = match read.needed(SUBJECT, &format!("list requests in {place}"), ROLE) {
         Ok(listed) => listed,
@@ -59,7 +59,7 @@ pub fn pending(read: &Read<Listed>, place: &str, now: Timestamp) -> Vec<Finding>
         by_reason.entry(request.reason()).or_default().push(request);
     }
     findings.extend(by_reason.iter().filter_map(|(reason, all)| waiting(reason, all, now)));
-    findings.extend(unseen(&listed.requests, now));
+    findings.extend(unseen(&listed.requests, now, is_led));
     let text = format!("{} pending in {place}, the oldest {} for {}", listed.count(), oldest.id(), since(oldest, now));
     findings.push(Finding::ok(SUBJECT, text));
     findings
@@ -155,8 +155,9 @@ fn remedy(reason: &str) -> &'static str {
     }
 }
 
-/// Reports requests that no operator has looked at: a failure if it has looked at none.
-fn unseen(requests: &[Request], now: Timestamp) -> Option<Finding> {
+/// Reports requests that no operator has looked at: a failure if none leads, as far as that is
+/// known, and none of the requests was looked at.
+fn unseen(requests: &[Request], now: Timestamp, is_led: bool) -> Option<Finding> {
     let is_old = |request: &&Request| {
         created(request).is_some_and(|created| now.as_second() - created.as_second() > SEEN_WITHIN)
     };
@@ -165,7 +166,7 @@ fn unseen(requests: &[Request], now: Timestamp) -> Option<Finding> {
     let (number, id, since) = (counted(unseen.len(), "request"), oldest.id(), since(oldest, now));
     let text = format!("no operator has looked at {number}, the oldest {id} for {since}");
     let remedy = "check that the operator runs and handles this namespace (--watch-namespaces): kubectl -n cognito-reset-system get pods";
-    if requests.iter().any(is_seen) {
+    if is_led || requests.iter().any(is_seen) {
         // In a long backlog it writes only a few statuses a second.
         let remedy = format!("if their number does not fall within a minute, {remedy}");
         return Some(Finding::warn("backlog", text, remedy));

@@ -39,7 +39,7 @@ fn each_reason_to_wait_has_its_weight() {
         ("Suspended", None),
         ("RateLimited", None),
     ] {
-        let found = pending(&listed(vec![request("a", 0, Some(reason))]), "namespace support", at(300));
+        let found = pending(&listed(vec![request("a", 0, Some(reason))]), "namespace support", at(300), true);
         let waiting = found.iter().find(|finding| finding.subject == "waiting");
         assert_eq!(waiting.map(|it| it.severity), wanted, "{reason}");
         if let Some(waiting) = waiting {
@@ -52,25 +52,31 @@ fn each_reason_to_wait_has_its_weight() {
 #[test]
 fn the_backlog_has_its_number_and_its_oldest_request() {
     let two = vec![request("b", 60, Some("RateLimited")), request("a", 0, Some("RateLimited"))];
-    let found = pending(&listed(two.clone()), "namespace support", at(120));
+    let found = pending(&listed(two.clone()), "namespace support", at(120), false);
     assert_eq!(found, [Finding::ok("backlog", "2 requests pending in namespace support, the oldest support/a for 2m")]);
-    let cut =
-        pending(&Read::Got(Listed { requests: two, is_cut: true, ..Listed::default() }), "all namespaces", at(120));
+    let cut = pending(
+        &Read::Got(Listed { requests: two, is_cut: true, ..Listed::default() }),
+        "all namespaces",
+        at(120),
+        false,
+    );
     assert!(cut[0].text.starts_with("more than 2 requests"), "{cut:?}");
-    assert!(pending(&listed(vec![]), "namespace support", at(0))[0].text.contains("no request is pending"));
-    assert_eq!(pending(&Read::Forbidden, "namespace support", at(0))[0].severity, Severity::Skipped);
+    assert!(pending(&listed(vec![]), "namespace support", at(0), false)[0].text.contains("no request is pending"));
+    assert_eq!(pending(&Read::Forbidden, "namespace support", at(0), false)[0].severity, Severity::Skipped);
 }
 
 #[test]
 fn requests_that_no_operator_sees_are_reported_after_a_while() {
-    let severity = |requests, now| {
-        let found = pending(&listed(requests), "namespace support", at(now));
+    let severity = |requests, now, is_led| {
+        let found = pending(&listed(requests), "namespace support", at(now), is_led);
         found.iter().find(|finding| finding.text.contains("no operator")).map(|finding| finding.severity)
     };
     let unseen = || request("a", 0, None);
-    assert_eq!(severity(vec![unseen()], 30), None);
-    assert_eq!(severity(vec![unseen()], 31), Some(Severity::Fail));
-    assert_eq!(severity(vec![unseen(), request("b", 0, Some("Suspended"))], 31), Some(Severity::Warn));
+    assert_eq!(severity(vec![unseen()], 30, false), None);
+    assert_eq!(severity(vec![unseen()], 31, false), Some(Severity::Fail));
+    // A long backlog, of which no status is written yet.
+    assert_eq!(severity(vec![unseen()], 31, true), Some(Severity::Warn));
+    assert_eq!(severity(vec![unseen(), request("b", 0, Some("Suspended"))], 31, false), Some(Severity::Warn));
 }
 
 #[test]
@@ -87,11 +93,11 @@ fn failures_are_counted_and_a_wrong_region_is_explained() {
 fn requests_that_cannot_be_parsed_are_named_beside_the_others() {
     let some = |requests| Read::Got(Listed { requests, unreadable: vec!["support/odd".into()], is_cut: false });
     for found in [
-        pending(&some(vec![request("a", 0, Some("RateLimited"))]), "namespace support", at(60)),
+        pending(&some(vec![request("a", 0, Some("RateLimited"))]), "namespace support", at(60), true),
         failed(&some(vec![request("a", 0, Some("Expired"))]), "namespace support"),
     ] {
         assert_eq!((found.len(), found[0].text.as_str()), (2, "this plugin cannot parse support/odd"), "{found:?}");
     }
-    let alone = pending(&some(vec![]), "namespace support", at(60));
+    let alone = pending(&some(vec![]), "namespace support", at(60), false);
     assert_eq!(alone.iter().map(|finding| finding.severity).collect::<Vec<_>>(), [Severity::Warn]);
 }
