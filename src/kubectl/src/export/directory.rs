@@ -86,7 +86,7 @@ impl Directory {
         }
         let removed = drafts.into_iter().map(|name| {
             fs::remove_file(self.path.join(&name)).map_err(|error| {
-                Failure::usage(format!("{name}, which an interrupted export left, cannot be removed: {error}"))
+                Failure::refused(format!("{name}, which an interrupted export left, cannot be removed: {error}"))
             })
         });
         removed.collect::<Result<Vec<()>, _>>().map(|removed| removed.len())

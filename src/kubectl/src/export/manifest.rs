@@ -212,4 +212,30 @@ mod tests {
         assert!(parse(b"{}").unwrap_err().contains("records"));
         assert!(parse(b"{\"records\": []}").unwrap_err().contains("format"));
     }
+
+    #[test]
+    fn a_header_is_read_without_the_records() {
+        // A number that only a value that is skipped may have.
+        let text = format!(
+            r#"{{"format": "{FORMAT}", "cluster": {{"server": "x"}}, "pluginVersion": "0", "resourceVersion": "1",
+            "time": "2030-01-01T00:00:00Z", "since": "2029-01-01T00:00:00Z", "records": [1e999],
+            "ledger": {{"file": "a", "sha256": "", "records": 0}}, "effects": {{}}}}"#
+        );
+        let header: Header = serde_json::from_str(&text).unwrap();
+        assert!(header.part().since.is_some());
+    }
+
+    #[test]
+    fn clusters_differ_by_uid_or_else_by_server() {
+        let id = |uid: Option<&str>, server: &str| ClusterId { uid: uid.map(str::to_owned), server: server.to_owned() };
+        for (one, other, differ) in [
+            (id(Some("u"), "a"), id(Some("u"), "b"), false),
+            (id(Some("u"), "a"), id(Some("v"), "a"), true),
+            (id(None, "a"), id(Some("u"), "a"), false),
+            (id(None, "a"), id(Some("u"), "b"), true),
+            (id(None, "a"), id(None, "b"), true),
+        ] {
+            assert_eq!(one.is_other_than(&other), differ, "{one:?} {other:?}");
+        }
+    }
 }

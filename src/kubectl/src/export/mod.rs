@@ -186,6 +186,8 @@ fn report(numbers: &Numbers, part: &Part, before: Option<&Link>, places: &Places
         "{}",
         match before {
             Some(link) => format!("the export before is {}", link.file),
+            None if part.since.is_some() =>
+                "this is the first export of a chain, which never has the records written earlier".to_owned(),
             None => "this is the first export of a chain".to_owned(),
         }
     );
