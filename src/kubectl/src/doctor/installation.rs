@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Container};
 
+/// The variables by which the SDK of AWS finds Cognito, the first one first.
+const ENDPOINT: [&str; 2] = ["AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "AWS_ENDPOINT_URL"];
+
 /// The name of the operator's Lease, its Deployment and its service account.
 pub const NAME: &str = "cognito-reset-operator";
 /// The label that all objects of an installation have.
@@ -77,7 +80,7 @@ impl Installation {
             has_retention: setting("record-retention")
                 .is_none_or(|value| value.trim_end_matches(char::is_alphabetic) != "0"),
             watched: watched.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect(),
-            endpoint: container.and_then(|container| variable(container, "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER")),
+            endpoint: container.and_then(|container| ENDPOINT.iter().find_map(|name| variable(container, name))),
             namespace,
         }
     }
@@ -97,8 +100,11 @@ fn setting(container: &Container, flag: &str) -> Option<String> {
     last.or_else(|| variable(container, &format!("COGNITO_RESET_{}", flag.to_uppercase().replace('-', "_"))))
 }
 
+/// Returns the value of a variable: of several the last one, as in Kubernetes. One that a Secret or
+/// a ConfigMap sets is not known.
 fn variable(container: &Container, name: &str) -> Option<String> {
-    container.env.iter().flatten().find(|variable| variable.name == name).and_then(|variable| variable.value.clone())
+    let named = container.env.iter().flatten().rfind(|variable| variable.name == name);
+    named.and_then(|variable| variable.value.clone())
 }
 
 #[cfg(test)]
@@ -112,8 +118,9 @@ mod tests {
         let container = json!({
             "name": "operator", "image": "registry/operator:0.1.0",
             "args": ["run", "--lease=true", "--lease=false", "--watch-namespaces=a, b", "--record-retention=0s"],
-            "env": [{"name": "COGNITO_RESET_LEASE_NAMESPACE", "value": "elsewhere"},
-                    {"name": "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER", "value": "https://x"}],
+            "env": [{"name": "COGNITO_RESET_LEASE_NAMESPACE", "value": "nowhere"},
+                    {"name": "COGNITO_RESET_LEASE_NAMESPACE", "value": "elsewhere"},
+                    {"name": "AWS_ENDPOINT_URL", "value": "https://x"}],
         });
         let sidecar = json!({"name": "proxy", "image": "proxy:1"});
         let deployment = serde_json::from_value(json!({

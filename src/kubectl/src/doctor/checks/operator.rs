@@ -259,14 +259,14 @@ pub fn region(pool: &str, operators: &Read<Vec<Installation>>) -> Finding {
         || {
             Finding::ok(
                 SUBJECT,
-                format!("the pool is in {region}, and no Deployment of the operator sets another endpoint"),
+                format!("the pool is in {region}, and no value in the operator's Deployment names another endpoint"),
             )
         },
         |(operator, endpoint)| {
             Finding::fail(
                 SUBJECT,
                 format!("the pool is in {region}, and {}/{} sends to {endpoint}", operator.namespace, operator.name),
-                "remove AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER, or run an operator for that Region",
+                "remove AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER or AWS_ENDPOINT_URL, or run an operator for that Region",
             )
         },
     )
