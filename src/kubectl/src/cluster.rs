@@ -3,6 +3,7 @@
 mod kubeconfig;
 mod patience;
 mod proxy;
+mod tunnel;
 
 use std::{io::IsTerminal as _, path::PathBuf, time::Duration};
 
@@ -139,10 +140,9 @@ impl Cluster {
         let namespace = target.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server =
             config.cluster_url.authority().map(|it| it.as_str().rsplit('@').next().unwrap_or_default().to_owned());
-        let stack = ClientBuilder::try_from(config).map_err(|error| Failure::of_connection(&error))?;
-        let patient = RetryLayer::new(Patience::new(target.request_timeout));
+        let client = client(config, Patience::new(target.request_timeout));
         Ok(Self {
-            client: stack.with_layer(&BufferLayer::new(ABREAST)).with_layer(&patient).build(),
+            client: client.map_err(|error| Failure::of_connection(&error))?,
             flags: flags(target, Some(&namespace)),
             cluster_flags: flags(target, None),
             namespace,
@@ -167,6 +167,14 @@ impl Cluster {
     pub fn records(&self) -> Api<PasswordResetRecord> {
         Api::all(self.client.clone())
     }
+}
+
+fn client(mut config: Config, patience: Patience) -> Result<Client, kube::Error> {
+    if let Some(proxy) = config.proxy_url.take() {
+        return tunnel::client(&config, &proxy, patience);
+    }
+    let stack = ClientBuilder::try_from(config)?;
+    Ok(stack.with_layer(&BufferLayer::new(ABREAST)).with_layer(&RetryLayer::new(patience)).build())
 }
 
 async fn of_kubeconfig(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Config, KubeconfigError> {

@@ -22,6 +22,8 @@ fn the_way_leads_through_the_proxy() {
         (&of_kubeconfig, vec![("NO_PROXY", "api.invalid")], true),
         (&without, vec![("HTTP_PROXY", proxy.address.as_str())], true),
         (&without, vec![("HTTP_PROXY", proxy.address.as_str()), ("NO_PROXY", ".invalid")], false),
+        // Other tools accept such a list as well.
+        (&without, vec![("HTTP_PROXY", proxy.address.as_str()), ("NO_PROXY", " 0.0.0.0/8 ,, no/host,")], true),
         (&without, vec![], false),
     ]
     .into_iter()
