@@ -171,7 +171,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_interrupt_ends_the_program() -> Result<()> {
-        let mut terminal = PseudoTerminal::start(Path::new("/bin/cat"), &[], &[], 80)?;
+        // The tests may run in the background of a shell, where programs ignore an interrupt.
+        let cat = ["--default-signal=INT", "/bin/sh", "-c", "echo runs; exec /bin/cat"];
+        let mut terminal = PseudoTerminal::start(Path::new("/usr/bin/env"), &cat, &[], 80)?;
+        terminal.shows("runs", LIMIT).await?;
         terminal.interrupt()?;
         assert!(!terminal.ended(LIMIT).await?.success());
         Ok(())

@@ -28,8 +28,8 @@ use super::{ABREAST, patience::Patience};
 /// Returns a client that reaches the API server through a proxy.
 ///
 /// # Errors
-/// When the protocol of the proxy is another one than HTTP and HTTPS, or certificates or credentials
-/// cannot be used.
+/// When the protocol of the proxy is another one than HTTP and HTTPS, or certificates or
+/// credentials cannot be used.
 pub(super) fn client(config: &Config, proxy: &Uri, patience: Patience) -> Result<Client, kube::Error> {
     let all = Matcher::builder().all(proxy.to_string()).build();
     let unsupported = || kube::Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy.clone()) };
