@@ -1,10 +1,12 @@
 //! Shows findings: a table for people, or one line each where no width is given.
 
-use cognito_reset_core::escape::escaped;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::finding::{Finding, Severity};
-use crate::style::{self, Tone};
+use crate::{
+    style::{self, Tone},
+    terminal::shown,
+};
 
 /// The narrowest table. In a terminal that is narrower, lines wrap.
 const NARROWEST: u16 = 40;
@@ -31,7 +33,7 @@ pub fn table(findings: &[Finding], width: Option<u16>) -> String {
 /// Returns what was found and the way out, without characters that control a terminal.
 fn sentence(Finding { text, remedy, .. }: &Finding) -> String {
     let sentence = remedy.as_ref().map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}"));
-    escaped(&sentence, |_| false).into_owned()
+    shown(&sentence).into_owned()
 }
 
 /// Colours the first word of each line that has a severity.

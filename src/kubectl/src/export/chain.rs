@@ -8,8 +8,7 @@ use super::{
     manifest::{self, ClusterId, Header, Previous, SUFFIX},
     part::End,
 };
-use crate::failure::Failure;
-use crate::terminal::remark;
+use crate::{failure::Failure, terminal::remark};
 
 /// The end of the name of a ledger file that an export names itself.
 pub const LEDGER: &str = ".ndjson";

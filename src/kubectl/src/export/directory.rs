@@ -8,8 +8,7 @@ use std::{
 };
 
 use super::draft::is_draft;
-use crate::failure::Failure;
-use crate::terminal::remark;
+use crate::{failure::Failure, terminal::remark};
 
 /// A directory, which no other export writes into.
 #[derive(Debug)]
@@ -80,7 +79,7 @@ impl Directory {
         let drafts: Vec<String> = self.names()?.into_iter().filter(|name| is_draft(name)).collect();
         if self.locked.is_none() {
             if !drafts.is_empty() {
-                crate::terminal::remark!("left by interrupted exports, unless one runs now: {}", drafts.join(" "));
+                remark!("left by interrupted exports, unless one runs now: {}", drafts.join(" "));
             }
             return Ok(0);
         }

@@ -3,16 +3,12 @@
 
 use std::borrow::Cow;
 
-use cognito_reset_core::escape::{escaped, is_hidden};
+use cognito_reset_core::escape::is_hidden;
+
+pub use crate::terminal::shown;
 
 /// The characters that Markdown or HTML may interpret.
 const MARKUP: &str = "\\`*_{}[]<>|#~&!$";
-
-/// Returns the text with hidden characters escaped.
-#[must_use]
-pub fn shown(text: &str) -> Cow<'_, str> {
-    escaped(text, |_| false)
-}
 
 /// Returns true if a spreadsheet may take the text for a formula. Some skip blanks before it, and
 /// some know the full-width forms of the signs.

@@ -30,7 +30,7 @@ pub(super) async fn compare(cluster: &Cluster, layers: &Layers) -> Result<usize,
         )));
     }
     if let Some(since) = layers.since() {
-        crate::terminal::remark!(
+        remark!(
             "records written before {since} are in none of the exports that can be read, and were not compared with the cluster"
         );
     }
