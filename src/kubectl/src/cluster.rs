@@ -1,6 +1,6 @@
 //! The connection to the cluster, by kubectl's own flags.
 
-mod kubeconfig;
+pub(crate) mod kubeconfig;
 mod patience;
 mod proxy;
 mod tunnel;

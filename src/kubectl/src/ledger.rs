@@ -1,8 +1,6 @@
 //! The records as the API server stores them, page by page, so that memory does not grow with the
 //! ledger.
 
-use std::ops::ControlFlow;
-
 use cognito_reset_api::{PasswordResetRecord, record::SCHEMA};
 use kube::{
     Resource as _,
@@ -69,16 +67,15 @@ fn parsed(stored: &Value) -> Result<PasswordResetRecord, String> {
     PasswordResetRecord::deserialize(stored).map_err(|error| error.to_string())
 }
 
-/// Passes each record to a function, of one pool or of all, in the order of the API server, until
-/// the function wants no more. Returns the resource version of the list, which is the same for all
-/// of its pages.
+/// Passes each record to a function, of one pool or of all, in the order of the API server. Returns
+/// the resource version of the list, which is the same for all of its pages.
 ///
 /// # Errors
 /// When the API server refuses a page, or the function fails.
 pub async fn each(
     cluster: &Cluster,
     pool: Option<&str>,
-    mut take: impl FnMut(Entry) -> Result<ControlFlow<()>, Failure>,
+    mut take: impl FnMut(Entry) -> Result<(), Failure>,
 ) -> Result<String, Failure> {
     let mut params = ListParams::default().limit(PAGE);
     if let Some(pool) = pool {
@@ -86,15 +83,9 @@ pub async fn each(
     }
     loop {
         let page = page(cluster, &params).await?;
-        let mut is_enough = false;
-        for stored in page.items {
-            is_enough = take(Entry::new(stored))?.is_break();
-            if is_enough {
-                break;
-            }
-        }
+        page.items.into_iter().map(Entry::new).try_for_each(&mut take)?;
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if is_enough || params.continue_token.is_none() {
+        if params.continue_token.is_none() {
             return Ok(page.metadata.resource_version.unwrap_or_default());
         }
     }
@@ -175,7 +166,7 @@ pub(crate) mod tests {
         let mut names = Vec::new();
         let version = each(cluster, pool, |entry| {
             names.push(entry.name);
-            Ok(ControlFlow::Continue(()))
+            Ok(())
         })
         .await?;
         Ok((names, version))

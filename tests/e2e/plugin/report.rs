@@ -37,6 +37,8 @@ async fn a_report_has_the_rows_and_totals_of_the_records() -> Result<()> {
         assert_eq!(report["totals"]["effects"][effect], of_records, "{effect}");
     }
     assert_eq!(report["totals"]["records"], 3);
+    let times = report["rows"].as_array().context("no rows")?.iter().map(|row| row["time"].as_str());
+    assert!(times.clone().is_sorted() && times.count() == 3, "oldest first: {report}");
     let row = |name: &str| {
         let rows = report["rows"].as_array().and_then(|rows| rows.iter().find(|row| row["request"] == name));
         rows.cloned().with_context(|| format!("no row of {name} in {report}"))
@@ -62,7 +64,7 @@ async fn a_report_has_the_rows_and_totals_of_the_records() -> Result<()> {
     let md = env.plugin(&["report", "-o", "md", "--ticket", "INC-2"]).await?.success()?;
     assert!(md.contains("| a\\|b |") && md.contains("2 records") && !md.contains("alice"), "{md}");
     let table = env.plugin(&["report", "--since", "1h"]).await?;
-    assert!(table.stdout.starts_with("SENT") && table.stdout.lines().count() == 4, "{table}");
+    assert!(table.stdout.starts_with("TIME") && table.stdout.lines().count() == 4, "{table}");
     let other = env.plugin(&["report", "-n", "kube-system"]).await?;
     assert!(other.ok && other.stdout.is_empty() && other.stderr.contains("0 records"), "{other}");
     nobody_reads(&env).await

@@ -261,7 +261,8 @@ async fn nothing_outlives_the_process_however_it_ends() -> Result<()> {
         let output = process.wait_with_output()?;
         assert_eq!(output.status.success(), end == "returns", "{}", output.status);
         let shown = String::from_utf8(output.stdout)?;
-        let line = shown.lines().find_map(|line| line.strip_prefix("lease: ")).context("no lease")?;
+        let line = shown.lines().find_map(|line| line.strip_prefix("lease: "));
+        let line = line.with_context(|| format!("the process that {end} got no lease, and printed: {shown}"))?;
         let (url, directory) = line.split_once(' ').context("no directory")?;
         let address = url.trim_start_matches("https://");
         eventually(LIMIT, "the server to be gone", async || {

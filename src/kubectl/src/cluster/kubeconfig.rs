@@ -8,7 +8,7 @@ use super::Target;
 
 /// The source of the connection.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// A kubeconfig.
     Kubeconfig(Box<Kubeconfig>),
     /// The service account of the Pod in which this process runs.
@@ -28,7 +28,7 @@ struct Files {
 ///
 /// # Errors
 /// When the kubeconfig cannot be read or parsed, or, outside a Pod, is not there.
-pub(super) fn source(target: &Target) -> Result<Source, KubeconfigError> {
+pub(crate) fn source(target: &Target) -> Result<Source, KubeconfigError> {
     let files = match &target.kubeconfig {
         Some(file) => Files { merged: Kubeconfig::read_from(file)?, missing: None },
         None => read(files())?,

@@ -11,10 +11,13 @@ use clap::{Arg, Args as _, Command, FromArgMatches as _};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use cognito_reset_api::{UserPoolGrant, UserPoolHold};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, ResourceExt as _, api::ListParams, config::Kubeconfig};
+use kube::{Api, ResourceExt as _, api::ListParams};
 
 use crate::{
-    cluster::{Cluster, NOTICED, Target},
+    cluster::{
+        Cluster, NOTICED, Target,
+        kubeconfig::{Source, source},
+    },
     parsed::list,
     request::Request,
 };
@@ -88,9 +91,8 @@ fn candidates(live: Live, target: &Target, typed: &OsStr) -> Vec<CompletionCandi
 type Value = (String, String);
 
 fn contexts(target: &Target) -> BTreeSet<Value> {
-    let kubeconfig = target.kubeconfig.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
-    let contexts = kubeconfig.map(|kubeconfig| kubeconfig.contexts).unwrap_or_default();
-    contexts.into_iter().map(|context| (context.name, String::new())).collect()
+    let Ok(Source::Kubeconfig(kubeconfig)) = source(target) else { return BTreeSet::new() };
+    kubeconfig.contexts.into_iter().map(|context| (context.name, String::new())).collect()
 }
 
 fn in_cluster(live: Live, target: &Target) -> BTreeSet<Value> {

@@ -7,10 +7,7 @@ pub mod draft;
 pub mod manifest;
 pub mod part;
 
-use std::{
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -139,7 +136,7 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
         if part.has(&entry) {
             contents.add(&entry)?;
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     };
     let resource_version = ledger::each(cluster, None, take).await?;
     let (sha256, numbers) = contents.publish(&directory, &places, |ledger, numbers| Header {

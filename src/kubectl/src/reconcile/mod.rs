@@ -4,7 +4,7 @@ pub mod cloudtrail;
 pub mod sent;
 pub mod sort;
 
-use std::{fs::File, io::BufReader, ops::ControlFlow, path::PathBuf};
+use std::{fs::File, io::BufReader, path::PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -143,7 +143,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
             Ok(record) => sorter.add_record(&record).iter().try_for_each(|pair| add(pair, &mut totals, &mut sheet))?,
             Err(reason) => totals.unreadable.push((entry.name, reason)),
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     })
     .await?;
     (totals.unsent, totals.repeated) = (sorter.unsent, sorter.repeated);

@@ -1,15 +1,15 @@
 //! `report`: a row for each attempt and each closing of the ledger.
 
 pub mod row;
+mod sorted;
 pub mod totals;
-
-use std::ops::ControlFlow;
 
 use clap::Args;
 use jiff::Timestamp;
 
 use self::{
     row::{COLUMNS, Row, rows},
+    sorted::Sorted,
     totals::Totals,
 };
 use crate::{
@@ -26,15 +26,15 @@ use crate::{
 /// The arguments of `report`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A row is an attempt, which belongs to the time of its claim, or a closing without a call. The
+A row is an attempt, whose time is that of its claim, or a closing without a call. The
 requester is authenticated if an admission policy stamps or checks requesters, and `unverified`
 otherwise; the approver likewise. The columns that end in -claimed contain texts of the requester,
-which nobody verified. Rows are in the order of the records' names, so that a ledger of any size
-fits into memory: sort a CSV by its time. The totals count each record once, by its effect: below
-the rows of Markdown, within JSON, and on standard error otherwise. In CSV, a cell that a
-spreadsheet would take for a formula begins with an apostrophe. Records are of the whole cluster:
-without -n, those of all namespaces are reported. If a record cannot be read, it is named in the
-totals, and the exit code is 1.
+which nobody verified. Rows are in the order of their times; a temporary file holds them until the
+last record is read. The totals count each record once, by its effect: below the rows of Markdown,
+within JSON, and on standard error otherwise. In CSV, a cell that a spreadsheet would take for a
+formula begins with an apostrophe. Records are of the whole cluster: without -n, those of all
+namespaces are reported. If a record cannot be read, it is named in the totals, and the exit code
+is 1.
 
 Examples:
   # Show all resets of the last day
@@ -126,40 +126,50 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let range = range(options.since, options.until)?;
     let selection = Selection { range, ticket: options.ticket, namespace: target.namespace.clone() };
     let cluster = Cluster::connect(target).await?;
-    let mut sheet = Sheet::new(options.output, COLUMNS, sheet::stdout())?;
-    let mut totals = Totals::default();
-    ledger::each(&cluster, options.pool.as_deref(), |entry| {
-        add(entry, &selection, &mut totals, &mut sheet)?;
-        Ok(if sheet.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })
-    .await?;
-    if sheet.is_closed() {
-        // The reader has seen enough of it, and totals would be those of a part.
-        return Ok(Exit::Succeeded);
-    }
-    sheet.finish(&totals.lines(&range), &totals.json())?;
-    Ok(if totals.unreadable.is_empty() { Exit::Succeeded } else { Exit::SomeFailed })
+    let mut report = Report::new(selection)?;
+    ledger::each(&cluster, options.pool.as_deref(), |entry| report.add(entry)).await?;
+    report.write(Sheet::new(options.output, COLUMNS, sheet::stdout())?)
 }
 
-/// Adds the rows of a record.
-fn add<W: std::io::Write>(
-    entry: Entry,
-    selection: &Selection,
-    totals: &mut Totals,
-    sheet: &mut Sheet<W>,
-) -> Result<(), Failure> {
-    let record = match entry.record {
-        Ok(record) => record,
-        Err(reason) => {
-            totals.unreadable.push((entry.name, reason));
-            return Ok(());
-        }
-    };
-    for row in rows(&record).iter().filter(|row| selection.takes(row)) {
-        totals.add(row);
-        sheet.row(&row.cells())?;
+/// The rows that are selected, and their totals.
+struct Report {
+    selection: Selection,
+    rows: Sorted,
+    totals: Totals,
+}
+
+impl Report {
+    fn new(selection: Selection) -> Result<Self, Failure> {
+        Ok(Self { selection, rows: Sorted::new()?, totals: Totals::default() })
     }
-    Ok(())
+
+    /// Adds the rows of a record.
+    fn add(&mut self, entry: Entry) -> Result<(), Failure> {
+        let record = match entry.record {
+            Ok(record) => record,
+            Err(reason) => {
+                self.totals.unreadable.push((entry.name, reason));
+                return Ok(());
+            }
+        };
+        for row in rows(&record).iter().filter(|row| self.selection.takes(row)) {
+            self.totals.add(row);
+            self.rows.add(row.moment(), &row.cells())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rows, oldest first, and the totals.
+    fn write<W: std::io::Write>(self, mut sheet: Sheet<W>) -> Result<Exit, Failure> {
+        let Self { selection, rows, totals } = self;
+        rows.each(|cells| sheet.row(cells))?;
+        if sheet.is_closed() {
+            // The reader has seen enough.
+            return Ok(Exit::Succeeded);
+        }
+        sheet.finish(&totals.lines(&selection.range), &totals.json())?;
+        Ok(if totals.unreadable.is_empty() { Exit::Succeeded } else { Exit::SomeFailed })
+    }
 }
 
 #[cfg(test)]

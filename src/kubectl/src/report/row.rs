@@ -25,7 +25,8 @@ const fn shown(name: &'static str) -> Column {
 pub const COLUMNS: &[Column] = &[
     wide("record"),
     wide("row"),
-    shown("sent"),
+    shown("time"),
+    wide("sent"),
     shown("namespace"),
     shown("request"),
     wide("pool"),
@@ -47,7 +48,6 @@ pub const COLUMNS: &[Column] = &[
     wide("reason-claimed"),
     shown("grants"),
     wide("role"),
-    wide("claimed"),
     wide("settled"),
     shown("aws-request-id"),
 ];
@@ -95,7 +95,7 @@ impl Row<'_> {
         }
     }
 
-    /// Returns the time that the row belongs to. It never changes.
+    /// Returns the time that the row belongs to: of the claim or of the closing. It never changes.
     #[must_use]
     pub const fn moment(&self) -> Timestamp {
         match self.event {
@@ -136,6 +136,7 @@ impl Row<'_> {
         vec![
             self.record.name_any(),
             if attempt.is_some() { "attempt" } else { "closing" }.to_owned(),
+            self.moment().to_string(),
             text(attempt.and_then(|it| it.sent_at.as_ref()).map(|time| time.0)),
             spec.request.namespace.clone(),
             spec.request.name.clone(),
@@ -158,7 +159,6 @@ impl Row<'_> {
             text(origin.reason.as_ref()),
             origin.grants.join(" "),
             text(origin.role_arn.as_ref()),
-            text(attempt.map(|it| it.claimed_at.0)),
             text(settled),
             text(attempt.and_then(|it| it.aws_request_id.as_ref())),
         ]

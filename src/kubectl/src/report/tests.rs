@@ -66,7 +66,7 @@ fn an_attempt_has_claims_and_authenticated_people_apart() {
         ("reason-claimed", "phished"),
         ("grants", "g1 g2"),
         ("role", "arn:role"),
-        ("claimed", "2030-01-01T10:00:00.5Z"),
+        ("time", "2030-01-01T10:00:00.5Z"),
         ("settled", "2030-01-01T10:00:02Z"),
         ("aws-request-id", "aws-a"),
     ]);
@@ -124,9 +124,7 @@ fn each_kind_of_record_has_its_rows() {
 
 #[test]
 fn the_totals_are_those_of_the_records() {
-    let mut totals = Totals::default();
-    let mut output = Vec::new();
-    let mut sheet = Sheet::new(Format::Json, COLUMNS, &mut output).unwrap();
+    let mut report = Report::new(Selection::default()).unwrap();
     for stored in [
         stored("one", json!({"effect": "Performed", "omittedAttempts": 3, "attempts": [failed("a"), failed("b")]})),
         stored("two", json!({"effect": "Unknown", "attempts": [failed("a")]})),
@@ -134,9 +132,11 @@ fn the_totals_are_those_of_the_records() {
         stored("four", json!({"attempts": [failed("a")]})),
         stored("five", json!({"attempts": 5})),
     ] {
-        add(Entry::new(stored), &Selection::default(), &mut totals, &mut sheet).unwrap();
+        report.add(Entry::new(stored)).unwrap();
     }
-    sheet.finish(&totals.lines(&Range::default()), &totals.json()).unwrap();
+    let totals = report.totals.clone();
+    let mut output = Vec::new();
+    report.write(Sheet::new(Format::Json, COLUMNS, &mut output).unwrap()).unwrap();
     let json: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(json["rows"].as_array().unwrap().len(), totals.rows());
     assert_eq!(json["totals"]["effects"], json!({"Performed": 1, "NotPerformed": 1, "Unknown": 1, "open": 1}));
@@ -161,8 +161,8 @@ fn a_row_is_in_one_of_two_adjacent_ranges() {
     assert_eq!((taken(&namespace("support")), taken(&namespace("default"))), (2, 0));
 }
 
-/// Returns records of each kind: performed at the second attempt, unknown, closed, and of a newer
-/// version.
+/// Returns records of each kind: closed, performed at the second attempt, unknown, and of a newer
+/// version. The first one is the last by time.
 fn entries() -> Vec<Entry> {
     let claims = json!({"ticket": "INC-1", "reason": "=cmd|' /C calc'!A0", "onBehalfOf": "a|b", "grants": ["everyone"],
         "sentAt": "2030-01-01T10:00:05Z", "settledAt": "2030-01-01T10:00:06Z", "evidence": "CognitoResponse",
@@ -172,9 +172,9 @@ fn entries() -> Vec<Entry> {
     let closed = json!({"cause": "Expired", "closedAt": "2030-01-01T11:00:00Z", "operatorInstance": "pod",
         "requestUID": "request-a", "requestedBy": {"username": "unverified"}});
     [
+        ("closed", json!({"effect": "NotPerformed", "attempts": [], "closed": closed})),
         ("performed", json!({"effect": "Performed", "attempts": [failed("a"), attempt("b", claims)]})),
         ("unknown", json!({"effect": "Unknown", "attempts": [attempt("a", lost)]})),
-        ("closed", json!({"effect": "NotPerformed", "attempts": [], "closed": closed})),
         ("newer", json!({"schema": 2})),
     ]
     .into_iter()
@@ -190,13 +190,13 @@ fn a_report_looks_like_its_snapshots() {
         ("report.md", Format::Md),
         ("report.json", Format::Json),
     ] {
-        let (mut output, mut totals) = (Vec::new(), Totals::default());
-        let mut sheet = Sheet::new(format, COLUMNS, &mut output).unwrap();
+        let mut report = Report::new(Selection::default()).unwrap();
         for entry in entries() {
-            add(entry, &Selection::default(), &mut totals, &mut sheet).unwrap();
+            report.add(entry).unwrap();
         }
-        let lines = totals.lines(&Range::default());
-        sheet.finish(&lines, &totals.json()).unwrap();
+        let lines = report.totals.lines(&Range::default());
+        let mut output = Vec::new();
+        report.write(Sheet::new(format, COLUMNS, &mut output).unwrap()).unwrap();
         snapshot(&format!("report/snapshots/{file}"), &String::from_utf8(output).unwrap());
         snapshot("report/snapshots/totals.txt", &format!("{}\n", lines.join("\n")));
     }

@@ -1,6 +1,6 @@
 //! Reads the ledger of the cluster beside the newest exports.
 
-use std::{collections::BTreeMap, io, ops::ControlFlow};
+use std::{collections::BTreeMap, io};
 
 use cognito_reset_core::ledger::is_ungranted;
 
@@ -36,7 +36,7 @@ pub(super) async fn compare(cluster: &Cluster, layers: &Layers) -> Result<usize,
     }
     let unreadable = |error: io::Error| Failure::usage(format!("the exports cannot be read: {error}"));
     let mut comparison = Comparison::new(layers, newest);
-    ledger::each(cluster, None, |entry| comparison.add(&entry).map(ControlFlow::Continue).map_err(unreadable)).await?;
+    ledger::each(cluster, None, |entry| comparison.add(&entry).map_err(unreadable)).await?;
     comparison.finish().map_err(unreadable)
 }
 

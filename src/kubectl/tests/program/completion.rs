@@ -48,6 +48,19 @@ fn each_kind_of_live_value_is_completed() {
 }
 
 #[test]
+fn contexts_are_completed_from_the_files_that_are_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("there");
+    std::fs::write(&file, kubeconfig("server: 'http://127.0.0.1:1'", "")).expect("a file");
+    let files = std::env::join_paths([directory.path().join("missing"), file]).expect("a list");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kubectl-cognito_reset"));
+    let output = command.args(["__complete", "--", "list", "--context", ""]).env("KUBECONFIG", files).output();
+    let output = output.expect("the program");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && shown.starts_with("a"), "{output:?}");
+}
+
+#[test]
 fn output_that_cannot_be_written_is_reported() {
     for words in [&["kubectl"][..], &["bash"]] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
