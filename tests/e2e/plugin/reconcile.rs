@@ -37,6 +37,9 @@ async fn resets_are_in_both_or_only_in_one() -> Result<()> {
     let sorted: Value = serde_json::from_str(&sorted.stdout)?;
     let rows = sorted["rows"].as_array().context("no rows")?;
     let mut found: Vec<_> = rows.iter().map(|row| format!("{} {}", row["found-in"], row["request"])).collect();
+    // The call by hand has the latest time.
+    assert!(rows[..3].is_sorted_by_key(|row| row["ledger-time"].as_str()), "oldest first: {sorted}");
+    assert_eq!(found.last().context("no rows")?, "\"CloudTrail only\" null", "{sorted}");
     found.sort();
     let wanted = ["\"CloudTrail only\" null", "\"both\" \"bob\"", "\"both\" \"nobody\"", "\"ledger only\" \"alice\""];
     assert_eq!(found, wanted, "{sorted}");

@@ -17,7 +17,7 @@ use crate::{
     failure::Failure,
     ledger, moment,
     report::{check_pool, range},
-    sheet::{self, Format, Sheet},
+    sheet::{self, Format, Sheet, sorted::Sorted},
 };
 
 /// The arguments of `reconcile`.
@@ -27,9 +27,9 @@ The events AdminResetUserPassword of the files are compared with the attempts of
 AWS request id; for an attempt whose response was lost, by the name of the session (prr- and the uid
 of the request), or by the user's sub and the time. A call after the attempt was settled, or more
 than 5 minutes after it was sent, is not taken for its call: AWS accepts no signature for longer.
-Each is in both, in the ledger only, or in
-CloudTrail only. Attempts of which the ledger says that nothing was sent are only counted. One that
-is in CloudTrail only was not made by this operator, or its record has been deleted.
+Each is in both, in the ledger only, or in CloudTrail only; the oldest one is first. Attempts of
+which the ledger says that nothing was sent are only counted. One that is in CloudTrail only was not
+made by this operator, or its record has been deleted.
 
 Give the range that the files cover: CloudTrail delivers an event some minutes after the call. The
 format was built from AWS's documentation of CloudTrail, and was not tried with a real trail.
@@ -135,26 +135,26 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         |(first, last)| format!("the files contain resets from {first} to {last}; compared were those {range}"),
     );
     let cluster = Cluster::connect(target).await?;
-    let mut sheet = Sheet::new(options.output, COLUMNS, sheet::stdout())?;
-    let mut totals = Totals::default();
-    // Also for a reader that has gone, to the end: the exit code is the result.
+    let (mut rows, mut totals) = (Sorted::new()?, Totals::default());
     ledger::each(&cluster, options.pool.as_deref(), |entry| {
         match entry.record {
-            Ok(record) => sorter.add_record(&record).iter().try_for_each(|pair| add(pair, &mut totals, &mut sheet))?,
+            Ok(record) => sorter.add_record(&record).iter().try_for_each(|pair| add(pair, &mut totals, &mut rows))?,
             Err(reason) => totals.unreadable.push((entry.name, reason)),
         }
         Ok(())
     })
     .await?;
     (totals.unsent, totals.repeated) = (sorter.unsent, sorter.repeated);
-    sorter.finish().iter().try_for_each(|pair| add(pair, &mut totals, &mut sheet))?;
+    sorter.finish().iter().try_for_each(|pair| add(pair, &mut totals, &mut rows))?;
+    let mut sheet = Sheet::new(options.output, COLUMNS, sheet::stdout())?;
+    rows.each(|cells| sheet.row(cells))?;
     sheet.finish(&totals.lines(&covered), &totals.json())?;
     let agree = totals.ledger_only + totals.cloudtrail_only + totals.differ == 0 && totals.unreadable.is_empty();
     Ok(if agree { Exit::Succeeded } else { Exit::SomeFailed })
 }
 
-fn add<W: std::io::Write>(pair: &Pair, totals: &mut Totals, sheet: &mut Sheet<W>) -> Result<(), Failure> {
+fn add(pair: &Pair, totals: &mut Totals, rows: &mut Sorted) -> Result<(), Failure> {
     totals.add(pair);
     totals.differ += usize::from(pair.class() == Class::Both && !pair.agrees());
-    sheet.row(&pair.cells())
+    rows.add(pair.moment(), &pair.cells())
 }

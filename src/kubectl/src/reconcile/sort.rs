@@ -77,6 +77,14 @@ impl Pair {
         }
     }
 
+    /// Returns the time of the sending, as far as it is known.
+    #[must_use]
+    pub fn moment(&self) -> Timestamp {
+        let of_call = self.call.as_ref().map(|call| call.time);
+        let of_attempt = self.attempt.as_ref().map(|attempt| attempt.sent.unwrap_or(attempt.claimed));
+        of_attempt.or(of_call).unwrap_or_default()
+    }
+
     /// Returns the contradiction or doubt, if there is one.
     #[must_use]
     pub fn note(&self) -> &'static str {

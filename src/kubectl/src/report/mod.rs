@@ -1,7 +1,6 @@
 //! `report`: a row for each attempt and each closing of the ledger.
 
 pub mod row;
-mod sorted;
 pub mod totals;
 
 use clap::Args;
@@ -9,7 +8,6 @@ use jiff::Timestamp;
 
 use self::{
     row::{COLUMNS, Row, rows},
-    sorted::Sorted,
     totals::Totals,
 };
 use crate::{
@@ -20,7 +18,7 @@ use crate::{
     moment::{self, Range},
     naming::is_same_ticket,
     rules::FieldRule,
-    sheet::{self, Format, Sheet},
+    sheet::{self, Format, Sheet, sorted::Sorted},
 };
 
 /// The arguments of `report`.

@@ -1,7 +1,8 @@
 //! A sheet of rows on standard output: a table, CSV, Markdown or JSON. Rows are written as they
-//! come, so that memory does not grow with their number.
+//! come, and before that sorted in a file, so that memory hardly grows with their number.
 
 pub mod cell;
+pub mod sorted;
 mod table;
 
 use std::io::{self, ErrorKind, Write};

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 
 /// Rows that wait to be written in order.
 #[derive(Debug)]
-pub(super) struct Sorted {
+pub struct Sorted {
     /// The cells of each row, as one line of JSON.
     file: BufWriter<File>,
     /// The time of each row, and the offset of its line in bytes.
@@ -25,7 +25,7 @@ impl Sorted {
     ///
     /// # Errors
     /// When the directory of temporary files cannot be written to.
-    pub(super) fn new() -> Result<Self, Failure> {
+    pub fn new() -> Result<Self, Failure> {
         let file = tempfile::tempfile().map_err(unusable)?;
         Ok(Self { file: BufWriter::new(file), rows: Vec::new(), end: 0 })
     }
@@ -34,7 +34,7 @@ impl Sorted {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(super) fn add(&mut self, moment: Timestamp, cells: &[String]) -> Result<(), Failure> {
+    pub fn add(&mut self, moment: Timestamp, cells: &[String]) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(cells).map_err(|error| unusable(error.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(unusable)?;
@@ -48,7 +48,7 @@ impl Sorted {
     ///
     /// # Errors
     /// When the file cannot be read, or the function fails.
-    pub(super) fn each(self, mut take: impl FnMut(&[String]) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub fn each(self, mut take: impl FnMut(&[String]) -> Result<(), Failure>) -> Result<(), Failure> {
         let Self { file, mut rows, .. } = self;
         let mut file = BufReader::new(file.into_inner().map_err(|error| unusable(error.into_error()))?);
         rows.sort_unstable();
