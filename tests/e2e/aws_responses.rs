@@ -423,7 +423,7 @@ async fn a_call_without_a_connection_is_not_sent_and_is_retried() -> Result<()> 
     let claim = env.api.once(Matcher::path(Method::POST, "/passwordresetrecords"), Fault::HoldReply);
     env.ask("refused").await?;
     let claimed = claim.held(LIMIT).await?;
-    env.cognito.close().await?;
+    env.cognito.close().await;
     claimed.release();
     env.says("refused", "cannot connect to Cognito (connection refused); nothing was sent, retrying").await?;
     let record = env.record("refused").await?.context("no record")?;

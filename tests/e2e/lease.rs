@@ -157,7 +157,7 @@ async fn effect_that_only_a_former_leader_knows_is_not_given_up() -> Result<()> 
     let held = env.cognito.once(Matcher::reset_of("accepted"), Fault::HoldReply);
     env.ask("accepted").await?;
     let held = held.held(LIMIT).await?;
-    env.api.close().await?;
+    env.api.close().await;
     held.release();
     eventually(LIMIT, "the leader to begin its stop with the effect", async || {
         let logs = leader.logs();
@@ -203,7 +203,7 @@ async fn operator_without_a_lease_is_alive_while_it_gets_responses() -> Result<(
         .await
     };
     is_alive(200).await?;
-    env.api.close().await?;
+    env.api.close().await;
     let text = is_alive(503).await?;
     ensure!(text.starts_with("not alive: no response from the API server for "), "{text}");
     env.api.open().await?;

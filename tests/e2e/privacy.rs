@@ -381,7 +381,7 @@ impl Marked {
         claims.remove();
         // A grant with a pattern would wait for the user to be read.
         self.env.grant("without-pattern", "namespaces: [default]").await?;
-        self.env.cognito.close().await?;
+        self.env.cognito.close().await;
         self.becomes("unreachable", "", "Pending/CognitoUnreachable").await?;
         self.env.cognito.open().await?;
         let sts = Matcher::new(|seen| String::from_utf8_lossy(&seen.body).contains("Action=AssumeRole"));

@@ -52,7 +52,7 @@ async fn each_command_says_what_it_lacks_to_reach_the_cluster() -> Result<()> {
     let admin = env.cluster.as_admin().with_program(plugin());
     each_is_refused(&admin, &["--as", "nobody"], "you lack the permission").await?;
     let line = Line::of(&env).await?;
-    line.proxy.close().await?;
+    line.proxy.close().await;
     each_is_refused(&line.plugin, &[], "the API server does not respond").await?;
     let create = ["create", "alice", "--pool", &env.pool, "--ticket", "INC-7", "--yes", "-n"];
     for (namespace, code, words) in [

@@ -51,7 +51,7 @@ impl Line {
     /// Cuts the connection, and waits until the plugin watches again.
     pub(super) async fn cut(&self) -> Result<()> {
         let watches = self.watches();
-        self.proxy.close().await?;
+        self.proxy.close().await;
         self.proxy.open().await?;
         self.attached_after(watches).await
     }

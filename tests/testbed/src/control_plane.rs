@@ -22,14 +22,13 @@ use crate::{
     Kubectl, KubectlResult, Tools,
     http_client::HttpClient,
     pki::Pki,
-    process::{Process, free_port, server},
+    port::Port,
+    process::{Process, server},
 };
 
 pub(crate) const ADMIN_TOKEN: &str = "testbed-admin";
 const AUDIT_LOG: &str = "audit.log";
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// Ports are chosen before they are used, so another process may take one in between.
-const START_ATTEMPTS: usize = 3;
 /// The controllers that delete namespaces and orphans, make service accounts, and give the built-in
 /// roles their rules.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
@@ -76,8 +75,8 @@ pub struct ControlPlane {
     kubectl: Kubectl,
     tools: Tools,
     options: Options,
-    etcd_at: EtcdAddress,
-    port: u16,
+    etcd_at: EtcdPorts,
+    port: Port,
     pki: Pki,
     client: HttpClient,
     kubeconfigs: AtomicUsize,
@@ -90,30 +89,18 @@ impl ControlPlane {
     /// # Errors
     /// When a server does not become ready, with the end of its log.
     pub async fn start(tools: &Tools, options: Options) -> Result<Self> {
-        let mut attempt = 1;
-        loop {
-            match Self::try_start(tools, options.clone()).await {
-                Err(problem) if attempt < START_ATTEMPTS && format!("{problem:#}").contains("already in use") => {
-                    attempt += 1;
-                }
-                result => return result,
-            }
-        }
-    }
-
-    async fn try_start(tools: &Tools, options: Options) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("control-plane-").tempdir().context("no temporary directory")?;
         let pki = Pki::create(home.path())?;
         let client = HttpClient::new(Some(&pki.ca_pem))?;
-        let port = free_port()?;
-        let etcd_at = EtcdAddress::choose()?;
+        let port = Port::reserve()?;
+        let etcd_at = EtcdPorts::reserve()?;
         let mut etcd = start_etcd(tools, home.path(), &etcd_at, options.fsync)?;
         etcd_ready(&mut etcd, &client, &etcd_at).await?;
         std::fs::write(home.path().join("users.csv"), format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
         let kubeconfig = home.path().join("admin.kubeconfig");
-        std::fs::write(&kubeconfig, kubeconfig_text(&https(port), Some(&pki.ca), &token_of(ADMIN_TOKEN)))?;
+        std::fs::write(&kubeconfig, kubeconfig_text(&https(&port), Some(&pki.ca), &token_of(ADMIN_TOKEN)))?;
         let kubectl = Kubectl::new(tools, kubeconfig, home.path());
-        let api_server = start_api_server(tools, home.path(), &pki, &etcd_at.client, port, &options)?;
+        let api_server = start_api_server(tools, home.path(), &pki, &etcd_at.client, &port, &options)?;
         let mut this = Self {
             controller_manager: None,
             api_server,
@@ -151,21 +138,19 @@ impl ControlPlane {
     }
 
     async fn wait_ready(&mut self) -> Result<()> {
-        let (client, url) = (&self.client, format!("{}/readyz", https(self.port)));
+        let (client, url) = (&self.client, format!("{}/readyz", https(&self.port)));
         self.api_server.ready(START_LIMIT, async || client.is_ok(&url, Some(ADMIN_TOKEN)).await).await
     }
 
     async fn start_controller_manager(&mut self) -> Result<()> {
-        let port = free_port()?;
         let mut command = server(&self.tools.kube_controller_manager()?, self.home.path());
         command
             .arg(format!("--kubeconfig={}", self.kubectl.kubeconfig.display()))
             .arg(format!("--authentication-kubeconfig={}", self.kubectl.kubeconfig.display()))
             .arg(format!("--authorization-kubeconfig={}", self.kubectl.kubeconfig.display()))
             .arg(format!("--controllers={CONTROLLERS}{}", if self.options.workloads { WORKLOADS } else { "" }))
-            .arg(format!("--secure-port={port}"))
-            .arg(format!("--cert-dir={}", self.home.path().join("controller-manager").display()))
-            .args(["--bind-address=127.0.0.1", "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000"]);
+            // It serves nothing.
+            .args(["--secure-port=0", "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000"]);
         let log = self.home.path().join("kube-controller-manager.log");
         let mut process = Process::spawn("kube-controller-manager", &mut command, &log, None)?;
         let kubectl = &self.kubectl;
@@ -193,7 +178,7 @@ impl ControlPlane {
         self.kill_api_server().await?;
         let home = self.home.path();
         self.api_server =
-            start_api_server(&self.tools, home, &self.pki, &self.etcd_at.client, self.port, &self.options)?;
+            start_api_server(&self.tools, home, &self.pki, &self.etcd_at.client, &self.port, &self.options)?;
         self.wait_ready().await
     }
 
@@ -226,7 +211,7 @@ impl ControlPlane {
     /// `https://127.0.0.1:PORT` of kube-apiserver.
     #[must_use]
     pub fn url(&self) -> String {
-        https(self.port)
+        https(&self.port)
     }
 
     /// The authority that signed its certificate.
@@ -409,31 +394,30 @@ impl ControlPlane {
     }
 }
 
-fn https(port: u16) -> String {
-    format!("https://127.0.0.1:{port}")
+fn https(port: &Port) -> String {
+    format!("https://{port}")
 }
 
-/// The address of etcd, which is the same when it is started again.
+/// The ports of etcd, which are the same when it is started again.
 #[derive(Debug)]
-struct EtcdAddress {
-    client: String,
-    peer: String,
+struct EtcdPorts {
+    client: Port,
+    peer: Port,
 }
 
-impl EtcdAddress {
-    fn choose() -> Result<Self> {
-        let url = |port| format!("http://127.0.0.1:{port}");
-        Ok(Self { client: url(free_port()?), peer: url(free_port()?) })
+impl EtcdPorts {
+    fn reserve() -> Result<Self> {
+        Ok(Self { client: Port::reserve()?, peer: Port::reserve()? })
     }
 }
 
-async fn etcd_ready(etcd: &mut Process, client: &HttpClient, at: &EtcdAddress) -> Result<()> {
-    let health = format!("{}/health", at.client);
+async fn etcd_ready(etcd: &mut Process, client: &HttpClient, at: &EtcdPorts) -> Result<()> {
+    let health = format!("{}/health", at.client.url());
     etcd.ready(START_LIMIT, async || client.is_ok(&health, None).await).await
 }
 
-fn start_etcd(tools: &Tools, home: &Path, at: &EtcdAddress, fsync: bool) -> Result<Process> {
-    let EtcdAddress { client: url, peer } = at;
+fn start_etcd(tools: &Tools, home: &Path, at: &EtcdPorts, fsync: bool) -> Result<Process> {
+    let (url, peer) = (at.client.url(), at.peer.url());
     let mut command = server(&tools.etcd(), home);
     command
         .arg(format!("--data-dir={}", home.join("etcd").display()))
@@ -450,13 +434,13 @@ fn start_api_server(
     tools: &Tools,
     home: &Path,
     pki: &Pki,
-    etcd: &str,
-    port: u16,
+    etcd: &Port,
+    port: &Port,
     options: &Options,
 ) -> Result<Process> {
     let mut command = server(&tools.kube_apiserver(), home);
     command
-        .args([format!("--etcd-servers={etcd}"), format!("--secure-port={port}")])
+        .args([format!("--etcd-servers={}", etcd.url()), format!("--secure-port={}", port.number())])
         .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
         .args(["--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24"])
         .arg(format!("--token-auth-file={}", home.join("users.csv").display()))

@@ -21,6 +21,7 @@ mod operator;
 mod page;
 mod pki;
 mod pool;
+mod port;
 mod process;
 mod prometheus;
 mod proxy;

@@ -12,17 +12,18 @@ use tempfile::TempDir;
 use crate::{
     Tools,
     http_client::HttpClient,
-    process::{Process, free_port, server},
+    port::Port,
+    process::{Process, server},
 };
 
 const START_LIMIT: Duration = Duration::from_secs(60);
-const START_ATTEMPTS: usize = 3;
 const PASSWORD: &str = "Correct-horse-9";
 
 /// A running emulator. It ends when dropped, and its users are deleted.
 #[derive(Debug)]
 pub struct Moto {
     process: Process,
+    _port: Port,
     url: String,
     client: HttpClient,
     directory: TempDir,
@@ -34,26 +35,16 @@ impl Moto {
     /// # Errors
     /// When it does not, with the end of its log.
     pub async fn start(tools: &Tools) -> Result<Self> {
-        let mut attempt = 1;
-        loop {
-            match Self::try_start(tools).await {
-                Err(problem) if attempt < START_ATTEMPTS && format!("{problem:#}").contains("in use") => attempt += 1,
-                result => return result,
-            }
-        }
-    }
-
-    async fn try_start(tools: &Tools) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("moto-").tempdir().context("no temporary directory")?;
-        let port = free_port()?;
+        let port = Port::reserve()?;
         let mut command = server(tools.moto_server(), directory.path());
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        command.args(["--host", "127.0.0.1", "--port", &port.number().to_string()]);
         let mut process =
             Process::spawn("moto", &mut command, &directory.path().join("moto.log"), Some(directory.path()))?;
-        let (url, client) = (format!("http://127.0.0.1:{port}"), HttpClient::new(None)?);
+        let (url, client) = (port.url(), HttpClient::new(None)?);
         let page = status_page(&url);
         process.ready(START_LIMIT, async || client.is_ok(&page, None).await).await?;
-        Ok(Self { process, url, client, directory })
+        Ok(Self { process, _port: port, url, client, directory })
     }
 
     /// Returns true if it responds.

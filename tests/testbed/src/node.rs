@@ -16,7 +16,8 @@ use crate::{
     eventually,
     helm::packaging,
     http_client::HttpClient,
-    process::{Process, free_port, server},
+    port::Port,
+    process::{Process, server},
 };
 
 const NAME: &str = "testbed";
@@ -29,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Node {
     kwok: Process,
+    _port: Port,
     binder: JoinHandle<()>,
 }
 
@@ -42,17 +44,18 @@ impl Node {
         let directory = cluster.directory();
         let stages = directory.join("stages.yaml");
         std::fs::write(&stages, include_str!("node/stages.yaml"))?;
+        let port = Port::reserve()?;
         let mut command = server(&packaging().join("kwok"), directory);
         command
             .arg(format!("--kubeconfig={}", cluster.kubeconfig().display()))
             .arg(format!("--config={}", stages.display()))
-            .arg(format!("--server-address=127.0.0.1:{}", free_port()?))
+            .arg(format!("--server-address={port}"))
             .args(["--manage-all-nodes=true", "--node-ip=127.0.0.1", "--cidr=10.1.0.0/16"]);
         let kwok = Process::spawn("kwok", &mut command, &directory.join("kwok.log"), None)?;
         let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NAME, "labels": { "kubernetes.io/os": "linux" } } });
         let (status, output) = cluster.request(Method::POST, "/api/v1/nodes", Some(&node)).await?;
         ensure!(status.is_success(), "{output}");
-        let this = Self { kwok, binder: tokio::spawn(Binder::of(cluster)?.run()) };
+        let this = Self { kwok, _port: port, binder: tokio::spawn(Binder::of(cluster)?.run()) };
         let ready = eventually(LIMIT, "the node to be ready", async || {
             let node = cluster.read(&format!("/api/v1/nodes/{NAME}")).await?;
             let ready = condition(&node, "Ready");

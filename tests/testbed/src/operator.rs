@@ -13,11 +13,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::{
-    Deployment,
-    http_client::HttpClient,
-    process::{Process, free_port},
-};
+use crate::{Deployment, http_client::HttpClient, port::Port, process::Process};
 
 const LISTEN_FLAG: &str = "--listen";
 /// The operator calls only AWS, unless this variable says that it is in a test.
@@ -121,7 +117,8 @@ impl OperatorBuilder {
     /// When the program cannot be started.
     pub fn start(&self) -> Result<Operator> {
         let directory = tempfile::Builder::new().prefix("operator-").tempdir().context("no temporary directory")?;
-        let listen = format!("127.0.0.1:{}", free_port()?);
+        let port = Port::reserve()?;
+        let (listen, url) = (port.to_string(), port.url());
         let mut command = self.command();
         command
             .args(with_listen(&self.arguments, &listen))
@@ -132,7 +129,7 @@ impl OperatorBuilder {
             .env(LISTEN_VARIABLE, &listen);
         let log = self.log.clone().unwrap_or_else(|| directory.path().join("operator.log"));
         let process = Process::spawn("the operator", &mut command, &log, Some(directory.path()))?;
-        Ok(Operator { process, url: format!("http://{listen}"), client: HttpClient::new(None)?, _directory: directory })
+        Ok(Operator { process, _port: port, url, client: HttpClient::new(None)?, _directory: directory })
     }
 }
 
@@ -157,6 +154,7 @@ fn with_listen(arguments: &[String], address: &str) -> Vec<String> {
 #[derive(Debug)]
 pub struct Operator {
     process: Process,
+    _port: Port,
     url: String,
     client: HttpClient,
     _directory: TempDir,

@@ -1,7 +1,6 @@
 //! A child process that never outlives its owner.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -150,12 +149,4 @@ pub(crate) fn server(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", home);
     command
-}
-
-/// Returns a port on which nothing listens. Another process may take it before it is used, so a
-/// start has to be repeated then.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener =
-        TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
 }

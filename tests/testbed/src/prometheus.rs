@@ -14,11 +14,11 @@ use tempfile::TempDir;
 
 use crate::{
     http_client::HttpClient,
-    process::{Process, free_port, server},
+    port::Port,
+    process::{Process, server},
 };
 
 const START_LIMIT: Duration = Duration::from_secs(60);
-const START_ATTEMPTS: usize = 3;
 
 /// A process to scrape.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Prometheus {
     process: Process,
+    _port: Port,
     url: String,
     client: HttpClient,
     _directory: TempDir,
@@ -55,31 +56,22 @@ impl Prometheus {
     /// # Errors
     /// When it does not get ready, with the end of its log.
     pub async fn start(program: &Path, rules: &Path, job: &str, namespace: &str, targets: &[Target]) -> Result<Self> {
-        let mut attempt = 1;
-        loop {
-            match Self::try_start(program, &configuration(rules, job, namespace, targets)?).await {
-                Err(problem) if attempt < START_ATTEMPTS && format!("{problem:#}").contains("in use") => attempt += 1,
-                result => return result,
-            }
-        }
-    }
-
-    async fn try_start(program: &Path, configuration: &Value) -> Result<Self> {
+        let configuration = configuration(rules, job, namespace, targets)?;
         let directory = tempfile::Builder::new().prefix("prometheus-").tempdir().context("no temporary directory")?;
         let file = |name: &str| -> PathBuf { directory.path().join(name) };
         std::fs::write(file("prometheus.yml"), configuration.to_string())?;
-        let address = format!("127.0.0.1:{}", free_port()?);
+        let port = Port::reserve()?;
         let mut command = server(program, directory.path());
         command
             .arg(format!("--config.file={}", file("prometheus.yml").display()))
             .arg(format!("--storage.tsdb.path={}", file("data").display()))
-            .arg(format!("--web.listen-address={address}"))
+            .arg(format!("--web.listen-address={port}"))
             .arg("--log.level=warn");
         let mut process = Process::spawn("prometheus", &mut command, &file("prometheus.log"), Some(directory.path()))?;
-        let (url, client) = (format!("http://{address}"), HttpClient::new(None)?);
+        let (url, client) = (port.url(), HttpClient::new(None)?);
         let ready = format!("{url}/-/ready");
         process.ready(START_LIMIT, async || client.is_ok(&ready, None).await).await?;
-        Ok(Self { process, url, client, _directory: directory })
+        Ok(Self { process, _port: port, url, client, _directory: directory })
     }
 
     /// Evaluates an expression at this moment.

@@ -10,18 +10,13 @@ mod journal;
 mod rules;
 mod wire;
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::Mutex,
     task::{JoinHandle, JoinSet},
 };
@@ -31,24 +26,15 @@ pub use self::{
     journal::{Recorded, ResetCount, Seen},
     rules::{Fault, Held, Matcher, Pour, Reply, Responder, Rule},
 };
+use crate::port::Port;
 
 /// The proxy. It stops when dropped, and every connection with it.
 #[derive(Debug)]
 pub struct FaultProxy {
-    address: SocketAddr,
+    port: Port,
     exchange: Arc<Exchange>,
-    door: Mutex<Door>,
-}
-
-/// The state of the port: open if connections are accepted. The port is kept in both states.
-#[derive(Debug)]
-enum Door {
-    Open(JoinHandle<()>),
-    /// The port is bound but does not listen: the kernel refuses connections. The socket only keeps
-    /// the port.
-    Closed(TcpSocket),
-    /// The door is on the way from one state to the other.
-    Moving,
+    /// The task that accepts connections, while the port is open.
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl FaultProxy {
@@ -69,9 +55,7 @@ impl FaultProxy {
     /// As for [`start`](Self::start).
     pub fn reserve(upstream: &str, ca_pem: Option<&str>) -> Result<Self> {
         let exchange = Arc::new(Exchange::new(upstream, ca_pem)?);
-        let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        let address = socket.local_addr()?;
-        Ok(Self { address, exchange, door: Mutex::new(Door::Closed(socket)) })
+        Ok(Self { port: Port::reserve()?, exchange, accepting: Mutex::new(None) })
     }
 
     /// Takes connections (again), on the same address.
@@ -79,38 +63,26 @@ impl FaultProxy {
     /// # Errors
     /// When the port cannot be listened on.
     pub async fn open(&self) -> Result<()> {
-        let mut door = self.door.lock().await;
-        *door = match std::mem::replace(&mut *door, Door::Moving) {
-            Door::Open(accepting) => Door::Open(accepting),
-            Door::Closed(socket) => Door::Open(accept(socket.listen(1024)?, &self.exchange)),
-            Door::Moving => Door::Open(accept(bind(self.address)?.listen(1024)?, &self.exchange)),
-        };
+        let mut accepting = self.accepting.lock().await;
+        if accepting.is_none() {
+            *accepting = Some(accept(self.port.listen()?, &self.exchange));
+        }
         Ok(())
     }
 
     /// Refuses connections from now on, and cuts those that exist.
-    ///
-    /// # Errors
-    /// When the port was lost.
-    pub async fn close(&self) -> Result<()> {
-        let mut door = self.door.lock().await;
-        match std::mem::replace(&mut *door, Door::Moving) {
-            Door::Closed(socket) => *door = Door::Closed(socket),
-            Door::Open(accepting) => {
-                accepting.abort();
-                // The listener is gone when this ends: only then can the port be bound again.
-                let _ = accepting.await;
-                *door = Door::Closed(bind(self.address)?);
-            }
-            Door::Moving => *door = Door::Closed(bind(self.address)?),
+    pub async fn close(&self) {
+        if let Some(accepting) = self.accepting.lock().await.take() {
+            accepting.abort();
+            // The listener is gone when this ends: the kernel refuses connections from then on.
+            let _ = accepting.await;
         }
-        Ok(())
     }
 
     /// `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.port.url()
     }
 
     /// Breaks every request that matches. The first rule that was added and still holds decides.
@@ -174,17 +146,10 @@ impl FaultProxy {
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        if let Door::Open(accepting) = self.door.get_mut() {
+        if let Some(accepting) = self.accepting.get_mut() {
             accepting.abort();
         }
     }
-}
-
-fn bind(address: SocketAddr) -> Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address).with_context(|| format!("the proxy cannot have {address}"))?;
-    Ok(socket)
 }
 
 /// Accepts until aborted; the connections end with it.

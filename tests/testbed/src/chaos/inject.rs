@@ -163,7 +163,7 @@ async fn watch(replica: &Replica, stream: Stream, random: &mut Random) -> Result
 }
 
 async fn cut(replica: &Replica, random: &mut Random) -> Result<bool> {
-    replica.api.close().await?;
+    replica.api.close().await;
     sleep(random.up_to(Duration::from_millis(2500))).await;
     replica.api.open().await?;
     Ok(true)

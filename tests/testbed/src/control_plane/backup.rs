@@ -23,7 +23,7 @@ impl ControlPlane {
         self.kill_api_server().await?;
         self.kill_etcd().await?;
         let fresh = self.home.path().join("etcd-restored");
-        let peer = &self.etcd_at.peer;
+        let peer = self.etcd_at.peer.url();
         let member = format!("--name=default --initial-cluster=default={peer} --initial-advertise-peer-urls={peer}");
         let fresh_text = fresh.display().to_string();
         let environment = [environment, &[("NEW_DATA_DIR", fresh_text.as_str()), ("MEMBER_FLAGS", member.as_str())]];
@@ -55,7 +55,7 @@ impl ControlPlane {
             .env(PATH, std::env::join_paths(search)?)
             .env("HOME", self.home.path())
             .env("KUBECONFIG", self.kubeconfig())
-            .env("ETCDCTL_ENDPOINTS", &self.etcd_at.client)
+            .env("ETCDCTL_ENDPOINTS", self.etcd_at.client.url())
             .envs(environment.iter().copied().filter(|(name, _)| *name != PATH))
             .kill_on_drop(true)
             .output()

@@ -79,7 +79,7 @@ impl ControlPlane {
     }
 
     async fn etcd(&self, operation: &str, body: &Value) -> Result<Value> {
-        let request = Request::post(format!("{}/v3/kv/{operation}", self.etcd_at.client))
+        let request = Request::post(format!("{}/v3/kv/{operation}", self.etcd_at.client.url()))
             .body(Full::new(Bytes::from(body.to_string())))?;
         let response = self.client.exchange(request).await?;
         let output = String::from_utf8_lossy(response.body());
