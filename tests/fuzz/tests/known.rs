@@ -1,10 +1,7 @@
 //! The production port's reading of single replies: those that were once taken for more than they
 //! say, Cognito's own replies for comparison, and none at all.
 
-use std::{
-    collections::BTreeSet,
-    net::{Ipv4Addr, TcpListener},
-};
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use cognito_reset_api::{Exception, FailureCause, UserStatus};
 use cognito_reset_aws::transport::MAX_RESPONSE;
@@ -13,6 +10,7 @@ use cognito_reset_core::action::{
     response::{Class, Code, ResetResponse},
 };
 use fuzz::{codes::PROOFS, wire};
+use tokio::net::TcpSocket;
 
 const REFUSAL: &str = r#"{"__type":"UserNotFoundException","message":"User does not exist."}"#;
 
@@ -207,9 +205,10 @@ fn a_call_that_no_endpoint_can_be_made_for_was_not_sent() {
 
 #[test]
 fn only_what_found_no_connection_was_not_sent() {
-    // A port that was bound and released, so that nothing listens there.
-    let nobody =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).expect("a port");
+    // The socket keeps the port, and does not listen.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a port");
+    let nobody = socket.local_addr().expect("a port");
     assert_eq!(wire::reset_at(&format!("http://{nobody}")).response, ResetResponse::NotSent(FailureCause::Refused));
     assert_eq!(wire::reset(b"").result.response, ResetResponse::NoResponse, "hung up on");
 }

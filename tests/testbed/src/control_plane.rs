@@ -146,11 +146,10 @@ impl ControlPlane {
         let mut command = server(&self.tools.kube_controller_manager()?, self.home.path());
         command
             .arg(format!("--kubeconfig={}", self.kubectl.kubeconfig.display()))
-            .arg(format!("--authentication-kubeconfig={}", self.kubectl.kubeconfig.display()))
-            .arg(format!("--authorization-kubeconfig={}", self.kubectl.kubeconfig.display()))
             .arg(format!("--controllers={CONTROLLERS}{}", if self.options.workloads { WORKLOADS } else { "" }))
             // It serves nothing.
-            .args(["--secure-port=0", "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000"]);
+            .arg("--secure-port=0")
+            .args(["--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000"]);
         let log = self.home.path().join("kube-controller-manager.log");
         let mut process = Process::spawn("kube-controller-manager", &mut command, &log, None)?;
         let kubectl = &self.kubectl;

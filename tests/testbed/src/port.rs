@@ -13,18 +13,19 @@ use tokio::net::{TcpListener, TcpSocket};
 /// A socket is bound to it and never listens. Linux then chooses the port neither for a connection
 /// nor for a server that asks for a free one, while a server that names the port and sets
 /// `SO_REUSEADDR` gets it, as often as it is restarted. Servers in Go, the HTTP servers of Python
-/// and listeners of tokio set it.
+/// and listeners of tokio set it. Elsewhere no server would get the port, so it is free, and
+/// something else may take it before the server does.
 #[derive(Debug)]
 pub(crate) struct Port {
     address: SocketAddr,
-    _reserved: TcpSocket,
+    _reserved: Option<TcpSocket>,
 }
 
 impl Port {
     /// Reserves a free port.
     pub(crate) fn reserve() -> Result<Self> {
         let reserved = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        Ok(Self { address: reserved.local_addr()?, _reserved: reserved })
+        Ok(Self { address: reserved.local_addr()?, _reserved: cfg!(target_os = "linux").then_some(reserved) })
     }
 
     /// Listens on it. Without a listener, connections are refused.
@@ -57,7 +58,7 @@ fn bind(address: SocketAddr) -> Result<TcpSocket> {
     Ok(socket)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::ErrorKind;
 
@@ -75,7 +76,7 @@ mod tests {
             let accepted = listener.accept().await.unwrap();
             drop(listener);
             assert_eq!(connect().await.unwrap_err(), ErrorKind::ConnectionRefused);
-            // It is like everything that does not know the port.
+            // A socket without SO_REUSEADDR, as that of a connection, cannot have it.
             let other = TcpSocket::new_v4().unwrap();
             assert_eq!(other.bind(port.address).unwrap_err().kind(), ErrorKind::AddrInUse);
             drop(accepted);

@@ -17,7 +17,7 @@ use crate::{
     failure::Failure,
     ledger, moment,
     report::{check_pool, range},
-    sheet::{self, Format, Sheet, sorted::Sorted},
+    sheet::{self, Format, Sheet, by_time::RowsByTime},
 };
 
 /// The arguments of `reconcile`.
@@ -29,7 +29,8 @@ of the request), or by the user's sub and the time. A call after the attempt was
 than 5 minutes after it was sent, is not taken for its call: AWS accepts no signature for longer.
 Each is in both, in the ledger only, or in CloudTrail only; the oldest one is first. Attempts of
 which the ledger says that nothing was sent are only counted. One that is in CloudTrail only was not
-made by this operator, or its record has been deleted.
+made by this operator, or its record has been deleted. More than about 10,000 rows need space in a
+temporary directory (TMPDIR).
 
 Give the range that the files cover: CloudTrail delivers an event some minutes after the call. The
 format was built from AWS's documentation of CloudTrail, and was not tried with a real trail.
@@ -135,7 +136,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         |(first, last)| format!("the files contain resets from {first} to {last}; compared were those {range}"),
     );
     let cluster = Cluster::connect(target).await?;
-    let (mut rows, mut totals) = (Sorted::new()?, Totals::default());
+    let (mut rows, mut totals) = (RowsByTime::default(), Totals::default());
     ledger::each(&cluster, options.pool.as_deref(), |entry| {
         match entry.record {
             Ok(record) => sorter.add_record(&record).iter().try_for_each(|pair| add(pair, &mut totals, &mut rows))?,
@@ -153,7 +154,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     Ok(if agree { Exit::Succeeded } else { Exit::SomeFailed })
 }
 
-fn add(pair: &Pair, totals: &mut Totals, rows: &mut Sorted) -> Result<(), Failure> {
+fn add(pair: &Pair, totals: &mut Totals, rows: &mut RowsByTime) -> Result<(), Failure> {
     totals.add(pair);
     totals.differ += usize::from(pair.class() == Class::Both && !pair.agrees());
     rows.add(pair.moment(), &pair.cells())

@@ -52,6 +52,11 @@ impl Sent {
         }
     }
 
+    /// Returns the time of the sending; of the claim if no sending is known.
+    pub(super) fn time(&self) -> Timestamp {
+        self.sent.unwrap_or(self.claimed)
+    }
+
     /// Returns true if the record says that nothing was sent.
     pub(super) const fn is_unsent(&self) -> bool {
         matches!(self.evidence, Some(Evidence::NeverSent | Evidence::Unreachable))
@@ -61,7 +66,7 @@ impl Sent {
     /// the attempt was settled, and while AWS accepted its signature.
     fn is_time_of_call(&self, time: Timestamp) -> bool {
         let later = |time: Timestamp, by| time.checked_add(by).unwrap_or(Timestamp::MAX);
-        let accepted = later(self.sent.unwrap_or(self.claimed), SIGNATURE);
+        let accepted = later(self.time(), SIGNATURE);
         let end = self.settled.map_or(accepted, |settled| settled.min(accepted));
         let begin = self.claimed.checked_sub(SKEW).unwrap_or(Timestamp::MIN);
         begin <= time && time <= later(end, SKEW)

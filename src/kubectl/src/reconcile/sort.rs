@@ -81,7 +81,7 @@ impl Pair {
     #[must_use]
     pub fn moment(&self) -> Timestamp {
         let of_call = self.call.as_ref().map(|call| call.time);
-        let of_attempt = self.attempt.as_ref().map(|attempt| attempt.sent.unwrap_or(attempt.claimed));
+        let of_attempt = self.attempt.as_ref().map(Sent::time);
         of_attempt.or(of_call).unwrap_or_default()
     }
 
@@ -119,7 +119,7 @@ impl Pair {
         let sub = attempt.and_then(|it| it.sub.as_ref()).or(call.and_then(|it| it.sub.as_ref()));
         vec![
             self.class().as_str().to_owned(),
-            text(attempt.map(|it| it.sent.unwrap_or(it.claimed))),
+            text(attempt.map(Sent::time)),
             text(call.map(|it| it.time)),
             of_attempt(|it| &it.record),
             of_attempt(|it| &it.namespace),

@@ -124,7 +124,7 @@ fn each_kind_of_record_has_its_rows() {
 
 #[test]
 fn the_totals_are_those_of_the_records() {
-    let mut report = Report::new(Selection::default()).unwrap();
+    let mut report = Report::new(Selection::default());
     for stored in [
         stored("one", json!({"effect": "Performed", "omittedAttempts": 3, "attempts": [failed("a"), failed("b")]})),
         stored("two", json!({"effect": "Unknown", "attempts": [failed("a")]})),
@@ -161,6 +161,28 @@ fn a_row_is_in_one_of_two_adjacent_ranges() {
     assert_eq!((taken(&namespace("support")), taken(&namespace("default"))), (2, 0));
 }
 
+/// A pipe whose reader is gone.
+struct Gone;
+
+impl std::io::Write for Gone {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_unreadable_record_fails_a_report_that_nobody_reads() {
+    for (fields, wanted) in [(json!({"schema": 2}), Exit::SomeFailed), (json!({}), Exit::Succeeded)] {
+        let mut report = Report::new(Selection::default());
+        report.add(Entry::new(stored("one", fields))).unwrap();
+        assert_eq!(report.write(Sheet::new(Format::Csv, COLUMNS, Gone).unwrap()).unwrap(), wanted);
+    }
+}
+
 /// Returns records of each kind: closed, performed at the second attempt, unknown, and of a newer
 /// version. The first one is the last by time.
 fn entries() -> Vec<Entry> {
@@ -190,7 +212,7 @@ fn a_report_looks_like_its_snapshots() {
         ("report.md", Format::Md),
         ("report.json", Format::Json),
     ] {
-        let mut report = Report::new(Selection::default()).unwrap();
+        let mut report = Report::new(Selection::default());
         for entry in entries() {
             report.add(entry).unwrap();
         }

@@ -1,8 +1,8 @@
 //! A sheet of rows on standard output: a table, CSV, Markdown or JSON. Rows are written as they
-//! come, and before that sorted in a file, so that memory hardly grows with their number.
+//! come, so that memory does not grow with their number. `by_time` brings them into order before.
 
+pub mod by_time;
 pub mod cell;
-pub mod sorted;
 mod table;
 
 use std::io::{self, ErrorKind, Write};
@@ -44,6 +44,7 @@ pub struct Sheet<W: Write> {
     output: W,
     table: Table,
     rows: usize,
+    /// True if the reader of the output has closed it, as `head` does. Nothing is written any more.
     is_closed: bool,
 }
 
@@ -89,13 +90,6 @@ impl<W: Write> Sheet<W> {
         let object: Map<String, Value> = names.zip(cells.iter().map(value)).collect();
         let comma = if self.rows == 1 { "" } else { "," };
         format!("{comma}\n{}", cell::shown(&Value::Object(object).to_string()))
-    }
-
-    /// Returns true if the reader of the output has closed it, as `head` does. Nothing is written
-    /// any more.
-    #[must_use]
-    pub const fn is_closed(&self) -> bool {
-        self.is_closed
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {

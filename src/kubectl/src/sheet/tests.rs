@@ -110,7 +110,7 @@ fn a_reader_that_has_enough_is_no_failure() {
             for _ in 0..600 {
                 sheet.row(&row).unwrap();
             }
-            assert!(sheet.is_closed(), "{format:?} {length}");
+            assert!(sheet.is_closed, "{format:?} {length}");
             sheet.finish(&[], &json!({})).unwrap();
             let full = Sheet::new(format, COLUMNS, Ending(length, ErrorKind::StorageFull));
             let written = full.and_then(|mut sheet| (0..600).try_for_each(|_| sheet.row(&row)));

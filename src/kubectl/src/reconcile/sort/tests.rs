@@ -48,6 +48,23 @@ fn sorted(range: Range, pool: Option<&str>, calls: Vec<Call>, records: &[Passwor
 }
 
 #[test]
+fn a_pair_has_the_time_of_sending_or_the_nearest_known() {
+    let claimed = attempt("a", json!({"evidence": "Inconclusive"}));
+    let later = "2030-01-01T10:00:07Z";
+    for (attempts, calls, wanted) in [
+        (&[answered("a")][..], vec![call(Some("aws-a"), later)], AT),
+        (&[claimed], vec![], "2030-01-01T10:00:00.5Z"),
+        (&[], vec![call(None, later)], later),
+    ] {
+        let mut sorter = Sorter::new(Range::default(), None);
+        calls.into_iter().for_each(|call| sorter.add_call(call));
+        let mut pairs = sorter.add_record(&record("one", "Performed", attempts));
+        pairs.extend(sorter.finish());
+        assert_eq!(pairs.iter().map(|pair| pair.moment().to_string()).collect::<Vec<_>>(), [wanted]);
+    }
+}
+
+#[test]
 fn calls_are_in_both_or_only_in_one() {
     let unsent = attempt("n", json!({"evidence": "NeverSent"}));
     let records = [record("one", "Performed", &[answered("a")]), record("two", "Performed", &[unsent, answered("b")])];
