@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpSocket};
 /// A socket is bound to it and never listens. Linux then chooses the port neither for a connection
 /// nor for a server that asks for a free one, while a server that names the port and sets
 /// `SO_REUSEADDR` gets it, as often as it is restarted. Servers in Go, the HTTP servers of Python
-/// and listeners of tokio set it. Elsewhere no server would get the port, so it is free, and
-/// something else may take it before the server does.
+/// and listeners of tokio set it. On other systems that socket would keep the server out, too, so
+/// there the port is only chosen, and another process may take it before the server does.
 #[derive(Debug)]
 pub(crate) struct Port {
     address: SocketAddr,

@@ -85,10 +85,10 @@ impl Totals {
         }
     }
 
-    fn lines(&self, sorter: &str) -> Vec<String> {
+    fn lines(&self, covered: &str) -> Vec<String> {
         let Self { both, ledger_only, cloudtrail_only, differ, unsent, repeated, unreadable } = self;
         let mut lines = vec![
-            sorter.to_owned(),
+            covered.to_owned(),
             format!(
                 "{both} in both ({differ} with different results), {ledger_only} in the ledger only, {cloudtrail_only} in CloudTrail only"
             ),

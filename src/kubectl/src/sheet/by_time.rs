@@ -72,7 +72,7 @@ impl RowsByTime {
 #[expect(clippy::needless_pass_by_value, reason = "the signature that map_err expects")]
 fn unusable(error: io::Error) -> Failure {
     Failure::refused(format!(
-        "cannot sort so many rows in a temporary file in {}: {error}; set TMPDIR to a directory that can be written to and has enough space, or report a shorter time",
+        "cannot sort so many rows in a temporary file in {}: {error}; set TMPDIR to a directory that can be written to and has enough space, or choose a shorter range with --since and --until",
         std::env::temp_dir().display()
     ))
 }
