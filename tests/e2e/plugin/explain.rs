@@ -1,7 +1,7 @@
 //! `explain`, `list` and `status`: what they say is what requests, records and Events say.
 
 use anyhow::{Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{
     KubectlResult,
     environment::{Environment, LIMIT, plugin},
@@ -60,6 +60,8 @@ async fn a_success_and_a_failure_are_explained_from_the_record() -> Result<()> {
     env.hold("incident", "").await?;
     let status = env.plugin(&["status"]).await?.success()?;
     assert!(status.contains("3 requests in namespace default") && status.contains("incident 1042"), "{status}");
+    let status: Value = serde_json::from_str(&env.plugin(&["status", "-o", "json"]).await?.success()?)?;
+    assert_eq!((&status["requests"], &status["holds"][0]["reason"]), (&json!(3), &json!("incident 1042")), "{status}");
     Ok(())
 }
 

@@ -1,17 +1,18 @@
-//! The numbers of a selection of requests, and the holds that concern it. Pure.
+//! The numbers of a selection of requests. Pure.
 
 use std::collections::BTreeMap;
 
-use cognito_reset_api::{Outcome, UserPoolHold};
+use cognito_reset_api::Outcome;
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use serde_json::{Value, json};
 
+use super::holds::Holds;
 use crate::{
     request::Id,
     selection::Listed,
     style::{self, Tone},
     tally::Tally,
-    terminal::{Columns, age, counted, shown, wrapped},
+    terminal::{Columns, age, counted, shown},
 };
 
 /// The words for a pending request without a status of the operator.
@@ -81,54 +82,32 @@ impl Summary {
         }
         text
     }
+
+    /// Returns the numbers as JSON, with the holds that concern the selection, if they are known.
+    #[must_use]
+    pub fn json(&self, holds: Option<&Holds<'_>>) -> Value {
+        let Tally { succeeded, not_needed, failed, unknown, pending, deleted: _ } = self.tally;
+        let oldest = self.oldest.as_ref().map(|Oldest { created, id: Id { namespace, name }, reason }| {
+            json!({ "namespace": namespace, "name": name, "createdAt": created, "reason": reason })
+        });
+        json!({
+            "requests": self.tally.total() + self.unparsed,
+            "succeeded": succeeded,
+            "withoutReset": not_needed,
+            "failed": failed,
+            "unknown": unknown,
+            "pending": pending,
+            "unparsable": self.unparsed,
+            "waiting": self.waiting,
+            "oldestPending": oldest,
+            "holds": holds.map(Holds::json),
+        })
+    }
 }
 
 fn table(header: &[&str], rows: Vec<(&str, usize)>) -> String {
     let rows = rows.into_iter().map(|(name, count)| vec![shown(name).into_owned(), count.to_string()]).collect();
     Columns::new(header).lines(rows) + "\n"
-}
-
-/// Returns the holds that concern a pool and namespace, each in one line. Without a pool or a
-/// namespace, every one counts.
-#[must_use]
-pub fn holds(holds: &[UserPoolHold], pool: Option<&str>, namespace: Option<&str>, width: Option<usize>) -> String {
-    let of_pool = |hold: &UserPoolHold| match (&hold.spec.user_pool_id, pool) {
-        (Some(held), Some(wanted)) => held == wanted,
-        (None, _) | (_, None) => true,
-    };
-    let of_namespace = |hold: &UserPoolHold| match (&hold.spec.namespaces, namespace) {
-        (Some(held), Some(wanted)) => held.iter().any(|held| held == wanted),
-        (None, _) | (_, None) => true,
-    };
-    let (here, elsewhere): (Vec<_>, Vec<_>) = holds.iter().partition(|hold| of_pool(hold) && of_namespace(hold));
-    let mut lines: Vec<String> = here.into_iter().map(|hold| wrapped("Hold: ", &line(hold), width)).collect();
-    if !elsewhere.is_empty() {
-        lines.push(format!("{} in other pools or namespaces", counted(elsewhere.len(), "hold")));
-    }
-    if lines.is_empty() { "No holds\n".to_owned() } else { lines.join("\n") + "\n" }
-}
-
-fn line(hold: &UserPoolHold) -> String {
-    let spec = &hold.spec;
-    let pool = spec.user_pool_id.as_ref().map_or("every pool".to_owned(), |pool| format!("pool {}", shown(pool)));
-    let namespaces = match spec.namespaces.as_deref() {
-        None => "every namespace".to_owned(),
-        Some(names) => format!("namespaces {}", shown(&names.join(", "))),
-    };
-    let users = spec.usernames.as_ref().map_or("every user".to_owned(), |users| format!("{} users", users.len()));
-    let status = hold.status.as_ref();
-    let ready = status.and_then(|status| status.conditions.iter().find(|condition| condition.type_ == "Ready"));
-    let in_force = match ready.map(|ready| ready.status.as_str()) {
-        Some("True") => "in force",
-        _ => "not confirmed by the operator yet",
-    };
-    let held = status.and_then(|status| status.held_requests).map(|held| format!(", holds {held} pending requests"));
-    format!(
-        "{} ({pool}, {namespaces}, {users}), {in_force}{}: {}",
-        hold.name_any(),
-        held.unwrap_or_default(),
-        shown(&spec.reason)
-    )
 }
 
 #[cfg(test)]
@@ -152,23 +131,7 @@ mod tests {
             summary.add(&listed(object));
         }
         let now = "2026-01-01T02:00:00Z".parse().expect("a time");
-        snapshot("status/summary/every-state.txt", &plain(&summary.text("in namespace support", now)));
-        let hold = |name: &str, spec: serde_json::Value| {
-            UserPoolHold::new(name, serde_json::from_value(spec).expect("a hold"))
-        };
-        let reason =
-            "the mail provider of the pool is down, and codes that are sent now are lost; see the incident channel";
-        let all = [
-            hold("incident", json!({"reason": reason, "userPoolID": "eu-west-1_Example01"})),
-            hold(
-                "users",
-                json!({"reason": "asked by legal\u{202e}", "namespaces": ["support"], "usernames": ["a", "b"]}),
-            ),
-            hold("elsewhere", json!({"reason": "x", "namespaces": ["other"]})),
-        ];
-        for (file, width) in [("holds-80.txt", Some(80)), ("holds-140.txt", Some(140)), ("holds-piped.txt", None)] {
-            snapshot(&format!("status/summary/{file}"), &holds(&all, None, Some("support"), width));
-        }
+        snapshot("status/snapshots/every-state.txt", &plain(&summary.text("in namespace support", now)));
     }
 
     #[test]
@@ -183,6 +146,15 @@ mod tests {
         summary.add(&listed(json!({ "metadata": { "name": "new" }, "status": { "outcome": "Newer" } })));
         assert_eq!((summary.tally.total(), summary.unparsed), (count, 1));
         assert_eq!(summary.waiting.values().sum::<usize>(), summary.tally.pending);
+        let json = summary.json(None);
+        let counts = ["succeeded", "withoutReset", "failed", "unknown", "pending", "unparsable"];
+        let total: u64 = counts.iter().filter_map(|name| json[name].as_u64()).sum();
+        assert_eq!(
+            (json["requests"].as_u64(), total, json["unparsable"].as_u64()),
+            (Some(total), json["requests"].as_u64().unwrap(), Some(1))
+        );
+        assert_eq!(json["oldestPending"]["name"], "reset-alice");
+        assert_eq!(json["holds"], Value::Null);
         let text = plain(&summary.text("in all namespaces", "2026-01-01T02:00:00Z".parse().expect("a time")));
         assert!(text.starts_with(&format!("{} requests in all namespaces\nOUTCOME", count + 1)), "{text}");
         for part in ["Succeeded without a reset now", "AwaitingApproval", "Oldest pending: support/reset-alice"] {
@@ -208,26 +180,5 @@ mod tests {
                 .text("here", now)
                 .ends_with("\nWAITING                        REQUESTS\nnot seen by the operator yet   2\n\nOldest pending: support/00, for 3h (not seen by the operator yet)\n")
         );
-    }
-
-    #[test]
-    fn only_holds_that_concern_the_selection_are_named() {
-        let hold = |name: &str, spec: serde_json::Value| {
-            let mut spec = spec;
-            spec["reason"] = json!("incident 7");
-            UserPoolHold::new(name, serde_json::from_value(spec).expect("a hold"))
-        };
-        let all = [
-            hold("all", json!({})),
-            hold("pool", json!({ "userPoolID": "eu-west-1_b" })),
-            hold("ns", json!({ "namespaces": ["ops"], "usernames": ["a", "b"] })),
-        ];
-        let text = holds(&all, Some("eu-west-1_a"), Some("support"), None);
-        assert_eq!(
-            text,
-            "Hold: all (every pool, every namespace, every user), not confirmed by the operator yet: incident 7\n2 holds in other pools or namespaces\n"
-        );
-        assert_eq!(holds(&all, None, None, None).lines().count(), 3);
-        assert_eq!(holds(&[], None, None, None), "No holds\n");
     }
 }
