@@ -4,20 +4,25 @@ use cognito_reset_api::UserPoolHold;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use crate::terminal::{counted, shown, wrapped};
+use crate::{
+    parsed::Parsed,
+    terminal::{counted, shown, wrapped},
+};
 
 /// The holds that concern a pool and a namespace, and the number of the others.
 #[derive(Clone, Debug)]
 pub struct Holds<'a> {
     here: Vec<&'a UserPoolHold>,
     elsewhere: usize,
+    /// The names of those that this plugin cannot parse: they may concern the selection.
+    pub unparsable: &'a [String],
 }
 
 impl<'a> Holds<'a> {
     /// Selects those that concern a pool and a namespace. Without a pool or a namespace, every one
     /// counts.
     #[must_use]
-    pub fn of(holds: &'a [UserPoolHold], pool: Option<&str>, namespace: Option<&str>) -> Self {
+    pub fn of(all: &'a Parsed<UserPoolHold>, pool: Option<&str>, namespace: Option<&str>) -> Self {
         let of_pool = |hold: &UserPoolHold| match (&hold.spec.user_pool_id, pool) {
             (Some(held), Some(wanted)) => held == wanted,
             (None, _) | (_, None) => true,
@@ -26,8 +31,9 @@ impl<'a> Holds<'a> {
             (Some(held), Some(wanted)) => held.iter().any(|held| held == wanted),
             (None, _) | (_, None) => true,
         };
-        let (here, elsewhere): (Vec<_>, Vec<_>) = holds.iter().partition(|hold| of_pool(hold) && of_namespace(hold));
-        Self { here, elsewhere: elsewhere.len() }
+        let concerns = |hold: &&UserPoolHold| of_pool(hold) && of_namespace(hold);
+        let (here, elsewhere): (Vec<_>, Vec<_>) = all.objects.iter().partition(concerns);
+        Self { here, elsewhere: elsewhere.len(), unparsable: &all.unreadable }
     }
 
     /// Returns the holds as text, each a paragraph.
@@ -96,18 +102,22 @@ mod tests {
         UserPoolHold::new(name, serde_json::from_value(spec).expect("a hold"))
     }
 
+    fn parsed(objects: Vec<UserPoolHold>) -> Parsed<UserPoolHold> {
+        Parsed { objects, unreadable: Vec::new() }
+    }
+
     #[test]
     fn holds_look_like_their_snapshots() {
         let reason =
             "the mail provider of the pool is down, and codes that are sent now are lost; see the incident channel";
-        let all = [
+        let all = parsed(vec![
             hold("incident", json!({"reason": reason, "userPoolID": "eu-west-1_Example01"})),
             hold(
                 "users",
                 json!({"reason": "asked by legal\u{202e}", "namespaces": ["support"], "usernames": ["a", "b"]}),
             ),
             hold("elsewhere", json!({"reason": "x", "namespaces": ["other"]})),
-        ];
+        ]);
         let holds = Holds::of(&all, None, Some("support"));
         for (file, width) in [("holds-80.txt", Some(80)), ("holds-140.txt", Some(140)), ("holds-piped.txt", None)] {
             snapshot(&format!("status/snapshots/{file}"), &holds.text(width));
@@ -116,11 +126,11 @@ mod tests {
 
     #[test]
     fn only_holds_that_concern_the_selection_are_named() {
-        let all = [
+        let all = parsed(vec![
             hold("all", json!({ "reason": "incident 7" })),
             hold("pool", json!({ "reason": "incident 7", "userPoolID": "eu-west-1_b" })),
             hold("ns", json!({ "reason": "incident 7", "namespaces": ["ops"], "usernames": ["a", "b"] })),
-        ];
+        ]);
         let holds = Holds::of(&all, Some("eu-west-1_a"), Some("support"));
         assert_eq!(
             holds.text(None),
@@ -128,8 +138,9 @@ mod tests {
         );
         assert_eq!(holds.json().as_array().map(Vec::len), Some(1));
         assert_eq!(Holds::of(&all, None, None).text(None).lines().count(), 3);
-        assert_eq!(Holds::of(&[], None, None).text(None), "No holds\n");
-        assert_eq!(Holds::of(&[], None, None).json(), json!([]));
+        let none = parsed(Vec::new());
+        assert_eq!(Holds::of(&none, None, None).text(None), "No holds\n");
+        assert_eq!(Holds::of(&none, None, None).json(), json!([]));
     }
 
     #[test]
@@ -146,7 +157,7 @@ mod tests {
         ] {
             let mut held = hold("pool", json!({"reason": "incident 7", "usernames": ["a"]}));
             held.status = serde_json::from_value(status.clone()).expect("a status");
-            let all = [held];
+            let all = parsed(vec![held]);
             let holds = Holds::of(&all, None, None);
             assert_eq!(
                 holds.json(),

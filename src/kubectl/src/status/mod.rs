@@ -14,7 +14,7 @@ use crate::{
     document,
     exit::Exit,
     failure::Failure,
-    parsed,
+    parsed::{self, Parsed},
     selection::Selection,
     terminal::{line, print, remark, shown, width},
 };
@@ -62,7 +62,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     let all = list_holds(&cluster).await?;
     let namespace = (!selection.all_namespaces).then_some(cluster.namespace.as_str());
-    let holds = all.as_deref().map(|all| Holds::of(all, selection.filter.pool.as_deref(), namespace));
+    let holds = all.as_ref().map(|all| Holds::of(all, selection.filter.pool.as_deref(), namespace));
     if !is_text {
         line(&document::indented(&summary.json(holds.as_ref()))?)?;
     } else if let Some(holds) = holds {
@@ -72,17 +72,14 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
 }
 
 /// Lists the holds; `None` if the user may not.
-async fn list_holds(cluster: &Cluster) -> Result<Option<Vec<UserPoolHold>>, Failure> {
+async fn list_holds(cluster: &Cluster) -> Result<Option<Parsed<UserPoolHold>>, Failure> {
     let all: Api<UserPoolHold> = Api::all(cluster.client.clone());
     match parsed::list(&all, &ListParams::default()).await {
         Ok((all, _)) => {
-            for name in all.unreadable {
-                remark!(
-                    "the hold {}, which may concern them, cannot be parsed by this plugin: update it",
-                    shown(&name)
-                );
+            for name in &all.unreadable {
+                remark!("the hold {}, which may concern them, cannot be parsed by this plugin: update it", shown(name));
             }
-            Ok(Some(all.objects))
+            Ok(Some(all))
         }
         Err(kube::Error::Api(status)) if status.code == 403 => {
             remark!(

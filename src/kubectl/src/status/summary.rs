@@ -101,6 +101,7 @@ impl Summary {
             "waiting": self.waiting,
             "oldestPending": oldest,
             "holds": holds.map(Holds::json),
+            "unparsableHolds": holds.map(|holds| holds.unparsable),
         })
     }
 }
@@ -115,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{reasons::tests::states, snapshot::snapshot, style::plain};
+    use crate::{parsed::Parsed, reasons::tests::states, snapshot::snapshot, style::plain};
 
     fn listed(object: serde_json::Value) -> Listed {
         Listed::from(serde_json::from_value::<kube::api::DynamicObject>(object).expect("an object"))
@@ -154,7 +155,10 @@ mod tests {
             (Some(total), json["requests"].as_u64().unwrap(), Some(1))
         );
         assert_eq!(json["oldestPending"]["name"], "reset-alice");
-        assert_eq!(json["holds"], Value::Null);
+        assert_eq!((&json["holds"], &json["unparsableHolds"]), (&Value::Null, &Value::Null));
+        let holds = Parsed { objects: Vec::new(), unreadable: vec!["newer".to_owned()] };
+        let json = summary.json(Some(&Holds::of(&holds, None, None)));
+        assert_eq!((&json["holds"], &json["unparsableHolds"]), (&json!([]), &json!(["newer"])));
         let text = plain(&summary.text("in all namespaces", "2026-01-01T02:00:00Z".parse().expect("a time")));
         assert!(text.starts_with(&format!("{} requests in all namespaces\nOUTCOME", count + 1)), "{text}");
         for part in ["Succeeded without a reset now", "AwaitingApproval", "Oldest pending: support/reset-alice"] {
