@@ -5,6 +5,7 @@ use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use crate::{
+    manage::hold::wanted::State,
     parsed::Parsed,
     terminal::{counted, shown, wrapped},
 };
@@ -82,10 +83,9 @@ fn line(hold: &UserPoolHold) -> String {
     )
 }
 
-/// Returns true if the operator has confirmed the hold.
+/// Returns true if the operator has confirmed that the hold is in force.
 fn is_in_force(hold: &UserPoolHold) -> bool {
-    let conditions = hold.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    matches!(State::of(hold), State::InForce(_))
 }
 
 /// Returns the number of pending requests that it holds back, if the operator has counted them.
@@ -95,6 +95,8 @@ fn held_requests(hold: &UserPoolHold) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use cognito_reset_api::HoldReason;
+
     use super::*;
     use crate::snapshot::snapshot;
 
@@ -145,15 +147,15 @@ mod tests {
 
     #[test]
     fn a_hold_is_in_force_once_the_operator_has_confirmed_it() {
-        let condition = |status: &str| {
-            json!({"type": "Ready", "status": status, "reason": "Held", "message": "",
+        let condition = |status: &str, reason: HoldReason| {
+            json!({"type": "Ready", "status": status, "reason": reason.as_str(), "message": "",
                 "lastTransitionTime": "2030-01-01T00:00:00Z"})
         };
         for (status, in_force) in [
             (json!(null), false),
             (json!({"heldRequests": 3}), false),
-            (json!({"heldRequests": 3, "conditions": [condition("False")]}), false),
-            (json!({"heldRequests": 3, "conditions": [condition("True")]}), true),
+            (json!({"heldRequests": 3, "conditions": [condition("False", HoldReason::NoNamespaceMatches)]}), false),
+            (json!({"heldRequests": 3, "conditions": [condition("True", HoldReason::InForce)]}), true),
         ] {
             let mut held = hold("pool", json!({"reason": "incident 7", "usernames": ["a"]}));
             held.status = serde_json::from_value(status.clone()).expect("a status");
