@@ -16,7 +16,7 @@ use anyhow::Result;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::Mutex,
     task::{JoinHandle, JoinSet},
 };
@@ -26,7 +26,7 @@ pub use self::{
     journal::{Recorded, ResetCount, Seen},
     rules::{Fault, Held, Matcher, Pour, Reply, Responder, Rule},
 };
-use crate::port::Port;
+use crate::port::{Listener, Port};
 
 /// The proxy. It stops when dropped, and every connection with it.
 #[derive(Debug)]
@@ -153,13 +153,13 @@ impl Drop for FaultProxy {
 }
 
 /// Accepts until aborted; the connections end with it.
-fn accept(listener: TcpListener, exchange: &Arc<Exchange>) -> JoinHandle<()> {
+fn accept(listener: Listener, exchange: &Arc<Exchange>) -> JoinHandle<()> {
     let exchange = Arc::clone(exchange);
     tokio::spawn(async move {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                accepted = listener.accept() => if let Ok(stream) = accepted {
                     connections.spawn(serve(stream, Arc::clone(&exchange)));
                 },
                 Some(_) = connections.join_next() => {}
