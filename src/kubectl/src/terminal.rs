@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    fmt,
     io::{ErrorKind, Write as _},
     os::fd::AsFd,
 };
@@ -130,8 +131,8 @@ pub fn seconds(seconds: i64) -> String {
 
 /// Returns a number of things, such as "1 request" or "3 requests".
 #[must_use]
-pub fn counted(number: usize, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, thing: &str) -> String {
+    if number == N::from(1) { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
 /// Returns rows as kubectl shows them. Each cell is escaped.

@@ -59,7 +59,7 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     let named = env.plugin(&["verify", &second]).await?;
     assert_eq!(named.code, Some(1), "{named}");
     assert!(named.stdout.contains(&format!("first.ndjson: altered: record {alice} ")), "{named}");
-    assert!(named.stderr.contains("1 differences"), "{named}");
+    assert!(named.stderr.contains("1 difference"), "{named}");
     fs::write(&first, fs::read_to_string(&first)?.replace("\"time\"", " \"time\""))?;
     let broken = env.plugin(&["verify", &second]).await?;
     assert!(broken.stdout.contains("first.manifest.json: the chain ends here: it was altered"), "{broken}");

@@ -184,18 +184,18 @@ async fn the_cron_job_continues_its_chain_of_exports() -> Result<()> {
     fs::write(ledger.join(draft), "{\n  \"records\": [")?;
     fs::write(ledger.join("ledger-20300101T000000Z.ndjson"), "{}\n")?;
     let first = runbook.run(&pod).await?;
-    assert!(first.ok && first.stderr.contains("1 records (of all times): 1 Performed"), "{first}");
+    assert!(first.ok && first.stderr.contains("1 record (of all times): 1 Performed"), "{first}");
     assert!(first.stderr.contains("not part of the chain") && first.stderr.contains("1 draft left"), "{first}");
     assert!(first.stderr.contains("this is the first export of a chain") && !first.stderr.contains("uid"), "{first}");
 
     env.ask("bob").await?;
     assert_eq!(env.ended("bob").await?, "Succeeded/ResetAccepted");
     let second = runbook.run(&pod).await?;
-    assert!(second.ok && second.stderr.contains("1 records (since "), "{second}");
+    assert!(second.ok && second.stderr.contains("1 record (since "), "{second}");
     let manifests: Vec<String> = files(&ledger)?.into_iter().filter(|name| name.ends_with(".manifest.json")).collect();
     let [before, newest] = manifests.as_slice() else { bail!("{manifests:?}") };
     assert!(second.stderr.contains(&format!("the export before is {before}\n")), "{second}");
-    for (manifest, shown) in [(before, "1 exports with 1 records"), (newest, "2 exports with 2 records")] {
+    for (manifest, shown) in [(before, "1 export with 1 record"), (newest, "2 exports with 2 records")] {
         let path = ledger.join(manifest).display().to_string();
         let verified = env.plugin(&["verify", &path, "--live"]).await?;
         assert!(verified.ok && verified.stderr.contains(&format!("{shown}, 0 differences")), "{verified}");

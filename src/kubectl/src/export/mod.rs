@@ -178,7 +178,7 @@ fn report(numbers: &Numbers, part: &Part, before: Option<&Link>, places: &Places
     let effects: Vec<String> = numbers.effects.iter().map(|(effect, count)| format!("{count} {effect}")).collect();
     let effects = if effects.is_empty() { String::new() } else { format!(": {}", effects.join(", ")) };
     let shown = places.ledger.display();
-    remark!("{} records ({}){effects} in {shown}", numbers.records, part.range());
+    remark!("{} ({}){effects} in {shown}", counted(numbers.records, "record"), part.range());
     remark!(
         "{}",
         match before {

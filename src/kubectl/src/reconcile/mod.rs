@@ -18,6 +18,7 @@ use crate::{
     ledger, moment,
     report::{check_pool, range},
     sheet::{self, Format, Sheet, by_time::RowsByTime},
+    terminal::counted,
 };
 
 /// The arguments of `reconcile`.
@@ -93,11 +94,13 @@ impl Totals {
                 "{both} in both ({differ} with different results), {ledger_only} in the ledger only, {cloudtrail_only} in CloudTrail only"
             ),
             format!(
-                "{unsent} attempts were never sent, as the ledger says; {repeated} events were in the files more than once"
+                "never sent, as the ledger says: {}; in the files more than once: {}",
+                counted(*unsent, "attempt"),
+                counted(*repeated, "event")
             ),
         ];
         if !unreadable.is_empty() {
-            lines.push(format!("{} records cannot be read, and were not compared:", unreadable.len()));
+            lines.push(format!("{} cannot be read, and not compared:", counted(unreadable.len(), "record")));
         }
         lines.extend(unreadable.iter().map(|(name, reason)| format!("{name}: {reason}")));
         lines

@@ -72,11 +72,15 @@ fn line(hold: &UserPoolHold) -> String {
         None => "every namespace".to_owned(),
         Some(names) => format!("namespaces {}", shown(&names.join(", "))),
     };
-    let users = spec.usernames.as_ref().map_or("every user".to_owned(), |users| format!("{} users", users.len()));
-    let in_force = if is_in_force(hold) { "in force" } else { "not confirmed by the operator yet" };
-    let held = held_requests(hold).map(|held| format!(", holds {held} pending requests"));
+    let users = spec.usernames.as_ref().map_or("every user".to_owned(), |users| counted(users.len(), "user"));
+    let state = match State::of(hold) {
+        State::InForce(_) => "in force",
+        State::NotApplied => "not confirmed by the operator yet",
+        State::Ineffective => "holds nothing, its status says why",
+    };
+    let held = held_requests(hold).map(|held| format!(", holds {}", counted(held, "pending request")));
     format!(
-        "{} ({pool}, {namespaces}, {users}), {in_force}{}: {}",
+        "{} ({pool}, {namespaces}, {users}), {state}{}: {}",
         hold.name_any(),
         held.unwrap_or_default(),
         shown(&spec.reason)
@@ -151,11 +155,15 @@ mod tests {
             json!({"type": "Ready", "status": status, "reason": reason.as_str(), "message": "",
                 "lastTransitionTime": "2030-01-01T00:00:00Z"})
         };
-        for (status, in_force) in [
-            (json!(null), false),
-            (json!({"heldRequests": 3}), false),
-            (json!({"heldRequests": 3, "conditions": [condition("False", HoldReason::NoNamespaceMatches)]}), false),
-            (json!({"heldRequests": 3, "conditions": [condition("True", HoldReason::InForce)]}), true),
+        for (status, in_force, says) in [
+            (json!(null), false, "not confirmed by the operator yet"),
+            (json!({"heldRequests": 3}), false, "not confirmed by the operator yet"),
+            (
+                json!({"heldRequests": 0, "conditions": [condition("False", HoldReason::NoNamespaceMatches)]}),
+                false,
+                "holds nothing, its status says why",
+            ),
+            (json!({"heldRequests": 3, "conditions": [condition("True", HoldReason::InForce)]}), true, "in force"),
         ] {
             let mut held = hold("pool", json!({"reason": "incident 7", "usernames": ["a"]}));
             held.status = serde_json::from_value(status.clone()).expect("a status");
@@ -167,7 +175,7 @@ mod tests {
                     "inForce": in_force, "heldRequests": status["heldRequests"]}]),
                 "{status}"
             );
-            assert_eq!(holds.text(None).contains("in force"), in_force, "{status}");
+            assert!(holds.text(None).contains(&format!("1 user), {says}")), "{status}");
         }
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Comparison<'a> {
             }
         }
         let Self { went_on, new, .. } = self;
-        remark!("since the export, {went_on} records went on, and {new} are new; this is no difference");
+        remark!("records that went on since the export: {went_on}, that are new: {new}; this is no difference");
         Ok(self.differences)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     export::manifest::{self, Header, Manifest, Previous},
     failure::Failure,
     sheet::cell::shown,
-    terminal::{line, remark},
+    terminal::{counted, line, remark},
 };
 
 /// The arguments of `verify`.
@@ -70,7 +70,12 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         let cluster = Cluster::connect(target).await?;
         chain.differences += cluster::compare(&cluster, &chain.layers).await?;
     }
-    remark!("{} exports with {} records, {} differences", chain.exports, chain.records, chain.differences);
+    remark!(
+        "{} with {}, {}",
+        counted(chain.exports, "export"),
+        counted(chain.records, "record"),
+        counted(chain.differences, "difference")
+    );
     line(&format!("{hash}  {}", options.manifest.display()))?;
     Ok(if chain.differences == 0 { Exit::Succeeded } else { Exit::SomeFailed })
 }

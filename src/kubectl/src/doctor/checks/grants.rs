@@ -233,7 +233,6 @@ fn held(hold: &UserPoolHold, now: Timestamp) -> Finding {
         hold.metadata.creation_timestamp.as_ref().map_or_else(String::new, |at| format!(" for {}", age(at.0, now)));
     let pool = spec.user_pool_id.as_ref().map_or_else(|| "every pool".into(), |pool| format!("the pool {pool}"));
     let waiting = hold.status.as_ref().and_then(|status| status.held_requests);
-    let waiting = waiting.and_then(|number| usize::try_from(number).ok());
     let waiting = waiting.map_or_else(String::new, |number| format!(", {} at present", counted(number, "request")));
     let remedy = format!("when the incident is over: kubectl cognito-reset release {name}");
     let users = spec.usernames.as_ref().map(|users| counted(users.len(), "user"));

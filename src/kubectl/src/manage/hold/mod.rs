@@ -141,7 +141,7 @@ fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
     let release = format!("kubectl cognito-reset release {name} {flags}");
     match State::of(hold) {
         State::InForce(held) => {
-            let held = held.and_then(|held| usize::try_from(held).ok()).map(|held| counted(held, "pending request"));
+            let held = held.map(|held| counted(held, "pending request"));
             remark!(
                 "in force: it holds {} at present",
                 held.unwrap_or_else(|| "an unknown number of requests".to_owned())
