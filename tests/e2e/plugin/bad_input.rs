@@ -92,7 +92,7 @@ async fn the_same_command_finishes_a_list_refused_halfway() -> Result<()> {
     let counts = format!("{} created, {there} unchanged", USERS.len() - there);
     ensure!(rest.code == Some(3) && rest.stderr.contains(&counts), "{rest}");
     ensure!(rest.stderr.contains("`kubectl cognito-reset doctor` checks that it runs; to go on watching:"), "{rest}");
-    ensure!(rest.stdout.ends_with("6 pending (6 not seen by the operator yet)\n"), "{rest}");
+    ensure!(rest.stdout.ends_with("6 pending (6 without a status yet)\n"), "{rest}");
 
     let _operator = env.run().await?;
     let done = line.plugin.run(&[&create[..], &["60"]].concat()).await?;

@@ -146,6 +146,6 @@ async fn lists_of_several_pages_are_complete() -> Result<()> {
     assert_eq!(table.lines().count(), USERS + 1, "one header");
     let status = env.plugin(&["status", "--ticket", "INC-7"]).await?.success()?;
     assert!(status.starts_with(&format!("{USERS} requests in namespace default, ticket INC-7\n")), "{status}");
-    assert!(status.contains(&format!("\nnot seen by the operator yet   {USERS}\n")), "{status}");
+    assert!(status.contains(&format!("\nwithout a status yet   {USERS}\n")), "{status}");
     Ok(())
 }

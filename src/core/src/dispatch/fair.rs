@@ -156,6 +156,16 @@ impl FairQueue {
 
     /// Returns the next request.
     pub(super) fn peek(&self) -> Option<(Flow, Order)> {
+        self.peek_in_flow(BTreeSet::first)
+    }
+
+    /// Returns the last request of the flow whose turn it is, where [`Self::peek`] returns the
+    /// first.
+    pub(super) fn peek_last(&self) -> Option<(Flow, Order)> {
+        self.peek_in_flow(BTreeSet::last)
+    }
+
+    fn peek_in_flow(&self, choose: fn(&BTreeSet<Order>) -> Option<&Order>) -> Option<(Flow, Order)> {
         let (admission, first, _) = self.heads.first()?;
         // The other groups of the same namespace and admission have the same position.
         let groups = self.heads.iter().take_while(|head| (&head.0, &head.1) == (admission, first));
@@ -163,14 +173,14 @@ impl FairQueue {
             let name = self.groups.get(group)?.get(position)?;
             let pools = self.namespaces.get(name)?.groups.get(group)?;
             let (position, pool) = pools.order.first_key_value()?;
-            let order = *pools.waiting.get(pool)?.requests.first()?;
+            let order = *choose(&pools.waiting.get(pool)?.requests)?;
             let flow = Flow { namespace: Arc::clone(name), pool: Arc::clone(pool), group: group.clone() };
             Some((*position, flow, order))
         });
         candidates.min_by_key(|(position, ..)| *position).map(|(_, flow, order)| (flow, order))
     }
 
-    /// Removes a request that [`Self::peek`] returned, and moves its namespace and its pool to the
+    /// Removes a request that was peeked at, and moves its namespace and its pool to the
     /// end of the round.
     pub(super) fn serve(&mut self, flow: &Flow, order: Order) {
         self.move_pool(flow);

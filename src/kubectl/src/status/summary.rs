@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The words for a pending request without a status of the operator.
-pub const UNSEEN: &str = "not seen by the operator yet";
+pub const UNSEEN: &str = "without a status yet";
 
 /// The counted requests.
 #[derive(Clone, Debug, Default)]
@@ -182,7 +182,7 @@ mod tests {
         assert!(
             summary
                 .text("here", now)
-                .ends_with("\nWAITING                        REQUESTS\nnot seen by the operator yet   2\n\nOldest pending: support/00, for 3h (not seen by the operator yet)\n")
+                .ends_with("\nWAITING                REQUESTS\nwithout a status yet   2\n\nOldest pending: support/00, for 3h (without a status yet)\n")
         );
     }
 }

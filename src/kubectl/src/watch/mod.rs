@@ -214,7 +214,7 @@ impl Watch<'_> {
         }
         if progress.warns(now) {
             self.show.remark(
-                "nothing has changed for a minute, and there are requests that the operator has not seen: it may not run; `kubectl cognito-reset doctor` checks it",
+                "nothing has changed for a minute, and there are requests without a status of the operator: it may not run; `kubectl cognito-reset doctor` checks it",
             );
         }
     }

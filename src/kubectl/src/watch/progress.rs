@@ -36,6 +36,8 @@ pub struct Progress {
     /// The number of the list that is being read, or was read last.
     list: u32,
     is_complete: bool,
+    /// The number of those that had an outcome when all were listed first.
+    before: usize,
     /// The number of ends, and when it was measured.
     ends: VecDeque<(Duration, usize)>,
     changed: Duration,
@@ -47,7 +49,7 @@ pub struct Progress {
 #[derive(Clone, Debug)]
 struct Kept {
     state: State,
-    /// The reason for which it waits; empty if it has ended, or the operator has not seen it.
+    /// The reason for which it waits; empty if it has ended, or has no status of the operator.
     reason: Arc<str>,
     list: u32,
 }
@@ -96,6 +98,7 @@ impl Progress {
             // What had ended before says nothing about the rate.
             self.is_complete = true;
             self.ends = VecDeque::from([(now, self.tally.ended())]);
+            self.before = self.tally.with_outcome();
         }
         gone
     }
@@ -154,7 +157,7 @@ impl Progress {
     }
 
     /// Returns the number of pending requests by the reason for which they wait. The reason of
-    /// those that the operator has not seen is empty.
+    /// those without a status of the operator is empty.
     #[must_use]
     pub fn waiting(&self) -> BTreeMap<Arc<str>, usize> {
         let mut waiting = BTreeMap::new();
@@ -164,10 +167,11 @@ impl Progress {
         waiting
     }
 
-    /// Returns true if no operator has seen any of the pending requests.
+    /// Returns true if nothing shows that an operator runs: no pending request has a status of it,
+    /// and none has got an outcome since all were listed.
     #[must_use]
-    pub const fn none_is_seen(&self) -> bool {
-        self.unseen > 0 && self.unseen == self.tally.pending
+    pub const fn is_idle(&self) -> bool {
+        self.unseen > 0 && self.unseen == self.tally.pending && self.tally.with_outcome() == self.before
     }
 
     /// Measures the rate. To be called about once a second.
@@ -208,8 +212,8 @@ impl Progress {
         reports
     }
 
-    /// Returns true, once, if nothing has changed for a minute, and there are requests that the
-    /// operator has not seen. In a long backlog it writes only a few statuses a second, so a
+    /// Returns true, once, if nothing has changed for a minute, and there are requests without a
+    /// status of the operator. In a long backlog it writes only a few statuses a second, so a
     /// request without a status alone means nothing.
     pub fn warns(&mut self, now: Duration) -> bool {
         let warns = !self.has_warned && self.unseen > 0 && now.saturating_sub(self.changed) >= SILENCE;

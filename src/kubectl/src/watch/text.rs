@@ -75,8 +75,8 @@ fn most_frequent(waiting: &BTreeMap<Arc<str>, usize>) -> Vec<String> {
 #[must_use]
 pub fn ended_early(exit: Exit, progress: &Progress) -> &'static str {
     // Right after an interruption this would mean nothing: the operator needs a moment.
-    if exit == Exit::TimedOut && progress.none_is_seen() {
-        "timed out, and the operator has seen none of the requests that wait: `kubectl cognito-reset doctor` checks that it runs"
+    if exit == Exit::TimedOut && progress.is_idle() {
+        "timed out, and nothing shows that an operator runs: no outcome came, and no request that waits has a status: see `kubectl cognito-reset doctor`"
     } else {
         exit.meaning()
     }

@@ -2,7 +2,9 @@
 //!
 //! To say so costs a look and a write. Most waits are short, and a backlog of thousands must not
 //! begin with thousands of writes. So a wait has to last, and such looks have a pace of their own.
-//! Like turns, they go round the namespaces.
+//! Like turns, they go round the namespaces. Within a pool they begin with the request that was
+//! created last: it has the longest wait before it, while a look at the first one would be followed
+//! by its turn.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -86,7 +88,7 @@ impl Lasting {
 
     /// Removes the next request to look at, if the pace allows a look now.
     pub(super) fn pop_unshown(&mut self, now: Instant) -> Option<Key> {
-        let (flow, order) = self.unshown.peek().filter(|_| self.pace.due() <= now)?;
+        let (flow, order) = self.unshown.peek_last().filter(|_| self.pace.due() <= now)?;
         self.unshown.serve(&flow, order);
         self.waits.remove(&order.1);
         Some(order.1)

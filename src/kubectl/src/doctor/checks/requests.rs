@@ -18,7 +18,7 @@ use crate::{
 
 /// The permission to read requests.
 const ROLE: &str = "the ClusterRole cognito-reset-requester or cognito-reset-auditor";
-/// The time, in seconds, after which an operator that works has looked at a request.
+/// The time, in seconds, after which an operator that works has written a status, but for a backlog.
 const SEEN_WITHIN: i64 = 30;
 
 /// Requests that were read, up to a limit.
@@ -155,8 +155,8 @@ fn remedy(reason: &str) -> &'static str {
     }
 }
 
-/// Reports requests that no operator has looked at: a failure if none leads, as far as that is
-/// known, and none of the requests was looked at.
+/// Reports requests without a status of an operator: a failure if none leads, as far as that is
+/// known, and none of the requests has one.
 fn unseen(requests: &[Request], now: Timestamp, is_led: bool) -> Option<Finding> {
     let is_old = |request: &&Request| {
         created(request).is_some_and(|created| now.as_second() - created.as_second() > SEEN_WITHIN)
@@ -164,11 +164,11 @@ fn unseen(requests: &[Request], now: Timestamp, is_led: bool) -> Option<Finding>
     let unseen: Vec<_> = requests.iter().filter(|request| !is_seen(request)).filter(is_old).collect();
     let oldest = oldest(unseen.iter().copied())?;
     let (number, id, since) = (counted(unseen.len(), "request"), oldest.id(), since(oldest, now));
-    let text = format!("no operator has looked at {number}, the oldest {id} for {since}");
+    let text = format!("{number} without a status of an operator, the oldest {id} for {since}");
     let remedy = "check that the operator runs and handles this namespace (--watch-namespaces): kubectl -n cognito-reset-system get pods";
     if is_led || requests.iter().any(is_seen) {
         // In a long backlog it writes only a few statuses a second.
-        let remedy = format!("if their number does not fall within a minute, {remedy}");
+        let remedy = format!("they wait for their turn if their number falls; else {remedy}");
         return Some(Finding::warn("backlog", text, remedy));
     }
     Some(Finding::fail("backlog", text, remedy))

@@ -69,11 +69,10 @@ fn the_counts_name_what_is_waited_for() {
     put("e", "Succeeded", "AlreadyPerformed");
     assert_eq!(
         tally(&progress),
-        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded without a reset now (2 RateLimited, 1 not seen by the operator yet)"
+        "0 succeeded, 1 failed, 0 unknown, 3 pending, 1 succeeded without a reset now (2 RateLimited, 1 without a status yet)"
     );
     assert_eq!(pace(&progress), "3 left");
-    let below =
-        "0 ok, 1 failed, 0 unknown, 1 without a reset now\nwaiting: 2 RateLimited, 1 not seen by the operator yet";
+    let below = "0 ok, 1 failed, 0 unknown, 1 without a reset now\nwaiting: 2 RateLimited, 1 without a status yet";
     assert_eq!(below_bar(&progress), below);
     assert_eq!(
         tally_json(&progress).to_string(),
@@ -88,12 +87,13 @@ fn the_counts_name_what_is_waited_for() {
 }
 
 #[test]
-fn an_operator_that_has_seen_nothing_is_not_said_to_go_on() {
-    for (reasons, exit, goes_on) in [
-        (&["", ""][..], Exit::TimedOut, false),
-        (&["", "RateLimited"], Exit::TimedOut, true),
-        (&["RateLimited"], Exit::TimedOut, true),
-        (&[""], Exit::Interrupted, true),
+fn an_operator_that_shows_nothing_is_not_said_to_go_on() {
+    for (reasons, ended_since, exit, goes_on) in [
+        (&["", ""][..], false, Exit::TimedOut, false),
+        (&["", ""], true, Exit::TimedOut, true),
+        (&["", "RateLimited"], false, Exit::TimedOut, true),
+        (&["RateLimited"], false, Exit::TimedOut, true),
+        (&[""], false, Exit::Interrupted, true),
     ] {
         let mut progress = Progress::default();
         for (number, reason) in reasons.iter().enumerate() {
@@ -103,6 +103,16 @@ fn an_operator_that_has_seen_nothing_is_not_said_to_go_on() {
                 request.status.conditions.clear();
             }
             progress.put(&request, Duration::ZERO);
+        }
+        let ended = |name: &str| {
+            let mut request = request("Succeeded", "ResetAccepted", "");
+            request.metadata.name = Some(name.to_owned());
+            request
+        };
+        progress.put(&ended("before"), Duration::ZERO);
+        progress.list_ends(Duration::ZERO);
+        if ended_since {
+            progress.put(&ended("since"), Duration::ZERO);
         }
         assert_eq!(ended_early(exit, &progress).ends_with("the operator goes on"), goes_on, "{reasons:?}");
     }

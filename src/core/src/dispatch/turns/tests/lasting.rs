@@ -38,12 +38,12 @@ fn lasting_wait_is_shown_once_for_each_reason() {
 fn short_waits_are_not_shown_and_long_ones_at_a_pace() {
     let mut scene = scene(5000);
     (0..200).for_each(|uid| scene.put(request(uid, 1, i64::from(uid)), place(0, 1)));
-    let (start, mut calls, mut looks) = (scene.now, 0, 0);
+    let (start, mut calls, mut looks) = (scene.now, 0, Vec::new());
     while scene.now - start < millis(10_000) {
         let turn = scene.await_turn();
         if turn.lane == Lane::Api {
             assert!(scene.now - start >= millis(5000));
-            looks += 1;
+            looks.push(number_of(&turn));
             scene.finish(turn, Finish::Again);
         } else {
             calls += 1;
@@ -51,7 +51,9 @@ fn short_waits_are_not_shown_and_long_ones_at_a_pace() {
         }
     }
     assert_eq!(calls, 101, "looks cost no turn");
-    assert!((20..=27).contains(&looks), "{looks}");
+    assert!((20..=27).contains(&looks.len()), "{looks:?}");
+    let latest_first: Vec<_> = (0..200).rev().take(looks.len()).collect();
+    assert_eq!(looks, latest_first, "those that wait longest are told first");
 }
 
 #[test]

@@ -6,7 +6,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("a time")
 }
 
-/// A request that was created at a second, and shows a reason; none if nobody has looked at it.
+/// A request that was created at a second, and shows a reason; none without a status of an operator.
 fn request(name: &str, created: i64, reason: Option<&str>) -> Request {
     let ready = json!({
         "type": "Ready", "status": "Unknown", "reason": reason.unwrap_or("Pending"), "message": "as it is",
@@ -66,10 +66,13 @@ fn the_backlog_has_its_number_and_its_oldest_request() {
 }
 
 #[test]
-fn requests_that_no_operator_sees_are_reported_after_a_while() {
+fn requests_without_a_status_are_reported_after_a_while() {
     let severity = |requests, now, is_led| {
         let found = pending(&listed(requests), "namespace support", at(now), is_led);
-        found.iter().find(|finding| finding.text.contains("no operator")).map(|finding| finding.severity)
+        found
+            .iter()
+            .find(|finding| finding.text.contains("without a status of an operator"))
+            .map(|finding| finding.severity)
     };
     let unseen = || request("a", 0, None);
     assert_eq!(severity(vec![unseen()], 30, false), None);
