@@ -18,7 +18,8 @@ use crate::{
 
 /// The permission to read requests.
 const ROLE: &str = "the ClusterRole cognito-reset-requester or cognito-reset-auditor";
-/// The time, in seconds, after which an operator that works has written a status, but for a backlog.
+/// The time, in seconds, after which an operator that works has written a status, but for a
+/// backlog.
 const SEEN_WITHIN: i64 = 30;
 
 /// Requests that were read, up to a limit.

@@ -6,7 +6,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("a time")
 }
 
-/// A request that was created at a second, and shows a reason; none without a status of an operator.
+/// A request that was created at a second, and shows a reason; none without a status of an
+/// operator.
 fn request(name: &str, created: i64, reason: Option<&str>) -> Request {
     let ready = json!({
         "type": "Ready", "status": "Unknown", "reason": reason.unwrap_or("Pending"), "message": "as it is",
