@@ -51,6 +51,15 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     assert_eq!(removed.code, Some(1), "{removed}");
     assert!(removed.stdout.contains(&format!("the cluster: removed: record {alice}\n")), "{removed}");
 
+    // Without the file the chain is not whole, unless it is said to be elsewhere.
+    fs::remove_file(file("first.ndjson"))?;
+    let gone = env.plugin(&["verify", &second]).await?;
+    assert_eq!(gone.code, Some(1), "{gone}");
+    assert!(gone.stdout.contains("first.ndjson: not compared: 3 records, since it cannot be read"), "{gone}");
+    assert!(gone.stderr.contains("2 exports with 4 records, 1 difference"), "{gone}");
+    let archived = env.plugin(&["verify", &second, "--archived"]).await?;
+    assert!(archived.ok && archived.stderr.contains("not compared: 3 records\n"), "{archived}");
+
     let altered: String = ledger
         .lines()
         .map(|line| if line.contains(&alice) { line.replace("INC-1", "INC-9") } else { line.to_owned() } + "\n")
