@@ -26,6 +26,8 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     assert_eq!(lines, env.list("prrec").await?);
     let again = env.plugin(&["export", "--out", &file("first.ndjson")]).await?;
     assert_eq!(again.code, Some(2), "{again}");
+    let beside = env.plugin(&["export", "--out", &file("beside.ndjson")]).await?;
+    assert!(beside.code == Some(2) && beside.stderr.contains("second chain"), "{beside}");
 
     env.ask("carol").await?;
     assert_eq!(env.ended("carol").await?, "Succeeded/ResetAccepted");
