@@ -44,7 +44,7 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     let fork = env.plugin(&["export", "--out", &file("fork.ndjson"), "--previous", &second]).await?;
     assert!(fork.code == Some(2) && fork.stderr.contains("third.manifest.json continues"), "{fork}");
     let earlier = env.plugin(&["verify", &first, "--live"]).await?;
-    assert!(earlier.ok && earlier.stderr.contains("1 are new"), "{earlier}");
+    assert!(earlier.ok && earlier.stderr.contains("that are new: 1;"), "{earlier}");
 
     let alice = env.record("alice").await?.context("no record")?;
     let alice = alice["metadata"]["name"].as_str().context("no name")?.to_owned();
