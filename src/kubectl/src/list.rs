@@ -90,9 +90,15 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     }
     print(&printed.end())?;
     if printed.count == 0 {
-        remark!("no requests {}", options.selection.described(&cluster));
+        remark!("{}", nothing(&options.selection.described(&cluster), options.outcome));
     }
     Ok(Exit::Succeeded)
+}
+
+/// Returns the sentence about a selection without requests.
+fn nothing(selected: &str, outcome: Option<Wanted>) -> String {
+    let outcome = outcome.map_or_else(String::new, |wanted| format!(", outcome {}", wanted.outcome().as_str()));
+    format!("no requests {selected}{outcome}")
 }
 
 /// A list that is printed page by page.
@@ -227,6 +233,14 @@ mod tests {
             [("table.txt", None, false), ("all-namespaces.txt", None, true), ("wide.txt", Some(Output::Wide), false)]
         {
             snapshot(&format!("list/{file}"), &plain(&Printed::new(output, namespaces).page(&all, now())));
+        }
+    }
+
+    #[test]
+    fn an_empty_list_names_what_was_asked_for() {
+        for (outcome, wanted) in [(None, ""), (Some(Wanted::Unknown), ", outcome Unknown")] {
+            let sentence = nothing("in all namespaces, pool p_1", outcome);
+            assert_eq!(sentence, format!("no requests in all namespaces, pool p_1{wanted}"));
         }
     }
 

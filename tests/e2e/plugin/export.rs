@@ -26,6 +26,8 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     assert_eq!(lines, env.list("prrec").await?);
     let again = env.plugin(&["export", "--out", &file("first.ndjson")]).await?;
     assert_eq!(again.code, Some(2), "{again}");
+    let beside = env.plugin(&["export", "--out", &file("beside.ndjson")]).await?;
+    assert!(beside.code == Some(2) && beside.stderr.contains("second chain"), "{beside}");
 
     env.ask("carol").await?;
     assert_eq!(env.ended("carol").await?, "Succeeded/ResetAccepted");
@@ -42,7 +44,7 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     let fork = env.plugin(&["export", "--out", &file("fork.ndjson"), "--previous", &second]).await?;
     assert!(fork.code == Some(2) && fork.stderr.contains("third.manifest.json continues"), "{fork}");
     let earlier = env.plugin(&["verify", &first, "--live"]).await?;
-    assert!(earlier.ok && earlier.stderr.contains("1 are new"), "{earlier}");
+    assert!(earlier.ok && earlier.stderr.contains("that are new: 1;"), "{earlier}");
 
     let alice = env.record("alice").await?.context("no record")?;
     let alice = alice["metadata"]["name"].as_str().context("no name")?.to_owned();
@@ -50,6 +52,15 @@ async fn a_changed_export_names_the_record() -> Result<()> {
     let removed = env.plugin(&["verify", &first, "--live"]).await?;
     assert_eq!(removed.code, Some(1), "{removed}");
     assert!(removed.stdout.contains(&format!("the cluster: removed: record {alice}\n")), "{removed}");
+
+    // Without the file the chain is not whole, unless it is said to be elsewhere.
+    fs::remove_file(file("first.ndjson"))?;
+    let gone = env.plugin(&["verify", &second]).await?;
+    assert_eq!(gone.code, Some(1), "{gone}");
+    assert!(gone.stdout.contains("first.ndjson: not compared: 3 records, since it cannot be read"), "{gone}");
+    assert!(gone.stderr.contains("2 exports with 4 records, 1 difference"), "{gone}");
+    let archived = env.plugin(&["verify", &second, "--archived"]).await?;
+    assert!(archived.ok && archived.stderr.contains("not compared: 3 records\n"), "{archived}");
 
     let altered: String = ledger
         .lines()

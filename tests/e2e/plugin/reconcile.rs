@@ -30,6 +30,9 @@ async fn resets_are_in_both_or_only_in_one() -> Result<()> {
     events.push(event(&id("bob").await?, None));
     std::fs::write(&file, json!({"Records": events}).to_string())?;
     env.plugin(&reconcile).await?.success()?;
+    // A wrong pool has nothing to compare, and that is said.
+    let other = env.plugin(&["reconcile", "--cloudtrail", &file, "--pool", "eu-west-1_Other1234"]).await?;
+    assert!(other.ok && other.stderr.contains("nothing was compared: neither"), "{other}");
     events.remove(0);
     let mut by_hand = event(&json!("by-hand"), None);
     by_hand["eventTime"] = json!("2020-01-01T10:00:00Z");

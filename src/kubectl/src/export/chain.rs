@@ -110,7 +110,8 @@ pub fn find(directory: &Directory) -> Result<Found, Failure> {
 }
 
 /// Returns the export that the next one continues: the named one, or the newest of the directory if
-/// `searched`.
+/// `searched`. Otherwise the next one begins a chain, which only a directory without exports
+/// allows.
 ///
 /// # Errors
 /// When it is not clear which one, or it is of another cluster.
@@ -120,22 +121,16 @@ pub fn continued(
     searched: bool,
     cluster: &ClusterId,
 ) -> Result<Option<Link>, Failure> {
-    if named.is_none() && !searched {
-        if directory.names()?.iter().any(|name| name.ends_with(SUFFIX)) {
-            remark!("the directory has exports, and this one begins a chain of its own: --previous continues one");
-        }
-        return Ok(None);
-    }
+    let begins = named.is_none() && !searched;
     let Found { links, unfinished } = find(directory)?;
-    if !unfinished.is_empty() {
+    if !unfinished.is_empty() && !begins {
         remark!(
             "not part of the chain, since they have no complete manifest: {}; an interrupted export left them, or somebody else",
             unfinished.join(" ")
         );
     }
     let named = named.map(|path| in_directory(path, directory)).transpose()?;
-    let link = newest(links, named.as_deref()).map_err(Failure::usage)?;
-    match link {
+    match newest(links, named.as_deref()).map_err(Failure::usage)? {
         Some(link) if link.header.cluster.is_other_than(cluster) => {
             let flag = if named.is_some() { "--previous" } else { "--out" };
             let server = &link.header.cluster.server;
@@ -144,6 +139,11 @@ pub fn continued(
                 link.file
             )))
         }
+        Some(link) if begins => Err(Failure::usage(format!(
+            "--out: {} has exports, and a second chain beside them would stop each later export into the directory: continue them with --previous {}, or use another directory",
+            directory.path().display(),
+            directory.path().join(&link.file).display()
+        ))),
         link => Ok(link),
     }
 }
@@ -199,6 +199,26 @@ mod tests {
                 Err(wanted) => assert!(found.as_ref().is_err_and(|it| it.contains(wanted)), "{found:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_file_does_not_begin_a_second_chain_in_a_directory() {
+        let path = crate::export::draft::tests::directory("second-chain");
+        let header = of_records(&[]).header;
+        let directory = Directory::of(&path.join("x")).unwrap();
+        let before = |named: Option<&Path>, searched| {
+            let link = continued(&directory, named, searched, &header.cluster);
+            link.map(|link| link.map(|link| link.file)).map_err(|error| error.message)
+        };
+        assert_eq!((before(None, false), before(None, true)), (Ok(None), Ok(None)));
+        let first = path.join("a.manifest.json");
+        std::fs::write(&first, serde_json::to_string(&header).unwrap()).unwrap();
+        let error = before(None, false).unwrap_err();
+        assert!(error.contains("second chain") && error.contains("a.manifest.json, or use"), "{error}");
+        for (named, searched) in [(Some(&*first), false), (None, true)] {
+            assert_eq!(before(named, searched), Ok(Some("a.manifest.json".to_owned())), "{named:?}");
+        }
+        std::fs::remove_dir_all(path).unwrap();
     }
 
     #[test]

@@ -118,11 +118,11 @@ fn unwritable(target: &Path, error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Returns a new directory of a test.
-    pub(in crate::export) fn directory(name: &str) -> PathBuf {
+    pub(crate) fn directory(name: &str) -> PathBuf {
         let directory = std::env::temp_dir().join(format!("export-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).unwrap();

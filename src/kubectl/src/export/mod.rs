@@ -36,14 +36,15 @@ The ledger is written as NDJSON: one record per line, as the API server stores i
 managedFields, with sorted keys, in the order of the API server. The manifest beside it has the
 SHA-256 of the file and of each line, and that of the manifest before, so that no export of a chain
 can be changed later without a trace. In a directory, the newest manifest is the one before; for a
-file, --previous names it. The SHA-256 of the new manifest is printed: keep it elsewhere, because
+file, --previous names it, and it is refused without --previous beside other exports: a second
+chain in a directory would stop the exports that look for the newest manifest. The SHA-256 of the new manifest is printed: keep it elsewhere, because
 who changes both files can compute new ones. The files contain user names, and only their owner may
 read them. An interruption leaves no half export, and one export at a time writes into a directory.
 
 In a chain, --since with a moment after the export before is refused: what was written in between
 would be in no export. `--since previous` exports what was written since that export, and all
 records if there is none. A first export with --since and a moment begins a chain without the
-records before it, and an export into a file without --previous begins a chain of its own.
+records before it.
 
 Examples:
   # Export all records into a directory, as the first export or as the next one of its chain
@@ -139,6 +140,7 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
         Ok(())
     };
     let resource_version = ledger::each(cluster, None, take).await?;
+    let has_uid = cluster_id.uid.is_some();
     let (sha256, numbers) = contents.publish(&directory, &places, |ledger, numbers| Header {
         format: FORMAT.to_owned(),
         cluster: cluster_id,
@@ -153,6 +155,9 @@ async fn export(options: &Options, cluster: &Cluster, now: Timestamp) -> Result<
         previous: before.as_ref().map(Link::previous),
     })?;
     report(&numbers, &part, before.as_ref(), &places);
+    if !has_uid {
+        remark!("the manifest has no uid of the cluster: you may not get the namespace kube-system, which has it");
+    }
     line(&format!("{sha256}  {}", places.manifest.display()))?;
     Ok(Exit::Succeeded)
 }
@@ -197,15 +202,12 @@ fn report(numbers: &Numbers, part: &Part, before: Option<&Link>, places: &Places
     }
 }
 
-/// Returns the identity of the cluster, as far as the exporter may read it.
+/// Returns the identity of the cluster, as far as the user may read it.
 pub(crate) async fn identify(cluster: &Cluster) -> Result<ClusterId, Failure> {
     let namespaces: Api<Namespace> = Api::all(cluster.client.clone());
     let uid = match namespaces.get("kube-system").await {
         Ok(namespace) => namespace.uid(),
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            remark!("the manifest has no uid of the cluster: you may not get the namespace kube-system, which has it");
-            None
-        }
+        Err(kube::Error::Api(status)) if status.code == 403 => None,
         Err(error) => {
             return Err(Failure::of_api(&error, "get the namespace kube-system, whose uid names the cluster"));
         }

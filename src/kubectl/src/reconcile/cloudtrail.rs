@@ -67,7 +67,12 @@ pub fn read(name: &str, mut input: impl BufRead) -> Result<Vec<Call>, Failure> {
         return Err(wrong(format!("it is compressed: run `gunzip -k {name}`, and pass the file that this writes")));
     }
     let log: Result<Log, _> = serde_json::from_reader(input);
-    Ok(log.map_err(|error| wrong(format!("this is no log file of CloudTrail: {error}")))?.0)
+    let log = log.map_err(|error| {
+        wrong(format!(
+            "this is no log file of CloudTrail: {error}; pass the files that CloudTrail delivers to S3 (.json.gz), after gunzip: the output of `aws cloudtrail lookup-events` is not one of them"
+        ))
+    })?;
+    Ok(log.0)
 }
 
 /// The calls of a file.
@@ -186,6 +191,10 @@ mod tests {
             (&b"{\"Records\": [\n{\"eventName\" \"x\"}]}"[..], "line 2"),
             (b"{\"Records\": [{\"eventName\": \"x\"}", "line 1"),
             (b"{\"Events\": []}", "Records"),
+            (
+                b"{\"Events\": []}",
+                "delivers to S3 (.json.gz), after gunzip: the output of `aws cloudtrail lookup-events` is not",
+            ),
             (b"[]", "Records"),
             (b"", "line 1"),
             (b"{\"Records\": 5}", "array of events"),

@@ -15,10 +15,11 @@ use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
     failure::Failure,
-    ledger, moment,
+    ledger,
+    moment::{self, Range},
     report::{check_pool, range},
     sheet::{self, Format, Sheet, by_time::RowsByTime},
-    terminal::counted,
+    terminal::{counted, remark},
 };
 
 /// The arguments of `reconcile`.
@@ -33,10 +34,13 @@ which the ledger says that nothing was sent are only counted. One that is in Clo
 made by this operator, or its record has been deleted. More than about 10,000 rows need space in a
 temporary directory (TMPDIR).
 
-Give the range that the files cover: CloudTrail delivers an event some minutes after the call. The
-format was built from AWS's documentation of CloudTrail, and was not tried with a real trail.
+The files are those that CloudTrail delivers to S3 (.json.gz), after gunzip. The output of
+`aws cloudtrail lookup-events` is not one of them. Give the range that the files cover: CloudTrail
+delivers an event some minutes after the call. The format was built from AWS's documentation of
+CloudTrail, and was not tried with a real trail.
 
-The exit code is 0 if each reset is in both with the same result, and 1 otherwise.
+The exit code is 0 if each reset is in both with the same result, and 1 otherwise. It is 0 as well
+if there is no reset in either; standard error says so.
 
 Examples:
   # Compare a day
@@ -48,7 +52,7 @@ Examples:
   kubectl cognito-reset reconcile --cloudtrail trail/*.json \\
       --pool eu-west-1_Example01 -o csv > resets.csv")]
 pub struct Options {
-    /// The log files of CloudTrail, not compressed
+    /// The log files that CloudTrail delivers to S3, after gunzip
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     cloudtrail: Vec<PathBuf>,
     /// The first moment: a time, a day such as 2036-01-01 (UTC), or a time before now such as 24h
@@ -106,6 +110,11 @@ impl Totals {
         lines
     }
 
+    /// Returns true if neither the ledger nor the files have anything of the pool and the range.
+    const fn is_empty(&self) -> bool {
+        self.both + self.ledger_only + self.cloudtrail_only + self.unsent == 0 && self.unreadable.is_empty()
+    }
+
     fn json(&self) -> Value {
         let unreadable = self.unreadable.iter().map(|(name, reason)| json!({"record": name, "reason": reason}));
         json!({
@@ -153,12 +162,52 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let mut sheet = Sheet::new(options.output, COLUMNS, sheet::stdout())?;
     rows.each(|cells| sheet.row(cells))?;
     sheet.finish(&totals.lines(&covered), &totals.json())?;
+    if totals.is_empty() {
+        remark!("{}", nothing(options.pool.as_deref(), range));
+    }
     let agree = totals.ledger_only + totals.cloudtrail_only + totals.differ == 0 && totals.unreadable.is_empty();
     Ok(if agree { Exit::Succeeded } else { Exit::SomeFailed })
+}
+
+/// Returns the sentence about a pool and a range without resets.
+fn nothing(pool: Option<&str>, range: Range) -> String {
+    let pool = pool.map_or_else(String::new, |pool| format!(" of pool {pool}"));
+    format!(
+        "nothing was compared: neither the ledger nor the files have a reset{pool} ({range}); check --pool, --since and --until"
+    )
 }
 
 fn add(pair: &Pair, totals: &mut Totals, rows: &mut RowsByTime) -> Result<(), Failure> {
     totals.add(pair);
     totals.differ += usize::from(pair.class() == Class::Both && !pair.agrees());
     rows.add(pair.moment(), &pair.cells())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_of_nothing_is_named() {
+        let one = |change: fn(&mut Totals)| {
+            let mut totals = Totals::default();
+            change(&mut totals);
+            totals.is_empty()
+        };
+        // Repeated events alone are those of other pools.
+        for change in [(|_| {}) as fn(&mut Totals), |totals| totals.repeated = 1] {
+            assert!(one(change));
+        }
+        for change in [
+            (|totals| totals.both = 1) as fn(&mut Totals),
+            |totals| totals.ledger_only = 1,
+            |totals| totals.cloudtrail_only = 1,
+            |totals| totals.unsent = 1,
+            |totals| totals.unreadable.push(("a".into(), "b".into())),
+        ] {
+            assert!(!one(change));
+        }
+        let sentence = nothing(Some("eu-west-1_Other"), Range::default());
+        assert!(sentence.contains("have a reset of pool eu-west-1_Other (of all times); check"), "{sentence}");
+    }
 }

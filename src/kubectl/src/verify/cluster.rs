@@ -23,11 +23,17 @@ use crate::{
 /// When it is another cluster, or the ledger cannot be read to its end.
 pub(super) async fn compare(cluster: &Cluster, layers: &Layers) -> Result<usize, Failure> {
     let Some(newest) = layers.newest() else { return Ok(0) };
-    if identify(cluster).await?.is_other_than(&newest.cluster) {
+    let here = identify(cluster).await?;
+    if here.is_other_than(&newest.cluster) {
         return Err(Failure::usage(format!(
             "the export is of another cluster ({}): choose its context with --context",
             newest.cluster.server
         )));
+    }
+    if here.uid.is_none() {
+        remark!(
+            "the cluster was recognized by its address alone: you may not get the namespace kube-system, whose uid names it"
+        );
     }
     if let Some(since) = layers.since() {
         remark!(

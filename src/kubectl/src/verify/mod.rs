@@ -5,7 +5,10 @@ pub mod compare;
 mod layers;
 pub mod live;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
@@ -13,7 +16,7 @@ use self::layers::{Layer, Layers};
 use crate::{
     cluster::{Cluster, Target},
     exit::Exit,
-    export::manifest::{self, Header, Manifest, Previous},
+    export::manifest::{self, Header, Ledger, Manifest, Previous},
     failure::Failure,
     sheet::cell::shown,
     terminal::{counted, line, remark},
@@ -23,7 +26,9 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Each record that was altered, removed or added is named, one per line. The manifests before are
-followed to the first one, and the files of their ledgers are compared, too, if they are there.
+followed to the first one, and the files of their ledgers are compared, too. A file or a manifest
+that is gone is a difference. Only --archived accepts that those before the newest export are
+elsewhere: their records are not compared then, neither with the manifest nor with the cluster.
 Who changes a file and its manifest alike is found only by the next manifest of the chain, or by
 the SHA-256 that `export` printed: compare it with the one that is printed here.
 
@@ -33,7 +38,8 @@ record that was written since the newest export, as the operator writes records,
 A record that is gone is one: retention may have deleted it, or somebody. Those of requests that
 were never granted are kept for minutes only, and are no difference.
 
-The exit code is 0 if there is no difference, and 1 if there is one.
+The exit code is 0 if there is no difference, and 1 if there is one. It is 2 if the newest manifest
+or its file cannot be read.
 
 Examples:
   # Compare an export with its manifest, and the chain before
@@ -48,7 +54,7 @@ pub struct Options {
     /// Compares the export with the ledger of the cluster, too
     #[arg(long)]
     live: bool,
-    /// Accepts that the first exports of the chain are not in the directory
+    /// Accepts that files of the chain before the newest export are not in the directory
     #[arg(long)]
     archived: bool,
 }
@@ -159,16 +165,25 @@ impl Chain {
     }
 
     fn ledger_of(&mut self, manifest: Manifest) {
+        let Ledger { file, records, .. } = manifest.header.ledger.clone();
+        let records = counted(records, "record");
         match Layer::read(manifest, &self.directory) {
             Ok(layer) => self.note(layer),
-            Err((path, error)) => {
+            Err((_, error)) => {
                 self.exports += 1;
                 self.layers.end();
-                remark!(
-                    "{} cannot be read ({error}), so its records were not compared; its manifest is as it was",
-                    path.display()
-                );
+                let is_missing = error.kind() == ErrorKind::NotFound;
+                if is_missing && self.is_archived {
+                    remark!("{file} is not here (--archived); not compared: {records}");
+                    return;
+                }
+                self.differences += 1;
+                let way_out = if is_missing { "; --archived accepts that it is elsewhere" } else { "" };
+                differs(&format!("{file}: not compared: {records}, since it cannot be read ({error}){way_out}"));
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

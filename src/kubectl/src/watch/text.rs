@@ -17,7 +17,8 @@ use crate::{
 /// The number of reasons below the bar, which fit into 80 columns.
 const FREQUENT: usize = 2;
 
-/// Returns the line of a request that has ended, in colours. `names_users` also shows its user.
+/// Returns the line of a request that has ended, in colours. `names_users` also shows its user,
+/// which is for a terminal alone: the log of a job may be kept.
 #[must_use]
 pub fn ended(request: &Request, all_namespaces: bool, names_users: bool) -> String {
     let mut line = name(&request.id(), all_namespaces);

@@ -3,4 +3,5 @@
 mod cluster;
 mod colour;
 mod completion;
+mod export;
 mod standin;
