@@ -36,10 +36,11 @@ The ledger is written as NDJSON: one record per line, as the API server stores i
 managedFields, with sorted keys, in the order of the API server. The manifest beside it has the
 SHA-256 of the file and of each line, and that of the manifest before, so that no export of a chain
 can be changed later without a trace. In a directory, the newest manifest is the one before; for a
-file, --previous names it, and it is refused without --previous beside other exports: a second
-chain in a directory would stop the exports that look for the newest manifest. The SHA-256 of the new manifest is printed: keep it elsewhere, because
-who changes both files can compute new ones. The files contain user names, and only their owner may
-read them. An interruption leaves no half export, and one export at a time writes into a directory.
+file, --previous names it. Without --previous, a file beside other exports is refused: a second
+chain in a directory would stop the exports that look for the newest manifest. The SHA-256 of the
+new manifest is printed: keep it elsewhere, because who changes both files can compute new ones. The
+files contain user names, and only their owner may read them. An interruption leaves no half export,
+and one export at a time writes into a directory.
 
 In a chain, --since with a moment after the export before is refused: what was written in between
 would be in no export. `--since previous` exports what was written since that export, and all
