@@ -161,6 +161,7 @@ async fn a_hold_is_waited_for_and_released() -> Result<()> {
     let late = env.plugin(&[&hold[..], &["--timeout", "1s"]].concat()).await?;
     assert_eq!(late.code, Some(3), "{late}");
     assert!(late.stderr.contains("was not seen in force within 1s") && late.stdout.contains("created"), "{late}");
+    assert!(late.stderr.contains("its status does not say yet that an operator applies it"), "{late}");
     let operator = env.run().await?;
     env.ask("held").await?;
     env.becomes("held", "Pending/UserPoolHeld").await?;
