@@ -12,7 +12,7 @@ use clap::{ArgGroup, Args};
 use self::{
     gather::OfUser,
     next::Flags,
-    view::{Style, brief, full},
+    view::{Style, full, several},
 };
 use crate::{
     cluster::{Cluster, Target},
@@ -33,7 +33,8 @@ Examples:
   # Explain one request: who asked, what was sent when, what follows
   kubectl cognito-reset explain help-4711-35583deaeb7f
 
-  # Explain every request and record of a user, newest first
+  # Explain every request and record of a user, newest first, with what to
+  # do for those that are pending and for the newest of the others
   kubectl cognito-reset explain --user alice@example.com \\
       --pool eu-west-1_Example01")]
 pub struct Options {
@@ -81,8 +82,7 @@ fn coloured(text: &str) -> String {
 }
 
 fn print_all(OfUser { cases, remarks }: &OfUser, user: &str, pool: &str, style: Style<'_>) -> Result<(), Failure> {
-    let pages: Vec<_> = cases.iter().map(|case| brief(case, style)).collect();
-    print(&coloured(&pages.join("\n")))?;
+    print(&coloured(&several(cases, style)))?;
     for remark in remarks {
         remark!("note: {remark}");
     }
