@@ -55,8 +55,8 @@ pub struct Options {
 /// When there is nothing to explain, or the cluster refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
-    let flags = &cluster.cluster_flags;
-    let style = Style { width: width(std::io::stdout()), flags: Flags(flags) };
+    // Each command names the person who can run it.
+    let style = Style { width: width(std::io::stdout()), flags: Flags(&cluster.shared_flags) };
     match (&options.name, &options.user, &options.pool) {
         (Some(name), _, _) => {
             let cases = gather::one(&cluster, name).await?;
