@@ -120,6 +120,11 @@ async fn a_requester_sees_what_the_requests_say() -> Result<()> {
     assert_eq!(refused.code, Some(5), "{refused}");
     let auditor = env.plugin(&["explain", "--user", "alice", "--pool", &env.pool]).await?;
     assert!(auditor.stdout.contains("call was sent to Cognito") && auditor.stderr.is_empty(), "{auditor}");
+    let elsewhere = ["explain", "--user", "alice", "--pool", &env.pool, "-n", "kube-public"];
+    let elsewhere = env.plugin(&elsewhere).await?;
+    assert!(elsewhere.code == Some(5) && elsewhere.stderr.contains("only the requests of namespace"), "{elsewhere}");
+    let own = as_user(&env, "rita", &["explain", "--user", "alice", "--pool", &env.pool, "-n", "default"]).await?;
+    assert!(own.ok && own.stdout.contains("default/alice"), "{own}");
     Ok(())
 }
 

@@ -41,7 +41,8 @@ pub struct Options {
     /// The name of the request
     #[arg(id = "request", value_name = "NAME")]
     name: Option<String>,
-    /// The user whose requests and records are explained
+    /// The user whose requests and records are explained, those of all namespaces unless -n is
+    /// given
     #[arg(long, value_name = "USER", requires = "pool")]
     user: Option<String>,
     /// The user pool of the user
@@ -64,7 +65,8 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
             print(&coloured(&pages.join("\n")))?;
         }
         (None, Some(user), Some(pool)) => {
-            print_all(&gather::of_user(&cluster, user, pool).await?, user, pool, style)?;
+            let only_local = target.namespace.is_some();
+            print_all(&gather::of_user(&cluster, user, pool, only_local).await?, user, pool, style)?;
         }
         // The command line requires one of the two.
         (None, _, _) => return Err(Failure::usage("give NAME, or --user and --pool")),
