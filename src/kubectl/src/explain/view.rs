@@ -136,9 +136,14 @@ impl Page<'_> {
 
     fn advice(&mut self, request: &Request, reason: &str) {
         self.line("To do", &explained(reason).action.unwrap_or_default());
-        for (index, next) in next(request, reason, self.style.flags).iter().enumerate() {
-            self.line(if index == 0 { "Next" } else { "" }, &format!("{}:", next.who));
+        let (mut label, mut who) = ("Next", "");
+        for next in next(request, reason, self.style.flags) {
+            // The commands of one person have one heading.
+            if next.who != who {
+                self.line(label, &format!("{}:", next.who));
+            }
             self.text += &format!("            {}\n", next.command);
+            (label, who) = ("", next.who);
         }
     }
 

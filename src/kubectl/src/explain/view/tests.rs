@@ -250,3 +250,16 @@ fn advice_is_for_what_waits_and_for_the_newest_of_the_others() {
         assert_eq!(advice(&cases), wanted, "{}", several(&cases, STYLE));
     }
 }
+
+#[test]
+fn the_commands_of_one_person_have_one_heading() {
+    for (reason, wanted) in [
+        ("Pending", "\n  Next      a platform administrator:\n            kubectl get deploy"),
+        ("SelfApproval", "\n            a requester, for another approver:\n            kubectl cognito-reset create"),
+    ] {
+        let text =
+            full(&case(Some(request(spec(), status("Pending", reason, "", "Unknown"))), Seen::Shown(None)), STYLE);
+        assert!(text.contains(wanted), "{text}");
+        assert!(text.matches("a platform administrator:").count() <= 1, "{text}");
+    }
+}

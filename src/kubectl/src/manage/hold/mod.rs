@@ -13,6 +13,7 @@ use crate::{
     PROGRAM,
     cluster::{Cluster, Target, duration},
     exit::Exit,
+    explain::next::Flags,
     failure::Failure,
     rules::FieldRule,
     terminal::{counted, line, remark, shown},
@@ -142,10 +143,15 @@ fn not_in_force(name: &str, timeout: Duration, problem: &str) -> Failure {
     Failure { exit: Exit::TimedOut, message }
 }
 
+/// Returns the command that releases the hold.
+fn release(name: &str, flags: &str) -> String {
+    format!("kubectl cognito-reset release {name}{}", Flags(flags).of_cluster())
+}
+
 /// Prints what the status says, and how to release the hold.
 fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
     let name = hold.name_any();
-    let release = format!("kubectl cognito-reset release {name} {flags}");
+    let release = release(&name, flags);
     match State::of(hold) {
         State::InForce(held) => {
             let held = held.map(|held| counted(held, "pending request"));
@@ -168,6 +174,12 @@ fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_has_the_flags_and_no_blank_without_them() {
+        assert_eq!(release("stop-1", ""), "kubectl cognito-reset release stop-1");
+        assert_eq!(release("stop-1", "--context dev"), "kubectl cognito-reset release stop-1 --context dev");
+    }
 
     #[test]
     fn only_a_silent_api_server_is_blamed_for_a_hold_not_applied() {
