@@ -112,6 +112,8 @@ pub struct Cluster {
     pub flags: String,
     /// The same without the namespace.
     pub cluster_flags: String,
+    /// The same for commands of other people: without the user whom this one impersonates.
+    pub shared_flags: String,
 }
 
 impl Cluster {
@@ -145,6 +147,7 @@ impl Cluster {
             client: client.map_err(|error| Failure::of_connection(&error))?,
             flags: flags(target, Some(&namespace)),
             cluster_flags: flags(target, None),
+            shared_flags: flags(&shared(target), None),
             namespace,
             server: server.unwrap_or_default(),
         })
@@ -205,6 +208,12 @@ fn keep_input(config: &mut Config) {
     }
 }
 
+/// Returns the target for another person. The kubeconfig stays: where the file is missing, the
+/// command fails, and without the flag it could reach another cluster.
+fn shared(target: &Target) -> Target {
+    Target { as_user: None, as_group: Vec::new(), ..target.clone() }
+}
+
 /// Returns the flags of the same target, as they are typed.
 fn flags(target: &Target, namespace: Option<&str>) -> String {
     let kubeconfig = target.kubeconfig.as_ref().map(|file| ("--kubeconfig", file.display().to_string()));
@@ -232,6 +241,7 @@ mod tests {
         };
         let wanted = "--kubeconfig '/my files/config' --context dev -n support --as jane --as-group a --as-group 'b c'";
         assert_eq!(flags(&target, Some("support")), wanted);
+        assert_eq!(flags(&shared(&target), None), "--kubeconfig '/my files/config' --context dev");
     }
 
     #[test]

@@ -117,6 +117,10 @@ fn of_status(status: &Status, what: &str) -> String {
         Ok(StatusCode::FORBIDDEN) if message.contains(" is forbidden: User ") => format!(
             "cannot {what}: you lack the permission ({message}); the ClusterRoles cognito-reset-requester, cognito-reset-approver, cognito-reset-responder and cognito-reset-auditor grant what each task needs"
         ),
+        // The policy cognito-reset-approval, which asks for a verb.
+        Ok(StatusCode::FORBIDDEN) if message.contains("approving requires the verb approve") => {
+            format!("cannot {what}: {message}; the ClusterRole cognito-reset-approver grants it")
+        }
         Ok(StatusCode::UNAUTHORIZED) => {
             format!("cannot {what}: the API server does not accept your credentials: log in again")
         }
@@ -196,6 +200,9 @@ mod tests {
             let shown = of_status(&status, "approve the request a");
             assert_eq!(shown.contains("you lack the permission"), is_permission, "{shown}");
         }
+        let message = "x denied request: approving requires the verb approve on this y".to_owned();
+        let shown = of_status(&Status { message, code: 403, ..Status::default() }, "approve the request a");
+        assert!(shown.ends_with("approve on this y; the ClusterRole cognito-reset-approver grants it"), "{shown}");
     }
 
     #[test]

@@ -159,7 +159,14 @@ pub(crate) mod tests {
         });
         let client = kube::Client::new(service, "default");
         let none = String::new;
-        Cluster { client, namespace: none(), server: none(), flags: none(), cluster_flags: none() }
+        Cluster {
+            client,
+            namespace: none(),
+            server: none(),
+            flags: none(),
+            cluster_flags: none(),
+            shared_flags: none(),
+        }
     }
 
     async fn names(cluster: &Cluster, pool: Option<&str>) -> Result<(Vec<String>, String), Failure> {

@@ -110,15 +110,21 @@ async fn a_requester_sees_what_the_requests_say() -> Result<()> {
     let both = as_user(&env, "rita", &["explain", "--user", "alice", "--pool", &env.pool]).await?;
     assert!(both.ok && both.stderr.contains("only the requests of namespace default"), "{both}");
     assert!(both.stdout.contains("default/later") && both.stdout.contains("default/alice"), "{both}");
-    // The next command, as it is printed, lets the request go on.
-    assert!(both.stdout.contains("kubectl cognito-reset resume later --as rita -n default"), "{both}");
-    as_user(&env, "rita", &["resume", "later"]).await?.success()?;
+    // The next command, as it is printed, lets the request go on for any requester.
+    assert!(both.stdout.contains("kubectl cognito-reset resume later -n default\n"), "{both}");
+    assert!(!format!("{text}{}", both.stdout).contains("--as"), "{text}{both}");
+    as_user(&env, "rita", &["resume", "later", "-n", "default"]).await?.success()?;
     let hidden = as_user(&env, "rita", &["status"]).await?;
     assert!(hidden.ok && hidden.stderr.contains("Holds are not shown"), "{hidden}");
     let refused = as_user(&env, "rita", &["list", "-A"]).await?;
     assert_eq!(refused.code, Some(5), "{refused}");
     let auditor = env.plugin(&["explain", "--user", "alice", "--pool", &env.pool]).await?;
     assert!(auditor.stdout.contains("call was sent to Cognito") && auditor.stderr.is_empty(), "{auditor}");
+    let elsewhere = ["explain", "--user", "alice", "--pool", &env.pool, "-n", "kube-public"];
+    let elsewhere = env.plugin(&elsewhere).await?;
+    assert!(elsewhere.code == Some(5) && elsewhere.stderr.contains("only the requests of namespace"), "{elsewhere}");
+    let own = as_user(&env, "rita", &["explain", "--user", "alice", "--pool", &env.pool, "-n", "default"]).await?;
+    assert!(own.ok && own.stdout.contains("default/alice"), "{own}");
     Ok(())
 }
 

@@ -32,6 +32,8 @@ async fn a_ticket_is_suspended_and_resumed() -> Result<()> {
     let nobody = env.plugin(&["suspend", "--ticket", "inc-8"]).await?;
     assert_eq!(nobody.code, Some(5), "{nobody}");
     assert!(nobody.stderr.contains("no request of ticket inc-8"), "{nobody}");
+    let absent = env.plugin(&["suspend", "absent"]).await?;
+    assert!(absent.code == Some(5) && absent.stderr.contains("there is no request absent in namespace"), "{absent}");
     let ended = env.plugin(&["suspend", "other"]).await?;
     assert_eq!(ended.code, Some(5), "{ended}");
     assert!(ended.stderr.contains("1 had ended and cannot be changed"), "{ended}");
@@ -87,6 +89,7 @@ async fn an_approval_is_for_the_user_that_is_shown() -> Result<()> {
     for (user, says) in [
         ("mallory", "the requester cannot approve their own request"),
         ("carol", "approving requires the verb approve"),
+        ("carol", "the ClusterRole cognito-reset-approver grants it"),
         ("dave", "you lack the permission"),
     ] {
         let refused = people.approve(user, &["a", "--yes"]).await?;
@@ -104,6 +107,15 @@ async fn an_approval_is_for_the_user_that_is_shown() -> Result<()> {
     let ended = people.approve("bob", &["a", "--yes"]).await?;
     assert!(ended.code == Some(5) && ended.stderr.contains("has ended as Succeeded"), "{ended}");
     read.remove();
+    let nobody = env.request("nobody", "nobody", "requestedBy: {username: mallory}");
+    people.run("mallory", &["create", "-f", "-"], &nobody).await?.success()?;
+    eventually(LIMIT, "the missing user to be shown", async || {
+        let nobody = people.approve("bob", &["nobody", "--yes"]).await?;
+        ensure!(nobody.code == Some(5), "{nobody}");
+        ensure!(nobody.stderr.contains("has no user nobody") && !nobody.stderr.contains("--unseen-user"), "{nobody}");
+        anyhow::Ok(())
+    })
+    .await?;
     Ok(())
 }
 
@@ -161,6 +173,7 @@ async fn a_hold_is_waited_for_and_released() -> Result<()> {
     let late = env.plugin(&[&hold[..], &["--timeout", "1s"]].concat()).await?;
     assert_eq!(late.code, Some(3), "{late}");
     assert!(late.stderr.contains("was not seen in force within 1s") && late.stdout.contains("created"), "{late}");
+    assert!(late.stderr.contains("its status does not say yet that an operator applies it"), "{late}");
     let operator = env.run().await?;
     env.ask("held").await?;
     env.becomes("held", "Pending/UserPoolHeld").await?;

@@ -145,13 +145,13 @@ pub(super) struct OfUser {
 }
 
 /// Returns every request and record of a user: those that spell the user like this and, if records
-/// may be listed, those of the same `sub`.
+/// may be listed, those of the same `sub`. If `only_local`, those of the command's namespace.
 ///
 /// # Errors
 /// When no requests may be listed, or the API server does not respond.
-pub(super) async fn of_user(cluster: &Cluster, user: &str, pool: &str) -> Result<OfUser, Failure> {
+pub(super) async fn of_user(cluster: &Cluster, user: &str, pool: &str, only_local: bool) -> Result<OfUser, Failure> {
     let mut remarks = Vec::new();
-    let requests = requests_of(cluster, user, pool, &mut remarks).await?;
+    let requests = requests_of(cluster, user, pool, only_local, &mut remarks).await?;
     let (of_user, by_sub) = records_of(cluster, user, pool, &mut remarks).await?;
     let mut cases = Vec::new();
     let known: BTreeSet<Id> = requests.iter().map(Request::id).collect();
@@ -163,7 +163,8 @@ pub(super) async fn of_user(cluster: &Cluster, user: &str, pool: &str) -> Result
     for record in of_user.into_iter().chain(by_sub) {
         let id = record_id(&record);
         let is_listed = known.contains(&id) && record.spec.username == user;
-        if !is_listed {
+        let is_elsewhere = only_local && id.namespace != cluster.namespace;
+        if !is_listed && !is_elsewhere {
             cases.push(of_record(cluster, id, record).await?);
         }
     }
@@ -175,21 +176,23 @@ async fn requests_of(
     cluster: &Cluster,
     user: &str,
     pool: &str,
+    only_local: bool,
     remarks: &mut Vec<String>,
 ) -> Result<Vec<Request>, Failure> {
     let fields = [field("spec.username", user), field("spec.userPoolID", pool)];
     let of = |api: Api<Request>| Pages::new(api, &fields, None).all(|_| true);
-    match of(cluster.all_requests()).await {
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            remarks.push(format!(
-                "only the requests of namespace {} are shown: you may not list those of all namespaces",
-                cluster.namespace
-            ));
-            let what = format!("list requests in namespace {}", cluster.namespace);
-            of(cluster.requests()).await.map_err(|error| Failure::of_api(&error, &what))
+    let namespace = &cluster.namespace;
+    let why = if only_local {
+        "-n was given, and the other namespaces were not searched"
+    } else {
+        match of(cluster.all_requests()).await {
+            Err(kube::Error::Api(status)) if status.code == 403 => "you may not list those of all namespaces",
+            all => return all.map_err(|error| Failure::of_api(&error, "list requests in all namespaces")),
         }
-        all => all.map_err(|error| Failure::of_api(&error, "list requests in all namespaces")),
-    }
+    };
+    remarks.push(format!("only the requests of namespace {namespace} are shown: {why}"));
+    let what = format!("list requests in namespace {namespace}");
+    of(cluster.requests()).await.map_err(|error| Failure::of_api(&error, &what))
 }
 
 /// Returns the records of this spelling, if they may be listed, and those of the same `sub` under
@@ -248,3 +251,6 @@ async fn of_record(cluster: &Cluster, id: Id, record: PasswordResetRecord) -> Re
     };
     Ok(Case { id, request, is_gone, record: Seen::Shown(Some(record)), events: Seen::Shown(Vec::new()) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use clap::{ArgGroup, Args};
 use self::{
     gather::OfUser,
     next::Flags,
-    view::{Style, brief, full},
+    view::{Style, full, several},
 };
 use crate::{
     cluster::{Cluster, Target},
@@ -33,14 +33,16 @@ Examples:
   # Explain one request: who asked, what was sent when, what follows
   kubectl cognito-reset explain help-4711-35583deaeb7f
 
-  # Explain every request and record of a user, newest first
+  # Explain every request and record of a user, newest first, with what to
+  # do for those that are pending and for the newest of the others
   kubectl cognito-reset explain --user alice@example.com \\
       --pool eu-west-1_Example01")]
 pub struct Options {
     /// The name of the request
     #[arg(id = "request", value_name = "NAME")]
     name: Option<String>,
-    /// The user whose requests and records are explained
+    /// The user whose requests and records are explained, those of all namespaces unless -n is
+    /// given
     #[arg(long, value_name = "USER", requires = "pool")]
     user: Option<String>,
     /// The user pool of the user
@@ -54,8 +56,8 @@ pub struct Options {
 /// When there is nothing to explain, or the cluster refuses.
 pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
-    let flags = &cluster.cluster_flags;
-    let style = Style { width: width(std::io::stdout()), flags: Flags(flags) };
+    // Each command names the person who can run it.
+    let style = Style { width: width(std::io::stdout()), flags: Flags(&cluster.shared_flags) };
     match (&options.name, &options.user, &options.pool) {
         (Some(name), _, _) => {
             let cases = gather::one(&cluster, name).await?;
@@ -63,7 +65,8 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
             print(&coloured(&pages.join("\n")))?;
         }
         (None, Some(user), Some(pool)) => {
-            print_all(&gather::of_user(&cluster, user, pool).await?, user, pool, style)?;
+            let only_local = target.namespace.is_some();
+            print_all(&gather::of_user(&cluster, user, pool, only_local).await?, user, pool, style)?;
         }
         // The command line requires one of the two.
         (None, _, _) => return Err(Failure::usage("give NAME, or --user and --pool")),
@@ -81,8 +84,7 @@ fn coloured(text: &str) -> String {
 }
 
 fn print_all(OfUser { cases, remarks }: &OfUser, user: &str, pool: &str, style: Style<'_>) -> Result<(), Failure> {
-    let pages: Vec<_> = cases.iter().map(|case| brief(case, style)).collect();
-    print(&coloured(&pages.join("\n")))?;
+    print(&coloured(&several(cases, style)))?;
     for remark in remarks {
         remark!("note: {remark}");
     }

@@ -34,7 +34,8 @@ impl Flags<'_> {
     }
 }
 
-/// Returns the next commands for a request with this reason, the first one first.
+/// Returns the next commands for a request with this reason, the first one first. After a reset
+/// there is none: a user without a code gets one by "forgot password".
 #[must_use]
 pub fn next(request: &Request, reason: &str, flags: Flags<'_>) -> Vec<Next> {
     let on = On { request, flags };
@@ -43,7 +44,7 @@ pub fn next(request: &Request, reason: &str, flags: Flags<'_>) -> Vec<Next> {
         (Outcome::Succeeded, "AlreadyPerformed" | "AlreadyResetRequired") => {
             vec![on.create("to reset again, a requester")]
         }
-        (Outcome::Succeeded, _) => vec![on.create("only if the user got no code, a requester")],
+        (Outcome::Succeeded, _) => Vec::new(),
         (Outcome::Failed, _) => vec![on.create("after the cause is fixed, a requester")],
         (Outcome::Unknown, _) => vec![on.create("after a look at the user in Cognito, and if in doubt, a requester")],
     }
@@ -155,7 +156,10 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::{cli::Cli, reasons::tests::states};
+    use crate::{
+        cli::Cli,
+        reasons::{explain, tests::states},
+    };
 
     /// The commands of kubectl that are used, with the permissions that a role of `deploy/` gives.
     const OF_KUBECTL: [&str; 4] = ["delete", "get", "logs", "cognito-reset"];
@@ -174,6 +178,18 @@ mod tests {
                     assert!(parsed.is_ok(), "{state}: {command}: {:?}", parsed.err());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn only_a_reset_that_was_sent_now_has_no_next_command() {
+        for (state, object) in states() {
+            let request: Request = serde_json::from_value(object).expect("a request");
+            let reason = if request.reason().is_empty() { "Pending" } else { request.reason() };
+            let is_reset = ["ResetAccepted", "ConfirmedByProbe"].contains(&reason);
+            assert_eq!(next(&request, reason, Flags("")).is_empty(), is_reset, "{state}");
+            let action = explain(reason).and_then(|explanation| explanation.action).unwrap_or_default();
+            assert_eq!(action.contains("forgot password"), is_reset, "{state}: {action}");
         }
     }
 

@@ -33,22 +33,36 @@ pub fn full(case: &Case, style: Style<'_>) -> String {
     if let (Some(request), Some(reason)) = (&case.request, case.reason()) {
         page.text += &format!("\nWhy: {}\n", shown(reason));
         page.line("Message", &shown(request.message()));
-        page.why(case, request, reason);
+        page.why(case, reason);
+        page.advice(request, reason);
     }
     page.hidden(case);
     page.text
 }
 
-/// Returns the explanation of one request among several.
+/// Returns the explanations of several requests of a user, newest first. What to do is a part of
+/// those that are pending, and of the newest of the others: it replaces that of older ones.
 #[must_use]
-pub fn brief(case: &Case, style: Style<'_>) -> String {
+pub fn several(cases: &[Case], style: Style<'_>) -> String {
+    let is_pending = |case: &Case| case.outcome() == Some(Outcome::Pending);
+    let newest = cases.iter().position(|case| !is_pending(case));
+    let pages = cases.iter().enumerate();
+    let pages = pages.map(|(index, case)| brief(case, is_pending(case) || newest == Some(index), style));
+    pages.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the explanation of one request among several.
+fn brief(case: &Case, is_advised: bool, style: Style<'_>) -> String {
     let began = case.began().map_or_else(|| "-".to_owned(), moment);
     let mut page = Page { text: format!("{began}  {}\n", shown(&case.id.to_string())), style };
     page.outcome(case);
     page.sent(case);
     page.line("Asked by", &asked_by(case));
     if let (Some(request), Some(reason)) = (&case.request, case.reason()) {
-        page.why(case, request, reason);
+        page.why(case, reason);
+        if is_advised {
+            page.advice(request, reason);
+        }
     }
     page.text
 }
@@ -115,18 +129,21 @@ impl Page<'_> {
         }
     }
 
-    fn why(&mut self, case: &Case, request: &Request, reason: &str) {
-        let unknown = || Explanation {
-            meaning: "This release of the plugin does not know the reason: a newer operator wrote it.".to_owned(),
-            action: Some("read the message, and upgrade the plugin".to_owned()),
-        };
-        let Explanation { meaning, action } = explain(reason).unwrap_or_else(unknown);
-        self.line("Meaning", &meaning);
+    fn why(&mut self, case: &Case, reason: &str) {
+        self.line("Meaning", &explained(reason).meaning);
         self.line("Cause", &cause(case, reason).unwrap_or_default());
-        self.line("To do", &action.unwrap_or_default());
-        for (index, next) in next(request, reason, self.style.flags).iter().enumerate() {
-            self.line(if index == 0 { "Next" } else { "" }, &format!("{}:", next.who));
+    }
+
+    fn advice(&mut self, request: &Request, reason: &str) {
+        self.line("To do", &explained(reason).action.unwrap_or_default());
+        let (mut label, mut who) = ("Next", "");
+        for next in next(request, reason, self.style.flags) {
+            // The commands of one person have one heading.
+            if next.who != who {
+                self.line(label, &format!("{}:", next.who));
+            }
             self.text += &format!("            {}\n", next.command);
+            (label, who) = ("", next.who);
         }
     }
 
@@ -160,6 +177,14 @@ impl Page<'_> {
             self.text += &format!("            kubectl cognito-reset explain {name}{flags}\n");
         }
     }
+}
+
+/// Returns the explanation of a reason, also of one that this release does not know.
+fn explained(reason: &str) -> Explanation {
+    explain(reason).unwrap_or_else(|| Explanation {
+        meaning: "This release of the plugin does not know the reason: a newer operator wrote it.".to_owned(),
+        action: Some("read the message, and upgrade the plugin".to_owned()),
+    })
 }
 
 const fn in_words(password: Password, outcome: Outcome) -> &'static str {

@@ -96,15 +96,25 @@ impl Chosen {
     /// When there is none: a ticket with a typing error must not look like a success.
     pub fn require<T>(&self, selected: &Selected<T>, cluster: &Cluster) -> Result<(), Failure> {
         if selected.items.is_empty() && selected.unreadable.is_empty() {
-            let namespace = &cluster.namespace;
-            let mut these = self.filter.words();
-            these.extend(self.names.iter().map(|name| shown(name).into_owned()));
-            let these = if self.all { String::new() } else { format!(" of {}", these.join(", ")) };
+            let (namespace, words) = (&cluster.namespace, self.words());
             return Err(Failure::refused(format!(
-                "namespace {namespace} has no request{these}; nothing was changed: check -n and the selection"
+                "there is no request{words} in namespace {namespace}; nothing was changed: check -n and the selection"
             )));
         }
         Ok(())
+    }
+
+    /// Returns the choice in words that follow "no request".
+    fn words(&self) -> String {
+        if self.all {
+            return String::new();
+        }
+        let names: Vec<_> = self.names.iter().map(|name| shown(name)).collect();
+        if names.is_empty() {
+            format!(" of {}", self.filter.words().join(", "))
+        } else {
+            format!(" {}", names.join(", "))
+        }
     }
 
     async fn list<T>(&self, cluster: &Cluster, keep: &mut impl FnMut(Found) -> T) -> Result<Selected<T>, Failure> {
@@ -151,7 +161,7 @@ mod tests {
     #[derive(Parser)]
     struct Command {
         #[command(flatten)]
-        _chosen: Chosen,
+        chosen: Chosen,
     }
 
     #[test]
@@ -169,6 +179,19 @@ mod tests {
             (&["--all", "--pool", "p_1"], false),
         ] {
             assert_eq!(valid(arguments), wanted, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_choice_without_requests_is_named() {
+        for (arguments, wanted) in [
+            (&["nosuch"][..], " nosuch"),
+            (&["a", "b"], " a, b"),
+            (&["--ticket", "inc-8", "--pool", "p_1"], " of pool p_1, ticket inc-8"),
+            (&["--all"], ""),
+        ] {
+            let command = Command::try_parse_from([&["it"], arguments].concat()).expect("a choice");
+            assert_eq!(command.chosen.words(), wanted, "{arguments:?}");
         }
     }
 }

@@ -33,7 +33,7 @@ Examples:
   kubectl cognito-reset prune --all --keep-since 30d -n support \\
       --dry-run=server
 
-  # Delete the finished requests of a ticket, except those that ended since a day
+  # Delete the requests of a ticket that ended before 31 January 2026
   kubectl cognito-reset prune --ticket INC-7 --keep-since 2026-01-31T00:00:00Z")]
 pub struct Options {
     #[command(flatten)]

@@ -95,10 +95,22 @@ fn waiting(reason: &str, requests: &[&Request], now: Timestamp) -> Option<Findin
         },
         oldest.id(),
         since(oldest, now),
-        oldest.message()
+        cause(reason, oldest.message())
     );
     let remedy = Some(remedy(reason).to_owned());
     Some(Finding { severity, subject: "waiting", text, remedy })
+}
+
+/// Returns a message without the way out at its end, if the remedy says the same.
+fn cause<'a>(reason: &str, message: &'a str) -> &'a str {
+    const WITH_WAY_OUT: [WaitReason; 4] = [
+        WaitReason::NoMatchingGrant,
+        WaitReason::ConflictingGrants,
+        WaitReason::GrantSuspended,
+        WaitReason::NotAfterRequired,
+    ];
+    let parts = message.rsplit_once("; ").filter(|_| WITH_WAY_OUT.iter().any(|it| it.as_str() == reason));
+    parts.map_or(message, |(cause, _)| cause)
 }
 
 /// Returns the weight of a reason to wait: a failure where it is one of the installation, and

@@ -106,21 +106,23 @@ fn explanations_look_like_their_snapshots() {
                 &full(&case, Style { width: Some(width), ..STYLE }),
             );
         }
-        snapshot(&format!("explain/snapshots/{name}-brief.txt"), &brief(&case, STYLE));
+        snapshot(&format!("explain/snapshots/{name}-brief.txt"), &brief(&case, true, STYLE));
     }
 }
 
 #[test]
-fn every_state_has_a_meaning_and_a_next_command() {
+fn every_state_has_a_meaning_and_advice() {
     for (state, mut object) in states() {
         object["metadata"]["creationTimestamp"] = json!("2026-01-01T09:00:00Z");
         let request: Request = serde_json::from_value(object.clone()).expect("a request");
         let nothing = request.nothing_was_sent();
         for record in [hidden(), Seen::Shown(None)] {
             let text = full(&case(Some(request.clone()), record), STYLE);
-            assert!(text.contains("\n  Meaning   ") && text.contains("\n  Next      "), "{state}: {text}");
+            // A user who got no code needs no command of anybody.
+            let has_advice = text.contains("\n  Next      ") && text.contains("            kubectl ");
+            let has_advice = has_advice || text.contains("the user asks for one by \"forgot password\"");
+            assert!(text.contains("\n  Meaning   ") && has_advice, "{state}: {text}");
             assert!(!text.contains("does not know the reason") && !text.contains(" done"), "{state}: {text}");
-            assert!(text.contains("            kubectl "), "{state}: {text}");
             assert_eq!(text.contains("Nothing was sent to Cognito for this request."), nothing, "{state}: {text}");
             let breakable = |line: &str| line.trim().contains(' ') && !line.trim_start().starts_with("kubectl ");
             let wide = |line: &&str| line.chars().count() > 80 && breakable(line);
@@ -226,7 +228,38 @@ fn the_newest_of_several_is_first() {
 #[test]
 fn a_request_that_may_not_be_read_is_not_called_gone() {
     let unread = Case { is_gone: false, ..case(None, Seen::Shown(Some(accepted("uid-0")))) };
-    let text = brief(&unread, STYLE);
+    let text = brief(&unread, true, STYLE);
     assert!(text.contains("you may not read the request; its record has the effect Performed"), "{text}");
     assert!(!text.contains("gone"), "{text}");
+}
+
+#[test]
+fn advice_is_for_what_waits_and_for_the_newest_of_the_others() {
+    let waits = || case(Some(request(spec(), status("Pending", "Suspended", "", "Unknown"))), hidden());
+    let gone = || case(None, Seen::Shown(Some(accepted("uid-0"))));
+    let advice = |cases: &[Case]| {
+        let text = several(cases, STYLE);
+        ["cognito-reset resume", "forgot password", "after the cause is fixed"].map(|it| text.matches(it).count())
+    };
+    for (cases, wanted) in [
+        (vec![succeeded(), succeeded(), failed()], [0, 1, 0]),
+        (vec![failed(), succeeded(), failed()], [0, 0, 1]),
+        (vec![waits(), succeeded(), waits(), failed()], [2, 1, 0]),
+        (vec![gone(), succeeded()], [0, 0, 0]),
+    ] {
+        assert_eq!(advice(&cases), wanted, "{}", several(&cases, STYLE));
+    }
+}
+
+#[test]
+fn the_commands_of_one_person_have_one_heading() {
+    for (reason, wanted) in [
+        ("Pending", "\n  Next      a platform administrator:\n            kubectl get deploy"),
+        ("SelfApproval", "\n            a requester, for another approver:\n            kubectl cognito-reset create"),
+    ] {
+        let text =
+            full(&case(Some(request(spec(), status("Pending", reason, "", "Unknown"))), Seen::Shown(None)), STYLE);
+        assert!(text.contains(wanted), "{text}");
+        assert!(text.matches("a platform administrator:").count() <= 1, "{text}");
+    }
 }

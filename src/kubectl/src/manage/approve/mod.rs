@@ -88,8 +88,9 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
 /// Prints why requests are not approved, and returns the number of those that lack something.
 fn report(reviews: &[Review]) -> usize {
     let mut refused = 0;
-    for Review { name, verdict, .. } in reviews {
-        match verdict {
+    for review in reviews {
+        let name = &review.name;
+        match &review.verdict {
             Verdict::Approve => continue,
             Verdict::Already(Some(by)) => remark!("{name}: approved before, by {}", shown(by)),
             Verdict::Already(None) => {
@@ -97,6 +98,14 @@ fn report(reviews: &[Review]) -> usize {
             }
             Verdict::Ended(outcome) => {
                 remark!("{name}: it has ended as {outcome}, and cannot be approved");
+                refused += 1;
+            }
+            Verdict::NoUser => {
+                remark!(
+                    "{name}: the pool {} has no user {}, as the status says, so an approved request fails: check the user name and the pool",
+                    shown(review.pool()),
+                    shown(review.user())
+                );
                 refused += 1;
             }
             Verdict::Unseen(problem) => {
@@ -134,7 +143,7 @@ impl Options {
         let approver = me::approved_by(&me::of_this_user(&cluster.client).await?);
         for (done, review) in reviews.iter().enumerate() {
             let by = approve_one(cluster, review, approver.as_ref()).await.map_err(|failure| Failure {
-                message: format!("{failure}\nat least {done} of {} were approved", reviews.len()),
+                message: format!("{failure}{}", approved_before(done, reviews.len())),
                 ..failure
             })?;
             line(&format!("passwordresetrequest.cognito-reset.dev/{} approved", review.name))?;
@@ -144,6 +153,15 @@ impl Options {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns what is known of the others after a failure, in a line of its own.
+fn approved_before(done: usize, total: usize) -> String {
+    match (done, total) {
+        (_, 1) => String::new(),
+        (0, _) => format!("\nnone of the other {} was approved", total - 1),
+        _ => format!("\nat least {done} of {total} were approved"),
     }
 }
 
@@ -227,6 +245,15 @@ mod tests {
             "spec": spec, "status": status,
         }))
         .expect("an object")
+    }
+
+    #[test]
+    fn a_failure_counts_only_the_other_approvals() {
+        for (done, total, wanted) in
+            [(0, 1, ""), (0, 3, "\nnone of the other 2 was approved"), (2, 3, "\nat least 2 of 3 were approved")]
+        {
+            assert_eq!(approved_before(done, total), wanted);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cognito_reset_api::{Outcome, UserPoolGrant, UserStateSource, WaitReason};
+use cognito_reset_api::{Exception, Outcome, UserPoolGrant, UserStateSource, WaitReason};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -48,6 +48,8 @@ pub enum Verdict {
     Already(Option<String>),
     /// It has ended with this outcome.
     Ended(&'static str),
+    /// The pool has no such user, as the status says.
+    NoUser,
     /// The status does not show the user yet, with what to do.
     Unseen(String),
 }
@@ -99,6 +101,12 @@ impl Review {
     #[must_use]
     pub fn pool(&self) -> &str {
         &self.approved.spec.user_pool_id
+    }
+
+    /// Returns the user as the request names it.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.approved.spec.username
     }
 
     /// Returns true if this is the same object as another review shows, for the same user.
@@ -173,6 +181,7 @@ fn judge(request: &Request, unseen: Unseen) -> Verdict {
             Verdict::Already(request.spec.approved_by.as_ref().map(|user| user.username.clone()))
         }
         Outcome::Pending if is_shown || unseen == Unseen::Accepted => Verdict::Approve,
+        Outcome::Pending if request.message().contains(Exception::UserNotFound.code()) => Verdict::NoUser,
         Outcome::Pending => Verdict::Unseen(not_shown(request)),
     }
 }

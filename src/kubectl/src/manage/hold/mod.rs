@@ -13,6 +13,7 @@ use crate::{
     PROGRAM,
     cluster::{Cluster, Target, duration},
     exit::Exit,
+    explain::next::Flags,
     failure::Failure,
     rules::FieldRule,
     terminal::{counted, line, remark, shown},
@@ -20,6 +21,9 @@ use crate::{
 
 /// The time between two reads of the status.
 const PAUSE: Duration = Duration::from_millis(250);
+/// The time after which a read without a response says something about the API server.
+const SLOW: Duration = Duration::from_secs(1);
+const NO_RESPONSE: &str = "the API server has not responded";
 
 /// The arguments of `hold`.
 #[derive(Args, Debug)]
@@ -75,7 +79,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let cluster = Cluster::connect(target).await?;
     let holds: Api<UserPoolHold> = Api::all(cluster.client.clone());
     let created = tokio::time::timeout(options.timeout, create(&holds, &name, &wanted)).await;
-    let created = created.map_err(|_| not_in_force(&name, options.timeout, "the API server has not responded"))?;
+    let created = created.map_err(|_| not_in_force(&name, options.timeout, NO_RESPONSE))?;
     let verb = if created? { "created" } else { "unchanged" };
     line(&format!("userpoolhold.cognito-reset.dev/{name} {verb}"))?;
     let hold = in_force(&holds, &name, options.timeout).await?;
@@ -110,22 +114,26 @@ async fn create(holds: &Api<UserPoolHold>, name: &str, wanted: &UserPoolHoldSpec
 /// Waits until an operator has applied the hold. A read that fails is repeated.
 async fn in_force(holds: &Api<UserPoolHold>, name: &str, timeout: Duration) -> Result<UserPoolHold, Failure> {
     let begun = Instant::now();
+    let mut seen = None;
     loop {
         let left = timeout.saturating_sub(begun.elapsed());
         let Ok(read) = tokio::time::timeout(left, holds.get_opt(name)).await else {
-            return Err(not_in_force(name, timeout, "the API server has not responded"));
+            return Err(not_in_force(name, timeout, cut_off(left, seen.as_deref())));
         };
-        let problem = match read {
+        seen = Some(match read {
             Ok(Some(hold)) if State::of(&hold) != State::NotApplied => return Ok(hold),
             Ok(Some(_)) => "its status does not say yet that an operator applies it".to_owned(),
             Ok(None) => return Err(Failure::refused(format!("the hold {name} was deleted before it was in force"))),
             Err(error) => Failure::of_api(&error, "read its status").message,
-        };
-        if begun.elapsed() >= timeout {
-            return Err(not_in_force(name, timeout, &problem));
-        }
-        tokio::time::sleep(PAUSE).await;
+        });
+        tokio::time::sleep(PAUSE.min(timeout.saturating_sub(begun.elapsed()))).await;
     }
+}
+
+/// Returns the problem at the end of the time, when the last read had this time to end: what was
+/// seen before, unless the API server is silent for longer than a busy one.
+fn cut_off(left: Duration, seen: Option<&str>) -> &str {
+    seen.filter(|_| left < SLOW).unwrap_or(NO_RESPONSE)
 }
 
 fn not_in_force(name: &str, timeout: Duration, problem: &str) -> Failure {
@@ -135,10 +143,15 @@ fn not_in_force(name: &str, timeout: Duration, problem: &str) -> Failure {
     Failure { exit: Exit::TimedOut, message }
 }
 
+/// Returns the command that releases the hold.
+fn release(name: &str, flags: &str) -> String {
+    format!("kubectl cognito-reset release {name}{}", Flags(flags).of_cluster())
+}
+
 /// Prints what the status says, and how to release the hold.
 fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
     let name = hold.name_any();
-    let release = format!("kubectl cognito-reset release {name} {flags}");
+    let release = release(&name, flags);
     match State::of(hold) {
         State::InForce(held) => {
             let held = held.map(|held| counted(held, "pending request"));
@@ -154,6 +167,31 @@ fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
             let mut ready = conditions.filter(|condition| condition.type_ == ConditionType::Ready.as_str());
             let message = ready.next().map_or("", |ready| &ready.message);
             Err(Failure::refused(format!("the hold {name} holds nothing: {}; to delete it: {release}", shown(message))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_has_the_flags_and_no_blank_without_them() {
+        assert_eq!(release("stop-1", ""), "kubectl cognito-reset release stop-1");
+        assert_eq!(release("stop-1", "--context dev"), "kubectl cognito-reset release stop-1 --context dev");
+    }
+
+    #[test]
+    fn only_a_silent_api_server_is_blamed_for_a_hold_not_applied() {
+        let seen = Some("not applied yet");
+        for (left, seen, wanted) in [
+            (Duration::ZERO, seen, "not applied yet"),
+            (Duration::from_millis(10), seen, "not applied yet"),
+            (SLOW, seen, NO_RESPONSE),
+            (Duration::ZERO, None, NO_RESPONSE),
+            (Duration::from_secs(5), None, NO_RESPONSE),
+        ] {
+            assert_eq!(cut_off(left, seen), wanted, "{left:?} {seen:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::reasons::tests::states;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).expect("a time")
@@ -48,6 +49,24 @@ fn each_reason_to_wait_has_its_weight() {
             assert_eq!(waiting.text, text);
         }
     }
+}
+
+#[test]
+fn the_way_out_of_a_message_is_not_repeated() {
+    let mut checked = 0;
+    for (state, mut object) in states() {
+        object["metadata"]["name"] = json!("a");
+        let request: Request = serde_json::from_value(object).expect("a request");
+        let Some(found) = waiting(request.reason(), &[&request], at(0)) else { continue };
+        let shown = format!("{}; {}", found.text, found.remedy.unwrap_or_default());
+        for way_out in ["platform administrator", "create "] {
+            assert!(shown.matches(way_out).count() <= 1 || !found.text.contains(way_out), "{state}: {shown}");
+        }
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked}");
+    assert_eq!(cause("NoMatchingGrant", "none allows it; ask an administrator"), "none allows it");
+    assert_eq!(cause("UserPoolHeld", "the hold stop: incident; ask Carol"), "the hold stop: incident; ask Carol");
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use cognito_reset_core::machine::status::user_not_shown;
 use serde_json::json;
 
 use super::*;
@@ -18,7 +19,11 @@ fn found(spec: Value, status: Value) -> Found {
 }
 
 fn waits(reason: &str) -> Value {
-    let ready = json!({ "type": "Ready", "status": "Unknown", "reason": reason, "message": "the cause",
+    waits_because(reason, "the cause")
+}
+
+fn waits_because(reason: &str, message: &str) -> Value {
+    let ready = json!({ "type": "Ready", "status": "Unknown", "reason": reason, "message": message,
         "lastTransitionTime": "2026-01-01T00:00:00Z" });
     json!({ "conditions": [ready] })
 }
@@ -26,6 +31,10 @@ fn waits(reason: &str) -> Value {
 #[test]
 fn only_a_pending_request_of_a_shown_user_can_be_approved() {
     use Unseen::{Accepted, Refused};
+    let no_user = || {
+        let update = user_not_shown(UserStateSource::AdminGetUser, Exception::UserNotFound.code());
+        waits_because("AwaitingApproval", &update.message)
+    };
     let by_bob = Verdict::Already(Some("bob".to_owned()));
     for (spec, status, unseen, wanted) in [
         (json!({}), json!({ "userName": "ceo" }), Refused, Some(Verdict::Approve)),
@@ -33,6 +42,8 @@ fn only_a_pending_request_of_a_shown_user_can_be_approved() {
         (json!({}), json!({}), Accepted, Some(Verdict::Approve)),
         (json!({}), json!({}), Refused, None),
         (json!({ "suspend": true }), json!({}), Refused, None),
+        (json!({}), no_user(), Refused, Some(Verdict::NoUser)),
+        (json!({}), no_user(), Accepted, Some(Verdict::Approve)),
         (json!({ "approved": true, "approvedBy": { "username": "bob" } }), json!({}), Refused, Some(by_bob)),
         (json!({ "approved": true }), json!({ "userName": "ceo" }), Refused, Some(Verdict::Already(None))),
         (json!({}), json!({ "outcome": "Failed", "userName": "ceo" }), Accepted, Some(Verdict::Ended("Failed"))),
