@@ -2,11 +2,13 @@
 
 pub mod budget;
 mod creation;
+pub mod found;
 pub mod manifest;
 pub mod options;
 mod output;
 pub mod plan;
 pub mod preview;
+mod search;
 mod survey;
 pub mod terms;
 
@@ -54,25 +56,31 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let target = if options.wait { attach::patient(target) } else { target.clone() };
     let cluster = Cluster::connect(&target).await?;
     let watched = options.watched(&wanted);
-    let found = creation::find(&cluster, &options, &wanted).await?;
+    let mut found = search::find(&cluster, &options, &wanted).await?;
     let plan = Plan::new(wanted, &options.pool, &found.by_name)?;
     options.refuse_past(&plan, Timestamp::now())?;
     let mut creation = Creation::new(&cluster, &options);
     // The API server checks all rules of the CRD and the policies; they are the same for each user.
     let sample = creation.check(&plan.new).await?;
-    let (terms, budget) = survey::survey(&cluster, &options.pool, &plan.new, sample).await;
+    let is_shown = !options.yes || options.dry_run.is_some();
+    if is_shown && !plan.new.is_empty() {
+        search::add_records(&cluster, &options.pool, &plan.new, &mut found).await;
+    }
+    let sending = found.sending(&plan.new);
+    let (terms, budget) = survey::survey(&cluster, &options.pool, &sending, sample).await;
     let stop = options.again(&watched).command("suspend", &cluster.flags);
     let preview = Preview {
         pool: &options.pool,
         namespace: &cluster.namespace,
         plan: &plan,
+        sending: &sending,
         found: &found,
         terms: &terms,
         budget: &budget,
         mail_quota: options.mail_quota,
         stop: stop.as_deref(),
     };
-    if !options.yes || options.dry_run.is_some() {
+    if is_shown {
         remark!("{}", preview.text(width(std::io::stderr())));
     } else {
         preview.warnings().iter().for_each(|(label, text)| remark!("{label}: {text}"));

@@ -7,7 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
     budget::Budget,
-    plan::{Existing, Found, Plan, Wanted},
+    found::Found,
+    plan::{Existing, Plan, Wanted},
     terms::Terms,
 };
 use crate::{terminal::shown, watch::text::about};
@@ -22,6 +23,9 @@ const NO_COMMAND: &str = "`kubectl cognito-reset suspend` with their names; a --
 const OTHER_NAMESPACES: &str =
     "earlier resets of these users are searched in this namespace alone, because you may not list all requests";
 
+/// The remark without the records.
+const RECORDS: &str = "only requests that exist were searched, because the records cannot be listed, as an auditor may";
+
 /// The parts of the screen.
 #[derive(Clone, Copy, Debug)]
 pub struct Preview<'a> {
@@ -31,7 +35,9 @@ pub struct Preview<'a> {
     pub namespace: &'a str,
     /// The work.
     pub plan: &'a Plan,
-    /// The requests that exist.
+    /// The new requests for which something may be sent.
+    pub sending: &'a [Wanted],
+    /// The requests and records that exist already.
     pub found: &'a Found,
     /// The grants and holds that apply.
     pub terms: &'a Terms,
@@ -69,7 +75,7 @@ impl Preview<'_> {
             labels.set_padding((0, 1));
         }
         let mut lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-        if !self.plan.new.is_empty() {
+        if !self.sending.is_empty() {
             // In one line, so that it can be copied.
             lines.push(format!("to stop it: {}", self.stop.unwrap_or(NO_COMMAND)));
         }
@@ -79,10 +85,10 @@ impl Preview<'_> {
     /// Returns what somebody should look at before requests are created.
     #[must_use]
     pub fn warnings(&self) -> Vec<(&'static str, String)> {
-        let new = &self.plan.new;
         let mut warnings: Vec<_> = self.plan.kept_fields().map(|text| ("note", text)).into_iter().collect();
-        warnings.extend(self.found.earlier.resets(new).map(|text| ("reset before", text)));
-        warnings.extend(self.found.earlier.still_open(new).map(|text| ("still open", text)));
+        warnings.extend(self.found.ended(&self.plan.new).map(|text| ("ended before", text)));
+        warnings.extend(self.found.earlier.resets(self.sending).map(|text| ("reset before", text)));
+        warnings.extend(self.found.earlier.still_open(self.sending).map(|text| ("still open", text)));
         if let Some(count) = self.terms.waiting.get(WaitReason::NoMatchingGrant.as_str()) {
             let what = "no grant allows the pool in this namespace: check --pool and -n";
             warnings.push(("grants", format!("{count} would wait as NoMatchingGrant; {what}")));
@@ -96,10 +102,15 @@ impl Preview<'_> {
 
     /// Returns the rows about the requests that would be created.
     fn about_new(&self) -> Vec<(&'static str, String)> {
-        let mut rows: Vec<_> =
-            self.found.earlier.resets(&self.plan.new).map(|text| ("reset before", text)).into_iter().collect();
-        rows.extend(self.found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
-        rows.extend(self.found.earlier.still_open(&self.plan.new).map(|text| ("still open", text)));
+        let Self { found, sending, .. } = self;
+        let mut rows: Vec<_> = found.ended(&self.plan.new).map(|text| ("ended before", text)).into_iter().collect();
+        if sending.is_empty() {
+            return rows;
+        }
+        rows.extend(found.earlier.resets(sending).map(|text| ("reset before", text)));
+        rows.extend(found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
+        rows.extend(found.lacks_records.then(|| ("note", RECORDS.to_owned())));
+        rows.extend(found.earlier.still_open(sending).map(|text| ("still open", text)));
         rows.push(("grants", self.grants()));
         rows.push(("holds", self.holds()));
         rows.extend(self.terms.notes.iter().map(|note| ("note", note.clone())));
@@ -145,7 +156,7 @@ impl Preview<'_> {
 
     fn time(&self) -> String {
         let Budget { per_second, source } = self.budget;
-        let time = about(self.budget.time(self.plan.new.len(), self.terms));
+        let time = about(self.budget.time(self.sending.len(), self.terms));
         let held = if self.terms.held.is_empty() { "" } else { ", not counting the holds" };
         let limits = self.terms.limits.iter();
         let limits = limits.map(|(grant, (_, per_minute))| format!(", and {per_minute} a minute by the grant {grant}"));
@@ -156,7 +167,7 @@ impl Preview<'_> {
     }
 
     fn messages(&self) -> String {
-        let count = self.plan.new.len();
+        let count = self.sending.len();
         match self.mail_quota {
             None => format!("up to {count}; --mail-quota compares them with what the pool may still send today"),
             Some(quota) if count > usize::try_from(quota).unwrap_or(usize::MAX) => format!(
