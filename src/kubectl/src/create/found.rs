@@ -129,14 +129,16 @@ impl Earlier {
     #[must_use]
     pub fn still_open(&self, wanted: &[Wanted]) -> Option<String> {
         let users = wanted.iter().filter(|wanted| self.open.contains(&wanted.username)).count();
+        let they = if users == 1 { "the user" } else { "they" };
         (users > 0).then(|| {
-            format!("{users} of these users, by requests of other names that wait or whose effect is not known; they may be reset twice")
+            format!("{users} of these users, by requests of other names that wait or whose effect is not known; {they} may be reset twice")
         })
     }
 
-    /// Returns a remark about those of these users that were reset before.
+    /// Returns a remark about those of these users that were reset before. `skips` says that those
+    /// who still have to reset their password are skipped.
     #[must_use]
-    pub fn resets(&self, wanted: &[Wanted]) -> Option<String> {
+    pub fn resets(&self, wanted: &[Wanted], skips: bool) -> Option<String> {
         let resets: Vec<_> = wanted.iter().filter_map(|wanted| self.resets.get(&wanted.username)).collect();
         let last = resets.iter().flat_map(|resets| resets.values()).max().copied().flatten();
         let last = last.map_or_else(String::new, |last| format!(", the last at {last}"));
@@ -145,7 +147,13 @@ impl Earlier {
             count => format!("{count} requests of other names"),
         };
         let users = resets.len();
-        (users > 0).then(|| format!("{users} of these users, by {by}{last}; they are reset again"))
+        let again = match (users, skips) {
+            (1, false) => "the user is reset again",
+            (_, false) => "they are reset again",
+            (1, true) => "the user is skipped if a reset is still required, and otherwise reset again",
+            (_, true) => "those who still have to reset are skipped, and the others reset again",
+        };
+        (users > 0).then(|| format!("{users} of these users, by {by}{last}; {again}"))
     }
 }
 

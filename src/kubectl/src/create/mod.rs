@@ -78,6 +78,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         terms: &terms,
         budget: &budget,
         mail_quota: options.mail_quota,
+        skips: options.skip_if_reset_required,
         stop: stop.as_deref(),
     };
     if is_shown {

@@ -45,6 +45,8 @@ pub struct Preview<'a> {
     pub budget: &'a Budget,
     /// The number of messages that the pool may still send today.
     pub mail_quota: Option<u32>,
+    /// True if users who have to reset already are skipped.
+    pub skips: bool,
     /// The command that stops what would be created.
     pub stop: Option<&'a str>,
 }
@@ -87,7 +89,7 @@ impl Preview<'_> {
     pub fn warnings(&self) -> Vec<(&'static str, String)> {
         let mut warnings: Vec<_> = self.plan.kept_fields().map(|text| ("note", text)).into_iter().collect();
         warnings.extend(self.found.ended(&self.plan.new).map(|text| ("ended before", text)));
-        warnings.extend(self.found.earlier.resets(self.sending).map(|text| ("reset before", text)));
+        warnings.extend(self.found.earlier.resets(self.sending, self.skips).map(|text| ("reset before", text)));
         warnings.extend(self.found.earlier.still_open(self.sending).map(|text| ("still open", text)));
         if let Some(count) = self.terms.waiting.get(WaitReason::NoMatchingGrant.as_str()) {
             let what = "no grant allows the pool in this namespace: check --pool and -n";
@@ -107,7 +109,7 @@ impl Preview<'_> {
         if sending.is_empty() {
             return rows;
         }
-        rows.extend(found.earlier.resets(sending).map(|text| ("reset before", text)));
+        rows.extend(found.earlier.resets(sending, self.skips).map(|text| ("reset before", text)));
         rows.extend(found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
         rows.extend(found.lacks_records.then(|| ("note", RECORDS.to_owned())));
         rows.extend(found.earlier.still_open(sending).map(|text| ("still open", text)));

@@ -65,15 +65,17 @@ fn a_record_of_another_name_is_an_earlier_reset() {
     let all = found(&others);
     assert!(all.ended.is_empty());
     assert_eq!(
-        all.earlier.resets(&wanted()).as_deref(),
-        Some("1 of these users, by 3 requests of other names, the last at 2030-01-01T10:00:05Z; they are reset again")
+        all.earlier.resets(&wanted(), false).as_deref(),
+        Some(
+            "1 of these users, by 3 requests of other names, the last at 2030-01-01T10:00:05Z; the user is reset again"
+        )
     );
     let mut other_user = performed();
     other_user["username"] = "dave".into();
     assert_eq!(found(&[record("support", ALICE, other_user)]), Found::default());
     for fields in [attempted("Unknown", "Inconclusive", None), json!({"schema": 99})] {
         let open = found(&[record("support", "inc-6-alice", fields)]).earlier;
-        assert!(open.resets(&wanted()).is_none() && open.still_open(&wanted()).is_some(), "{open:?}");
+        assert!(open.resets(&wanted(), false).is_none() && open.still_open(&wanted()).is_some(), "{open:?}");
     }
     let refused = attempted("NotPerformed", "CognitoResponse", Some("UserNotFoundException"));
     assert_eq!(found(&[record("support", "inc-6-alice", refused)]), Found::default());
@@ -87,6 +89,25 @@ fn a_request_and_its_record_are_one_reset() {
         "status": {"outcome": "Succeeded"},
     });
     found.earlier.add(&serde_json::from_value(request).expect("a request"));
-    let remark = found.earlier.resets(&wanted()).expect("a remark");
+    let remark = found.earlier.resets(&wanted(), false).expect("a remark");
     assert!(remark.contains("by 1 request of another name"), "{remark}");
+}
+
+#[test]
+fn the_remark_says_who_is_reset_again() {
+    let record_of = |user: &str| {
+        let mut fields = performed();
+        fields["username"] = user.into();
+        record("support", "inc-6", fields)
+    };
+    for (users, skips, says) in [
+        (&["alice"][..], false, "; the user is reset again"),
+        (&["alice", "bob"], false, "; they are reset again"),
+        (&["alice"], true, "; the user is skipped if a reset is still required, and otherwise reset again"),
+        (&["alice", "bob"], true, "; those who still have to reset are skipped, and the others reset again"),
+    ] {
+        let records: Vec<_> = users.iter().map(|user| record_of(user)).collect();
+        let remark = found(&records).earlier.resets(&wanted(), skips).expect("a remark");
+        assert!(remark.ends_with(says), "{remark}");
+    }
 }

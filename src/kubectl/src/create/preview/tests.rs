@@ -87,7 +87,8 @@ fn text(
     let budget = Budget { per_second: 10.0, source: "--rate of the operator's Deployment system/operator".into() };
     let (pool, sending) = ("eu-west-1_Example01", &found.sending(&plan.new));
     let namespace = "support";
-    Preview { pool, namespace, plan, sending, found, terms, budget: &budget, mail_quota, stop }.text(width)
+    Preview { pool, namespace, plan, sending, found, terms, budget: &budget, mail_quota, skips: false, stop }
+        .text(width)
 }
 
 fn shown(plan: &Plan, terms: &Terms, mail_quota: Option<u32>, stop: Option<&str>, width: Option<usize>) -> String {
