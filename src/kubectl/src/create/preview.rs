@@ -95,9 +95,10 @@ impl Preview<'_> {
             let what = "no grant allows the pool in this namespace: check --pool and -n";
             warnings.push(("grants", format!("{count} would wait as NoMatchingGrant; {what}")));
         }
-        let held: usize = self.terms.held.values().map(|(count, _)| count).sum();
-        if held > 0 {
-            warnings.push(("holds", format!("{held} are held")));
+        match self.terms.held {
+            0 => {}
+            1 => warnings.push(("holds", "1 is held".to_owned())),
+            held => warnings.push(("holds", format!("{held} are held"))),
         }
         warnings
     }
@@ -135,31 +136,34 @@ impl Preview<'_> {
             parts.push(format!("{compared} of them only if the name of the user matches a pattern"));
         }
         parts.extend(by_reason(waiting));
-        let held: usize = held.values().map(|(count, _)| count).sum();
-        if held > 0 {
+        if *held > 0 {
             parts.push(format!("{held} held"));
         }
         parts.join("; ")
     }
 
     fn holds(&self) -> String {
-        let Terms { held, holds_unknown, .. } = self.terms;
+        let Terms { held, holds, holds_unknown, .. } = self.terms;
         if let Some(cause) = holds_unknown {
             return format!("not known: {cause}. The status of each request shows it");
         }
-        if held.is_empty() {
+        if holds.is_empty() {
             return "none applies".to_owned();
         }
+        let is_shared = holds.values().map(|(count, _)| count).sum::<usize>() > *held;
+        let until = if is_shared { "" } else { " until it is deleted" };
         let of = |(hold, (count, reason)): (&String, &(usize, String))| {
-            format!("{count} held by {hold} until it is deleted: {}", shown(reason))
+            format!("{count} held by {hold}{until}: {}", shown(reason))
         };
-        held.iter().map(of).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<_> = holds.iter().map(of).collect();
+        lines.extend(is_shared.then(|| "each request is held until all of its holds are deleted".to_owned()));
+        lines.join("\n")
     }
 
     fn time(&self) -> String {
         let Budget { per_second, source } = self.budget;
         let time = about(self.budget.time(self.sending.len(), self.terms));
-        let held = if self.terms.held.is_empty() { "" } else { ", not counting the holds" };
+        let held = if self.terms.held == 0 { "" } else { ", not counting the holds" };
         let limits = self.terms.limits.iter();
         let limits = limits.map(|(grant, (_, per_minute))| format!(", and {per_minute} a minute by the grant {grant}"));
         format!(

@@ -64,7 +64,8 @@ fn terms() -> Terms {
         grants: ["everyone".to_owned(), "support".to_owned()].into(),
         compared: 4,
         waiting: [("AwaitingApproval", 3)].into(),
-        held: [("incident".to_owned(), (1, "mail provider\u{202e} is down".to_owned()))].into(),
+        held: 1,
+        holds: [("incident".to_owned(), (1, "mail provider\u{202e} is down".to_owned()))].into(),
         limits: [("everyone".into(), (46, 30))].into(),
         ..Terms::default()
     }
@@ -135,4 +136,22 @@ fn names_that_ended_before_send_nothing() {
     let one = text(&plan(3, 0), &ended(&["new-1"]), &terms(), None, Some(STOP), Some(80));
     let all = text(&plan(2, 0), &ended(&["new-0", "new-1"]), &Terms::default(), None, Some(STOP), Some(80));
     snapshot("create/preview/ended.txt", &format!("{one}\n\n{all}\n"));
+}
+
+#[test]
+fn holds_of_the_same_requests_do_not_release_them_alone() {
+    let hold = |name: &str, count| (name.to_owned(), (count, format!("why {name}")));
+    let of = |held, holds: &[(String, (usize, String))]| {
+        let terms = Terms { held, holds: holds.iter().cloned().collect(), ..Terms::default() };
+        text(&plan(30, 0), &Found::default(), &terms, None, Some(STOP), None)
+    };
+    let shared = of(30, &[hold("stop", 30), hold("vip", 1)]);
+    let lines = [
+        "30 held by stop: why stop\n",
+        "1 held by vip: why vip\n",
+        "each request is held until all of its holds are deleted\n",
+    ];
+    assert!(lines.iter().all(|line| shared.contains(line)) && shared.contains("30 held\n"), "{shared}");
+    let apart = of(30, &[hold("stop", 29), hold("vip", 1)]);
+    assert!(apart.contains("29 held by stop until it is deleted: why stop\n") && !apart.contains("all of"), "{apart}");
 }
