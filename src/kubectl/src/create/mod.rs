@@ -50,6 +50,7 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         rules::check(&Spec { username: username.clone(), ..options.spec() })?;
     }
     if options.dry_run == Some(DryRun::Client) {
+        options.refuse_past(Timestamp::now())?;
         let namespace = target.local_namespace().await?;
         return options.print(&wanted, &namespace);
     }
@@ -58,7 +59,9 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
     let watched = options.watched(&wanted);
     let mut found = search::find(&cluster, &options, &wanted).await?;
     let plan = Plan::new(wanted, &options.pool, &found.by_name)?;
-    options.refuse_past(&plan, Timestamp::now())?;
+    if !plan.new.is_empty() {
+        options.refuse_past(Timestamp::now())?;
+    }
     let mut creation = Creation::new(&cluster, &options);
     // The API server checks all rules of the CRD and the policies; they are the same for each user.
     let sample = creation.check(&plan.new).await?;
@@ -116,9 +119,9 @@ async fn wait(cluster: &Cluster, options: &Options, watched: Watched) -> Result<
 
 impl Options {
     /// Refuses to create what cannot be sent any more.
-    fn refuse_past(&self, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
+    fn refuse_past(&self, now: Timestamp) -> Result<(), Failure> {
         match self.not_after {
-            Some(not_after) if not_after <= now && !plan.new.is_empty() => Err(Failure::usage(format!(
+            Some(not_after) if not_after <= now => Err(Failure::usage(format!(
                 "--not-after: {not_after} has passed, so that nothing would be sent; nothing was created"
             ))),
             _ => Ok(()),

@@ -193,3 +193,31 @@ impl Options {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{cluster::Target, create, exit::Exit};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Options, clap::Error> {
+        let always = ["create", "--pool", "eu-west-1_Example01", "--ticket", "INC-7"];
+        Command::try_parse_from([&always, arguments].concat()).map(|command| command.options)
+    }
+
+    #[tokio::test]
+    async fn a_moment_that_has_passed_is_refused_without_a_cluster() {
+        let target = Target { namespace: Some("support".to_owned()), ..Target::default() };
+        let options = parsed(&["alice", "--dry-run=client", "--not-after", "2020-01-01T00:00:00Z"]).expect("options");
+        let failure = create::run(options, &target).await.expect_err("it has passed");
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.starts_with("--not-after: 2020-01-01T00:00:00Z has passed"), "{failure}");
+    }
+}
