@@ -43,10 +43,11 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub(super) from: Option<PathBuf>,
     /// The column of a CSV file that has the user names; the first line names the columns
-    #[arg(long, value_name = "NAME", requires = "from")]
+    #[arg(long, value_name = "NAME", requires = "from", conflicts_with = "users")]
     pub(super) column: Option<String>,
     /// The character between the columns
-    #[arg(long, value_name = "CHARACTER", requires = "column", default_value = ",", value_parser = delimiter)]
+    #[arg(long, value_name = "CHARACTER", requires = "column", conflicts_with = "users")]
+    #[arg(default_value = ",", value_parser = delimiter)]
     pub(super) delimiter: u8,
     /// The user pool
     #[arg(long, value_name = "ID")]
@@ -210,6 +211,24 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Result<Options, clap::Error> {
         let always = ["create", "--pool", "eu-west-1_Example01", "--ticket", "INC-7"];
         Command::try_parse_from([&always, arguments].concat()).map(|command| command.options)
+    }
+
+    #[test]
+    fn the_flags_of_a_file_need_one() {
+        for (arguments, wanted) in [
+            (&["alice"][..], true),
+            (&["--from", "a.csv", "--column", "mail"], true),
+            (&["--from", "a.csv", "--column", "mail", "--delimiter", ";"], true),
+            (&["alice", "--column", "mail"], false),
+            (&["alice", "--delimiter", ";"], false),
+            (&["alice", "--column", "mail", "--delimiter", ";"], false),
+            (&["alice", "--from", "a.csv"], false),
+            (&["--column", "mail"], false),
+        ] {
+            assert_eq!(parsed(arguments).is_ok(), wanted, "{arguments:?}");
+        }
+        let error = parsed(&["alice", "--column", "mail"]).expect_err("no file").to_string();
+        assert!(error.contains("cannot be used with") && error.contains("--column <NAME>"), "{error}");
     }
 
     #[tokio::test]
