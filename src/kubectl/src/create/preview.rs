@@ -91,10 +91,8 @@ impl Preview<'_> {
         warnings.extend(self.found.ended(&self.plan.new).map(|text| ("ended before", text)));
         warnings.extend(self.found.earlier.resets(self.sending, self.skips).map(|text| ("reset before", text)));
         warnings.extend(self.found.earlier.still_open(self.sending).map(|text| ("still open", text)));
-        if let Some(count) = self.terms.waiting.get(WaitReason::NoMatchingGrant.as_str()) {
-            let what = "no grant allows the pool in this namespace: check --pool and -n";
-            warnings.push(("grants", format!("{count} would wait as NoMatchingGrant; {what}")));
-        }
+        let no_grant = WaitReason::NoMatchingGrant.as_str();
+        warnings.extend(self.terms.waiting.get(no_grant).map(|count| ("grants", would_wait(no_grant, *count))));
         match self.terms.held {
             0 => {}
             1 => warnings.push(("holds", "1 is held".to_owned())),
@@ -135,7 +133,7 @@ impl Preview<'_> {
         if *compared > 0 {
             parts.push(format!("{compared} of them only if the name of the user matches a pattern"));
         }
-        parts.extend(by_reason(waiting));
+        parts.extend(waiting.iter().map(|(reason, count)| would_wait(reason, *count)));
         if *held > 0 {
             parts.push(format!("{held} held"));
         }
@@ -225,8 +223,12 @@ const fn rank(outcome: Outcome) -> u8 {
     }
 }
 
-fn by_reason<'a>(waiting: &'a BTreeMap<&'static str, usize>) -> impl Iterator<Item = String> + use<'a> {
-    waiting.iter().map(|(reason, count)| format!("{count} would wait as {reason}"))
+fn would_wait(reason: &str, count: usize) -> String {
+    let hint = match reason == WaitReason::NoMatchingGrant.as_str() {
+        true => " (no grant allows the pool in this namespace: check --pool and -n)",
+        false => "",
+    };
+    format!("{count} would wait as {reason}{hint}")
 }
 
 #[cfg(test)]

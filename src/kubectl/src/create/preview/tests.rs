@@ -155,3 +155,11 @@ fn holds_of_the_same_requests_do_not_release_them_alone() {
     let apart = of(30, &[hold("stop", 29), hold("vip", 1)]);
     assert!(apart.contains("29 held by stop until it is deleted: why stop\n") && !apart.contains("all of"), "{apart}");
 }
+
+#[test]
+fn a_pool_without_a_grant_is_hinted_at() {
+    let terms = Terms { waiting: [("NoMatchingGrant", 2), ("GrantSuspended", 1)].into(), ..Terms::default() };
+    let text = text(&plan(3, 0), &Found::default(), &terms, None, Some(STOP), None);
+    let hint = "2 would wait as NoMatchingGrant (no grant allows the pool in this namespace: check --pool and -n)\n";
+    assert!(text.contains(&format!(" 1 would wait as GrantSuspended; {hint}")), "{text}");
+}
