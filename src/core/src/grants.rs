@@ -264,9 +264,7 @@ impl GrantIndex {
     #[must_use]
     pub fn evaluate(&self, request: &PasswordResetRequest, user: &KnownUser) -> Evaluation {
         let namespace = request.namespace().unwrap_or_default();
-        let user = self.known_user(request, user);
-        let spec = &request.spec;
-        let asked = Asked { pool: &spec.user_pool_id, namespace: &namespace, spelling: &spec.username, user };
+        let asked = self.asked(request, &namespace, user);
         let matching: Vec<_> = self.matching(&asked).collect();
         let approval_required = matching.iter().any(|grant| grant.object.spec.require_approval);
         let (authorization, user_required) = authorize(&matching, request, &asked);
@@ -278,6 +276,12 @@ impl GrantIndex {
         let read_before_approval =
             if authorization == AWAITING_APPROVAL { read_access(&matching, request, &asked) } else { None };
         Evaluation { approval_required, user_required, authorization, read_before_approval, held_by, confirmed: false }
+    }
+
+    /// Returns the question about a request of this namespace.
+    fn asked<'a>(&'a self, request: &'a PasswordResetRequest, namespace: &'a str, user: &'a KnownUser) -> Asked<'a> {
+        let (spec, user) = (&request.spec, self.known_user(request, user));
+        Asked { pool: &spec.user_pool_id, namespace, spelling: &spec.username, user }
     }
 
     /// Returns the grants that match a request, regardless of their other requirements.

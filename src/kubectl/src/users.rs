@@ -1,8 +1,8 @@
 //! Reads a list of users: one user name a line, or one column of a CSV file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
-use crate::{failure::Failure, rules::FieldRule};
+use crate::{failure::Failure, rules::FieldRule, terminal::counted};
 
 /// The greatest number of users of one command.
 ///
@@ -42,8 +42,8 @@ pub enum Form<'a> {
 /// Parses a list. `source` names it in errors, such as `users.csv` or `standard input`.
 ///
 /// # Errors
-/// When it cannot be read, a user name breaks a rule of the CRD (each one is named by its line), or
-/// there are none or too many users.
+/// When it cannot be read, a line of a CSV file has other fields than the header or a user name
+/// breaks a rule of the CRD (each such line is named), or there are none or too many users.
 pub fn parse(bytes: &[u8], form: Form<'_>, source: &str, rule: &FieldRule) -> Result<Users, Failure> {
     let text = text(bytes, source)?;
     let lines = match form {
@@ -58,7 +58,7 @@ pub fn parse(bytes: &[u8], form: Form<'_>, source: &str, rule: &FieldRule) -> Re
 /// # Errors
 /// As for [`parse`].
 pub fn of_arguments(names: &[String], rule: &FieldRule) -> Result<Users, Failure> {
-    let numbered = names.iter().enumerate().map(|(index, name)| (index + 1, name.clone())).collect();
+    let numbered = names.iter().enumerate().map(|(index, name)| (index + 1, Ok(name.clone()))).collect();
     checked(numbered, ARGUMENTS, rule)
 }
 
@@ -79,7 +79,8 @@ fn text<'a>(bytes: &'a [u8], source: &str) -> Result<&'a str, Failure> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-type Numbered = Vec<(usize, String)>;
+/// The numbers of lines, each with its user name or what is wrong with the line.
+type Numbered = Vec<(usize, Result<String, String>)>;
 
 fn lines(text: &str, source: &str) -> Result<Numbered, Failure> {
     let lines =
@@ -89,18 +90,17 @@ fn lines(text: &str, source: &str) -> Result<Numbered, Failure> {
             true => Err(Failure::usage(format!(
                 "{source}, line {number}: it looks like CSV: name the column that has the user names with --column"
             ))),
-            false => Ok((number, line.to_owned())),
+            false => Ok((number, Ok(line.to_owned()))),
         })
         .collect()
 }
 
 fn column(text: &str, name: &str, delimiter: u8, source: &str) -> Result<Numbered, Failure> {
-    let broken = |error: &csv::Error| {
-        let line = error.position().map_or_else(String::new, |position| format!(", line {}", position.line()));
-        Failure::usage(format!("{source}{line}: not CSV: {error}"))
-    };
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(|error| broken(&error))?.clone();
+    let broken = |error: csv::Error| Failure::usage(format!("{source} is not CSV: {error}"));
+    let mut reader = csv::ReaderBuilder::new();
+    reader.delimiter(delimiter).trim(csv::Trim::All).flexible(true);
+    let mut reader = reader.from_reader(text.as_bytes());
+    let headers = reader.headers().map_err(broken)?.clone();
     let found: Vec<usize> =
         headers.iter().enumerate().filter(|(_, header)| *header == name).map(|(index, _)| index).collect();
     let [index] = found.as_slice() else {
@@ -116,9 +116,11 @@ fn column(text: &str, name: &str, delimiter: u8, source: &str) -> Result<Numbere
     reader
         .records()
         .map(|record| {
-            let record = record.map_err(|error| broken(&error))?;
+            let record = record.map_err(broken)?;
             let line = record.position().and_then(|position| usize::try_from(position.line()).ok()).unwrap_or_default();
-            Ok((line, record.get(*index).unwrap_or_default().to_owned()))
+            let (fields, wanted) = (record.len(), headers.len());
+            let name = record.get(*index).filter(|_| fields == wanted).map(str::to_owned);
+            Ok((line, name.ok_or_else(|| format!("it has {}, and the header has {wanted}", counted(fields, "field")))))
         })
         .collect()
 }
@@ -133,7 +135,7 @@ fn nth(source: &str, number: usize) -> String {
 }
 
 /// Returns each name once, and notes those that occur again, or again in upper or lower case.
-fn without_repetitions(lines: Numbered, source: &str) -> Users {
+fn without_repetitions(lines: impl IntoIterator<Item = (usize, String)>, source: &str) -> Users {
     let (mut first, mut folded) = (HashMap::new(), HashMap::new());
     let (mut users, mut notes) = (Users::default(), 0_usize);
     for (line, name) in lines {
@@ -145,7 +147,8 @@ fn without_repetitions(lines: Numbered, source: &str) -> Users {
             )),
             (None, None) => None,
         };
-        if first.insert(name.clone(), line).is_none() {
+        if let Entry::Vacant(entry) = first.entry(name.clone()) {
+            entry.insert(line);
             folded.entry(name.to_lowercase()).or_insert(line);
             users.names.push(name);
         }
@@ -162,17 +165,20 @@ fn without_repetitions(lines: Numbered, source: &str) -> Users {
 }
 
 fn checked(lines: Numbered, source: &str, rule: &FieldRule) -> Result<Users, Failure> {
-    let wrong: Vec<String> = lines
-        .iter()
-        .filter_map(|(line, name)| rule.check(name).err().map(|error| format!("{}: {error}", place(source, *line))))
-        .collect();
+    let (mut names, mut wrong) = (Vec::new(), Vec::new());
+    for (line, name) in lines {
+        match name.and_then(|name| rule.check(&name).map(|()| name)) {
+            Ok(name) => names.push((line, name)),
+            Err(error) => wrong.push(format!("{}: {error}", place(source, line))),
+        }
+    }
     if !wrong.is_empty() {
         let more = wrong.len().checked_sub(SHOWN).filter(|more| *more > 0);
         let shown: Vec<_> = wrong.into_iter().take(SHOWN).collect();
         let more = more.map_or_else(String::new, |more| format!("\nand {more} more lines"));
         return Err(Failure::usage(format!("{}{more}\nnothing was sent", shown.join("\n"))));
     }
-    let users = without_repetitions(lines, source);
+    let users = without_repetitions(names, source);
     match users.names.len() {
         0 => Err(Failure::usage(format!("{source} has no user name"))),
         count if count > MOST_USERS => Err(Failure::usage(format!(

@@ -92,6 +92,21 @@ async fn the_screen_shows_what_the_list_means() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_screen_knows_what_deleted_requests_did() -> Result<()> {
+    let env = Environment::start().await?;
+    let _operator = env.run().await?;
+    env.ask("alice").await?;
+    env.ended("alice").await?;
+    env.kubectl(&["delete", "prr", "alice"]).await?;
+    let same = env.plugin(&create(&env, &["alice", "--name", "alice", "--dry-run=server"])).await?;
+    assert!(same.ok && same.stderr.contains("ended before  1 of these users, by a request of the same name"), "{same}");
+    assert!(!same.stderr.contains("messages"), "{same}");
+    let other = env.plugin(&create(&env, &["alice", "bob", "--dry-run=server"])).await?;
+    assert!(other.stderr.contains("reset before  1 of these users, by 1 request of another name, the last"), "{other}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_was_created_is_counted_where_output_fails() -> Result<()> {
     let env = Environment::start().await?;
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full")?;
@@ -135,6 +150,7 @@ async fn a_requester_names_themselves_where_a_policy_demands_it() -> Result<()> 
         "holds     not known: you lack",
         "cannot be read (you lack",
         "you may not list all requests",
+        "only requests that exist were searched",
     ] {
         assert!(shown.stderr.contains(wanted), "{wanted} {shown}");
     }

@@ -10,10 +10,10 @@ use crate::{
     action::user_names::KnownUser,
     dispatch::key::Key,
     grants::{
-        Asked, GrantIndex, HeldBy, StaleStatus, Watched,
+        Asked, GrantIndex, HeldBy, HoldCause, StaleStatus, Watched, authorize,
         compiled::CompiledGrant,
         hold::{CompiledHold, HeldCount, Match, Seen, UnreadableHold},
-        status,
+        source_of, status,
     },
 };
 
@@ -122,9 +122,7 @@ impl GrantIndex {
 
     /// Returns the hold that a request shows whose user is read by this source, if any holds it.
     pub(super) fn held_by(&self, asked: &Asked<'_>, source: UserStateSource) -> Option<HeldBy> {
-        let compared = self.holds.iter().map(|(name, hold)| (hold.matches(asked, source), name, hold));
-        let mut holding: Vec<_> = compared.collect();
-        holding.retain(|(matched, ..)| *matched != Match::Not);
+        let holding: Vec<_> = self.holding(asked, source).collect();
         // A hold that matches is a better reason than one that may.
         let first = holding.iter().find(|(matched, ..)| *matched == Match::Holds).or_else(|| holding.first());
         let held_by = |&(matched, name, hold): &(Match, &String, &CompiledHold)| HeldBy {
@@ -133,6 +131,29 @@ impl GrantIndex {
             others: holding.len().saturating_sub(1),
         };
         first.map(held_by)
+    }
+
+    /// Returns the names of all holds that hold a request, and the causes.
+    #[must_use]
+    pub fn all_holding(&self, request: &PasswordResetRequest, user: &KnownUser) -> Vec<(String, HoldCause)> {
+        let namespace = request.namespace().unwrap_or_default();
+        let asked = self.asked(request, &namespace, user);
+        let matching: Vec<_> = self.matching(&asked).collect();
+        if matching.is_empty() {
+            return Vec::new();
+        }
+        let source = source_of(&authorize(&matching, request, &asked).0);
+        self.holding(&asked, source).map(|(matched, name, hold)| (name.clone(), hold.cause(matched))).collect()
+    }
+
+    /// Returns the holds that hold a request whose user is read by this source.
+    fn holding(
+        &self,
+        asked: &Asked<'_>,
+        source: UserStateSource,
+    ) -> impl Iterator<Item = (Match, &String, &CompiledHold)> {
+        let compared = self.holds.iter().map(move |(name, hold)| (hold.matches(asked, source), name, hold));
+        compared.filter(|(matched, ..)| *matched != Match::Not)
     }
 
     /// Returns the number of pending requests that a hold holds; `None` if it can hold none of a

@@ -93,23 +93,23 @@ pub fn waiting_for(reason: WaitReason, word: &str) -> StatusUpdate {
 #[must_use]
 pub fn held(by: &HeldBy) -> StatusUpdate {
     let hold = &by.hold;
-    let others = match by.others {
-        0 => String::new(),
-        others => format!(" and {others} more"),
+    let (others, s) = match by.others {
+        0 => (String::new(), "s"),
+        others => (format!(" and {others} more"), ""),
     };
     let message = match &by.cause {
         HoldCause::Matches(reason) => {
             let reason: String = reason.chars().take(MOST_OF_A_REASON).collect();
-            format!("nothing is sent while the UserPoolHold {hold}{others} exists; its reason: {reason}")
+            format!("nothing is sent while the UserPoolHold {hold}{others} exist{s}; its reason: {reason}")
         }
         HoldCause::HoldUnreadable => format!(
             "nothing is sent: this operator cannot parse the UserPoolHold {hold}{others}, and holds every request that it may match; an administrator has to delete it or upgrade the operator"
         ),
         HoldCause::UserUnreadable => format!(
-            "nothing is sent: the UserPoolHold {hold}{others} names users, and this user cannot be read to compare; retrying"
+            "nothing is sent: the UserPoolHold {hold}{others} name{s} users, and this user cannot be read to compare; retrying"
         ),
         HoldCause::UserNotRead => format!(
-            "nothing is sent: the UserPoolHold {hold}{others} names users, and the matching UserPoolGrants let nobody read this user to compare (userStateSource: None); wait until the hold is deleted, or ask a platform administrator to set userStateSource to AdminGetUser or ListUsers"
+            "nothing is sent: the UserPoolHold {hold}{others} name{s} users, and the matching UserPoolGrants let nobody read this user to compare (userStateSource: None); wait until the hold is deleted, or ask a platform administrator to set userStateSource to AdminGetUser or ListUsers"
         ),
     };
     StatusUpdate { message, ..waiting(WaitReason::UserPoolHeld) }

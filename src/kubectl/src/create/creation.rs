@@ -1,31 +1,25 @@
-//! Finds what exists, and creates the rest.
+//! Creates requests.
 
-use std::{
-    cell::Cell,
-    collections::{HashMap, HashSet},
-    pin::pin,
-};
+use std::{cell::Cell, collections::HashMap, pin::pin};
 
 use cognito_reset_api::RequestedBy;
 use futures::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kube::{
-    Api, ResourceExt as _,
+    Api,
     api::{DynamicObject, PostParams},
 };
 use serde_json::Value;
 
 use super::{
     options::Options,
-    plan::{Existing, Found, Plan, Wanted},
+    plan::{Existing, Plan, Wanted, unparsed},
 };
 use crate::{
     PROGRAM,
     cluster::Cluster,
     failure::Failure,
     me,
-    pages::{Pages, field},
-    request::Spec,
     selection::{self, Listed},
 };
 
@@ -33,88 +27,6 @@ use crate::{
 const ABREAST: usize = 8;
 /// The words with which the component `refuse-unverified` demands the requester.
 const DEMAND: &str = "into spec.requestedBy";
-
-/// Finds the requests of the namespace that have a wanted name and, as far as they may be listed,
-/// those of all namespaces that have reset a wanted user before.
-///
-/// # Errors
-/// When those of the namespace cannot be listed, or this plugin cannot parse one of a wanted name.
-pub(super) async fn find(cluster: &Cluster, options: &Options, wanted: &[Wanted]) -> Result<Found, Failure> {
-    let mut search = Search::new(cluster, options, wanted);
-    match search.read(true).await? {
-        Err(error) if is_forbidden(&error) => {}
-        read => return search.found(read, "list requests in all namespaces"),
-    }
-    search.found = Found { is_partial: true, ..Found::default() };
-    let read = search.read(false).await?;
-    search.found(read, &format!("list requests in namespace {}", cluster.namespace))
-}
-
-fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_forbidden())
-}
-
-/// A search for requests of wanted names and users.
-struct Search<'a> {
-    cluster: &'a Cluster,
-    pool: &'a str,
-    spec: Spec,
-    names: HashSet<&'a str>,
-    users: HashSet<&'a str>,
-    found: Found,
-}
-
-impl<'a> Search<'a> {
-    fn new(cluster: &'a Cluster, options: &'a Options, wanted: &'a [Wanted]) -> Self {
-        Self {
-            cluster,
-            pool: &options.pool,
-            spec: options.spec(),
-            names: wanted.iter().map(|wanted| wanted.name.as_str()).collect(),
-            users: wanted.iter().map(|wanted| wanted.username.as_str()).collect(),
-            found: Found::default(),
-        }
-    }
-
-    async fn read(&mut self, all_namespaces: bool) -> Result<kube::Result<()>, Failure> {
-        let api = selection::api(self.cluster, all_namespaces);
-        let mut pages = Pages::new(api, &[field("spec.userPoolID", self.pool)], None);
-        loop {
-            match pages.next().await {
-                Ok(Some(page)) => page.into_iter().try_for_each(|object| self.add(object.into()))?,
-                Ok(None) => return Ok(Ok(())),
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-    }
-
-    fn add(&mut self, Listed { object, request }: Listed) -> Result<(), Failure> {
-        let name = object.name_any();
-        let is_named = object.namespace().as_ref() == Some(&self.cluster.namespace) && self.names.contains(&*name);
-        let username = object.data.pointer("/spec/username").and_then(Value::as_str).unwrap_or_default();
-        let is_wanted = self.users.contains(username);
-        match request {
-            Some(request) if is_named => {
-                self.found.by_name.insert(name, Existing::new(&request, &self.spec));
-            }
-            None if is_named => return Err(unparsed(&name)),
-            Some(request) if is_wanted => self.found.earlier.add(&request),
-            None if is_wanted => self.found.earlier.add_unparsed(username),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn found(self, read: kube::Result<()>, what: &str) -> Result<Found, Failure> {
-        read.map(|()| self.found).map_err(|error| Failure::of_api(&error, what))
-    }
-}
-
-fn unparsed(name: &str) -> Failure {
-    Failure::refused(format!(
-        "the request {name} exists, and this plugin cannot parse it: update the plugin; nothing was created for it"
-    ))
-}
 
 /// The requests that were created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

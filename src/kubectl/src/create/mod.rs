@@ -2,11 +2,13 @@
 
 pub mod budget;
 mod creation;
+pub mod found;
 pub mod manifest;
 pub mod options;
 mod output;
 pub mod plan;
 pub mod preview;
+mod search;
 mod survey;
 pub mod terms;
 
@@ -48,31 +50,41 @@ pub async fn run(options: Options, target: &Target) -> Result<Exit, Failure> {
         rules::check(&Spec { username: username.clone(), ..options.spec() })?;
     }
     if options.dry_run == Some(DryRun::Client) {
+        options.refuse_past(Timestamp::now())?;
         let namespace = target.local_namespace().await?;
         return options.print(&wanted, &namespace);
     }
     let target = if options.wait { attach::patient(target) } else { target.clone() };
     let cluster = Cluster::connect(&target).await?;
     let watched = options.watched(&wanted);
-    let found = creation::find(&cluster, &options, &wanted).await?;
+    let mut found = search::find(&cluster, &options, &wanted).await?;
     let plan = Plan::new(wanted, &options.pool, &found.by_name)?;
-    options.refuse_past(&plan, Timestamp::now())?;
+    if !plan.new.is_empty() {
+        options.refuse_past(Timestamp::now())?;
+    }
     let mut creation = Creation::new(&cluster, &options);
     // The API server checks all rules of the CRD and the policies; they are the same for each user.
     let sample = creation.check(&plan.new).await?;
-    let (terms, budget) = survey::survey(&cluster, &options.pool, &plan.new, sample).await;
+    let is_shown = !options.yes || options.dry_run.is_some();
+    if is_shown && !plan.new.is_empty() {
+        search::add_records(&cluster, &options.pool, &plan.new, &mut found).await;
+    }
+    let sending = found.sending(&plan.new);
+    let (terms, budget) = survey::survey(&cluster, &options.pool, &sending, sample).await;
     let stop = options.again(&watched).command("suspend", &cluster.flags);
     let preview = Preview {
         pool: &options.pool,
         namespace: &cluster.namespace,
         plan: &plan,
+        sending: &sending,
         found: &found,
         terms: &terms,
         budget: &budget,
         mail_quota: options.mail_quota,
+        skips: options.skip_if_reset_required,
         stop: stop.as_deref(),
     };
-    if !options.yes || options.dry_run.is_some() {
+    if is_shown {
         remark!("{}", preview.text(width(std::io::stderr())));
     } else {
         preview.warnings().iter().for_each(|(label, text)| remark!("{label}: {text}"));
@@ -107,9 +119,9 @@ async fn wait(cluster: &Cluster, options: &Options, watched: Watched) -> Result<
 
 impl Options {
     /// Refuses to create what cannot be sent any more.
-    fn refuse_past(&self, plan: &Plan, now: Timestamp) -> Result<(), Failure> {
+    fn refuse_past(&self, now: Timestamp) -> Result<(), Failure> {
         match self.not_after {
-            Some(not_after) if not_after <= now && !plan.new.is_empty() => Err(Failure::usage(format!(
+            Some(not_after) if not_after <= now => Err(Failure::usage(format!(
                 "--not-after: {not_after} has passed, so that nothing would be sent; nothing was created"
             ))),
             _ => Ok(()),

@@ -43,10 +43,11 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub(super) from: Option<PathBuf>,
     /// The column of a CSV file that has the user names; the first line names the columns
-    #[arg(long, value_name = "NAME", requires = "from")]
+    #[arg(long, value_name = "NAME", requires = "from", conflicts_with = "users")]
     pub(super) column: Option<String>,
     /// The character between the columns
-    #[arg(long, value_name = "CHARACTER", requires = "column", default_value = ",", value_parser = delimiter)]
+    #[arg(long, value_name = "CHARACTER", requires = "column", conflicts_with = "users")]
+    #[arg(default_value = ",", value_parser = delimiter)]
     pub(super) delimiter: u8,
     /// The user pool
     #[arg(long, value_name = "ID")]
@@ -191,5 +192,51 @@ impl Options {
             ttl_seconds_after_finished: self.ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX)),
             ..Spec::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{cluster::Target, create, exit::Exit};
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Options, clap::Error> {
+        let always = ["create", "--pool", "eu-west-1_Example01", "--ticket", "INC-7"];
+        Command::try_parse_from([&always, arguments].concat()).map(|command| command.options)
+    }
+
+    #[test]
+    fn the_flags_of_a_file_need_one() {
+        for (arguments, wanted) in [
+            (&["alice"][..], true),
+            (&["--from", "a.csv", "--column", "mail"], true),
+            (&["--from", "a.csv", "--column", "mail", "--delimiter", ";"], true),
+            (&["alice", "--column", "mail"], false),
+            (&["alice", "--delimiter", ";"], false),
+            (&["alice", "--column", "mail", "--delimiter", ";"], false),
+            (&["alice", "--from", "a.csv"], false),
+            (&["--column", "mail"], false),
+        ] {
+            assert_eq!(parsed(arguments).is_ok(), wanted, "{arguments:?}");
+        }
+        let error = parsed(&["alice", "--column", "mail"]).expect_err("no file").to_string();
+        assert!(error.contains("cannot be used with") && error.contains("--column <NAME>"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_moment_that_has_passed_is_refused_without_a_cluster() {
+        let target = Target { namespace: Some("support".to_owned()), ..Target::default() };
+        let options = parsed(&["alice", "--dry-run=client", "--not-after", "2020-01-01T00:00:00Z"]).expect("options");
+        let failure = create::run(options, &target).await.expect_err("it has passed");
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.starts_with("--not-after: 2020-01-01T00:00:00Z has passed"), "{failure}");
     }
 }

@@ -1,6 +1,6 @@
 //! Decides what a command creates: for each user a request, unless it exists already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use cognito_reset_api::{Outcome, Password};
 use jiff::Timestamp;
@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use crate::{
     failure::Failure,
     request::{Request, Spec},
-    tally::State,
 };
 
 /// The action of a request that names none, if the user has to reset the password already.
@@ -74,78 +73,6 @@ fn differing(there: &Spec, wanted: &Spec) -> Vec<&'static str> {
     .collect()
 }
 
-/// The requests that matter to a command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Those of its namespace with a wanted name.
-    pub by_name: HashMap<String, Existing>,
-    /// The earlier resets of the wanted users.
-    pub earlier: Earlier,
-    /// True if those of other namespaces cannot be listed.
-    pub is_partial: bool,
-}
-
-/// The effects of requests of other names on the same users, and those that they may still have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Earlier {
-    /// The number of resets of a user, and the time of the last one.
-    resets: HashMap<String, (usize, Option<Timestamp>)>,
-    /// The users with a request that has not ended, or of which the effect is not known.
-    open: HashSet<String>,
-}
-
-impl Earlier {
-    /// Counts a request, if a reset was performed for it or may be.
-    pub fn add(&mut self, request: &Request) {
-        let username = request.spec.username.clone();
-        match State::from(request) {
-            State::Succeeded => self.add_reset(username, request),
-            State::Pending | State::Unknown => {
-                self.open.insert(username);
-            }
-            // Such as a code that could not be delivered.
-            State::Failed if request.status.password == Password::Invalidated => self.add_reset(username, request),
-            State::NotNeeded | State::Failed | State::Deleted => {}
-        }
-    }
-
-    fn add_reset(&mut self, username: String, request: &Request) {
-        let (count, last) = self.resets.entry(username).or_default();
-        *count += 1;
-        *last = (*last).max(request.performed());
-    }
-
-    /// Counts a request of a user that this plugin cannot parse: its effect is not known.
-    pub fn add_unparsed(&mut self, username: &str) {
-        self.open.insert(username.to_owned());
-    }
-
-    /// Returns a remark about those of these users with a request that has not ended, or of which
-    /// the effect is not known.
-    #[must_use]
-    pub fn still_open(&self, wanted: &[Wanted]) -> Option<String> {
-        let users = wanted.iter().filter(|wanted| self.open.contains(&wanted.username)).count();
-        (users > 0).then(|| {
-            format!("{users} of these users, by requests of other names that wait or whose effect is not known; they may be reset twice")
-        })
-    }
-
-    /// Returns a remark about those of these users that were reset before.
-    #[must_use]
-    pub fn resets(&self, wanted: &[Wanted]) -> Option<String> {
-        let resets = wanted.iter().filter_map(|wanted| self.resets.get(&wanted.username));
-        let (users, resets, last) =
-            resets.fold((0, 0, None), |(users, resets, last), (count, at)| (users + 1, resets + count, last.max(*at)));
-        let last = last.map_or_else(String::new, |last| format!(", the last at {last}"));
-        let by = if resets == 1 {
-            "1 request of another name".to_owned()
-        } else {
-            format!("{resets} requests of other names")
-        };
-        (users > 0).then(|| format!("{users} of these users, by {by}{last}; they are reset again"))
-    }
-}
-
 /// The work of the command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -190,6 +117,13 @@ impl Plan {
             )
         })
     }
+}
+
+/// Returns the failure of a name whose request this plugin cannot parse.
+pub(super) fn unparsed(name: &str) -> Failure {
+    Failure::refused(format!(
+        "the request {name} exists, and this plugin cannot parse it: update the plugin; nothing was created for it"
+    ))
 }
 
 /// Returns the failure of a name that is taken. It does not name the other user.

@@ -7,7 +7,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{
     budget::Budget,
-    plan::{Existing, Found, Plan, Wanted},
+    found::Found,
+    plan::{Existing, Plan, Wanted},
     terms::Terms,
 };
 use crate::{terminal::shown, watch::text::about};
@@ -22,6 +23,9 @@ const NO_COMMAND: &str = "`kubectl cognito-reset suspend` with their names; a --
 const OTHER_NAMESPACES: &str =
     "earlier resets of these users are searched in this namespace alone, because you may not list all requests";
 
+/// The remark without the records.
+const RECORDS: &str = "only requests that exist were searched, because the records cannot be listed, as an auditor may";
+
 /// The parts of the screen.
 #[derive(Clone, Copy, Debug)]
 pub struct Preview<'a> {
@@ -31,7 +35,9 @@ pub struct Preview<'a> {
     pub namespace: &'a str,
     /// The work.
     pub plan: &'a Plan,
-    /// The requests that exist.
+    /// The new requests for which something may be sent.
+    pub sending: &'a [Wanted],
+    /// The requests and records that exist already.
     pub found: &'a Found,
     /// The grants and holds that apply.
     pub terms: &'a Terms,
@@ -39,6 +45,8 @@ pub struct Preview<'a> {
     pub budget: &'a Budget,
     /// The number of messages that the pool may still send today.
     pub mail_quota: Option<u32>,
+    /// True if users who have to reset already are skipped.
+    pub skips: bool,
     /// The command that stops what would be created.
     pub stop: Option<&'a str>,
 }
@@ -69,7 +77,7 @@ impl Preview<'_> {
             labels.set_padding((0, 1));
         }
         let mut lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-        if !self.plan.new.is_empty() {
+        if !self.sending.is_empty() {
             // In one line, so that it can be copied.
             lines.push(format!("to stop it: {}", self.stop.unwrap_or(NO_COMMAND)));
         }
@@ -79,27 +87,31 @@ impl Preview<'_> {
     /// Returns what somebody should look at before requests are created.
     #[must_use]
     pub fn warnings(&self) -> Vec<(&'static str, String)> {
-        let new = &self.plan.new;
         let mut warnings: Vec<_> = self.plan.kept_fields().map(|text| ("note", text)).into_iter().collect();
-        warnings.extend(self.found.earlier.resets(new).map(|text| ("reset before", text)));
-        warnings.extend(self.found.earlier.still_open(new).map(|text| ("still open", text)));
-        if let Some(count) = self.terms.waiting.get(WaitReason::NoMatchingGrant.as_str()) {
-            let what = "no grant allows the pool in this namespace: check --pool and -n";
-            warnings.push(("grants", format!("{count} would wait as NoMatchingGrant; {what}")));
-        }
-        let held: usize = self.terms.held.values().map(|(count, _)| count).sum();
-        if held > 0 {
-            warnings.push(("holds", format!("{held} are held")));
+        warnings.extend(self.found.ended(&self.plan.new).map(|text| ("ended before", text)));
+        warnings.extend(self.found.earlier.resets(self.sending, self.skips).map(|text| ("reset before", text)));
+        warnings.extend(self.found.earlier.still_open(self.sending).map(|text| ("still open", text)));
+        let no_grant = WaitReason::NoMatchingGrant.as_str();
+        warnings.extend(self.terms.waiting.get(no_grant).map(|count| ("grants", would_wait(no_grant, *count))));
+        match self.terms.held {
+            0 => {}
+            1 => warnings.push(("holds", "1 is held".to_owned())),
+            held => warnings.push(("holds", format!("{held} are held"))),
         }
         warnings
     }
 
     /// Returns the rows about the requests that would be created.
     fn about_new(&self) -> Vec<(&'static str, String)> {
-        let mut rows: Vec<_> =
-            self.found.earlier.resets(&self.plan.new).map(|text| ("reset before", text)).into_iter().collect();
-        rows.extend(self.found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
-        rows.extend(self.found.earlier.still_open(&self.plan.new).map(|text| ("still open", text)));
+        let Self { found, sending, .. } = self;
+        let mut rows: Vec<_> = found.ended(&self.plan.new).map(|text| ("ended before", text)).into_iter().collect();
+        if sending.is_empty() {
+            return rows;
+        }
+        rows.extend(found.earlier.resets(sending, self.skips).map(|text| ("reset before", text)));
+        rows.extend(found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
+        rows.extend(found.lacks_records.then(|| ("note", RECORDS.to_owned())));
+        rows.extend(found.earlier.still_open(sending).map(|text| ("still open", text)));
         rows.push(("grants", self.grants()));
         rows.push(("holds", self.holds()));
         rows.extend(self.terms.notes.iter().map(|note| ("note", note.clone())));
@@ -121,32 +133,35 @@ impl Preview<'_> {
         if *compared > 0 {
             parts.push(format!("{compared} of them only if the name of the user matches a pattern"));
         }
-        parts.extend(by_reason(waiting));
-        let held: usize = held.values().map(|(count, _)| count).sum();
-        if held > 0 {
+        parts.extend(waiting.iter().map(|(reason, count)| would_wait(reason, *count)));
+        if *held > 0 {
             parts.push(format!("{held} held"));
         }
         parts.join("; ")
     }
 
     fn holds(&self) -> String {
-        let Terms { held, holds_unknown, .. } = self.terms;
+        let Terms { held, holds, holds_unknown, .. } = self.terms;
         if let Some(cause) = holds_unknown {
             return format!("not known: {cause}. The status of each request shows it");
         }
-        if held.is_empty() {
+        if holds.is_empty() {
             return "none applies".to_owned();
         }
+        let is_shared = holds.values().map(|(count, _)| count).sum::<usize>() > *held;
+        let until = if is_shared { "" } else { " until it is deleted" };
         let of = |(hold, (count, reason)): (&String, &(usize, String))| {
-            format!("{count} held by {hold} until it is deleted: {}", shown(reason))
+            format!("{count} held by {hold}{until}: {}", shown(reason))
         };
-        held.iter().map(of).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<_> = holds.iter().map(of).collect();
+        lines.extend(is_shared.then(|| "each request is held until all of its holds are deleted".to_owned()));
+        lines.join("\n")
     }
 
     fn time(&self) -> String {
         let Budget { per_second, source } = self.budget;
-        let time = about(self.budget.time(self.plan.new.len(), self.terms));
-        let held = if self.terms.held.is_empty() { "" } else { ", not counting the holds" };
+        let time = about(self.budget.time(self.sending.len(), self.terms));
+        let held = if self.terms.held == 0 { "" } else { ", not counting the holds" };
         let limits = self.terms.limits.iter();
         let limits = limits.map(|(grant, (_, per_minute))| format!(", and {per_minute} a minute by the grant {grant}"));
         format!(
@@ -156,7 +171,7 @@ impl Preview<'_> {
     }
 
     fn messages(&self) -> String {
-        let count = self.plan.new.len();
+        let count = self.sending.len();
         match self.mail_quota {
             None => format!("up to {count}; --mail-quota compares them with what the pool may still send today"),
             Some(quota) if count > usize::try_from(quota).unwrap_or(usize::MAX) => format!(
@@ -208,8 +223,12 @@ const fn rank(outcome: Outcome) -> u8 {
     }
 }
 
-fn by_reason<'a>(waiting: &'a BTreeMap<&'static str, usize>) -> impl Iterator<Item = String> + use<'a> {
-    waiting.iter().map(|(reason, count)| format!("{count} would wait as {reason}"))
+fn would_wait(reason: &str, count: usize) -> String {
+    let hint = match reason == WaitReason::NoMatchingGrant.as_str() {
+        true => " (no grant allows the pool in this namespace: check --pool and -n)",
+        false => "",
+    };
+    format!("{count} would wait as {reason}{hint}")
 }
 
 #[cfg(test)]

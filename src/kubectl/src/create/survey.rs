@@ -19,8 +19,10 @@ const OPERATOR: &str = "app.kubernetes.io/name=cognito-reset-operator";
 
 /// Reads the terms of new requests and the budget of the operator.
 pub(super) async fn survey(cluster: &Cluster, pool: &str, wanted: &[Wanted], sample: Option<Value>) -> (Terms, Budget) {
-    let sample = sample.and_then(|sample| serde_json::from_value::<PasswordResetRequest>(sample).ok());
-    let Some(sample) = sample else { return (Terms::default(), Budget::default_because("nothing is created")) };
+    let sample = sample
+        .filter(|_| !wanted.is_empty())
+        .and_then(|sample| serde_json::from_value::<PasswordResetRequest>(sample).ok());
+    let Some(sample) = sample else { return (Terms::default(), Budget::default_because("nothing is sent")) };
     let client = &cluster.client;
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let deployments: Api<Deployment> = Api::all(client.clone());

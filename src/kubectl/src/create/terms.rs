@@ -24,8 +24,10 @@ pub struct Terms {
     pub compared: usize,
     /// The number of requests that wait, by the reason.
     pub waiting: BTreeMap<&'static str, usize>,
+    /// The number of requests that one or more holds hold.
+    pub held: usize,
     /// The number of requests that a hold holds, and its reason, by the name of the hold.
-    pub held: BTreeMap<String, (usize, String)>,
+    pub holds: BTreeMap<String, (usize, String)>,
     /// The number of requests that share a limit, and the resets a minute, by the grant.
     pub limits: BTreeMap<Arc<str>, (usize, u32)>,
     /// The cause for which the grants are not known.
@@ -54,13 +56,11 @@ impl Terms {
     fn add(&mut self, index: &GrantIndex, request: &PasswordResetRequest) {
         // The user is read only in a turn of the request.
         let evaluation = index.evaluate(request, &KnownUser::NotRead);
-        if let Some(held_by) = evaluation.held_by {
-            let cause = match held_by.cause {
-                HoldCause::Matches(reason) => reason,
-                HoldCause::HoldUnreadable => "this version cannot read the hold".to_owned(),
-                HoldCause::UserUnreadable | HoldCause::UserNotRead => "the user is not read".to_owned(),
-            };
-            self.held.entry(held_by.hold).or_insert((0, cause)).0 += 1;
+        if evaluation.held_by.is_some() {
+            self.held += 1;
+            for (hold, cause) in index.all_holding(request, &KnownUser::NotRead) {
+                self.holds.entry(hold).or_insert((0, text(cause))).0 += 1;
+            }
             return;
         }
         match evaluation.authorization {
@@ -76,6 +76,14 @@ impl Terms {
                 }
             }
         }
+    }
+}
+
+fn text(cause: HoldCause) -> String {
+    match cause {
+        HoldCause::Matches(reason) => reason,
+        HoldCause::HoldUnreadable => "this version cannot read the hold".to_owned(),
+        HoldCause::UserUnreadable | HoldCause::UserNotRead => "the user is not read".to_owned(),
     }
 }
 

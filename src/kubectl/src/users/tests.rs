@@ -45,6 +45,8 @@ fn repetitions_count_once_and_are_said() {
         "list, line 4 differs from line 1 only in upper and lower case: two requests, which may be of one user",
     ];
     assert_eq!(users.notes, notes);
+    let again = lines_of(b"alice\nbob\nalice\nalice\n").expect("a list");
+    assert_eq!(again.notes, [3, 4].map(|line| format!("list, line {line} repeats line 1: counted once")));
     let many = lines_of("alice\n".repeat(20).as_bytes()).expect("a list");
     assert_eq!((many.names.len(), many.notes.len()), (1, SHOWN + 1));
     assert_eq!(many.notes.last().map(String::as_str), Some("and 9 more such lines"));
@@ -99,7 +101,11 @@ fn a_csv_that_cannot_be_used_says_why() {
         ),
         ("mail,mail\na,b\n", "mail", "list has more than one column \"mail\";"),
         ("id,mail\n", "mail", "list has no user name"),
-        ("id,mail\n1,alice\n2\n", "mail", "list, line 3: not CSV: "),
+        (
+            "id,mail\n1,alice\n2\n3,b c\n4,dave,x\n",
+            "mail",
+            "list, line 3: it has 1 field, and the header has 2\nlist, line 4: username contains ' ', and neither spaces nor control characters are allowed\nlist, line 5: it has 3 fields, and the header has 2\nnothing was sent",
+        ),
         ("id,mail\n1,alice\n2,\n", "mail", "list, line 3: username has 0 characters, and 1 to 128 are allowed"),
         ("id,mail\n\"1\n2\",alice\n3,b c\n", "mail", "list, line 4: username contains ' '"),
     ] {

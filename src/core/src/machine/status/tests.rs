@@ -248,9 +248,14 @@ fn held_request_names_the_hold_and_its_reason() {
     assert!(longest.message.chars().count() <= 1024 && longest.message.ends_with(&format!(": {}", "é".repeat(256))));
     for (cause, others, says) in [
         (HoldCause::Matches("incident 7".into()), 0, "while the UserPoolHold stop exists; its reason: incident 7"),
-        (HoldCause::Matches("incident 7".into()), 2, "while the UserPoolHold stop and 2 more exists"),
+        (
+            HoldCause::Matches("incident 7".into()),
+            2,
+            "while the UserPoolHold stop and 2 more exist; its reason: incident 7",
+        ),
         (HoldCause::HoldUnreadable, 0, "cannot parse the UserPoolHold stop, and holds every request that it may match"),
         (HoldCause::UserUnreadable, 0, "the UserPoolHold stop names users, and this user cannot be read"),
+        (HoldCause::UserUnreadable, 1, "the UserPoolHold stop and 1 more name users, and this user cannot be read"),
     ] {
         let update = held(&HeldBy { hold: "stop".into(), cause, others });
         assert!(update.message.contains(says), "{}", update.message);

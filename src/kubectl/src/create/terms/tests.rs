@@ -38,7 +38,14 @@ fn terms(grants: &[Value], holds: &[Value]) -> Terms {
 fn each_request_is_allowed_held_or_waits() {
     let none = Terms::default();
     let by = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    let held = |count, reason: &str| [("hold-0".to_owned(), (count, reason.to_owned()))].into();
+    let held = |held, holds: &[(usize, &str)]| Terms {
+        held,
+        holds: (0..)
+            .zip(holds)
+            .map(|(number, (count, reason))| (format!("hold-{number}"), (*count, (*reason).to_owned())))
+            .collect(),
+        ..Terms::default()
+    };
     for (grants, holds, wanted) in [
         (vec![], vec![], Terms { waiting: [("NoMatchingGrant", 2)].into(), ..none.clone() }),
         (vec![grant(json!({}))], vec![], Terms { allowed: 2, grants: by(&["grant-0"]), ..none.clone() }),
@@ -67,15 +74,16 @@ fn each_request_is_allowed_held_or_waits() {
             vec![],
             Terms { waiting: [("GrantSuspended", 2)].into(), ..none.clone() },
         ),
-        (
-            vec![grant(json!({}))],
-            vec![json!({"reason": "an incident"})],
-            Terms { held: held(2, "an incident"), ..none.clone() },
-        ),
+        (vec![grant(json!({}))], vec![json!({"reason": "an incident"})], held(2, &[(2, "an incident")])),
         (
             vec![grant(json!({}))],
             vec![json!({"reason": "one user", "usernames": ["BOB"]})],
-            Terms { allowed: 1, grants: by(&["grant-0"]), held: held(1, "one user"), ..none.clone() },
+            Terms { allowed: 1, grants: by(&["grant-0"]), ..held(1, &[(1, "one user")]) },
+        ),
+        (
+            vec![grant(json!({}))],
+            vec![json!({"reason": "one user", "usernames": ["bob"]}), json!({"reason": "an incident"})],
+            held(2, &[(1, "one user"), (2, "an incident")]),
         ),
         (
             vec![grant(json!({}))],
