@@ -5,6 +5,9 @@ use kube::{client::AuthError, core::Status};
 
 use crate::{exit::Exit, terminal::shown};
 
+/// The words for a refusal by RBAC.
+const NO_PERMISSION: &str = "you lack the permission";
+
 /// The end of a command that could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -20,6 +23,12 @@ impl Failure {
     #[must_use]
     pub fn usage(message: impl Into<String>) -> Self {
         Self { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// Returns true if it is a refusal by RBAC.
+    #[must_use]
+    pub fn is_of_permission(&self) -> bool {
+        self.message.contains(NO_PERMISSION)
     }
 
     /// Returns the failure of something that the cluster or the user refused.
@@ -115,7 +124,7 @@ fn of_status(status: &Status, what: &str) -> String {
     match StatusCode::from_u16(status.code) {
         // RBAC, and not an admission policy, whose message is its own.
         Ok(StatusCode::FORBIDDEN) if message.contains(" is forbidden: User ") => format!(
-            "cannot {what}: you lack the permission ({message}); the ClusterRoles cognito-reset-requester, cognito-reset-approver, cognito-reset-responder and cognito-reset-auditor grant what each task needs"
+            "cannot {what}: {NO_PERMISSION} ({message}); the ClusterRoles cognito-reset-requester, cognito-reset-approver, cognito-reset-responder and cognito-reset-auditor grant what each task needs"
         ),
         // The policy cognito-reset-approval, which asks for a verb.
         Ok(StatusCode::FORBIDDEN) if message.contains("approving requires the verb approve") => {
@@ -199,6 +208,7 @@ mod tests {
             let status = Status { message, code: 403, ..Status::default() };
             let shown = of_status(&status, "approve the request a");
             assert_eq!(shown.contains("you lack the permission"), is_permission, "{shown}");
+            assert_eq!(Failure::refused(shown).is_of_permission(), is_permission);
         }
         let message = "x denied request: approving requires the verb approve on this y".to_owned();
         let shown = of_status(&Status { message, code: 403, ..Status::default() }, "approve the request a");

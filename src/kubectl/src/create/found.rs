@@ -26,8 +26,8 @@ pub struct Found {
     pub earlier: Earlier,
     /// True if the requests of other namespaces cannot be listed.
     pub is_partial: bool,
-    /// True if the records cannot be listed.
-    pub lacks_records: bool,
+    /// The cause for which the records are not known.
+    pub records_unknown: Option<String>,
 }
 
 impl Found {

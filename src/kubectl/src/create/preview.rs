@@ -23,9 +23,6 @@ const NO_COMMAND: &str = "`kubectl cognito-reset suspend` with their names; a --
 const OTHER_NAMESPACES: &str =
     "earlier resets of these users are searched in this namespace alone, because you may not list all requests";
 
-/// The remark without the records.
-const RECORDS: &str = "only requests that exist were searched, because the records cannot be listed, as an auditor may";
-
 /// The parts of the screen.
 #[derive(Clone, Copy, Debug)]
 pub struct Preview<'a> {
@@ -110,7 +107,8 @@ impl Preview<'_> {
         }
         rows.extend(found.earlier.resets(sending, self.skips).map(|text| ("reset before", text)));
         rows.extend(found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
-        rows.extend(found.lacks_records.then(|| ("note", RECORDS.to_owned())));
+        let without_records = |cause: &String| ("note", format!("only requests that exist were searched: {cause}"));
+        rows.extend(found.records_unknown.iter().map(without_records));
         rows.extend(found.earlier.still_open(sending).map(|text| ("still open", text)));
         rows.push(("grants", self.grants()));
         rows.push(("holds", self.holds()));

@@ -43,7 +43,10 @@ pub(super) async fn add_records(cluster: &Cluster, pool: &str, new: &[Wanted], f
         found.add_record(&entry, &cluster.namespace, &names);
         Ok(())
     });
-    found.lacks_records = read.await.is_err();
+    found.records_unknown = read.await.err().map(|failure| match failure.is_of_permission() {
+        true => "only an auditor may list the records".to_owned(),
+        false => failure.message,
+    });
 }
 
 fn is_forbidden(error: &kube::Error) -> bool {

@@ -192,7 +192,7 @@ fn not_shown(request: &Request) -> String {
     let wait = if reason == WaitReason::AwaitingApproval.as_str() {
         format!("run the command again in a moment; the status says: {message}")
     } else if message.is_empty() {
-        "the operator has not seen the request".to_owned()
+        "the operator has not written a status of the request".to_owned()
     } else {
         format!(
             "the operator reads the user once the request lacks nothing but the approval, and now it waits as {reason}: {message}"

@@ -62,7 +62,7 @@ fn an_unseen_user_is_refused_with_what_to_do() {
     for (status, says) in [
         (waits("AwaitingApproval"), "again in a moment; the status says: the cause"),
         (waits("Suspended"), "now it waits as Suspended: the cause"),
-        (json!({}), "has not seen the request"),
+        (json!({}), "has not written a status of the request"),
     ] {
         let said = not_shown(&found(json!({}), status).request);
         assert!(said.contains(says), "{said}");
