@@ -91,7 +91,8 @@ async fn the_same_command_finishes_a_list_refused_halfway() -> Result<()> {
     let rest = line.plugin.run(&[&create[..], &["0"]].concat()).await?;
     let counts = format!("{} created, {there} unchanged", USERS.len() - there);
     ensure!(rest.code == Some(3) && rest.stderr.contains(&counts), "{rest}");
-    ensure!(rest.stderr.contains("`kubectl cognito-reset doctor` checks that it runs; to go on watching:"), "{rest}");
+    ensure!(rest.stderr.contains("timed out, and nothing shows that an operator runs"), "{rest}");
+    ensure!(rest.stderr.contains("`kubectl cognito-reset doctor`; to go on watching:"), "{rest}");
     ensure!(rest.stdout.ends_with("6 pending (6 without a status yet)\n"), "{rest}");
 
     let _operator = env.run().await?;
