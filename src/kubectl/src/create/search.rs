@@ -44,7 +44,7 @@ pub(super) async fn add_records(cluster: &Cluster, pool: &str, new: &[Wanted], f
         Ok(())
     });
     found.records_unknown = read.await.err().map(|failure| match failure.is_of_permission() {
-        true => "only an auditor may list the records".to_owned(),
+        true => "you may not list the records, as an auditor may".to_owned(),
         false => failure.message,
     });
 }

@@ -116,8 +116,11 @@ fn what_is_not_known_is_said() {
         notes: vec!["a note".into()],
         ..Terms::default()
     };
-    let found =
-        Found { is_partial: true, records_unknown: Some("only an auditor may list the records".into()), ..found() };
+    let found = Found {
+        is_partial: true,
+        records_unknown: Some("you may not list the records, as an auditor may".into()),
+        ..found()
+    };
     let text = text(&plan(1, 2), &found, &terms, Some(1), None, None);
     snapshot("create/preview/not-known.txt", &format!("{text}\n"));
 }
