@@ -28,7 +28,7 @@ pub struct Request {
     /// The spec.
     #[serde(default)]
     pub spec: Spec,
-    /// The status; empty before the operator has seen the request.
+    /// The status; empty before there is one.
     #[serde(default)]
     pub status: Status,
 }
@@ -119,7 +119,7 @@ impl Request {
         self.status.conditions.iter().find(|condition| condition.type_ == type_.as_str())
     }
 
-    /// Returns the reason in one word; empty before the operator has seen the request.
+    /// Returns the reason in one word; empty before there is one.
     #[must_use]
     pub fn reason(&self) -> &str {
         self.condition(ConditionType::Ready).map_or("", |condition| &condition.reason)

@@ -78,12 +78,6 @@ impl Tally {
         self.ended() + self.pending
     }
 
-    /// Returns the number of requests that an operator has given an outcome.
-    #[must_use]
-    pub const fn with_outcome(&self) -> usize {
-        self.ended() - self.deleted
-    }
-
     /// Returns the number of requests of which nothing more is expected.
     #[must_use]
     pub const fn ended(&self) -> usize {

@@ -78,7 +78,7 @@ async fn the_screen_shows_what_the_list_means() -> Result<()> {
     for wanted in [
         "new           2\n",
         "reset before  1 of these users, by 1 request of another name, the last at 2",
-        "still open    1 of these users, by requests of other names that wait",
+        "still open    1 of these users, by requests that wait",
         "grants        1 allowed by everyone; 1 held\n",
         "holds         1 held by incident until it is deleted: incident 1042\n",
         "time          at least 2 s, not counting the holds, at 10 resets a second for the account and Region (the default of the operator: its Deployment cognito-reset-system/cognito-reset-operator sets no --rate), and 30 a minute by the grant everyone\n",

@@ -19,9 +19,10 @@ use crate::{
 pub struct Found {
     /// The requests of its namespace with a wanted name.
     pub by_name: HashMap<String, Existing>,
-    /// The effects of requests with a wanted name and user that were deleted, by the user. The
-    /// operator sends nothing for another request of such a name.
-    pub ended: HashMap<String, Effect>,
+    /// The effects of requests with a wanted name and user that were deleted, by the user; `open`
+    /// for one whose call may have been sent. The operator sends nothing for another request of
+    /// such a name.
+    pub ended: HashMap<String, &'static str>,
     /// The earlier resets of the wanted users.
     pub earlier: Earlier,
     /// True if the requests of other namespaces cannot be listed.
@@ -56,7 +57,7 @@ impl Found {
     pub fn ended(&self, new: &[Wanted]) -> Option<String> {
         let mut effects = BTreeMap::<_, usize>::new();
         for effect in new.iter().filter_map(|wanted| self.ended.get(&wanted.username)) {
-            *effects.entry(effect.as_str()).or_default() += 1;
+            *effects.entry(*effect).or_default() += 1;
         }
         let count: usize = effects.values().sum();
         let effects: Vec<_> = effects.into_iter().map(|(effect, count)| format!("{count} {effect}")).collect();
@@ -67,16 +68,21 @@ impl Found {
         };
         (count > 0).then(|| {
             format!(
-                "{count} of these users, by {by}: {effects}; nothing is sent for {them} now, and another --ticket sends again"
+                "{count} of these users, by {by}: {effects}; nothing is sent for {them} now; a request of another name sends again"
             )
         })
     }
 }
 
-/// Returns the effect of a record after which nothing more is sent for its name.
-fn final_effect(record: &PasswordResetRecord) -> Option<Effect> {
+/// Returns the effect of a record after which nothing more is sent for its name; `open` for an open
+/// claim, of which the operator only finds out the effect.
+fn final_effect(record: &PasswordResetRecord) -> Option<&'static str> {
     let is_retried = || record.spec.closed.is_none() && ledger::last(record).and_then(ledger::retry_reason).is_some();
-    record.spec.effect.filter(|effect| *effect != Effect::NotPerformed || !is_retried())
+    match record.spec.effect {
+        None => Some("open"),
+        Some(Effect::NotPerformed) if is_retried() => None,
+        Some(effect) => Some(effect.as_str()),
+    }
 }
 
 /// The effects of requests of other names on the same users, and those that they may still have.
@@ -131,7 +137,9 @@ impl Earlier {
         let users = wanted.iter().filter(|wanted| self.open.contains(&wanted.username)).count();
         let they = if users == 1 { "the user" } else { "they" };
         (users > 0).then(|| {
-            format!("{users} of these users, by requests of other names that wait or whose effect is not known; {they} may be reset twice")
+            format!(
+                "{users} of these users, by requests that wait or whose effect is not known; {they} may be reset twice"
+            )
         })
     }
 

@@ -20,8 +20,11 @@ const SHOWN: usize = 5;
 const NO_COMMAND: &str = "`kubectl cognito-reset suspend` with their names; a --ticket would name them all";
 
 /// The remark without the permission to list the requests of all namespaces.
-const OTHER_NAMESPACES: &str =
-    "earlier resets of these users are searched in this namespace alone, because you may not list all requests";
+const OTHER_NAMESPACES: &str = "are searched in this namespace alone, because you may not list all requests";
+/// The subject of the remark if the records are not known.
+const EARLIER: &str = "earlier resets of these users";
+/// The subject of the remark if the records of all namespaces are known.
+const WAITING: &str = "requests for these users that wait";
 
 /// The parts of the screen.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +109,11 @@ impl Preview<'_> {
             return rows;
         }
         rows.extend(found.earlier.resets(sending, self.skips).map(|text| ("reset before", text)));
-        rows.extend(found.is_partial.then(|| ("note", OTHER_NAMESPACES.to_owned())));
+        let other_namespaces = || match found.records_unknown {
+            None => ("note", format!("{WAITING} {OTHER_NAMESPACES}")),
+            Some(_) => ("note", format!("{EARLIER} {OTHER_NAMESPACES}")),
+        };
+        rows.extend(found.is_partial.then(other_namespaces));
         let without_records = |cause: &String| ("note", format!("only requests that exist were searched: {cause}"));
         rows.extend(found.records_unknown.iter().map(without_records));
         rows.extend(found.earlier.still_open(sending).map(|text| ("still open", text)));

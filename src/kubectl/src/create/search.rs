@@ -36,17 +36,22 @@ pub(super) async fn find(cluster: &Cluster, options: &Options, wanted: &[Wanted]
 }
 
 /// Adds what the records of the pool say about the names and users of these requests. It reads the
-/// whole ledger of the pool, and keeps only that.
+/// whole ledger of the pool, and keeps only that. A ledger that is not read to its end says
+/// nothing.
 pub(super) async fn add_records(cluster: &Cluster, pool: &str, new: &[Wanted], found: &mut Found) {
     let names: HashMap<_, _> = new.iter().map(|wanted| (&*wanted.username, &*wanted.name)).collect();
+    let mut with_records = found.clone();
     let read = ledger::each(cluster, Some(pool), |entry| {
-        found.add_record(&entry, &cluster.namespace, &names);
+        with_records.add_record(&entry, &cluster.namespace, &names);
         Ok(())
     });
-    found.records_unknown = read.await.err().map(|failure| match failure.is_of_permission() {
-        true => "you may not list the records, as an auditor may".to_owned(),
-        false => failure.message,
-    });
+    match read.await {
+        Ok(_) => *found = with_records,
+        Err(failure) if failure.is_of_permission() => {
+            found.records_unknown = Some("you may not list the records, as an auditor may".to_owned());
+        }
+        Err(failure) => found.records_unknown = Some(failure.message),
+    }
 }
 
 fn is_forbidden(error: &kube::Error) -> bool {
@@ -106,5 +111,43 @@ impl<'a> Search<'a> {
 
     fn found(self, read: kube::Result<()>, what: &str) -> Result<Found, Failure> {
         read.map(|()| self.found).map_err(|error| Failure::of_api(&error, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ledger::tests::{attempt, responding, stored};
+
+    #[tokio::test]
+    async fn records_that_are_not_read_to_their_end_say_nothing() {
+        let wanted = [Wanted { name: "inc-7-alice".into(), username: "alice".into() }];
+        for (failure, cause) in [
+            (None, None),
+            (Some((410, "the list is too old")), Some("run the same command again")),
+            (Some((403, "records is forbidden: User \"rita\" cannot list")), Some("as an auditor may")),
+        ] {
+            let cluster = responding(move |url| {
+                let page = |next: &str, name: &str| {
+                    let fields = json!({"request": {"namespace": "support", "name": name}, "effect": "Performed",
+                        "attempts": [attempt("a", json!({}))]});
+                    (200, json!({"metadata": {"continue": next}, "items": [stored(name, fields)]}))
+                };
+                match failure {
+                    _ if !url.contains("continue=next") => page("next", "inc-7-alice"),
+                    None => page("", "inc-6-alice"),
+                    Some((code, message)) => (code, json!({"status": "Failure", "code": code, "message": message})),
+                }
+            });
+            let cluster = Cluster { namespace: "support".into(), ..cluster };
+            let mut found = Found::default();
+            add_records(&cluster, "eu-west-1_Example01", &wanted, &mut found).await;
+            let (remark, reset) = (found.ended(&wanted), found.earlier.resets(&wanted, false));
+            assert_eq!((remark.is_some(), reset.is_some()), (cause.is_none(), cause.is_none()), "{found:?}");
+            let unknown = found.records_unknown.unwrap_or_default();
+            assert!(unknown.contains(cause.unwrap_or_default()) && unknown.is_empty() == cause.is_none(), "{unknown}");
+        }
     }
 }

@@ -72,7 +72,7 @@ impl Case {
         self.request.as_ref().map(Request::outcome)
     }
 
-    /// Returns the reason in the status. Before an operator has seen the request, it is `Pending`.
+    /// Returns the reason in the status. Without a status, it is `Pending`.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         let reason = self.request.as_ref()?.reason();

@@ -34,7 +34,7 @@ Examples:
   kubectl cognito-reset explain help-4711-35583deaeb7f
 
   # Explain every request and record of a user, newest first, with what to
-  # do for those that are pending and for the newest of the others
+  # do for the newest and for those that are pending
   kubectl cognito-reset explain --user alice@example.com \\
       --pool eu-west-1_Example01")]
 pub struct Options {

@@ -41,13 +41,12 @@ pub fn full(case: &Case, style: Style<'_>) -> String {
 }
 
 /// Returns the explanations of several requests of a user, newest first. What to do is a part of
-/// those that are pending, and of the newest of the others: it replaces that of older ones.
+/// the newest and of those that are pending: any of them replaces an older one that has ended.
 #[must_use]
 pub fn several(cases: &[Case], style: Style<'_>) -> String {
     let is_pending = |case: &Case| case.outcome() == Some(Outcome::Pending);
-    let newest = cases.iter().position(|case| !is_pending(case));
     let pages = cases.iter().enumerate();
-    let pages = pages.map(|(index, case)| brief(case, is_pending(case) || newest == Some(index), style));
+    let pages = pages.map(|(index, case)| brief(case, index == 0 || is_pending(case), style));
     pages.collect::<Vec<_>>().join("\n")
 }
 

@@ -109,7 +109,8 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn exists(target: &Path) -> Failure {
+/// Returns the failure of a name that is taken.
+pub(super) fn exists(target: &Path) -> Failure {
     Failure::usage(format!("{} exists already: give another name with --out", target.display()))
 }
 

@@ -18,6 +18,7 @@ use self::{
     chain::Link,
     contents::{Contents, Numbers},
     directory::Directory,
+    draft::exists,
     manifest::{ClusterId, FORMAT, Header, SUFFIX},
     part::{Part, Since},
 };
@@ -84,6 +85,9 @@ impl Places {
         let ledger = if out.is_dir() {
             out.join(format!("ledger-{}{}", now.strftime("%Y%m%dT%H%M%S%.3fZ"), chain::LEDGER))
         } else if out.to_string_lossy().ends_with(chain::LEDGER) {
+            if out.exists() {
+                return Err(exists(out));
+            }
             out.to_owned()
         } else {
             return Err(Failure::usage(format!(

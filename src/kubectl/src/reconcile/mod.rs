@@ -104,7 +104,7 @@ impl Totals {
             ),
         ];
         if !unreadable.is_empty() {
-            lines.push(format!("{} cannot be read, and not compared:", counted(unreadable.len(), "record")));
+            lines.push(format!("not compared, since they cannot be read: {}", counted(unreadable.len(), "record")));
         }
         lines.extend(unreadable.iter().map(|(name, reason)| format!("{name}: {reason}")));
         lines

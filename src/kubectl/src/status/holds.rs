@@ -76,7 +76,7 @@ fn line(hold: &UserPoolHold) -> String {
     let state = match State::of(hold) {
         State::InForce(_) => "in force",
         State::NotApplied => "not confirmed by the operator yet",
-        State::Ineffective => "holds nothing, its status says why",
+        State::Ineffective => "not ready, its status says why",
     };
     let held = held_requests(hold).map(|held| format!(", holds {}", counted(held, "pending request")));
     format!(
@@ -161,7 +161,13 @@ mod tests {
             (
                 json!({"heldRequests": 0, "conditions": [condition("False", HoldReason::NoNamespaceMatches)]}),
                 false,
-                "holds nothing, its status says why",
+                "not ready, its status says why, holds 0 pending requests",
+            ),
+            // One that an operator cannot parse holds every request that it may match.
+            (
+                json!({"heldRequests": 3, "conditions": [condition("False", HoldReason::InvalidObject)]}),
+                false,
+                "not ready, its status says why, holds 3 pending requests",
             ),
             (json!({"heldRequests": 3, "conditions": [condition("True", HoldReason::InForce)]}), true, "in force"),
         ] {

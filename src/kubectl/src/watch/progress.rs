@@ -36,8 +36,8 @@ pub struct Progress {
     /// The number of the list that is being read, or was read last.
     list: u32,
     is_complete: bool,
-    /// The number of those that had an outcome when all were listed first.
-    before: usize,
+    /// True if one got an outcome since all were listed.
+    got_outcome: bool,
     /// The number of ends, and when it was measured.
     ends: VecDeque<(Duration, usize)>,
     changed: Duration,
@@ -98,7 +98,6 @@ impl Progress {
             // What had ended before says nothing about the rate.
             self.is_complete = true;
             self.ends = VecDeque::from([(now, self.tally.ended())]);
-            self.before = self.tally.with_outcome();
         }
         gone
     }
@@ -132,6 +131,8 @@ impl Progress {
             self.changed = now;
             self.has_warned = false;
         }
+        let has_outcome = !matches!(state, State::Pending | State::Deleted);
+        self.got_outcome |= self.is_complete && has_outcome && was != Some(state);
         *self.tally.of(state) += 1;
         self.unseen += usize::from(kept.is_unseen());
         self.requests.insert(id, kept);
@@ -171,7 +172,7 @@ impl Progress {
     /// and none has got an outcome since all were listed.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        self.unseen > 0 && self.unseen == self.tally.pending && self.tally.with_outcome() == self.before
+        self.is_complete && self.unseen > 0 && self.unseen == self.tally.pending && !self.got_outcome
     }
 
     /// Measures the rate. To be called about once a second.

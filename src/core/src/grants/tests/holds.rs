@@ -160,6 +160,22 @@ fn request_shows_the_first_hold_that_matches_and_how_many_more() {
     assert_eq!(text, "Err(UserPoolHeld), not confirmed, held by a-user and 0 others");
 }
 
+#[test]
+fn all_holds_of_a_request_are_named() {
+    let mut index = held_index(json!({}));
+    index.put_hold(hold("bob", json!({ "usernames": ["bob"] })));
+    index.put_hold(hold("elsewhere", json!({ "namespaces": ["web"] })));
+    let stop = ("stop".to_owned(), HoldCause::Matches("incident 1042".into()));
+    assert_eq!(index.all_holding(&alice(), &KnownUser::NotRead), std::slice::from_ref(&stop));
+    let bob = ("bob".to_owned(), HoldCause::UserUnreadable);
+    assert_eq!(index.all_holding(&alice(), &KnownUser::Unreadable), [bob, stop]);
+    index.remove_hold("stop");
+    assert_eq!(index.all_holding(&alice(), &KnownUser::NotRead), []);
+    let mut ungranted = index_of(&[]);
+    ungranted.put_hold(hold("stop", json!({})));
+    assert_eq!(ungranted.all_holding(&alice(), &KnownUser::NotRead), [], "nothing is held that no grant allows");
+}
+
 /// The status of each hold that has to change: type, status and reason of the condition, and the
 /// number of requests.
 fn statuses(index: &mut GrantIndex) -> Vec<(String, i64)> {

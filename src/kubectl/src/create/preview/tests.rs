@@ -1,4 +1,4 @@
-use cognito_reset_api::{Effect, Outcome};
+use cognito_reset_api::Outcome;
 use serde_json::json;
 
 use super::*;
@@ -123,6 +123,11 @@ fn what_is_not_known_is_said() {
     };
     let text = text(&plan(1, 2), &found, &terms, Some(1), None, None);
     snapshot("create/preview/not-known.txt", &format!("{text}\n"));
+    // The records are those of all namespaces.
+    let found = Found { records_unknown: None, ..found };
+    let text = self::text(&plan(1, 2), &found, &terms, Some(1), None, None);
+    let note = "note        requests for these users that wait are searched in this namespace alone, because";
+    assert!(text.contains(note) && !text.contains("only requests that exist"), "{text}");
 }
 
 #[test]
@@ -134,7 +139,7 @@ fn a_list_that_exists_shows_only_that() {
 #[test]
 fn names_that_ended_before_send_nothing() {
     let ended = |users: &[&str]| Found {
-        ended: users.iter().map(|&user| (user.to_owned(), Effect::Performed)).collect(),
+        ended: users.iter().map(|&user| (user.to_owned(), "Performed")).collect(),
         ..Found::default()
     };
     let one = text(&plan(3, 0), &ended(&["new-1"]), &terms(), None, Some(STOP), Some(80));

@@ -166,7 +166,7 @@ fn report(hold: &UserPoolHold, flags: &str) -> Result<Exit, Failure> {
             let conditions = hold.status.iter().flat_map(|status| &status.conditions);
             let mut ready = conditions.filter(|condition| condition.type_ == ConditionType::Ready.as_str());
             let message = ready.next().map_or("", |ready| &ready.message);
-            Err(Failure::refused(format!("the hold {name} holds nothing: {}; to delete it: {release}", shown(message))))
+            Err(Failure::refused(format!("the hold {name} is not ready: {}; to delete it: {release}", shown(message))))
         }
     }
 }

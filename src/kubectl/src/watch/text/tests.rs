@@ -114,6 +114,10 @@ fn an_operator_that_shows_nothing_is_not_said_to_go_on() {
         if ended_since {
             progress.put(&ended("since"), Duration::ZERO);
         }
+        // One that is created again under its name shows nothing.
+        let mut again = ended("before");
+        again.status = crate::request::Status::default();
+        progress.put(&again, Duration::ZERO);
         assert_eq!(ended_early(exit, &progress).ends_with("the operator goes on"), goes_on, "{reasons:?}");
     }
 }
