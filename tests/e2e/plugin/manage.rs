@@ -190,7 +190,7 @@ async fn a_hold_is_waited_for_and_released() -> Result<()> {
     assert!(other.code == Some(5) && other.stderr.contains("exists and holds something else"), "{other}");
     let nothing = ["hold", &env.pool, "--reason", "r", "--namespaces", "suport", "--name", "typing-error"];
     let nothing = env.plugin(&nothing).await?;
-    assert!(nothing.code == Some(5) && nothing.stderr.contains("holds nothing"), "{nothing}");
+    assert!(nothing.code == Some(5) && nothing.stderr.contains("is not ready"), "{nothing}");
     let unasked = env.plugin(&["release", &name, "--as", "rita"]).await?;
     assert!(unasked.code == Some(2) && unasked.stderr.contains("incident 1042"), "{unasked}");
     assert_eq!(env.calls("held"), 0);
