@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     fmt,
     io::{ErrorKind, Write as _},
     os::fd::AsFd,
@@ -135,6 +136,16 @@ pub fn counted<N: fmt::Display + PartialEq + From<u8>>(number: N, thing: &str) -
     if number == N::from(1) { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
+/// Returns how often each word occurs, such as "2 Failed, 1 Pending", in the order of the words.
+#[must_use]
+pub fn frequencies<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let mut counts = BTreeMap::<_, usize>::new();
+    for word in words {
+        *counts.entry(word).or_default() += 1;
+    }
+    counts.into_iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns rows as kubectl shows them. Each cell is escaped.
 #[must_use]
 pub fn table<'a>(header: &[&str], rows: impl IntoIterator<Item = Vec<Cow<'a, str>>>) -> String {
@@ -237,6 +248,12 @@ mod tests {
         let mut columns = Columns::new(&["NAME", "USER"]);
         assert_eq!(columns.lines(row(["abcdef", "x"])), "NAME     USER\nabcdef   x");
         assert_eq!(columns.lines(row(["a", "y"])), "a        y");
+    }
+
+    #[test]
+    fn words_are_counted_in_their_order() {
+        assert_eq!(frequencies(["Pending", "Failed", "Pending"]), "1 Failed, 2 Pending");
+        assert_eq!(frequencies([]), "");
     }
 
     #[test]

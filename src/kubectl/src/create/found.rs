@@ -1,6 +1,6 @@
 //! The requests and records that exist already for the wanted names and users. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use cognito_reset_api::{Effect, Password, PasswordResetRecord, RequestRef};
 use cognito_reset_core::ledger::{self, performed_at};
@@ -12,6 +12,7 @@ use crate::{
     ledger::Entry,
     request::{Id, Request},
     tally::State,
+    terminal::frequencies,
 };
 
 /// The requests and records that matter to a command.
@@ -55,13 +56,8 @@ impl Found {
     /// Returns a remark about those of these requests for which nothing is sent.
     #[must_use]
     pub fn ended(&self, new: &[Wanted]) -> Option<String> {
-        let mut effects = BTreeMap::<_, usize>::new();
-        for effect in new.iter().filter_map(|wanted| self.ended.get(&wanted.username)) {
-            *effects.entry(*effect).or_default() += 1;
-        }
-        let count: usize = effects.values().sum();
-        let effects: Vec<_> = effects.into_iter().map(|(effect, count)| format!("{count} {effect}")).collect();
-        let effects = effects.join(", ");
+        let effects: Vec<_> = new.iter().filter_map(|wanted| self.ended.get(&wanted.username).copied()).collect();
+        let (count, effects) = (effects.len(), frequencies(effects));
         let (by, them) = match count {
             1 => ("a request of the same name that was deleted", "it"),
             _ => ("requests of the same names that were deleted", "them"),

@@ -1,7 +1,5 @@
 //! The screen before Enter. Pure.
 
-use std::collections::BTreeMap;
-
 use cognito_reset_api::{Outcome, WaitReason};
 use comfy_table::{ContentArrangement, Table, presets};
 
@@ -11,7 +9,10 @@ use super::{
     plan::{Existing, Plan, Wanted},
     terms::Terms,
 };
-use crate::{terminal::shown, watch::text::about};
+use crate::{
+    terminal::{frequencies, shown},
+    watch::text::about,
+};
 
 /// The greatest number of unchanged requests that are shown one by one.
 const SHOWN: usize = 5;
@@ -196,18 +197,14 @@ fn unchanged(unchanged: &[(Wanted, Existing)]) -> String {
             None => format!("{user}: {outcome}"),
         }
     };
-    let mut outcomes = BTreeMap::<_, usize>::new();
-    for (_, existing) in unchanged {
-        *outcomes.entry(existing.outcome.as_str()).or_default() += 1;
-    }
-    let outcomes: Vec<_> = outcomes.into_iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+    let outcomes = frequencies(unchanged.iter().map(|(_, existing)| existing.outcome.as_str()));
     let again =
         match unchanged.iter().any(|(_, existing)| existing.outcome == Outcome::Failed && !existing.is_invalidated) {
             true => "; another --ticket tries those that failed again",
             false => "",
         };
     let count = unchanged.len();
-    let mut lines = vec![format!("{count}: {}; they exist and are not created again{again}", outcomes.join(", "))];
+    let mut lines = vec![format!("{count}: {outcomes}; they exist and are not created again{again}")];
     let mut worst_first: Vec<_> = unchanged.iter().collect();
     worst_first.sort_by_key(|(_, existing)| rank(existing.outcome));
     lines.extend(worst_first.into_iter().take(SHOWN).map(line));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cognito_reset_api::conditions::{ConditionType, UNSEEN, WaitReason};
+use cognito_reset_api::conditions::WaitReason;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -18,8 +18,7 @@ use crate::{
 
 /// The permission to read requests.
 const ROLE: &str = "the ClusterRole cognito-reset-requester or cognito-reset-auditor";
-/// The time, in seconds, after which an operator that works has written a status, but for a
-/// backlog.
+/// The time, in seconds, within which an operator without a backlog writes a status.
 const SEEN_WITHIN: i64 = 30;
 
 /// Requests that were read, up to a limit.
@@ -56,7 +55,7 @@ pub fn pending(read: &Read<Listed>, place: &str, now: Timestamp, is_led: bool) -
         return findings;
     };
     let mut by_reason: BTreeMap<&str, Vec<&Request>> = BTreeMap::new();
-    for request in listed.requests.iter().filter(|request| is_seen(request)) {
+    for request in listed.requests.iter().filter(|request| request.is_seen()) {
         by_reason.entry(request.reason()).or_default().push(request);
     }
     findings.extend(by_reason.iter().filter_map(|(reason, all)| waiting(reason, all, now)));
@@ -76,11 +75,6 @@ fn since(request: &Request, now: Timestamp) -> String {
 
 fn oldest<'a>(requests: impl Iterator<Item = &'a Request>) -> Option<&'a Request> {
     requests.min_by_key(|request| (created(request), request.name_any()))
-}
-
-/// Returns true if an operator has written the status.
-fn is_seen(request: &Request) -> bool {
-    request.condition(ConditionType::Ready).is_some_and(|ready| ready.observed_generation != Some(UNSEEN))
 }
 
 /// Reports the requests that wait for one reason, unless it is a part of the normal course.
@@ -174,12 +168,12 @@ fn unseen(requests: &[Request], now: Timestamp, is_led: bool) -> Option<Finding>
     let is_old = |request: &&Request| {
         created(request).is_some_and(|created| now.as_second() - created.as_second() > SEEN_WITHIN)
     };
-    let unseen: Vec<_> = requests.iter().filter(|request| !is_seen(request)).filter(is_old).collect();
+    let unseen: Vec<_> = requests.iter().filter(|request| !request.is_seen()).filter(is_old).collect();
     let oldest = oldest(unseen.iter().copied())?;
     let (number, id, since) = (counted(unseen.len(), "request"), oldest.id(), since(oldest, now));
     let text = format!("{number} without a status of an operator, the oldest {id} for {since}");
     let remedy = "check that the operator runs and handles this namespace (--watch-namespaces): kubectl -n cognito-reset-system get pods";
-    if is_led || requests.iter().any(is_seen) {
+    if is_led || requests.iter().any(Request::is_seen) {
         // In a long backlog it writes only a few statuses a second.
         let remedy = format!("they wait for their turn if their number falls; else {remedy}");
         return Some(Finding::warn("backlog", text, remedy));

@@ -1,3 +1,4 @@
+use cognito_reset_api::conditions::UNSEEN;
 use serde_json::json;
 
 use super::*;
